@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that put files and directories in place whole or not at all: written beside, flushed, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+STAGING_PREFIX = ".tfserving-staging-"
+
+
+def write_file(path, content, mode=0o644):
+    """Write content (bytes) to path; a reader sees the old file or the new one, never a part."""
+    directory = os.path.dirname(os.path.abspath(path))
+    handle, staged = tempfile.mkstemp(prefix=_prefix(), dir=directory)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(staged, mode)
+        os.replace(staged, path)
+    except BaseException:
+        os.unlink(staged)
+        raise
+    _flush_directory(directory)
+
+
+def staging_directory(parent):
+    """Make a directory below parent whose name no server takes for a version; its name carries this process's id."""
+    os.makedirs(parent, exist_ok=True)
+    return tempfile.mkdtemp(prefix=_prefix(), dir=parent)
+
+
+def publish_directory(staged, final):
+    """Give a staged directory its final name on the same filesystem, after all its files reached the disk. Raises OSError when final exists."""
+    for directory, _names, files in os.walk(staged):
+        for name in files:
+            with open(os.path.join(directory, name), "rb") as stream:
+                os.fsync(stream.fileno())
+        _flush_directory(directory)
+    os.chmod(staged, 0o755)
+    os.rename(staged, final)
+    _flush_directory(os.path.dirname(os.path.abspath(final)))
+
+
+def sweep(parent):
+    """Remove what killed runs left staged below parent (their process is gone); return the names removed."""
+    removed = []
+    if not os.path.isdir(parent):
+        return removed
+    for name in sorted(os.listdir(parent)):
+        if name.startswith(STAGING_PREFIX) and not _owner_lives(name):
+            path = os.path.join(parent, name)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+            removed.append(name)
+    return removed
+
+
+def _prefix():
+    return f"{STAGING_PREFIX}{os.getpid()}-"
+
+
+def _owner_lives(name):
+    owner = name[len(STAGING_PREFIX):].partition("-")[0]
+    return owner.isdigit() and os.path.isdir(f"/proc/{owner}")
+
+
+def _flush_directory(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,19 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every module's shell shares: the only file of module_utils that knows Ansible."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+
+def run(module, work):
+    """Call work(), a function without arguments that returns the result as a dict; end the module with it or with its FleetError."""
+    try:
+        result = work()
+    except FleetError as fault:
+        module.fail_json(msg=str(fault), fault=fault.as_dict())
+    for warning in result.pop("warnings", ()):
+        module.warn(warning)
+    module.exit_json(**result)
