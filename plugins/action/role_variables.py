@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind tfserving.fleet.role_variables: refuse variables that carry a role's prefix and are not its own."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+ARGUMENT_SPECS = os.path.join("meta", "argument_specs.yml")
+
+
+class ActionModule(ActionBase):
+    """Works from the variables of the task alone: no connection, nothing changed."""
+
+    _requires_connection = False
+    _VALID_ARGS = frozenset(["role_path"])
+
+    def run(self, tmp=None, task_vars=None):
+        """Fail in one line on the host's unknown variables; return changed: false otherwise."""
+        result = super().run(tmp, task_vars)
+        _checked, arguments = self.validate_argument_spec(argument_spec={"role_path": {"type": "path", "required": True}})
+        try:
+            refuse_unknown(task_vars, arguments["role_path"], task_vars.get("ansible_role_name"))
+        except FleetError as fault:
+            result.update(failed=True, msg=str(fault))
+        result["changed"] = False
+        return result
+
+
+def refuse_unknown(names, role_path, full_name=None):
+    """Raise FleetError when some of names carry the prefix of the role at role_path without being its own.
+
+    full_name: the role's name with its collection, as ansible-doc takes it, if the caller knows it.
+    """
+    role = os.path.basename(os.path.normpath(role_path))
+    known, foreign_prefixes = _role_names(os.path.normpath(role_path))
+    unknown = sorted(name for name in names
+                     if name.startswith(f"{role}_") and name not in known and not name.startswith(foreign_prefixes))
+    if not unknown:
+        return
+    if full_name and full_name.rpartition(".")[2] == role:
+        documented = f"See the role's variables with: ansible-doc -t role {full_name}"
+    else:
+        documented = f"See the role's variables in {os.path.join(role_path, ARGUMENT_SPECS)}"
+    spelt = ", ".join(name + _closest(name, known, f"{role}_") for name in unknown)
+    raise FleetError(f"not a variable of this role: {spelt}", where=role, remedy=documented)
+
+
+def _closest(name, known, prefix):
+    """' (did you mean …?)', judged by what follows the prefix that all these names share, or the empty string."""
+    endings = [candidate[len(prefix):] for candidate in known]
+    close = difflib.get_close_matches(name[len(prefix):], endings, n=1)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+
+
+@functools.lru_cache(maxsize=None)
+def _role_names(role_path):
+    """The variables of the role (sorted tuple of names) and the prefixes of roles beside it that extend its own prefix."""
+    path = os.path.join(role_path, ARGUMENT_SPECS)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            specifications = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
+        known = {name for entry in specifications.values() for name in entry.get("options") or {}}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as fault:
+        raise FleetError(f"the list of the role's variables cannot be read ({fault.__class__.__name__})", where=path,
+                         remedy="Give role_path the directory of a role that has this file.") from fault
+    parent, role = os.path.split(role_path)
+    known.add(f"{role}_result")
+    beside = [name for name in os.listdir(parent) if name.startswith(f"{role}_") and os.path.isdir(os.path.join(parent, name))]
+    return tuple(sorted(known)), tuple(f"{name}_" for name in beside)

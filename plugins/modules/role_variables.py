@@ -1,0 +1,52 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: role_variables
+short_description: Refuse variables that look like a role's but are not
+version_added: "0.1.0"
+description:
+  - Ansible ignores a variable that nobody reads, so a misspelt role variable runs green and changes nothing.
+  - This action fails when a variable that starts with the role's name and an underscore is not among the options of the role's
+    C(meta/argument_specs.yml), and names the closest spelling.
+  - Known are the options of all entry points of the role, and C(<role>_result), the name under which a role leaves its result.
+  - Names that begin with the name of another role beside this one (C(tfs_server_tls_…) beside C(tfs_server)) belong to that role.
+  - Names that begin with two underscores are internal and not looked at.
+  - It runs on the controller and needs no connection to the host.
+options:
+  role_path:
+    description: Directory of the role. Inside a role this is the variable of the same name.
+    type: path
+    required: true
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Changes nothing, with or without check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is nothing to show.
+    support: none
+  platform:
+    description: Runs on the controller.
+    platforms: posix
+    support: full
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Refuse unknown variables
+  tfserving.fleet.role_variables:
+    role_path: "{{ role_path }}"
+"""
+
+RETURN = r"""
+"""

@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the tests import the collection from this checkout, wherever it lies and with or without Ansible."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COLLECTION = "ansible_collections.tfserving.fleet"
+
+
+def make_importable():
+    """Bind the collection's name to ROOT unless the ordinary import path already leads there."""
+    for name in ("ansible_collections", "ansible_collections.tfserving"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            _bind(name, [])
+    try:
+        found = importlib.import_module(COLLECTION)
+    except ModuleNotFoundError:
+        found = None
+    if found is None or ROOT not in [Path(path).resolve() for path in found.__path__]:
+        _bind(COLLECTION, [str(ROOT)])
+
+
+def _bind(name, path):
+    package = types.ModuleType(name)
+    package.__path__ = path
+    sys.modules[name] = package
+    parent, _dot, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, package)
+
+
+make_importable()
