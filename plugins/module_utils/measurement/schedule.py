@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When to send, in which order to measure, when a server is warm, and when a generator may not be believed."""
+
+from __future__ import annotations
+
+import random
+
+LATE_MS = 5.0               # a send later than this after its time is late ...
+LATE_FRACTION = 0.01        # ... and more of them than this spoil a window
+CPU_FRACTION = 0.8          # of one core: above it the generator itself is the bottleneck
+FEWEST_REQUESTS = 20        # not even a median stands on fewer
+STEADY_SLICES = 6
+STEADY_TOLERANCE = 0.05
+
+
+def arrivals(rate_rps, duration_s, seed):
+    """Yield the times in seconds, from 0 to below duration_s, of a Poisson process; the same seed gives the same times."""
+    draw, now = random.Random(seed), 0.0
+    while True:
+        now += draw.expovariate(rate_rps)
+        if now >= duration_s:
+            return
+        yield now
+
+
+def interleaved(names, rounds, seed=0):
+    """The order of windows that measures each name once a round, as a flat list.
+
+    Rounds come in blocks of two, a random order and its mirror (ABBA or BAAB), so that a linear drift cancels within a block and
+    successive blocks are independent. Repeat the baseline under another name to get A/A pairs.
+    """
+    draw, order = random.Random(seed), []
+    for number in range(rounds):
+        block = draw.sample(list(names), len(names)) if number % 2 == 0 else block[::-1]
+        order += block
+    return order
+
+
+def steady(slices):
+    """Whether a server has stopped getting faster: slices are its median latencies over successive spans, None where nothing succeeded.
+
+    The best of the last three must not be faster than the best of the three before by more than STEADY_TOLERANCE; a server that fails throughout is steady too.
+    """
+    if len(slices) < STEADY_SLICES:
+        return False
+    half = STEADY_SLICES // 2
+    before, after = (
+        [value for value in part if value is not None] for part in (slices[-STEADY_SLICES:-half], slices[-half:]))
+    if not before or not after:
+        return not before and not after
+    return min(after) >= min(before) * (1 - STEADY_TOLERANCE)
+
+
+def health(cpu_fraction, late_fraction, requests, errors, loop):
+    """Why a window is void, as a sentence, or None. Only the generator's own faults count: a server's errors and delays are results.
+
+    cpu_fraction: the generator's CPU time over the window's, of one core. late_fraction: in an open loop the sends later than LATE_MS, in a closed
+    loop those of a timer's ticks (how long an answer may have lain unread). requests, errors: counts of the window.
+    """
+    if cpu_fraction > CPU_FRACTION:
+        return (f"the load generator used {cpu_fraction * 100:.0f} % of a core, more than {CPU_FRACTION * 100:.0f} %: "
+                "it measured itself. Lower the concurrency or the rate, or send larger batches.")
+    if late_fraction > LATE_FRACTION:
+        what = "requests were sent" if loop == "open" else "moments the load generator woke"
+        return (f"{late_fraction * 100:.1f} % of the {what} more than {LATE_MS:g} ms late, more than {LATE_FRACTION * 100:g} %. "
+                "Give the load generator a CPU of its own, or lower the rate.")
+    if requests < FEWEST_REQUESTS and not errors:
+        return f"only {requests} requests in the window, at least {FEWEST_REQUESTS} are needed. Lengthen the window, or raise the rate or the concurrency."
+    return None

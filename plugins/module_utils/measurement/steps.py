@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tuning as pure decisions: configurations, changes to them, and whether a measured change is kept.
+
+A configuration is a mapping {protocol: grpc|rest, form: saved_model|tflite_dynamic_range, batching: parameters or None,
+environment: {name: text}, flags: {name: value}}. A change is a mapping over the same keys; environment and flags are merged into what
+is there (None takes a name away), the others are replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
+
+KEYS = ("protocol", "form", "batching", "environment", "flags")
+PROTOCOLS = ("grpc", "rest")
+_MERGED = ("environment", "flags")
+_PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {}, "flags": {}}
+
+
+def configuration(values, where="start"):
+    """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol."""
+    for key in values:
+        one_of(where, key, KEYS)
+    whole = dict(_PLAIN, **values)
+    one_of(f"{where}.protocol", whole["protocol"], PROTOCOLS)
+    return {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
+
+
+def changed(before, change, where="change"):
+    """The configuration after a change. Raises FleetError for an unknown key or protocol."""
+    after = configuration(before)
+    for key, value in change.items():
+        one_of(where, key, KEYS)
+        if key in _MERGED:
+            merged = dict(after[key], **(value or {}))
+            after[key] = {name: item for name, item in merged.items() if item is not None}
+        else:
+            after[key] = value
+    return configuration(after, where)
+
+
+def server_key(of):
+    """Names the server that a configuration needs: two configurations that differ only in protocol share one."""
+    needs = {key: of[key] for key in KEYS if key != "protocol"}
+    return hashlib.sha256(json.dumps(needs, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def cpu_sets(usable):
+    """Divide the usable CPU numbers (a sequence of int) between server and generator: (server, generator, note).
+
+    Each gets CPUs of its own where there are two or more: the generator the first quarter (at least one), the server the rest.
+    With one CPU both are None (shared) and the note says so.
+    """
+    usable = sorted(usable)
+    if len(usable) < 2:
+        return None, None, "Server and generator shared the only CPU, so the figures are lower than the server's own."
+    share = max(1, len(usable) // 4)
+    return usable[share:], usable[:share], None
+
+
+def rounds(windows, baseline, candidate):
+    """Group measured windows into rounds of the order baseline, candidate, candidate, baseline.
+
+    Returns (pairs, voids): pairs of goodput in requests/s, one per round in which no window is void, each side the mean of its two windows;
+    voids are the reasons of the windows that were. Raises FleetError when the windows are in another order.
+    """
+    order = [baseline, candidate, candidate, baseline]
+    if [window["target"] for window in windows] != order * (len(windows) // 4):
+        raise FleetError(f"windows came in the order {[window['target'] for window in windows]}, wanted rounds of {order}", where="load_test")
+    pairs, voids = [], []
+    for first in range(0, len(windows), 4):
+        group = windows[first:first + 4]
+        spoiled = [window["void"] for window in group if window["void"]]
+        if spoiled:
+            voids.extend(spoiled)
+            continue
+        goodput = [window["goodput_rps"] for window in group]
+        pairs.append(((goodput[0] + goodput[3]) / 2, (goodput[1] + goodput[2]) / 2))
+    return pairs, voids
+
+
+def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms):
+    """(kept, reason) of a candidate. Accuracy first, then the latency objective, then the gain against the noise.
+
+    comparison: measurement.statistics.Comparison, or None where nothing could be measured. accuracy: {before, after}, fractions or None.
+    latency: {before, after}: p99 in ms or None. A candidate that misses the objective passes only where the baseline misses it by as much or more.
+    """
+    before, after = accuracy["before"], accuracy["after"]
+    if before is not None and after is not None and before - after > allowed_loss:
+        return False, f"accuracy fell from {before:.4f} to {after:.4f}, more than the allowed {allowed_loss:g}"
+    if comparison is None:
+        return False, "no round was free of void windows, so nothing was measured"
+    was, now = latency["before"], latency["after"]
+    if objective_p99_ms is not None and now is not None and now > objective_p99_ms and (was is None or now > was):
+        return False, f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"
+    return comparison.verdict == "gain", comparison.reason
+
+
+def step(name, change, kept, reason, comparison, measured, accuracy, **more):
+    """One entry of the report's steps, with the keys of docs/architecture.md. measured: merged figures of the candidate's windows, or None."""
+    figures = measured or {"goodput_rps": None, "p50_ms": None, "p99_ms": None, "requests": 0}
+    return dict(
+        {key: figures[key] for key in ("goodput_rps", "p50_ms", "p99_ms", "requests")},
+        name=name, change=change, kept=kept, reason=reason, accuracy=accuracy,
+        gain=comparison.gain if comparison else None,
+        gain_interval=list(comparison.interval) if comparison else None,
+        noise_floor=comparison.noise_floor if comparison else None, **more)
