@@ -20,7 +20,6 @@ class ActionModule(ActionBase):
     """Works from the variables of the task alone: no connection, nothing changed."""
 
     _requires_connection = False
-    _VALID_ARGS = frozenset(["role_path"])
 
     def run(self, tmp=None, task_vars=None):
         """Fail in one line on the host's unknown variables; return changed: false otherwise."""

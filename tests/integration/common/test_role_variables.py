@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action role_variables in real runs of ansible-playbook, with roles made on the spot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SPECIFICATION = """
+argument_specs:
+  main:
+    short_description: Demonstration
+    options:
+      demo_port: {type: int, description: Port.}
+  other:
+    short_description: Another entry point
+    options:
+      demo_batch_size: {type: int, description: Size.}
+  bare:
+    short_description: No options
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name in ("roles/demo/meta", "roles/demo/tasks", "roles/demo_extra/tasks"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "roles/demo/meta/argument_specs.yml").write_text(SPECIFICATION)
+    (tmp_path / "roles/demo/tasks/main.yml").write_text('- tfserving.fleet.role_variables:\n    role_path: "{{ role_path }}"\n')
+    (tmp_path / "play.yml").write_text("- hosts: all\n  gather_facts: false\n  roles: [demo]\n")
+    return tmp_path
+
+
+def play(directory, *arguments):
+    """Runs over hosts that no connection could reach: the action needs none."""
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "nowhere.invalid,", "play.yml", *arguments]
+    return subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60)
+
+
+def test_known_internal_and_foreign_names_pass(project):
+    names = {"demo_port": 1, "demo_batch_size": 2, "demo_result": "x", "__demo_state": 3, "demo_extra_port": 4, "demonstration": 5, "demo": 6}
+    for mode in ([], ["--check"]):
+        done = play(project, *mode, *[f"-e{name}={value}" for name, value in names.items()])
+        assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
+
+
+def test_misspelt_names_fail_in_one_line_with_the_closest_spelling(project):
+    done = play(project, "-edemo_bach_size=2", "-edemo_zzz=1")
+    assert done.returncode == 2
+    fatal = [line for line in done.stdout.splitlines() if line.startswith("fatal")]
+    assert len(fatal) == 1
+    assert ("demo: not a variable of this role: demo_bach_size (did you mean demo_batch_size?), demo_zzz. "
+            "See the role's variables with: ansible-doc -t role demo") in fatal[0]
+
+
+def test_a_role_without_a_readable_list_fails_and_says_where(project):
+    for content in (None, "argument_specs: [", "argument_specs: 3", ""):
+        specification = project / "roles/demo/meta/argument_specs.yml"
+        specification.unlink(missing_ok=True)
+        if content is not None:
+            specification.write_text(content)
+            (project / "play.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks:\n"
+                                              "    - tfserving.fleet.role_variables:\n        role_path: roles/demo/\n")
+        done = play(project)
+        assert done.returncode == 2
+        assert "meta/argument_specs.yml: the list of the role's variables cannot be read" in done.stdout
+
+
+def test_the_option_is_required_and_alone(project):
+    for arguments in ("{}", "{path: x}"):
+        (project / "play.yml").write_text(f"- hosts: all\n  gather_facts: false\n  tasks:\n    - tfserving.fleet.role_variables: {arguments}\n")
+        done = play(project)
+        assert done.returncode == 2 and ("role_path" in done.stdout)
