@@ -12,8 +12,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 
 def bounded(name, value, minimum=None, maximum=None, unit=""):
     """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open)."""
-    too_low = minimum is not None and value < minimum
-    too_high = maximum is not None and value > maximum
+    too_low = minimum is not None and not value >= minimum
+    too_high = maximum is not None and not value <= maximum
     if too_low or too_high:
         of = f" {unit}" if unit else ""
         if minimum is not None and maximum is not None:

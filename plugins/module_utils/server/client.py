@@ -137,6 +137,16 @@ def rest_body(inputs, signature="serving_default", form="row"):
     return json.dumps({"signature_name": signature, **body}, separators=(",", ":")).encode()
 
 
+def code_name(number):
+    """The name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
+    return _CODES[number] if 0 <= number < len(_CODES) else "UNKNOWN"
+
+
+def code_of_http(status):
+    """The name of the gRPC status that an HTTP status stands for: UNAVAILABLE for 503."""
+    return _CODES_OF_HTTP.get(status, "UNKNOWN")
+
+
 class GrpcClient:
     """A connection to a server's gRPC port. deadline_s: the longest that one call may take."""
 
@@ -220,7 +230,7 @@ class RestClient:
                 return self.call(verb, path, body)
             raise ServerFault("UNAVAILABLE", str(fault) or type(fault).__name__, self._where) from fault
         if response.status != 200:
-            raise ServerFault(_CODES_OF_HTTP.get(response.status, "UNKNOWN"), _error_text(content), self._where)
+            raise ServerFault(code_of_http(response.status), _error_text(content), self._where)
         return content
 
     def predict(self, model, inputs, signature="serving_default", version=None):
