@@ -24,7 +24,7 @@ HANDS = {
     "capability/host", "capability/engine",
     "model/convert", "model/samples", "model/saved_model",
     "server/client", "server/process", "server/wire",
-    "measurement/connection", "measurement/generator",
+    "measurement/connection", "measurement/generator", "measurement/histogram",
 }
 HAND_DIRECTORIES = ("server/embedded/", "measurement/generator/")
 
