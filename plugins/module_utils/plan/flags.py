@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server's flags, environment and CPU set."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+
+_LEAST_GRPC_THREADS = 64
+_MOST_GRPC_THREADS = 2048
+_SPARE_GRPC_THREADS = 16
+_CUDA_CACHE_BYTES = 4 * 1024 ** 3
+_PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
+
+# Flag -> (is this value worth a word, the word). For values that work and yet surprise.
+_SURPRISES = {
+    "enable_profiler": (lambda value: value is True, "the profiler answers without authentication on the port that serves"),
+    "max_num_load_retries": (lambda value: value > 0, "a model that cannot load is retried for minutes with closed ports, and a reload over gRPC waits as long"),
+    "ssl_config_file": (bool, "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"),
+    "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
+    "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
+    "thread_pool_factory_config_file": (bool, "the open source server has no factory for it but a test's"),
+    "enable_serialization_as_tensor_content": (lambda value: value is True, "clients that read float_val find it empty"),
+}
+
+
+def choose_cpus(draft, host, wanted):
+    """(CPU set as text or None for all, the number of whole CPUs to plan for)."""
+    if wanted["cpus"] is not None:
+        count = min(max(1, int(wanted["cpus"])), host.usable_cpus)
+        chosen = cpu_list(host.affinity[:count])
+        draft.decide("CPU set", chosen or "all", f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota")
+        return chosen or None, count
+    if host.is_pinned:
+        return draft.decide("CPU set", cpu_list(host.affinity), "the CPUs that this host's processes may use"), host.usable_cpus
+    draft.decide("CPU set", "all", f"{host.usable_cpus} usable")
+    return None, host.usable_cpus
+
+
+def choose_environment(draft, host, wanted, release, gpu):
+    """Environment variables of the server: {name: text}."""
+    chosen = {}
+    if gpu:
+        chosen.update(CUDA_CACHE_PATH="/var/cache/tfserving/cuda", CUDA_CACHE_MAXSIZE=str(_CUDA_CACHE_BYTES))
+        draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
+    chosen.update({name: str(value) for name, value in wanted["environment"].items() if value is not None})
+    given = chosen.get("TF_ENABLE_ONEDNN_OPTS")
+    if given is not None:
+        draft.decide("oneDNN", "on" if given == "1" else "off", "tfserving_environment")
+    elif not questions.cell("onednn_available", release):
+        draft.decide("oneDNN", "not there", f"the image of {release} is built without it")
+    elif questions.onednn_by_default(release, host.cpu_flags):
+        draft.decide("oneDNN", "on", "TensorFlow's own choice on this CPU (VNNI, BF16 or AMX); off is a candidate for the tuning")
+        draft.warn("oneDNN is on: one request of wrong rank to a convolutional SavedModel can end the whole server; check shapes in front of it "
+                   "or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment")
+    else:
+        draft.decide("oneDNN", "off", "TensorFlow's own choice on this CPU; on is a candidate for the tuning")
+    return chosen
+
+
+def onednn_is_on(host, release, environment):
+    """Whether the planned server uses oneDNN's operations."""
+    return environment["TF_ENABLE_ONEDNN_OPTS"] == "1" if "TF_ENABLE_ONEDNN_OPTS" in environment else questions.onednn_by_default(release, host.cpu_flags)
+
+
+def choose_flags(draft, host, wanted, release, models, cpus, environment):
+    """Flags of the server: {name without dashes: value}, only such as the release knows."""
+    known = questions.flags(release)
+    chosen = {name: value for name, value in _own_flags(draft, host, release, models, cpus).items() if name in known}
+    given = _checked(draft, release, wanted["flags"])
+    chosen.update(given)
+    for name in sorted(given):
+        draft.decide(f"flag {name}", _text(given[name]), "tfserving_flags")
+        surprising, word = _SURPRISES.get(name, (lambda value: False, ""))
+        if surprising(given[name]):
+            draft.warn(f"--{name}={_text(given[name])}: {word}")
+        if name in _PARALLELISM and given[name] > cpus:
+            draft.warn(f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail")
+    return _consistent(draft, host, release, chosen, environment)
+
+
+def _own_flags(draft, host, release, models, cpus):
+    chosen = {"max_num_load_retries": 0, "enable_profiler": False, "grpc_max_threads": _grpc_threads(models, cpus)}
+    draft.decide("flag max_num_load_retries", "0", "models are published whole, so a load that fails is a broken model: told at once and not after 5 minutes")
+    draft.decide("flag enable_profiler", "false", "it answers on the serving port, to anybody")
+    draft.decide("flag grpc_max_threads", str(chosen["grpc_max_threads"]), "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)")
+    batched = [model["batching"] for model in models if model["batching"]]
+    if batched:
+        chosen["enable_batching"] = True
+        if any(model["batching"] != batched[0] for model in models):
+            chosen["enable_per_model_batching_parameters"] = True
+            draft.decide("flag enable_per_model_batching_parameters", "true", "the models are batched differently: a batching_params.pbtxt in each version")
+    if any(model["form"].startswith("tflite") for model in models):
+        chosen[questions.tflite_flag(release)] = True
+        draft.decide(f"flag {questions.tflite_flag(release)}", "true", "model.tflite is taken where there is one, the SavedModel elsewhere")
+    if host.has_quota:
+        chosen.update(tensorflow_intra_op_parallelism=cpus, tensorflow_inter_op_parallelism=cpus, rest_api_num_threads=max(2, 4 * cpus))
+        if questions.tflite_flag(release) in chosen:
+            chosen["num_tflite_pools"] = cpus
+        draft.decide("threads", f"{cpus} intra-op, {cpus} inter-op", "a CFS quota is in force, which TensorFlow does not see: it would take every CPU of the mask")
+    return chosen
+
+
+def _grpc_threads(models, cpus):
+    """Batching needs two full batches of calls waiting inside the server."""
+    largest = max([(model["batching"] or {}).get("max_batch_size") or 0 for model in models] + [0])
+    return min(_MOST_GRPC_THREADS, max(_LEAST_GRPC_THREADS, 4 * cpus, 2 * largest + _SPARE_GRPC_THREADS))
+
+
+def _checked(draft, release, given):
+    problems = questions.check_flags(release, given)
+    for problem in problems:
+        draft.refuse(f"flag {problem['flag']}", problem["reason"], f"{problem['remedy']} (tfserving_flags)", {"flags": problem["change"]})
+    faulty = {problem["flag"] for problem in problems}
+    return {name: value for name, value in given.items() if name not in faulty}
+
+
+def _consistent(draft, host, release, chosen, environment):
+    """Take out, with a refusal, flags that the server would refuse, ignore or misunderstand together."""
+    for flags_out, reason, remedy, change in _contradictions(host, release, chosen, environment):
+        draft.refuse(f"flag {flags_out[0]}", reason, f"{remedy} (tfserving_flags)", {"flags": change})
+        chosen = {name: value for name, value in chosen.items() if name not in flags_out}
+    return chosen
+
+
+def _contradictions(host, release, flags, environment):
+    batching = flags.get("enable_batching")
+    for name, effect in (("batching_parameters_file", "refuses to start"), ("enable_per_model_batching_parameters", "silently batches nothing")):
+        if flags.get(name) and not batching:
+            yield [name], f"without --enable_batching the server {effect}", "Set enable_batching: true as well", {"enable_batching": True}
+    if flags.get("port") == 0 and not flags.get("grpc_socket_path"):
+        yield ["port"], "without a gRPC port and without a socket the server refuses to start", "Give a port", {"port": 8500}
+    rest = flags.get("rest_api_port")
+    if rest and rest == flags.get("port", questions.flags(release)["port"][1]):
+        yield ["rest_api_port"], f"{rest} is the gRPC port too: the server would serve gRPC only and say so in its log alone", "Give REST a port of its own", {
+            "rest_api_port": rest + 1 if rest < 65535 else rest - 1}
+    if flags.get("monitoring_config_file") and rest == 0:
+        yield ["monitoring_config_file"], "metrics are served over REST, which is off", "Give REST a port", {"rest_api_port": 8501}
+    if flags.get(_PARALLELISM[0]) and (flags.get(_PARALLELISM[1]) or flags.get(_PARALLELISM[2])):
+        yield [_PARALLELISM[0]], "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start", "Leave it out", {_PARALLELISM[0]: None}
+    if flags.get("mixed_precision") and not onednn_is_on(host, release, environment):
+        yield ["mixed_precision"], "bfloat16 needs oneDNN, which is off here: the flag would do nothing", "Leave it out", {"mixed_precision": None}
+
+
+def _text(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which image a host gets: the official one, the user's, or the recipe of an own build for the host's image class."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import level_covers
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+
+_NATIVE = ("--config=nativeopt", "--copt=-march=native")
+_OWN_REPOSITORY = "tfserving-fleet/serving"
+
+
+def choose_image(draft, host, wanted, release, gpu):
+    """(the image's name, the recipe of an own build or None); (None, None) when refused. gpu: whether the server gets one."""
+    kind = "gpu" if gpu else "cpu"
+    if wanted["image"]:
+        draft.warn(f"image {wanted['image']}: its instruction set is not known here; the deployment proves it on each host before it serves")
+        return draft.decide("image", wanted["image"], "tfserving_image"), None
+    if host.architecture not in table.IMAGES["architectures"]:
+        _refuse_architecture(draft, host)
+        return None, None
+    if wanted["build"]:
+        return _own_build(draft, host, wanted, release, kind)
+    missing = [flag for flag in questions.stock_cpu_flags(release) if flag not in host.cpu_flags]
+    if missing:
+        draft.refuse("image", f"the official image of {release} needs {_names(missing)}, which this {host.level} CPU lacks: it would die with 'Illegal instruction'",
+                     f"Build an image for {host.level}: tfserving_build: true", {"build": True, "build_options": None, "image": None})
+        return None, None
+    _say_what_a_build_needs(draft, host, wanted, release)
+    name = questions.official_image(release, kind)
+    return draft.decide("image", name, f"the official image of {release}; built for {_names(questions.stock_cpu_flags(release))}, which this CPU has"), None
+
+
+def _refuse_architecture(draft, host):
+    reason = f"the official images and Docker files are for {', '.join(table.IMAGES['architectures'])}, this host is {host.architecture}"
+    if host.architecture == "aarch64":
+        draft.refuse("image", reason, "Name an image of your own (tfserving_image), or set tfserving_backend: embedded", {"backend": "embedded"})
+    else:
+        draft.refuse("image", reason, "Name an image of your own (tfserving_image), or serve no models on this host (tfserving_models: [])", {"models": []})
+
+
+def _say_what_a_build_needs(draft, host, wanted, release):
+    if host.level not in table.LEVEL_OPTIONS or level_covers("x86-64-v2", host.level):
+        return
+    if "oneDNN" in wanted["measured"]:
+        draft.decide("own build", "worth a trial", f"oneDNN is measured on the official image; what an image for {host.level} adds is tried with tfserving_build: true")
+    else:
+        draft.decide("own build", "not yet", "oneDNN chooses its instructions at run time in the official image: measure it on and off first, it costs nothing")
+
+
+def _own_build(draft, host, wanted, release, kind):
+    if questions.cell("rebuild", release) == "fails":
+        newest = questions.releases()[-1]
+        draft.refuse("build", f"the build files of {release} fetch tools that refuse their Python {questions.cell('devel_python', release)}",
+                     f"Build a newer release: tfserving_version: {newest}", {"version": newest})
+        return None, None
+    if questions.cell("rebuild", release) == "at risk":
+        draft.warn(f"the build files of {release} rest on Python {questions.cell('devel_python', release)}, which their tools will drop: keep the built image")
+    options = _build_options(draft, host, wanted["build_options"], release)
+    fault = _build_fault(host, options, release, kind)
+    if fault:
+        draft.refuse("build options", fault, f"Let the plan choose for {host.level}: leave tfserving_build_options out", {"build_options": None})
+        return None, None
+    name = f"{_OWN_REPOSITORY}:{release}-{re.sub('[^A-Za-z0-9_.-]', '-', host.image_class)}"
+    draft.decide("image", name, f"built once for all hosts of the class {host.image_class}")
+    return name, _recipe(release, options, kind, host.level)
+
+
+def _build_options(draft, host, given, release):
+    own = _level_options(host)
+    if not given:
+        return draft.decide("build options", own, f"what every {host.level} CPU runs, in options that the compiler of {release} knows")
+    if any(native in given.split() for native in _NATIVE):
+        rest = " ".join(option for option in given.split() if option not in _NATIVE)
+        return draft.decide("build options", f"{own} {rest}".strip(), f"in place of {given}: native code runs only on CPUs like the builder's; these run on every "
+                            f"{host.level} CPU")
+    if "--config=release" not in given.split() and "avx" in host.cpu_flags:
+        return draft.decide("build options", f"--config=release {given}", "the argument replaces the default, so --config=release is repeated in front")
+    return draft.decide("build options", given, "tfserving_build_options")
+
+
+def _level_options(host):
+    """The options of the host's level, or of the highest level below it where the host hides one of its flags."""
+    levels = [level for level in table.LEVEL_OPTIONS if level_covers(host.level, level)]
+    fitting = [level for level in levels if not _lacking(host, table.LEVEL_OPTIONS[level])]
+    return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
+
+
+def _lacking(host, options):
+    copts = [option.partition("--copt=")[2] for option in options.split()]
+    if "--config=release" in options.split():
+        copts.append("-mavx")
+    return [flag for copt in copts for flag in table.COPT_FLAGS.get(copt, ()) if flag not in host.cpu_flags]
+
+
+def _build_fault(host, options, release, kind):
+    for option in options.split():
+        compiler_option = option.partition("--copt=")[2]
+        needed = _lacking(host, option)
+        if needed:
+            return f"{option} makes a program that needs {_names(needed)}, which this CPU lacks"
+        march = compiler_option.partition("-march=")[2]
+        if march and not level_covers(host.level, table.MARCH_LEVELS.get(march, "")):
+            needs = table.MARCH_LEVELS.get(march)
+            return f"-march={march} makes a program for {needs}, this host is {host.level}" if needs else f"-march={march} is not known to the release table"
+        if march and questions.march_problem(release, march, kind == "gpu"):
+            return questions.march_problem(release, march, kind == "gpu")
+    return None
+
+
+def _recipe(release, options, kind, level):
+    suffix = table.IMAGES[kind]
+    return {
+        "level": level,
+        "dockerfiles": {"devel": f"tensorflow_serving/tools/docker/Dockerfile.devel{suffix}",
+                        "runtime": f"tensorflow_serving/tools/docker/Dockerfile{suffix.replace('-', '.')}"},
+        "build_arguments": {"TF_SERVING_VERSION_GIT_COMMIT": release, "TF_SERVING_VERSION_GIT_BRANCH": release, "TF_SERVING_BUILD_OPTIONS": options},
+        "build_image": f"{_OWN_REPOSITORY}-devel:{release}-{level}{suffix}",
+    }
+
+
+def _names(flags):
+    return ", ".join(flag.replace("_", ".").upper() for flag in flags)

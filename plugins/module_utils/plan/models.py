@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which form of each model is served and how it is batched."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import host as hosts
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+
+
+def choose_models(draft, host, wanted, release, gpus, cpus):
+    """[{name, form, batching}] in the order of the request. gpus: the capabilities of the GPUs that the server gets; cpus: the whole CPUs."""
+    planned = [{"name": model["name"], "form": _form(draft, model, release, gpus), "batching": _batching(draft, host, wanted, model, release, gpus, cpus)}
+               for model in wanted["models"]]
+    return _one_batching_for_all(draft, planned, release)
+
+
+def lite_problem(model, release):
+    """Why TensorFlow Lite cannot serve this model, or None. An unknown signature is no problem: conversion and parity decide."""
+    if questions.tflite_flag(release) is None:
+        return f"{release} has no flag for TensorFlow Lite"
+    for name, signature in sorted((model.get("signatures") or {}).items()):
+        for tensor, description in sorted({**(signature.get("inputs") or {}), **(signature.get("outputs") or {})}.items()):
+            if description.get("dtype") not in table.TFLITE["dtypes"]:
+                return f"{name} has {tensor} of {description.get('dtype')}, which the server refuses in TensorFlow Lite models ('Unknown TfLite type')"
+    return None
+
+
+def _form(draft, model, release, gpus):
+    subject = f"model {model['name']}: form"
+    if model["optimize"] == "tflite_dynamic_range":
+        problem = lite_problem(model, release)
+        if problem:
+            _refuse(draft, subject, model, problem, "Serve the SavedModel: optimize: none")
+        else:
+            draft.warn(f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
+                       "clients get no answer to wrong types (float64 sent to a float32 input is garbage with status OK)")
+            return draft.decide(subject, "tflite_dynamic_range", "asked for; published only if it agrees with the source model")
+    if model["optimize"] == "tensorrt":
+        support = questions.tensorrt_support(release, hosts.compute_capability(gpus[0]) if gpus else None)
+        if support["supported"]:
+            return draft.decide(subject, "tensorrt", f"{support['reason']}; engines are built on this GPU model, they run on no other")
+        change = {"version": support["releases"][-1]} if support["releases"] else None
+        _refuse(draft, subject, model, support["reason"] if gpus else "TF-TRT needs a GPU, and this server gets none", support["remedy"], change)
+    reason = "as it is; TensorFlow Lite is a candidate for the tuning" if may_try_lite(model, release, gpus) else "as it is"
+    return draft.decide(subject, "saved_model", reason)
+
+
+def may_try_lite(model, release, gpus):
+    """Whether TensorFlow Lite is a candidate: left open by the user, on the CPU, and not known to be impossible."""
+    return model["optimize"] == "auto" and not gpus and lite_problem(model, release) is None
+
+
+def _refuse(draft, subject, model, reason, remedy, change=None):
+    draft.refuse(subject, reason, remedy if "optimize" in remedy else f"{remedy} (optimize: none)",
+                 change or {"models": {model["name"]: {"optimize": "none"}}})
+
+
+def _batching(draft, host, wanted, model, release, gpus, cpus):
+    subject = f"model {model['name']}: batching"
+    asked = model["batching"]
+    if asked in (None, "none"):
+        draft.decide(subject, "off", "asked for" if asked else "batching helps some models and costs a lone client the whole timeout: the tuning measures it")
+        return None
+    parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus) if asked == "auto" else asked
+    problem = batches.problem(parameters, model, release)
+    if problem:
+        draft.refuse(subject, problem, "Serve it unbatched: batching: none", {"models": {model["name"]: {"batching": "none"}}})
+        return None
+    for text in batches.doubts(parameters, model, cpus):
+        draft.warn(f"{model['name']}: {text}")
+    draft.decide(subject, "on", f"start values for {wanted['goal']} on the {'GPU' if gpus else 'CPU'}" if asked == "auto" else "the user's own values")
+    return parameters
+
+
+def _one_batching_for_all(draft, planned, release):
+    """Refuse what one batching file cannot say where the release knows no per-model files."""
+    distinct = {repr(sorted((model["batching"] or {}).items())) for model in planned}
+    if len(distinct) > 1 and "enable_per_model_batching_parameters" not in questions.flags(release):
+        first = questions.first_release_with_flag("enable_per_model_batching_parameters")
+        draft.refuse("batching", f"the models want different batching, and {release} has one batching file for all models (per-model files came with {first})",
+                     f"Use release {first} or later, or the same batching for all", {"version": questions.releases()[-1]})
+        return [dict(model, batching=None) for model in planned]
+    return planned

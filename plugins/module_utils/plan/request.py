@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user asks for, checked and completed. Faults of form raise FleetError; what cannot be had is refused later, by the plan."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import options
+
+BACKENDS = ("auto", "docker", "embedded")
+GOALS = ("online", "bulk")
+GPUS = ("auto", "none", "require")
+FORMS = ("saved_model", "tflite_dynamic_range", "tensorrt")
+OPTIMIZE = ("auto", "none") + FORMS[1:]
+
+# Key -> (type, default). The variables are these names behind tfserving_.
+KEYS = {
+    "version": (str, None), "models": (list, ()), "goal": (str, "online"), "objective_p99_ms": ((int, float), None), "backend": (str, "auto"),
+    "gpu": (str, "auto"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None), "flags": (dict, {}),
+    "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
+}
+MODEL_KEYS = ("name", "source", "samples", "signature", "optimize", "version", "batching", "signatures")
+
+
+def complete(request):
+    """The request with every key of KEYS and every model's own, after its `options` were understood; answers: what was made of them.
+
+    Returns (request, answers, refusals); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
+    Raises FleetError on unknown keys, wrong types and values outside what is allowed.
+    """
+    _known("the request", request, KEYS)
+    wanted = {key: _typed(f"tfserving_{key}", request.get(key), kind, default) for key, (kind, default) in KEYS.items()}
+    wanted, answers, refusals = options.understand(wanted)
+    one_of("tfserving_backend", wanted["backend"], BACKENDS)
+    one_of("tfserving_goal", wanted["goal"], GOALS)
+    one_of("tfserving_gpu", wanted["gpu"], GPUS)
+    for key in ("objective_p99_ms", "cpus"):
+        if wanted[key] is not None:
+            bounded(f"tfserving_{key}", wanted[key], minimum=0.001)
+    wanted["models"] = [_model(number, model) for number, model in enumerate(wanted["models"])]
+    names = [model["name"] for model in wanted["models"]]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise FleetError(f"two models are named {doubled[0]!r}", where="tfserving_models", remedy="Give each model its own name.")
+    return wanted, answers, refusals
+
+
+def _model(number, model):
+    where = f"tfserving_models[{number}]"
+    if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
+        raise FleetError(f"{model!r} is not a model: a mapping with a name", where=where)
+    _known(where, model, MODEL_KEYS)
+    whole = {key: model.get(key) for key in MODEL_KEYS}
+    whole["optimize"] = one_of(f"{where}.optimize", whole["optimize"] or "auto", OPTIMIZE)
+    if whole["batching"] not in (None, "none", "auto") and not isinstance(whole["batching"], dict):
+        raise FleetError(f"{whole['batching']!r} is not known; allowed: none, auto, or a mapping of parameters", where=f"{where}.batching")
+    if whole["signatures"] is not None:
+        _check_signatures(f"{where}.signatures", whole["signatures"])
+    return whole
+
+
+def _check_signatures(where, signatures):
+    """The shape that saved_model_info returns: {name: {inputs: {name: {dtype, shape}}, outputs: {...}}}."""
+    tensors = [tensor for signature in (signatures.values() if isinstance(signatures, dict) else [None]) for kind in ("inputs", "outputs")
+               for tensor in (list(signature[kind].values()) if isinstance(signature, dict) and isinstance(signature.get(kind), dict) else [None])]
+    if not all(isinstance(tensor, dict) and {"dtype", "shape"} <= set(tensor) for tensor in tensors):
+        raise FleetError("not signatures as tfserving.fleet.saved_model_info returns them", where=where)
+
+
+def _known(where, given, keys):
+    if not isinstance(given, dict):
+        raise FleetError(f"{given!r} is not a mapping", where=where)
+    unknown = sorted(str(key) for key in given if key not in keys)
+    if unknown:
+        raise FleetError(f"{unknown[0]!r} is not known; allowed: {', '.join(keys)}{did_you_mean(unknown[0], keys)}", where=where)
+
+
+def _typed(name, value, kind, default):
+    if value is None:
+        return {tuple: list, dict: dict}.get(type(default), lambda same: same)(default)
+    if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
+        wanted = " or ".join(part.__name__ for part in (kind if isinstance(kind, tuple) else (kind,)))
+        raise FleetError(f"{value!r} is not of type {wanted}", where=name)
+    return value
