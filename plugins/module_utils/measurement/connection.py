@@ -1,0 +1,421 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that carry pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
+
+A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code), code being the
+name of a gRPC status. Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC
+libraries for Python need several times the CPU for that, which would be measured as the server's latency.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import load
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+
+_READ_BYTES = 1 << 18
+_REFUSED = "UNAVAILABLE"
+
+
+class _Connection:
+    """What both protocols share: a socket that does not block, watched by a poll object (select.epoll)."""
+
+    def __init__(self, place, poll, ended):
+        family, address = place
+        self.listed = False
+        self.alive = True
+        self._poll, self._ended = poll, ended
+        self._unsent, self._unread = b"", b""
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = self._socket.fileno()
+        self._socket.connect_ex(address)
+        poll.register(self.number, select.EPOLLIN)
+
+    def happened(self, events):
+        """Take what the poll object saw; ends the connection when the other side did."""
+        if events & select.EPOLLOUT:
+            self._write(b"")
+        if events & ~select.EPOLLOUT and self.alive:
+            try:
+                content = self._socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                content = b""
+            try:
+                if content:
+                    self._read(content)
+                    return
+            except (ValueError, IndexError, struct.error):
+                pass                    # the other side does not speak the protocol
+            self.close()
+
+    def close(self):
+        """End the connection; requests in flight end as UNAVAILABLE."""
+        if self.alive:
+            self.alive = False
+            self._poll.unregister(self.number)
+            self._socket.close()
+        for token in self._tokens():
+            self._ended(self, token, _REFUSED)
+
+    def _write(self, content):
+        if self._unsent:
+            content = self._unsent + content
+        try:
+            sent = self._socket.send(content)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        rest = content[sent:]
+        if bool(rest) != bool(self._unsent):
+            self._poll.modify(self.number, select.EPOLLIN | (select.EPOLLOUT if rest else 0))
+        self._unsent = rest
+
+
+class RestMessages:
+    """Predict requests of one model over REST, frozen: bodies is a list of bytes."""
+
+    def __init__(self, target, bodies, deadline_s):
+        head = (f"POST /v1/models/{target['model']}:predict HTTP/1.1\r\nHost: {load.authority(target)}\r\n"
+                "Content-Type: application/json\r\nContent-Length: ")
+        self.requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
+
+    def connect(self, place, poll, ended):
+        """A connection that carries these messages."""
+        return _RestConnection(self, place, poll, ended)
+
+
+class _RestConnection(_Connection):
+    """One request at a time over a connection that is kept alive."""
+
+    def __init__(self, messages, place, poll, ended):
+        self._requests = messages.requests
+        self._token = None
+        super().__init__(place, poll, ended)
+        self._unread, self._awaited = bytearray(), 0
+
+    @property
+    def room(self):
+        """Whether another request may be sent now."""
+        return self.alive and self._token is None
+
+    def send(self, token, index):
+        """Send the message of that index; ended() will name token."""
+        self._token = token
+        self._write(self._requests[index])
+
+    def cancel(self, _token):
+        """Give the request up: its answer will not be reported. HTTP/1.1 can only close the connection."""
+        self._token = None
+        self.close()
+
+    def _tokens(self):
+        token, self._token = self._token, None
+        return [] if token is None else [token]
+
+    def _read(self, content):
+        self._unread += content
+        if len(self._unread) < self._awaited:
+            return
+        head, separator, body = bytes(self._unread).partition(b"\r\n\r\n")
+        fields = head.lower()
+        whole, length = _whole_body(fields, body) if separator else (False, 0)
+        if not whole:
+            self._awaited = len(head) + 4 + length if length else 0
+            return
+        token, self._token, self._unread, self._awaited = self._token, None, bytearray(), 0
+        if token is None:
+            self.close()
+            return
+        if b"\r\nconnection: close" in fields:
+            self.close()
+        status = fields[9:12]
+        self._ended(self, token, "OK" if status == b"200" else client.code_of_http(int(status) if status.isdigit() else 0))
+
+
+def _whole_body(fields, body):
+    """(whether the body of an HTTP/1.1 answer has arrived, its length where it is told); fields: the answer's head in lower case."""
+    _before, found, after = fields.partition(b"\r\ncontent-length:")
+    if found:
+        length = int(after.partition(b"\r\n")[0])
+        return len(body) >= length, length
+    if b"\r\ntransfer-encoding: chunked" not in fields:
+        return True, 0
+    at = 0
+    while True:
+        end = body.find(b"\r\n", at)
+        size = int(body[at:end].partition(b";")[0], 16) if end >= 0 else None
+        if not size:
+            return size == 0 and body.find(b"\r\n\r\n", end) >= 0, 0
+        at = end + 2 + size + 2
+
+
+# HTTP/2, RFC 9113: frame types, flags, settings; HPACK, RFC 7541.
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+_ACK, _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 1, 4, 8, 32
+_HEADER_TABLE_SIZE, _ENABLE_PUSH, _MAX_CONCURRENT_STREAMS, _INITIAL_WINDOW_SIZE, _MAX_FRAME_SIZE = 1, 2, 3, 4, 5
+_LARGEST_WINDOW, _FIRST_WINDOW, _FIRST_FRAME_SIZE = (1 << 31) - 1, 65535, 16384
+_CANCEL = 8
+_CODES_OF_RESET = {7: "UNAVAILABLE", 8: "CANCELLED", 11: "RESOURCE_EXHAUSTED", 12: "PERMISSION_DENIED"}
+# More streams on one connection than servers commonly allow (100) would only queue.
+_MOST_STREAMS = 90
+_STREAM = struct.Struct(">I")
+
+
+def _frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + _STREAM.pack(stream) + payload
+
+
+# Header compression off (table size 0) makes equal answers equal bytes, so that each distinct one is understood once.
+_PREFACE = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + _frame(_SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in (
+                (_HEADER_TABLE_SIZE, 0), (_ENABLE_PUSH, 0), (_INITIAL_WINDOW_SIZE, _LARGEST_WINDOW))))
+            + _frame(_WINDOW_UPDATE, 0, 0, _STREAM.pack(_LARGEST_WINDOW - _FIRST_WINDOW)))
+
+
+class GrpcMessages:
+    """Predict requests over gRPC, frozen: bodies is a list of serialized PredictRequests."""
+
+    def __init__(self, target, bodies, deadline_s):
+        fields = [(b"\x04", wire.PREDICT), (b"\x01", load.authority(target)), (b"\x0f\x10", "application/grpc"),
+                  (b"\x00" + _text("te"), "trailers"), (b"\x00" + _text("grpc-timeout"), f"{max(1, round(deadline_s * 1000))}m")]
+        # 0x83 and 0x86 are ":method: POST" and ":scheme: http" of the static table; the names :path (4), :authority (1) and content-type (31) are from it too.
+        block = b"\x83\x86" + b"".join(name + _text(value) for name, value in fields)
+        self.before_stream = len(block).to_bytes(3, "big") + bytes((_HEADERS, _END_HEADERS))
+        self.block = block
+        self.bodies = [b"\x00" + _STREAM.pack(len(body)) + body for body in bodies]
+        self.before_data = [len(body).to_bytes(3, "big") + bytes((_DATA, _END_STREAM)) if len(body) <= _FIRST_FRAME_SIZE else None for body in self.bodies]
+        self.codes = {}
+
+    def connect(self, place, poll, ended):
+        """A connection that carries these messages."""
+        return _GrpcConnection(self, place, poll, ended)
+
+    def code(self, block):
+        """The name of the gRPC status in a block of trailers, which is remembered."""
+        if block not in self.codes:
+            if len(self.codes) > 1000:
+                self.codes.clear()
+            self.codes[block] = _code_of(block)
+        return self.codes[block]
+
+
+class _GrpcConnection(_Connection):
+    """Many requests at a time over one HTTP/2 connection, within what the server's flow control allows."""
+
+    def __init__(self, messages, place, poll, ended):
+        self._messages = messages
+        self._streams = {}              # stream -> token, in flight
+        self._blocked = {}              # stream -> [rest of the body, the server's window for it]
+        self._next, self._most, self._ending = 1, _MOST_STREAMS, False
+        self._window, self._stream_window, self._frame_size = _FIRST_WINDOW, _FIRST_WINDOW, _FIRST_FRAME_SIZE
+        self._received, self._block, self._block_ends = 0, b"", False
+        super().__init__(place, poll, ended)
+        self._write(_PREFACE)
+
+    @property
+    def room(self):
+        """Whether another request may be sent now."""
+        return self.alive and not self._ending and len(self._streams) < self._most
+
+    def send(self, token, index):
+        """Send the message of that index; ended() will name token."""
+        messages, number = self._messages, self._next
+        self._next += 2
+        self._streams[number] = token
+        body, stream = messages.bodies[index], _STREAM.pack(number)
+        before_data, size = messages.before_data[index], len(body)
+        if before_data and size <= self._window and size <= self._stream_window and not self._blocked:
+            self._window -= size
+            self._write(b"".join((messages.before_stream, stream, messages.block, before_data, stream, body)))
+        else:
+            self._blocked[number] = [memoryview(body), self._stream_window]
+            self._write(messages.before_stream + stream + messages.block)
+            self._unblock()
+
+    def cancel(self, token):
+        """Give the request up: its answer will not be reported."""
+        number = next(number for number, mine in self._streams.items() if mine == token)
+        del self._streams[number]
+        self._blocked.pop(number, None)
+        self._write(_frame(_RST_STREAM, 0, number, _STREAM.pack(_CANCEL)))
+
+    def _tokens(self):
+        tokens = list(self._streams.values())
+        self._streams.clear()
+        return tokens
+
+    def _unblock(self):
+        for number, waiting in list(self._blocked.items()):
+            rest, window = waiting
+            while rest and self._window > 0 and window > 0:
+                size = min(len(rest), self._window, window, self._frame_size)
+                self._write(_frame(_DATA, _END_STREAM if size == len(rest) else 0, number, bytes(rest[:size])))
+                rest, window, self._window = rest[size:], window - size, self._window - size
+                if not self.alive:
+                    return
+            if rest:
+                self._blocked[number] = [rest, window]
+            else:
+                del self._blocked[number]
+
+    def _read(self, content):
+        buffer = self._unread + content if self._unread else content
+        at, end = 0, len(buffer)
+        while end - at >= 9 and self.alive:
+            length = int.from_bytes(buffer[at:at + 3], "big")
+            after = at + 9 + length
+            if after > end:
+                break
+            self._take(buffer[at + 3], buffer[at + 4], _STREAM.unpack_from(buffer, at + 5)[0] & _LARGEST_WINDOW, buffer[at + 9:after])
+            at = after
+        self._unread = buffer[at:]
+
+    def _take(self, kind, flags, stream, payload):
+        if kind == _DATA:
+            self._received += len(payload)
+            if self._received > _LARGEST_WINDOW // 2:
+                self._write(_frame(_WINDOW_UPDATE, 0, 0, _STREAM.pack(self._received)))
+                self._received = 0
+            if flags & _END_STREAM:
+                self._end(stream, "UNKNOWN")
+        elif kind in (_HEADERS, _CONTINUATION):
+            if kind == _HEADERS:
+                self._block, self._block_ends = b"", bool(flags & _END_STREAM)
+                payload = _unpadded(flags, payload)
+            self._block += payload
+            if flags & _END_HEADERS and self._block_ends:
+                self._end(stream, self._messages.code(self._block))
+        elif kind == _RST_STREAM:
+            self._end(stream, _CODES_OF_RESET.get(_STREAM.unpack(payload)[0], "INTERNAL"))
+        elif kind == _WINDOW_UPDATE:
+            more = _STREAM.unpack(payload)[0] & _LARGEST_WINDOW
+            if stream == 0:
+                self._window += more
+            elif stream in self._blocked:
+                self._blocked[stream][1] += more
+            self._unblock()
+        elif kind == _SETTINGS and not flags & _ACK:
+            self._set(payload)
+        elif kind == _PING and not flags & _ACK:
+            self._write(_frame(_PING, _ACK, 0, payload))
+        elif kind == _GOAWAY:
+            self._ending = True
+            last = _STREAM.unpack_from(payload)[0] & _LARGEST_WINDOW
+            for number in [number for number in self._streams if number > last]:
+                self._end(number, _REFUSED)
+            if not self._streams:
+                self.close()
+
+    def _set(self, payload):
+        for name, value in struct.iter_unpack(">HI", payload):
+            if name == _MAX_CONCURRENT_STREAMS:
+                self._most = min(value, _MOST_STREAMS)
+            elif name == _MAX_FRAME_SIZE:
+                self._frame_size = value
+            elif name == _INITIAL_WINDOW_SIZE:
+                for waiting in self._blocked.values():
+                    waiting[1] += value - self._stream_window
+                self._stream_window = value
+        self._write(_frame(_SETTINGS, _ACK, 0))
+        self._unblock()
+
+    def _end(self, stream, code):
+        token = self._streams.pop(stream, None)
+        self._blocked.pop(stream, None)
+        if token is not None:
+            self._ended(self, token, code)
+            if self._ending and not self._streams:
+                self.close()
+
+
+def _unpadded(flags, payload):
+    start, end = 0, len(payload)
+    if flags & _PADDED:
+        start, end = 1, end - payload[0]
+    if flags & _PRIORITY:
+        start += 5
+    return payload[start:end]
+
+
+# A status is a number: the ten digits of HPACK's Huffman code (RFC 7541, appendix B) are all that is needed of it.
+_HUFFMAN_DIGITS = {"00000": "0", "00001": "1", "00010": "2", "011001": "3", "011010": "4", "011011": "5", "011100": "6", "011101": "7", "011110": "8", "011111": "9"}
+_STATUS_NAMES = (b"grpc-status", bytes.fromhex("9acac8b21234da8f"))     # plain, and in that code
+_CODES_OF_STATIC = {9: "204", 10: "206", 11: "304", 12: "400", 13: "404", 14: "500"}
+
+
+def _code_of(block):
+    """The name of the gRPC status in a header block that uses no dynamic table; UNKNOWN where it has none."""
+    at, http = 0, None
+    while at < len(block):
+        first = block[at]
+        if first & 0x80:
+            index, at = _whole(block, at, 7)
+            http = _CODES_OF_STATIC.get(index, http)
+        elif first & 0xE0 == 0x20:
+            _size, at = _whole(block, at, 5)
+        else:
+            index, at = _whole(block, at, 6 if first & 0x40 else 4)
+            name = b""
+            if index == 0:
+                name, _coded, at = _string(block, at)
+            value, coded, at = _string(block, at)
+            if name in _STATUS_NAMES:
+                digits = _digits(value) if coded else value.decode("latin-1")
+                return client.code_name(int(digits)) if digits.isdigit() else "UNKNOWN"
+            if 8 <= index <= 14:
+                http = _digits(value) if coded else value.decode("latin-1")
+    return client.code_of_http(int(http)) if http and http.isdigit() else "UNKNOWN"
+
+
+def _whole(block, at, bits):
+    """An integer of HPACK and the place behind it."""
+    most = (1 << bits) - 1
+    value, at = block[at] & most, at + 1
+    if value == most:
+        shift = 0
+        while True:
+            value += (block[at] & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if not block[at - 1] & 0x80:
+                break
+    return value, at
+
+
+def _string(block, at):
+    """(bytes, whether they are in Huffman's code, the place behind them)."""
+    coded = bool(block[at] & 0x80)
+    length, at = _whole(block, at, 7)
+    return block[at:at + length], coded, at + length
+
+
+def _digits(coded):
+    bits, digits, at = "".join(f"{byte:08b}" for byte in coded), "", 0
+    while True:
+        for length in (5, 6):
+            if bits[at:at + length] in _HUFFMAN_DIGITS:
+                digits, at = digits + _HUFFMAN_DIGITS[bits[at:at + length]], at + length
+                break
+        else:
+            return digits
+
+
+def _text(value):
+    """A string of HPACK, not compressed."""
+    content = value.encode()
+    length = len(content)
+    if length < 127:
+        return bytes((length,)) + content
+    head, length = b"\x7f", length - 127
+    while length >= 128:
+        head, length = head + bytes((length & 0x7F | 0x80,)), length >> 7
+    return head + bytes((length,)) + content
