@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTML and SVG built so that text from outside is always escaped: only what element() made is taken as markup."""
+
+from __future__ import annotations
+
+import html
+import math
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.report import words
+
+_VOID = frozenset(["meta", "br", "hr", "rect", "line", "circle", "path", "polyline"])
+
+
+class Markup(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def element(name, /, *children, **attributes):
+    """The element as Markup. children: Markup, text (escaped), None (left out) or lists of these.
+
+    attributes: class_ for class, underscores for hyphens, None to leave one out; numbers must be finite. The result is well-formed XML too.
+    """
+    written = "".join(f' {_attribute_name(key)}="{_attribute_value(value)}"' for key, value in attributes.items() if value is not None)
+    inner = join(*children)
+    if name in _VOID and not inner:
+        return Markup(f"<{name}{written} />")
+    return Markup(f"<{name}{written}>{inner}</{name}>")
+
+
+def join(*children):
+    """Children one after the other as Markup."""
+    return Markup("".join(_child(child) for child in children))
+
+
+def _child(child):
+    if child is None:
+        return ""
+    if isinstance(child, Markup):
+        return child
+    if isinstance(child, (list, tuple)):
+        return join(*child)
+    return html.escape(words.clean(child), quote=False)
+
+
+def _attribute_name(key):
+    return key.rstrip("_").replace("_", "-")
+
+
+def _attribute_value(value):
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a coordinate must be finite")
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return html.escape(words.clean(value))

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The document in a few plain words: the headline, and a table for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.report import words
+
+_NAME_WIDTH = 34
+_LINE_WIDTH = 100
+_HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "p50 ms", "p99 ms", "accuracy")
+
+
+def headline(document):
+    """What was gained in total, in one or two sentences."""
+    tuned = measured_hosts(document)
+    if not tuned:
+        return f"Nothing has been measured yet: this is what {words.plural(len(document['hosts']), 'host')} can do, and what is planned."
+    if len(tuned) == 1:
+        return host_headline(tuned[0])
+    better = [entry for entry in tuned if is_gain(entry["total"])]
+    if not better:
+        return f"The baseline was kept on all {len(tuned)} measured classes: {_why_none([step for entry in tuned for step in entry['steps']])}."
+    gains = sorted(better, key=lambda entry: entry["total"]["gain"])
+    least, most = (words.gain(entry["total"]["gain"], entry["total"]["gain_interval"]).lstrip("+") for entry in (gains[0], gains[-1]))
+    span = f"by {least}" if least == most else f"by {least} to {most}"
+    return f"Goodput rose {span} on {len(better)} of {len(tuned)} measured classes."
+
+
+def host_headline(entry):
+    """The same for one measured host."""
+    total = entry["total"]
+    if not any(step["kept"] for step in entry["steps"]):
+        return f"The baseline was kept: {_why_none(entry['steps'])}."
+    if total["gain"] is None:
+        return "Some steps were kept, but the total was not measured."
+    gain = words.gain_with_interval(total["gain"], total["gain_interval"])
+    if is_gain(total):
+        return f"Goodput rose by {gain.lstrip('+')}{_from_to(entry)}."
+    if beyond_noise(total):
+        return f"Goodput fell in total ({gain}), although single steps were kept{_from_to(entry)}."
+    return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
+
+
+def beyond_noise(step):
+    """True when the gain or loss is larger than the noise floor and its interval leaves zero out."""
+    low, high = step["gain_interval"] or (None, None)
+    excludes_zero = low is not None and low > 0 or high is not None and high < 0
+    return excludes_zero and step["gain"] is not None and abs(step["gain"]) > (step["noise_floor"] or 0)
+
+
+def is_gain(step):
+    """True for a gain beyond the noise."""
+    return beyond_noise(step) and step["gain"] > 0
+
+
+def measured_hosts(document):
+    """The entries of the hosts that were measured for their class."""
+    chosen = {known["tuned_host"] for known in document["classes"]}
+    return [entry for entry in document["hosts"] if entry["host"] in chosen]
+
+
+def lines(document):
+    """The summary as a list of text lines."""
+    told = textwrap.wrap(headline(document), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
+    for entry in measured_hosts(document):
+        told += ["", _shortened(f"{entry['host']} (class {entry['class']['tuning'] or 'unknown'})", _LINE_WIDTH)]
+        told += table([_HEADINGS] + [_row(step, entry["method"]) for step in entry["steps"]] + [_row(entry["total"], entry["method"])])
+        if entry["method"]["noise_floor"] is not None:
+            told.append(f"noise floor {words.share(entry['method']['noise_floor'])}, {words.count(entry['method']['requests'])} requests counted")
+    return [words.ascii_only(words.clean(line).replace("\n", " ").replace("\t", " ")) for line in told]
+
+
+def table(rows):
+    """Rows of texts as aligned lines, the first row ruled off, the last one too; first column to the left, figures to the right."""
+    rows = [[_shortened(words.ascii_only(words.clean(cell).replace("\n", " ").replace("\t", " "))) for cell in row] for row in rows]
+    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    written = ["  ".join(_padded(cell, widths[column], left=column < 2) for column, cell in enumerate(row)).rstrip() for row in rows]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return written[:1] + [rule] + written[1:-1] + [rule] + written[-1:]
+
+
+def _why_none(steps):
+    if all(step["gain"] is None for step in steps):
+        return "no step could be measured"
+    unfit = " and still kept accuracy and latency within their limits" if any(is_gain(step) for step in steps) else ""
+    return f"nothing beat it by more than the noise{unfit}"
+
+
+def _row(step, method):
+    gain = words.gain_with_interval(step["gain"], step["gain_interval"]).replace("(", "[").replace(")", "]")
+    accuracy = words.metric_change(step["accuracy"]["before"], step["accuracy"]["after"], method.get("metric"), method.get("examples"))
+    return (step["name"], "yes" if step["kept"] else "no", words.figure(step["goodput_rps"]), gain,
+            words.figure(step["p50_ms"]), words.figure(step["p99_ms"]), accuracy)
+
+
+def _from_to(entry):
+    before, after, objective = entry["total"]["before"]["goodput_rps"], entry["total"]["goodput_rps"], entry["method"]["objective_p99_ms"]
+    within = f" answered within {words.milliseconds(objective)}" if objective else ""
+    if before is None or after is None:
+        return ""
+    return f", from {words.significant(before)} to {words.rate(after)}{within}"
+
+
+def _shortened(text, most=_NAME_WIDTH):
+    kept = ""
+    for character in text:
+        if _width(kept + character) > most - 1:
+            return kept + "\N{HORIZONTAL ELLIPSIS}"
+        kept += character
+    return text
+
+
+def _padded(text, width, left):
+    space = " " * (width - _width(text))
+    return text + space if left else space + text
+
+
+def _width(text):
+    return sum(0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

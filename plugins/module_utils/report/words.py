@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Figures as words: percentages, rates and latencies with the digits they deserve and no more."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+NOT_MEASURED = "not measured"
+_SPACE = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+_PUZZLING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF, 0xFFFE, 0xFFFF}
+
+
+def clean(text):
+    """Text from outside without what could steer a terminal, reorder a line or break a document: control characters, surrogates, bidi overrides."""
+    return "".join(
+        character if character in "\n\t" or not (unicodedata.category(character) in ("Cc", "Cs") or ord(character) in _PUZZLING)
+        else "\N{REPLACEMENT CHARACTER}" for character in str(text))
+
+
+def ascii_only(text):
+    """The same figures for a terminal: plain spaces and hyphens."""
+    return text.replace(_SPACE, " ").replace(MINUS, "-").replace("\N{RIGHTWARDS ARROW}", "->")
+
+
+def significant(value, digits=3):
+    """1234.5 → 1,230; 87.44 → 87.4; 0 → 0. Far from everyday sizes: 3.2e-07. value: a finite number."""
+    if value == 0:
+        return "0"
+    exponent = int(f"{abs(value):.{digits - 1}e}".rpartition("e")[2])
+    if not -4 <= exponent <= 8:
+        return f"{value:.{digits - 1}e}".replace("-", MINUS)
+    rounded = round(value, digits - 1 - exponent)
+    return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace("-", MINUS)
+
+
+def figure(value):
+    """A measured number without its unit, for a column that states it."""
+    return NOT_MEASURED if value is None else significant(value)
+
+
+def rate(value):
+    """Requests per second: '1,230 requests/s'."""
+    return _with_unit(value, "requests/s")
+
+
+def milliseconds(value):
+    """'12.3 ms'."""
+    return _with_unit(value, "ms")
+
+
+def count(value):
+    """'12,345'; counts are exact."""
+    return NOT_MEASURED if value is None else f"{value:,}"
+
+
+def share(fraction):
+    """An unsigned fraction with two significant digits: 0.0213 → '2.1 %'."""
+    return NOT_MEASURED if fraction is None else f"{significant(100 * fraction, 2)}{_SPACE}%"
+
+
+def gain(fraction, interval=None):
+    """A signed fraction, as fine as its interval allows: 0.1234 → '+12 %'."""
+    return NOT_MEASURED if fraction is None else _signed(fraction, _decimals(fraction, interval)) + f"{_SPACE}%"
+
+
+def gain_interval(fraction, interval):
+    """The interval of a gain, as fine as the gain is written: '10 to 15 %', '10 % or more' where an end is open."""
+    if interval is None or interval == [None, None]:
+        return NOT_MEASURED
+    decimals = _decimals(fraction, interval)
+    low, high = (None if bound is None else _percentage(bound, decimals) for bound in interval)
+    if low is None:
+        return f"{high}{_SPACE}%{_SPACE}or{_SPACE}less"
+    return f"{low}{_SPACE}%{_SPACE}or{_SPACE}more" if high is None else f"{low}{_SPACE}to{_SPACE}{high}{_SPACE}%"
+
+
+def gain_with_interval(fraction, interval):
+    """'+12 % (10 to 15 %)'; the gain alone where there is no interval."""
+    bounds = gain_interval(fraction, interval)
+    return gain(fraction, interval) if NOT_MEASURED in (bounds, gain(fraction)) else f"{gain(fraction, interval)} ({bounds})"
+
+
+def metric(value, name=None, examples=None, finer=0):
+    """A task metric. An accuracy is a percentage, as fine as the number of examples allows; any other metric keeps its own scale.
+
+    name: the metric's name or None (an accuracy). examples: how many it was counted over, or None. finer: digits more than that.
+    """
+    if value is None:
+        return NOT_MEASURED
+    if not 0 <= value <= 1 or (name is not None and "accuracy" not in name.lower()):
+        return significant(value, 4 + finer)
+    decimals = 1 if not examples else max(0, math.ceil(math.log10(examples)) - 2)
+    return f"{100 * value:.{min(decimals, 3) + finer}f}{_SPACE}%"
+
+
+def metric_change(before, after, name=None, examples=None):
+    """'97.2 %', or '97.2 → 96.9 %' where it changed; a change is always visible."""
+    if before is None or after is None or before == after:
+        return metric(before if after is None else after, name, examples)
+    finer = next((digits for digits in range(3) if metric(before, name, examples, digits) != metric(after, name, examples, digits)), 3)
+    told, unit = metric(before, name, examples, finer), f"{_SPACE}%"
+    if told.endswith(unit) and metric(after, name, examples).endswith(unit):
+        told = told[:-len(unit)]
+    return f"{told} \N{RIGHTWARDS ARROW} {metric(after, name, examples, finer)}"
+
+
+def plain(value, nothing="none"):
+    """Any data as a short text: null as nothing, lists with commas, mappings as 'key = value'."""
+    if value is None or value == [] or value == {}:
+        return nothing
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {plain(item)}" if isinstance(item, dict) else f"{key} = {plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def plural(number, noun):
+    """'1 host', '1,000 hosts', '2 classes'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def _with_unit(value, unit):
+    return NOT_MEASURED if value is None else f"{significant(value)}{_SPACE}{unit}"
+
+
+def _decimals(fraction, interval):
+    decimals = 0
+    if interval is not None and None not in interval:
+        half_width = abs(interval[1] - interval[0]) / 2
+        decimals = 0 if half_width >= 0.01 or not half_width else 1 if half_width >= 0.001 else 2
+    return max(decimals, 1) if fraction is not None and abs(fraction) < 0.1 else decimals
+
+
+def _percentage(fraction, decimals):
+    text = f"{100 * fraction:,.{decimals}f}"
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def _signed(fraction, decimals):
+    text = _percentage(fraction, decimals)
+    return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"
