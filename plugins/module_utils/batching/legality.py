@@ -9,9 +9,8 @@ Batching joins the rows of several requests along the first dimension and cuts t
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import INTERNAL, describe
 
-# TensorFlow's own entry for the model's initialisation; nobody sends it requests.
-INTERNAL_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
 PADDABLE_RANKS = range(1, 7)
 LEAVE_OUT = "Serve this model without batching, or export it with an unknown first dimension"
 
@@ -25,7 +24,7 @@ def judge(signatures, pad_variable_length_inputs=None):
     """
     faults, doubts = [], []
     for signature, tensors in sorted(signatures.items()):
-        if signature in INTERNAL_SIGNATURES:
+        if signature in INTERNAL:
             continue
         if not tensors["inputs"]:
             faults.append(FleetError("has no input whose rows could be joined", where=f"signature {signature}", remedy="Serve this model without batching."))
@@ -55,15 +54,11 @@ def _first_dimension_fault(where, kind, shape):
 def _variable_length(where, shape, padding):
     """(fault, doubt) of an input whose examples may differ in shape."""
     if padding is None:
-        return FleetError(f"shape {_spelt(shape)} varies from example to example; where unlike ones meet in a batch, all its requests fail", where=where,
+        return FleetError(f"shape {describe(shape)} varies from example to example; where unlike ones meet in a batch, all its requests fail", where=where,
                           remedy="Set pad_variable_length_inputs to true if the model ignores padding (copies of the tensor's first element), "
                                  "to false if all requests have one shape, or serve this model without batching."), None
     if not padding:
-        return None, f"{where}: shape {_spelt(shape)} may vary and pad_variable_length_inputs is false; requests of unlike shapes that meet in a batch all fail"
+        return None, f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; requests of unlike shapes that meet in a batch all fail"
     if len(shape) not in PADDABLE_RANKS:
         return FleetError(f"has rank {len(shape)}; the server pads ranks 1 to 6 only", where=where, remedy="Serve this model without batching."), None
     return None, f"{where}: shorter examples are padded with copies of the tensor's first element; the model must ignore padding"
-
-
-def _spelt(shape):
-    return "[" + ", ".join("?" if dimension is None else str(dimension) for dimension in shape) + "]"

@@ -55,15 +55,20 @@ NAMES = tuple(field.name for field in fields(Parameters))
 
 def check(values):
     """Parameters of values ({name: value or None}); raise FleetError for the first that a server would reject, crash on or silently misuse."""
-    for name, value in values.items():
-        one_of("parameter", name, NAMES)
-        if value is not None:
-            _check_alone(name, value)
-    given = {name: value for name, value in values.items() if value is not None}
+    given = given_of(values)
     parameters = Parameters(**dict(given, allowed_batch_sizes=tuple(given.get("allowed_batch_sizes", ()))))
     _check_splitting(parameters)
     _check_allowed_sizes(parameters)
     return parameters
+
+
+def given_of(values):
+    """values without those that are None, each right by itself; raise FleetError for the first unknown name or wrong value."""
+    given = {name: value for name, value in values.items() if value is not None}
+    for name, value in given.items():
+        one_of("parameter", name, NAMES)
+        _check_alone(name, value)
+    return given
 
 
 def text(parameters):

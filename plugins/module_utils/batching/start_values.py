@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import DEFAULT_MAX_BATCH_SIZE
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import DEFAULT_MAX_BATCH_SIZE, given_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 
@@ -27,13 +27,13 @@ _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int8": 1, "u
 
 
 def start_values(capabilities, goal, given=None, signatures=None):
-    """What to set beside the parameters in given: {name: (value, reason)}, legal together with them if they are.
+    """What to set beside the parameters in given: {name: (value, reason)}, legal together with them if they are; FleetError for one that is wrong by itself.
 
     capabilities: of the host, for cpu.usable, gpus and memory.usable_mib. goal: 'online' (latency) or 'bulk' (throughput).
     given: the user's own parameters ({name: value or None}). signatures: of the model, for the size of a row, or None.
     """
     one_of("goal", goal, GOALS)
-    given = {name: value for name, value in (given or {}).items() if value is not None}
+    given = given_of(given or {})
     usable, gpu, memory_mib = _read(capabilities)
     threads = given.get("num_batch_threads", max(1, math.floor(usable)))
     batch, timeout = _EXECUTED[gpu, goal]

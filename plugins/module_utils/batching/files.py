@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files of batching parameters a server needs, and what stands in them.
+
+Either one file for all models (--batching_parameters_file), or with --enable_per_model_batching_parameters a file in each model version, beside
+which the one file counts for the thread pool alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality, parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_values import start_values
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+PER_MODEL_NAME = "batching_params.pbtxt"
+# The threads are the server's, whatever a model's file says.
+SERVER_WIDE = ("num_batch_threads", "thread_pool_name")
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class File:
+    """The parameters of one file: of a model, or of the whole server where model is None. reasons: {parameter: why it has its value}."""
+
+    model: str | None
+    parameters: parameters.Parameters
+    reasons: dict
+
+    @property
+    def text(self):
+        """What stands in the file."""
+        return parameters.text(self.parameters)
+
+    def as_dict(self, path):
+        """The file as modules return it."""
+        return {"path": path, "text": self.text, "parameters": self.parameters.as_dict(), "reasons": self.reasons}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for. given: {parameter: value or None}; models: [{name, signatures, parameters, batched}]; capabilities and goal: see start_values."""
+
+    given: dict
+    models: tuple = ()
+    capabilities: dict | None = None
+    goal: str = "online"
+
+
+def for_server(wish):
+    """(the one File that all models are batched by, doubts about its models). Raises FleetError where the parameters or a model forbid it."""
+    signatures = {f"{model['name']}/{name}": signature for model in wish.models for name, signature in (model["signatures"] or {}).items()}
+    for model in wish.models:
+        if model["parameters"] or not model["batched"]:
+            raise FleetError("one file for all models cannot batch this one otherwise", where=f"models: {model['name']}", remedy="Set per_model to true.")
+    file = _file(None, wish, wish.given, signatures, parameters.NAMES)
+    return file, _judge(wish.models, [file] * len(wish.models))
+
+
+def per_model(wish, with_server_file):
+    """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
+    server, of_models = _split(wish.given)
+    if server and not with_server_file:
+        raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=next(iter(server)),
+                         remedy="Set path as well, for the server's own file.")
+    batched = [model for model in wish.models if model["batched"]]
+    files = []
+    for model in batched:
+        own_server, own = _split(model["parameters"] or {})
+        if own_server:
+            raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=f"models: {model['name']}: {next(iter(own_server))}",
+                             remedy="Set it outside models.")
+        names = [name for name in parameters.NAMES if name not in SERVER_WIDE]
+        files.append(_file(model["name"], wish, dict(of_models, **own), model["signatures"], names))
+    threads = _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None
+    return threads, files, _judge(batched, files)
+
+
+def _file(model, wish, given, signatures, names):
+    """The File with what is given and, where the host is known, start values, as far as names goes."""
+    given = parameters.given_of(given)
+    chosen = start_values(wish.capabilities, wish.goal, given, signatures) if wish.capabilities else {}
+    values = {name: chosen[name][0] for name in names if name in chosen}
+    reasons = {name: chosen[name][1] if name in chosen else GIVEN for name in names if name in chosen or name in given}
+    try:
+        return File(model, parameters.check(dict(values, **given)), reasons)
+    except FleetError as fault:
+        if model is None:
+            raise
+        raise FleetError(fault.what, where=f"models: {model}: {fault.where}", remedy=fault.remedy) from fault
+
+
+def _judge(models, files):
+    doubts = []
+    for model, file in zip(models, files):
+        faults, more = legality.judge(model["signatures"] or {}, file.parameters.pad_variable_length_inputs)
+        for fault in faults:
+            raise FleetError(fault.what, where=f"models: {model['name']}: {fault.where}", remedy=fault.remedy)
+        doubts += [f"model {model['name']}, {doubt}" for doubt in more]
+    return doubts
+
+
+def _split(given):
+    """(what is server-wide, the rest) of {parameter: value or None}, without those not set."""
+    given = {name: value for name, value in given.items() if value is not None}
+    return ({name: value for name, value in given.items() if name in SERVER_WIDE}, {name: value for name, value in given.items() if name not in SERVER_WIDE})

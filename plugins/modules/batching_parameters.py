@@ -1,0 +1,407 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: batching_parameters
+short_description: Write TensorFlow Serving's batching parameters
+version_added: "0.1.0"
+description:
+  - Writes the text proto that TensorFlow Serving reads with C(--enable_batching --batching_parameters_file), or, with O(per_model=true), the file
+    C(batching_params.pbtxt) in each model version that it reads with C(--enable_batching --enable_per_model_batching_parameters).
+  - Checks everything before anything is written. A server crashes on some wrong values, retries five minutes behind closed ports on others, and silently
+    misuses the rest.
+  - Where O(capabilities) are given, parameters that are not set get start values for the host, each with its reason. They harm nobody; what is best only a
+    measurement tells, which M(tfserving.fleet.tuning) does.
+  - Where O(models[].signatures) are given, a model whose requests cannot be batched is refused.
+notes:
+  - With O(per_model=true) a model without the file is not batched at all, whatever the server's own file says. The module warns of such models beside the
+    ones it writes for.
+  - A server reads a model's file when it loads the version. Changing the file in a loaded version has no effect; publish the model under a new version number,
+    which takes it in about a second and without a restart. A server's own file needs a restart.
+options:
+  path:
+    description:
+      - The server's own file, an absolute path in a directory that exists.
+      - With O(per_model=true) it is optional and gets the thread parameters alone, as a server then reads nothing else from it.
+    type: path
+  per_model:
+    description: Write a file for each of O(models) instead of one for all.
+    type: bool
+    default: false
+  models:
+    description: The models of the server.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The model's name, for messages.
+        type: str
+        required: true
+      directory:
+        description: Directory with the model's versions (its base path). Required with O(per_model=true).
+        type: path
+      version:
+        description: Number of the version to write for. Without it, the highest there is.
+        type: int
+      signatures:
+        description: Its signatures, as M(tfserving.fleet.saved_model_info) returns them. Without them nobody checks that the model can be batched.
+        type: dict
+      parameters:
+        description: Parameters of this model alone, named like the options of this module. They win over these. Only with O(per_model=true).
+        type: dict
+      batched:
+        description: Whether the model is batched; V(false) removes its file. Only with O(per_model=true).
+        type: bool
+        default: true
+  state:
+    description: Whether the files are there. With V(absent) the parameters do not matter.
+    type: str
+    choices: [present, absent]
+    default: present
+  capabilities:
+    description: The host, as M(tfserving.fleet.capability_facts) returns it. Gives parameters that are not set a start value.
+    type: dict
+  goal:
+    description: What start values aim at, low latency of single requests (V(online)) or throughput (V(bulk)).
+    type: str
+    choices: [online, bulk]
+    default: online
+  max_batch_size:
+    description:
+      - Most rows of a batch, 1 or more; also the most rows that one request may have.
+      - With O(enable_large_batch_splitting=true) only the latter. The server's default is 1000.
+    type: int
+  batch_timeout_micros:
+    description: How long a batch waits for more rows, in microseconds, 0 to 3600000000. A lone client waits that long on every request. The server's default is 0.
+    type: int
+  max_enqueued_batches:
+    description:
+      - Length of the queue of one signature of one model version, in batches, 1 or more. Requests beyond it are answered UNAVAILABLE.
+      - It is not how many run at once. The server's default is 10.
+    type: int
+  num_batch_threads:
+    description:
+      - Batches that run at once, over all models, 1 to 10000. It is not the length of a queue.
+      - The server's default is the CPUs it may be scheduled on, which ignores a CPU quota.
+    type: int
+  thread_pool_name:
+    description: Name of the thread pool, 1 to 64 letters, digits, C(_), C(.) and C(-).
+    type: str
+  allowed_batch_sizes:
+    description: Sizes to which batches are padded, increasing, the last one equal to O(max_batch_size). Without it any size is run.
+    type: list
+    elements: int
+  pad_variable_length_inputs:
+    description:
+      - Whether examples of unlike shapes in one batch are padded with copies of the tensor's first element, or fail with all their batch.
+      - Required, one way or the other, where a signature has variable dimensions beside the first.
+    type: bool
+  enable_large_batch_splitting:
+    description: Whether a request may be larger than a batch; it is then cut. Needs O(max_batch_size), or O(capabilities) to choose it.
+    type: bool
+  max_execution_batch_size:
+    description:
+      - Most rows of a batch when O(enable_large_batch_splitting=true), 1 to O(max_batch_size), and one of O(allowed_batch_sizes) if these are given.
+      - O(max_enqueued_batches) batches of this size must hold a request of O(max_batch_size) rows, or the server answers UNAVAILABLE for ever.
+    type: int
+extends_documentation_fragment:
+  - ansible.builtin.files
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Checks and shows everything, writes nothing.
+    support: full
+  diff_mode:
+    description: Shows the files before and after.
+    support: full
+  platform:
+    description: Works on Linux.
+    platforms: linux
+    support: full
+seealso:
+  - module: tfserving.fleet.capability_facts
+  - module: tfserving.fleet.saved_model_info
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Batch up to 32 examples that wait at most a millisecond
+  tfserving.fleet.batching_parameters:
+    path: /etc/tfserving/batching.pbtxt
+    max_batch_size: 32
+    batch_timeout_micros: 1000
+    num_batch_threads: 2
+
+- name: Detect what the host can do
+  tfserving.fleet.capability_facts:
+
+- name: Start with what suits the host
+  tfserving.fleet.batching_parameters:
+    path: /etc/tfserving/batching.pbtxt
+    capabilities: "{{ ansible_facts.tfserving_capabilities }}"
+    goal: online
+
+- name: Batch one model and not the other
+  tfserving.fleet.batching_parameters:
+    path: /etc/tfserving/batching.pbtxt
+    per_model: true
+    num_batch_threads: 4
+    models:
+      - name: digits
+        directory: /srv/tfserving/models/digits/saved_model
+        parameters:
+          max_batch_size: 32
+      - name: words
+        directory: /srv/tfserving/models/words/saved_model
+        batched: false
+"""
+
+RETURN = r"""
+path:
+  description: The server's own file; null where there is none.
+  returned: success
+  type: str
+  sample: /etc/tfserving/batching.pbtxt
+text:
+  description: What stands in it.
+  returned: success, with O(state=present)
+  type: str
+  sample: "max_batch_size { value: 32 }\n"
+parameters:
+  description: The parameters in it, by name; null for those left to the server.
+  returned: success, with O(state=present)
+  type: dict
+  sample: {max_batch_size: 32, batch_timeout_micros: null}
+reasons:
+  description: Why each parameter has its value; V(given) for those of the user.
+  returned: success, with O(state=present)
+  type: dict
+  sample: {max_batch_size: given}
+models:
+  description: The files of the models, with O(per_model=true).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The model's name.
+      type: str
+      sample: digits
+    path:
+      description: The model's file.
+      type: str
+      sample: /srv/tfserving/models/digits/saved_model/1/batching_params.pbtxt
+    text:
+      description: What stands in it; null where the model is not batched.
+      type: str
+      sample: "max_batch_size { value: 32 }\n"
+    parameters:
+      description: The parameters in it, by name; null where the model is not batched.
+      type: dict
+      sample: {max_batch_size: 32}
+    reasons:
+      description: Why each parameter has its value; null where the model is not batched.
+      type: dict
+      sample: {max_batch_size: given}
+actions:
+  description: What was done, or in check mode would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["write /etc/tfserving/batching.pbtxt"]
+"""
+
+import os
+import stat
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import files
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+MODEL_FILES = ("saved_model.pb", "model.tflite")
+EMPTY = {"text": None, "parameters": None, "reasons": None}
+
+
+def work(module):
+    """Read what is there, decide, apply unless in check mode; return the module's result."""
+    options = module.params
+    wanted, returned, warnings = plan(options)
+    before = {path: read(path) for path in wanted}
+    decision = decide(before, wanted, warnings)
+    if not module.check_mode:
+        for path, text in wanted.items():
+            if before[path] != text:
+                write(path, text)
+    attributes_changed = [set_attributes(module, path) for path, text in wanted.items() if text is not None]
+    return dict(decision.result(**returned), changed=decision.changed or any(attributes_changed))
+
+
+def plan(options):
+    """({path: text, or None for a file that must not be there}, what the module returns, warnings)."""
+    path, models = options["path"], options["models"]
+    if path is None and not options["per_model"]:
+        raise FleetError("missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true.")
+    if path is not None and not os.path.isabs(path):
+        raise FleetError(f"{path!r} is not an absolute path", where="path")
+    places = {model["name"]: version_file(model) for model in models} if options["per_model"] else {}
+    if options["state"] == "absent":
+        paths = list(filter(None, [path, *places.values()]))
+        return dict.fromkeys(paths), {"path": path, "models": [dict(EMPTY, name=name, path=place) for name, place in places.items()]}, []
+    wish = files.Wish({name: options[name] for name in NAMES}, tuple(models), options["capabilities"], options["goal"])
+    if options["per_model"]:
+        server, of_models, warnings = files.per_model(wish, path is not None)
+        warnings += unbatched(models, places)
+    else:
+        server, warnings = files.for_server(wish)
+        of_models = []
+    made = {file.model: file for file in of_models}
+    wanted = {places[name]: made[name].text if name in made else None for name in places}
+    returned = server.as_dict(path) if server else dict(EMPTY, path=None)
+    if server:
+        wanted = {path: server.text, **wanted}
+    returned["models"] = [dict(made[name].as_dict(place) if name in made else dict(EMPTY, path=place), name=name) for name, place in places.items()]
+    return wanted, returned, warnings
+
+
+def version_file(model):
+    """Path of the parameters' file in the version of a model that is meant."""
+    where = f"models: {model['name']}"
+    if model["directory"] is None:
+        raise FleetError("directory is missing; per_model needs the place of each model", where=where)
+    there = versions(model["directory"])
+    if model["version"] is not None and model["version"] not in there:
+        raise FleetError(f"version {model['version']} is not there; {model['directory']} has: {', '.join(map(str, sorted(there))) or 'none'}", where=where,
+                         remedy="Publish it first.")
+    if not there:
+        raise FleetError(f"{model['directory']} has no version of a model", where=where, remedy="Publish one first.")
+    number = max(there) if model["version"] is None else model["version"]
+    return os.path.join(model["directory"], there[number], files.PER_MODEL_NAME)
+
+
+def versions(directory):
+    """{number: name} of the model versions in a directory; none where it cannot be listed."""
+    try:
+        names = [name for name in os.listdir(directory) if name.isdecimal()]
+    except OSError:
+        return {}
+    return {int(name): name for name in names if any(os.path.exists(os.path.join(directory, name, file)) for file in MODEL_FILES)}
+
+
+def unbatched(models, places):
+    """Warnings of models beside those listed, that a server would serve unbatched for want of a file."""
+    listed = {os.path.realpath(model["directory"]) for model in models}
+    found = set()
+    for directory in listed:
+        above = os.path.dirname(directory)
+        for other in beside(above) | {inner for outer in beside(os.path.dirname(above)) for inner in beside(outer)}:
+            there = versions(other)
+            if there and other not in listed and not os.path.exists(os.path.join(other, there[max(there)], files.PER_MODEL_NAME)):
+                found.add(os.path.join(other, there[max(there)]))
+    if not found:
+        return []
+    return [f"without a {files.PER_MODEL_NAME} a server with per-model batching does not batch these at all: {', '.join(sorted(found))}"]
+
+
+def beside(directory):
+    """The directories in a directory, as a set of paths."""
+    try:
+        return {entry.path for entry in os.scandir(directory) if entry.is_dir()}
+    except OSError:
+        return set()
+
+
+def read(path):
+    """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        raise FleetError("its directory does not exist", where=path, remedy=f"Create {directory} first.")
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        text = None
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    if not os.access(directory, os.W_OK):
+        raise FleetError("this user may not write to its directory", where=path, remedy="Use become, or another path.")
+    return text
+
+
+def write(path, text):
+    """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
+    try:
+        if text is None:
+            os.unlink(path)
+        elif os.path.exists(path):
+            former = os.stat(path)
+            publish.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
+            if os.geteuid() == 0:
+                os.chown(path, former.st_uid, former.st_gid)
+        else:
+            publish.write_file(path, text.encode())
+    except OSError as fault:
+        raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
+
+
+def decide(before, wanted, warnings):
+    """The Decision from {path: text or None} as it is and as it shall be."""
+    changing = [path for path in wanted if before[path] != wanted[path]]
+    actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
+    if len(changing) == 1:
+        return Decision(True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0])
+    before_all, after_all = ("".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted))
+    return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))
+
+
+def set_attributes(module, path):
+    """Give a file that is there the mode, owner and group asked for; whether that changes it."""
+    if not os.path.exists(path):
+        return False
+    return module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params, path=path), False)
+
+
+def main():
+    """The module."""
+    argument_spec = dict(
+        path=dict(type="path"),
+        per_model=dict(type="bool", default=False),
+        models=dict(type="list", elements="dict", default=[], options=dict(
+            name=dict(type="str", required=True),
+            directory=dict(type="path"),
+            version=dict(type="int"),
+            signatures=dict(type="dict"),
+            parameters=dict(type="dict"),
+            batched=dict(type="bool", default=True),
+        )),
+        state=dict(type="str", choices=["present", "absent"], default="present"),
+        capabilities=dict(type="dict"),
+        goal=dict(type="str", choices=["online", "bulk"], default="online"),
+        max_batch_size=dict(type="int"),
+        batch_timeout_micros=dict(type="int"),
+        max_enqueued_batches=dict(type="int"),
+        num_batch_threads=dict(type="int"),
+        thread_pool_name=dict(type="str"),
+        allowed_batch_sizes=dict(type="list", elements="int"),
+        pad_variable_length_inputs=dict(type="bool"),
+        enable_large_batch_splitting=dict(type="bool"),
+        max_execution_batch_size=dict(type="int"),
+    )
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, add_file_common_args=True)
+    shell.run(module, lambda: work(module))
+
+
+if __name__ == "__main__":
+    main()
