@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TensorFlow Lite as TensorFlow Serving runs it: what it can take, what it probably cannot convert."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import describe
+
+# tensorflow_serving/servables/tensorflow/tflite_session.cc maps these; any other fails at load with "Unknown TfLite type".
+SERVED_DTYPES = ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")
+
+# Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
+CONVERTIBLE = frozenset("""
+    Abs Add AddN AddV2 All Any ArgMax ArgMin Assert Atan2 AvgPool AvgPool3D BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastArgs
+    BroadcastTo Bucketize Case Cast Ceil CheckNumerics ClipByValue ComplexAbs Concat ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos
+    Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan DynamicStitch Einsum Elu EnsureShape Equal Erf Exp ExpandDims FakeQuantWithMinMaxArgs
+    FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd
+    GatherV2 Greater GreaterEqual HardSwish Identity IdentityN If Imag InvertPermutation L2Loss LRN LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd
+    LogicalNot LogicalOr MatMul MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 Max MaxPool MaxPool3D Maximum Mean
+    Merge Min Minimum MirrorPad Mul MulNoNan Multinomial Neg NoOp NonMaxSuppressionV4 NonMaxSuppressionV5 NotEqual OneHot OnesLike Pack Pad PadV2
+    PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RFFT RFFT2D RandomStandardNormal RandomUniform Range Rank ReadVariableOp Real
+    RealDiv Reciprocal Relu Relu1 Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseSequence ReverseV2 RightShift Round Rsqrt ScatterNd SegmentSum Select
+    SelectV2 Selu Shape Sigmoid Sign Sin Slice Snapshot Softmax Softplus Softsign SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Sqrt Square
+    SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum Switch Tan Tanh TensorListFromTensor
+    TensorListGetItem TensorListLength TensorListReserve TensorListSetItem TensorListStack TensorScatterAdd TensorScatterSub TensorScatterUpdate Tile TopKV2
+    Transpose TruncateDiv TruncateMod Unique Unpack UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum VarHandleOp Variable
+    VariableV2 Where While XlaDynamicUpdateSlice Xdivy ZerosLike
+""".split())
+_EXAMPLE_PARSERS = frozenset("DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split())
+_TABLES = frozenset("HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split())
+_CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
+
+
+def refusal(signature):
+    """Why TensorFlow Serving cannot load this signature from TensorFlow Lite, or None."""
+    for side in ("inputs", "outputs"):
+        for name, tensor in signature[side].items():
+            if tensor["dtype"] not in SERVED_DTYPES:
+                return (f"{side[:-1]} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
+                        f"allowed: {', '.join(SERVED_DTYPES)}. Cast it inside the model, or serve the SavedModel.")
+            if 0 in (tensor["shape"] or ()):
+                return f"{side[:-1]} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
+    return None
+
+
+def analyse(signature, ops):
+    """What a signature means for serving: {string_inputs, parses_examples, tables, tensorflow_lite: {likely, blocking_ops, reasons}, warnings}.
+
+    ops: names of the operations behind the signature. Lists are sorted; reasons and warnings are sentences.
+    """
+    tables = sorted(_TABLES & set(ops))
+    blocking = sorted(set(ops) - CONVERTIBLE)
+    reasons = [reason for reason in [refusal(signature)] if reason]
+    if blocking:
+        reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(blocking)}.")
+    warnings = []
+    if _CONVOLUTIONS & set(ops):
+        warnings.append("With oneDNN on, one request whose input has a wrong rank ends the whole server: check ranks in front of it (trap 41).")
+        warnings.append("As TensorFlow Lite, one request of 0 rows can end the whole server: check rows in front of it (trap 42).")
+    return {"string_inputs": sorted(name for name, tensor in signature["inputs"].items() if tensor["dtype"] == "string"),
+            "parses_examples": bool(_EXAMPLE_PARSERS & set(ops)), "tables": tables,
+            "tensorflow_lite": {"likely": not reasons, "blocking_ops": blocking, "reasons": reasons}, "warnings": warnings}

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Task metrics on labelled samples, and whether a loss is allowed. Works on NumPy arrays by their own methods alone."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
+
+TOP = 5
+_ROUNDING = 1e-9
+
+
+def measure(metric, outputs, labels, output=None):
+    """The value of a metric: a float.
+
+    outputs: {name: array}, first axis = examples. labels: array, first axis = examples. output: which of them is judged; None where there is one.
+    accuracy: share of right classes; classes are the largest of a row of scores, or for one score a row 1 from 0.5 on; labels are class numbers or
+    one-hot rows. top_k: share of labels among the TOP largest scores. auc: area under the ROC curve of one score a row (or of the second of two)
+    against labels 0 and 1. rmse: root of the mean squared difference. Raises FleetError where outputs and labels do not fit the metric.
+    """
+    one_of("metric", metric, METRICS)
+    scores = _scores(outputs, output)
+    if scores.ndim == 0 or len(scores) != len(labels):
+        raise FleetError(f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels", where="metric", remedy="Judge an output with a row for each example.")
+    return float(METRICS[metric](scores, labels))
+
+
+def judge(metric, before, after, allowed_loss):
+    """(accepted, loss, sentence). loss: how much worse the metric became, in its own unit; negative where it became better."""
+    loss = after - before if metric == "rmse" else before - after
+    accepted = loss <= allowed_loss + _ROUNDING
+    figures = f"{metric} {before:.6g} before, {after:.6g} after: a loss of {loss:.6g}"
+    return accepted, loss, f"{figures} is {'within' if accepted else 'above'} the allowed {allowed_loss:g}"
+
+
+def _scores(outputs, output):
+    if output is None and len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if output is None:
+        raise FleetError(f"the model has several outputs: {', '.join(sorted(outputs))}", where="metric_output", remedy="Name the one that the labels belong to.")
+    return outputs[one_of("metric_output", output, sorted(outputs))]
+
+
+def _accuracy(scores, labels):
+    labels = _classes(labels)
+    if _single(scores):
+        scores = scores.reshape(len(scores))
+        predicted = scores if scores.dtype.kind in "iubOS" else (scores >= 0.5)
+    else:
+        predicted = _rows(scores, "accuracy").argmax(axis=1)
+    return (predicted == labels).mean()
+
+
+def _top_k(scores, labels):
+    scores, labels = _rows(scores, "top_k"), _classes(labels)
+    if scores.shape[1] <= TOP:
+        raise FleetError(f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.shape[1]}", where="metric", remedy="Use accuracy.")
+    best = scores.argsort(axis=1)[:, -TOP:]
+    return (best == labels.reshape(-1, 1)).any(axis=1).mean()
+
+
+def _auc(scores, labels):
+    if scores.ndim == 2 and scores.shape[1] == 2:
+        scores = scores[:, 1]
+    elif not _single(scores):
+        raise FleetError(f"auc needs one score for each example, the output has shape {list(scores.shape)}", where="metric", remedy="Use accuracy for several classes.")
+    scores, positive = scores.reshape(len(scores)).astype("float64"), _classes(labels).astype("float64")
+    if sorted(set(positive.tolist())) != [0.0, 1.0]:
+        raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
+    if not (scores == scores).all():
+        return float("nan")
+    ordered, positive = scores[scores.argsort()], positive == 1.0
+    ranks = (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right") + 1) / 2
+    positives = int(positive.sum())
+    return (ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * (len(scores) - positives))
+
+
+def _rmse(scores, labels):
+    if scores.size != labels.size:
+        raise FleetError(f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}", where="samples")
+    return ((scores.astype("float64").ravel() - labels.astype("float64").ravel()) ** 2).mean() ** 0.5
+
+
+def _classes(labels):
+    return labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(len(labels))
+
+
+def _rows(scores, metric):
+    if scores.ndim != 2 or scores.dtype.kind not in "fiu":
+        raise FleetError(f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}", where="metric")
+    return scores
+
+
+def _single(scores):
+    return scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)
+
+
+METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}

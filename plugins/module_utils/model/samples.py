@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that read files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels."""
+
+from __future__ import annotations
+
+import zipfile
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
+
+_INPUTS, _LABELS = "inputs.", "labels"
+
+
+def read(path, limit=None):
+    """({name: array}, labels or None) of a file of samples; the first axis counts examples, at most limit of them.
+
+    Raises FleetError for a file that is missing, foreign, without inputs or examples, or whose arrays disagree about the number of examples.
+    """
+    arrays = archive(path)
+    inputs = {name[len(_INPUTS):]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
+    if not inputs:
+        raise FleetError(f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}", where=path,
+                         remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.")
+    labels = arrays.get(_LABELS)
+    counted = dict(inputs, **({} if labels is None else {_LABELS: labels}))
+    counts = {name: len(array) if array.ndim else None for name, array in counted.items()}
+    if len(set(counts.values())) > 1 or None in counts.values():
+        raise FleetError("its arrays hold different numbers of examples: " + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())), where=path)
+    if 0 in counts.values():
+        raise FleetError("it holds no example", where=path)
+    return {name: array[:limit] for name, array in inputs.items()}, None if labels is None else labels[:limit]
+
+
+def outputs(path):
+    """{name: array} of the outputs.<name> of a NumPy archive. Raises FleetError as read does."""
+    found = {name[len("outputs."):]: array for name, array in archive(path).items() if name.startswith("outputs.")}
+    if not found:
+        raise FleetError("it holds no outputs.<name>", where=path, remedy="Save one array for each output, named outputs.<name>.")
+    return found
+
+
+def archive(path):
+    """{name: array} of a NumPy archive; strings become object arrays of bytes. Raises FleetError."""
+    if numpy is None:
+        raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
+    try:
+        with numpy.load(path, allow_pickle=False) as opened:
+            if not hasattr(opened, "files"):
+                raise ValueError("it is a single array")
+            return {name: _plain(opened[name]) for name in opened.files}
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
+        raise FleetError(f"not a NumPy archive (.npz) of plain arrays: {fault}", where=path,
+                         remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.") from fault
+
+
+def _plain(array):
+    if array.dtype.kind == "U":
+        array = numpy.char.encode(array, "utf-8")
+    return array.astype(object) if array.dtype.kind == "S" else array
+
+
+def fit(inputs, tensors, where="samples"):
+    """inputs with the dtypes of a signature's inputs ({name: {dtype}}). Raises FleetError where a dtype is of another kind."""
+    fitted = {}
+    for name, array in inputs.items():
+        wanted = tensors[name]["dtype"]
+        if (wanted == "string") != (array.dtype == object):
+            raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
+        if wanted in numpy.sctypeDict and wanted != "string":
+            if not numpy.can_cast(array.dtype, wanted, "same_kind"):
+                raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
+            array = array.astype(wanted)
+        fitted[name] = array
+    return fitted
+
+
+def synthetic(tensors, examples):
+    """Made-up inputs for a signature's inputs, the same every time; None where a rank or a dtype leaves no sensible choice."""
+    random, inputs = numpy.random.default_rng(0), {}
+    for name, tensor in sorted(tensors.items()):
+        if tensor["shape"] is None:
+            return None
+        batched = bool(tensor["shape"]) and tensor["shape"][0] is None
+        shape = [examples] + [size or 1 for size in tensor["shape"][1 if batched else 0:]]
+        kind = "S" if tensor["dtype"] == "string" else numpy.dtype(tensor["dtype"]).kind if tensor["dtype"] in numpy.sctypeDict else None
+        if kind == "S":
+            inputs[name] = numpy.full(shape, b"text", object)
+        elif kind in ("i", "u", "b"):
+            inputs[name] = random.integers(0, 2, shape).astype(tensor["dtype"])
+        elif kind in ("f", "c"):
+            inputs[name] = random.standard_normal(shape).astype(tensor["dtype"])
+        else:
+            return None
+    return inputs
+
+
+def answers(predict, inputs, feeding, batch):
+    """(examples asked, {name: array}) of a model over samples.
+
+    predict: a function from {name: array} to {name: array}. feeding: (rows, squeezed) of signature.feeding. batch: rows of a request where any
+    number will do; the examples that do not fill a request of fixed rows are left out. Outputs have examples along the first axis wherever the
+    model answers a row for each, and one entry for each request otherwise.
+    """
+    rows, squeezed = feeding
+    total = len(next(iter(inputs.values())))
+    step = rows or batch
+    if rows and total < rows:
+        raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {total}", where="samples")
+    asked = total - total % rows if rows else total
+    parts, sizes = {}, []
+    for start in range(0, asked, step):
+        end = min(start + step, asked)
+        answer = predict({name: array[start] if name in squeezed else array[start:end] for name, array in inputs.items()})
+        sizes.append(end - start)
+        for name, array in answer.items():
+            parts.setdefault(name, []).append(numpy.asarray(array))
+    return asked, {name: _joined(arrays, sizes) for name, arrays in parts.items()}
+
+
+def _joined(arrays, sizes):
+    if all(array.ndim and len(array) == size for array, size in zip(arrays, sizes)):
+        if len({array.shape[1:] for array in arrays}) == 1:
+            return numpy.concatenate(arrays)
+    if len({array.shape for array in arrays}) == 1:
+        return numpy.stack(arrays)
+    return numpy.concatenate([array.ravel() for array in arrays])

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that look at a SavedModel's files, without TensorFlow and without any library."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph
+
+MANIFEST = "manifest.json"
+WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
+
+
+def read(directory):
+    """meta_graph.parse of a version directory, and {path, size_bytes, variables_bytes, warmup}. Raises FleetError for what is missing or broken."""
+    content = _content(directory)
+    described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"))
+    variables = _variables_bytes(directory, described.pop("variables"))
+    for name in described["assets"]:
+        if not os.path.isfile(os.path.join(directory, "assets", name)):
+            raise FleetError(f"the asset {name!r} is missing", where=os.path.join(directory, "assets"), remedy="Export or copy the model again, whole.")
+    size = sum(os.path.getsize(os.path.join(directory, name)) for name in files(directory))
+    return dict(described, path=directory, size_bytes=size, variables_bytes=variables, warmup=os.path.isfile(os.path.join(directory, WARMUP)))
+
+
+def files(directory):
+    """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model."""
+    found = []
+    for parent, _names, names in os.walk(directory, followlinks=True):
+        found += [os.path.relpath(os.path.join(parent, name), directory) for name in names]
+    return sorted(name for name in found if name != MANIFEST)
+
+
+def digest(directory):
+    """SHA-256 over the names and contents of files(directory), in hexadecimal."""
+    total = hashlib.sha256()
+    for name in files(directory):
+        total.update(f"{name}\0{file_digest(os.path.join(directory, name))}\n".encode())
+    return total.hexdigest()
+
+
+def file_digest(path):
+    """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
+    total = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                total.update(block)
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    return total.hexdigest()
+
+
+def _content(directory):
+    path = os.path.join(directory, "saved_model.pb")
+    if not os.path.isdir(directory):
+        raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
+    if not os.path.isfile(path):
+        versions = sorted((name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))), key=lambda name: (len(name), name))
+        if versions:
+            remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
+        elif os.path.isfile(path + "txt"):
+            remedy = "Save it in binary form: saved_model.pbtxt is not read."
+        else:
+            remedy = "Name the directory of one version of a SavedModel."
+        raise FleetError("it holds no saved_model.pb", where=directory, remedy=remedy)
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+
+
+def _variables_bytes(directory, needed):
+    """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs is missing."""
+    folder = os.path.join(directory, "variables")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    shards = [match for match in map(_SHARD.match, names) if match]
+    if needed:
+        missing = "variables.index" not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
+        if missing:
+            raise FleetError(f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}", where=folder, remedy="Export or copy the model again, whole.")
+    return sum(os.path.getsize(os.path.join(folder, name)) for name in names)
