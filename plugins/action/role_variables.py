@@ -71,6 +71,6 @@ def _role_names(role_path):
         raise FleetError(f"the list of the role's variables cannot be read ({fault.__class__.__name__})", where=path,
                          remedy="Give role_path the directory of a role that has this file.") from fault
     parent, role = os.path.split(role_path)
-    known.add(f"{role}_result")
+    known |= {f"{role}_result"} | {f"{role}_{entry}_result" for entry in specifications}
     beside = [name for name in os.listdir(parent) if name.startswith(f"{role}_") and os.path.isdir(os.path.join(parent, name))]
     return tuple(sorted(known)), tuple(f"{name}_" for name in beside)

@@ -13,7 +13,8 @@ description:
   - Ansible ignores a variable that nobody reads, so a misspelt role variable runs green and changes nothing.
   - This action fails when a variable that starts with the role's name and an underscore is not among the options of the role's
     C(meta/argument_specs.yml), and names the closest spelling.
-  - Known are the options of all entry points of the role, and C(<role>_result), the name under which a role leaves its result.
+  - Known are the options of all entry points of the role, and C(<role>_result) and C(<role>_<entry point>_result), the names
+    under which a role leaves its results.
   - Names that begin with the name of another role beside this one (C(tfs_server_tls_…) beside C(tfs_server)) belong to that role.
   - Names that begin with two underscores are internal and not looked at.
   - It runs on the controller and needs no connection to the host.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import textwrap
 
-NOT_DETECTED = "not detected"
+NO_PLAN = "no plan"
 _LABEL = 10
 _FEWEST_COLUMNS = 60
 _COMPARED = ("release", "backend", "image", "build", "models", "server")
@@ -38,7 +38,7 @@ def _host_changes(now, before, is_there, was_there):
     if not (is_there and was_there):
         return ["host is new" if is_there else "host is gone"]
     if now is None or before is None:
-        return [] if now is before else [f"host was {NOT_DETECTED}" if before is None else f"host is {NOT_DETECTED}"]
+        return [] if now is before else ["host had no plan" if before is None else "host has no plan"]
     now_flat, before_flat = _flat(_compared(now)), _flat(_compared(before))
     return [f"{key}: {_shown(before_flat.get(key))} -> {_shown(now_flat.get(key))}" for key in sorted(set(now_flat) | set(before_flat))
             if now_flat.get(key) != before_flat.get(key)]
@@ -76,7 +76,7 @@ def _summary(groups, count):
 
 def _row(hosts, plan):
     if plan is None:
-        return NOT_DETECTED, str(len(hosts)), "-", "-", "-"
+        return NO_PLAN, str(len(hosts)), "-", "-", "-"
     forms = ", ".join(f"{model['name']} ({model['form']}{', batched' if model['batching'] else ''})" for model in plan["models"])
     return str(plan["host_class"]), str(len(hosts)), _server(plan), forms or "-", str(len(plan["refusals"]) or "-")
 
@@ -89,8 +89,8 @@ def _server(plan):
 
 def _details(hosts, plan, width):
     if plan is None:
-        yield f"{NOT_DETECTED}: {_hosts(hosts)}"
-        yield from _entry("do", "Detect them first: run this playbook without --tags offline and with the hosts reachable", width)
+        yield f"{NO_PLAN}: {_hosts(hosts)}"
+        yield from _entry("do", "Detect what they can do (without --tags offline, hosts reachable), or correct their request: the failure is told above", width)
         return
     yield f"{plan['host_class']}: {_hosts(hosts)}"
     if plan["backend"]:

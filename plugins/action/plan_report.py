@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind tfserving.fleet.plan_report: print the plans of a fleet once, compare them, keep them as a file. All on the controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+
+_OPTIONS = {
+    "plans": {"type": "dict", "required": True},
+    "earlier": {"type": "path"},
+    "path": {"type": "path"},
+}
+
+
+class ActionModule(ActionBase):
+    """Works from its options alone: no connection."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+    _VALID_ARGS = frozenset(_OPTIONS)
+
+    def run(self, tmp=None, task_vars=None):
+        """Print; write the file unless it is as it should be."""
+        result = super().run(tmp, task_vars)
+        _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
+        try:
+            earlier = _read(options["earlier"]) if options["earlier"] else None
+            decision = decide(options["plans"], options["path"])
+            if decision.changed and not self._task.check_mode:
+                os.makedirs(os.path.dirname(os.path.abspath(options["path"])), exist_ok=True)
+                publish.write_file(options["path"], decision.after.encode())
+        except (FleetError, OSError) as fault:
+            return dict(result, failed=True, msg=f"plan_report: {fault}")
+        Display().display("\n" + fleet.text(options["plans"], earlier, shutil.get_terminal_size((120, 24)).columns))
+        refused = sorted(host for host, plan in options["plans"].items() if plan and plan["refusals"])
+        changes = fleet.differences(options["plans"], earlier)[1:] if earlier is not None else None
+        return dict(result, **decision.result(refused_hosts=refused, changes=changes))
+
+
+def decide(plans, path):
+    """What to write to path (None: nothing), as text; before is what is there."""
+    if not path:
+        return Decision(changed=False)
+    after = json.dumps(plans, indent=2, sort_keys=True) + "\n"
+    before = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as stream:
+            before = stream.read()
+    return Decision(changed=before != after, before=before, after=after, header=path, actions=(f"Write {path}",) if before != after else ())
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as stream:
+            plans = json.load(stream)
+    except (OSError, ValueError) as fault:
+        raise FleetError(f"cannot be read as earlier plans: {fault}", where="earlier", remedy="Name a file that an earlier run wrote.") from fault
+    if not isinstance(plans, dict) or not all(plan is None or (isinstance(plan, dict) and {"models", "server", "refusals"} <= set(plan)) for plan in plans.values()):
+        raise FleetError(f"{path} holds no plans by host", where="earlier", remedy="Name a file that an earlier run wrote.")
+    return plans
