@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every machine of machines.yml and every damaged text of broken.yml, against what others than this collection say of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, cpuinfo, levels
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "capability"
+MACHINES = yaml.safe_load((FIXTURES / "machines.yml").read_text(encoding="utf-8"))["machines"]
+BROKEN = yaml.safe_load((FIXTURES / "broken.yml").read_text(encoding="utf-8"))["broken"]
+REFUSED = [row for row in BROKEN if "error" in row]
+DOUBTED = [row for row in BROKEN if "error" not in row]
+
+
+def named(rows):
+    return [pytest.param(row, id=row["name"]) for row in rows]
+
+
+@pytest.mark.parametrize("row", named(MACHINES))
+def test_machine(row, cpuinfo_text):
+    found = cpuinfo.require(cpuinfo_text(row["name"]))
+    cpu = found["cpu"]
+    assert found["architecture"] == row["architecture"]
+    assert {key: cpu[key] for key in ("vendor", "family", "model", "stepping", "brand", "level", "ai")} == {
+        key: row[key] for key in ("vendor", "family", "model", "stepping", "brand", "level", "ai")}
+    assert classes.image_class(found["architecture"], cpu["level"]) == row["image"]
+    assert cpu["flags"] == sorted(set(cpu["flags"])) and set(cpu["ai"]) <= set(cpu["flags"])
+    assert [warning for warning in found["warnings"] if "kinds" not in warning] == []
+
+
+def test_there_are_enough_unlike_machines():
+    assert len(MACHINES) >= 30
+    assert len({(row["vendor"], row["family"], row["model"]) for row in MACHINES}) >= 30
+    assert {row["level"] for row in MACHINES} == {"x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"}
+
+
+@pytest.mark.parametrize("row", named(REFUSED))
+def test_text_without_a_class_is_refused_in_one_line(row, cpuinfo_text):
+    with pytest.raises(FleetError) as caught:
+        cpuinfo.require(cpuinfo_text(row["name"]))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert all(word in line for word in row["error"]), line
+
+
+@pytest.mark.parametrize("row", named(DOUBTED))
+def test_damaged_text_claims_no_more_than_it_shows(row, cpuinfo_text):
+    found = cpuinfo.require(cpuinfo_text(row["name"]))
+    expected = {key: row[key] for key in row.keys() - {"name", "warning"}}
+    assert {key: found["cpu"][key] for key in expected} == expected
+    assert all(any(word in warning for warning in found["warnings"]) for word in row["warning"]), found["warnings"]
+    assert bool(found["warnings"]) == bool(row["warning"])
+
+
+@pytest.mark.parametrize("row", named(REFUSED))
+def test_host_with_such_a_text_is_taken_for_the_least_of_its_architecture(row, cpuinfo_text):
+    """uname -m is known on a host: the architecture's baseline runs there whatever its cpuinfo shows."""
+    found = cpuinfo.read(cpuinfo_text(row["name"]), "x86_64")
+    assert (found["architecture"], found["cpu"]["level"], found["cpu"]["flags"]) == ("x86_64", "x86-64-v1", [])
+    assert found["warnings"]
+
+
+def test_host_of_an_architecture_that_is_not_served_has_no_level(cpuinfo_text):
+    found = cpuinfo.read(cpuinfo_text("foreign_power9"), "ppc64le")
+    assert (found["architecture"], found["cpu"]["level"], found["cpu"]["ai"], found["warnings"]) == ("ppc64le", None, [], [])
+
+
+def test_32_bit_kernel_on_a_64_bit_cpu_has_no_level(cpuinfo_text):
+    assert cpuinfo.read(cpuinfo_text("intel_haswell"), "i686")["cpu"]["level"] is None
+
+
+@pytest.mark.parametrize("architecture, words", [("aarch64", ["x86_64", "not of aarch64"]), ("sparc", ["'sparc'", "aarch64, x86_64"])])
+def test_architecture_that_does_not_fit_is_refused(architecture, words, cpuinfo_text):
+    with pytest.raises(FleetError) as caught:
+        cpuinfo.require(cpuinfo_text("intel_haswell"), architecture)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_counts_come_from_the_ids_of_the_cores(cpuinfo_text):
+    oracle = cpuinfo.read(cpuinfo_text("vm_zen2_oracle"))["cpu"]
+    assert (oracle["sockets"], oracle["cores"], oracle["threads"]) == (1, 2, 4)
+    two = cpuinfo.read(cpuinfo_text("intel_sandybridge"))["cpu"]
+    assert (two["sockets"], two["cores"], two["threads"]) == (2, 2, 2)
+
+
+def test_levels_are_those_of_the_psabi():
+    """Table 3.1 of the supplement in the kernel's spelling; also those of archspec's x86_64_v2 to v4 and of glibc's cpu-features."""
+    v2 = {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"}
+    v3 = v2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
+    v4 = v3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+    for below, all_of_it, name in (("x86-64-v1", v2, "x86-64-v2"), ("x86-64-v2", v3, "x86-64-v3"), ("x86-64-v3", v4, "x86-64-v4")):
+        assert levels.level("x86_64", frozenset(all_of_it)) == name
+        lesser = {"x86-64-v2": v2, "x86-64-v3": v3 - v2, "x86-64-v4": v4 - v3}[name]
+        for flag in lesser:
+            assert levels.level("x86_64", frozenset(all_of_it - {flag})) == below, flag
+
+
+def test_an_image_runs_on_its_level_and_above():
+    x86 = ["x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"]
+    for image in range(4):
+        for host in range(4):
+            assert levels.may_run(x86[image], x86[host]) == (image <= host)
+    assert levels.may_run("aarch64", "aarch64")
+    for strange in ("aarch64", None, "x86-64-v5", "power9"):
+        assert not levels.may_run("x86-64-v1", strange) and not levels.may_run(strange, "x86-64-v4")
+
+
+def test_archspec_agrees_on_every_machine_that_it_knows():
+    """A second source, at test time: the levels among the ancestors, and the AI instructions that all machines of the name have."""
+    cpu = pytest.importorskip("archspec.cpu")
+    for row in MACHINES:
+        if row["archspec"] is None:
+            continue
+        target = cpu.TARGETS[row["archspec"]]
+        ancestors = [target.name] + [ancestor.name for ancestor in target.ancestors]
+        level = "aarch64" if row["architecture"] == "aarch64" else max([name.replace("x86_64_", "x86-64-") for name in ancestors if name.startswith("x86_64_v")], default="x86-64-v1")
+        assert row["level"] == level, row["name"]
+        assert levels.AI_FLAGS[row["architecture"]] & target.features <= set(row["ai"]), row["name"]
+
+
+def test_archspec_has_no_text_that_is_read_otherwise():
+    """All texts in the archspec package, also those that were not picked for machines.yml: the level is that of the name's ancestors."""
+    archspec = pytest.importorskip("archspec.cpu")
+    import archspec as package
+
+    seen = 0
+    for path in sorted((Path(package.__file__).parent / "json" / "tests" / "targets").glob("linux-*")):
+        target = archspec.TARGETS.get(path.name.rpartition("-")[2])
+        if target is None or target.family.name not in ("x86_64", "aarch64"):
+            continue
+        names = [target.name] + [ancestor.name for ancestor in target.ancestors]
+        level = "aarch64" if target.family.name == "aarch64" else max([name.replace("x86_64_", "x86-64-") for name in names if name.startswith("x86_64_v")], default="x86-64-v1")
+        assert cpuinfo.require(path.read_text(encoding="utf-8"))["cpu"]["level"] == level, path.name
+        seen += 1
+    assert seen >= 30
+
+
+LINES = st.sampled_from(["processor\t: 0", "processor\t: 1", "vendor_id\t: GenuineIntel", "vendor_id : IBM/S390", "cpu family\t: 6", "model : 85", "flags\t: lm sse2 avx2",
+                         "flags :", "Features : fp asimd sve", "CPU implementer\t: 0x41", "CPU part : 0xd0c", "CPU architecture: 8", "isa : rv64", "cpu : POWER9", "", ":", "cache size : 5 KB"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.lists(st.one_of(LINES, st.text(max_size=20))).map("\n".join)), st.sampled_from([None, "x86_64", "aarch64", "riscv64"]))
+def test_no_text_raises_anything_but_a_fleet_error(text, architecture):
+    found = cpuinfo.read(text, architecture)
+    assert found["cpu"]["ai"] == levels.ai(found["architecture"], frozenset(found["cpu"]["flags"]))
+    assert cpuinfo.read(text, architecture) == found
+    try:
+        required = cpuinfo.require(text, architecture)
+    except FleetError as fault:
+        assert "\n" not in str(fault)
+    else:
+        assert required["cpu"]["flags"] and required["cpu"]["level"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_text_cut_anywhere_claims_no_more_than_the_whole(data):
+    row = data.draw(st.sampled_from(MACHINES))
+    whole = (FIXTURES / "cpuinfo" / f"{row['name']}.txt").read_text(encoding="utf-8")
+    cut = whole[:data.draw(st.integers(0, len(whole)))]
+    found = cpuinfo.read(cut, row["architecture"])
+    assert levels.may_run(found["cpu"]["level"], row["level"])
