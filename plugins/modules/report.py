@@ -16,6 +16,7 @@ description:
   - Writes C(report.html), one page that needs no other file, and C(report.json), the same as data, into a directory.
   - The page says what was gained, on which machine, by which steps, and how it was measured. It also says which server was measured.
   - Figures of TensorFlow Serving and of the embedded server never stand in one report.
+  - A report with measurements is never replaced by one without; the module warns and leaves it.
   - The module runs where the report shall lie, as a rule on the controller.
 options:
   destination:
@@ -41,11 +42,12 @@ options:
       server:
         description: The server that was measured.
         type: dict
-      tuning:
+      tunings:
         description:
-          - The result of the tuning on this host, with C(steps), C(total), C(backend), C(model), C(noise_floor), C(objective_p99_ms) and C(settings).
-          - A step that carries C(before), C(curve_before) and C(curve_after) is drawn with its latency distributions.
-        type: dict
+          - What the tunings on this host returned, one entry a model, each as M(tfserving.fleet.tuning) returns C(tuning), with C(model) added.
+          - The C(backend) that was measured is taken from the entry, else from O(hosts[].server), else from O(hosts[].plan).
+        type: list
+        elements: dict
       checks:
         description: The checks of the served models against their source models.
         type: list
@@ -135,7 +137,7 @@ HOST_OPTIONS = {
     "capabilities": {"type": "dict"},
     "plan": {"type": "dict"},
     "server": {"type": "dict"},
-    "tuning": {"type": "dict"},
+    "tunings": {"type": "list", "elements": "dict"},
     "checks": {"type": "list", "elements": "dict"},
 }
 
@@ -155,21 +157,41 @@ def main():
 
 
 def _report(options, check_mode):
-    written = document.build(options["hosts"], options["title"], options["measured_at"])
+    wanted = document.build(options["hosts"], options["title"], options["measured_at"])
     data_path, page_path = (os.path.join(options["destination"], name) for name in ("report.json", "report.html"))
-    wanted = {data_path: (json.dumps(written, indent=1, allow_nan=False) + "\n").encode(), page_path: page.render(written).encode()}
     try:
-        present = {path: _read(path) for path in wanted}
-        decision = _decide(present, wanted, data_path, written)
-        if decision.changed and not check_mode:
-            os.makedirs(options["destination"], exist_ok=True)
-            for path, content in wanted.items():
-                if present[path] != content:
-                    publish.write_file(path, content)
+        present = {path: _read(path) for path in (data_path, page_path)}
+        earlier = _document(present[data_path])
+        if earlier and earlier["total"] and not wanted["total"]:
+            decision = Decision(changed=False, warnings=(f"{data_path} holds measurements and this run brought none, so the report was left as it is",))
+            shown = earlier
+        else:
+            contents = {data_path: (json.dumps(wanted, indent=1, allow_nan=False) + "\n").encode(), page_path: page.render(wanted).encode()}
+            decision = _decide(present, contents, data_path, earlier, wanted)
+            shown = wanted
+            if decision.changed and not check_mode:
+                _write(options["destination"], present, contents)
     except OSError as fault:
         raise FleetError(f"cannot write the report to {options['destination']!r}: {fault.strerror} ({fault.filename})", where="destination",
                          remedy="Name a directory that this user may write.") from fault
-    return decision.result(page=page_path, data=data_path, headline=summary.headline(written), summary=summary.lines(written))
+    return decision.result(page=page_path, data=data_path, headline=summary.headline(shown), summary=summary.lines(shown))
+
+
+def _write(directory, present, contents):
+    os.makedirs(directory, exist_ok=True)
+    for path, content in contents.items():
+        if present[path] != content:
+            publish.write_file(path, content)
+
+
+def _document(content):
+    """The document in the bytes of a report.json, or None where there is none that this version can read."""
+    try:
+        found = json.loads(content or b"null")
+        summary.lines(found)
+        return found
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _read(path):
@@ -180,28 +202,20 @@ def _read(path):
         return None
 
 
-def _decide(present, wanted, data_path, written):
+def _decide(present, contents, data_path, earlier, wanted):
     return Decision(
-        changed=present != wanted,
-        before=_described(present, data_path, _summary_of(present[data_path])),
-        after=_described(wanted, data_path, summary.lines(written)),
-        actions=tuple(f"write {path}" for path in wanted if present[path] != wanted[path]),
+        changed=present != contents,
+        before=_described(present, summary.lines(earlier) if earlier else []),
+        after=_described(contents, summary.lines(wanted)),
+        actions=tuple(f"write {path}" for path in contents if present[path] != contents[path]),
         header=data_path,
     )
 
 
-def _described(contents, data_path, lines):
+def _described(contents, lines):
     """The summary, and a line for each file: enough for a diff that a person reads."""
     files = [f"{os.path.basename(path)}: sha256 {hashlib.sha256(content).hexdigest()}" for path, content in contents.items() if content is not None]
-    return "".join(f"{line}\n" for line in (lines if contents[data_path] is not None else []) + files)
-
-
-def _summary_of(content):
-    """The summary of a report.json that is there already; of a foreign one, that it is."""
-    try:
-        return summary.lines(json.loads(content or b"null"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ["(not a report of this version)"]
+    return "".join(f"{line}\n" for line in lines + files)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.version imp
 
 SCHEMA = 1
 NOTHING = "unclassified"
-HOST_KEYS = ("host", "capabilities", "plan", "server", "tuning", "checks")
+HOST_KEYS = ("host", "capabilities", "plan", "server", "tunings", "checks")
 SUMMARY_KEYS = ("name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy")
-STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "windows")
+STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "open_loop")
 BEFORE_KEYS = ("goodput_rps", "p50_ms", "p99_ms", "requests")
 STATEMENTS = {
     "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
@@ -32,13 +32,13 @@ def build(hosts, title, measured_at=None):
     """
     _check_hosts(hosts)
     entries = [_host(data) for data in sorted(hosts, key=lambda data: data["host"])]
-    tuned = [entry for entry in entries if entry["total"]]
-    backends = sorted({entry["backend"] for entry in tuned})
+    tunings = [tuning for entry in entries for tuning in entry["tunings"]]
+    backends = sorted({tuning["backend"] for tuning in tunings})
     if len(backends) > 1:
         raise FleetError(f"figures of the backends {' and '.join(backends)} cannot stand in one report", where="hosts",
                          remedy="Make one report for each backend: the embedded server is not TensorFlow Serving.")
     backend = backends[0] if backends else None
-    first = tuned[0] if tuned else None
+    first = tunings[0] if tunings else None
     return {
         "schema": SCHEMA,
         "generated_by": f"tfserving.fleet {VERSION}",
@@ -49,8 +49,7 @@ def build(hosts, title, measured_at=None):
         "statement": STATEMENTS[backend],
         "tuned_host": first["host"] if first else None,
         "method": first["method"] if first else None,
-        "steps": [_summary(step) for step in first["steps"]] if first else [],
-        "total": _summary(first["total"]) if first else None,
+        **_summaries(first),
         "classes": _classes(entries),
         "hosts": entries,
     }
@@ -67,58 +66,58 @@ def _check_hosts(hosts):
         seen.add(data["host"])
         for key in data:
             options.one_of(f"{where} ({data['host']})", key, HOST_KEYS)
-        for key in ("capabilities", "plan", "server", "tuning"):
+        for key in ("capabilities", "plan", "server"):
             if not isinstance(data.get(key), (dict, type(None))):
                 raise FleetError(f"{data[key]!r} is not a mapping", where=f"{where} ({data['host']}).{key}")
-        if not isinstance(data.get("checks"), (list, type(None))):
-            raise FleetError(f"{data['checks']!r} is not a list", where=f"{where} ({data['host']}).checks")
+        for key in ("tunings", "checks"):
+            values = data.get(key)
+            if values is not None and not (isinstance(values, list) and all(isinstance(value, dict) for value in values)):
+                raise FleetError(f"{values!r} is not a list of mappings", where=f"{where} ({data['host']}).{key}")
 
 
 def _host(data):
-    capabilities, tuning = data.get("capabilities"), data.get("tuning")
+    capabilities = data.get("capabilities")
     classes = (capabilities or {}).get("classes") or {}
-    entry = {
+    tunings = [_tuning(tuning, data, f"hosts[{data['host']}].tunings[{position}]") for position, tuning in enumerate(data.get("tunings") or [])]
+    return {
         "host": data["host"],
         "class": {"image": classes.get("image"), "tuning": classes.get("tuning")},
         "capabilities": capabilities,
         "plan": data.get("plan"),
         "server": data.get("server"),
         "checks": data.get("checks") or [],
-        "backend": None, "model": None, "method": None, "steps": [], "total": None,
+        **_summaries(tunings[0] if tunings else None),
+        "tunings": tunings,
     }
-    if tuning:
-        entry.update(_tuning(tuning, data))
-    return entry
 
 
-def _tuning(tuning, data):
-    where = f"hosts[{data['host']}].tuning"
+def _tuning(tuning, data, where):
     backend = tuning.get("backend") or (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
     options.one_of(f"{where}.backend", backend, [name for name in STATEMENTS if name])
     if not isinstance(tuning.get("steps"), list):
         raise FleetError("steps must be a list of tuning steps", where=where)
     steps = [_step(step, f"{where}.steps[{position}]") for position, step in enumerate(tuning["steps"])]
     total = _step(tuning.get("total"), f"{where}.total")
-    return {"backend": backend, "model": tuning.get("model"), "method": _method(tuning, steps, where), "steps": steps, "total": total}
+    noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
+    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "start": tuning.get("start"), "configuration": tuning.get("configuration"),
+            "method": _method(tuning.get("method") or {}, noise or total, steps, f"{where}.method"), "noise": noise, "steps": steps, "total": total}
 
 
-def _method(tuning, steps, where):
-    settings = tuning.get("settings") or {}
-    if not isinstance(settings, dict):
-        raise FleetError(f"{settings!r} is not a mapping", where=f"{where}.settings")
-    metric, examples = settings.get("metric"), settings.get("examples")
+def _method(given, noise, steps, where):
+    if not isinstance(given, dict):
+        raise FleetError(f"{given!r} is not a mapping", where=where)
+    metric, reasons = given.get("metric"), given.get("void_reasons") or []
     if metric is not None:
-        _text(metric, f"{where}.settings.metric")
-    windows = [window for step in steps for window in step["windows"] or []]
+        _text(metric, f"{where}.metric")
     return dict(
-        settings,
+        given,
         metric=metric,
-        examples=_number(examples, f"{where}.settings.examples", minimum=1),
-        objective_p99_ms=_number(tuning.get("objective_p99_ms"), f"{where}.objective_p99_ms", minimum=0),
-        noise_floor=_number(tuning.get("noise_floor"), f"{where}.noise_floor", minimum=0),
+        examples=_number(given.get("examples"), f"{where}.examples", minimum=1),
+        objective_p99_ms=_number(given.get("objective_p99_ms"), f"{where}.objective_p99_ms", minimum=0),
+        noise_floor=noise["noise_floor"],
         requests=sum(step["requests"] or 0 for step in steps),
-        windows=len(windows) or None,
-        void_windows=[window["void"] for window in windows if window.get("void")],
+        void_windows=_number(given.get("void_windows"), f"{where}.void_windows", minimum=0),
+        void_reasons=[_text(reason, f"{where}.void_reasons") for reason in reasons],
     )
 
 
@@ -137,7 +136,7 @@ def _step(step, where):
     known["gain_interval"] = _interval(step["gain_interval"], f"{where}.gain_interval")
     known["accuracy"] = _numbers(step["accuracy"], ("before", "after"), f"{where}.accuracy")
     known["before"] = _numbers(step.get("before"), BEFORE_KEYS, f"{where}.before")
-    known["windows"] = _windows(step.get("windows"), f"{where}.windows")
+    known["open_loop"] = _open_loop(step.get("open_loop"), f"{where}.open_loop")
     for key in ("curve_before", "curve_after"):
         known[key] = _curve(step.get(key), f"{where}.{key}")
     return known
@@ -176,11 +175,17 @@ def _interval(value, where):
     return [low, high]
 
 
-def _windows(value, where):
-    """The measured windows as they came: a list of mappings, or None."""
-    if value is not None and not (isinstance(value, list) and all(isinstance(window, dict) for window in value)):
-        raise FleetError("windows must be a list of measured windows", where=where)
-    return value
+def _open_loop(value, where):
+    """Latencies at one rate: {rate_rps, before, after}, each side with p50_ms, p99_ms, requests and curve; or None."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise FleetError(f"{value!r} is not a mapping", where=where)
+    sides = {}
+    for side in ("before", "after"):
+        figures = value.get(side) or {}
+        sides[side] = dict(_numbers(figures, BEFORE_KEYS, f"{where}.{side}"), curve=_curve(figures.get("curve"), f"{where}.{side}.curve"))
+    return {"rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0), **sides}
 
 
 def _curve(points, where):
@@ -199,8 +204,12 @@ def _curve(points, where):
     return curve
 
 
-def _summary(step):
-    return {key: step[key] for key in SUMMARY_KEYS}
+def _summaries(tuning):
+    """Steps and total with the keys that every reader of the data may rely on, and no more."""
+    if tuning is None:
+        return {"steps": [], "total": None}
+    steps, total = ([{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]]))
+    return {"steps": steps, "total": total[0]}
 
 
 def _classes(entries):
@@ -210,6 +219,6 @@ def _classes(entries):
         key = (entry["class"]["image"] or NOTHING, entry["class"]["tuning"] or NOTHING)
         known = classes.setdefault(key, {"image": key[0], "tuning": key[1], "hosts": [], "tuned_host": None})
         known["hosts"].append(entry["host"])
-        if entry["total"] and known["tuned_host"] is None:
+        if entry["tunings"] and known["tuned_host"] is None:
             known["tuned_host"] = entry["host"]
     return [classes[key] for key in sorted(classes, key=lambda key: (key[1] == NOTHING, key))]

@@ -16,7 +16,8 @@ _HOST_NAMES_SHOWN = 8
 _CALLED = {
     "loop": "Loop", "concurrency": "Requests in flight", "rate_rps": "Rate", "window_s": "Length of a window", "warm_up_s": "Warm-up", "rounds": "Rounds",
     "confidence": "Confidence of the intervals", "minimum_gain": "Smallest gain worth keeping", "objective_p99_ms": "Latency objective (p99)",
-    "noise_floor": "Noise floor", "requests": "Requests counted", "windows": "Windows", "server_cpus": "CPUs of the server",
+    "noise_floor": "Noise floor", "requests": "Requests counted in the steps", "void_windows": "Void windows", "looks": "Looks at the result, at most",
+    "allowed_loss": "Allowed loss of accuracy", "seed": "Seed of the arrival times", "server_cpus": "CPUs of the server",
     "generator_cpus": "CPUs of the load generator", "metric": "Task metric", "examples": "Labelled examples",
 }
 _UNITS = {"_ms": "ms", "_s": "s", "_rps": "requests/s", "_mib": "MiB"}
@@ -25,8 +26,8 @@ _LOOPS = {"closed": "closed: each connection sends again when its answer is ther
 
 def render(document):
     """The HTML text of a document (see document.build)."""
-    tuned = summary.measured_hosts(document)
-    body = [_header(document, tuned), element("main", _machines(document, tuned), _plans(document), [_measured(entry, len(tuned) > 1) for entry in tuned]),
+    tuned, entries = summary.measured(document), {entry["host"]: entry for entry in document["hosts"]}
+    body = [_header(document, tuned), element("main", _machines(document, tuned), _plans(document), [_measured(tuning, entries[tuning["host"]], len(tuned) > 1) for tuning in tuned]),
             _footer(document)]
     head = element(
         "head", element("meta", charset="utf-8"), element("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -36,22 +37,23 @@ def render(document):
 
 
 def _header(document, tuned):
-    told = [words.plural(len(document["hosts"]), "host"), document["measured_at"] and f"measured {document['measured_at']}"]
+    hosts = words.plural(len(document["hosts"]), "host")
+    told = [hosts]
     if len(tuned) == 1:
-        told = [tuned[0]["host"] if len(document["hosts"]) == 1 else f"measured on {tuned[0]['host']} of {words.plural(len(document['hosts']), 'host')}",
-                tuned[0]["model"] and f"model {tuned[0]['model']}", document["measured_at"]]
-    strong = {False: "Embedded server, not TensorFlow Serving. ", True: None, None: "Not measured. "}[document["is_tensorflow_serving"]]
+        told = [tuned[0]["host"] if len(document["hosts"]) == 1 else f"measured on {tuned[0]['host']}, one of {hosts}",
+                tuned[0]["model"] and f"model {tuned[0]['model']}"]
+    strong = {False: "Embedded server, not TensorFlow Serving. ", True: None, None: None}[document["is_tensorflow_serving"]]
     return element(
         "header",
         element("p", document["title"], class_="eyebrow"),
         element("h1", summary.headline(document)),
-        element("p", " · ".join(words.plain(item) for item in told if item), class_="meta"),
+        element("p", " · ".join(words.plain(item) for item in told + [document["measured_at"]] if item), class_="meta"),
         _tiles(tuned[0]) if len(tuned) == 1 else None,
         element("p", strong and element("strong", strong), document["statement"], class_="notice"))
 
 
-def _tiles(entry):
-    total, method = entry["total"], entry["method"]
+def _tiles(tuning):
+    total, method = tuning["total"], tuning["method"]
     within = f"within {words.milliseconds(method['objective_p99_ms'])}" if method["objective_p99_ms"] else "without a latency objective"
     accuracy, before = total["accuracy"], total["before"]
     naming = (method["metric"], method["examples"])
@@ -60,7 +62,7 @@ def _tiles(entry):
         _tile("Goodput", words.rate(total["goodput_rps"]), f"{_was(before['goodput_rps'], words.rate)}{within}"),
         _tile("Latency p50", words.milliseconds(total["p50_ms"]), _was(before["p50_ms"], words.milliseconds)),
         _tile("Latency p99", words.milliseconds(total["p99_ms"]), _was(before["p99_ms"], words.milliseconds)),
-        _tile((method["metric"] or "accuracy").capitalize(), words.metric(accuracy["after"], *naming), f"was {words.metric(accuracy['before'], *naming)}"),
+        _tile((method["metric"] or "accuracy").capitalize(), words.metric(accuracy["after"], *naming), _was(accuracy["before"], lambda value: words.metric(value, *naming))),
         class_="tiles")
 
 
@@ -76,15 +78,14 @@ def _was(value, written):
 
 def _machines(document, tuned):
     hosts = document["hosts"]
-    shown = tuned[:1] or [entry for entry in hosts if entry["capabilities"]][:1]
+    measured = {tuning["host"] for tuning in tuned[:1]}
+    shown = [entry for entry in hosts if entry["capabilities"] and (entry["host"] in measured or not measured)][:1]
     title = "What this machine can do" if len(hosts) == 1 else "What these machines can do"
     return element("section", element("h2", title), _class_table(document) if len(hosts) > 1 else None, [_machine(entry, len(hosts) > 1) for entry in shown],
-                   None if shown else element("p", "The capabilities are not known: the hosts were not examined.", class_="quiet"))
+                   None if shown else element("p", "The capabilities are not known: no host was examined.", class_="quiet"))
 
 
 def _machine(entry, named):
-    if not entry["capabilities"]:
-        return element("p", f"The capabilities of {entry['host']} are not known.", class_="quiet")
     facts = [element("div", element("dt", name), element("dd", value)) for name, value in _facts(entry["capabilities"]) + [
         ("Tuning class", entry["class"]["tuning"] or "not known")]]
     return join(element("h3", entry["host"]) if named else None, element("dl", facts, class_="facts"))
@@ -139,12 +140,11 @@ def _class_table(document):
     return _table(f"{words.plural(len(entries), 'host')} in {words.plural(len(rows), 'class')}; a class is measured on one of its hosts.", heads, rows, "stack fleet")
 
 
-def _class_gain(tuned):
-    if tuned is None:
+def _class_gain(entry):
+    if entry is None:
         return words.NOT_MEASURED
-    if not any(step["kept"] for step in tuned["steps"]):
-        return "baseline kept"
-    return words.gain_with_interval(tuned["total"]["gain"], tuned["total"]["gain_interval"])
+    return ", ".join(words.gain_with_interval(tuning["total"]["gain"], tuning["total"]["gain_interval"]) if any(step["kept"] for step in tuning["steps"])
+                     else "baseline kept" for tuning in entry["tunings"])
 
 
 def _names(names):
@@ -188,13 +188,14 @@ def _plan(members, named, opened):
                    element("div", _names(hosts), class_="quiet") if len(hosts) > 3 else None, told, open="open" if opened else None)
 
 
-def _measured(entry, named):
-    suffix = f" on {entry['host']}" if named else ""
-    return join(_steps(entry, suffix), _goodput(entry, suffix), _latency(entry, suffix), _accuracy(entry, suffix), _method(entry, suffix))
+def _measured(tuning, entry, named):
+    suffix = f": {tuning['model']} on {tuning['host']}" if named else ""
+    return join(_steps(tuning, suffix), _goodput(tuning, suffix), _latency(tuning, suffix), _accuracy(tuning, entry["checks"], suffix),
+                _method(tuning, entry["server"] or {}, suffix))
 
 
-def _steps(entry, suffix):
-    steps, total, method = entry["steps"], entry["total"], entry["method"]
+def _steps(tuning, suffix):
+    steps, total, method = tuning["steps"], tuning["total"], tuning["method"]
     scale = plots.gain_scale(steps)
     gains = [element("span", "Gain in goodput, with its interval"), plots.gain_axis(scale)]
     heads = ("Step", gains, "Goodput, requests/s", "p50, ms", "p99, ms", "Requests", "Accuracy")
@@ -225,19 +226,20 @@ def _verdict(step):
     return element("span", "✕ not kept" if step["gain"] is not None else "∅ not measured", class_="verdict")
 
 
-def _goodput(entry, suffix):
-    total, method = entry["total"], entry["method"]
-    known = [step for step in entry["steps"] if step["goodput_rps"] is not None]
-    if total["goodput_rps"] is None:
+def _goodput(tuning, suffix):
+    total, method = tuning["total"], tuning["method"]
+    known = [step for step in tuning["steps"] if step["goodput_rps"] is not None]
+    drawn = known + [total] if total["goodput_rps"] is not None else known
+    if not drawn:
         return None
-    highest = max(bound for step in known + [total] for bound in (step["goodput_rps"], *(_bounds(step) or ()), step["before"]["goodput_rps"] or 0)) * 1.02
+    highest = max(bound for step in drawn for bound in (step["goodput_rps"], *(_bounds(step) or ()), step["before"]["goodput_rps"] or 0)) * 1.02 or 1.0
     start = total["before"]["goodput_rps"]
     rows = [] if start is None else [_bar("Start", None, start, None, None, highest, False)]
     rows += [_bar(step["name"], _verdict(step), step["goodput_rps"], _bounds(step), _noise(step), highest, step["kept"]) for step in known]
-    rows.append(_bar("Final configuration", None, total["goodput_rps"], _bounds(total), None, highest, True))
+    rows += [_bar("Final configuration", None, step["goodput_rps"], _bounds(step), None, highest, True) for step in drawn if step is total]
     objective = method["objective_p99_ms"]
     told = f"requests answered without error within {words.milliseconds(objective)}" if objective else "requests answered without error; no latency objective was set"
-    missing = len(entry["steps"]) - len(known)
+    missing = len(tuning["steps"]) - len(known)
     return element(
         "section", element("h2", f"Goodput{suffix}"),
         element("p", f"Goodput is the rate of {told}. The line on a bar is the interval of the gain, carried over to requests per second; "
@@ -269,22 +271,32 @@ def _noise(step):
     return None if compared is None or floor is None else (compared * (1 - floor), compared * (1 + floor))
 
 
-def _latency(entry, suffix):
-    objective, total = entry["method"]["objective_p99_ms"], dict(entry["total"], name="start and final configuration")
-    whole = plots.latency(total, plots.latency_scale([total]), objective)
-    scale = plots.latency_scale(entry["steps"])
-    parts = [(step, plots.latency(step, scale, objective, small=True)) for step in entry["steps"]]
+def _latency(tuning, suffix):
+    objective, total = tuning["method"]["objective_p99_ms"], tuning["total"]
+    pictures = [_latency_picture("Start and final configuration, requests in flight held constant", total, objective)]
+    if total["open_loop"]:
+        rate, before, after = (total["open_loop"][key] for key in ("rate_rps", "before", "after"))
+        pictures.insert(0, _latency_picture(f"Start and final configuration under the same rate, {words.rate(rate)} at random times", {
+            "name": "start and final configuration at one rate", "requests": min(before["requests"] or 0, after["requests"] or 0) or None,
+            "curve_before": before["curve"], "curve_after": after["curve"]}, objective))
+    scale = plots.latency_scale(tuning["steps"])
+    parts = [(step, plots.latency(step, scale, objective, small=True)) for step in tuning["steps"]]
     figures = [element("figure", element("figcaption", element("strong", step["name"]), " ", _verdict(step)), plot) for step, plot in parts if plot]
-    if whole is None and not figures:
-        return element("section", element("h2", f"Latency{suffix}"), element("p", "No latency distributions were handed over, so none is drawn.", class_="quiet"))
+    if not figures and not any(pictures):
+        return element("section", element("h2", f"Latency{suffix}"), element("p", "No latency distribution was handed over, so none is drawn.", class_="quiet"))
+    without = ", ".join(step["name"] for step, plot in parts if plot is None)
     return element(
         "section", element("h2", f"Latency{suffix}"),
         element("p", "Read a curve so: this share of the requests (across; each mark stands for ten times fewer requests beyond it) was answered within this time "
                      "(up; logarithmic). A curve ends where fewer than ten requests lie beyond it."),
-        None if whole is None else element("figure", element("figcaption", element("strong", "Start and final configuration"), _legend("start", "final")), whole, _percentiles(total)),
-        element("h3", "Step by step") if figures else None, _legend("without the step", "with it") if figures else None,
-        element("div", figures, class_="multiples") if figures else None,
-        element("p", f"Without curves: {', '.join(step['name'] for step, plot in parts if plot is None)}.", class_="quiet") if len(figures) < len(parts) else None)
+        pictures,
+        [element("h3", "Step by step"), _legend("without the step", "with it"), element("div", figures, class_="multiples")] if figures else None,
+        element("p", f"Not drawn for want of a distribution: {without}.", class_="quiet") if without else None)
+
+
+def _latency_picture(caption, total, objective):
+    plot = plots.latency(total, plots.latency_scale([total]), objective)
+    return plot and element("figure", element("figcaption", element("strong", caption), _legend("start", "final")), plot, _percentiles(total))
 
 
 def _legend(before, after):
@@ -301,9 +313,9 @@ def _percentiles(total):
     return _table("The same in figures", ("Percentile", "Start, ms", "Final, ms"), rows, "percentiles")
 
 
-def _accuracy(entry, suffix):
-    steps, method = [step for step in entry["steps"] + [entry["total"]] if None not in step["accuracy"].values()], entry["method"]
-    checks = [_check(check) for check in entry["checks"] if isinstance(check, dict)]
+def _accuracy(tuning, checks, suffix):
+    steps, method = [step for step in tuning["steps"] + [tuning["total"]] if None not in step["accuracy"].values()], tuning["method"]
+    checks = [_check(check) for check in checks]
     if not steps and not checks:
         return element("section", element("h2", f"Accuracy{suffix}"), element("p", "Accuracy was not measured.", class_="quiet"))
     values = [value for step in steps for value in step["accuracy"].values()]
@@ -317,7 +329,7 @@ def _accuracy(entry, suffix):
                             f"The lines run from {ends[0]} to {ends[1]}, not from zero.")
         for step in steps:
             before, after = step["accuracy"]["before"], step["accuracy"]["after"]
-            name = "Final against start" if step is entry["total"] else step["name"]
+            name = "Final against start" if step is tuning["total"] else step["name"]
             rows.append(element("div", element("div", name, class_="name"), plots.accuracy_mark(before, after, scale, f"{name}: {_accuracy_words(step, method)}"),
                                 element("div", _accuracy_words(step, method), class_="number")))
     return element("section", element("h2", f"Accuracy{suffix}"), told, element("div", rows, class_="rows") if rows else None, checks)
@@ -336,25 +348,25 @@ def _accuracy_words(step, method):
     return words.metric_change(step["accuracy"]["before"], step["accuracy"]["after"], method["metric"], method["examples"])
 
 
-def _method(entry, suffix):
-    method, server = entry["method"], entry["server"] or {}
-    facts = [("Server", ", ".join(words.plain(part) for part in (entry["backend"], server.get("version")) if part))]
-    facts += [(_CALLED.get(key, key.replace("_", " ").capitalize()), _setting(key, value)) for key, value in method.items() if key != "void_windows"]
-    void = method["void_windows"]
-    facts.append(("Void windows", f"{len(void)} of {method['windows']}" if method["windows"] else words.NOT_MEASURED))
+def _method(tuning, server, suffix):
+    method = tuning["method"]
+    facts = [("Server", ", ".join(words.plain(part) for part in (tuning["backend"], server.get("version")) if part))]
+    facts += [(_CALLED.get(key, key.replace("_", " ").capitalize()), _setting(key, value)) for key, value in method.items() if key not in ("void_reasons", "note")]
+    facts += [(name, words.plain(tuning[key], "")) for key, name in (("start", "Start"), ("configuration", "Final configuration")) if tuning[key]]
+    reasons = [element("li", reason) for reason in method["void_reasons"]]
     return element(
         "section", element("h2", f"How it was measured{suffix}"),
-        element("p", "Every candidate is measured in short windows that alternate with windows of the best configuration so far, so that a change of the machine's mood "
-                     "hits both alike. It is kept only where accuracy holds, the latency objective holds, and the gain is larger than the noise floor."),
+        element("p", "Every candidate is measured in short windows that alternate with windows of the best configuration so far, so that whatever else happens on the "
+                     "machine hits both alike. It is kept only where accuracy holds, the latency objective holds, and the gain is larger than the noise floor."),
+        element("p", method["note"]) if method.get("note") else None,
         element("dl", [element("div", element("dt", name), element("dd", value)) for name, value in facts], class_="facts"),
-        element("div", element("h3", "Why windows were void"), element("ul", [element("li", f"{reason} ({void.count(reason)} ×)") for reason in dict.fromkeys(void)]),
-                class_="callout") if void else None)
+        element("div", element("h3", "Why windows were void and not counted"), element("ul", reasons), class_="callout") if reasons else None)
 
 
 def _setting(key, value):
     if value is None:
-        return "none" if key in ("objective_p99_ms", "rate_rps", "metric") else words.NOT_MEASURED
-    if key in ("noise_floor", "minimum_gain", "confidence") and isinstance(value, (int, float)):
+        return "all, shared" if key.endswith("_cpus") else "none"
+    if key in ("noise_floor", "minimum_gain", "confidence", "allowed_loss") and isinstance(value, (int, float)):
         return words.share(value)
     if key == "loop":
         return _LOOPS.get(value, words.plain(value))

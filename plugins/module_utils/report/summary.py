@@ -17,32 +17,30 @@ _HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "p50 ms", "p99 ms"
 
 def headline(document):
     """What was gained in total, in one or two sentences."""
-    tuned = measured_hosts(document)
+    tuned = measured(document)
     if not tuned:
         return f"Nothing has been measured yet: this is what {words.plural(len(document['hosts']), 'host')} can do, and what is planned."
     if len(tuned) == 1:
-        return host_headline(tuned[0])
-    better = [entry for entry in tuned if is_gain(entry["total"])]
+        return _tuning_headline(tuned[0])
+    better = sorted((tuning["total"] for tuning in tuned if is_gain(tuning["total"])), key=lambda total: total["gain"])
     if not better:
-        return f"The baseline was kept on all {len(tuned)} measured classes: {_why_none([step for entry in tuned for step in entry['steps']])}."
-    gains = sorted(better, key=lambda entry: entry["total"]["gain"])
-    least, most = (words.gain(entry["total"]["gain"], entry["total"]["gain_interval"]).lstrip("+") for entry in (gains[0], gains[-1]))
+        return f"The baseline was kept in all {len(tuned)} tunings: {_why_none([step for tuning in tuned for step in tuning['steps']])}."
+    least, most = (words.gain(total["gain"], total["gain_interval"]).lstrip("+") for total in (better[0], better[-1]))
     span = f"by {least}" if least == most else f"by {least} to {most}"
-    return f"Goodput rose {span} on {len(better)} of {len(tuned)} measured classes."
+    return f"Goodput rose {span} in {len(better)} of {len(tuned)} tunings."
 
 
-def host_headline(entry):
-    """The same for one measured host."""
-    total = entry["total"]
-    if not any(step["kept"] for step in entry["steps"]):
-        return f"The baseline was kept: {_why_none(entry['steps'])}."
+def _tuning_headline(tuning):
+    total = tuning["total"]
+    if not any(step["kept"] for step in tuning["steps"]):
+        return f"The baseline was kept: {_why_none(tuning['steps'])}."
     if total["gain"] is None:
         return "Some steps were kept, but the total was not measured."
     gain = words.gain_with_interval(total["gain"], total["gain_interval"])
     if is_gain(total):
-        return f"Goodput rose by {gain.lstrip('+')}{_from_to(entry)}."
+        return f"Goodput rose by {gain.lstrip('+')}{_from_to(tuning)}."
     if beyond_noise(total):
-        return f"Goodput fell in total ({gain}), although single steps were kept{_from_to(entry)}."
+        return f"Goodput fell in total ({gain}), although single steps were kept{_from_to(tuning)}."
     return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
 
 
@@ -58,26 +56,27 @@ def is_gain(step):
     return beyond_noise(step) and step["gain"] > 0
 
 
-def measured_hosts(document):
-    """The entries of the hosts that were measured for their class."""
+def measured(document):
+    """The tunings of the hosts that were measured for their class, and of all hosts whose class is not known."""
     chosen = {known["tuned_host"] for known in document["classes"]}
-    return [entry for entry in document["hosts"] if entry["host"] in chosen]
+    return [tuning for entry in document["hosts"] if entry["host"] in chosen or entry["class"]["tuning"] is None for tuning in entry["tunings"]]
 
 
 def lines(document):
     """The summary as a list of text lines."""
-    told = textwrap.wrap(headline(document), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
-    for entry in measured_hosts(document):
-        told += ["", _shortened(f"{entry['host']} (class {entry['class']['tuning'] or 'unknown'})", _LINE_WIDTH)]
-        told += table([_HEADINGS] + [_row(step, entry["method"]) for step in entry["steps"]] + [_row(entry["total"], entry["method"])])
-        if entry["method"]["noise_floor"] is not None:
-            told.append(f"noise floor {words.share(entry['method']['noise_floor'])}, {words.count(entry['method']['requests'])} requests counted")
-    return [words.ascii_only(words.clean(line).replace("\n", " ").replace("\t", " ")) for line in told]
+    told = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
+    for tuning in measured(document):
+        named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]
+        told += ["", _shortened(_line(named), _LINE_WIDTH)]
+        told += table([_HEADINGS] + [_row(step, tuning["method"]) for step in tuning["steps"]] + [_row(tuning["total"], tuning["method"])])
+        if tuning["method"]["noise_floor"] is not None:
+            told.append(_line(f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"))
+    return told
 
 
 def table(rows):
     """Rows of texts as aligned lines, the first row ruled off, the last one too; first column to the left, figures to the right."""
-    rows = [[_shortened(words.ascii_only(words.clean(cell).replace("\n", " ").replace("\t", " "))) for cell in row] for row in rows]
+    rows = [[_shortened(_line(cell)) for cell in row] for row in rows]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     written = ["  ".join(_padded(cell, widths[column], left=column < 2) for column, cell in enumerate(row)).rstrip() for row in rows]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -98,8 +97,12 @@ def _row(step, method):
             words.figure(step["p50_ms"]), words.figure(step["p99_ms"]), accuracy)
 
 
-def _from_to(entry):
-    before, after, objective = entry["total"]["before"]["goodput_rps"], entry["total"]["goodput_rps"], entry["method"]["objective_p99_ms"]
+def _line(text):
+    return words.ascii_only(" ".join(words.clean(text).split()))
+
+
+def _from_to(tuning):
+    before, after, objective = tuning["total"]["before"]["goodput_rps"], tuning["total"]["goodput_rps"], tuning["method"]["objective_p99_ms"]
     within = f" answered within {words.milliseconds(objective)}" if objective else ""
     if before is None or after is None:
         return ""

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter behind tfserving.fleet.report_hosts: what the roles left in the variables of each host, as the module report takes it."""
+
+from __future__ import annotations
+
+
+def report_hosts(hosts, variables):
+    """A list of {host, capabilities, plan, server, tunings, checks}, one entry a host; what a host has not is None or empty.
+
+    hosts: names. variables: a mapping from a name to the host's variables (hostvars).
+    """
+    return [_entry(host, variables[host]) for host in hosts]
+
+
+def _entry(host, known):
+    served = _results(known.get("tfs_server_result"))
+    return {
+        "host": host,
+        "capabilities": (known.get("ansible_facts") or {}).get("tfserving_capabilities"),
+        "plan": (known.get("tfs_capabilities_plan_result") or {}).get("plan"),
+        "server": next((result["server"] for result in served if result.get("server")), None),
+        "tunings": [dict(result["tuning"], model=(result.get("item") or {}).get("name")) for result in _results(known.get("tfs_tuning_result")) if result.get("tuning")],
+        "checks": [dict(result["check"], model=(result.get("item") or {}).get("name")) for result in served if result.get("check")],
+    }
+
+
+def _results(registered):
+    """The results of a registered loop, or the one result."""
+    registered = registered or {}
+    return registered.get("results", [registered])
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self):
+        return {"report_hosts": report_hosts}
