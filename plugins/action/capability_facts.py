@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind tfserving.fleet.capability_facts: run the module on the host, and add the host's classes here."""
+
+from __future__ import annotations
+
+import os
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, cpuinfo, py_cpuinfo
+
+MODULE = "tfserving.fleet.capability_facts"
+
+
+class ActionModule(ActionBase):
+    """What travels to the host only reads; what decides stays here."""
+
+    def run(self, tmp=None, task_vars=None):
+        """The module's result, its fact with the key classes."""
+        super().run(tmp, task_vars)
+        result = self._execute_module(module_name=MODULE, task_vars=task_vars)
+        capabilities = result.get("ansible_facts", {}).get("tfserving_capabilities")
+        if capabilities:
+            if not capabilities["cpu"]["flags"] and self._connection.transport == "local" and not os.path.exists("/proc/cpuinfo"):
+                result["warnings"] = describe_by_library(capabilities)
+            capabilities["classes"] = classes.classes(capabilities)
+        return result
+
+
+def describe_by_library(capabilities):
+    """Fill in the CPU of a controller without /proc/cpuinfo (macOS) by py-cpuinfo; return the warnings."""
+    try:
+        import cpuinfo as library
+    except ImportError:
+        return ["this controller has no /proc/cpuinfo, so its CPU is not known: install the Python package py-cpuinfo beside Ansible"]
+    found = cpuinfo.read(py_cpuinfo.as_text(library.get_cpu_info()), capabilities["architecture"])
+    capabilities["cpu"].update(found["cpu"], usable=float(found["cpu"]["threads"] or 1))
+    return found["warnings"]

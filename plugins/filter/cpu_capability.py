@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter tfserving.fleet.cpu_capability: what a CPU can do, from the text of any machine's /proc/cpuinfo."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self):
+        """Name to function."""
+        return {"cpu_capability": cpu_capability}
+
+
+def cpu_capability(text, architecture=None):
+    """{architecture, cpu, classes: {image}, warnings} of the text; AnsibleFilterError in one line where it does not tell a class."""
+    if not isinstance(text, str):
+        raise AnsibleFilterError(f"cpu_capability: a text is needed, not a {type(text).__name__}. Give it the content of a /proc/cpuinfo.")
+    try:
+        found = cpuinfo.require(text, architecture)
+    except FleetError as fault:
+        raise AnsibleFilterError(str(fault)) from fault
+    return {"architecture": found["architecture"], "cpu": found["cpu"], "classes": {"image": classes.image_class(found["architecture"], found["cpu"]["level"])},
+            "warnings": found["warnings"]}

@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the library py-cpuinfo tells, written as the text of a /proc/cpuinfo: the way in for controllers that have none."""
+
+from __future__ import annotations
+
+# The library passes on the words of sysctl (macOS) and of CPUID; the kernel's words for the same.
+_KERNELS_WORDS = {
+    "sse3": "pni", "sse4.1": "sse4_1", "sse4.2": "sse4_2", "avx1.0": "avx", "lahf": "lahf_lm", "lzcnt": "abm", "osxsave": "xsave", "em64t": "lm",
+    "avx512vnni": "avx512_vnni", "avx512bf16": "avx512_bf16",
+}
+_ARM = "processor\t: {number}\nCPU implementer\t: {implementer}\nCPU architecture\t: 8\nFeatures\t: fp asimd\nmodel name\t: {brand}\n\n"
+_X86 = "processor\t: {number}\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t: {model}\nstepping\t: {stepping}\nmodel name\t: {brand}\nflags\t: {flags}\n\n"
+_APPLE = "0x61"
+
+
+def as_text(info):
+    """The text for info, the dict that cpuinfo.get_cpu_info() returns; empty for an architecture that is neither x86-64 nor aarch64.
+
+    On Arm the library tells no instruction flags, so the text shows the two that every aarch64 CPU has.
+    """
+    words = {"X86_64": _X86, "ARM_8": _ARM}
+    template = words.get(info.get("arch"), "")
+    flags = [_KERNELS_WORDS.get(flag, flag) for flag in info.get("flags") or []]
+    brand = info.get("brand_raw") or ""
+    return "".join(
+        template.format(number=number, vendor=info.get("vendor_id_raw", ""), family=info.get("family", ""), model=info.get("model", ""),
+                        stepping=info.get("stepping", ""), brand=brand, flags=" ".join(sorted({*flags, "lm"})), implementer=_APPLE if "Apple" in brand else "0x00")
+        for number in range(info.get("count") or 1))
