@@ -22,7 +22,7 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 HANDS = {
     "common/program", "common/publish", "common/shell",
     "capability/host", "capability/engine",
-    "model/check", "model/convert", "model/lite_file", "model/samples", "model/saved_model",
+    "model/check", "model/convert", "model/lite_file", "model/published", "model/samples", "model/saved_model",
     "server/client", "server/process", "server/wire",
     "measurement/connection", "measurement/generator", "measurement/histogram",
 }

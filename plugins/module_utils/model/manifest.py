@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
 SCHEMA = 1
 
 
@@ -37,4 +39,25 @@ def parse(content):
         found = json.loads(content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("files"), dict) else None
+    return found if isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("files"), dict) and "key" in found else None
+
+
+def place(published, wanted, version=None, where="version"):
+    """(version number, its manifest where what is wanted is there already, else None).
+
+    published: {number: manifest}; None for a version without a sound manifest of ours. wanted: a key. version: the user's number; None means the
+    newest version if it is the wanted one, else the next number. Raises FleetError where the user's number holds something else: servers do not
+    notice a version that is replaced.
+    """
+    if version is None:
+        version = max(published, default=0)
+        if not _is(published.get(version), wanted):
+            return version + 1, None
+    elif version in published and not _is(published[version], wanted):
+        raise FleetError(f"version {version} is there already and was made from another source or other options, or it is damaged", where=where,
+                         remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.")
+    return version, published.get(version)
+
+
+def _is(manifest, wanted):
+    return manifest is not None and manifest["key"] == wanted

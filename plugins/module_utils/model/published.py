@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that look at and add to the published versions of one form of a model: <model directory>/<name>/<form>/<version>/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
+
+
+def versions(destination, wanted):
+    """{number: manifest} below destination; None where there is none of ours, or where it has the key wanted and a file is not what it says."""
+    found = {}
+    for name in os.listdir(destination) if os.path.isdir(destination) else []:
+        directory = os.path.join(destination, name)
+        if name.isdigit() and os.path.isdir(directory):
+            held = _manifest(directory)
+            found[int(name)] = None if held is None or (held["key"] == wanted and not _sound(directory, held)) else held
+    return found
+
+
+def inventory(directory):
+    """{relative path: {sha256, bytes}} of the files of a version."""
+    return {name: {"sha256": saved_model.file_digest(os.path.join(directory, name)), "bytes": os.path.getsize(os.path.join(directory, name))}
+            for name in saved_model.files(directory)}
+
+
+def stage(destination):
+    """An empty directory below destination, after what killed runs left there is gone."""
+    publish.sweep(destination)
+    return publish.staging_directory(destination)
+
+
+def copy(source, staged):
+    """Put all files of a source into a staged version; links become what they point to."""
+    for name in saved_model.files(source):
+        path = os.path.join(staged, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(os.path.join(source, name), path)
+
+
+def finish(staged, destination, version, content):
+    """Publish a staged version with its manifest (content, a dict). Raises FleetError where somebody else was faster."""
+    publish.write_file(os.path.join(staged, saved_model.MANIFEST), manifest.text(content).encode())
+    final = os.path.join(destination, str(version))
+    try:
+        publish.publish_directory(staged, final)
+    except OSError as fault:
+        raise FleetError(f"cannot be published: {fault.strerror}", where=final) from fault
+    return final
+
+
+def abandon(staged, destination):
+    """Remove a staged version unless it was published, and a destination that holds nothing."""
+    shutil.rmtree(staged, ignore_errors=True)
+    if not os.listdir(destination):
+        os.rmdir(destination)
+
+
+def _manifest(directory):
+    try:
+        with open(os.path.join(directory, saved_model.MANIFEST), "rb") as stream:
+            return manifest.parse(stream.read())
+    except OSError:
+        return None
+
+
+def _sound(directory, held):
+    try:
+        return inventory(directory) == held["files"]
+    except FleetError:
+        return False

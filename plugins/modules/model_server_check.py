@@ -1,0 +1,215 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_server_check
+short_description: Check the answers of a served model
+version_added: "0.1.0"
+description:
+  - Asks a running server for the answers to samples, measures a task metric on them, and compares them with a reference, either a file of outputs or another server.
+  - Returns figures and judges nothing, so that a playbook can decide. Fails where the server does not answer, or answers with an error.
+options:
+  python:
+    description:
+      - A Python interpreter of this host that has NumPy and, for gRPC, grpcio and protobuf.
+      - Without it, the Python that Ansible uses here.
+    type: path
+  target:
+    description: The served model to ask.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: A name for messages.
+        type: str
+        default: server
+      protocol:
+        description: How to ask it.
+        type: str
+        choices: [grpc, rest]
+        default: grpc
+      address:
+        description: Where it listens.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: The port of O(target.protocol), 1 to 65535.
+        type: int
+        required: true
+      model:
+        description: The model's name.
+        type: str
+        required: true
+      signature:
+        description: The signature to call.
+        type: str
+        default: serving_default
+      version:
+        description: The version to ask. Without it, the server chooses.
+        type: int
+  samples:
+    description:
+      - A NumPy archive (C(.npz)) on this host with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric) is set.
+    type: path
+    required: true
+  metric:
+    description: What to measure on O(samples), as in M(tfserving.fleet.model_conversion).
+    type: str
+    choices: [accuracy, auc, rmse, top_k]
+  metric_output:
+    description: The output that O(metric) judges, where the signature has several.
+    type: str
+  batch:
+    description: Rows of a request, 1 or more, where the signature takes any number.
+    type: int
+    default: 32
+  limit:
+    description: The most examples to ask for, 1 or more. Without it, all.
+    type: int
+  reference:
+    description: A NumPy archive on this host with C(outputs.<name>) for each output and the same examples as O(samples).
+    type: path
+  reference_target:
+    description: Another served model to compare with; suboptions as in O(target).
+    type: dict
+    suboptions:
+      name:
+        description: A name for messages.
+        type: str
+        default: server
+      protocol:
+        description: How to ask it.
+        type: str
+        choices: [grpc, rest]
+        default: grpc
+      address:
+        description: Where it listens.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: The port of O(reference_target.protocol), 1 to 65535.
+        type: int
+        required: true
+      model:
+        description: The model's name.
+        type: str
+        required: true
+      signature:
+        description: The signature to call.
+        type: str
+        default: serving_default
+      version:
+        description: The version to ask. Without it, the server chooses.
+        type: int
+  deadline_s:
+    description: The longest that one request may take, in seconds, more than 0.
+    type: float
+    default: 30
+  timeout_s:
+    description: The longest that the whole check may take, in seconds, more than 0.
+    type: float
+    default: 600
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Asks the server in check mode too; it changes nothing.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is nothing to show.
+    support: none
+  platform:
+    description: Any Linux with Python 3.9 or later.
+    platforms: linux
+    support: full
+seealso:
+  - module: tfserving.fleet.model_conversion
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Measure the accuracy through the server
+  tfserving.fleet.model_server_check:
+    python: /opt/tensorflow/bin/python
+    target:
+      port: 8500
+      model: digits
+    samples: /srv/sources/digits.npz
+    metric: accuracy
+  register: served
+
+- name: Refuse to go on with a model that answers badly
+  ansible.builtin.assert:
+    that: served.metric.value >= 0.97
+"""
+
+RETURN = r"""
+examples:
+  description: How many examples the server was asked for.
+  returned: success
+  type: int
+  sample: 360
+metric:
+  description: The metric's C(name) and C(value), null where none was asked for.
+  returned: success
+  type: dict
+  sample: {name: accuracy, value: 0.9917}
+outputs:
+  description:
+    - For each output the largest absolute difference (C(max_abs)) and relative difference (C(max_rel), where the reference's value is not zero), and
+      C(difference), the reason where the two cannot be compared. Null without a reference.
+  returned: success
+  type: dict
+  sample: {output_0: {max_abs: 0.0159, max_rel: 0.2058, difference: null}}
+"""
+
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import check
+
+PROGRAM = check.__name__.partition("module_utils.")[2]
+ASKED = ("target", "samples", "metric", "metric_output", "batch", "limit", "reference", "reference_target", "deadline_s")
+
+
+def run(options):
+    """The module's result."""
+    for name in ("target", "reference_target"):
+        if options[name]:
+            bounded(f"{name}.port", options[name]["port"], 1, 65535)
+    bounded("batch", options["batch"], 1)
+    bounded("limit", 1 if options["limit"] is None else options["limit"], 1)
+    for name in ("deadline_s", "timeout_s"):
+        bounded(name, options[name], 0.001, unit="s")
+    request = {name: options[name] for name in ASKED}
+    return dict(program.call(PROGRAM, request, options["python"] or sys.executable, timeout_s=options["timeout_s"]), changed=False)
+
+
+def main():
+    """Ansible's entry."""
+    target = {
+        "name": {"type": "str", "default": "server"}, "protocol": {"type": "str", "choices": ["grpc", "rest"], "default": "grpc"},
+        "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
+        "signature": {"type": "str", "default": "serving_default"}, "version": {"type": "int"},
+    }
+    module = AnsibleModule({
+        "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
+        "metric": {"type": "str", "choices": ["accuracy", "auc", "rmse", "top_k"]}, "metric_output": {"type": "str"},
+        "batch": {"type": "int", "default": 32}, "limit": {"type": "int"}, "reference": {"type": "path"},
+        "reference_target": {"type": "dict", "options": target}, "deadline_s": {"type": "float", "default": 30}, "timeout_s": {"type": "float", "default": 600},
+    }, mutually_exclusive=[("reference", "reference_target")], supports_check_mode=True)
+    shell.run(module, lambda: run(module.params))
+
+
+if __name__ == "__main__":
+    main()
