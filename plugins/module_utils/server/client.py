@@ -24,7 +24,7 @@ try:
 except ImportError:
     grpc = None
 
-# dtype -> (numpy's name, the field that holds single values). bfloat16 is decoded to float32, which holds all its values.
+# dtype -> (numpy's name, the field that holds single values).
 _DTYPES = {
     "DT_FLOAT": ("float32", "float_val"), "DT_DOUBLE": ("float64", "double_val"), "DT_HALF": ("float16", "half_val"), "DT_BFLOAT16": ("bfloat16", "half_val"),
     "DT_INT8": ("int8", "int_val"), "DT_INT16": ("int16", "int_val"), "DT_INT32": ("int32", "int_val"), "DT_INT64": ("int64", "int64_val"),
@@ -54,10 +54,10 @@ def dtype_name(dtype):
     return _DTYPES.get(name, (name,))[0]
 
 
-def encode_tensor(array, typed=False):
+def encode_tensor(array, typed=False, into=None):
     """The TensorProto of an array; numbers go as raw bytes (tensor_content), or with typed=True as single values (float_val …).
 
-    Arrays of str, bytes or object are strings. Raises FleetError for a dtype that TensorFlow lacks.
+    Arrays of str, bytes or object are strings. into: an empty TensorProto to fill instead of a new one. Raises FleetError for a dtype that TensorFlow lacks.
     """
     array = numpy.asarray(array)
     name = "string" if array.dtype.kind in "OSU" else array.dtype.name
@@ -65,7 +65,8 @@ def encode_tensor(array, typed=False):
         raise FleetError(f"an array of {array.dtype} has no tensor type; allowed: {', '.join(_BY_NAME)}")
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     dtype = _BY_NAME[name]
-    tensor = wire.message("tensorflow.TensorProto")(dtype=wire.enum_number("tensorflow.DataType", dtype))
+    tensor = wire.message("tensorflow.TensorProto")() if into is None else into
+    tensor.dtype = wire.enum_number("tensorflow.DataType", dtype)
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
     values = getattr(tensor, _DTYPES[dtype][1])
@@ -82,10 +83,11 @@ def encode_tensor(array, typed=False):
     return tensor
 
 
-def decode_tensor(tensor):
+def decode_tensor(tensor, bfloat16=None):
     """The array of a TensorProto, from raw bytes or single values; the last single value fills up what is missing, as in TensorFlow.
 
-    The array may be read-only. Raises FleetError when shape and content do not fit or the dtype is unknown.
+    The array may be read-only. bfloat16: numpy's dtype for it where a library brings one; without it such tensors become float32, which holds all
+    their values. Raises FleetError when shape and content do not fit or the dtype is unknown.
     """
     dtype = wire.enum_name("tensorflow.DataType", tensor.dtype)
     if dtype not in _DTYPES:
@@ -98,11 +100,11 @@ def decode_tensor(tensor):
         count *= size
     name, field = _DTYPES[dtype]
     if tensor.tensor_content and dtype != "DT_STRING":
-        flat = _from_content(tensor.tensor_content, name)
+        flat = _from_content(tensor.tensor_content, name, bfloat16)
         if len(flat) != count:
             raise FleetError(f"a tensor of shape {list(shape)} and dtype {dtype} needs {count} values, its content has {len(flat)}")
     else:
-        flat = _filled(_from_values(getattr(tensor, field), name), count)
+        flat = _filled(_from_values(getattr(tensor, field), name, bfloat16), count)
     return flat.reshape(shape)
 
 
@@ -113,7 +115,7 @@ def predict_request(model, inputs, signature="serving_default", version=None):
     if version is not None:
         request.model_spec.version.value = version
     for name, array in inputs.items():
-        request.inputs[name].CopyFrom(encode_tensor(array))
+        encode_tensor(array, into=request.inputs[name])
     return request.SerializeToString()
 
 
@@ -289,21 +291,24 @@ def _as_bytes(value):
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _from_content(content, name):
-    if name == "bfloat16":
+def _from_content(content, name, bfloat16):
+    if name == "bfloat16" and bfloat16 is None:
         return _widened(numpy.frombuffer(content, "<u2"))
+    name = bfloat16 if name == "bfloat16" else name
     kind = numpy.dtype(name)
     if len(content) % kind.itemsize:
         raise FleetError(f"a tensor's content of {len(content)} bytes does not hold whole values of {name}")
     return numpy.frombuffer(content, kind.newbyteorder("<"))
 
 
-def _from_values(values, name):
+def _from_values(values, name, bfloat16):
     if name == "string":
         return numpy.array(list(values) + [None], object)[:-1]
     if name in ("float16", "bfloat16"):
         bits = numpy.array(values, "uint16")
-        return bits.view("float16") if name == "float16" else _widened(bits)
+        if name == "bfloat16" and bfloat16 is None:
+            return _widened(bits)
+        return bits.view(bfloat16 if name == "bfloat16" else "float16")
     if name.startswith("complex"):
         return numpy.array(values, "float32" if name == "complex64" else "float64").view(name)
     return numpy.array(values, "int64" if name.startswith("int") else None).astype(name) if len(values) else numpy.zeros(0, name)

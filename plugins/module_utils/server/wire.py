@@ -52,6 +52,19 @@ _MESSAGES = {
         "max_enqueued_batches": (3, "google.protobuf.Int64Value"), "num_batch_threads": (4, "google.protobuf.Int64Value"),
         "thread_pool_name": (5, "google.protobuf.StringValue"), "allowed_batch_sizes": (6, "repeated int64"), "pad_variable_length_inputs": (7, "bool"),
         "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"), "max_execution_batch_size": (9, "google.protobuf.Int64Value")},
+    "tensorflow.serving.FileSystemStoragePathSourceConfig": {},
+    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy": {
+        "latest": (100, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest"),
+        "all": (101, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.All"),
+        "specific": (102, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Specific")},
+    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest": {"num_versions": (1, "uint32")},
+    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.All": {},
+    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Specific": {"versions": (1, "repeated int64")},
+    "tensorflow.serving.ModelConfig": {
+        "name": (1, "string"), "base_path": (2, "string"), "model_platform": (4, "string"), "version_labels": (8, "map int64"),
+        "model_version_policy": (7, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy")},
+    "tensorflow.serving.ModelConfigList": {"config": (1, "repeated tensorflow.serving.ModelConfig")},
+    "tensorflow.serving.ModelServerConfig": {"model_config_list": (1, "tensorflow.serving.ModelConfigList")},
 }
 
 _DTYPES = ("DT_INVALID DT_FLOAT DT_DOUBLE DT_INT32 DT_UINT8 DT_INT16 DT_INT8 DT_STRING DT_COMPLEX64 DT_INT64 DT_BOOL DT_QINT8 DT_QUINT8 DT_QINT32 "

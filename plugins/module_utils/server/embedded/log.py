@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Log lines in TensorFlow's own form, on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+
+def info(text):
+    """Say what happened."""
+    _write("I", text)
+
+
+def warning(text):
+    """Say what its operator may want to change."""
+    _write("W", text)
+
+
+def error(text):
+    """Say what failed."""
+    _write("E", text)
+
+
+def _write(severity, text):
+    caller = sys._getframe(2)
+    now = time.time()
+    stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))}.{int(now % 1 * 1e6):06d}"
+    where = f"tfserving_fleet/embedded/{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
+    sys.stderr.write(f"{stamp}: {severity} {where}] {text}\n")
+    sys.stderr.flush()

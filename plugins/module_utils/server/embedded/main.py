@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The embedded server of tfserving.fleet: a small model server over TensorFlow's Python package, with TensorFlow Serving's APIs and flags.
+
+It is not TensorFlow Serving. Environment: TFSERVING_EMBEDDED_ADDRESS, where it listens (127.0.0.1); TFSERVING_EMBEDDED_IDLE_EXIT_S, after
+how many seconds without a request it ends by itself (never).
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import batching, flags, log, models, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.grpc_service import GrpcService
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import FILE as LITE_FILE
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import LiteSession
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.predict import Predictor
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.rest_service import RestService
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession
+
+NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFlow Serving"
+_FAILED = 255
+_GRACE_S = 5.0
+_PLATFORM = "tensorflow"
+
+
+def main():
+    """Parse the command line and serve; returns the exit status."""
+    cpus = len(os.sched_getaffinity(0))
+    program, words = os.path.basename(sys.argv[0]), sys.argv[1:]
+    line = flags.parse(words, cpus)
+    if line.faults or line.unknown[:1] == ("--help",):
+        print("\n".join(line.faults), file=sys.stderr, flush=True)
+        print(flags.usage(program, cpus), end="", flush=True)
+        return _FAILED
+    if line.values["version"]:
+        print(f"TensorFlow ModelServer: {NAME}\nTensorFlow Library: {_tensorflow_version()}")
+        return 0
+    if line.unknown:
+        print(f"unknown argument: {line.unknown[0]}\n{flags.usage(program, cpus)}", end="", flush=True)
+    log.info(f"This is {NAME}.")
+    try:
+        refusal = flags.refusal(line.values, cpus)
+        if refusal:
+            raise status.Status(*refusal)
+        Server(line.values).serve()
+    except Exception as fault:
+        print(f"Failed to start server. Error: {status.of(fault)}", flush=True)
+        _end(_FAILED)
+    _end(0)
+
+
+class Server:
+    """One server: its models and the two services. options: {flag: value}, all of them."""
+
+    def __init__(self, options):
+        self._options = options
+        self._stopping = threading.Event()
+        self._activity = Activity()
+        self._address = os.environ.get("TFSERVING_EMBEDDED_ADDRESS", "127.0.0.1")
+        self._idle_exit_s = float(os.environ.get("TFSERVING_EMBEDDED_IDLE_EXIT_S", "inf"))
+
+    def serve(self):
+        """Load, listen, and return after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_arguments: self._stopping.set())
+        configs = model_configs(self._options)
+        library = models.Library(configs, self._loader(), self._options["max_num_load_retries"], self._options["load_retry_interval_micros"] / 1e6,
+                                 self._options["file_system_poll_wait_seconds"])
+        log.info("Adding/updating models.")
+        for config in configs:
+            log.info(f" (Re-)adding model: {config.name}")
+        library.start()
+        library.wait_until_loaded(self._stopping)
+        if self._stopping.is_set():
+            return
+        log.info("Finished adding/updating models")
+        self._listen(library)
+
+    def _listen(self, library):
+        import ml_dtypes
+        predictor = Predictor(library, ml_dtypes.bfloat16, self._options["enable_signature_method_name_check"])
+        grpc, rest = GrpcService(predictor, library, self._options, self._activity), None
+        grpc.start(self._address, self._options["port"])
+        log.info(f"Running gRPC ModelServer at {self._address}:{self._options['port']} ...")
+        if self._options["rest_api_port"] == self._options["port"]:
+            log.error("server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. Skipped exporting HTTP/REST API.")
+        elif self._options["rest_api_port"]:
+            rest = RestService(predictor, library, self._options, self._activity)
+            rest.start(self._address, self._options["rest_api_port"])
+            log.info(f"Exporting HTTP/REST API at:{self._address}:{self._options['rest_api_port']} ...")
+        log.info("Entering the event loop ...")
+        gc.collect()
+        gc.freeze()
+        self._wait()
+        log.info("Ending: requests that run are finished first")
+        if rest:
+            rest.stop()
+        grpc.stop(_GRACE_S)
+        self._activity.wait_until_none(_GRACE_S)
+
+    def _wait(self):
+        while not self._stopping.is_set():
+            idle_s = self._activity.idle_s()
+            if idle_s >= self._idle_exit_s:
+                log.info(f"No request for {self._idle_exit_s:g} s")
+                return
+            left_s = self._idle_exit_s - idle_s
+            self._stopping.wait(None if left_s == float("inf") else left_s)
+
+    def _loader(self):
+        """The function that makes a version's session of (name, number, path)."""
+        from tensorflow.core.protobuf import config_pb2
+        import tensorflow
+        tensorflow.get_logger().setLevel("ERROR")
+        intra, inter = flags.parallelism(self._options)
+        config = config_pb2.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter, allow_soft_placement=True)
+        common, scheduler = None, None
+        if self._options["enable_batching"]:
+            common = _common_parameters(self._options)
+            threads = common.num_batch_threads.value if common.HasField("num_batch_threads") else len(os.sched_getaffinity(0))
+            scheduler = batching.Scheduler(threads)
+        return functools.partial(load, self._options, config, common, scheduler)
+
+
+class Activity:
+    """A context around each request, from many threads: knows how many run, and since when none came."""
+
+    def __init__(self):
+        self._running, self._last, self._changed = 0, time.monotonic(), threading.Condition(threading.Lock())
+
+    def __enter__(self):
+        with self._changed:
+            self._running += 1
+
+    def __exit__(self, *_exception):
+        with self._changed:
+            self._running -= 1
+            self._last = time.monotonic()
+            if not self._running:
+                self._changed.notify_all()
+
+    def idle_s(self):
+        """Seconds without a request; 0 while one runs."""
+        with self._changed:
+            return 0.0 if self._running else time.monotonic() - self._last
+
+    def wait_until_none(self, timeout_s):
+        """Wait until no request runs, so long at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, timeout_s)
+
+
+def load(options, config, common, scheduler, _name, _number, path):
+    """The session of the version at path, batched where options ask for it. Raises Status or TensorFlow's errors."""
+    if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE)):
+        session = LiteSession(path, max(1, options["num_tflite_pools"]))
+    else:
+        session = SavedModelSession(path, options["saved_model_tags"].split(","), config)
+    if scheduler is None:
+        return session
+    try:
+        parameters = batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"])
+        return session if parameters is None else batching.BatchingSession(session, parameters, scheduler)
+    except BaseException:
+        session.close()
+        raise
+
+
+def model_configs(options):
+    """The models that the flags name. Raises Status with TensorFlow Serving's texts."""
+    if not options["model_config_file"]:
+        return [_checked(models.ModelConfig(options["model_name"], options["model_base_path"]))]
+    listed = batching.read_text_proto(options["model_config_file"], "tensorflow.serving.ModelServerConfig").model_config_list.config
+    names = [one.name for one in listed]
+    for one in listed:
+        if names.count(one.name) > 1:
+            raise status.Status("INVALID_ARGUMENT", f"Illegal to list model {one.name} multiple times in config list")
+        if not one.model_platform:
+            raise status.Status("INVALID_ARGUMENT", "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                                f"ModelServerConfig::model_platform, model name is {one.name}")
+        if one.model_platform != _PLATFORM:
+            raise status.Status("INVALID_ARGUMENT", f"Model {one.name} requests unsupported platform {one.model_platform}")
+        if one.version_labels:
+            raise status.Status("UNIMPLEMENTED", f"version_labels (model {one.name}) are not built into the embedded server of tfserving.fleet")
+    return [_checked(models.ModelConfig(one.name, one.base_path, *_policy(one.model_version_policy))) for one in listed]
+
+
+def _policy(policy):
+    if policy.HasField("all"):
+        return 0, ()
+    return max(1, policy.latest.num_versions), tuple(policy.specific.versions)
+
+
+def _checked(config):
+    if not os.path.isabs(config.base_path):
+        raise status.Status("INVALID_ARGUMENT", f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}")
+    return config
+
+
+def _common_parameters(options):
+    if options["batching_parameters_file"]:
+        return batching.read_parameters(options["batching_parameters_file"])
+    return batching.wire.message("tensorflow.serving.BatchingParameters")()
+
+
+def _tensorflow_version():
+    """Of the installed package, without the seconds that it takes to import it."""
+    from importlib import metadata
+    for name in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "none"
+
+
+def _end(code):
+    """End at once: threads of TensorFlow and gRPC that still run must not hold the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,162 @@
+"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import flatbuffers
+import numpy
+import tensorflow as tf
+from flatbuffers import flexbuffers
+from tensorflow.lite.python import schema_py_generated as schema
+
+tf1 = tf.compat.v1
+
+
+def save(path, module, function, **inputs):
+    """Save function with signature serving_default; inputs: {name: (dtype, shape)}."""
+    specs = {name: tf.TensorSpec(shape, dtype, name) for name, (dtype, shape) in inputs.items()}
+    traced = tf.function(function).get_concrete_function(**specs)
+    tf.saved_model.save(module, path, {"serving_default": traced})
+
+
+def half_plus_two(path):
+    """A graph of TensorFlow 1 with variables and an explicit signature: y = x / 2 + 2."""
+    with tf1.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, [None, 1], "x")
+        half, two = tf1.Variable(0.5, use_resource=False), tf1.Variable(2.0, use_resource=False)
+        y = tf.add(x * half, two, "y")
+        session.run(tf1.global_variables_initializer())
+        signature = tf1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        builder = tf1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+
+
+def table(path):
+    """A graph of TensorFlow 1 with a lookup table, an asset and an init op: the length of a word."""
+    with tf1.Graph().as_default(), tf1.Session() as session:
+        words = os.path.join(os.path.dirname(path), "words.txt")
+        with open(words, "w", encoding="utf-8") as stream:
+            stream.write("zero\none\ntwo\n")
+        asset = tf.constant(words)
+        tf1.add_to_collection(tf1.GraphKeys.ASSET_FILEPATHS, asset)
+        lookup = tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
+            asset, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
+        word = tf1.placeholder(tf.string, [None], "word")
+        number = lookup.lookup(word)
+        session.run(tf1.tables_initializer())
+        builder = tf1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": tf1.saved_model.predict_signature_def({"word": word}, {"number": number})},
+                                             main_op=tf1.tables_initializer(), assets_collection=tf1.get_collection(tf1.GraphKeys.ASSET_FILEPATHS))
+        builder.save()
+        os.unlink(words)
+
+
+def scaled(path, factor):
+    """y = factor * x, n = the number of rows the graph saw, began and ended: when, for every row; spends about 20 ms."""
+    def run(x):
+        began = tf.timestamp()
+        with tf.control_dependencies([began]):
+            work = tf.random.stateless_uniform([700, 700], [1, 2])
+            for _step in range(4):
+                work = tf.linalg.matmul(work, work) * 1e-3
+        with tf.control_dependencies([work]):
+            ended = tf.timestamp()
+        rows = tf.shape(x)[0]
+        row = tf.ones([rows], tf.float64)
+        return {"y": x * factor, "n": tf.fill([rows], rows), "began": row * began, "ended": row * ended}
+    save(path, tf.Module(), run, x=(tf.float32, [None, 4]))
+
+
+def lite(path, metadata, dtype=tf.float32):
+    """A TensorFlow Lite file with two outputs, sum and diff of x [None, 2]; metadata: with the signature that TensorFlow Serving reads."""
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], dtype, "x")])
+    def run(x):
+        return {"sum": x[:, 0] + x[:, 1], "diff": x[:, 0] - x[:, 1]}
+    module = tf.Module()
+    module.run = run
+    content = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], module).convert()
+    if metadata:
+        model = schema.ModelT.InitFromPackedBuf(content)
+        subgraph = model.subgraphs[0]
+        names = {key: subgraph.tensors[index].name.decode() for key, index in (("in", subgraph.inputs[0]), ("0", subgraph.outputs[0]), ("1", subgraph.outputs[1]))}
+        interpreter = tf.lite.Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], numpy.array([[3, 1]], "float32"))
+        interpreter.invoke()
+        first = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+        named = {"sum": names["0"] if first == 4 else names["1"], "diff": names["1"] if first == 4 else names["0"]}
+        signature = tf1.MetaGraphDef().signature_def["serving_default"]
+        signature.method_name = "tensorflow/serving/predict"
+        for target, aliases, shape in ((signature.inputs, {"x": names["in"]}, [-1, 2]), (signature.outputs, named, [-1])):
+            for alias, name in aliases.items():
+                target[alias].name, target[alias].dtype = name, 1
+                for size in shape:
+                    target[alias].tensor_shape.dim.add(size=size)
+        builder = flexbuffers.Builder()
+        with builder.Map():
+            builder.Key("serving_default")
+            builder._WriteBlob(signature.SerializeToString(), append_zero=True, type_=flexbuffers.Type.STRING)
+        model.buffers.append(schema.BufferT())
+        model.buffers[-1].data = list(builder.Finish())
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = b"signature_defs_metadata", len(model.buffers) - 1
+        model.metadata = (model.metadata or []) + [entry]
+        packed = flatbuffers.Builder(1024)
+        packed.Finish(model.Pack(packed), b"TFL3")
+        content = bytes(packed.Output())
+    os.makedirs(path)
+    with open(os.path.join(path, "model.tflite"), "wb") as stream:
+        stream.write(content)
+
+
+def half_lite(path):
+    """A TensorFlow Lite file whose input and output are float16: an identity, changed in the file itself."""
+    lite(path, metadata=False)
+    file = os.path.join(path, "model.tflite")
+    with open(file, "rb") as stream:
+        model = schema.ModelT.InitFromPackedBuf(stream.read())
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.type == schema.TensorType.FLOAT32:
+            tensor.type = schema.TensorType.FLOAT16
+    packed = flatbuffers.Builder(1024)
+    packed.Finish(model.Pack(packed), b"TFL3")
+    with open(file, "wb") as stream:
+        stream.write(bytes(packed.Output()))
+
+
+def make_all(directory):
+    def at(name):
+        return os.path.join(directory, name, "1")
+    half_plus_two(at("half_plus_two"))
+    os.makedirs(os.path.dirname(at("table")))
+    table(at("table"))
+    scaled(at("double"), 2.0)
+    scaled(at("triple"), 3.0)
+    save(at("two"), tf.Module(), lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2]))
+    save(at("strings"), tf.Module(), lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None]))
+    save(at("fixed"), tf.Module(), lambda x: {"y": x * 2.0}, x=(tf.float32, [1, 4]))
+    save(at("scalar"), tf.Module(), lambda x: {"mean": tf.reduce_mean(x)}, x=(tf.float32, [None, 4]))
+    save(at("ragged"), tf.Module(), lambda x: {"sum": tf.reduce_sum(x, 1)}, x=(tf.float32, [None, None]))
+    save(at("float64"), tf.Module(), lambda x: {"y": x * 2}, x=(tf.float64, [None]))
+    save(at("int64"), tf.Module(), lambda x: {"y": x + 1}, x=(tf.int64, [None]))
+    save(at("half"), tf.Module(), lambda x: {"y": x + x}, x=(tf.float16, [None]))
+    save(at("bfloat16"), tf.Module(), lambda x: {"y": x + x}, x=(tf.bfloat16, [None]))
+    dense = tf.Module()
+    dense.kernel = tf.Variable(tf.reshape(tf.range(64 * 8, dtype=tf.float32), [64, 8]) / 512)
+    save(at("dense"), dense, lambda x: {"y": tf.matmul(x, dense.kernel)}, x=(tf.float32, [None, 64]))
+    convolution = tf.Module()
+    convolution.kernel = tf.Variable(tf.ones([3, 3, 1, 2]))
+    save(at("convolution"), convolution, lambda x: {"y": tf.nn.conv2d(x, convolution.kernel, 1, "SAME")}, x=(tf.float32, [None, 8, 8, 1]))
+    counter = tf.Module()
+    counter.total = tf.Variable(0, dtype=tf.int64)
+    save(at("kilobytes"), tf.Module(), lambda x: {"y": x + 1.0}, x=(tf.float32, [None, 1024]))
+    lite(at("lite"), metadata=True)
+    lite(at("lite_plain"), metadata=False)
+    half_lite(at("lite_half"))
+
+
+if __name__ == "__main__":
+    make_all(sys.argv[1])
