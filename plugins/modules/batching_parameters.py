@@ -16,7 +16,7 @@ description:
     misuses the rest.
   - Where O(capabilities) are given, parameters that are not set get start values for the host, each with its reason. They harm nobody; what is best only a
     measurement tells, which M(tfserving.fleet.tuning) does.
-  - Where O(models[].signatures) are given, a model whose requests cannot be batched is refused.
+  - A model whose requests cannot be batched is refused, where O(models[].directory) or O(models[].signatures) tells its signatures.
 notes:
   - With O(per_model=true) a model without the file is not batched at all, whatever the server's own file says. The module warns of such models beside the
     ones it writes for.
@@ -43,16 +43,20 @@ options:
         type: str
         required: true
       directory:
-        description: Directory with the model's versions (its base path). Required with O(per_model=true).
+        description: Directory with the model's versions (its base path), from which its signatures are read. Required with O(per_model=true).
         type: path
       version:
         description: Number of the version to write for. Without it, the highest there is.
         type: int
       signatures:
-        description: Its signatures, as M(tfserving.fleet.saved_model_info) returns them. Without them nobody checks that the model can be batched.
+        description:
+          - Its signatures, as M(tfserving.fleet.saved_model_info) returns them, or those of them that clients call.
+          - Without them they are read from the SavedModel in O(models[].directory).
         type: dict
       parameters:
-        description: Parameters of this model alone, named like the options of this module. They win over these. Only with O(per_model=true).
+        description:
+          - Parameters of this model, named like the options of this module. They win over these.
+          - Without O(per_model=true) they must be the same for all models. The thread parameters must be so in any case, as they go to the server's own file.
         type: dict
       batched:
         description: Whether the model is batched; V(false) removes its file. Only with O(per_model=true).
@@ -118,7 +122,9 @@ attributes:
     membership:
       - tfserving.fleet.fleet
   check_mode:
-    description: Checks and shows everything, writes nothing.
+    description:
+      - Checks and shows everything, writes nothing.
+      - What an earlier task would have made (the directory of O(path), a model's version) may be missing.
     support: full
   diff_mode:
     description: Shows the files before and after.
@@ -230,16 +236,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameter
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import saved_model
 
 MODEL_FILES = ("saved_model.pb", "model.tflite")
-EMPTY = {"text": None, "parameters": None, "reasons": None}
+NOTHING = {"text": None, "parameters": None, "reasons": None}
 
 
 def work(module):
     """Read what is there, decide, apply unless in check mode; return the module's result."""
     options = module.params
-    wanted, returned, warnings = plan(options)
-    before = {path: read(path) for path in wanted}
+    wanted, returned, warnings = plan(options, module.check_mode)
+    before = {path: read(path, module.check_mode) for path in wanted}
     decision = decide(before, wanted, warnings)
     if not module.check_mode:
         for path, text in wanted.items():
@@ -249,46 +256,56 @@ def work(module):
     return dict(decision.result(**returned), changed=decision.changed or any(attributes_changed))
 
 
-def plan(options):
+def plan(options, check_mode):
     """({path: text, or None for a file that must not be there}, what the module returns, warnings)."""
-    path, models = options["path"], options["models"]
+    path = options["path"]
     if path is None and not options["per_model"]:
         raise FleetError("missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true.")
     if path is not None and not os.path.isabs(path):
         raise FleetError(f"{path!r} is not an absolute path", where="path")
-    places = {model["name"]: version_file(model) for model in models} if options["per_model"] else {}
+    published = {model["name"]: version_directory(model) for model in options["models"]}
+    places = {name: os.path.join(version, files.PER_MODEL_NAME) for name, version in published.items() if version} if options["per_model"] else {}
     if options["state"] == "absent":
-        paths = list(filter(None, [path, *places.values()]))
-        return dict.fromkeys(paths), {"path": path, "models": [dict(EMPTY, name=name, path=place) for name, place in places.items()]}, []
+        returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
+        return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
+    models = [dict(model, signatures=signatures_of(model, published[model["name"]])) for model in options["models"]]
     wish = files.Wish({name: options[name] for name in NAMES}, tuple(models), options["capabilities"], options["goal"])
-    if options["per_model"]:
-        server, of_models, warnings = files.per_model(wish, path is not None)
-        warnings += unbatched(models, places)
-    else:
+    if not options["per_model"]:
         server, warnings = files.for_server(wish)
-        of_models = []
-    made = {file.model: file for file in of_models}
-    wanted = {places[name]: made[name].text if name in made else None for name in places}
-    returned = server.as_dict(path) if server else dict(EMPTY, path=None)
-    if server:
-        wanted = {path: server.text, **wanted}
-    returned["models"] = [dict(made[name].as_dict(place) if name in made else dict(EMPTY, path=place), name=name) for name, place in places.items()]
-    return wanted, returned, warnings
+        return {path: server.text}, dict(server.as_dict(path), models=[]), warnings
+    warnings = [unpublished(model, check_mode) for model in models if not published[model["name"]]]
+    server, of_models, doubts = files.per_model(wish, path is not None)
+    made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
+    described = [dict(made.get(name, dict(NOTHING, path=place)), name=name) for name, place in places.items()]
+    wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
+    returned = dict(server.as_dict(path) if server else dict(NOTHING, path=None), models=described)
+    return wanted, returned, warnings + doubts + unbatched(models)
 
 
-def version_file(model):
-    """Path of the parameters' file in the version of a model that is meant."""
+def version_directory(model):
+    """Path of the version of a model that is meant, or None where it is not there."""
+    there = versions(model["directory"]) if model["directory"] else {}
+    number = max(there, default=None) if model["version"] is None else model["version"]
+    return os.path.join(model["directory"], there[number]) if number in there else None
+
+
+def signatures_of(model, version):
+    """The signatures given for a model, or those of its SavedModel; None where there is none to read."""
+    if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
+        return saved_model.read(version)["signatures"]
+    return model["signatures"]
+
+
+def unpublished(model, check_mode):
+    """A warning, in check mode, that a model has no version to write for; otherwise a FleetError."""
     where = f"models: {model['name']}"
     if model["directory"] is None:
         raise FleetError("directory is missing; per_model needs the place of each model", where=where)
-    there = versions(model["directory"])
-    if model["version"] is not None and model["version"] not in there:
-        raise FleetError(f"version {model['version']} is not there; {model['directory']} has: {', '.join(map(str, sorted(there))) or 'none'}", where=where,
-                         remedy="Publish it first.")
-    if not there:
-        raise FleetError(f"{model['directory']} has no version of a model", where=where, remedy="Publish one first.")
-    number = max(there) if model["version"] is None else model["version"]
-    return os.path.join(model["directory"], there[number], files.PER_MODEL_NAME)
+    there = ", ".join(map(str, sorted(versions(model["directory"])))) or "none"
+    what = f"{'no version' if model['version'] is None else 'version ' + str(model['version']) + ' is not'} there; {model['directory']} has: {there}"
+    if not check_mode:
+        raise FleetError(what, where=where, remedy="Publish the model first.")
+    return f"{where}: {what}. A run that publishes it will write its file."
 
 
 def versions(directory):
@@ -300,9 +317,9 @@ def versions(directory):
     return {int(name): name for name in names if any(os.path.exists(os.path.join(directory, name, file)) for file in MODEL_FILES)}
 
 
-def unbatched(models, places):
+def unbatched(models):
     """Warnings of models beside those listed, that a server would serve unbatched for want of a file."""
-    listed = {os.path.realpath(model["directory"]) for model in models}
+    listed = {os.path.normpath(model["directory"]) for model in models}
     found = set()
     for directory in listed:
         above = os.path.dirname(directory)
@@ -323,10 +340,12 @@ def beside(directory):
         return set()
 
 
-def read(path):
+def read(path, check_mode):
     """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
+        if check_mode:
+            return None
         raise FleetError("its directory does not exist", where=path, remedy=f"Create {directory} first.")
     try:
         with open(path, "rb") as stream:

@@ -51,31 +51,56 @@ class Wish:
 
 def for_server(wish):
     """(the one File that all models are batched by, doubts about its models). Raises FleetError where the parameters or a model forbid it."""
+    _check_models(wish.models)
     signatures = {f"{model['name']}/{name}": signature for model in wish.models for name, signature in (model["signatures"] or {}).items()}
+    own = wish.models[0]["parameters"] or {} if wish.models else {}
     for model in wish.models:
-        if model["parameters"] or not model["batched"]:
+        if (model["parameters"] or {}) != own or not model["batched"]:
             raise FleetError("one file for all models cannot batch this one otherwise", where=f"models: {model['name']}", remedy="Set per_model to true.")
-    file = _file(None, wish, wish.given, signatures, parameters.NAMES)
+    file = _file(None, wish, dict(wish.given, **own), signatures, parameters.NAMES)
     return file, _judge(wish.models, [file] * len(wish.models))
 
 
 def per_model(wish, with_server_file):
     """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
-    server, of_models = _split(wish.given)
-    if server and not with_server_file:
-        raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=next(iter(server)),
-                         remedy="Set path as well, for the server's own file.")
+    _check_models(wish.models)
+    server, of_all = _split(wish.given)
     batched = [model for model in wish.models if model["batched"]]
     files = []
     for model in batched:
-        own_server, own = _split(model["parameters"] or {})
-        if own_server:
-            raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=f"models: {model['name']}: {next(iter(own_server))}",
-                             remedy="Set it outside models.")
-        names = [name for name in parameters.NAMES if name not in SERVER_WIDE]
-        files.append(_file(model["name"], wish, dict(of_models, **own), model["signatures"], names))
-    threads = _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None
-    return threads, files, _judge(batched, files)
+        try:
+            threads, own = _split(model["parameters"] or {})
+            _agree(server, threads)
+            files.append(_file(model["name"], wish, dict(of_all, **own), model["signatures"], [name for name in parameters.NAMES if name not in SERVER_WIDE]))
+        except FleetError as fault:
+            raise _within(model, fault) from fault
+    if server and not with_server_file:
+        raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=next(iter(server)),
+                         remedy="Set path as well, for the server's own file.")
+    return _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None, files, _judge(batched, files)
+
+
+def _agree(server, threads):
+    """Add the thread parameters of a model to the server's; raise FleetError where they differ."""
+    for name, value in threads.items():
+        if server.setdefault(name, value) != value:
+            raise FleetError(f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server", where=name, remedy="Set it once, outside models.")
+
+
+def _check_models(models):
+    names = [model["name"] for model in models]
+    for model in models:
+        if names.count(model["name"]) > 1:
+            raise FleetError("listed more than once", where=f"models: {model['name']}")
+        try:
+            legality.well_formed(model["signatures"] or {})
+        except FleetError as fault:
+            raise _within(model, fault) from fault
+
+
+def _within(model, fault):
+    """The fault, said of a model."""
+    return FleetError(fault.what, where=f"models: {model['name']}: {fault.where}", remedy=fault.remedy)
 
 
 def _file(model, wish, given, signatures, names):
@@ -84,20 +109,17 @@ def _file(model, wish, given, signatures, names):
     chosen = start_values(wish.capabilities, wish.goal, given, signatures) if wish.capabilities else {}
     values = {name: chosen[name][0] for name in names if name in chosen}
     reasons = {name: chosen[name][1] if name in chosen else GIVEN for name in names if name in chosen or name in given}
-    try:
-        return File(model, parameters.check(dict(values, **given)), reasons)
-    except FleetError as fault:
-        if model is None:
-            raise
-        raise FleetError(fault.what, where=f"models: {model}: {fault.where}", remedy=fault.remedy) from fault
+    return File(model, parameters.check(dict(values, **given)), reasons)
 
 
 def _judge(models, files):
     doubts = []
     for model, file in zip(models, files):
+        if model["signatures"] is None:
+            doubts.append(f"model {model['name']}: its signatures are not known, so nobody checked that it can be batched")
         faults, more = legality.judge(model["signatures"] or {}, file.parameters.pad_variable_length_inputs)
         for fault in faults:
-            raise FleetError(fault.what, where=f"models: {model['name']}: {fault.where}", remedy=fault.remedy)
+            raise _within(model, fault)
         doubts += [f"model {model['name']}, {doubt}" for doubt in more]
     return doubts
 

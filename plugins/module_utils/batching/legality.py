@@ -15,6 +15,19 @@ PADDABLE_RANKS = range(1, 7)
 LEAVE_OUT = "Serve this model without batching, or export it with an unknown first dimension"
 
 
+def well_formed(signatures):
+    """Return signatures ({name: {inputs: {name: {dtype, shape}}, outputs: {…}}}); raise FleetError where they are built otherwise."""
+    try:
+        tensors = [tensor for signature in signatures.values() for kind in ("inputs", "outputs") for tensor in signature[kind].values()]
+        sound = all(isinstance(tensor["dtype"], str) and (tensor["shape"] is None or all(map(_is_dimension, tensor["shape"]))) for tensor in tensors)
+    except (KeyError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise FleetError("they are not built like a model's signatures (dtype and shape of each input and output, null for an unknown dimension)",
+                         where="signatures", remedy="Pass what tfserving.fleet.saved_model_info returned.")
+    return signatures
+
+
 def judge(signatures, pad_variable_length_inputs=None):
     """(faults, doubts) of batching a model.
 
@@ -39,6 +52,10 @@ def judge(signatures, pad_variable_length_inputs=None):
                     faults += filter(None, [fault])
                     doubts += filter(None, [doubt])
     return faults, doubts
+
+
+def _is_dimension(size):
+    return size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
 
 
 def _first_dimension_fault(where, kind, shape):

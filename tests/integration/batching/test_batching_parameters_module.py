@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module batching_parameters, run as Ansible runs it: in a process of its own, with JSON in and JSON out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
+
+HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
+LEGAL = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 4]}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 1]}}}}
+SCALAR = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": []}}, "outputs": {"y": {"dtype": "float32", "shape": [None]}}}}
+
+
+def call(check=False, diff=True, prefix=(), **options):
+    """The module's result, its warnings as texts."""
+    request = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False)}
+    module = "ansible_collections.tfserving.fleet.plugins.modules.batching_parameters"
+    command = [*prefix, sys.executable, "-m", module]
+    done = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False, timeout=60, cwd="/")
+    result = json.loads(done.stdout)
+    return dict(result, warnings=[warning["event"]["msg"] for warning in result.get("warnings", [])])
+
+
+def message_in(path):
+    return text_format.Parse(Path(path).read_text(), wire.message("tensorflow.serving.BatchingParameters")())
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Two published models of three versions, and one that nobody lists; their files are not real, so signatures are given."""
+    for version in ("digits/saved_model/1", "digits/saved_model/002", "digits/saved_model/.staged", "words/saved_model/7", "other/saved_model/3"):
+        (tmp_path / version).mkdir(parents=True)
+        (tmp_path / version / "model.tflite").write_bytes(b"TFL3")
+    return tmp_path
+
+
+def test_writes_once_shows_it_before_and_does_not_touch_it_again(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    wish = {"path": str(path), "max_batch_size": 32, "batch_timeout_micros": 1000}
+    shown = call(check=True, **wish)
+    assert shown["changed"] and not path.exists() and shown["actions"] == [f"write {path}"]
+    written = call(**wish)
+    assert written["changed"] and written["diff"] == shown["diff"] and written["diff"]["after"] == path.read_text() == written["text"]
+    assert message_in(path).max_batch_size.value == 32
+    before = path.stat()
+    again = call(**wish)
+    assert not again["changed"] and again["actions"] == [] and path.stat().st_ino == before.st_ino
+    changed = call(**dict(wish, max_batch_size=64))
+    assert "max_batch_size { value: 32 }" in changed["diff"]["before"] and "max_batch_size { value: 64 }" in changed["diff"]["after"]
+    assert changed["parameters"]["max_batch_size"] == 64 and changed["reasons"] == {"max_batch_size": "given", "batch_timeout_micros": "given"}
+
+
+def test_foreign_content_is_shown_and_replaced(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    path.write_bytes(b"max_batch_size: 8 \xff\n")
+    path.chmod(0o640)
+    done = call(path=str(path), max_batch_size=8)
+    assert done["diff"]["before"] == "max_batch_size: 8 \ufffd\n"
+    assert message_in(path).max_batch_size.value == 8
+    assert path.stat().st_mode & 0o777 == 0o640, "the mode of what was there stays"
+
+
+def test_absent_removes_and_is_content_where_nothing_is(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    call(path=str(path))
+    assert path.read_text().startswith("#")
+    assert call(check=True, path=str(path), state="absent")["changed"] and path.exists()
+    assert call(path=str(path), state="absent")["changed"] and not path.exists()
+    assert not call(path=str(path), state="absent")["changed"]
+
+
+def test_mode_is_given_and_kept(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    assert call(path=str(path), mode="0600")["changed"] and path.stat().st_mode & 0o777 == 0o600
+    assert not call(path=str(path), mode="0600")["changed"]
+    assert call(check=True, path=str(path), mode="0644")["changed"] and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_start_values_leave_the_users_own_alone(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    done = call(path=str(path), capabilities=HOST, num_batch_threads=7)
+    message = message_in(path)
+    assert message.num_batch_threads.value == 7 and done["reasons"]["num_batch_threads"] == "given"
+    assert message.max_batch_size.value >= 1000 and len(done["reasons"]["max_batch_size"]) > 20
+
+
+BAD = [
+    ({"max_batch_size": 0}, "max_batch_size: 0 is out of range; allowed: 1 to 2147483647 rows."),
+    ({"max_batch_size": 0, "capabilities": HOST}, "max_batch_size: 0 is out of range; allowed: 1 to 2147483647 rows."),
+    ({"batch_timeout_micros": -1}, "batch_timeout_micros: -1 is out of range; allowed: 0 to 3600000000 microseconds."),
+    ({"max_enqueued_batches": 0}, "max_enqueued_batches: 0 is out of range; allowed: 1 to 2147483647 batches."),
+    ({"num_batch_threads": 0}, "num_batch_threads: 0 is out of range; allowed: 1 to 10000 threads."),
+    ({"thread_pool_name": "a b"}, "thread_pool_name: 'a b' is no name"),
+    ({"allowed_batch_sizes": [4, 2]}, "allowed_batch_sizes: [4, 2] does not increase strictly"),
+    ({"enable_large_batch_splitting": True}, "enable_large_batch_splitting: true needs max_batch_size"),
+    ({"max_execution_batch_size": 8}, "max_execution_batch_size: 8 has no effect"),
+    ({"max_batch_size": "many"}, "max_batch_size"),
+    ({"max_batch_size": 8.5}, "max_batch_size"),
+    ({"allowed_batch_sizes": ["x"]}, "allowed_batch_sizes"),
+    ({"pad_variable_length_inputs": "perhaps"}, "pad_variable_length_inputs"),
+    ({"goal": "fast"}, "goal must be one of: online, bulk"),
+    ({"state": "gone"}, "state must be one of: present, absent"),
+    ({"capabilities": {"cpu": 3}}, "capabilities: cpu.usable, gpus and memory.usable_mib are needed"),
+    ({"max_bach_size": 8}, "max_bach_size"),
+    ({"models": [{"directory": "/srv"}]}, "name"),
+    ({"models": [{"name": "digits", "signatures": SCALAR}]}, "models: digits: signature serving_default, input x: is a scalar"),
+    ({"models": [{"name": "digits", "batched": False}]}, "models: digits: one file for all models cannot batch this one otherwise"),
+    ({"models": [{"name": "a", "parameters": {"max_batch_size": 3}}, {"name": "b"}]}, "models: b: one file for all models cannot batch this one otherwise"),
+    ({"models": [{"name": "a", "signatures": {"serving_default": {"inputs": 3}}}]}, "models: a: signatures"),
+    ({"models": [{"name": "a"}, {"name": "a"}]}, "models: a"),
+]
+
+
+@pytest.mark.parametrize("wrong, words", BAD, ids=[str(case[0]) for case in BAD])
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+def test_bad_input_fails_in_one_line_and_writes_nothing(tmp_path, wrong, words, check):
+    done = call(check=check, path=str(tmp_path / "batching.pbtxt"), **wrong)
+    assert done["failed"] and words in done["msg"] and "\n" not in done["msg"], done
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_places_fail_in_one_line(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path, words in ((None, "path: missing"), ("batching.pbtxt", "is not an absolute path"), (str(tmp_path / "no/where"), "its directory does not exist"),
+                        (str(tmp_path / "folder"), "cannot be read: Is a directory")):
+        done = call(path=path, max_batch_size=8)
+        assert done["failed"] and words in done["msg"] and "\n" not in done["msg"]
+
+
+def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written(models):
+    """Root obeys permissions too once it has lost its capability to override them."""
+    prefix = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
+    models.chmod(0o555)
+    done = call(prefix=prefix, path=str(models / "batching.pbtxt"), max_batch_size=8)
+    assert done["failed"] and "may not write" in done["msg"]
+    done = call(prefix=prefix, path=str(models / "batching.pbtxt"), per_model=True, max_batch_size=8,
+                models=[{"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}])
+    assert done["failed"] and list(models.rglob("*.pbtxt")) == []
+
+
+def test_per_model_files_in_the_newest_versions_and_threads_beside(models):
+    wish = {"path": str(models / "batching.pbtxt"), "per_model": True, "num_batch_threads": 3, "max_batch_size": 16, "models": [
+        {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL, "parameters": {"batch_timeout_micros": 500}},
+        {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}]}
+    shown = call(check=True, **wish)
+    done = call(**wish)
+    assert done["changed"] and done["diff"] == shown["diff"]
+    server, digits, words = (message_in(models / name) for name in (
+        "batching.pbtxt", "digits/saved_model/002/batching_params.pbtxt", "words/saved_model/7/batching_params.pbtxt"))
+    assert server.num_batch_threads.value == 3 and not server.HasField("max_batch_size")
+    assert digits.max_batch_size.value == 16 and digits.batch_timeout_micros.value == 500 and not digits.HasField("num_batch_threads")
+    assert words.max_batch_size.value == 16 and not words.HasField("batch_timeout_micros")
+    assert sorted(models.rglob("batching_params.pbtxt")) == [models / "digits/saved_model/002/batching_params.pbtxt", models / "words/saved_model/7/batching_params.pbtxt"]
+    assert len(done["warnings"]) == 1 and str(models / "other/saved_model/3") in done["warnings"][0] and "digits" not in done["warnings"][0]
+    assert not call(**wish)["changed"]
+
+
+def test_a_model_that_is_no_longer_batched_loses_its_file(models):
+    digits = {"name": "digits", "directory": str(models / "digits/saved_model"), "version": 1, "signatures": LEGAL}
+    call(per_model=True, models=[digits], max_batch_size=8)
+    place = models / "digits/saved_model/1/batching_params.pbtxt"
+    assert place.exists()
+    done = call(per_model=True, models=[dict(digits, batched=False)])
+    assert done["changed"] and not place.exists() and done["models"][0]["parameters"] is None
+    assert not call(per_model=True, models=[dict(digits, batched=False)])["changed"]
+
+
+def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
+    good = {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}
+    for bad, words in (
+            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": SCALAR}, "models: words: signature serving_default, input x: is a scalar"),
+            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL, "parameters": {"max_batch_size": 0}}, "models: words: max_batch_size: 0"),
+            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL, "parameters": {"max_bach_size": 4}}, "did you mean max_batch_size"),
+            ({"name": "words", "directory": str(models / "words/saved_model"), "version": 8}, "version 8 is not there; "),
+            ({"name": "words", "directory": str(models / "nowhere")}, "has: none"),
+            ({"name": "words"}, "directory is missing"),
+            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL, "parameters": {"num_batch_threads": 2}}, "belong to the whole server")):
+        done = call(per_model=True, max_batch_size=8, models=[good, bad])
+        assert done["failed"] and words in done["msg"] and "\n" not in done["msg"], done
+        assert list(models.rglob("*.pbtxt")) == []
+    done = call(per_model=True, num_batch_threads=2, models=[good])
+    assert done["failed"] and done["msg"].startswith("num_batch_threads: the threads belong to the whole server")
+
+
+def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
+    """Directories and versions that earlier tasks would have made are missing."""
+    done = call(check=True, path=str(tmp_path / "later/batching.pbtxt"), per_model=True, capabilities=HOST,
+                models=[{"name": "digits", "directory": str(tmp_path / "models/digits/saved_model"), "signatures": LEGAL}])
+    assert done["changed"] and "num_batch_threads { value: 2 }" in done["diff"]["after"]
+    assert any("A run that publishes it will write its file" in warning for warning in done["warnings"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_models_carry_go_to_the_servers_file_if_they_agree(models):
+    """A plan puts all parameters with each model."""
+    def wish(*threads):
+        return {"path": str(models / "batching.pbtxt"), "per_model": True, "models": [
+            {"name": name, "directory": str(models / name / "saved_model"), "signatures": LEGAL, "parameters": {"num_batch_threads": count, "max_batch_size": 8}}
+            for name, count in zip(("digits", "words"), threads)]}
+
+    refused = call(**wish(2, 3))
+    assert refused["failed"] and refused["msg"].startswith("models: words: num_batch_threads: 3 here and 2 elsewhere")
+    assert list(models.rglob("*.pbtxt")) == []
+    call(**wish(2, 2))
+    assert message_in(models / "batching.pbtxt").num_batch_threads.value == 2
+    assert not message_in(models / "words/saved_model/7/batching_params.pbtxt").HasField("num_batch_threads")
