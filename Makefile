@@ -66,9 +66,6 @@ bench: tools ## Measure what this collection itself costs
 format: tools ## Let ruff arrange imports and fix what it can
 	@ruff check --fix .
 
-docs: tools ## Check the documentation of the modules and roles
-	@antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
-
 lock: ## Resolve requirements/*.in anew into requirements/py3XX/*.txt
 	@tools/lock
 
