@@ -33,7 +33,7 @@ def serving_plan(capabilities, request=None):
     try:
         return plan(capabilities, _with_verdicts(capabilities, dict(request or {})))
     except FleetError as fault:
-        raise AnsibleFilterError(f"serving_plan: {fault}") from fault
+        raise AnsibleFilterError(f"serving_plan: {fault}") from None
 
 
 def plan_table(plans, earlier=None, width=120):
@@ -41,7 +41,7 @@ def plan_table(plans, earlier=None, width=120):
     try:
         return fleet.text(plans, earlier, width)
     except FleetError as fault:
-        raise AnsibleFilterError(f"plan_table: {fault}") from fault
+        raise AnsibleFilterError(f"plan_table: {fault}") from None
 
 
 def _with_verdicts(capabilities, request):
@@ -58,7 +58,7 @@ def _holds(number, condition, capabilities):
     try:
         return bool(compiled.search(capabilities))
     except JMESPathError as fault:
-        raise _condition_fault(number, condition, fault) from fault
+        raise _condition_fault(number, condition, fault) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -69,7 +69,7 @@ def _compiled(number, condition):
         compiled = jmespath.compile(condition)
         tokens = list(Lexer().tokenize(condition))
     except JMESPathError as fault:
-        raise _condition_fault(number, condition, fault) from fault
+        raise _condition_fault(number, condition, fault) from None
     policies.check_condition(number, condition, compiled.parsed, tokens)
     return compiled
 

@@ -12,12 +12,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 
 _NATIVE = ("--config=nativeopt", "--copt=-march=native")
 _OWN_REPOSITORY = "tfserving-fleet/serving"
+_DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
 
 
 def choose_image(draft, host, wanted, release, gpu):
     """(the image's name, the recipe of an own build or None); (None, None) when refused. gpu: whether the server gets one."""
     kind = "gpu" if gpu else "cpu"
     if wanted["image"]:
+        if wanted["image"].endswith(table.IMAGES["mkl"]):
+            _warn_of_mkl(draft, release)
         draft.warn(f"image {wanted['image']}: its instruction set is not known here; the deployment proves it on each host before it serves")
         return draft.decide("image", wanted["image"], "tfserving_image"), None
     if host.architecture not in table.IMAGES["architectures"]:
@@ -65,9 +68,16 @@ def _own_build(draft, host, wanted, release, kind):
     if fault:
         draft.refuse("build options", fault, f"Let the plan choose for {host.level}: leave tfserving_build_options out", {"build_options": None})
         return None, None
+    if "--config=mkl" in options.split():
+        _warn_of_mkl(draft, release)
     name = f"{_OWN_REPOSITORY}:{release}-{re.sub('[^A-Za-z0-9_.-]', '-', host.image_class)}"
     draft.decide("image", name, f"built once for all hosts of the class {host.image_class}")
-    return name, _recipe(release, options, kind, host.level)
+    return name, _recipe(release, options, kind, host.level, name)
+
+
+def _warn_of_mkl(draft, release):
+    openmp = "" if questions.cell("mkl_openmp", release) == "true" else " and has no OpenMP, so that OMP_ and KMP_ variables do nothing"
+    draft.warn(f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build of {release} has oneDNN too: measure before you keep it")
 
 
 def _build_options(draft, host, given, release):
@@ -112,14 +122,15 @@ def _build_fault(host, options, release, kind):
     return None
 
 
-def _recipe(release, options, kind, level):
+def _recipe(release, options, kind, level, name):
+    """Both builds with every argument whose default would not do: sources of the tip of master, the official devel image, its options."""
     suffix = table.IMAGES[kind]
+    pinned = {"TF_SERVING_VERSION_GIT_COMMIT": release, "TF_SERVING_VERSION_GIT_BRANCH": release}
+    devel = f"{_OWN_REPOSITORY}-devel:{name.rpartition(':')[2]}"
     return {
         "level": level,
-        "dockerfiles": {"devel": f"tensorflow_serving/tools/docker/Dockerfile.devel{suffix}",
-                        "runtime": f"tensorflow_serving/tools/docker/Dockerfile{suffix.replace('-', '.')}"},
-        "build_arguments": {"TF_SERVING_VERSION_GIT_COMMIT": release, "TF_SERVING_VERSION_GIT_BRANCH": release, "TF_SERVING_BUILD_OPTIONS": options},
-        "build_image": f"{_OWN_REPOSITORY}-devel:{release}-{level}{suffix}",
+        "devel": {"dockerfile": f"{_DOCKERFILES}.devel{suffix}", "image": devel, "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options)},
+        "runtime": {"dockerfile": f"{_DOCKERFILES}{suffix.replace('-', '.')}", "image": name, "arguments": dict(pinned, TF_SERVING_BUILD_IMAGE=devel)},
     }
 
 

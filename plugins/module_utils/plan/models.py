@@ -36,7 +36,8 @@ def _form(draft, model, release, gpus):
             _refuse(draft, subject, model, problem, "Serve the SavedModel: optimize: none")
         else:
             draft.warn(f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
-                       "clients get no answer to wrong types (float64 sent to a float32 input is garbage with status OK)")
+                       "over gRPC float64 sent to a float32 input is answered with garbage, "
+                       "and a request of 0 rows can end the server")
             return draft.decide(subject, "tflite_dynamic_range", "asked for; published only if it agrees with the source model")
     if model["optimize"] == "tensorrt":
         support = questions.tensorrt_support(release, hosts.compute_capability(gpus[0]) if gpus else None)

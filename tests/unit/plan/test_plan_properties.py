@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must hold of every plan, whatever the host and the request."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality, parameters  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+LEVEL_FLAGS = {
+    "x86-64-v1": [],
+    "x86-64-v2": ["sse4_2", "popcnt", "cx16"],
+    "x86-64-v3": ["sse4_2", "popcnt", "cx16", "avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "abm", "movbe"],
+    "x86-64-v4": ["sse4_2", "popcnt", "cx16", "avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "abm", "movbe",
+                  "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
+}
+CPU_FLAGS = sorted({flag for flags in LEVEL_FLAGS.values() for flag in flags} | set(table.ONEDNN_DEFAULT_FLAGS))
+
+
+def maybe(strategy):
+    return st.none() | strategy
+
+
+@st.composite
+def cpus(draw):
+    level = draw(st.sampled_from(sorted(LEVEL_FLAGS)))
+    flags = draw(st.just(LEVEL_FLAGS[level]) | st.lists(st.sampled_from(CPU_FLAGS), unique=True))
+    count = draw(st.integers(1, 256))
+    return {"level": draw(st.sampled_from([level, "aarch64", None])), "flags": sorted(set(flags) | set(draw(st.lists(st.sampled_from(CPU_FLAGS))))),
+            "threads": draw(maybe(st.integers(1, 256))), "usable": draw(maybe(st.floats(0.05, count))), "affinity": draw(st.sampled_from([f"0-{count - 1}", "0", None])),
+            "quota": None, "cpuset": None}
+
+
+gpus = st.fixed_dictionaries({
+    "pci_bus_id": st.sampled_from(["0000:01:00.0", "0000:02:00.0", "0000:81:00.0"]), "device_id": st.sampled_from(["10de:2330", "10de:1eb8", "1002:73bf", None]),
+    "driver": maybe(st.just("nvidia")), "driver_version": maybe(st.sampled_from(["418.40", "470.82", "525.60.13", "550.54", "580.1"])),
+    "compute": maybe(st.fixed_dictionaries({"major": st.integers(2, 12), "minor": st.integers(0, 9)}))})
+
+capabilities = st.fixed_dictionaries({
+    "architecture": st.sampled_from(["x86_64", "x86_64", "x86_64", "aarch64", "ppc64le", None]),
+    "cpu": maybe(cpus()),
+    "memory": maybe(st.fixed_dictionaries({"usable_mib": maybe(st.integers(64, 2**21))})),
+    "gpus": maybe(st.lists(gpus, max_size=3, unique_by=lambda gpu: gpu["pci_bus_id"])),
+    "container": maybe(st.fixed_dictionaries({
+        "engine": st.sampled_from(["docker", "docker", "podman", None]), "version": st.sampled_from(["20.10.24", "19.03.1", "28.0.1", "odd", None]),
+        "answers": st.booleans(), "reason": maybe(st.just("permission denied")), "runtimes": maybe(st.sampled_from([["runc"], ["runc", "nvidia"]])),
+        "cdi_directories": maybe(st.sampled_from([[], ["/etc/cdi"]]))})),
+    "classes": st.none() | st.fixed_dictionaries({"image": st.just("x86-64-v3"), "tuning": st.just("x86-64-v3-intel-4c-1n")}),
+})
+
+shapes = st.none() | st.lists(st.none() | st.integers(1, 9), max_size=7)
+tensors = st.dictionaries(st.sampled_from(["x", "y"]), st.fixed_dictionaries({"dtype": st.sampled_from(["float32", "float16", "int64", "string", "uint32"]), "shape": shapes}))
+signatures = st.none() | st.dictionaries(st.sampled_from(["serving_default", "other"]), st.fixed_dictionaries({"inputs": tensors, "outputs": tensors}), max_size=2)
+odd = st.booleans() | st.just("name") | st.integers(-1, 2) | st.just([4, 2])
+sizes = st.sampled_from([1, 8, 32, 64, 1000])
+batching = st.sampled_from([None, "none", "auto"]) | st.fixed_dictionaries({}, optional={
+    "max_batch_size": sizes | odd, "batch_timeout_micros": st.integers(0, 5000) | odd, "max_enqueued_batches": st.integers(1, 200) | odd,
+    "num_batch_threads": st.integers(1, 64), "allowed_batch_sizes": st.sampled_from([[8, 32], [8, 64], [1, 1], []]), "max_execution_batch_size": sizes,
+    "pad_variable_length_inputs": st.booleans(), "enable_large_batch_splitting": st.booleans(), "max_bach_size": st.just(3)})
+models = st.lists(st.fixed_dictionaries({
+    "name": st.sampled_from(["a", "b", "c"]), "optimize": st.sampled_from([None, "auto", "none", "tflite_dynamic_range", "tensorrt"]), "batching": batching,
+    "signatures": signatures}), max_size=3, unique_by=lambda model: model["name"])
+flag_values = st.booleans() | st.integers(-2, 70000) | st.floats(-1, 2) | st.sampled_from(["", "bfloat16", "bf16", "/etc/x"])
+requests = st.fixed_dictionaries({}, optional={
+    "version": st.sampled_from(table.RELEASES) | st.sampled_from(["2.20", "2.15.0", "2.21.0", "1.15.0", "latest", "v2.17.1", "2.99"]),
+    "models": models, "goal": st.sampled_from(["online", "bulk"]), "objective_p99_ms": maybe(st.floats(0.01, 1000)),
+    "backend": st.sampled_from(["auto", "docker", "embedded"]), "gpu": st.sampled_from(["auto", "none", "require"]), "cpus": maybe(st.floats(0.01, 300)),
+    "image": maybe(st.just("registry.example/serving:1")), "build": st.booleans(),
+    "build_options": maybe(st.sampled_from(["--config=nativeopt", "--copt=-mavx2", "--config=release --copt=-march=znver5", "--copt=-march=x86-64-v3",
+                                            "--config=release --copt=-march=haswell", "--copt=-march=strange", "--config=mkl", "--copt=-mavx512f"])),
+    "flags": st.dictionaries(st.sampled_from(sorted(table.FLAGS) + sorted(table.FORMER_FLAGS) + ["prot"]), flag_values, max_size=6),
+    "environment": st.dictionaries(st.sampled_from(["TF_ENABLE_ONEDNN_OPTS", "MALLOC_ARENA_MAX"]), st.sampled_from(["0", "1", "2"])),
+    "options": st.lists(st.sampled_from([
+        "--use_tflite_model=true", "--port 8500", "--runtime=nvidia", "--gpus all", "--cpus=2.5", "TF_SERVING_BUILD_OPTIONS=--config=nativeopt",
+        "--build-arg TF_SERVING_VERSION_GIT_BRANCH=2.17.1", "saved_model_cli convert --dir m --output_dir o --tag_set serve tensorrt --max_batch_size 1 --is_dynamic_op True",
+        "max_enqueued_batches = batches processed concurrently", "hello", "--mixed_precision=int8", "--rest_api_num_threads=1", "--nothing=5"]), max_size=4, unique=True),
+    "measured": st.lists(st.just("oneDNN"), max_size=1),
+})
+many = hypothesis.settings(max_examples=400, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+
+
+@many
+@hypothesis.given(capabilities, requests)
+def test_every_plan_keeps_the_rules(host, request):
+    before = copy.deepcopy((host, request))
+    made = plan(host, request)
+    assert (host, request) == before
+    assert made == plan(copy.deepcopy(host), copy.deepcopy(request))
+    assert json.loads(json.dumps(made)) == made
+    if made["release"] is None:
+        return
+    assert set(made["server"]["flags"]) <= set(questions.flags(made["release"]))
+    assert not questions.check_flags(made["release"], made["server"]["flags"])
+    cpu_flags = set(((host["cpu"] or {}).get("flags")) or ())
+    if made["image"] and made["image"].startswith("tensorflow/serving:"):
+        assert {"avx", "sse4_2"} <= cpu_flags and host["architecture"] == "x86_64"
+    if made["build"]:
+        options = made["build"]["devel"]["arguments"]["TF_SERVING_BUILD_OPTIONS"].split()
+        needed = {flag for option in options for flag in table.COPT_FLAGS.get(option.replace("--copt=", ""), ())}
+        assert needed <= cpu_flags and "native" not in " ".join(options)
+        assert made["build"]["devel"]["arguments"]["TF_SERVING_VERSION_GIT_COMMIT"] == made["release"]
+    by_name = {model["name"]: model for model in request.get("models", ())}
+    for model in made["models"]:
+        if model["form"] == "tensorrt":
+            assert questions.cell("tensorrt_compiled", made["release"]) and made["server"]["devices"]
+        if model["batching"]:
+            parameters.check(model["batching"])
+            faults, _doubts = legality.judge(by_name[model["name"]]["signatures"] or {}, model["batching"].get("pad_variable_length_inputs"))
+            assert not faults
+    for candidate in made["candidates"]:
+        assert set(candidate["change"]) <= {"protocol", "batching", "form", "environment", "flags"}
+        assert set(candidate["change"].get("flags", ())) <= set(questions.flags(made["release"]))
+
+
+@many
+@hypothesis.given(capabilities, requests)
+def test_every_remedy_works(host, request):
+    for refusal in plan(host, request)["refusals"]:
+        assert refusal["remedy"] and refusal["reason"]
+        again = plan(host, apply(request, refusal["change"]))["refusals"]
+        assert (refusal["subject"], refusal["reason"]) not in [(other["subject"], other["reason"]) for other in again]
+
+
+@many
+@hypothesis.given(capabilities, requests)
+def test_following_the_remedies_ends_in_a_plan_without_refusals(host, request):
+    for _step in range(40):
+        refusals = plan(host, request)["refusals"]
+        if not refusals:
+            return
+        request = apply(request, refusals[0]["change"])
+    raise AssertionError(f"still refused: {refusals}")
+
+
+@hypothesis.settings(many, max_examples=60)
+@hypothesis.given(st.lists(capabilities, min_size=1, max_size=6), requests, st.randoms())
+def test_a_fleet_is_planned_the_same_in_any_order(hosts, request, chance):
+    names = [f"host-{number}" for number in range(len(hosts))]
+    straight = {name: plan(host, request) for name, host in zip(names, hosts)}
+    pairs = list(zip(names, hosts))
+    chance.shuffle(pairs)
+    shuffled = {name: plan(host, request) for name, host in pairs}
+    assert shuffled == straight
+    assert fleet.text(shuffled) == fleet.text(straight)
