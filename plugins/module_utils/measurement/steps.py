@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
@@ -61,27 +60,6 @@ def cpu_sets(usable):
         return None, None, "Server and generator shared the only CPU, so the figures are lower than the server's own."
     share = max(1, len(usable) // 4)
     return usable[share:], usable[:share], None
-
-
-def rounds(windows, baseline, candidate):
-    """Group measured windows into rounds of the order baseline, candidate, candidate, baseline.
-
-    Returns (pairs, voids): pairs of goodput in requests/s, one per round in which no window is void, each side the mean of its two windows;
-    voids are the reasons of the windows that were. Raises FleetError when the windows are in another order.
-    """
-    order = [baseline, candidate, candidate, baseline]
-    if [window["target"] for window in windows] != order * (len(windows) // 4):
-        raise FleetError(f"windows came in the order {[window['target'] for window in windows]}, wanted rounds of {order}", where="load_test")
-    pairs, voids = [], []
-    for first in range(0, len(windows), 4):
-        group = windows[first:first + 4]
-        spoiled = [window["void"] for window in group if window["void"]]
-        if spoiled:
-            voids.extend(spoiled)
-            continue
-        goodput = [window["goodput_rps"] for window in group]
-        pairs.append(((goodput[0] + goodput[3]) / 2, (goodput[1] + goodput[2]) / 2))
-    return pairs, voids
 
 
 def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms):

@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tuning
+version_added: 0.1.0
+short_description: Try optimisations one by one and keep those that proved faster
+description:
+  - Starts trial servers of one model on the host, measures each candidate side by side with the best configuration so far, in
+    interleaved windows of one run, and keeps it only where accuracy holds, the latency objective holds and the gain is larger than the noise.
+  - The noise is measured first, as the start against itself on a second server. That nothing is kept is a normal result.
+  - The trial servers are separate from those that serve. All are stopped at the end; should the controller die, they end by themselves ten minutes after their last request.
+  - The generator runs on the same host. Where there are two CPUs or more, it gets CPUs of its own.
+notes:
+  - This runs as an action plugin on the controller, which needs C(hdrhistogram), and calls M(tfserving.fleet.model_server),
+    M(tfserving.fleet.batching_parameters), M(tfserving.fleet.model_server_check) and M(tfserving.fleet.load_test) on the host.
+options:
+  name:
+    description: Name of the model.
+    type: str
+    required: true
+  python:
+    description: Python interpreter on the host that has TensorFlow, gRPC and hdrhistogram.
+    type: path
+    required: true
+  model_directory:
+    description: Where models are published on the host, as RV(ignore:<model_directory>/<name>/<form>/<version>).
+    type: path
+    required: true
+  samples:
+    description: NumPy archive on the host with C(inputs.<name>) for each input and, where labelled, C(labels). It feeds the load and the accuracy check.
+    type: path
+    required: true
+  signature:
+    description: Signature to call.
+    type: str
+    default: serving_default
+  metric:
+    description: Task metric on the labelled samples, as M(tfserving.fleet.model_server_check) knows it. Without it accuracy is not judged.
+    type: str
+  allowed_loss:
+    description: How much of the metric an optimisation may cost, as a fraction, 0 to 1.
+    type: float
+    default: 0.0
+  start:
+    description:
+      - The configuration to start from, any of C(protocol) (C(grpc) or C(rest)), C(form) (of the model, for instance C(saved_model)), C(batching) (options of
+        M(tfserving.fleet.batching_parameters), or null for none), C(environment) and C(flags) of the server.
+    type: dict
+    default: {}
+  candidates:
+    description: What to try, in this order, as the plan lists it.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: What users know it by.
+        type: str
+        required: true
+      change:
+        description: Part of a configuration as in O(start). C(environment) and C(flags) are merged, a null takes a name away.
+        type: dict
+        required: true
+      reason:
+        description: Why it may help.
+        type: str
+      model:
+        description: The model it is for; one that is for another model is passed over. Without it, for all.
+        type: str
+  objective_p99_ms:
+    description: Latency objective in milliseconds. Only answers within it count as goodput, and a candidate whose p99 misses it is not kept.
+    type: float
+  concurrency:
+    description: Requests in flight in the closed loop, 1 to 512.
+    type: int
+    default: 8
+  window_s:
+    description: Length of one measured window in seconds, 0.5 to 600.
+    type: float
+    default: 1.5
+  rounds:
+    description: Rounds (one window of each side) between two looks at the result, 4 to 100.
+    type: int
+    default: 6
+  looks:
+    description: How often to look at the result at most; each look shares O(confidence), and measuring ends with the first that settles it.
+    type: int
+    default: 2
+  minimum_gain:
+    description: The smallest gain worth keeping, as a fraction of goodput.
+    type: float
+    default: 0.03
+  confidence:
+    description: Confidence of the interval over all looks, 0.5 to 0.999.
+    type: float
+    default: 0.95
+  cpus:
+    description: CPU numbers that may be used on the host, for instance V(0-3).
+    type: str
+    required: true
+  state_directory:
+    description: Where the trial servers keep their state on the host.
+    type: path
+    required: true
+  progress:
+    description: File on the host to which the load generator writes how far it is, for the callback P(tfserving.fleet.progress#callback).
+    type: path
+  seed:
+    description: Seed of the order of windows and of arrivals.
+    type: int
+    default: 1
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be tried, starts and measures nothing.
+  diff_mode:
+    support: none
+    description: Nothing that stays is changed.
+  platform:
+    support: full
+    platforms: linux
+    description: Linux.
+  action_group:
+    support: full
+    description: In the action group P(tfserving.fleet.fleet#action_group).
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Find out what makes the digits model faster on this host
+  tfserving.fleet.tuning:
+    name: digits
+    python: /opt/tfserving/venv/bin/python
+    model_directory: /srv/models
+    samples: /srv/samples/digits.npz
+    metric: accuracy
+    allowed_loss: 0.01
+    objective_p99_ms: 100
+    cpus: 0-1
+    state_directory: /var/lib/tfserving
+    start: {protocol: rest}
+    candidates:
+      - name: gRPC instead of REST
+        change: {protocol: grpc}
+      - name: TensorFlow Lite, dynamic range
+        change: {form: tflite_dynamic_range}
+  register: tuned
+"""
+
+RETURN = r"""
+tuning:
+  description: What was tried, what it brought and what was kept; null in check mode.
+  returned: always
+  type: dict
+  contains:
+    start:
+      description: The configuration it started from.
+      type: dict
+    configuration:
+      description: The configuration that proved best; equal to RV(tuning.start) when nothing was kept.
+      type: dict
+    steps:
+      description:
+        - One entry a candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain), C(gain_interval),
+          C(noise_floor), C(accuracy), C(curve_before) and C(curve_after). What was not measured is null.
+      type: list
+      elements: dict
+    total:
+      description: The same for the final configuration against the start, and C(open_loop), latencies of both at one rate below their ceilings.
+      type: dict
+    noise:
+      description: The same for the start against itself.
+      type: dict
+    method:
+      description: How it was measured, with the number of void windows and why they were void.
+      type: dict
+  sample: {}
+actions:
+  description: What would be tried.
+  returned: in check mode
+  type: list
+  elements: str
+"""
