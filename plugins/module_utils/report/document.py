@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.version imp
 
 SCHEMA = 1
 NOTHING = "unclassified"
+_LARGEST = 1e12      # nothing that is measured here is larger, whatever its unit
 HOST_KEYS = ("host", "capabilities", "plan", "server", "tunings", "checks")
 SUMMARY_KEYS = ("name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy")
 STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "open_loop")
@@ -148,7 +149,7 @@ def _text(value, where):
     return value
 
 
-def _number(value, where, minimum=None, maximum=None):
+def _number(value, where, minimum=-_LARGEST, maximum=_LARGEST):
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

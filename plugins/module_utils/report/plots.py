@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.report.markup impo
 
 _CURVE_UNITS = 1000
 _LEAST_BEYOND = 10      # a percentile is drawn only where so many requests lie beyond it
+_LEAST_MS = 1e-6        # a logarithmic axis has no zero
 
 
 class Scale:
@@ -123,7 +124,7 @@ def ticks(low, high, wanted):
 
 def supported(curve, requests):
     """The points of a latency curve (or None) that a count of requests supports: ten lie beyond each. Without a count, all."""
-    return [point for point in curve or () if point[1] > 0 and (requests is None or (1 - point[0]) * requests >= _LEAST_BEYOND * 0.999999)]
+    return [point for point in curve or () if point[1] >= _LEAST_MS and (requests is None or (1 - point[0]) * requests >= _LEAST_BEYOND * 0.999999)]
 
 
 def at_fraction(curve, fraction):
@@ -163,7 +164,7 @@ def _nines(fraction):
 
 def _round_ends(least, most):
     """Ends of the axis: the round values just beyond the data."""
-    steps = [factor * 10.0 ** power for power in range(-6, 10) for factor in (1, 2, 5)]
+    steps = [factor * 10.0 ** power for power in range(-7, 13) for factor in (1, 2, 5)]
     low = max((step for step in steps if step < least), default=least / 2)
     return low, min((step for step in steps if step > most), default=most * 2)
 

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What report.json must hold, and which inputs are refused. The keys come from the issue that asked for the report, not from the code."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.report import document
+
+ROOT = Path(__file__).resolve().parents[3]
+FIXTURES = ROOT / "tests" / "fixtures" / "report"
+NAMES = ["baseline_kept", "gains", "hostile", "untuned", "void_step"]
+STEP_KEYS = {"name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy"}
+
+
+def load(name):
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+def build(hosts, **more):
+    return document.build(hosts, "Serving", **more)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fits_the_published_schema(name):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(json.dumps(build(load(name)))))
+
+
+def test_holds_what_the_issue_lists():
+    made = build(load("gains"))
+    assert made["hosts"][0]["class"] == {"image": "x86-64-v4", "tuning": "x86-64-v4+avx512_bf16+avx512_vnni-amd-2c-1n"}
+    assert made["hosts"][0]["plan"]["decisions"][0]["subject"] == "backend"
+    assert [step["name"] for step in made["steps"]] == [
+        "REST to gRPC", "Batching on", "SavedModel to TensorFlow Lite (dynamic range)", "oneDNN off", "Threads: intra-op 1, inter-op 1"]
+    for step in made["steps"] + [made["total"]]:
+        assert set(step) == STEP_KEYS
+        assert set(step["accuracy"]) == {"before", "after"}
+        assert len(step["gain_interval"]) == 2
+    assert (made["total"]["gain"], made["total"]["gain_interval"]) == (1.1207, [1.046, 1.199])
+    assert [step["kept"] for step in made["steps"]] == [True, True, True, False, False]
+
+
+def test_says_which_server_it_was():
+    assert build(load("gains"))["is_tensorflow_serving"] is False
+    assert "not TensorFlow Serving" in build(load("gains"))["statement"]
+    hosts = load("gains")
+    hosts[0]["tunings"][0]["backend"] = "docker"
+    assert build(hosts)["is_tensorflow_serving"] is True
+    untuned = build(load("untuned"))
+    assert (untuned["backend"], untuned["is_tensorflow_serving"], untuned["total"], untuned["steps"]) == (None, None, None, [])
+
+
+def test_backend_comes_from_the_server_or_the_plan_where_the_tuning_does_not_say():
+    hosts = load("gains")
+    hosts[0]["tunings"][0]["backend"] = None
+    hosts[0]["server"] = {"backend": "docker"}
+    assert build(hosts)["backend"] == "docker"
+    hosts[0]["server"] = None
+    assert build(hosts)["backend"] == "embedded"
+
+
+def test_backends_are_never_mixed():
+    first, second = load("gains")[0], load("gains")[0]
+    second["host"], second["tunings"][0]["backend"] = "other", "docker"
+    with pytest.raises(FleetError, match="docker and embedded cannot stand in one report"):
+        build([first, second])
+
+
+def test_order_of_hosts_changes_nothing():
+    hosts = load("untuned") + load("gains")
+    assert build(hosts) == build(hosts[::-1])
+
+
+def test_input_is_left_alone():
+    hosts = load("void_step")
+    before = copy.deepcopy(hosts)
+    build(hosts)
+    assert hosts == before
+
+
+def test_void_step_has_no_figures_and_its_reasons_are_kept():
+    made = build(load("void_step"))
+    void = made["steps"][1]
+    assert (void["gain"], void["goodput_rps"], void["kept"], void["requests"]) == (None, None, False, 0)
+    assert made["method"]["void_windows"] == 48
+    assert any("93 %" in reason for reason in made["method"]["void_reasons"])
+
+
+def test_several_models_of_a_host_are_all_told():
+    hosts = load("gains")
+    hosts[0]["tunings"].append(dict(load("baseline_kept")[0]["tunings"][0], model="second"))
+    made = build(hosts)
+    assert [tuning["model"] for tuning in made["hosts"][0]["tunings"]] == ["digits", "second"]
+    assert made["total"]["gain"] == 1.1207
+
+
+def test_a_class_is_told_once_and_measured_on_one_host():
+    hosts = [dict(load("gains")[0], host=f"node-{number:04d}") for number in range(1000)]
+    for host in hosts[2:]:
+        host["tunings"] = []
+    made = build(hosts)
+    assert len(made["classes"]) == 1
+    assert made["classes"][0]["tuned_host"] == "node-0000"
+    assert len(made["classes"][0]["hosts"]) == len(made["hosts"]) == 1000
+
+
+@pytest.mark.parametrize("change, told", [
+    (lambda host: host.pop("host"), "hosts[0]: every host is a mapping with its name"),
+    (lambda host: host.update(host="  "), "hosts[0]: every host is a mapping with its name"),
+    (lambda host: host.update(tuning={}), "'tuning' is not known; allowed: host, capabilities, plan, server, tunings, checks; did you mean tunings?"),
+    (lambda host: host.update(plan=[1]), "hosts[0] (localhost).plan: [1] is not a mapping"),
+    (lambda host: host.update(tunings={}), "hosts[0] (localhost).tunings: {} is not a list of mappings"),
+    (lambda host: host["tunings"][0].update(backend="triton"), "tunings[0].backend: 'triton' is not known; allowed: embedded, docker"),
+    (lambda host: host["tunings"][0].pop("steps"), "tunings[0]: steps must be a list"),
+    (lambda host: host["tunings"][0].pop("total"), "tunings[0].total: None is not a tuning step"),
+    (lambda host: host["tunings"][0]["steps"][1].pop("gain"), "steps[1]: gain is missing"),
+    (lambda host: host["tunings"][0]["steps"][1].update(gain=math.nan), "steps[1].gain: nan is not a finite number"),
+    (lambda host: host["tunings"][0]["steps"][1].update(gain=-1.5), "steps[1].gain: -1.5 is out of range; allowed: -1 to"),
+    (lambda host: host["tunings"][0]["steps"][1].update(goodput_rps=1e13), "steps[1].goodput_rps: 10000000000000.0 is out of range; allowed: 0 to"),
+    (lambda host: host["tunings"][0]["steps"][1].update(p99_ms="12"), "steps[1].p99_ms: '12' is not a finite number"),
+    (lambda host: host["tunings"][0]["steps"][1].update(requests=-1), "steps[1].requests: -1 is out of range"),
+    (lambda host: host["tunings"][0]["steps"][1].update(kept="yes"), "steps[1].kept: 'yes' is not true or false"),
+    (lambda host: host["tunings"][0]["steps"][1].update(name=None), "steps[1].name: None is not a text"),
+    (lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2, 0.1]), "steps[1].gain_interval: [0.2, 0.1] is not an interval"),
+    (lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2]), "steps[1].gain_interval: [0.2] is not an interval"),
+    (lambda host: host["tunings"][0]["steps"][1].update(accuracy=0.9), "steps[1].accuracy: 0.9 is not a mapping"),
+    (lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5, 2], [0.9, 1]]), "steps[1].curve_after: [0.9, 1] is below the point before it"),
+    (lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[1.5, 2]]), "steps[1].curve_after: 1.5 is out of range; allowed: 0 to 1"),
+    (lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5]]), "steps[1].curve_after: [0.5] is not a pair"),
+    (lambda host: host["tunings"][0].update(method=3), "method: 3 is not a mapping"),
+    (lambda host: host["tunings"][0]["method"].update(metric=3), "method.metric: 3 is not a text"),
+])
+def test_bad_input_is_told_in_one_line(change, told):
+    hosts = load("gains")
+    change(hosts[0])
+    with pytest.raises(FleetError) as caught:
+        build(hosts)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_host_named_twice_is_refused():
+    with pytest.raises(FleetError, match=r"hosts\[1\].host: 'a' stands in the list twice"):
+        build([{"host": "a"}, {"host": "a"}])

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The summary for a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, summary
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
+
+TABLE = """\
+localhost, model digits
+step                                kept  requests/s          gain [interval]  p50 ms  p99 ms        accuracy
+-------------------------------------------------------------------------------------------------------------
+REST to gRPC                        yes          268       +25 % [22 to 28 %]    29.1    48.7          97.2 %
+Batching on                         yes          392       +46 % [41 to 51 %]    19.6    38.4          97.2 %
+SavedModel to TensorFlow Lite (dy…  yes          455       +16 % [12 to 20 %]    16.8    31.9  97.2 -> 96.9 %
+oneDNN off                          no           431  -5.3 % [-8.1 to -2.4 %]    17.7    34.6          96.9 %
+Threads: intra-op 1, inter-op 1     no           460   +1.0 % [-1.9 to 4.1 %]    16.7    31.2          96.9 %
+-------------------------------------------------------------------------------------------------------------
+total                               yes          455    +112 % [105 to 120 %]    16.8    31.9  97.2 -> 96.9 %
+noise floor 2.3 %, 64,192 requests counted
+"""
+
+
+def build(name):
+    return document.build(json.loads((FIXTURES / f"{name}.json").read_text()), "Serving")
+
+
+def with_total(**changes):
+    made = build("gains")
+    made["hosts"][0]["tunings"][0]["total"].update(changes)
+    return made
+
+
+def test_table_is_aligned():
+    assert "\n".join(summary.lines(build("gains"))).endswith("\n\n" + TABLE.rstrip("\n"))
+
+
+def test_wide_letters_take_two_columns_and_control_characters_none():
+    told = summary.table([("step", "kept", "x"), ("漢字", "yes", "1"), ("a\x1b[2Jb\nc", "no", "22"), ("total", "yes", "3")])
+    assert told == [
+        "step      kept   x",
+        "------------------",
+        "漢字      yes    1",
+        "a\ufffd[2Jb c  no    22",
+        "------------------",
+        "total     yes    3",
+    ]
+
+
+def test_no_line_of_hostile_data_breaks_out():
+    for line in summary.lines(build("hostile")):
+        assert len(line) <= 130
+        assert "\n" not in line and "\x1b" not in line
+
+
+@pytest.mark.parametrize("changes, told", [
+    ({}, "Goodput rose by 112 % (105 to 120 %), from 215 to 455 requests/s answered within 100 ms."),
+    ({"gain": 0.015, "gain_interval": [0.001, 0.03]}, "No gain is proven in total: +1.5 % (0.1 to 3.0 %) is not beyond the noise, although single steps were kept."),
+    ({"gain": 0.05, "gain_interval": [-0.01, 0.11]}, "No gain is proven in total: +5.0 % (-1.0 to 11.0 %) is not beyond the noise, although single steps were kept."),
+    ({"gain": -0.2, "gain_interval": [-0.25, -0.15]}, "Goodput fell in total (-20 % (-25 to -15 %)), although single steps were kept, from 215 to 455 requests/s answered within 100 ms."),
+    ({"gain": None, "gain_interval": None}, "Some steps were kept, but the total was not measured."),
+])
+def test_headline_follows_the_total(changes, told):
+    assert summary._line(summary.headline(with_total(**changes))) == told
+
+
+def test_headline_without_any_measured_step():
+    made = build("void_step")
+    for step in made["hosts"][0]["tunings"][0]["steps"]:
+        step.update(gain=None, kept=False)
+    assert summary.headline(made) == "The baseline was kept: no step could be measured."
