@@ -18,7 +18,8 @@ description:
   - A form that is refused is a normal result, not a failure. Nothing is published then, and RV(reason) says why.
   - Runs again only when the source, the options or the converter's release are others.
 notes:
-  - In check mode it says whether a version would be made; how the gates would judge it only a conversion shows.
+  - In check mode it says whether a version would be made; how the gates would judge it only a conversion shows. A source that does not exist is a warning
+    there, as an earlier task may make it.
   - A run that was killed leaves nothing visible to a server. The next run that publishes something there removes what it left.
 options:
   python:
@@ -141,8 +142,13 @@ reason:
   returned: success
   type: str
   sample: "accuracy 0.991667 before, 0.988889 after: a loss of 0.00277778 is within the allowed 0.01"
+model:
+  description: The model's name, the directory of O(destination).
+  returned: success
+  type: str
+  sample: digits
 form:
-  description: The form.
+  description: The published form, V(saved_model) for O(form=none).
   returned: success
   type: str
   sample: tflite_dynamic_range
@@ -218,10 +224,13 @@ class Conversion:
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.python = options["python"] or sys.executable
         self.lossy = options["form"] != "none"
+        self.model = self.contract = None
 
     def run(self):
         """The module's result."""
         self._check_options()
+        if self.check_mode and not os.path.exists(self.source):
+            return self._not_yet()
         self.model = saved_model.read(self.source)
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.lossy else None
         refused = self._refusal()
@@ -240,6 +249,11 @@ class Conversion:
             accepted = None if self.lossy else True
             return self._result(self._decision(newest, content, version), version, accepted, "not known before the conversion" if self.lossy else self._reason(None), None)
         return self._make(source, converter, version, newest)
+
+    def _not_yet(self):
+        """What check mode says where an earlier task would have made the source."""
+        decision = Decision(True, actions=(f"publish below {self.destination}",), warnings=(f"{self.source} does not exist; a real run fails unless it does by then.",))
+        return self._result(decision, None, None, "the source does not exist yet", None)
 
     def _check_options(self):
         options = self.options
@@ -302,7 +316,7 @@ class Conversion:
         return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, saved_model.MANIFEST))
 
     def _dropped(self):
-        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if self.lossy else []
+        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if self.lossy and self.model else []
 
     def _warnings(self):
         """One warning where the source has signatures that the form loses, other than another name for the same."""
@@ -319,7 +333,8 @@ class Conversion:
 
     def _result(self, decision, version, accepted, reason, judged):
         path = None if version is None else os.path.join(self.destination, str(version))
-        return decision.result(accepted=accepted, reason=reason, form=self.options["form"], version=version, path=path, gates=judged,
+        return decision.result(accepted=accepted, reason=reason, model=os.path.basename(os.path.dirname(self.destination)),
+                               form=self.options["form"] if self.lossy else "saved_model", version=version, path=path, gates=judged,
                                dropped_signatures=self._dropped())
 
 
