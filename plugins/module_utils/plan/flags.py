@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.limits import format_cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 _LEAST_GRPC_THREADS = 64
@@ -30,11 +30,11 @@ def choose_cpus(draft, host, wanted):
     """(CPU set as text or None for all, the number of whole CPUs to plan for)."""
     if wanted["cpus"] is not None:
         count = min(max(1, int(wanted["cpus"])), host.usable_cpus)
-        chosen = cpu_list(host.affinity[:count])
+        chosen = format_cpu_list(host.affinity[:count])
         draft.decide("CPU set", chosen or "all", f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota")
         return chosen or None, count
     if host.is_pinned:
-        return draft.decide("CPU set", cpu_list(host.affinity), "the CPUs that this host's processes may use"), host.usable_cpus
+        return draft.decide("CPU set", format_cpu_list(host.affinity), "the CPUs that this host's processes may use"), host.usable_cpus
     draft.decide("CPU set", "all", f"{host.usable_cpus} usable")
     return None, host.usable_cpus
 

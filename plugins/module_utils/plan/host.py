@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
+
+_LEAST_LEVEL = {"x86_64": "x86-64-v1"}
 _OLDEST_DOCKER = (20, 10)
 _NVIDIA = "10de:"
 
@@ -26,7 +28,7 @@ class Host:
     @property
     def level(self):
         """The psABI level, x86-64-v1 where the flags tell no more; 'aarch64'; or the architecture."""
-        return self._part("cpu").get("level") or (_LEVELS[0] if self.architecture == "x86_64" else self.architecture)
+        return self._part("cpu").get("level") or _LEAST_LEVEL.get(self.architecture, self.architecture)
 
     @property
     def cpu_flags(self):
@@ -46,7 +48,7 @@ class Host:
     @property
     def affinity(self):
         """The numbers of the CPUs that the host's processes may use, ascending; empty when unknown."""
-        return cpu_numbers(self._part("cpu").get("affinity"))
+        return sorted(limits.parse_cpu_list(self._part("cpu").get("affinity") or ""))
 
     @property
     def usable_cpus(self):
@@ -111,44 +113,15 @@ class Host:
 
 
 def compute_capability(gpu):
-    """(major, minor) of a GPU, or None. compute: {major, minor}, "9.0" or 9.0."""
+    """(major, minor) of a GPU, or None where no driver told."""
     compute = gpu.get("compute")
-    if isinstance(compute, dict):
-        return (compute["major"], compute.get("minor") or 0) if isinstance(compute.get("major"), int) else None
-    numbers = _numbers(compute)
-    return (numbers + (0,))[:2] if numbers else None
+    return (compute["major"], compute["minor"]) if compute else None
 
 
 def driver_major(gpu):
-    """The major version of the GPU's driver, or None when unknown."""
+    """The major version of the GPU's driver, or None where no driver told."""
     numbers = _numbers(gpu.get("driver_version"))
     return numbers[0] if numbers else None
-
-
-def level_covers(host_level, needed):
-    """Whether code for the psABI level needed runs on a host of host_level."""
-    return host_level == needed or (host_level in _LEVELS and needed in _LEVELS and _LEVELS.index(needed) <= _LEVELS.index(host_level))
-
-
-def cpu_numbers(text):
-    """The CPU numbers of a list such as '0-3,8', ascending; empty for anything else."""
-    numbers = set()
-    for part in str(text or "").split(","):
-        first, _dash, last = part.strip().partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            numbers.update(range(int(first), int(last or first) + 1))
-    return sorted(numbers)
-
-
-def cpu_list(numbers):
-    """The inverse of cpu_numbers: '0-3,8'."""
-    runs = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _numbers(version):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import level_covers
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 
 _NATIVE = ("--config=nativeopt", "--copt=-march=native")
@@ -47,7 +47,7 @@ def _refuse_architecture(draft, host):
 
 
 def _say_what_a_build_needs(draft, host, wanted, release):
-    if host.level not in table.LEVEL_OPTIONS or level_covers("x86-64-v2", host.level):
+    if not may_run("x86-64-v3", host.level):
         return
     if "oneDNN" in wanted["measured"]:
         draft.decide("own build", "worth a trial", f"oneDNN is measured on the official image; what an image for {host.level} adds is tried with tfserving_build: true")
@@ -70,8 +70,9 @@ def _own_build(draft, host, wanted, release, kind):
         return None, None
     if "--config=mkl" in options.split():
         _warn_of_mkl(draft, release)
-    name = f"{_OWN_REPOSITORY}:{release}-{re.sub('[^A-Za-z0-9_.-]', '-', host.image_class)}"
-    draft.decide("image", name, f"built once for all hosts of the class {host.image_class}")
+    shared_by = host.image_class if kind == "gpu" else host.level
+    name = f"{_OWN_REPOSITORY}:{release}-{re.sub('[^A-Za-z0-9_.-]', '-', shared_by)}"
+    draft.decide("image", name, f"built once for all hosts of the class {shared_by}")
     return name, _recipe(release, options, kind, host.level, name)
 
 
@@ -95,7 +96,7 @@ def _build_options(draft, host, given, release):
 
 def _level_options(host):
     """The options of the host's level, or of the highest level below it where the host hides one of its flags."""
-    levels = [level for level in table.LEVEL_OPTIONS if level_covers(host.level, level)]
+    levels = [level for level in table.LEVEL_OPTIONS if may_run(level, host.level)]
     fitting = [level for level in levels if not _lacking(host, table.LEVEL_OPTIONS[level])]
     return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
 
@@ -114,7 +115,7 @@ def _build_fault(host, options, release, kind):
         if needed:
             return f"{option} makes a program that needs {_names(needed)}, which this CPU lacks"
         march = compiler_option.partition("-march=")[2]
-        if march and not level_covers(host.level, table.MARCH_LEVELS.get(march, "")):
+        if march and not may_run(table.MARCH_LEVELS.get(march), host.level):
             needs = table.MARCH_LEVELS.get(march)
             return f"-march={march} makes a program for {needs}, this host is {host.level}" if needs else f"-march={march} is not known to the release table"
         if march and questions.march_problem(release, march, kind == "gpu"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import INTERNAL
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import host as hosts
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
@@ -22,6 +23,8 @@ def lite_problem(model, release):
     if questions.tflite_flag(release) is None:
         return f"{release} has no flag for TensorFlow Lite"
     for name, signature in sorted((model.get("signatures") or {}).items()):
+        if name in INTERNAL:
+            continue
         for tensor, description in sorted({**(signature.get("inputs") or {}), **(signature.get("outputs") or {})}.items()):
             if description.get("dtype") not in table.TFLITE["dtypes"]:
                 return f"{name} has {tensor} of {description.get('dtype')}, which the server refuses in TensorFlow Lite models ('Unknown TfLite type')"

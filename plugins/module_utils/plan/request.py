@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import options
@@ -58,16 +59,8 @@ def _model(number, model):
     if whole["batching"] not in (None, "none", "auto") and not isinstance(whole["batching"], dict):
         raise FleetError(f"{whole['batching']!r} is not known; allowed: none, auto, or a mapping of parameters", where=f"{where}.batching")
     if whole["signatures"] is not None:
-        _check_signatures(f"{where}.signatures", whole["signatures"])
+        legality.well_formed(whole["signatures"])
     return whole
-
-
-def _check_signatures(where, signatures):
-    """The shape that saved_model_info returns: {name: {inputs: {name: {dtype, shape}}, outputs: {...}}}."""
-    tensors = [tensor for signature in (signatures.values() if isinstance(signatures, dict) else [None]) for kind in ("inputs", "outputs")
-               for tensor in (list(signature[kind].values()) if isinstance(signature, dict) and isinstance(signature.get(kind), dict) else [None])]
-    if not all(isinstance(tensor, dict) and {"dtype", "shape"} <= set(tensor) for tensor in tensors):
-        raise FleetError("not signatures as tfserving.fleet.saved_model_info returns them", where=where)
 
 
 def _known(where, given, keys):
