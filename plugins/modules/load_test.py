@@ -15,8 +15,9 @@ description:
     arrivals and whatever the server does, and counts latency from the moment a request was due, so that a stall shows in every request it delayed.
   - Several O(targets) are measured in turn in the order of O(windows), so that two servers can be compared within one run.
   - Before its first window each target gets load until it gets no faster; nothing of that is counted.
-  - The load generator measures itself. A window is void, with the reason, when the generator used more than 80 % of a core, when more than 1 % of its sends
-    were more than 5 ms late, or when fewer than 20 requests were due and none failed. A server's errors and delays void nothing, they are the result.
+  - The load generator measures itself. A window is void, with the reason, when the generator used more than 80 % of a core, when it was more than 5 ms late
+    with more than 1 % of its sends (open loop) or at more than 5 % of its moments (closed loop), or when fewer than 20 requests were due and none failed.
+    A server's errors and delays void nothing, they are the result.
   - No TensorFlow is needed, and the requests are encoded before the load begins.
 requirements:
   - numpy, protobuf, grpcio and hdrhistogram for the Python that O(python) names
@@ -254,7 +255,7 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: ["Send grpc requests of 1 example to 127.0.0.1:8500, model digits: 1 window of 5 s, 8 requests in flight"]
+  sample: ["Send grpc requests of 1 example to digits (127.0.0.1:8500, model digits) for 1 x 5 s, 8 requests in flight"]
 """
 
 import os

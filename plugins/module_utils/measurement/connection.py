@@ -4,7 +4,7 @@
 """Hands that carry pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
 
 A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code), code being the
-name of a gRPC status. Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC
+name of a gRPC status. It takes one request at once, more when ready says that the server's limits are known. Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC
 libraries for Python need several times the CPU for that, which would be measured as the server's latency.
 """
 
@@ -96,6 +96,8 @@ class RestMessages:
 
 class _RestConnection(_Connection):
     """One request at a time over a connection that is kept alive."""
+
+    ready = True
 
     def __init__(self, messages, place, poll, ended):
         self._requests = messages.requests
@@ -216,7 +218,7 @@ class _GrpcConnection(_Connection):
         self._messages = messages
         self._streams = {}              # stream -> token, in flight
         self._blocked = {}              # stream -> [rest of the body, the server's window for it]
-        self._next, self._most, self._ending = 1, _MOST_STREAMS, False
+        self._next, self._most, self._ending, self.ready = 1, 1, False, False
         self._window, self._stream_window, self._frame_size = _FIRST_WINDOW, _FIRST_WINDOW, _FIRST_FRAME_SIZE
         self._received, self._block, self._block_ends = 0, b"", False
         super().__init__(place, poll, ended)
@@ -317,6 +319,8 @@ class _GrpcConnection(_Connection):
                 self.close()
 
     def _set(self, payload):
+        if not self.ready:
+            self.ready, self._most = True, _MOST_STREAMS
         for name, value in struct.iter_unpack(">HI", payload):
             if name == _MAX_CONCURRENT_STREAMS:
                 self._most = min(value, _MOST_STREAMS)

@@ -88,7 +88,7 @@ class Traffic:
         messages = connection.GrpcMessages if target["protocol"] == "grpc" else connection.RestMessages
         self._messages, self._bodies = messages(target, bodies, self._deadline_s), len(bodies)
         self._place = _place(target)
-        self._poll, self._connections, self._usable = poll, connections, []
+        self._poll, self._connections, self._usable, self._newest = poll, connections, [], None
         self._begin(0.0, "")
 
     def warm_up(self):
@@ -188,18 +188,25 @@ class Traffic:
             using.send(number, number % self._bodies)
 
     def _connection(self):
-        """A connection that takes another request, a new one where all are busy; None when too many are in flight."""
+        """A connection that takes another request, a new one where all are busy; None when one is being made or too many requests are in flight."""
+        newest = self._newest
+        if newest and newest.alive and not newest.ready:
+            return None
+        self._use(newest)
         while self._usable:
             if self._usable[-1].room:
                 return self._usable[-1]
             self._usable.pop().listed = False
         if len(self._flying) >= _MOST_IN_FLIGHT:
             return None
-        fresh = self._messages.connect(self._place, self._poll, self._ended)
-        self._connections[fresh.number] = fresh
-        fresh.listed = True
-        self._usable.append(fresh)
-        return fresh
+        self._newest = self._messages.connect(self._place, self._poll, self._ended)
+        self._connections[self._newest.number] = self._newest
+        return self._newest
+
+    def _use(self, using):
+        if using and using.room and not using.listed:
+            using.listed = True
+            self._usable.append(using)
 
     def _ended(self, using, number, code):
         now = time.perf_counter()
@@ -214,9 +221,7 @@ class Traffic:
                 self._free += 1
             else:
                 self._paused.append(now + _PAUSE_S)
-        if using and using.room and not using.listed:
-            using.listed = True
-            self._usable.append(using)
+        self._use(using)
 
     def _wait(self, timeout_s):
         # epoll rounds its timeout up to a millisecond, which an open loop would be late by; select does not.

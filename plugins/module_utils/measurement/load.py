@@ -65,8 +65,9 @@ def told(request):
     """What a checked request will do, one sentence a target."""
     how = (f"{request['rate_rps']:g} requests/s with Poisson arrivals" if request["loop"] == "open"
            else f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight")
-    return [f"Send {target['protocol']} requests of {request['batch']} example{'s' * (request['batch'] != 1)} to {authority(target)}, model {target['model']}: "
-            f"{request['windows'].count(target['name'])} windows of {request['window_s']:g} s, {how}" for target in request["targets"]]
+    size = f"{request['batch']} example{'s' * (request['batch'] != 1)}"
+    return [f"Send {target['protocol']} requests of {size} to {target['name']} ({authority(target)}, model {target['model']}) for "
+            f"{request['windows'].count(target['name'])} x {request['window_s']:g} s, {how}" for target in request["targets"]]
 
 
 def longest_s(request):
