@@ -10,12 +10,14 @@ zip application, named after its content, so that nothing is installed on the ta
 from __future__ import annotations
 
 import ast
+import contextlib
 import ctypes
 import hashlib
 import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -62,9 +64,12 @@ def call(entry, request, python, timeout_s=None, environment=None, cpu_set=None)
 
     The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
     python: path of the interpreter. environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
-    The program ends with its caller, however that dies.
+    The program ends with its caller, however that dies; what a killed caller left in the directory of temporary files goes with the next call.
     """
-    with tempfile.TemporaryDirectory(prefix="tfserving-") as directory:
+    publish.sweep(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        directory = publish.staging_directory(tempfile.gettempdir())
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
         path = install(entry, directory)
         asked, told = os.path.join(directory, "request.json"), os.path.join(directory, "result.json")
         with open(asked, "w", encoding="utf-8") as stream:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -48,17 +49,16 @@ def publish_directory(staged, final):
 
 
 def sweep(parent):
-    """Remove what killed runs left staged below parent (their process is gone); return the names removed."""
+    """Remove what this account's killed runs left staged below parent (their process is gone); return the names removed."""
     removed = []
-    if not os.path.isdir(parent):
-        return removed
-    for name in sorted(os.listdir(parent)):
-        if name.startswith(STAGING_PREFIX) and not _owner_lives(name):
-            path = os.path.join(parent, name)
+    for name in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
+        path = os.path.join(parent, name)
+        if name.startswith(STAGING_PREFIX) and not _owner_lives(name) and _is_ours(path):
             if os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                os.unlink(path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
             removed.append(name)
     return removed
 
@@ -70,6 +70,13 @@ def _prefix():
 def _owner_lives(name):
     owner = name[len(STAGING_PREFIX):].partition("-")[0]
     return owner.isdigit() and os.path.isdir(f"/proc/{owner}")
+
+
+def _is_ours(path):
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _flush_directory(path):
