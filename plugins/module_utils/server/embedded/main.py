@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -18,7 +19,8 @@ import threading
 import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import batching, flags, log, models, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags as flags
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import batching, log, models, status
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.grpc_service import GrpcService
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import FILE as LITE_FILE
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import LiteSession
@@ -51,6 +53,7 @@ def main():
         refusal = flags.refusal(line.values, cpus)
         if refusal:
             raise status.Status(*refusal)
+        _need_packages()
         Server(line.values).serve()
     except Exception as fault:
         print(f"Failed to start server. Error: {status.of(fault)}", flush=True)
@@ -210,6 +213,16 @@ def _common_parameters(options):
     if options["batching_parameters_file"]:
         return batching.read_parameters(options["batching_parameters_file"])
     return batching.wire.message("tensorflow.serving.BatchingParameters")()
+
+
+def _need_packages():
+    for module, package in (("numpy", "numpy"), ("google.protobuf", "protobuf"), ("grpc", "grpcio"), ("tensorflow", "tensorflow")):
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise status.Status("FAILED_PRECONDITION", f"The Python package {package} is not installed for {sys.executable}")
 
 
 def _tensorflow_version():

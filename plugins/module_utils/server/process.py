@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that start, watch and stop a server on this host. Below the state directory each server has a folder of its own:
+
+server.json  the specification that was last started
+server.pid   which process that is (written by the process itself)
+server.log   what it said, also before it was restarted
+
+Beside the folder lies a lock, which is held while somebody changes the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
+
+ENTRY = embedded.__name__.partition(".module_utils.")[2]
+_STOP_GRACE_S = 10.0
+_POLL_S = 0.05
+_KEPT_LOG_BYTES = 4 << 20
+_TELLING = re.compile(r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called")
+
+
+class Home:
+    """A server's folder. Use it inside `with home.locked():`."""
+
+    def __init__(self, state_directory, name):
+        self.name, self._state_directory = name, state_directory
+        self.directory = os.path.join(state_directory, "servers", name)
+        self.log = os.path.join(self.directory, "server.log")
+
+    @contextlib.contextmanager
+    def locked(self, timeout_s=60.0, create=True):
+        """Hold the server's lock. create: make it, and the server's folder; without it a server that never was needs none."""
+        lock = os.path.join(os.path.dirname(self.directory), f".{self.name}.lock")
+        if not create and not os.path.exists(lock):
+            yield
+            return
+        os.makedirs(os.path.dirname(lock), mode=0o755, exist_ok=True)
+        with open(lock, "w", encoding="utf-8") as stream:
+            _lock(stream, time.monotonic() + timeout_s, self.name)
+            if create:
+                os.makedirs(self.directory, mode=0o755, exist_ok=True)
+            yield
+
+    def last_started(self):
+        """The Specification that was last started, or None; a file that cannot be read counts as none."""
+        try:
+            with open(self._path("server.json"), encoding="utf-8") as stream:
+                return specifications.Specification.from_dict(json.load(stream))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def process(self):
+        """The process id of the server that was last started, or None when it does not live."""
+        try:
+            with open(self._path("server.pid"), encoding="utf-8") as stream:
+                pid, birth = json.load(stream)
+        except (OSError, ValueError, TypeError):
+            return None
+        return pid if _birth_of(pid) == birth else None
+
+    def start(self, wanted, ready_timeout_s):
+        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
+        self._rotate_log()
+        path = program.install(ENTRY, os.path.join(self._state_directory, "programs"))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path("server.pid"))
+        publish.write_file(self._path("server.json"), json.dumps(wanted.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
+        cpus = specifications.cpu_numbers(wanted.cpu_set) if wanted.cpu_set else None
+        with open(self.log, "ab") as log:
+            began = log.tell()
+            try:
+                started = subprocess.Popen(
+                    specifications.command(wanted, path), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/", start_new_session=True,
+                    env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: self._begin(cpus))
+            except OSError as fault:
+                raise FleetError(f"cannot run {wanted.python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists.") from fault
+        self._wait_until_ready(wanted, started.poll, began, ready_timeout_s)
+
+    def wait_until_ready(self, wanted, ready_timeout_s):
+        """Return when a server that runs already listens."""
+        self._wait_until_ready(wanted, lambda: None if self.process() else "?", 0, ready_timeout_s)
+
+    def stop(self):
+        """End the server, forcibly after a grace period; without one that lives nothing happens."""
+        pid = self.process()
+        for number, grace_s in ((signal.SIGTERM, _STOP_GRACE_S), (signal.SIGKILL, _STOP_GRACE_S)):
+            if pid is None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            end = time.monotonic() + grace_s
+            while self.process() == pid and time.monotonic() < end:
+                time.sleep(_POLL_S)
+            pid = self.process()
+        if pid is not None:
+            raise FleetError(f"process {pid} does not end, not even when killed", where=self.name)
+
+    def remove(self):
+        """Forget the server, which must have ended; its log goes with it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _path(self, name):
+        return os.path.join(self.directory, name)
+
+    def _begin(self, cpus):
+        """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+        with open(self._path("server.pid"), "w", encoding="utf-8") as stream:
+            json.dump([os.getpid(), _birth_of(os.getpid())], stream)
+
+    def _wait_until_ready(self, wanted, ended, log_position, timeout_s):
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            code = ended()
+            if code is not None:
+                raise FleetError(f"the server ended before it was ready ({_how(code)}); its log says: {self._words(log_position)}", where=self.name,
+                                 remedy=f"The whole log is {self.log}.")
+            if _listens(wanted.address, wanted.grpc_port):
+                return
+            time.sleep(_POLL_S)
+        raise FleetError(f"the server was not ready after {timeout_s:g} s; its log says: {self._words(log_position)}", where=self.name,
+                         remedy=f"Allow more time (ready_timeout_s), or see {self.log}.")
+
+    def _words(self, position):
+        """The lines of the log from position that tell what went wrong, else its last ones."""
+        with open(self.log, encoding="utf-8", errors="replace") as stream:
+            stream.seek(position)
+            lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
+        telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
+        return " | ".join((telling or lines)[-4:]) or "nothing"
+
+    def _rotate_log(self):
+        if os.path.exists(self.log) and os.path.getsize(self.log) > _KEPT_LOG_BYTES:
+            os.replace(self.log, self.log + ".1")
+
+
+def program_digest():
+    """What tells this collection's server program from another's."""
+    return hashlib.sha256(program.pack(ENTRY)).hexdigest()[:16]
+
+
+def digest_of_file(path, option):
+    """A digest of what a file holds. option: the option that named it. Raises FleetError."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()[:16]
+    except OSError as fault:
+        raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault
+
+
+def choose_ports(wanted, before):
+    """The specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
+    kept = (before.grpc_port, before.rest_port) if before else (None, None)
+    grpc_port = wanted.grpc_port or kept[0] or _free_port(wanted.address)
+    rest_port = wanted.rest_port
+    if rest_port == 0:
+        rest_port = kept[1] or _free_port(wanted.address, grpc_port)
+    return wanted.with_ports(grpc_port, rest_port)
+
+
+def refuse_used_ports(wanted, own):
+    """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has."""
+    for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
+        if port and port not in own:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((wanted.address, port))
+                except OSError as fault:
+                    raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}", where=option,
+                                     remedy="Choose another, or 0 for a free one.") from fault
+
+
+def refuse_foreign_cpus(wanted):
+    """Raise FleetError when the specification names CPUs that this process may not use."""
+    if wanted.cpu_set:
+        foreign = specifications.cpu_numbers(wanted.cpu_set) - os.sched_getaffinity(0)
+        if foreign:
+            usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+            raise FleetError(f"CPU {', '.join(map(str, sorted(foreign)))} cannot be used here; usable: {usable}", where="cpu_set")
+
+
+def _free_port(address, other=None):
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port = probe.getsockname()[1]
+    return port if port != other else _free_port(address, other)
+
+
+def _listens(address, port):
+    with contextlib.suppress(OSError):
+        with socket.create_connection((address, port), timeout=1.0):
+            return True
+    return False
+
+
+def _birth_of(pid):
+    """What tells a process from a later one of the same number: the boot and the moment in it; None for none that lives."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
+            boot = stream.read().strip()
+    except (OSError, IndexError):
+        return None
+    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+
+
+def _how(code):
+    if code == "?":
+        return "nobody saw how"
+    if code >= 0:
+        return f"exit status {code}"
+    name = signal.Signals(-code).name
+    hints = {"SIGILL": ": this CPU lacks an instruction that it was built with", "SIGKILL": ": killed from outside, perhaps for want of memory"}
+    return f"by {name}{hints.get(name, '')}"
+
+
+def _lock(stream, end, name):
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as fault:
+            if time.monotonic() > end:
+                raise FleetError("somebody else is changing this server", where=name, remedy="Try again when that has ended.") from fault
+        time.sleep(_POLL_S)

@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server shall be: its specification, the digest that tells one from another, its command line, and what must be done to get there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags
+
+BACKENDS = ("embedded",)
+ADDRESS = "127.0.0.1"
+# Flags that options of their own set.
+OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "model_name", "model_base_path": "model_base_path",
+               "batching_parameters_file": "batching_parameters_file"}
+# Flags that make a server print and end.
+_NOT_SERVING = ("version",)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MODEL_NAME = re.compile(r"[^/:\s]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A server in full. grpc_port: 0 until chosen. rest_port: None for no REST, 0 until chosen. flags: {name: value}, environment: {name: text}.
+
+    batching_parameters and program are digests of what their files hold, so that a changed file is another specification.
+    """
+
+    name: str
+    backend: str
+    address: str
+    grpc_port: int
+    rest_port: int | None
+    python: str
+    program: str
+    model_name: str
+    model_base_path: str
+    flags: dict
+    environment: dict
+    cpu_set: str | None
+    batching_parameters_file: str | None
+    batching_parameters: str | None
+    idle_exit_s: float | None
+
+    def as_dict(self):
+        """As data; from_dict is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data):
+        """The specification that as_dict() made."""
+        return cls(**data)
+
+    def digest(self):
+        """A text that two specifications share only if they are equal."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+    def with_ports(self, grpc_port, rest_port):
+        """The same with ports that are chosen."""
+        return replace(self, grpc_port=grpc_port, rest_port=rest_port)
+
+
+def check_name(name):
+    """Return the name; raise FleetError when it is none for a server."""
+    if not _NAME.fullmatch(name):
+        raise FleetError(f"{name!r} is no name for a server; allowed: 1 to 64 letters, digits, '_', '.' and '-', a letter or digit first", where="name")
+    return name
+
+
+def check(specification):
+    """Return the specification; raise FleetError for the first value that no server can have."""
+    check_name(specification.name)
+    if not _MODEL_NAME.fullmatch(specification.model_name):
+        raise FleetError(f"{specification.model_name!r} is no name for a model; allowed: text without '/', ':' and blanks", where="model_name")
+    if not specification.model_base_path.startswith("/"):
+        raise FleetError(f"{specification.model_base_path!r} is not an absolute path", where="model_base_path")
+    _check_ports(specification)
+    for name in sorted(specification.flags):
+        _check_flag(name, specification.flags[name])
+    if specification.batching_parameters_file and specification.flags.get("enable_batching") is False:
+        raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
+                         remedy="Leave out one of the two.")
+    for name in specification.environment:
+        if not _VARIABLE.fullmatch(name):
+            raise FleetError(f"{name!r} is no name for an environment variable", where="environment")
+    if specification.cpu_set is not None:
+        cpu_numbers(specification.cpu_set)
+    if specification.idle_exit_s is not None:
+        bounded("idle_exit_s", specification.idle_exit_s, 1, unit="s")
+    return specification
+
+
+def cpu_numbers(text):
+    """The set of CPU numbers of a list such as "0-3,6". Raises FleetError."""
+    numbers = set()
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not found or int(found[2] or found[1]) < int(found[1]) or int(found[2] or found[1]) > 8191:
+            raise FleetError(f"{text!r} is no list of CPUs; allowed: numbers and ranges that rise, such as 0 or 0-3,6", where="cpu_set")
+        numbers |= set(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return numbers
+
+
+def command(specification, program_path):
+    """The server's command line, a list. program_path: where its program lies."""
+    given = {"port": specification.grpc_port, "rest_api_port": specification.rest_port or 0, "model_name": specification.model_name,
+             "model_base_path": specification.model_base_path}
+    if specification.batching_parameters_file:
+        given.update(enable_batching=True, batching_parameters_file=specification.batching_parameters_file)
+    given.update(specification.flags)
+    return [specification.python, program_path] + [f"--{name}={_spelt(value)}" for name, value in given.items()]
+
+
+def environment(specification):
+    """The variables that the server gets beside those of its host."""
+    own = {"TFSERVING_EMBEDDED_ADDRESS": specification.address}
+    if specification.idle_exit_s is not None:
+        own["TFSERVING_EMBEDDED_IDLE_EXIT_S"] = str(specification.idle_exit_s)
+    return {**specification.environment, **own}
+
+
+def decide_started(wanted, found, running):
+    """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives."""
+    header = f"server {wanted.name}"
+    if found == wanted and running:
+        return Decision(False, found.as_dict(), wanted.as_dict(), header=header)
+    actions = [f"stop the server {wanted.name}, whose specification changed"] if running else []
+    actions.append(f"start the server {wanted.name}")
+    return Decision(True, found.as_dict() if running else {}, wanted.as_dict(), tuple(actions), header=header)
+
+
+def decide_absent(name, found, running):
+    """The Decision for state absent. found: as in decide_started."""
+    if found is None and not running:
+        return Decision(False, {}, {}, header=f"server {name}")
+    actions = ([f"stop the server {name}"] if running else []) + [f"forget the server {name}"]
+    return Decision(True, found.as_dict() if found else {}, {}, tuple(actions), header=f"server {name}")
+
+
+def _check_ports(specification):
+    bounded("grpc_port", specification.grpc_port, 0, 65535)
+    if specification.rest_port is not None:
+        bounded("rest_port", specification.rest_port, 0, 65535)
+        if specification.rest_port and specification.rest_port == specification.grpc_port:
+            raise FleetError(f"{specification.rest_port} is also the gRPC port, and the server would not serve REST", where="rest_port",
+                             remedy="Choose another port, or 0 for a free one.")
+
+
+def _check_flag(name, value):
+    where = f"flags.{name}"
+    if name in OWN_OPTIONS:
+        raise FleetError("this flag has an option of its own", where=where, remedy=f"Set {OWN_OPTIONS[name]} instead.")
+    if name in _NOT_SERVING:
+        raise FleetError("with this flag a server prints and ends", where=where, remedy="Leave it out.")
+    if name not in embedded_flags.FLAGS and name not in questions.table.FORMER_FLAGS:
+        raise FleetError(f"no such flag, and the server would ignore it without an error{did_you_mean(name, embedded_flags.FLAGS)}", where=where)
+    for problem in questions.check_flags(questions.releases()[-1], {name: value}):
+        raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")
+    if name in embedded_flags.NOT_BUILT and value != embedded_flags.FLAGS[name][1]:
+        raise FleetError("the embedded server does not have this", where=where, remedy="Leave it out.")
+
+
+def _spelt(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
