@@ -25,7 +25,7 @@ notes:
 options:
   path:
     description:
-      - The server's own file, an absolute path in a directory that exists.
+      - The server's own file, an absolute path. Missing directories are made.
       - With O(per_model=true) it is optional and gets the thread parameters alone, as a server then reads nothing else from it.
     type: path
   per_model:
@@ -59,7 +59,9 @@ options:
           - Without O(per_model=true) they must be the same for all models. The thread parameters must be so in any case, as they go to the server's own file.
         type: dict
       batched:
-        description: Whether the model is batched; V(false) removes its file. Only with O(per_model=true).
+        description:
+          - Whether the model is batched; V(false) removes its file.
+          - Without O(per_model=true) it must be the same for all models; where none is batched there is no file.
         type: bool
         default: true
   state:
@@ -124,7 +126,7 @@ attributes:
   check_mode:
     description:
       - Checks and shows everything, writes nothing.
-      - What an earlier task would have made (the directory of O(path), a model's version) may be missing.
+      - A model's version that an earlier task would have published may be missing.
     support: full
   diff_mode:
     description: Shows the files before and after.
@@ -246,7 +248,7 @@ def work(module):
     """Read what is there, decide, apply unless in check mode; return the module's result."""
     options = module.params
     wanted, returned, warnings = plan(options, module.check_mode)
-    before = {path: read(path, module.check_mode) for path in wanted}
+    before = {path: read(path) for path in wanted}
     decision = decide(before, wanted, warnings)
     if not module.check_mode:
         for path, text in wanted.items():
@@ -272,7 +274,8 @@ def plan(options, check_mode):
     wish = files.Wish({name: options[name] for name in NAMES}, tuple(models), options["capabilities"], options["goal"])
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
-        return {path: server.text}, dict(server.as_dict(path), models=[]), warnings
+        returned = server.as_dict(path) if server else dict(NOTHING, path=path)
+        return {path: returned["text"]}, dict(returned, models=[]), warnings
     warnings = [unpublished(model, check_mode) for model in models if not published[model["name"]]]
     server, of_models, doubts = files.per_model(wish, path is not None)
     made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
@@ -340,13 +343,8 @@ def beside(directory):
         return set()
 
 
-def read(path, check_mode):
+def read(path):
     """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
-    directory = os.path.dirname(path)
-    if not os.path.isdir(directory):
-        if check_mode:
-            return None
-        raise FleetError("its directory does not exist", where=path, remedy=f"Create {directory} first.")
     try:
         with open(path, "rb") as stream:
             text = stream.read().decode("utf-8", "replace")
@@ -354,8 +352,11 @@ def read(path, check_mode):
         text = None
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    directory = os.path.dirname(path)
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
     if not os.access(directory, os.W_OK):
-        raise FleetError("this user may not write to its directory", where=path, remedy="Use become, or another path.")
+        raise FleetError(f"this user may not write to {directory}", where=path, remedy="Use become, or another path.")
     return text
 
 
@@ -370,6 +371,7 @@ def write(path, text):
             if os.geteuid() == 0:
                 os.chown(path, former.st_uid, former.st_gid)
         else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             publish.write_file(path, text.encode())
     except OSError as fault:
         raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault

@@ -50,8 +50,13 @@ class Wish:
 
 
 def for_server(wish):
-    """(the one File that all models are batched by, doubts about its models). Raises FleetError where the parameters or a model forbid it."""
+    """(the one File that all models are batched by, or None where none of them is; doubts about them).
+
+    Raises FleetError where the parameters or a model forbid it.
+    """
     _check_models(wish.models)
+    if wish.models and not any(model["batched"] for model in wish.models):
+        return None, []
     signatures = {f"{model['name']}/{name}": signature for model in wish.models for name, signature in (model["signatures"] or {}).items()}
     own = wish.models[0]["parameters"] or {} if wish.models else {}
     for model in wish.models:

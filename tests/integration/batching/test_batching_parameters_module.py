@@ -114,7 +114,7 @@ BAD = [
     ({"max_bach_size": 8}, "max_bach_size"),
     ({"models": [{"directory": "/srv"}]}, "name"),
     ({"models": [{"name": "digits", "signatures": SCALAR}]}, "models: digits: signature serving_default, input x: is a scalar"),
-    ({"models": [{"name": "digits", "batched": False}]}, "models: digits: one file for all models cannot batch this one otherwise"),
+    ({"models": [{"name": "digits", "batched": False}, {"name": "words"}]}, "models: digits: one file for all models cannot batch this one otherwise"),
     ({"models": [{"name": "a", "parameters": {"max_batch_size": 3}}, {"name": "b"}]}, "models: b: one file for all models cannot batch this one otherwise"),
     ({"models": [{"name": "a", "signatures": {"serving_default": {"inputs": 3}}}]}, "models: a: signatures"),
     ({"models": [{"name": "a"}, {"name": "a"}]}, "models: a"),
@@ -129,10 +129,17 @@ def test_bad_input_fails_in_one_line_and_writes_nothing(tmp_path, wrong, words, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_missing_directories_are_made(tmp_path):
+    path = tmp_path / "state" / "serving" / "batching.pbtxt"
+    assert call(check=True, path=str(path))["changed"] and list(tmp_path.iterdir()) == []
+    assert call(path=str(path))["changed"] and path.exists()
+
+
 def test_bad_places_fail_in_one_line(tmp_path):
     (tmp_path / "folder").mkdir()
-    for path, words in ((None, "path: missing"), ("batching.pbtxt", "is not an absolute path"), (str(tmp_path / "no/where"), "its directory does not exist"),
-                        (str(tmp_path / "folder"), "cannot be read: Is a directory")):
+    (tmp_path / "file").touch()
+    for path, words in ((None, "path: missing"), ("batching.pbtxt", "is not an absolute path"), (str(tmp_path / "folder"), "cannot be read: Is a directory"),
+                        (str(tmp_path / "file/batching.pbtxt"), "cannot be read: Not a directory")):
         done = call(path=path, max_batch_size=8)
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"]
 
@@ -175,6 +182,13 @@ def test_a_model_that_is_no_longer_batched_loses_its_file(models):
     assert not call(per_model=True, models=[dict(digits, batched=False)])["changed"]
 
 
+def test_where_no_model_is_batched_there_is_no_file(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    call(path=str(path), capabilities=HOST)
+    done = call(path=str(path), capabilities=HOST, models=[{"name": "digits", "batched": False}])
+    assert done["changed"] and not path.exists() and done["parameters"] is None
+
+
 def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
     good = {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}
     for bad, words in (
@@ -193,7 +207,7 @@ def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
 
 
 def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
-    """Directories and versions that earlier tasks would have made are missing."""
+    """The versions that an earlier task would have published are missing."""
     done = call(check=True, path=str(tmp_path / "later/batching.pbtxt"), per_model=True, capabilities=HOST,
                 models=[{"name": "digits", "directory": str(tmp_path / "models/digits/saved_model"), "signatures": LEGAL}])
     assert done["changed"] and "num_batch_threads { value: 2 }" in done["diff"]["after"]
