@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every model of the zoo is converted, or refused with a reason, as was written down for it; none answers differently after it was accepted.
+
+What TensorFlow's own loader says about the same files is the other source for what our reader says; what TensorFlow Lite answers, tensor by tensor
+under the names of the metadata (as TensorFlow Serving asks it), is the other source for what our conversion claims.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import model_zoo  # noqa: E402
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+numpy = pytest.importorskip("numpy")
+tensorflow = pytest.importorskip("tensorflow")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import convert, gates, lite, lite_file, samples, saved_model  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures  # noqa: E402
+
+METRICS = {"dense": "accuracy", "convolution": "accuracy", "two_in_two_out": "rmse", "decision_tree": "accuracy", "hostile": "accuracy"}
+CONVERTED = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome == "accepted")
+READABLE = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome != "fault")
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("zoo")
+    model_zoo.build(str(directory))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def results(zoo, tmp_path_factory):
+    """name -> what became of it, and the bytes of the file where it was accepted; each model is converted once."""
+    found = {}
+    for name in model_zoo.EXPECTED:
+        try:
+            found[name] = outcome(zoo, name, tmp_path_factory.mktemp(name))
+        except FleetError as fault:
+            found[name] = ("fault", str(fault), None)
+    return found
+
+
+def outcome(zoo, name, staged):
+    described = saved_model.read(str(zoo / name))
+    contract = signatures.chosen(described["signatures"], "serving_default")
+    archive = str(zoo / f"{name}.npz") if (zoo / f"{name}.npz").exists() else None
+    metric = METRICS.get(name)
+    refusal = lite.refusal(contract) or gates.needs_judgement(archive, metric, metric is None)
+    if refusal:
+        return "refused", refusal, None
+    made = convert.work({
+        "action": "convert", "source": str(zoo / name), "size_bytes": described["size_bytes"], "signature": "serving_default", "contract": contract,
+        "staged": str(staged), "samples": archive, "metric": metric, "metric_output": "difference" if name == "two_in_two_out" else None,
+        "allowed_loss": 0.1, "maximum_difference": None, "accept_unjudged": metric is None, "progress": None})
+    if not made["accepted"]:
+        assert not os.listdir(staged), "a refused model left a file"
+        return "refused", made["reason"], made
+    with open(staged / "model.tflite", "rb") as stream:
+        return "accepted", made["reason"], dict(made, content=stream.read())
+
+
+@pytest.mark.parametrize("name", model_zoo.EXPECTED)
+def test_each_model_ends_as_was_written_down(results, name):
+    expected, words = model_zoo.EXPECTED[name]
+    found, reason, _made = results[name]
+    assert found == expected, reason
+    words = {"unjudged": "without a judgement"}.get(words, words)
+    assert words in reason
+    assert "\n" not in reason and "Traceback" not in reason and len(reason) < 500
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_our_reader_says_what_tensorflow_says(zoo, name):
+    """TensorFlow parses the same bytes with its own generated classes."""
+    from tensorflow.core.protobuf import saved_model_pb2
+    parsed = saved_model_pb2.SavedModel.FromString((zoo / name / "saved_model.pb").read_bytes())
+    graph = parsed.meta_graphs[0]
+    described = saved_model.read(str(zoo / name))
+    assert described["tensorflow_version"] == graph.meta_info_def.tensorflow_version == tensorflow.__version__
+    assert described["tags"] == list(graph.meta_info_def.tags)
+    assert described["format"] == ("graph" if name == "tensorflow1" else "functions")
+    expected = {key: value for key, value in graph.signature_def.items() if not key.startswith("__saved_model")}
+    assert set(described["signatures"]) == set(expected)
+    for key, definition in expected.items():
+        for side in ("inputs", "outputs"):
+            infos = getattr(definition, side)
+            assert described["signatures"][key][side] == {
+                tensor: {"dtype": tensorflow.as_dtype(info.dtype).name, "tensor": info.name,
+                         "shape": None if info.tensor_shape.unknown_rank else [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]}
+                for tensor, info in infos.items()}
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_operations_named_are_in_the_graph(zoo, name):
+    from tensorflow.core.protobuf import saved_model_pb2
+    graph = saved_model_pb2.SavedModel.FromString((zoo / name / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    everywhere = {node.op for node in graph.node} | {node.op for function in graph.library.function for node in function.node_def}
+    for ops in saved_model.read(str(zoo / name))["ops"].values():
+        assert set(ops) <= everywhere and "SaveV2" not in ops and "RestoreV2" not in ops
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_the_guess_about_tensorflow_lite_agrees_with_the_converter(zoo, results, name):
+    described = saved_model.read(str(zoo / name))
+    guess = lite.analyse(described["signatures"]["serving_default"], described["ops"]["serving_default"])
+    found, reason, _made = results[name]
+    assert guess["tensorflow_lite"]["likely"] == (found == "accepted" or "above the allowed" in reason)
+    assert guess["string_inputs"] == {"strings": ["text"], "example_parsing": ["examples"], "vocabulary": ["word"]}.get(name, [])
+    assert guess["parses_examples"] == (name == "example_parsing")
+    assert bool(guess["tables"]) == (name == "vocabulary")
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_an_accepted_model_answers_like_its_source_under_the_names_of_the_metadata(zoo, results, name):
+    from tensorflow.core.protobuf import meta_graph_pb2
+    content = results[name][2]["content"]
+    written = lite_file.signatures_of(content)
+    assert list(written) == ["serving_default"] and 0 not in written["serving_default"]
+    definition = meta_graph_pb2.SignatureDef.FromString(written["serving_default"])
+    contract = saved_model.read(str(zoo / name))["signatures"]["serving_default"]
+    assert set(definition.inputs) == set(contract["inputs"]) and set(definition.outputs) == set(contract["outputs"])
+    for side in ("inputs", "outputs"):
+        for key, info in getattr(definition, side).items():
+            assert tensorflow.as_dtype(info.dtype).name == contract[side][key]["dtype"]
+            assert [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim] == (contract[side][key]["shape"] or [])
+
+    interpreter = tensorflow.lite.Interpreter(model_content=content)
+    tensors = {detail["name"]: detail["index"] for detail in interpreter.get_input_details() + interpreter.get_output_details()}
+    source = tensorflow.saved_model.load(str(zoo / name)).signatures["serving_default"]
+    rows = 4 if name == "fixed_batch" else 3
+    inputs = {key: array if contract["inputs"][key]["shape"] not in ([], [64]) else array[0]
+              for key, array in samples.synthetic(contract["inputs"], rows).items()}
+    if name == "fixed_batch":
+        inputs = {"x": inputs["x"].reshape(-1, 64)[:4]}
+    for key, array in inputs.items():
+        interpreter.resize_tensor_input(tensors[definition.inputs[key].name], array.shape)
+    interpreter.allocate_tensors()
+    for key, array in inputs.items():
+        interpreter.set_tensor(tensors[definition.inputs[key].name], numpy.asarray(array))
+    interpreter.invoke()
+    for key, reference in source(**{key: tensorflow.constant(array) for key, array in inputs.items()}).items():
+        answer = interpreter.get_tensor(tensors[definition.outputs[key].name])
+        assert answer.shape == reference.shape
+        numpy.testing.assert_allclose(answer, reference.numpy(), atol=0.05 * max(1.0, float(numpy.abs(reference.numpy()).max())))
+
+
+def test_the_recorded_difference_is_numpys(zoo, results):
+    content = results["dense"][2]["content"]
+    archive = numpy.load(zoo / "dense.npz")
+    runner = tensorflow.lite.Interpreter(model_content=content).get_signature_runner("serving_default")
+    source = tensorflow.saved_model.load(str(zoo / "dense")).signatures["serving_default"]
+    reference, answer = source(x=tensorflow.constant(archive["inputs.x"]))["scores"].numpy(), runner(x=archive["inputs.x"])["scores"]
+    recorded = results["dense"][2]["gates"]["outputs"]["scores"]
+    assert recorded["max_abs"] == pytest.approx(numpy.abs(answer - reference).max(), rel=0.05)
+    assert results["dense"][2]["gates"]["examples"] == 200
+
+
+def test_weights_stay_aligned(results):
+    """The schema asks for 16 bytes; kernels that load vectors rely on it."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    model = schema.Model.GetRootAs(results["convolution"][2]["content"], 0)
+    starts = [buffer._tab.Vector(buffer._tab.Offset(4)) for buffer in map(model.Buffers, range(model.BuffersLength())) if buffer.DataLength()]
+    assert starts and all(start % 16 == 0 for start in starts)
+
+
+def test_two_outputs_and_both_differences_are_recorded(results):
+    recorded = results["two_in_two_out"][2]["gates"]
+    assert set(recorded["outputs"]) == {"sum", "difference"}
+    assert recorded["metric"]["before"] == pytest.approx(0, abs=1e-4) and 0 < recorded["metric"]["after"] < 0.1
