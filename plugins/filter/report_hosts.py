@@ -15,15 +15,19 @@ def report_hosts(hosts, variables):
 
 
 def _entry(host, known):
-    served = _results(known.get("tfs_server_result"))
+    served, tuned = _results(known.get("tfs_server_result")), _results(known.get("tfs_tuning_result"))
     return {
         "host": host,
         "capabilities": (known.get("ansible_facts") or {}).get("tfserving_capabilities"),
         "plan": (known.get("tfs_capabilities_plan_result") or {}).get("plan"),
         "server": next((result["server"] for result in served if result.get("server")), None),
-        "tunings": [dict(result["tuning"], model=(result.get("item") or {}).get("name")) for result in _results(known.get("tfs_tuning_result")) if result.get("tuning")],
-        "checks": [dict(result["check"], model=(result.get("item") or {}).get("name")) for result in served if result.get("check")],
+        "tunings": [dict(result["tuning"], model=_model(result)) for result in tuned if result.get("tuning")],
+        "checks": [dict(result["check"], model=_model(result)) for result in served if result.get("check")],
     }
+
+
+def _model(result):
+    return (result.get("item") or {}).get("name")
 
 
 def _results(registered):
@@ -36,4 +40,5 @@ class FilterModule:
     """What Ansible loads."""
 
     def filters(self):
+        """Ansible asks for them here."""
         return {"report_hosts": report_hosts}

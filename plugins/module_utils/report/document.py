@@ -17,6 +17,8 @@ _LARGEST = 1e12      # nothing that is measured here is larger, whatever its uni
 HOST_KEYS = ("host", "capabilities", "plan", "server", "tunings", "checks")
 SUMMARY_KEYS = ("name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy")
 STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "open_loop")
+LISTS = {"capabilities": ("gpus",), "plan": ("decisions", "refusals")}      # of mappings
+MAPPINGS = {"capabilities": ("classes", "cpu", "memory", "container", "os", "virtualization")}
 BEFORE_KEYS = ("goodput_rps", "p50_ms", "p99_ms", "requests")
 STATEMENTS = {
     "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
@@ -67,13 +69,18 @@ def _check_hosts(hosts):
         seen.add(data["host"])
         for key in data:
             options.one_of(f"{where} ({data['host']})", key, HOST_KEYS)
-        for key in ("capabilities", "plan", "server"):
-            if not isinstance(data.get(key), (dict, type(None))):
-                raise FleetError(f"{data[key]!r} is not a mapping", where=f"{where} ({data['host']}).{key}")
-        for key in ("tunings", "checks"):
-            values = data.get(key)
-            if values is not None and not (isinstance(values, list) and all(isinstance(value, dict) for value in values)):
-                raise FleetError(f"{values!r} is not a list of mappings", where=f"{where} ({data['host']}).{key}")
+        _check_parts(data, f"{where} ({data['host']})")
+
+
+def _check_parts(data, where):
+    for key in ("capabilities", "plan", "server"):
+        _mapping(data.get(key), f"{where}.{key}")
+        for inner in MAPPINGS.get(key, ()):
+            _mapping((data.get(key) or {}).get(inner), f"{where}.{key}.{inner}")
+        for inner in LISTS.get(key, ()):
+            _mappings((data.get(key) or {}).get(inner), f"{where}.{key}.{inner}")
+    for key in ("tunings", "checks"):
+        _mappings(data.get(key), f"{where}.{key}")
 
 
 def _host(data):
@@ -86,10 +93,16 @@ def _host(data):
         "capabilities": capabilities,
         "plan": data.get("plan"),
         "server": data.get("server"),
-        "checks": data.get("checks") or [],
+        "checks": [_check(check, f"hosts[{data['host']}].checks[{position}]") for position, check in enumerate(data.get("checks") or [])],
         **_summaries(tunings[0] if tunings else None),
         "tunings": tunings,
     }
+
+
+def _check(check, where):
+    """A check of a served model, as it came; its differences must be numbers."""
+    outputs = _mapping(check.get("outputs"), f"{where}.outputs")
+    return dict(check, outputs={name: _numbers(difference, ("max_abs", "max_rel"), f"{where}.outputs.{name}") for name, difference in outputs.items()})
 
 
 def _tuning(tuning, data, where):
@@ -100,13 +113,12 @@ def _tuning(tuning, data, where):
     steps = [_step(step, f"{where}.steps[{position}]") for position, step in enumerate(tuning["steps"])]
     total = _step(tuning.get("total"), f"{where}.total")
     noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
-    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "start": tuning.get("start"), "configuration": tuning.get("configuration"),
-            "method": _method(tuning.get("method") or {}, noise or total, steps, f"{where}.method"), "noise": noise, "steps": steps, "total": total}
+    method = _method(_mapping(tuning.get("method"), f"{where}.method"), noise or total, steps, f"{where}.method")
+    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "start": tuning.get("start"),
+            "configuration": tuning.get("configuration"), "method": method, "noise": noise, "steps": steps, "total": total}
 
 
 def _method(given, noise, steps, where):
-    if not isinstance(given, dict):
-        raise FleetError(f"{given!r} is not a mapping", where=where)
     metric, reasons = given.get("metric"), given.get("void_reasons") or []
     if metric is not None:
         _text(metric, f"{where}.metric")
@@ -143,6 +155,17 @@ def _step(step, where):
     return known
 
 
+def _mapping(value, where):
+    if value is not None and not isinstance(value, dict):
+        raise FleetError(f"{value!r} is not a mapping", where=where)
+    return value or {}
+
+
+def _mappings(value, where):
+    if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+        raise FleetError(f"{value!r} is not a list of mappings", where=where)
+
+
 def _text(value, where):
     if not isinstance(value, str):
         raise FleetError(f"{value!r} is not a text", where=where)
@@ -158,10 +181,7 @@ def _number(value, where, minimum=-_LARGEST, maximum=_LARGEST):
 
 
 def _numbers(mapping, keys, where):
-    mapping = {} if mapping is None else mapping
-    if not isinstance(mapping, dict):
-        raise FleetError(f"{mapping!r} is not a mapping with {', '.join(keys)}", where=where)
-    return {key: _number(mapping.get(key), f"{where}.{key}") for key in keys}
+    return {key: _number(_mapping(mapping, where).get(key), f"{where}.{key}") for key in keys}
 
 
 def _interval(value, where):
@@ -178,13 +198,11 @@ def _interval(value, where):
 
 def _open_loop(value, where):
     """Latencies at one rate: {rate_rps, before, after}, each side with p50_ms, p99_ms, requests and curve; or None."""
-    if value is None:
+    if not _mapping(value, where):
         return None
-    if not isinstance(value, dict):
-        raise FleetError(f"{value!r} is not a mapping", where=where)
     sides = {}
     for side in ("before", "after"):
-        figures = value.get(side) or {}
+        figures = _mapping(value.get(side), f"{where}.{side}")
         sides[side] = dict(_numbers(figures, BEFORE_KEYS, f"{where}.{side}"), curve=_curve(figures.get("curve"), f"{where}.{side}.curve"))
     return {"rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0), **sides}
 

@@ -36,6 +36,23 @@ def join(*children):
     return Markup("".join(_child(child) for child in children))
 
 
+def table(caption, heads, rows, kind="", foot=None):
+    """A table with a caption, scrolling by itself where it is too wide. heads: Markup or texts, a text that begins with '>' heads a column of figures."""
+    columns = [element("th", head[1:], scope="col", class_="number") if head.startswith(">") else element("th", head, scope="col") for head in heads]
+    body = element("table", element("caption", caption), element("thead", element("tr", columns)), element("tbody", rows), foot, class_=kind or None)
+    return element("div", body, class_="scroll")
+
+
+def cell(label, value, number=False):
+    """A cell that carries its column's name, for screens where rows become cards."""
+    return element("td", value if number else element("span", value), class_="number" if number else None, data_label=label)
+
+
+def facts(pairs):
+    """Names and values as a description list."""
+    return element("dl", [element("div", element("dt", name), element("dd", value)) for name, value in pairs], class_="facts")
+
+
 def _child(child):
     if child is None:
         return ""

@@ -8,15 +8,18 @@ from __future__ import annotations
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfc; --raised: #f4f5f4; --ink: #1b2126; --quiet: #59636d; --line: #dfe3e5; --accent: #0a6c66; --before: #8a5a12;
   --noise: #59636d26; --bar: #84909a; --warn: #8a4b00; --warn-page: #fff6e6; --warn-line: #e3c48e; }
-@media (prefers-color-scheme: dark) { :root { --page: #14181b; --raised: #1d2327; --ink: #e7eaec; --quiet: #a2adb6; --line: #323a40; --accent: #56c7bb; --before: #e0ad62;
+@media (prefers-color-scheme: dark) { :root { --page: #14181b; --raised: #1d2327; --ink: #e7eaec; --quiet: #a2adb6; --line: #323a40;
+  --accent: #56c7bb; --before: #e0ad62;
   --noise: #a2adb633; --bar: #5c6871; --warn: #f2c078; --warn-page: #2a2217; --warn-line: #5f4a25; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif;
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 header, main, footer { max-width: 68rem; margin: 0 auto; padding: 0 1.5rem; }
 header { padding-top: 3.5rem; }
-h1 { font-size: clamp(1.55rem, 1.1rem + 2vw, 2.4rem); line-height: 1.22; font-weight: 650; letter-spacing: -0.015em; margin: 0.4rem 0 0.8rem; max-width: 30em; text-wrap: balance; }
+h1 { font-size: clamp(1.55rem, 1.1rem + 2vw, 2.4rem); line-height: 1.22; font-weight: 650; letter-spacing: -0.015em;
+  margin: 0.4rem 0 0.8rem; max-width: 30em; text-wrap: balance; }
 h2 { font-size: 1.35rem; line-height: 1.3; font-weight: 650; letter-spacing: -0.01em; margin: 0 0 0.4rem; }
 h3 { font-size: 1rem; font-weight: 650; margin: 1.8rem 0 0.3rem; }
 p { margin: 0 0 0.8rem; max-width: 44em; }
@@ -25,7 +28,8 @@ footer { margin-top: 3.5rem; padding-top: 1.2rem; padding-bottom: 3rem; color: v
 .quiet, .eyebrow, .meta, caption, .unit { color: var(--quiet); }
 .eyebrow { margin: 0; font-size: 0.875rem; font-weight: 600; }
 .meta { font-size: 0.875rem; margin: 0; }
-.notice { margin: 1.6rem 0 0; padding: 0.8rem 1rem; max-width: none; background: var(--warn-page); border: 1px solid var(--warn-line); border-left-width: 4px; border-radius: 4px; }
+.notice { margin: 1.6rem 0 0; padding: 0.8rem 1rem; max-width: none; background: var(--warn-page); border: 1px solid var(--warn-line);
+  border-left-width: 4px; border-radius: 4px; }
 .notice strong { color: var(--warn); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 12.5rem), 1fr)); gap: 1.2rem 2rem; margin: 2rem 0 0; }
 .tiles dt { color: var(--quiet); font-size: 0.875rem; }
@@ -73,9 +77,11 @@ figcaption strong { color: var(--ink); font-size: 1rem; font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.4rem; margin: 0.2rem 0 0; font-size: 0.875rem; color: var(--quiet); }
 .legend span { display: inline-flex; align-items: center; gap: 0.45rem; }
 .legend svg { width: 28px; height: 12px; flex: none; }
+.picture { display: grid; grid-template-columns: minmax(0, 1fr) 17rem; column-gap: 2.5rem; align-items: start; }
 .multiples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 0.4rem 2.2rem; }
 svg { display: block; overflow: visible; }
-svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif; font-variant-numeric: tabular-nums; fill: var(--quiet); }
+svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif;
+  font-variant-numeric: tabular-nums; fill: var(--quiet); }
 svg.gain { width: 100%; height: 28px; }
 svg.gain-axis { width: 100%; height: 16px; margin-top: 4px; }
 svg.bar, svg.accuracy { width: 100%; height: 28px; }
@@ -101,6 +107,7 @@ path, polyline { fill: none; stroke-linejoin: round; }
 .rows .number { font-size: 0.9375rem; }
 .rows .name { line-height: 1.3; }
 .rows .verdict { display: block; font-weight: 400; }
+@media screen and (max-width: 62rem) { .picture { grid-template-columns: minmax(0, 1fr); } }
 @media screen and (max-width: 46rem) {
   header, main, footer { padding-left: 1rem; padding-right: 1rem; }
   header { padding-top: 1.6rem; }
@@ -123,7 +130,8 @@ path, polyline { fill: none; stroke-linejoin: round; }
   svg.latency { height: 250px; }
 }
 @media print {
-  :root { color-scheme: light; --page: #fff; --raised: #fff; --ink: #000; --quiet: #444; --line: #bbb; --accent: #0a6c66; --before: #8a5a12; --noise: #0000001f; --bar: #84909a;
+  :root { color-scheme: light; --page: #fff; --raised: #fff; --ink: #000; --quiet: #444; --line: #bbb; --accent: #0a6c66;
+    --before: #8a5a12; --noise: #0000001f; --bar: #84909a;
     --warn: #703d00; --warn-page: #fff; --warn-line: #b98b45; }
   @page { margin: 16mm 14mm; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }

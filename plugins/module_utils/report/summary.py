@@ -40,7 +40,9 @@ def _tuning_headline(tuning):
     if is_gain(total):
         return f"Goodput rose by {gain.lstrip('+')}{_from_to(tuning)}."
     if beyond_noise(total):
-        return f"Goodput fell in total ({gain}), although single steps were kept{_from_to(tuning)}."
+        low, high = total["gain_interval"]
+        lost = words.gain_with_interval(-total["gain"], [None if bound is None else -bound for bound in (high, low)]).lstrip("+")
+        return f"Goodput fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
     return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
 
 

@@ -39,7 +39,8 @@ def load(name):
 
 def call(check=False, prefix=(), **options):
     """The module's result, its warnings as texts."""
-    request = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=True, _ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False)}
+    request = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=True, _ansible_remote_tmp="/tmp",
+                                           _ansible_keep_remote_files=False)}
     command = [*prefix, sys.executable, "-m", "ansible_collections.tfserving.fleet.plugins.modules.report"]
     done = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False, timeout=60, cwd="/")
     result = json.loads(done.stdout)
@@ -118,11 +119,12 @@ def test_a_destination_that_cannot_be_written_is_one_line(tmp_path):
     assert "cannot write the report" in failed["msg"] and "Name a directory" in failed["msg"] and "\n" not in failed["msg"]
 
 
-def play(tmp_path, *arguments, environment=None):
+def play(tmp_path, *arguments):
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "hosts").write_text("[all]\ntuned\nsame\nsilent\n[all:vars]\nansible_connection=local\n")
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", tmp_path / "hosts", tmp_path / "play.yml", "-e", f"fixture={FIXTURES / 'gains.json'}", *arguments]
-    settings = dict(os.environ, ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOLOR="1", ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"), PWD=str(tmp_path), **(environment or {}))
+    program = Path(sys.executable).parent / "ansible-playbook"
+    command = [program, "-i", tmp_path / "hosts", tmp_path / "play.yml", "-e", f"fixture={FIXTURES / 'gains.json'}", *arguments]
+    settings = dict(os.environ, ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOLOR="1", ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"), PWD=str(tmp_path))
     return subprocess.run(command, text=True, capture_output=True, check=False, timeout=120, cwd=tmp_path, env=settings)
 
 

@@ -17,8 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.report import docu
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
 NAMES = ["baseline_kept", "gains", "hostile", "untuned", "void_step"]
-HARMLESS = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "h1", "h2", "h3", "p", "dl", "dt", "dd", "div", "span", "strong",
-            "em", "small", "ul", "li", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary", "figure", "figcaption",
+HARMLESS = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "h1", "h2", "h3", "p", "dl", "dt", "dd", "div", "span",
+            "strong", "em", "small", "ul", "li", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary", "figure", "figcaption",
             "svg", "desc", "rect", "line", "circle", "path", "text"}
 
 
@@ -167,7 +167,9 @@ def test_without_curves_the_page_says_so():
     assert "No latency distribution was handed over, so none is drawn." in words_of(render(hosts))
 
 
-@pytest.mark.parametrize("capabilities", [{}, {"cpu": None, "gpus": None}, {"cpu": {"quota": 1.5, "usable": 1.5, "threads": 4}, "memory": {"limit_mib": 512, "usable_mib": 512}}])
+@pytest.mark.parametrize("capabilities", [
+    {}, {"cpu": None, "gpus": None}, {"cpu": {"quota": 1.5, "usable": 1.5, "threads": 4}, "memory": {"limit_mib": 512, "usable_mib": 512}},
+])
 def test_capabilities_with_holes_are_shown(capabilities):
     assert "not known" in words_of(render([{"host": "a", "capabilities": capabilities}]))
 

@@ -11,8 +11,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, page, plots, summary
 
-STEP = {"name": "a", "kept": True, "reason": "", "goodput_rps": 100.0, "p50_ms": 1.0, "p99_ms": 2.0, "requests": 1000, "gain": 0.1, "gain_interval": [0.05, 0.15],
-        "noise_floor": 0.02, "accuracy": {"before": 0.9, "after": 0.9}}
+STEP = {"name": "a", "kept": True, "reason": "", "goodput_rps": 100.0, "p50_ms": 1.0, "p99_ms": 2.0, "requests": 1000, "gain": 0.1,
+        "gain_interval": [0.05, 0.15], "noise_floor": 0.02, "accuracy": {"before": 0.9, "after": 0.9}}
 
 
 def place(element, key):
@@ -94,8 +94,11 @@ def test_any_checked_data_makes_a_page():
         "accuracy": strategies.fixed_dictionaries({"before": metric, "after": metric}), "curve_before": curve, "curve_after": curve,
         "before": strategies.none() | strategies.fixed_dictionaries({"goodput_rps": number, "p50_ms": number, "p99_ms": number, "requests": strategies.none()}),
     })
-    tuning = strategies.fixed_dictionaries({"backend": strategies.just("embedded"), "steps": strategies.lists(step, max_size=3), "total": step, "method": strategies.fixed_dictionaries({
-        "objective_p99_ms": number, "metric": strategies.none() | strategies.text(), "examples": strategies.none() | strategies.integers(1, 10**6), "other": strategies.text()})})
+    method = strategies.fixed_dictionaries({
+        "objective_p99_ms": number, "metric": strategies.none() | strategies.text(), "examples": strategies.none() | strategies.integers(1, 10**6),
+        "other": strategies.text()})
+    tuning = strategies.fixed_dictionaries({
+        "backend": strategies.just("embedded"), "steps": strategies.lists(step, max_size=3), "total": step, "method": method})
 
     @hypothesis.settings(max_examples=150, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(tuning)
