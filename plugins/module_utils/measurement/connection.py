@@ -4,7 +4,7 @@
 """Hands that carry pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
 
 A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code), code being the
-name of a gRPC status. It takes one request at once, more when ready says that the server's limits are known. Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC
+name of a gRPC status, or NOT_TAKEN. It takes one request at once, more when ready says that the server's limits are known. Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC
 libraries for Python need several times the CPU for that, which would be measured as the server's latency.
 """
 
@@ -18,7 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 
 _READ_BYTES = 1 << 18
-_REFUSED = "UNAVAILABLE"
+_LOST = "UNAVAILABLE"
+# The server says that it has not begun with the request, so that it may be sent again, as gRPC's own clients do.
+NOT_TAKEN = "NOT_TAKEN"
 
 
 class _Connection:
@@ -63,7 +65,7 @@ class _Connection:
             self._poll.unregister(self.number)
             self._socket.close()
         for token in self._tokens():
-            self._ended(self, token, _REFUSED)
+            self._ended(self, token, _LOST)
 
     def _write(self, content):
         if self._unsent:
@@ -166,8 +168,8 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTIN
 _ACK, _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 1, 4, 8, 32
 _HEADER_TABLE_SIZE, _ENABLE_PUSH, _MAX_CONCURRENT_STREAMS, _INITIAL_WINDOW_SIZE, _MAX_FRAME_SIZE = 1, 2, 3, 4, 5
 _LARGEST_WINDOW, _FIRST_WINDOW, _FIRST_FRAME_SIZE = (1 << 31) - 1, 65535, 16384
-_CANCEL = 8
-_CODES_OF_RESET = {7: "UNAVAILABLE", 8: "CANCELLED", 11: "RESOURCE_EXHAUSTED", 12: "PERMISSION_DENIED"}
+_REFUSED_STREAM, _CANCEL = 7, 8
+_CODES_OF_RESET = {_REFUSED_STREAM: NOT_TAKEN, _CANCEL: "CANCELLED", 11: "RESOURCE_EXHAUSTED", 12: "PERMISSION_DENIED"}
 # More streams on one connection than servers commonly allow (100) would only queue.
 _MOST_STREAMS = 90
 _STREAM = struct.Struct(">I")
@@ -298,7 +300,10 @@ class _GrpcConnection(_Connection):
             if flags & _END_HEADERS and self._block_ends:
                 self._end(stream, self._messages.code(self._block))
         elif kind == _RST_STREAM:
-            self._end(stream, _CODES_OF_RESET.get(_STREAM.unpack(payload)[0], "INTERNAL"))
+            reason = _STREAM.unpack(payload)[0]
+            if reason == _REFUSED_STREAM:
+                self._most = max(1, len(self._streams) - 1)
+            self._end(stream, _CODES_OF_RESET.get(reason, "INTERNAL"))
         elif kind == _WINDOW_UPDATE:
             more = _STREAM.unpack(payload)[0] & _LARGEST_WINDOW
             if stream == 0:
@@ -314,7 +319,7 @@ class _GrpcConnection(_Connection):
             self._ending = True
             last = _STREAM.unpack_from(payload)[0] & _LARGEST_WINDOW
             for number in [number for number in self._streams if number > last]:
-                self._end(number, _REFUSED)
+                self._end(number, NOT_TAKEN)
             if not self._streams:
                 self.close()
 

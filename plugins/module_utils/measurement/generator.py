@@ -34,6 +34,7 @@ try:
 except ImportError:
     HdrHistogram = None
 
+_MOST_REPEATS = 5               # of a request that a server did not take
 _MOST_IN_FLIGHT = 512           # of one target; further requests wait, and that counts as latency
 _MOST_BODIES, _MOST_BODY_BYTES = 256, 1 << 26
 _TICK_S = 0.01
@@ -123,7 +124,7 @@ class Traffic:
         """Forget all records and start a load of that length; returns the time it starts at."""
         now = time.perf_counter()
         self._due, self._late, self._end = array("d"), array("d"), array("d")
-        self._faults, self._flying, self._waiting, self._latencies = {}, {}, deque(), []
+        self._faults, self._flying, self._waiting, self._again, self._latencies = {}, {}, deque(), Counter(), []
         self._ticks, self._next_tick = array("d"), now
         self._free, self._paused = 0 if self._open else self._request["concurrency"], deque()
         self._arrivals = (now + at for at in schedule.arrivals(self._request["rate_rps"], length_s, seed)) if self._open else iter(())
@@ -209,6 +210,13 @@ class Traffic:
             self._usable.append(using)
 
     def _ended(self, using, number, code):
+        if code == connection.NOT_TAKEN:
+            self._again[number] += 1
+            if self._again[number] <= _MOST_REPEATS:
+                self._flying.pop(number)
+                self._waiting.appendleft(number)
+                return
+            code = "UNAVAILABLE"
         now = time.perf_counter()
         self._end[number] = now
         self._flying.pop(number, None)

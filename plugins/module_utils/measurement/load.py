@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 LOOPS = ("closed", "open")
 PROTOCOLS = ("grpc", "rest")
 MOST_REQUESTS = 1000000         # of one window: what fits into memory
-LEAD_IN_S = 0.25                # load before each window, not measured: the window finds a server at work
+LEAD_IN_S = 0.1                # load before each window, not measured: the window finds a server at work
 
 # option -> (least, most, unit)
 _RANGES = {

@@ -94,3 +94,27 @@ def test_a_step_has_every_key_of_the_contract_also_when_nothing_was_measured():
     figures = {"goodput_rps": 150.0, "p50_ms": 5.0, "p99_ms": 9.0, "requests": 1200, "curve": []}
     measured = steps.step("x", {}, True, "why", FASTER, figures, GOOD)
     assert set(measured) == wanted and measured["requests"] == 1200 and len(measured["gain_interval"]) == 2
+
+
+PLAN = {"models": [{"name": "m", "form": "saved_model", "batching": None}, {"name": "n", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 4}}],
+        "server": {"flags": {"max_num_load_retries": 0}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}}
+
+
+def test_what_is_served_is_what_the_plan_chose_until_a_tuning_proved_better():
+    by_plan = steps.proven(PLAN, "m", [])
+    assert by_plan == {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+                       "flags": {"max_num_load_retries": 0}}
+    better = dict(by_plan, batching={"max_batch_size": 8})
+    assert steps.proven(PLAN, "m", [{"model": "n", "configuration": by_plan}, {"model": "m", "configuration": better}]) == better
+
+
+def test_the_form_decides_the_flag_that_makes_a_server_look_for_it():
+    lite = steps.planned(PLAN, "n")
+    assert lite["flags"]["prefer_tflite_model"] is True and lite["batching"] == {"max_batch_size": 4}
+    assert "prefer_tflite_model" not in steps.changed(lite, {"form": "saved_model"})["flags"]
+
+
+def test_a_model_that_the_plan_does_not_have_is_named():
+    with pytest.raises(FleetError) as fault:
+        steps.planned(PLAN, "x")
+    assert "no model 'x'" in str(fault.value)
