@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.limits import format_cpu_list
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 
 _LEAST_GRPC_THREADS = 64
 _MOST_GRPC_THREADS = 2048
 _SPARE_GRPC_THREADS = 16
 _CUDA_CACHE_BYTES = 4 * 1024 ** 3
 _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
+
+# Why the plan sets these on every server whose release knows them.
+_REASONS = {
+    "max_num_load_retries": "models are published whole, so a load that fails is a broken model: told at once and not after 5 minutes",
+    "enable_profiler": "it answers on the serving port, to anybody",
+    "grpc_max_threads": "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)",
+}
 
 # Flag -> (is this value worth a word, the word). For values that work and yet surprise.
 _SURPRISES = {
@@ -51,6 +58,8 @@ def choose_environment(draft, host, wanted, release, gpu):
         draft.decide("oneDNN", "on" if given == "1" else "off", "tfserving_environment")
     elif not questions.cell("onednn_available", release):
         draft.decide("oneDNN", "not there", f"the image of {release} is built without it")
+    elif host.architecture not in table.IMAGES["architectures"]:
+        draft.decide("oneDNN", "as TensorFlow chooses", f"the release table knows nothing of it on {host.architecture}")
     elif questions.onednn_by_default(release, host.cpu_flags):
         draft.decide("oneDNN", "on", "TensorFlow's own choice on this CPU (VNNI, BF16 or AMX); off is a candidate for the tuning")
         draft.warn("oneDNN is on: one request of wrong rank to a convolutional SavedModel can end the whole server; check shapes in front of it "
@@ -82,11 +91,11 @@ def choose_flags(draft, host, wanted, release, models, cpus, environment):
 
 
 def _own_flags(draft, host, release, models, cpus):
-    chosen = {"max_num_load_retries": 0, "enable_profiler": False, "grpc_max_threads": _grpc_threads(models, cpus)}
-    draft.decide("flag max_num_load_retries", "0", "models are published whole, so a load that fails is a broken model: told at once and not after 5 minutes")
-    draft.decide("flag enable_profiler", "false", "it answers on the serving port, to anybody")
-    draft.decide("flag grpc_max_threads", str(chosen["grpc_max_threads"]), "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)")
     batched = [model["batching"] for model in models if model["batching"]]
+    chosen = {"max_num_load_retries": 0, "enable_profiler": False, "grpc_max_threads": grpc_threads(batched, cpus)}
+    for name, reason in _REASONS.items():
+        if name in questions.flags(release):
+            draft.decide(f"flag {name}", _text(chosen[name]), reason)
     if batched:
         chosen["enable_batching"] = True
         if any(model["batching"] != batched[0] for model in models):
@@ -103,9 +112,9 @@ def _own_flags(draft, host, release, models, cpus):
     return chosen
 
 
-def _grpc_threads(models, cpus):
-    """Batching needs two full batches of calls waiting inside the server."""
-    largest = max([(model["batching"] or {}).get("max_batch_size") or 0 for model in models] + [0])
+def grpc_threads(batchings, cpus):
+    """How many calls at once to allow: batching needs two full batches of them waiting inside the server. batchings: parameters of the models."""
+    largest = max([batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0 for batching in batchings] + [0])
     return min(_MOST_GRPC_THREADS, max(_LEAST_GRPC_THREADS, 4 * cpus, 2 * largest + _SPARE_GRPC_THREADS))
 
 
@@ -129,7 +138,7 @@ def _contradictions(host, release, flags, environment):
     batching = flags.get("enable_batching")
     for name, effect in (("batching_parameters_file", "refuses to start"), ("enable_per_model_batching_parameters", "silently batches nothing")):
         if flags.get(name) and not batching:
-            yield [name], f"without --enable_batching the server {effect}", "Set enable_batching: true as well", {"enable_batching": True}
+            yield [name], f"without --enable_batching the server {effect}", "Leave it out and set batching: auto for the models", {name: None}
     if flags.get("port") == 0 and not flags.get("grpc_socket_path"):
         yield ["port"], "without a gRPC port and without a socket the server refuses to start", "Give a port", {"port": 8500}
     rest = flags.get("rest_api_port")

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import INTERNAL
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import host as hosts
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 
 def choose_models(draft, host, wanted, release, gpus, cpus):
@@ -22,13 +23,10 @@ def lite_problem(model, release):
     """Why TensorFlow Lite cannot serve this model, or None. An unknown signature is no problem: conversion and parity decide."""
     if questions.tflite_flag(release) is None:
         return f"{release} has no flag for TensorFlow Lite"
-    for name, signature in sorted((model.get("signatures") or {}).items()):
-        if name in INTERNAL:
-            continue
-        for tensor, description in sorted({**(signature.get("inputs") or {}), **(signature.get("outputs") or {})}.items()):
-            if description.get("dtype") not in table.TFLITE["dtypes"]:
-                return f"{name} has {tensor} of {description.get('dtype')}, which the server refuses in TensorFlow Lite models ('Unknown TfLite type')"
-    return None
+    named = {name: signature for name, signature in sorted((model["signatures"] or {}).items())
+             if name not in INTERNAL and model["signature"] in (None, name)}
+    problems = [(name, lite.refusal(signature)) for name, signature in named.items()]
+    return next((f"signature {name}: {problem}" for name, problem in problems if problem), None)
 
 
 def _form(draft, model, release, gpus):

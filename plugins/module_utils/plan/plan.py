@@ -59,7 +59,7 @@ def _candidates(host, wanted, release, planned, gpus, cpus, chosen, environment)
     for model, made in zip(wanted["models"], planned):
         parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus)
         if made["batching"] is None and model["batching"] != "none" and batches.problem(parameters, model, release) is None:
-            found.append(_candidate("batching", {"batching": parameters}, "throughput where several clients ask at once; a lone client pays for it", model, planned))
+            found.append(_candidate("batching", _with_threads(parameters, cpus, chosen), "throughput where several clients ask at once; a lone client pays for it", model, planned))
     for model, made in zip(wanted["models"], planned):
         if made["form"] == "saved_model" and models.may_try_lite(model, release, gpus):
             found.append(_candidate("TensorFlow Lite", {"form": "tflite_dynamic_range"}, "8-bit weights: often faster on CPUs, kept only where accuracy holds",
@@ -72,6 +72,13 @@ def _candidates(host, wanted, release, planned, gpus, cpus, chosen, environment)
     if not any(name in wanted["flags"] for name in threads) and any(chosen.get(name) != value for name, value in threads.items()):
         found.append(_candidate("threads", {"flags": threads}, "one thread an operation and as many operations as CPUs suits a busy server"))
     return found
+
+
+def _with_threads(parameters, cpus, chosen):
+    """The change to batching, and the gRPC threads that it needs beyond the planned ones."""
+    needed = flags.grpc_threads([parameters], cpus)
+    enough = needed <= chosen.get("grpc_max_threads", needed)
+    return {"batching": parameters} if enough else {"batching": parameters, "flags": {"grpc_max_threads": needed}}
 
 
 def _candidate(name, change, reason, model=None, planned=()):

@@ -41,7 +41,10 @@ def complete(request):
     for key in ("objective_p99_ms", "cpus"):
         if wanted[key] is not None:
             bounded(f"tfserving_{key}", wanted[key], minimum=0.001)
-    wanted["models"] = [_model(number, model) for number, model in enumerate(wanted["models"])]
+    asked = wanted["flags"].get("enable_batching")
+    if isinstance(asked, bool):
+        wanted["flags"] = {name: value for name, value in wanted["flags"].items() if name != "enable_batching"}
+    wanted["models"] = [_model(number, model, {True: "auto", False: "none"}.get(asked)) for number, model in enumerate(wanted["models"])]
     names = [model["name"] for model in wanted["models"]]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
@@ -49,12 +52,14 @@ def complete(request):
     return wanted, answers, refusals
 
 
-def _model(number, model):
+def _model(number, model, batching):
+    """The model with all its keys. batching: what the flag enable_batching says for models that leave it open; the plan sets the flag itself."""
     where = f"tfserving_models[{number}]"
     if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
         raise FleetError(f"{model!r} is not a model: a mapping with a name", where=where)
     _known(where, model, MODEL_KEYS)
     whole = {key: model.get(key) for key in MODEL_KEYS}
+    whole["batching"] = batching if whole["batching"] is None else whole["batching"]
     whole["optimize"] = one_of(f"{where}.optimize", whole["optimize"] or "auto", OPTIMIZE)
     if whole["batching"] not in (None, "none", "auto") and not isinstance(whole["batching"], dict):
         raise FleetError(f"{whole['batching']!r} is not known; allowed: none, auto, or a mapping of parameters", where=f"{where}.batching")

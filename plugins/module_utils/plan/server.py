@@ -11,6 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 
 NOT_TENSORFLOW_SERVING = ("the embedded server is not TensorFlow Serving: a small Python model server of this collection over TensorFlow's own library; "
                           "its figures are not TensorFlow Serving's")
+_HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)"}
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
@@ -101,14 +102,13 @@ def _usable_gpus(draft, host, release, backend):
 def _take(draft, supported, release, how, present):
     chosen = [str(gpu.get("pci_bus_id")) for gpu, _answer in supported]
     reasons = sorted({answer["reason"] for _gpu, answer in supported})
-    draft.decide("GPU", ", ".join(chosen), f"{'; '.join(reasons)}; handed in by {how.replace('_', ' ')}")
+    draft.decide("GPU", ", ".join(chosen), f"{'; '.join(reasons)}; handed in by {_HOW[how]}")
     if len(chosen) < present:
         draft.warn(f"{present - len(chosen)} of {present} GPUs stay unused: {release} does not support them or no driver is bound to them")
     if any(answer["just_in_time"] for _gpu, answer in supported):
         draft.warn("the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, allow the first start that time")
     if any(hosts.driver_major(gpu) is None for gpu, _answer in supported):
-        lowest = table.LOWEST_DRIVERS[int(questions.cell("cuda", release).partition(".")[0])]
-        draft.warn(f"the version of NVIDIA's driver is not known: CUDA {questions.cell('cuda', release)} needs {lowest} or later")
+        draft.warn(f"the version of NVIDIA's driver is not known: CUDA {questions.cell('cuda', release)} needs {questions.lowest_driver(release)} or later")
     return chosen, how
 
 

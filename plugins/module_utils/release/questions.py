@@ -121,19 +121,25 @@ def gpu_support(release, compute, driver=None):
     """
     if compute is None:
         return _support(False, reason="its compute capability is not known", remedy="Install NVIDIA's driver on the host and detect again")
-    lowest = table.LOWEST_DRIVERS[int(cell("cuda", release).partition(".")[0])]
-    if driver is not None and driver < lowest:
-        return _support(False, reason=f"CUDA {cell('cuda', release)} of {release} needs NVIDIA's driver {lowest} or later, this host has {driver}",
-                        remedy=f"Update the driver to {lowest} or later", releases=_releases_for(compute, driver))
-    native, pointed = _machine_code(release, compute)
-    if native:
-        return _support(True, reason=f"{pointed} code of {release} runs on compute capability {_dotted(compute)}", releases=_releases_for(compute, driver))
-    if pointed:
-        return _support(True, just_in_time=True, releases=_releases_for(compute, driver),
-                        reason=f"{release} has no machine code for compute capability {_dotted(compute)}: the driver compiles {pointed} at first use")
+    native, entry = _machine_code(release, compute)
     fitting = _releases_for(compute, driver)
-    return _support(False, reason=f"{release} has no code for compute capability {_dotted(compute)}; it was built for {_list(release)}", releases=fitting,
-                    remedy=f"Use release {fitting[-1]} or older" if fitting else "Serve without the GPU")
+    if entry is None:
+        return _support(False, reason=f"{release} has no code for compute capability {_dotted(compute)}; it was built for {_list(release)}", releases=fitting,
+                        remedy=f"Use release {fitting[-1]} or older" if fitting else "Serve without the GPU")
+    lowest = lowest_driver(release)
+    if driver is not None and driver < lowest:
+        older = f", or use release {fitting[-1]}" if fitting else ""
+        return _support(False, reason=f"CUDA {cell('cuda', release)} of {release} needs NVIDIA's driver {lowest} or later, this host has {driver}",
+                        remedy=f"Update the driver to {lowest} or later{older}", releases=fitting)
+    if native:
+        return _support(True, reason=f"{entry} code of {release} runs on compute capability {_dotted(compute)}", releases=fitting)
+    return _support(True, just_in_time=True, releases=fitting,
+                    reason=f"{release} has no machine code for compute capability {_dotted(compute)}: the driver compiles {entry} at first use")
+
+
+def lowest_driver(release):
+    """The lowest major version of NVIDIA's driver that runs the GPU image of a release."""
+    return table.LOWEST_DRIVERS[int(cell("cuda", release).partition(".")[0])]
 
 
 def tensorrt_support(release, compute):
@@ -248,7 +254,7 @@ def _machine_code(release, compute):
 @functools.lru_cache(maxsize=None)
 def _releases_for(compute, driver):
     return tuple(release for release in table.RELEASES if _machine_code(release, compute)[1]
-                 and (driver is None or driver >= table.LOWEST_DRIVERS[int(cell("cuda", release).partition(".")[0])]))
+                 and (driver is None or driver >= lowest_driver(release)))
 
 
 def _list(release):

@@ -187,7 +187,6 @@ TFLITE = {
     "flag": "prefer_tflite_model",
     "file": "model.tflite",
     "signatures": "signature_defs_metadata",
-    "dtypes": ("float32", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8"),
     "threads_per_interpreter": 1,
 }
 

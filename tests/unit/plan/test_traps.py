@@ -135,7 +135,7 @@ def test_trap_11_use_tflite_model_becomes_prefer_tflite_model():
 def test_trap_12_types_that_tensorflow_lite_models_cannot_have(dtype):
     signatures = {"serving_default": {"inputs": {"x": {"dtype": dtype, "shape": [None, 8]}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 2]}}}}
     fault = refused(host(), request({"optimize": "tflite_dynamic_range", "signatures": signatures}), "model m: form")
-    assert f"x of {dtype}" in fault["reason"]
+    assert f"x is {dtype}" in fault["reason"]
     assert not [candidate for candidate in plan(host(), request({"signatures": signatures}))["candidates"] if "Lite" in candidate["name"]]
 
 
@@ -160,7 +160,9 @@ def test_trap_15_num_batch_threads_is_the_parallelism():
 
 def test_trap_16_a_batching_file_without_batching():
     fault = refused(host(), request(flags={"batching_parameters_file": "/etc/b.pbtxt"}), "flag batching_parameters_file")
-    assert "refuses to start" in fault["reason"] and fault["change"] == {"flags": {"enable_batching": True}}
+    assert "refuses to start" in fault["reason"] and fault["change"] == {"flags": {"batching_parameters_file": None}}
+    by_flag = planned(host(), request(flags={"enable_batching": True}))
+    assert by_flag["models"][0]["batching"]["max_batch_size"] >= 1000 and by_flag["server"]["flags"]["enable_batching"] is True
     assert planned(host(), request({"batching": {"max_batch_size": 8}}))["server"]["flags"]["enable_batching"] is True
 
 

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Golden plans: tests/fixtures/plan/cases.yml against what its authors expected, and against the plans kept in golden/.
+
+After a wanted change: python tests/unit/plan/test_golden_plans.py writes golden/ anew. Read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "tests"))
+    import conftest  # noqa: F401
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan  # noqa: E402
+
+yaml = pytest.importorskip("yaml")
+FIXTURES = ROOT / "tests" / "fixtures"
+CASES = yaml.safe_load((FIXTURES / "plan" / "cases.yml").read_text(encoding="utf-8"))
+NAMES = [case["name"] for case in CASES["cases"]]
+
+
+def machine(cpuinfo_name, cpus, usable=None, affinity=None, engine="docker", version="24.0.7", answers=True, reason=None, runtimes=("runc",), cdi=(), gpus=()):
+    """The capabilities of a machine of cases.yml."""
+    found = cpuinfo.read((FIXTURES / "capability" / "cpuinfo" / f"{cpuinfo_name}.txt").read_text(encoding="utf-8"))
+    affinity = affinity or f"0-{cpus - 1}"
+    first, _dash, last = affinity.partition("-")
+    cpu = dict(found["cpu"], sockets=1, cores=cpus, threads=cpus, numa_nodes=1, affinity=affinity, cpuset=None, quota=usable,
+               usable=usable or float(int(last) - int(first) + 1))
+    described = {
+        "schema": 1, "architecture": found["architecture"], "cpu": cpu, "memory": {"total_mib": 64000, "limit_mib": None, "usable_mib": 64000},
+        "gpus": [_gpu(number, **gpu) for number, gpu in enumerate(gpus)],
+        "container": {"engine": engine, "version": version if engine else None, "api_version": None, "socket": None, "answers": bool(engine) and answers,
+                      "reason": reason, "runtimes": list(runtimes) if engine else [], "cdi_directories": list(cdi)},
+        "os": {"distribution": "debian", "version": "12", "kernel": "6.1.0", "init": "systemd", "libc": None}, "virtualization": {"kind": None, "container": None},
+        "python": {"version": "3.11.2", "executable": "/usr/bin/python3"}}
+    return dict(described, classes=classes(described))
+
+
+def _gpu(number, compute, driver, bound="nvidia"):
+    major, _dot, minor = str(compute).partition(".")
+    return {"pci_bus_id": f"0000:0{number + 1}:00.0", "device_id": "10de:1eb8", "driver": bound, "driver_version": driver and str(driver), "product": None,
+            "compute": {"major": int(major), "minor": int(minor)} if compute else None, "memory_mib": None, "mig": None}
+
+
+def made(case):
+    """The plan of a case."""
+    described = dict(CASES["machines"][case["machine"]])
+    capabilities = machine(described.pop("cpuinfo"), described.pop("cpus"), **described)
+    return plan(capabilities, request(case))
+
+
+def request(case):
+    """The whole request of a case: 2.20.0 and one model, unless it says otherwise."""
+    asked = dict(case["request"])
+    model = dict({"name": "digits", "signatures": CASES["signatures"][case.get("signature", "images")]}, **asked.pop("model", {}))
+    return dict({"version": "2.20.0", "models": [model]}, **asked)
+
+
+def readable(case, plan_made):
+    """The golden file: the plan, its sentences as lines."""
+    shown = dict({key: plan_made[key] for key in ("host_class", "release", "backend", "image", "build", "models", "server")},
+                 why=[f"{item['subject']}: {item['choice']} -- {item['reason']}" for item in plan_made["decisions"]],
+                 to_try=[{item["name"]: item["change"]} for item in plan_made["candidates"]],
+                 mind=plan_made["warnings"],
+                 refused=[dict(item, change=item["change"]) for item in plan_made["refusals"]])
+    asked = dict(request(case), models=[{key: value for key, value in model.items() if key != "signatures"} for model in request(case)["models"]])
+    head = f"# {case['name'].replace('-', ' ')}\n---\n"
+    return head + yaml.safe_dump({"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown}, sort_keys=False, width=150,
+                                 allow_unicode=True)
+
+
+@pytest.mark.parametrize("case", CASES["cases"], ids=NAMES)
+def test_plan_is_what_was_expected(case):
+    found, expected = made(case), case["expect"]
+    assert [refusal["subject"] for refusal in found["refusals"]] == expected.get("refused", [])
+    for key in ("backend", "release"):
+        if key in expected:
+            assert found[key] == expected[key]
+    if expected.get("image") == "own":
+        assert found["image"] == found["build"]["runtime"]["image"]
+    elif "image" in expected:
+        assert (found["image"], found["build"]) == (expected["image"], None)
+    options = found["build"]["devel"]["arguments"]["TF_SERVING_BUILD_OPTIONS"] if found["build"] else ""
+    assert not [word for word in expected.get("options", []) if word not in options]
+    assert not [word for word in expected.get("without", []) if word in options]
+    if "forms" in expected:
+        assert [model["form"] for model in found["models"]] == expected["forms"]
+    if "devices" in expected:
+        assert len(found["server"]["devices"]) == expected["devices"]
+    if "cpu_set" in expected:
+        assert found["server"]["cpu_set"] == expected["cpu_set"]
+    assert {name: found["server"]["flags"].get(name) for name in expected.get("flags", {})} == expected.get("flags", {})
+    assert not set(expected.get("no_flags", [])) & set(found["server"]["flags"])
+    names = [candidate["name"] for candidate in found["candidates"]]
+    assert [name for name in names if name in expected.get("tries", [])] == expected.get("tries", [])
+    assert not set(expected.get("not_tries", [])) & set(names)
+
+
+@pytest.mark.parametrize("case", CASES["cases"], ids=NAMES)
+def test_plan_is_the_golden_one(case):
+    assert readable(case, made(case)) == (FIXTURES / "plan" / "golden" / f"{case['name']}.yml").read_text(encoding="utf-8")
+
+
+def test_there_is_no_golden_plan_without_its_case():
+    assert sorted(path.stem for path in (FIXTURES / "plan" / "golden").iterdir()) == sorted(NAMES)
+    assert len(NAMES) >= 60
+
+
+if __name__ == "__main__":
+    for golden_case in CASES["cases"]:
+        (FIXTURES / "plan" / "golden" / f"{golden_case['name']}.yml").write_text(readable(golden_case, made(golden_case)), encoding="utf-8")
