@@ -21,7 +21,7 @@ class FilterModule:
 def cpu_capability(text, architecture=None):
     """{architecture, cpu, classes: {image}, warnings} of the text; AnsibleFilterError in one line where it does not tell a class."""
     if not isinstance(text, str):
-        raise AnsibleFilterError(f"cpu_capability: a text is needed, not a {type(text).__name__}. Give it the content of a /proc/cpuinfo.")
+        raise AnsibleFilterError("cpu_capability: the input is not a text. Give it the content of a /proc/cpuinfo.")
     try:
         found = cpuinfo.require(text, architecture)
     except FleetError as fault:

@@ -16,14 +16,17 @@ _VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel", "HygonGenuine": "hyg
 def classes(capabilities):
     """{image, tuning} of a host's capabilities (docs/architecture.md), both strings.
 
-    image: the psABI level (which names the architecture), or the architecture where it has no level; then -ccN for each major compute capability of the host's
-    GPUs. A GPU whose compute capability is not known (no driver answered) runs the CPU's images only. Fit for the tag of an image.
-    tuning: image class, AI instructions, vendor, usable CPUs, NUMA nodes, and the GPUs: count x product-memory-MIG, or the PCI device where no driver told more.
+    image: the psABI level (which names the architecture), or the architecture where it has no level; then -ccN for each major compute
+    capability of the host's GPUs. A GPU whose compute capability is not known (no driver answered) adds nothing: the host runs the
+    CPU's images only. Fit for the tag of an image.
+    tuning: image class, AI instructions, vendor, usable CPUs, NUMA nodes, and the GPUs: count x product-memory-MIG, or count x the PCI
+    device where no driver told more.
     """
     cpu, gpus = capabilities["cpu"], capabilities["gpus"]
     image = image_class(capabilities["architecture"], cpu["level"], gpus)
-    parts = ["+".join([image, *cpu["ai"]]), _VENDORS.get(cpu["vendor"]) or _slug(cpu["vendor"]), f"{_count(cpu['usable'])}c", f"{_count(cpu['numa_nodes'])}n"]
-    return {"image": image, "tuning": "-".join(parts + _gpu_groups(gpus))}
+    vendor = _VENDORS.get(cpu["vendor"]) or _slug(cpu["vendor"])
+    parts = ["+".join([image, *cpu["ai"]]), vendor, f"{_count(cpu['usable'])}c", f"{_count(cpu['numa_nodes'])}n", *_gpu_groups(gpus)]
+    return {"image": image, "tuning": "-".join(parts)}
 
 
 def image_class(architecture, level, gpus=()):

@@ -63,7 +63,8 @@ def require(text, architecture=None):
         raise FleetError("the text is not that of a /proc/cpuinfo that can be read", where="cpu_capability",
                          remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.")
     if shown not in ARCHITECTURES:
-        raise FleetError(f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only", where="cpu_capability")
+        raise FleetError(f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only",
+                         where="cpu_capability")
     if architecture not in (None, shown):
         raise FleetError(f"the text is of {shown}, not of {architecture}", where="architecture", remedy="Leave it out, or give the text that belongs to it.")
     if not found["cpu"]["flags"]:

@@ -72,8 +72,8 @@ def _describe(path, files):
     except (OSError, ValueError) as fault:
         return dict(_NONE, engine=guess, socket=path, reason=_reason(fault, path))
     podman = "Podman Engine" in [component.get("Name") for component in _list(version.get("Components")) if isinstance(component, dict)]
-    return dict(_NONE, engine="podman" if podman else "docker", version=_text(version.get("Version")), api_version=_text(version.get("ApiVersion")), socket=path,
-                answers=True, runtimes=sorted(name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)),
+    return dict(_NONE, engine="podman" if podman else "docker", version=_text(version.get("Version")), api_version=_text(version.get("ApiVersion")),
+                socket=path, answers=True, runtimes=sorted(name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)),
                 cdi_directories=sorted(map(str, _list(information.get("CDISpecDirs")))) or _default_cdi_directories(podman, files))
 
 

@@ -15,6 +15,7 @@ _NVIDIA = "0x10de"
 _DISPLAY_CONTROLLER = "0x03"
 _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
+_DMI = "sys/class/dmi/id"
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 _CACHE_KEYS = {("1", "Data"): "l1d_kib", ("1", "Instruction"): "l1i_kib", ("2", "Unified"): "l2_kib", ("3", "Unified"): "l3_kib"}
 
@@ -72,7 +73,8 @@ def read(root="/", machine=None, engine_socket=None):
     found = cpuinfo.read(files.text("proc/cpuinfo"), _MACHINES.get(machine, machine))
     architecture, cpu = found["architecture"], found["cpu"]
     cpu.update(_topology(files) or {})
-    cpu.update(numa_nodes=_count(files, f"{_NODE}/has_cpu") or _count(files, f"{_NODE}/online") or 1, caches=_caches(files) or cpu["caches"])
+    cpu["numa_nodes"] = _count(files, f"{_NODE}/has_cpu") or _count(files, f"{_NODE}/online") or 1
+    cpu["caches"] = _caches(files) or cpu["caches"]
     places = limits.directories(cgroup, files.text("proc/self/mountinfo"))
     cpu.update(_cpu_limits(files, places, cpu["threads"]))
     distribution, version = system.os_release(files.text("etc/os-release") or files.text("usr/lib/os-release"))
@@ -86,7 +88,7 @@ def read(root="/", machine=None, engine_socket=None):
         "os": {"distribution": distribution, "version": version, "kernel": files.line("proc/sys/kernel/osrelease") or None, "init": _init(files),
                "libc": _libc() if root == "/" else None},
         "virtualization": {
-            "kind": system.virtualization(architecture, found["hypervisor"], files.line("sys/class/dmi/id/sys_vendor"), files.line("sys/class/dmi/id/product_name"),
+            "kind": system.virtualization(architecture, found["hypervisor"], files.line(f"{_DMI}/sys_vendor"), files.line(f"{_DMI}/product_name"),
                                           files.text("sys/devices/system/clocksource/clocksource0/available_clocksource")),
             "container": system.container(files.exists(".dockerenv"), files.exists("run/.containerenv"), files.text("run/systemd/container"), cgroup)},
         "python": {"version": ".".join(map(str, sys.version_info[:3])), "executable": sys.executable},

@@ -16,9 +16,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability import 
 
 HOST = {
     "architecture": "x86_64",
-    "cpu": {"vendor": "AuthenticAMD", "family": 25, "model": 17, "brand": "AMD EPYC", "level": "x86-64-v4", "ai": ["avx512_vnni"], "usable": 2.0, "numa_nodes": 1},
+    "cpu": {"vendor": "AuthenticAMD", "family": 25, "model": 17, "brand": "AMD EPYC", "level": "x86-64-v4", "ai": ["avx512_vnni"], "usable": 2.0,
+            "numa_nodes": 1},
     "gpus": [], "memory": {"total_mib": 24000}, "os": {"kernel": "6.1.0"}}
-H200 = {"pci_bus_id": "0000:01:00.0", "device_id": "10de:2335", "driver": "nvidia", "product": "NVIDIA H200", "compute": {"major": 9, "minor": 0}, "memory_mib": 143771, "mig": None}
+H200 = {"pci_bus_id": "0000:01:00.0", "device_id": "10de:2335", "driver": "nvidia", "product": "NVIDIA H200", "compute": {"major": 9, "minor": 0},
+        "memory_mib": 143771, "mig": None}
 SILENT = dict(H200, product=None, compute=None, memory_mib=None)
 
 

@@ -22,9 +22,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability import 
 DOCKER = {
     "/version": {"Platform": {"Name": ""}, "Components": [{"Name": "Engine", "Version": "20.10.24+dfsg1"}, {"Name": "containerd", "Version": "1.6.20"}],
                  "Version": "20.10.24+dfsg1", "ApiVersion": "1.41", "MinAPIVersion": "1.12"},
-    "/info": {"Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "io.containerd.runtime.v1.linux": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"},
-                           "runc": {"path": "runc"}}, "DefaultRuntime": "runc", "ServerVersion": "20.10.24+dfsg1"}}
-DOCKER_WITH_CDI = {"/version": dict(DOCKER["/version"], Version="28.3.2", ApiVersion="1.51"), "/info": dict(DOCKER["/info"], CDISpecDirs=["/etc/cdi", "/var/run/cdi"])}
+    "/info": {"Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "io.containerd.runtime.v1.linux": {"path": "runc"},
+                           "nvidia": {"path": "nvidia-container-runtime"}, "runc": {"path": "runc"}}, "DefaultRuntime": "runc"}}
+DOCKER_WITH_CDI = {"/version": dict(DOCKER["/version"], Version="28.3.2", ApiVersion="1.51"),
+                   "/info": dict(DOCKER["/info"], CDISpecDirs=["/etc/cdi", "/var/run/cdi"])}
 PODMAN = {"/version": {"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}, {"Name": "Conmon"}], "Version": "4.3.1", "ApiVersion": "1.41"},
           "/info": {"Runtimes": {"crun": {"path": "/usr/bin/crun"}, "runc": {"path": "/usr/bin/runc"}}}}
 
@@ -138,8 +139,8 @@ def test_socket_that_was_named_but_is_not_there(root):
 
 
 @pytest.mark.parametrize("answer", [
-    b"", b"HTTP/1.0 500 Internal Server Error\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"HTTP/1.0 200 OK\r\n\r\n{", b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe", b"SSH-2.0-OpenSSH_9.2\r\n",
-    b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100000])
+    b"", b"HTTP/1.0 500 Internal Server Error\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"HTTP/1.0 200 OK\r\n\r\n{", b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe",
+    b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100000])
 def test_an_answer_that_is_no_engines_is_a_reason(root, serve, answer):
     serve(root / "var/run/docker.sock", saying(answer))
     found = engine.find(host.Files(str(root)))
@@ -147,7 +148,9 @@ def test_an_answer_that_is_no_engines_is_a_reason(root, serve, answer):
     assert found["reason"] and "\n" not in found["reason"]
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"Components": [null, 5, {}], "Runtimes": null}', b'{"Components": {"a": 1}, "Version": 5, "Runtimes": ["x", 5], "CDISpecDirs": 7}'])
+@pytest.mark.parametrize("body", [
+    b"{}", b'{"Components": [null, 5, {}], "Runtimes": null}',
+    b'{"Components": {"a": 1}, "Version": 5, "Runtimes": ["x", 5], "CDISpecDirs": 7}'])
 def test_an_answer_of_another_shape_does_not_break_anything(root, serve, body):
     serve(root / "var/run/docker.sock", saying(b"HTTP/1.0 200 OK\r\n\r\n" + body))
     found = engine.find(host.Files(str(root)))

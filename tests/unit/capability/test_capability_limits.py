@@ -89,7 +89,8 @@ def test_the_least_of_affinity_cpuset_and_quota():
 
 
 @pytest.mark.parametrize("total_kib, texts, expected", [
-    (1024 * 1024, [NO_LIMIT_V1], (1024, None, 1024)), (1024 * 1024, ["max\n", "", None], (1024, None, 1024)), (1024 * 1024, ["536870912\n", NO_LIMIT_V1], (1024, 512, 512)),
+    (1024 * 1024, [NO_LIMIT_V1], (1024, None, 1024)), (1024 * 1024, ["max\n", "", None], (1024, None, 1024)),
+    (1024 * 1024, ["536870912\n", NO_LIMIT_V1], (1024, 512, 512)),
     (1024 * 1024, [str(1 << 30)], (1024, None, 1024)), (None, [NO_LIMIT_V1], (None, None, None)), (None, ["1048576"], (None, 1, 1))])
 def test_memory(total_kib, texts, expected):
     assert tuple(limits.memory(total_kib, texts).values()) == expected
@@ -110,7 +111,8 @@ def test_virtualization(architecture, hypervisor, maker, product, clocks, kind):
 
 
 @pytest.mark.parametrize("marks, kind", [
-    ((False, False, "", "0::/user.slice"), None), ((True, False, "", ""), "docker"), ((True, True, "", ""), "podman"), ((False, False, "systemd-nspawn\n", ""), "systemd-nspawn"),
+    ((False, False, "", "0::/user.slice"), None), ((True, False, "", ""), "docker"), ((True, True, "", ""), "podman"),
+    ((False, False, "systemd-nspawn\n", ""), "systemd-nspawn"),
     ((False, False, "", "4:memory:/kubepods/burstable/pod1"), "kubernetes"), ((False, False, "", "4:memory:/docker/3f"), "docker")])
 def test_container(marks, kind):
     assert system.container(*marks) == kind
