@@ -180,6 +180,7 @@ actions:
   sample: [start the server digits]
 """
 
+import os
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
@@ -201,7 +202,7 @@ def work(module):
 
 def _started(home, options, check_mode):
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, unit="s")
-    asked = specifications.check(_specification(options))
+    asked = specifications.check(_specification(options, check_mode))
     process.refuse_foreign_cpus(asked)
     before, pid = home.last_started(), home.process()
     wanted = process.choose_ports(asked, before)
@@ -240,14 +241,16 @@ def _replace(home, before, wanted, ready_timeout_s):
         raise FleetError(fault.what, fault.where, f"{fault.remedy} The server before it runs again.") from fault
 
 
-def _specification(options):
+def _specification(options, check_mode):
     batching = options["batching_parameters_file"]
+    # In check mode a task before this one may only have said that it would write the file.
+    readable = batching and not (check_mode and not os.path.exists(batching))
     return specifications.Specification(
         name=options["name"], backend=options["backend"], address=specifications.ADDRESS, grpc_port=options["grpc_port"], rest_port=options["rest_port"],
         python=options["python"] or sys.executable, program=process.program_digest(), model_name=options["model_name"],
         model_base_path=options["model_base_path"], flags=options["flags"], environment={key: str(value) for key, value in options["environment"].items()},
         cpu_set=options["cpu_set"], batching_parameters_file=batching, idle_exit_s=options["idle_exit_s"],
-        batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if batching else None)
+        batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 
 
 def _server(home, options, specification=None, pid=None):
