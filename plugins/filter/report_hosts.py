@@ -21,8 +21,8 @@ def _entry(host, known):
         "capabilities": (known.get("ansible_facts") or {}).get("tfserving_capabilities"),
         "plan": (known.get("tfs_capabilities_plan_result") or {}).get("plan"),
         "server": next((result["server"] for result in served if result.get("server")), None),
-        "tunings": [dict(result["tuning"], model=_model(result)) for result in tuned if result.get("tuning")],
-        "checks": [dict(result["check"], model=_model(result)) for result in served if result.get("check")],
+        "tunings": [{"model": _model(result), **result["tuning"]} for result in tuned if result.get("tuning")],
+        "checks": [{"model": _model(result), **result["check"]} for result in served if result.get("check")],
     }
 
 

@@ -90,7 +90,7 @@ def _class_gain(entry):
 def _names(names):
     if len(names) <= _HOST_NAMES_SHOWN:
         return ", ".join(names)
-    return element("details", element("summary", words.plural(len(names), "host")), ", ".join(names))
+    return element("details", element("summary", words.plural(len(names), "host")), ", ".join(names), class_="names")
 
 
 def plans(document):

@@ -127,8 +127,8 @@ def _latency(tuning, suffix):
     without = ", ".join(step["name"] for step, plot in parts if plot is None)
     return element(
         "section", element("h2", f"Latency{suffix}"),
-        element("p", "Read a curve so: this share of the requests (across; at each mark ten times fewer requests lie beyond it) was answered within "
-                     "this time (up; logarithmic). A curve ends where fewer than ten requests lie beyond it."),
+        element("p", "Read a curve so: this share of the requests (across; 90 %, 99 % and 99.9 % each leave ten times fewer beyond) was answered within "
+                     "this time (up; logarithmic). A curve ends where too few requests lie beyond it to tell."),
         pictures,
         [element("h3", "Step by step"), _legend("without the step", "with it"), element("div", figures, class_="multiples")] if figures else None,
         element("p", f"Not drawn for want of a distribution: {without}.", class_="quiet") if without else None)
@@ -149,8 +149,9 @@ def _legend(before, after):
 def _percentiles(total):
     curves, rows = [plots.supported(total[key], total["requests"]) for key in ("curve_before", "curve_after")], []
     for fraction, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")):
-        values = [words.figure(plots.at_fraction(curve, fraction)) for curve in curves]
-        rows.append(_figures_row(name, values))
+        values = [plots.at_fraction(curve, fraction) for curve in curves]
+        if values != [None, None]:
+            rows.append(_figures_row(name, [words.figure(value) for value in values]))
     return table("The same in figures", ("Percentile", ">Start, ms", ">Final, ms"), rows, "percentiles")
 
 
@@ -170,7 +171,7 @@ def _accuracy(tuning, checks, suffix):
         scale = plots.Scale(middle - reach, min(middle + reach, 1.0) if max(values) <= 1 else middle + reach)
         over = f" over {words.count(method['examples'])} labelled examples" if method["examples"] else ""
         ends = [words.metric(end, method["metric"], method["examples"]) for end in (scale.low, scale.high)]
-        told = element("p", f"{(method['metric'] or 'accuracy').capitalize()}{over}, before each step (ring) and after it (dot). "
+        told = element("p", f"{(method['metric'] or 'accuracy').capitalize()}{over}, before (ring) and after (dot). "
                             f"The lines run from {ends[0]} to {ends[1]}, not from zero.")
         for step in steps:
             before, after = step["accuracy"]["before"], step["accuracy"]["after"]

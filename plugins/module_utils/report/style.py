@@ -49,8 +49,8 @@ thead th { font-size: 0.8125rem; font-weight: 500; color: var(--quiet); vertical
 tbody th, tfoot th { font-weight: 600; }
 .number { text-align: right; white-space: nowrap; }
 thead .number { white-space: normal; }
-thead th, .number, td summary { overflow-wrap: normal; }
-td summary { white-space: nowrap; }
+thead th, .number, .names summary { overflow-wrap: normal; }
+.names summary { white-space: nowrap; }
 .percentiles { max-width: 26rem; }
 .percentiles th, .percentiles td { padding-top: 0.35rem; padding-bottom: 0.35rem; }
 .steps tbody th p, .steps tfoot th p { font-weight: 400; font-size: 0.875rem; color: var(--quiet); margin: 0.15rem 0 0; }
@@ -69,15 +69,15 @@ figcaption .verdict { margin-left: 0.3rem; }
 details { margin-top: 0.8rem; border: 1px solid var(--line); border-radius: 4px; padding: 0.6rem 1rem; }
 summary { cursor: pointer; font-weight: 600; }
 summary span { font-weight: 400; color: var(--quiet); }
-td details { margin: 0; border: 0; padding: 0; }
-td summary { font-weight: 400; }
+details.names { margin: 0; border: 0; padding: 0; }
+.names summary { font-weight: 400; }
 figure { margin: 1.4rem 0 0; min-width: 0; }
 figcaption { font-size: 0.875rem; color: var(--quiet); }
 figcaption strong { color: var(--ink); font-size: 1rem; font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.4rem; margin: 0.2rem 0 0; font-size: 0.875rem; color: var(--quiet); }
 .legend span { display: inline-flex; align-items: center; gap: 0.45rem; }
 .legend svg { width: 28px; height: 12px; flex: none; }
-.picture { display: grid; grid-template-columns: minmax(0, 1fr) 17rem; column-gap: 2.5rem; align-items: start; }
+.picture { display: grid; grid-template-columns: minmax(0, 1fr) 18rem; column-gap: 2rem; align-items: start; }
 .multiples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 0.4rem 2.2rem; }
 svg { display: block; overflow: visible; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif;
@@ -150,7 +150,7 @@ path, polyline { fill: none; stroke-linejoin: round; }
   .steps th:nth-child(2) { min-width: 0; width: 24%; }
   svg.latency { height: 240px; }
   svg.latency.small { height: 160px; }
-  details::details-content { content-visibility: visible; block-size: auto; }
+  details:not(.names)::details-content { content-visibility: visible; block-size: auto; }
   summary { list-style: none; }
 }
 """
