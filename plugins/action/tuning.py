@@ -135,7 +135,7 @@ class Trial:
         """The start against itself on a second server: what noise alone shows."""
         again = "again"
         sides = {"baseline": self._target(self.start, "baseline"), "candidate": self._target(self.start, "candidate", again)}
-        comparison, windows = self._compare(sides, seed=0)
+        comparison, windows = self._compare(sides, seed=0, looks=1)
         self._stop(steps.server_key(self.start) + again)
         self.noise_pairs = statistics.paired(windows, "baseline", "candidate")
         figures = _merged(windows, "candidate")
@@ -187,11 +187,11 @@ class Trial:
         merged = {side: _merged(windows, side) for side in sides}
         return {"rate_rps": rate_rps, **{key: merged[side] for key, side in (("before", "baseline"), ("after", "candidate"))}}
 
-    def _compare(self, sides, seed):
-        """(Comparison, windows): rounds until the verdict is settled, at most options.looks times options.rounds."""
-        windows, looks = [], self.options["looks"]
-        confidence = statistics.look_confidence(self.options["confidence"], looks)
-        for look in range(looks):
+    def _compare(self, sides, seed, looks=None):
+        """(Comparison, windows): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds."""
+        windows = []
+        confidence = statistics.look_confidence(self.options["confidence"], self.options["looks"])
+        for look in range(looks or self.options["looks"]):
             order = schedule.interleaved(list(sides), self.options["rounds"], self.options["seed"] * 1000 + seed * 10 + look)
             windows += self._load(sides, order, loop="closed", concurrency=self.options["concurrency"], window_s=self.options["window_s"], seed=seed)
             pairs = statistics.paired(windows, "baseline", "candidate")
@@ -224,9 +224,6 @@ class Trial:
         key = steps.server_key(of) + suffix
         if key not in self.servers:
             name = f"{self.options['name']}-trial-{key}"
-            flags = dict(of["flags"])
-            if of["form"].startswith("tflite"):
-                flags["prefer_tflite_model"] = True
             batching = None
             self.servers[key] = {"name": name, "batching": None}
             if of["batching"] is not None:
@@ -234,7 +231,7 @@ class Trial:
                 self.call("tfserving.fleet.batching_parameters", path=batching, **of["batching"])
             self.servers[key].update(self.call(
                 "tfserving.fleet.model_server", name=name, state="started", python=self.options["python"], model_name=self.options["name"],
-                model_base_path=self.forms[of["form"]], grpc_port=0, rest_port=0, flags=flags, environment=of["environment"],
+                model_base_path=self.forms[of["form"]], grpc_port=0, rest_port=0, flags=of["flags"], environment=of["environment"],
                 cpu_set=limits.format_cpu_list(self.server_cpus) if self.server_cpus else None, batching_parameters_file=batching, idle_exit_s=IDLE_EXIT_S,
                 state_directory=self.options["state_directory"])["server"])
         return self.servers[key]

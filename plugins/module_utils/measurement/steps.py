@@ -4,7 +4,7 @@
 """The tuning as pure decisions: configurations, changes to them, and whether a measured change is kept.
 
 A configuration is a mapping {protocol: grpc|rest, form: saved_model|tflite_dynamic_range, batching: parameters or None,
-environment: {name: text}, flags: {name: value}}. A change is a mapping over the same keys; environment and flags are merged into what
+environment: {name: text}, flags: {name: value}}; the flag that makes a server look for a TensorFlow Lite file follows from the form. A change is a mapping over the same keys; environment and flags are merged into what
 is there (None takes a name away), the others are replaced.
 """
 
@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 PROTOCOLS = ("grpc", "rest")
 _MERGED = ("environment", "flags")
+_LITE_FLAG = "prefer_tflite_model"
 _PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {}, "flags": {}}
 
 
@@ -27,7 +29,27 @@ def configuration(values, where="start"):
         one_of(where, key, KEYS)
     whole = dict(_PLAIN, **values)
     one_of(f"{where}.protocol", whole["protocol"], PROTOCOLS)
-    return {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
+    complete = {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
+    complete["flags"].pop(_LITE_FLAG, None)
+    if complete["form"].startswith("tflite"):
+        complete["flags"][_LITE_FLAG] = True
+    return complete
+
+
+def planned(plan, model, start=None):
+    """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
+    made = next((entry for entry in plan["models"] if entry["name"] == model), None)
+    if made is None:
+        raise FleetError(f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again.")
+    server = plan["server"]
+    of_plan = {"form": made["form"], "batching": made["batching"], "environment": server["environment"], "flags": server["flags"]}
+    return changed(configuration(of_plan, "plan"), start or {}, "start")
+
+
+def proven(plan, model, tunings):
+    """The configuration to serve: the plan's, or what a tuning found. tunings: tuning results, of which the one of this model counts."""
+    found = [tuning for tuning in tunings if tuning and tuning["model"] == model]
+    return configuration(found[-1]["configuration"], "tuning") if found else planned(plan, model)
 
 
 def changed(before, change, where="change"):

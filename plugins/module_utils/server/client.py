@@ -190,10 +190,12 @@ class GrpcClient:
         return [{"version": one.version, "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
                  "error_code": _CODES[one.status.error_code], "error_message": one.status.error_message} for one in answer.model_version_status]
 
-    def metadata(self, model):
-        """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}} of the latest version."""
+    def metadata(self, model, version=None):
+        """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
         request = wire.message("tensorflow.serving.GetModelMetadataRequest")(metadata_field=["signature_def"])
         request.model_spec.name = model
+        if version is not None:
+            request.model_spec.version.value = version
         answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(self.call(wire.GET_MODEL_METADATA, request.SerializeToString()))
         signatures = wire.message("tensorflow.serving.SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
         return {key: {"method_name": one.method_name, "inputs": _tensors(one.inputs), "outputs": _tensors(one.outputs)} for key, one in signatures.items()}
