@@ -12,20 +12,23 @@ SERVED_DTYPES = ("bool", "complex64", "float32", "int16", "int32", "int64", "int
 
 # Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
 CONVERTIBLE = frozenset("""
-    Abs Add AddN AddV2 All Any ArgMax ArgMin Assert Atan2 AvgPool AvgPool3D BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastArgs
-    BroadcastTo Bucketize Case Cast Ceil CheckNumerics ClipByValue ComplexAbs Concat ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos
-    Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan DynamicStitch Einsum Elu EnsureShape Equal Erf Exp ExpandDims FakeQuantWithMinMaxArgs
-    FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd
-    GatherV2 Greater GreaterEqual HardSwish Identity IdentityN If Imag InvertPermutation L2Loss LRN LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd
-    LogicalNot LogicalOr MatMul MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 Max MaxPool MaxPool3D Maximum Mean
-    Merge Min Minimum MirrorPad Mul MulNoNan Multinomial Neg NoOp NonMaxSuppressionV4 NonMaxSuppressionV5 NotEqual OneHot OnesLike Pack Pad PadV2
-    PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RFFT RFFT2D RandomStandardNormal RandomUniform Range Rank ReadVariableOp Real
-    RealDiv Reciprocal Relu Relu1 Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseSequence ReverseV2 RightShift Round Rsqrt ScatterNd SegmentSum Select
-    SelectV2 Selu Shape Sigmoid Sign Sin Slice Snapshot Softmax Softplus Softsign SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Sqrt Square
-    SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum Switch Tan Tanh TensorListFromTensor
-    TensorListGetItem TensorListLength TensorListReserve TensorListSetItem TensorListStack TensorScatterAdd TensorScatterSub TensorScatterUpdate Tile TopKV2
-    Transpose TruncateDiv TruncateMod Unique Unpack UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum VarHandleOp Variable
-    VariableV2 Where While XlaDynamicUpdateSlice Xdivy ZerosLike
+    Abs Add AddN AddV2 All Any ArgMax ArgMin Assert Atan2 AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd Bitcast
+    BitwiseXor BroadcastArgs BroadcastTo Bucketize Case Cast Ceil CheckNumerics ClipByValue ComplexAbs Concat ConcatV2 Const Conv2D
+    Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu EnsureShape Equal
+    Erfc Exp ExpandDims Expm1 FFT FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv
+    FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd GatherV2 Greater GreaterEqual HardSwish Identity IdentityN If
+    Imag InvertPermutation IsFinite IsInf IsNan L2Loss LRN LeakyRelu Less LessEqual Lgamma Log Log1p LogSoftmax LogicalAnd LogicalNot
+    LogicalOr MatMul MatrixBandPart MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 Max MaxPool Maximum
+    Mean Merge Min Minimum MirrorPad Mul MulNoNan Multinomial Neg NoOp NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 NotEqual
+    OneHot OnesLike Pack Pad PadV2 PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RFFT RFFT2D
+    RandomStandardNormal RandomUniform Range Rank ReadVariableOp Real RealDiv Reciprocal Relu Relu1 Relu6 Reshape ResizeBilinear
+    ResizeNearestNeighbor ResourceGather ReverseSequence ReverseV2 RightShift Rint Round Rsqrt ScatterNd SegmentSum Select SelectV2 Selu
+    Shape Sigmoid Sign Sin Size Slice Snapshot Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign SpaceToBatchND SpaceToDepth
+    SparseToDense Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StopGradient
+    StridedSlice Sub Sum Switch Tanh TensorListFromTensor TensorListGetItem TensorListLength TensorListReserve TensorListSetItem
+    TensorListStack TensorScatterAdd TensorScatterSub TensorScatterUpdate Tile TopKV2 Transpose TruncateDiv TruncateMod Unique Unpack
+    UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum VarHandleOp Variable VariableV2 Where While Xdivy
+    XlaDynamicUpdateSlice Xlogy ZerosLike
 """.split())
 _EXAMPLE_PARSERS = frozenset("DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split())
 _TABLES = frozenset("HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split())

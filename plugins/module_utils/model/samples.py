@@ -50,9 +50,10 @@ def archive(path):
     if numpy is None:
         raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
     try:
-        with numpy.load(path, allow_pickle=False) as opened:
-            if not hasattr(opened, "files"):
-                raise ValueError("it is a single array")
+        loaded = numpy.load(path, allow_pickle=False)
+        if not hasattr(loaded, "files"):
+            raise ValueError("it is a single array")
+        with loaded as opened:
             return {name: _plain(opened[name]) for name in opened.files}
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SavedModels made of bytes by hand, after the field numbers of TensorFlow's .proto files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph, saved_model
+
+
+def number(field, value):
+    return bytes([field << 3]) + varint(value)
+
+
+def varint(value):
+    value &= 2**64 - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def held(field, *parts):
+    content = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return bytes([field << 3 | 2]) + varint(len(content)) + content
+
+
+def shape(*sizes):
+    return held(3, *[held(2, number(1, size)) if size else held(2) for size in sizes])
+
+
+def node(name, op, *inputs, **functions):
+    attributes = [held(5, held(1, key), held(2, held(10, held(1, function)))) for key, function in functions.items()]
+    return held(1, held(1, name), held(2, op), *[held(3, one) for one in inputs], *attributes)
+
+
+def function(name, *nodes):
+    return held(1, held(1, held(1, name)), *[bytes([3 << 3 | 2]) + one[1:] for one in nodes])
+
+
+def signature(key, inputs, outputs, method="tensorflow/serving/predict"):
+    return held(5, held(1, key), held(2, *[held(1, held(1, name), held(2, info)) for name, info in inputs.items()],
+                                      *[held(2, held(1, name), held(2, info)) for name, info in outputs.items()], held(3, method)))
+
+
+def model(*parts, tags=("serve",), version="2.21.0"):
+    info = held(1, *[held(4, tag) for tag in tags], held(5, version))
+    return number(1, 1) + held(2, info, *parts)
+
+
+INFO = held(1, "in:0") + number(2, 1) + shape(-1, 3)
+SIMPLE = [held(2, node("in", "Placeholder"), node("call", "StatefulPartitionedCall", "in", f="outer"), node("save", "SaveV2", "in"),
+               held(2, function("outer", node("a", "MatMul"), node("b", "PartitionedCall", f="inner")), function("inner", node("c", "Relu")),
+                    function("unused", node("d", "RegexReplace")))),
+          signature("serving_default", {"x": INFO}, {"y": held(1, "call:0") + number(2, 9) + shape()})]
+
+
+def test_signature_and_operations_behind_it():
+    described = meta_graph.parse(model(*SIMPLE), "here")
+    assert described["signatures"] == {"serving_default": {
+        "method_name": "tensorflow/serving/predict",
+        "inputs": {"x": {"dtype": "float32", "tensor": "in:0", "shape": [None, 3]}}, "outputs": {"y": {"dtype": "int64", "tensor": "call:0", "shape": []}}}}
+    assert described["ops"] == {"serving_default": ["MatMul", "PartitionedCall", "Placeholder", "Relu", "StatefulPartitionedCall"]}
+    assert (described["tensorflow_version"], described["tags"], described["format"], described["variables"]) == ("2.21.0", ["serve"], "graph", False)
+
+
+@pytest.mark.parametrize("info, dtype, sizes", [
+    (number(2, 1) + held(3, number(3, 1)), "float32", None),             # unknown rank
+    (number(2, 7), "string", []),                                        # no shape at all is a scalar
+    (number(2, 19) + shape(0, 2), "float16", [0, 2]),
+    (number(2, 101) + shape(2), "float32", [2]),                         # a reference type of TensorFlow 1
+    (number(2, 99) + shape(2), "99", [2]),
+])
+def test_tensors(info, dtype, sizes):
+    tensor = meta_graph.parse(model(signature("s", {"x": info}, {})), "here")["signatures"]["s"]["inputs"]["x"]
+    assert (tensor["dtype"], tensor["shape"]) == (dtype, sizes)
+
+
+def test_the_graph_tagged_for_serving_is_taken_and_internal_signatures_are_not_shown():
+    content = model(signature("train", {}, {}), tags=("train",)) + model(signature("a", {}, {}), signature("__saved_model_init_op", {}, {}))[2:]
+    assert set(meta_graph.parse(content, "here")["signatures"]) == {"a"}
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"", "no graph is tagged 'serve' (there is none)"),
+    (model(tags=("train",)), "no graph is tagged 'serve' (there are: train)"),
+    (model(tags=("gpu", "serve")), "there are: gpu, serve"),
+    (model(*SIMPLE)[:-3], "not a SavedModel: cut short"),
+    (b"<html>not found</html>", "not a SavedModel"),
+    (number(2, 5), "not a SavedModel"),
+    (held(2, number(1, 7)), "not a SavedModel"),
+])
+def test_what_is_no_saved_model_is_one_clear_line(content, words):
+    with pytest.raises(FleetError) as caught:
+        meta_graph.parse(content, "here")
+    assert words in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).startswith("here: ")
+
+
+def test_any_cut_ends_in_a_fleet_error_or_a_description():
+    content = model(*SIMPLE)
+    for length in range(len(content)):
+        with pytest.raises(FleetError):
+            meta_graph.parse(content[:length], "here")
+
+
+def write(directory, files):
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return str(directory)
+
+
+VARIABLES = model(held(2, node("v", "VarHandleOp")), *SIMPLE[1:])
+
+
+def test_files_are_counted(tmp_path):
+    asset = held(6, held(2, "words.txt"))
+    directory = write(tmp_path, {"saved_model.pb": model(*SIMPLE, asset), "assets/words.txt": b"abc", "manifest.json": b"{}",
+                                 "assets.extra/tf_serving_warmup_requests": b"w"})
+    described = saved_model.read(directory)
+    assert described["size_bytes"] == len(model(*SIMPLE, asset)) + 4
+    assert (described["assets"], described["warmup"], described["variables_bytes"]) == (["words.txt"], True, 0)
+
+
+@pytest.mark.parametrize("files, words", [
+    ({}, "it holds no saved_model.pb. Name the directory of one version"),
+    ({"1/saved_model.pb": b"", "10/saved_model.pb": b"", "9/saved_model.pb": b""}, "/10."),
+    ({"saved_model.pbtxt": b""}, "saved_model.pbtxt is not read"),
+    ({"saved_model.pb": VARIABLES}, "files of its variables are missing; there: none"),
+    ({"saved_model.pb": VARIABLES, "variables/variables.index": b""}, "variables are missing; there: variables.index"),
+    ({"saved_model.pb": VARIABLES, "variables/variables.data-00000-of-00001": b""}, "variables are missing"),
+    ({"saved_model.pb": VARIABLES, "variables/variables.index": b"", "variables/variables.data-00000-of-00002": b""}, "variables are missing"),
+    ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt")))}, "the asset 'words.txt' is missing"),
+])
+def test_missing_files_are_one_clear_line(tmp_path, files, words):
+    with pytest.raises(FleetError) as caught:
+        saved_model.read(write(tmp_path, files))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_variables_in_several_files(tmp_path):
+    directory = write(tmp_path, {"saved_model.pb": VARIABLES, "variables/variables.index": b"i", "variables/variables.data-00000-of-00002": b"aa",
+                                 "variables/variables.data-00001-of-00002": b"bbb"})
+    assert saved_model.read(directory)["variables_bytes"] == 6
+
+
+def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
+    first = write(tmp_path / "a", {"x": b"1", "d/y": b"2"})
+    second = write(tmp_path / "b", {"d/y": b"2", "x": b"1", "manifest.json": b"other"})
+    expected = hashlib.sha256(b"".join(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode() for name, content in (("d/y", b"2"), ("x", b"1")))).hexdigest()
+    assert saved_model.digest(first) == saved_model.digest(second) == expected
+    os.rename(os.path.join(first, "x"), os.path.join(first, "z"))
+    assert saved_model.digest(first) != expected

@@ -1,0 +1,154 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signatures, TensorFlow Lite's limits, gates and manifests."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, manifest, signature
+
+DIGITS = {"inputs": {"image": {"dtype": "float32", "shape": [None, 8, 8, 1], "tensor": "a:0"}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 10], "tensor": "b:0"}}}
+
+
+def inputs(**shapes):
+    return {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
+
+
+def test_dtype_names_are_the_clients():
+    pytest.importorskip("google.protobuf")
+    pytest.importorskip("numpy")
+    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+    for value in range(24):
+        assert signature.dtype_name(value) == client.dtype_name(value), wire.enum_name("tensorflow.DataType", value)
+
+
+def test_a_misspelt_signature_is_named_with_the_right_spelling():
+    with pytest.raises(FleetError, match="no signature 'serving_defualt'; it has: serve, serving_default; did you mean serving_default"):
+        signature.chosen({"serve": {}, "serving_default": {}}, "serving_defualt")
+
+
+@pytest.mark.parametrize("specified, given, expected", [
+    ({"x": [None, 4]}, {"x": (10, 4)}, (None, set())),
+    ({"x": [None, None]}, {"x": (10, 7)}, (None, set())),
+    ({"x": None}, {"x": (10, 7, 3)}, (None, set())),
+    ({"x": [1, 4]}, {"x": (10, 4)}, (1, set())),
+    ({"x": [8, 4]}, {"x": (10, 4)}, (8, set())),
+    ({"x": [4]}, {"x": (10, 4)}, (1, {"x"})),
+    ({"x": []}, {"x": (10,)}, (1, {"x"})),
+    ({"x": [None, 4], "t": []}, {"x": (10, 4), "t": (10,)}, (1, {"t"})),
+    ({"x": [1, 4], "t": []}, {"x": (10, 4), "t": (10,)}, (1, {"t"})),
+])
+def test_feeding(specified, given, expected):
+    assert signature.feeding(inputs(**specified), given) == expected
+
+
+@pytest.mark.parametrize("specified, given, words", [
+    ({"x": [None, 4]}, {"y": (10, 4)}, "missing: inputs.x; unknown: inputs.y"),
+    ({"x": [None, 4], "z": [None]}, {"x": (10, 4)}, "missing: inputs.z"),
+    ({"x": [None, 4]}, {"x": (10, 5)}, r"inputs.x has shape \[10, 5\]; the signature takes \[\?, 4\]"),
+    ({"x": [None, 4]}, {"x": (10,)}, r"inputs.x has shape \[10\]"),
+    ({"x": [None, 4]}, {"x": (10, 2, 2)}, r"inputs.x has shape \[10, 2, 2\]"),
+    ({"x": [8, 4], "z": [4, 4]}, {"x": (16, 4), "z": (16, 4)}, "different numbers of rows: x 8, z 4"),
+    ({"x": [8, 4], "t": []}, {"x": (16, 4), "t": (16,)}, "cannot be fed example by example"),
+])
+def test_samples_that_do_not_fit_are_refused(specified, given, words):
+    with pytest.raises(FleetError, match=words):
+        signature.feeding(inputs(**specified), given)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "uint32", "uint64", "bfloat16"])
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_types_that_the_server_cannot_take_are_refused(dtype, side):
+    other = dict(DIGITS, **{side: {"t": {"dtype": dtype, "shape": [None], "tensor": "t:0"}}})
+    assert f"{side[:-1]} t is {dtype}" in lite.refusal(other)
+    assert lite.refusal(DIGITS) is None
+
+
+def test_an_output_that_holds_nothing_is_refused():
+    assert "holds nothing" in lite.refusal(dict(DIGITS, outputs={"y": {"dtype": "float32", "shape": [None, 0], "tensor": "b:0"}}))
+
+
+def test_analysis_names_what_stands_in_the_way():
+    found = lite.analyse(DIGITS, ["Conv2D", "MatMul", "ParseExampleV2", "RegexReplace", "LookupTableFindV2"])
+    assert found["tensorflow_lite"]["blocking_ops"] == ["LookupTableFindV2", "ParseExampleV2", "RegexReplace"]
+    assert not found["tensorflow_lite"]["likely"] and found["parses_examples"] and found["tables"] == ["LookupTableFindV2"]
+    assert any("trap 41" in warning for warning in found["warnings"])
+    assert lite.analyse(DIGITS, ["MatMul"]) == {"string_inputs": [], "parses_examples": False, "tables": [], "warnings": [],
+                                                "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []}}
+
+
+FINE = {"y": {"max_abs": 0.02, "max_rel": 0.5, "difference": None}}
+BROKEN = {"y": {"max_abs": None, "max_rel": None, "difference": "shape [3] became [4]"}}
+
+
+def metric(before, after, allowed=0.01, name="accuracy"):
+    return {"name": name, "before": before, "after": after, "allowed_loss": allowed}
+
+
+@pytest.mark.parametrize("outputs, judged, others, accepted, words", [
+    (FINE, metric(0.99, 0.985), {}, True, "within the allowed 0.01"),
+    (FINE, metric(0.99, 0.98), {}, True, "within"),                                      # a loss of exactly what is allowed
+    (FINE, metric(0.99, 0.9799), {}, False, "above the allowed 0.01"),
+    (FINE, metric(0.9, 0.95, 0), {}, True, "within"),                                    # better than before
+    (FINE, metric(1.0, 1.2, 0.1, "rmse"), {}, False, "above"),                           # rmse: more is worse
+    (FINE, metric(1.0, 0.8, 0.1, "rmse"), {}, True, "within"),
+    (FINE, metric(0.9, float("nan")), {}, False, "above"),
+    (BROKEN, metric(0.9, 0.9), {}, False, "it answers differently: y: shape [3] became [4]"),
+    (BROKEN, None, {"accept_unjudged": True}, False, "answers differently"),
+    (FINE, None, {}, False, "was not judged"),
+    (FINE, None, {"accept_unjudged": True}, True, "without a judgement"),
+    (None, None, {"accept_unjudged": True}, True, "without a judgement"),
+    (FINE, metric(0.9, 0.9), {"maximum_difference": 0.01}, False, "differ by up to 0.02; allowed: 0.01"),
+    (FINE, metric(0.9, 0.9), {"maximum_difference": 0.02}, True, "within"),
+    (None, None, {"maximum_difference": 0.02, "accept_unjudged": True}, False, "could not be compared"),
+])
+def test_gates(outputs, judged, others, accepted, words):
+    found, reason = gates.decide(outputs, judged, **others)
+    assert found is accepted and words in reason
+
+
+@pytest.mark.parametrize("given, needed", [((True, "accuracy", False), None), ((False, None, True), None), ((True, None, False), "no metric was named"),
+                                           ((False, "accuracy", False), "no samples were given")])
+def test_a_lossy_form_needs_a_judgement(given, needed):
+    found = gates.needs_judgement(*given)
+    assert found is None if needed is None else needed in found
+
+
+def made(content):
+    return manifest.build({"path": "/s", "digest": content, "tensorflow_version": None}, {"form": "none"}, None, None, {})
+
+
+def test_keys_follow_source_options_and_converter_alone():
+    base = manifest.key("d", {"form": "none"}, None)
+    assert base == manifest.key("d", {"form": "none"}, None) == made("d")["key"]
+    others = {manifest.key("e", {"form": "none"}, None), manifest.key("d", {"form": "x"}, None), manifest.key("d", {"form": "none"}, {"tensorflow": "2.21.0"})}
+    assert base not in others and len(others) == 3
+
+
+def test_a_manifest_survives_its_text_and_foreign_ones_are_none():
+    assert manifest.parse(manifest.text(made("d")).encode()) == made("d")
+    for foreign in (b"", b"{}", b"[]", b"\xff", b'{"schema": 2, "key": "a", "files": {}}', b'{"schema": 1}'):
+        assert manifest.parse(foreign) is None
+
+
+A, B = made("a"), made("b")
+
+
+@pytest.mark.parametrize("published, version, expected", [
+    ({}, None, (1, None)), ({}, 7, (7, None)),
+    ({3: A}, None, (3, A)), ({3: A}, 3, (3, A)), ({3: A}, 4, (4, None)),
+    ({3: B}, None, (4, None)), ({3: None}, None, (4, None)),
+    ({3: A, 4: B}, None, (5, None)),          # the newest serves, so what is wanted must become the newest
+    ({3: A, 4: B}, 3, (3, A)),
+])
+def test_places(published, version, expected):
+    assert manifest.place(published, A["key"], version) == expected
+
+
+@pytest.mark.parametrize("there", [B, None])
+def test_a_version_is_never_replaced(there):
+    with pytest.raises(FleetError, match="version 3 is there already .* Give a new number"):
+        manifest.place({3: there}, A["key"], 3)
