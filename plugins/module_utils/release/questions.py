@@ -72,6 +72,7 @@ def flags(release):
     return dict(_flags(release))
 
 
+@functools.lru_cache(maxsize=None)
 def batching_fields(release):
     """The fields of BatchingParameters: {name: (number, type)}."""
     return {name: (number, kind) for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items() if _order(first) <= _order(release)}
@@ -178,6 +179,7 @@ def reported_version(release):
     return release, cell("version_suffix", release)
 
 
+@functools.lru_cache(maxsize=None)
 def _order(release):
     return tuple(int(part) for part in release.split("."))
 

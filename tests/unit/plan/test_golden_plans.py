@@ -18,8 +18,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
     import conftest  # noqa: F401
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo  # noqa: E402
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.cpuinfo import read  # noqa: E402
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan  # noqa: E402
 
 yaml = pytest.importorskip("yaml")
@@ -28,9 +28,9 @@ CASES = yaml.safe_load((FIXTURES / "plan" / "cases.yml").read_text(encoding="utf
 NAMES = [case["name"] for case in CASES["cases"]]
 
 
-def machine(cpuinfo_name, cpus, usable=None, affinity=None, engine="docker", version="24.0.7", answers=True, reason=None, runtimes=("runc",), cdi=(), gpus=()):
+def machine(cpuinfo, cpus, usable=None, affinity=None, engine="docker", version="24.0.7", answers=True, reason=None, runtimes=("runc",), cdi=(), gpus=()):
     """The capabilities of a machine of cases.yml."""
-    found = cpuinfo.read((FIXTURES / "capability" / "cpuinfo" / f"{cpuinfo_name}.txt").read_text(encoding="utf-8"))
+    found = read((FIXTURES / "capability" / "cpuinfo" / f"{cpuinfo}.txt").read_text(encoding="utf-8"))
     affinity = affinity or f"0-{cpus - 1}"
     first, _dash, last = affinity.partition("-")
     cpu = dict(found["cpu"], sockets=1, cores=cpus, threads=cpus, numa_nodes=1, affinity=affinity, cpuset=None, quota=usable,
@@ -53,9 +53,7 @@ def _gpu(number, compute, driver, bound="nvidia"):
 
 def made(case):
     """The plan of a case."""
-    described = dict(CASES["machines"][case["machine"]])
-    capabilities = machine(described.pop("cpuinfo"), described.pop("cpus"), **described)
-    return plan(capabilities, request(case))
+    return plan(machine(**CASES["machines"][case["machine"]]), request(case))
 
 
 def request(case):

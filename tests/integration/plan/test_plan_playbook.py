@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook tfserving.fleet.plan, run by ansible-playbook: from a warm fact cache, without connections, for many hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.append(str(ROOT / "tests" / "unit" / "plan"))
+import test_golden_plans as golden  # noqa: E402
+
+CONFIGURATION = """[defaults]
+gathering = explicit
+inject_facts_as_vars = False
+fact_caching = jsonfile
+fact_caching_connection = {cache}
+localhost_warning = False
+"""
+TASKS = """
+from ansible.plugins.callback import CallbackBase
+import json, os
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, "aggregate", "count"
+    counts = {}
+
+    def v2_runner_on_start(self, host, task):
+        self.counts[host.name] = self.counts.get(host.name, 0) + 1
+
+    def v2_playbook_on_stats(self, stats):
+        with open(os.environ["COUNTS"], "w") as stream:
+            json.dump(self.counts, stream)
+"""
+NOBODY_ANSWERS = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1", "tfserving_version": "2.20.0",
+                  "tfserving_models": [{"name": "digits"}]}
+
+
+class Fleet:
+    """An inventory, its fact cache, and runs of the playbook over them."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        (directory / "cache").mkdir()
+        (directory / "callbacks").mkdir()
+        (directory / "callbacks" / "count.py").write_text(TASKS, encoding="utf-8")
+        (directory / "ansible.cfg").write_text(CONFIGURATION.format(cache=directory / "cache"), encoding="utf-8")
+
+    def known(self, name, machine):
+        """Put the capabilities of a machine of the golden plans into the cache."""
+        facts = {"tfserving_capabilities": golden.machine(**golden.CASES["machines"][machine])}
+        (self.directory / "cache" / f"s1_{name}").write_text(json.dumps({"__payload__": json.dumps(facts)}), encoding="utf-8")
+
+    def run(self, hosts, *words, **variables):
+        """(return code, output, tasks by host). hosts: {name: variables}."""
+        inventory = {"all": {"hosts": hosts, "vars": dict(NOBODY_ANSWERS, **variables)}}
+        (self.directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+        environment = dict({name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"),
+                           ANSIBLE_CALLBACK_PLUGINS=str(self.directory / "callbacks"), ANSIBLE_CALLBACKS_ENABLED="count",
+                           COUNTS=str(self.directory / "counts.json"), COLUMNS="150")
+        done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", self.directory / "inventory.json", "tfserving.fleet.plan", *words],
+                              env=environment, capture_output=True, text=True, check=False, timeout=300, cwd=self.directory)
+        return done.returncode, done.stdout + done.stderr, json.loads((self.directory / "counts.json").read_text(encoding="utf-8"))
+
+    def written(self):
+        """The plans that the last run wrote."""
+        return json.loads((self.directory / "plan.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    return Fleet(tmp_path)
+
+
+def test_a_fleet_from_the_cache_without_connections(fleet):
+    for name, machine in {"a": "haswell", "b": "zen4", "old": "avoton"}.items():
+        fleet.known(name, machine)
+    code, output, tasks = fleet.run({name: {} for name in ("a", "b", "old")}, "-e", "tfserving_plan_path=plan.json")
+    assert code == 0, output
+    assert "PLAN for 3 hosts of 3 classes; something is refused on 1" in output
+    assert output.count("PLAN for") == 1
+    assert re.search(r"REFUSED\s+image: the official image of 2.20.0 needs AVX.*Build an image for x86-64-v2", re.sub(r"\s+", " ", output))
+    plans = fleet.written()
+    assert {name: plan["image"] for name, plan in plans.items()} == {"a": "tensorflow/serving:2.20.0", "b": "tensorflow/serving:2.20.0", "old": None}
+    assert {name: count for name, count in tasks.items() if name != "a"} == {"b": 2, "old": 2}
+
+
+def test_offline_leaves_hosts_without_facts_alone(fleet):
+    fleet.known("a", "haswell")
+    code, output, _tasks = fleet.run({"a": {}, "new": {}}, "--tags", "offline", "-e", "tfserving_plan_path=plan.json")
+    assert code == 0, output
+    assert fleet.written()["new"] is None and "no plan: new" in output
+    code, output, _tasks = fleet.run({"a": {}, "new": {}}, "-e", "tfserving_plan_path=plan.json")
+    assert fleet.written()["new"] is None and "UNREACHABLE" in output
+    assert fleet.written()["a"]["image"] == "tensorflow/serving:2.20.0"
+
+
+def test_a_host_that_is_not_known_is_detected_first(fleet):
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    code, output, _tasks = fleet.run({"here": here}, "-e", "tfserving_plan_path=plan.json")
+    assert code == 0, output
+    assert fleet.written()["here"]["release"] == "2.20.0"
+    code, output, tasks = fleet.run({"here": here, "other": here}, "--limit", "here")
+    assert code == 0 and "Detect what the host can do" not in output, output
+
+
+def test_an_unreachable_neighbour_changes_no_plan(fleet):
+    fleet.known("a", "zen3")
+    fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json")
+    alone = fleet.written()["a"]
+    fleet.run({"a": {}, "gone": {}, "b": {}}, "-e", "tfserving_plan_path=plan.json")
+    assert fleet.written()["a"] == alone
+
+
+def test_the_difference_against_an_earlier_plan_and_check_mode(fleet):
+    fleet.known("a", "haswell")
+    fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json")
+    before = fleet.written()
+    code, output, _tasks = fleet.run({"a": {}}, "--check", "--diff", "-e", "tfserving_plan_path=plan.json", "-e", "tfserving_plan_earlier=plan.json",
+                                     tfserving_version="2.19.1")
+    assert code == 0 and fleet.written() == before, output
+    assert "image: tensorflow/serving:2.20.0 -> tensorflow/serving:2.19.1   [a]" in output
+    code, output, _tasks = fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json", "-e", "tfserving_plan_earlier=plan.json")
+    assert "CHANGED since the earlier plan\n  nothing" in output and "changed=0" in output
+
+
+@pytest.mark.parametrize(("variables", "words"), [
+    ({"tfserving_goal": "fast"}, "tfserving_goal: 'fast' is not known; allowed: online, bulk"),
+    ({"tfserving_policies": [{"when": "cpu.levle == 'x'", "choose": {"goal": "bulk"}}]}, "at character 5 of"),
+    ({"tfs_capabilities_requst": {}}, "did you mean tfs_capabilities_request"),
+])
+def test_faults_are_one_clear_line(fleet, variables, words):
+    fleet.known("a", "haswell")
+    code, output, _tasks = fleet.run({"a": {}}, **variables)
+    assert code != 0 and words in re.sub(r"\s+", " ", output)
+
+
+def test_earlier_plans_that_are_none(fleet):
+    fleet.known("a", "haswell")
+    (fleet.directory / "last.json").write_text("[1]", encoding="utf-8")
+    code, output, _tasks = fleet.run({"a": {}}, "-e", "tfserving_plan_earlier=last.json")
+    assert code != 0 and "holds no plans by host" in re.sub(r"\s+", " ", output)
+
+
+def test_a_thousand_hosts_cost_two_tasks_each(fleet):
+    machines = list(golden.CASES["machines"])
+    names = [f"host-{number:04}" for number in range(1000)]
+    for number, name in enumerate(names):
+        fleet.known(name, machines[number % len(machines)])
+    code, output, tasks = fleet.run({name: {} for name in names})
+    assert code == 0, output[-2000:]
+    assert "PLAN for 1000 hosts" in output
+    assert sum(count <= 2 for count in tasks.values()) >= 999 and max(tasks.values()) <= 4
