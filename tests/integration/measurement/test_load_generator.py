@@ -23,7 +23,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import generator
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 from hdrh.histogram import HdrHistogram
 
 SERVER = Path(__file__).parent / "timed_server.py"
@@ -251,6 +251,35 @@ def test_warming_up_ends_when_steady_and_at_its_limit(serve, measure):
     result = measure([server.target("grpc")], warmup_max_s=10)["warmups"][0]
     assert result["steady"] and result["duration_s"] < 10 and result["first_ms"] >= 5
     assert measure([server.target("grpc")], warmup_max_s=0)["warmups"][0]["requests"] == 0
+
+
+def metadata(**inputs):
+    """A GetModelMetadataResponse, in hexadecimal digits, of a signature with inputs {name: (dtype number of types.proto, shape, -1 being unknown)}."""
+    signatures = wire.message("tensorflow.serving.SignatureDefMap")()
+    for name, (dtype, shape) in inputs.items():
+        tensor = signatures.signature_def["serving_default"].inputs[name]
+        tensor.dtype = dtype
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+    answer = wire.message("tensorflow.serving.GetModelMetadataResponse")()
+    answer.metadata["signature_def"].value = signatures.SerializeToString()
+    return answer.SerializeToString().hex()
+
+
+def test_without_samples_inputs_are_made_up_from_the_signature(serve, measure):
+    server = serve("--digest", "--metadata", metadata(image=(1, (-1, 4, -1)), ids=(9, (-1,)), text=(7, (-1, 2)), mode=(10, ())))
+    measure([server.target("grpc")], run=lambda request: generator.measure(dict(request, samples=None, batch=3, warmup_max_s=0)))
+    seen = server.stop()
+    sent = wire.message("tensorflow.serving.PredictRequest").FromString(bytes.fromhex(seen["last"])).inputs
+    assert {name: (tensor.dtype, [dim.size for dim in tensor.tensor_shape.dim]) for name, tensor in sent.items()} == {
+        "image": (1, [3, 4, 1]), "ids": (9, [3]), "text": (7, [3, 2]), "mode": (10, [])}
+    assert 1 < len(seen["bodies"]) <= 16
+
+
+def test_a_signature_that_is_not_there_is_one_clear_line(serve, measure):
+    target = dict(serve("--metadata", metadata(x=(1, (-1,)))).target("grpc"), signature="serving")
+    with pytest.raises(FleetError, match="target one: signature: 'serving' is not known; allowed: serving_default"):
+        measure([target], run=lambda request: generator.measure(dict(request, samples=None)))
 
 
 def free_port():

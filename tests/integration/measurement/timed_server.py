@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server whose service time is known, for tests and benchmarks of the load generator: gRPC (grpcio's own server) and REST.
 
-It prints {"grpc": port, "rest": port} and serves until SIGTERM, when it prints what it saw: {"served", "most_at_once", "bodies": digests}.
+It prints {"grpc": port, "rest": port} and serves until SIGTERM, when it prints what it saw: {"served", "most_at_once", "bodies": digests, "last"}.
 SIGUSR1 stalls it for --stall-ms. Requests beyond --workers queue, as they do in a model server.
 """
 
@@ -25,7 +25,7 @@ class Service:
     def __init__(self, options):
         self.options = options
         self.workers = asyncio.Semaphore(options.workers)
-        self.seen = {"served": 0, "most_at_once": 0, "bodies": set()}
+        self.seen = {"served": 0, "most_at_once": 0, "bodies": set(), "last": ""}
         self.at_once = 0
 
     async def answer(self, body):
@@ -33,6 +33,7 @@ class Service:
         self.seen["served"] += 1
         if self.options.digest:
             self.seen["bodies"].add(hashlib.sha256(body).hexdigest())
+            self.seen["last"] = body.hex() if len(body) < 10000 else ""
         if self.options.refuse_every and self.seen["served"] % self.options.refuse_every == 0:
             return False
         self.at_once += 1
@@ -72,27 +73,28 @@ class Service:
 
 
 class Any(grpc.GenericRpcHandler):
-    """All methods lead to one handler of bytes."""
+    """All methods but GetModelMetadata lead to one handler of bytes."""
 
-    def __init__(self, handler):
+    def __init__(self, handler, metadata):
         self.handler = grpc.unary_unary_rpc_method_handler(handler)
+        self.metadata = grpc.unary_unary_rpc_method_handler(lambda _body, _context: bytes.fromhex(metadata))
 
     def service(self, handler_call_details):
         """See grpc."""
-        return self.handler
+        return self.metadata if handler_call_details.method.endswith("/GetModelMetadata") else self.handler
 
 
 async def main():
     """Serve."""
     parser = argparse.ArgumentParser()
-    for option, default in {"service-ms": 0.0, "busy-ms": 0.0, "stall-ms": 500.0, "workers": 1000, "refuse-every": 0, "answer-bytes": 100, "max-streams": 1000}.items():
+    for option, default in {"service-ms": 0.0, "busy-ms": 0.0, "stall-ms": 500.0, "workers": 1000, "refuse-every": 0, "answer-bytes": 100, "max-streams": 1000, "metadata": ""}.items():
         parser.add_argument(f"--{option}", type=type(default), default=default)
     for option in ("chunked", "digest"):
         parser.add_argument(f"--{option}", action="store_true")
     options = parser.parse_args()
     service, stop = Service(options), asyncio.Event()
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.max_concurrent_streams", options.max_streams)])
-    server.add_generic_rpc_handlers((Any(service.grpc_answer),))
+    server.add_generic_rpc_handlers((Any(service.grpc_answer, options.metadata),))
     ports = {"grpc": server.add_insecure_port("127.0.0.1:0")}
     await server.start()
     rest = await asyncio.start_server(service.rest_connection, "127.0.0.1", 0)

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The statistics on this machine's real noise: equal servers are not called a gain, a server that is 10 % slower is found.
+
+Servers whose service time is a parameter, one on each side, measured in interleaved windows by the real load generator. What must hold:
+of 20 comparisons of equal servers at most one is called a gain, and the slower server is called a loss.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import conftest     # noqa: E402, F401  (makes the collection importable)
+import numpy        # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program    # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import schedule, statistics    # noqa: E402
+
+SERVER = Path(__file__).resolve().parents[1] / "integration" / "measurement" / "timed_server.py"
+CPUS = sorted(os.sched_getaffinity(0))
+COMPARISONS, ROUNDS, WINDOW_S, SERVICE_MS = 20, 4, 0.2, 4.0
+LOOKS = (6, 12, 18)
+
+
+def start(service_ms):
+    """A server that is busy for that time with each request, one at a time."""
+    return subprocess.Popen([sys.executable, SERVER, "--busy-ms", str(service_ms), "--workers", "1"], stdout=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: os.sched_setaffinity(0, CPUS[-1:]))
+
+
+def measure(ports, order, samples):
+    """The windows of the targets, in order."""
+    request = {
+        "targets": [{"name": name, "protocol": "rest", "address": "127.0.0.1", "port": port, "model": "m", "signature": "s"} for name, port in ports.items()],
+        "windows": order, "loop": "closed", "concurrency": 2, "rate_rps": None, "batch": 1, "window_s": WINDOW_S, "warmup_max_s": 2, "objective_ms": None,
+        "deadline_s": 5, "samples": samples, "seed": 1}
+    return program.call("measurement.generator", request, sys.executable, timeout_s=120, cpu_set=CPUS[:1])["windows"]
+
+
+def main():
+    """Print both results; 1 where what must hold does not."""
+    servers = {"baseline": start(SERVICE_MS), "again": start(SERVICE_MS), "slower": start(SERVICE_MS * 1.1)}
+    try:
+        ports = {name: json.loads(server.stdout.readline())["rest"] for name, server in servers.items()}
+        with tempfile.TemporaryDirectory() as directory:
+            samples = str(Path(directory) / "samples.npz")
+            numpy.savez(samples, **{"inputs.x": numpy.zeros((1, 16), "float32")})
+            equal = measure(ports, schedule.interleaved(["baseline", "again"], COMPARISONS * ROUNDS, seed=1), samples)
+            unequal = measure(ports, schedule.interleaved(["baseline", "again", "slower"], LOOKS[-1], seed=2), samples)
+    finally:
+        for server in servers.values():
+            server.kill()
+            server.communicate()
+    return max(report_equal(equal), report_slower(unequal))
+
+
+def report_equal(windows):
+    """Compare in groups of rounds, each with the pairs of the other groups as its A/A pairs."""
+    size = 2 * ROUNDS
+    groups = [statistics.paired(windows[at:at + size], "baseline", "again") for at in range(0, len(windows), size)]
+    verdicts = Counter(
+        statistics.compare(group, [pair for other in groups if other is not group for pair in other]).verdict for group in groups)
+    voids = sum(bool(window["void"]) for window in windows)
+    print(f"Equal servers: {len(groups)} comparisons of {ROUNDS} rounds ({WINDOW_S:g} s a window, {voids} of {len(windows)} void): {dict(verdicts)}; "
+          "at most one may be a gain")
+    if voids:
+        print(f"  one void: {next(window['void'] for window in windows if window['void'])}")
+    return int(verdicts["gain"] > 1)
+
+
+def report_slower(windows):
+    """Look at growing data as a tuning does, and stop at a verdict."""
+    confidence, result = statistics.look_confidence(0.95, len(LOOKS)), None
+    for rounds in LOOKS:
+        seen = windows[:3 * rounds]
+        result = statistics.compare(statistics.paired(seen, "baseline", "slower"), statistics.paired(seen, "baseline", "again"), confidence=confidence)
+        if statistics.settled(result):
+            break
+    print(f"A server that takes 10 % longer: {result.verdict} after {result.rounds} rounds, {result.reason}")
+    return int(result.verdict != "loss")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
