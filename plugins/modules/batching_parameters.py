@@ -83,7 +83,9 @@ options:
       - With O(enable_large_batch_splitting=true) only the latter. The server's default is 1000.
     type: int
   batch_timeout_micros:
-    description: How long a batch waits for more rows, in microseconds, 0 to 3600000000. A lone client waits that long on every request. The server's default is 0.
+    description:
+      - How long a batch waits for more rows, in microseconds, 0 to 3600000000. A lone client waits that long on every request.
+      - The server's default is 0.
     type: int
   max_enqueued_batches:
     description:

@@ -41,7 +41,10 @@ class File:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for. given: {parameter: value or None}; models: [{name, signatures, parameters, batched}]; capabilities and goal: see start_values."""
+    """What the user asked for.
+
+    given: {parameter: value or None}. models: [{name, signatures, parameters, batched}]. capabilities, goal: as start_values takes them.
+    """
 
     given: dict
     models: tuple = ()
@@ -89,7 +92,8 @@ def _agree(server, threads):
     """Add the thread parameters of a model to the server's; raise FleetError where they differ."""
     for name, value in threads.items():
         if server.setdefault(name, value) != value:
-            raise FleetError(f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server", where=name, remedy="Set it once, outside models.")
+            raise FleetError(f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server", where=name,
+                             remedy="Set it once, outside models.")
 
 
 def _check_models(models):

@@ -75,7 +75,8 @@ def _variable_length(where, shape, padding):
                           remedy="Set pad_variable_length_inputs to true if the model ignores padding (copies of the tensor's first element), "
                                  "to false if all requests have one shape, or serve this model without batching."), None
     if not padding:
-        return None, f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; requests of unlike shapes that meet in a batch all fail"
+        return None, (f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; "
+                      "requests of unlike shapes that meet in a batch all fail")
     if len(shape) not in PADDABLE_RANKS:
         return FleetError(f"has rank {len(shape)}; the server pads ranks 1 to 6 only", where=where, remedy="Serve this model without batching."), None
     return None, f"{where}: shorter examples are padded with copies of the tensor's first element; the model must ignore padding"

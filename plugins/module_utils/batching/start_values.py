@@ -67,8 +67,9 @@ def _sizes(given, batch, gpu, goal):
         splitting = True
         yield "enable_large_batch_splitting", (True, "large requests are cut, so that the limit for requests is not the size of a batch")
     if splitting:
-        yield "max_execution_batch_size", (_executed_rows(batch, size, allowed, given.get("max_enqueued_batches", size)),
-                                           f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough to gain, few enough to bound time and memory")
+        rows = _executed_rows(batch, size, allowed, given.get("max_enqueued_batches", size))
+        yield "max_execution_batch_size", (rows, f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough to gain, "
+                                                 "few enough to bound time and memory")
 
 
 def _executed_rows(batch, size, allowed, enqueued):

@@ -23,7 +23,8 @@ SCALAR = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": []}}
 
 def call(check=False, diff=True, prefix=(), **options):
     """The module's result, its warnings as texts."""
-    request = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False)}
+    internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
+    request = {"ANSIBLE_MODULE_ARGS": {**options, **internal}}
     module = "ansible_collections.tfserving.fleet.plugins.modules.batching_parameters"
     command = [*prefix, sys.executable, "-m", module]
     done = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False, timeout=60, cwd="/")
@@ -167,7 +168,7 @@ def test_per_model_files_in_the_newest_versions_and_threads_beside(models):
     assert server.num_batch_threads.value == 3 and not server.HasField("max_batch_size")
     assert digits.max_batch_size.value == 16 and digits.batch_timeout_micros.value == 500 and not digits.HasField("num_batch_threads")
     assert words.max_batch_size.value == 16 and not words.HasField("batch_timeout_micros")
-    assert sorted(models.rglob("batching_params.pbtxt")) == [models / "digits/saved_model/002/batching_params.pbtxt", models / "words/saved_model/7/batching_params.pbtxt"]
+    assert sorted(str(place.parent.relative_to(models)) for place in models.rglob("batching_params.pbtxt")) == ["digits/saved_model/002", "words/saved_model/7"]
     assert len(done["warnings"]) == 1 and str(models / "other/saved_model/3") in done["warnings"][0] and "digits" not in done["warnings"][0]
     assert not call(**wish)["changed"]
 
@@ -191,14 +192,15 @@ def test_where_no_model_is_batched_there_is_no_file(tmp_path):
 
 def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
     good = {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}
+    other = {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}
     for bad, words in (
-            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": SCALAR}, "models: words: signature serving_default, input x: is a scalar"),
-            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL, "parameters": {"max_batch_size": 0}}, "models: words: max_batch_size: 0"),
-            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL, "parameters": {"max_bach_size": 4}}, "did you mean max_batch_size"),
-            ({"name": "words", "directory": str(models / "words/saved_model"), "version": 8}, "version 8 is not there; "),
-            ({"name": "words", "directory": str(models / "nowhere")}, "has: none"),
-            ({"name": "words"}, "directory is missing"),
-            ({"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL, "parameters": {"num_batch_threads": 2}}, "belong to the whole server")):
+            (dict(other, signatures=SCALAR), "models: words: signature serving_default, input x: is a scalar"),
+            (dict(other, parameters={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
+            (dict(other, parameters={"max_bach_size": 4}), "did you mean max_batch_size"),
+            (dict(other, parameters={"num_batch_threads": 2}), "belong to the whole server"),
+            (dict(other, version=8), "version 8 is not there; "),
+            (dict(other, directory=str(models / "nowhere")), "has: none"),
+            (dict(other, directory=None), "directory is missing")):
         done = call(per_model=True, max_batch_size=8, models=[good, bad])
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"], done
         assert list(models.rglob("*.pbtxt")) == []
@@ -219,7 +221,8 @@ def test_threads_that_models_carry_go_to_the_servers_file_if_they_agree(models):
     """A plan puts all parameters with each model."""
     def wish(*threads):
         return {"path": str(models / "batching.pbtxt"), "per_model": True, "models": [
-            {"name": name, "directory": str(models / name / "saved_model"), "signatures": LEGAL, "parameters": {"num_batch_threads": count, "max_batch_size": 8}}
+            {"name": name, "directory": str(models / name / "saved_model"), "signatures": LEGAL,
+             "parameters": {"num_batch_threads": count, "max_batch_size": 8}}
             for name, count in zip(("digits", "words"), threads)]}
 
     refused = call(**wish(2, 3))

@@ -67,7 +67,8 @@ def test_checks_writes_and_then_changes_nothing(project):
 def test_the_users_values_and_nothing_else_where_the_host_is_unknown(project):
     done = play(project, tfs_batching_max_batch_size=16, tfs_batching_allowed_batch_sizes=[4, 16])
     assert done.returncode == 0, done.stdout
-    assert (project / "state/batching.pbtxt").read_text().splitlines()[1:] == ["max_batch_size { value: 16 }", "allowed_batch_sizes: 4", "allowed_batch_sizes: 16"]
+    written = (project / "state/batching.pbtxt").read_text().splitlines()
+    assert written[1:] == ["max_batch_size { value: 16 }", "allowed_batch_sizes: 4", "allowed_batch_sizes: 16"]
 
 
 def test_a_plan_with_unlike_models_gives_each_its_file(project):

@@ -65,7 +65,8 @@ def test_unknown_rank_is_a_doubt():
 
 
 def test_tensorflows_own_signature_is_not_a_user_s():
-    assert judge(dict(LEGAL[0], **{"__saved_model_init_op": {"method_name": "", "inputs": {}, "outputs": {"op": {"dtype": "invalid", "shape": None}}}})) == ([], [])
+    internal = {"method_name": "", "inputs": {}, "outputs": {"op": {"dtype": "invalid", "shape": None}}}
+    assert judge(dict(LEGAL[0], __saved_model_init_op=internal)) == ([], [])
 
 
 def capabilities(usable=4.0, gpus=(), memory=8192):
