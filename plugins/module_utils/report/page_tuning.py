@@ -38,7 +38,7 @@ def _steps(tuning, suffix):
     return element(
         "section", element("h2", f"Step by step{suffix}"),
         table(caption, heads, [_step_row(step, method, scale) for step in steps], "steps stack",
-               element("tfoot", _step_row(dict(total, name="Final configuration against the start"), method, scale, verdict=False))))
+              element("tfoot", _step_row(dict(total, name="Final configuration against the start"), method, scale, verdict=False))))
 
 
 def _step_row(step, method, scale, verdict=True):
@@ -185,7 +185,7 @@ def _check(check):
     rows = [_figures_row(name, [words.figure(difference[key]) for key in ("max_abs", "max_rel")]) for name, difference in check["outputs"].items()]
     name, examples = check.get("model") or "the served model", check.get("examples")
     return table(f"What {words.plain(name)} answers against its source model, over {words.plain(examples, 'an unknown number of')} examples",
-                  ("Output", ">Largest absolute difference", ">Largest relative difference"), rows) if rows else None
+                 ("Output", ">Largest absolute difference", ">Largest relative difference"), rows) if rows else None
 
 
 def _accuracy_words(step, method):
