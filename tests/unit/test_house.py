@@ -27,8 +27,6 @@ HANDS = {
     "measurement/connection", "measurement/generator", "measurement/histogram",
 }
 HAND_DIRECTORIES = ("server/embedded/",)
-# Thinking that lies in a hand's directory, because it belongs to that program.
-THINKING_WITHIN = {"server/embedded/flags"}
 
 # What thinking may use of the standard library: nothing in it has a clock, a socket, a process or a file.
 PURE = {
@@ -70,7 +68,7 @@ def key_of(path):
 
 
 def is_hand(key):
-    return key in HANDS or (key.startswith(HAND_DIRECTORIES) and key not in THINKING_WITHIN)
+    return key in HANDS or key.startswith(HAND_DIRECTORIES)
 
 
 def imports_of(path):
@@ -122,7 +120,7 @@ def test_thinking_has_no_side_effects(path):
             assert (node.value.id, node.attr) != ("io", "open"), f"line {node.lineno}: thinking opens a file"
 
 
-@pytest.mark.parametrize("key", sorted(HANDS | THINKING_WITHIN))
+@pytest.mark.parametrize("key", sorted(HANDS))
 def test_what_is_named_here_is_there(key):
     assert (UTILS / f"{key}.py").is_file()
 
