@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hands that carry pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
 
-A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code), code being the
-name of a gRPC status, or NOT_TAKEN. It takes one request at once, more when ready says that the server's limits are known. Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC
-libraries for Python need several times the CPU for that, which would be measured as the server's latency.
+A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code),
+code being the name of a gRPC status, or NOT_TAKEN. It takes one request at once, more when ready says that the server's limits are known.
+Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC libraries for Python need
+several times the CPU for that, which would be measured as the server's latency.
 """
 
 from __future__ import annotations
@@ -357,7 +358,8 @@ def _unpadded(flags, payload):
 
 
 # A status is a number: the ten digits of HPACK's Huffman code (RFC 7541, appendix B) are all that is needed of it.
-_HUFFMAN_DIGITS = {"00000": "0", "00001": "1", "00010": "2", "011001": "3", "011010": "4", "011011": "5", "011100": "6", "011101": "7", "011110": "8", "011111": "9"}
+_HUFFMAN_DIGITS = {"00000": "0", "00001": "1", "00010": "2", "011001": "3",
+                   "011010": "4", "011011": "5", "011100": "6", "011101": "7", "011110": "8", "011111": "9"}
 _STATUS_NAMES = (b"grpc-status", bytes.fromhex("9acac8b21234da8f"))     # plain, and in that code
 _CODES_OF_STATIC = {9: "204", 10: "206", 11: "304", 12: "400", 13: "404", 14: "500"}
 

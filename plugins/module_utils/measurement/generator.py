@@ -287,7 +287,8 @@ def _first_call(target, inputs, deadline_s):
     except client.ServerFault as fault:
         if fault.code in _HOPELESS:
             raise FleetError(f"{target['protocol']}://{load.authority(target)} answers the first request with {fault.code}: {fault.message}",
-                             where=f"target {target['name']}", remedy="Check that it runs, that the model is served there and that the samples fit it.") from fault
+                             where=f"target {target['name']}",
+                             remedy="Check that it runs, that the model is served there and that the samples fit it.") from fault
     return (time.perf_counter() - begun) * 1000
 
 
@@ -319,7 +320,8 @@ def _samples(path):
         with numpy.load(path, allow_pickle=False) as archive:
             inputs = {name[len("inputs."):]: archive[name] for name in archive.files if name.startswith("inputs.")}
     except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as fault:
-        raise FleetError(f"{path} is no readable NumPy archive ({fault})", where="samples", remedy="Name an .npz file with inputs.<name> arrays.") from fault
+        raise FleetError(f"{path} is no readable NumPy archive ({fault})", where="samples",
+                         remedy="Name an .npz file with inputs.<name> arrays.") from fault
     if not inputs:
         raise FleetError(f"{path} has no array named inputs.<name>", where="samples")
     sizes = {values.shape[0] if values.ndim else 0 for values in inputs.values()}
@@ -338,7 +340,8 @@ def _made_up(target, request):
     options.one_of(f"target {target['name']}: signature", target["signature"], sorted(signatures))
     draw = numpy.random.default_rng(0)
     tensors = signatures[target["signature"]]["inputs"]
-    return [{name: _drawn(draw, tensor["dtype"], _filled(tensor["shape"], request["batch"])) for name, tensor in tensors.items()} for _request in range(16)]
+    return [{name: _drawn(draw, tensor["dtype"], _filled(tensor["shape"], request["batch"])) for name, tensor in tensors.items()}
+            for _request in range(16)]
 
 
 def _filled(shape, batch):

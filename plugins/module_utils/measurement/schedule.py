@@ -31,7 +31,7 @@ def interleaved(names, rounds, seed=0):
     Rounds come in blocks of two, a random order and its mirror (ABBA or BAAB), so that a linear drift cancels within a block and
     successive blocks are independent. Repeat the baseline under another name to get A/A pairs.
     """
-    draw, order = random.Random(seed), []
+    draw, order, block = random.Random(seed), [], []
     for number in range(rounds):
         block = draw.sample(list(names), len(names)) if number % 2 == 0 else block[::-1]
         order += block

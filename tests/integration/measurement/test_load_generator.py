@@ -234,7 +234,8 @@ def starve(seconds):
 def test_a_generator_starved_of_its_cpu_says_that_the_window_is_void(serve, measure, tmp_path, loop):
     as_program = lambda request: program.call("measurement.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])     # noqa: E731
     with once_measuring(tmp_path, lambda: starve(1.2), after_s=0.2):
-        window = measure([serve("--service-ms", 2).target("grpc")], run=as_program, loop=loop, rate_rps=200 if loop == "open" else None, window_s=2)["windows"][0]
+        window = measure([serve("--service-ms", 2).target("grpc")], run=as_program, loop=loop, rate_rps=200 if loop == "open" else None,
+                         window_s=2)["windows"][0]
     assert "more than 5 ms late" in window["void"]
     assert window["generator"]["late_fraction"] > 0.05 and window["generator"]["max_late_ms"] >= 40
 

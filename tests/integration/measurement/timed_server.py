@@ -87,7 +87,8 @@ class Any(grpc.GenericRpcHandler):
 async def main():
     """Serve."""
     parser = argparse.ArgumentParser()
-    for option, default in {"service-ms": 0.0, "busy-ms": 0.0, "stall-ms": 500.0, "workers": 1000, "refuse-every": 0, "answer-bytes": 100, "max-streams": 1000, "metadata": ""}.items():
+    numbers = {"service-ms": 0.0, "busy-ms": 0.0, "stall-ms": 500.0, "workers": 1000, "refuse-every": 0, "answer-bytes": 100, "max-streams": 1000}
+    for option, default in dict(numbers, metadata="").items():
         parser.add_argument(f"--{option}", type=type(default), default=default)
     for option in ("chunked", "digest"):
         parser.add_argument(f"--{option}", action="store_true")

@@ -202,7 +202,8 @@ def test_a_server_that_goes_away_finishes_what_it_took(peer):
     assert one.ends[1:] == [("a", "OK"), ("b", "OK")] and not one.mine.alive
 
 
-@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(4000), bytes.fromhex("000001 03 00 00000001 00"), bytes.fromhex(trailers("7f"))])
+@pytest.mark.parametrize("garbage", [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(4000), bytes.fromhex("000001 03 00 00000001 00"), bytes.fromhex(trailers("7f"))])
 def test_a_peer_that_speaks_something_else_gives_errors(peer, garbage):
     one = peer()
     one.mine.send("token", 0)

@@ -10,7 +10,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import load
 
 TARGET = {"name": "a", "protocol": "grpc", "address": "127.0.0.1", "port": 8500, "model": "m", "signature": "s"}
-PLAIN = {"targets": [TARGET, dict(TARGET, name="b", protocol="rest", port=8501)], "windows": None, "loop": "closed", "concurrency": 2, "rate_rps": None, "batch": 1,
+PLAIN = {"targets": [TARGET, dict(TARGET, name="b", protocol="rest", port=8501)], "windows": None,
+         "loop": "closed", "concurrency": 2, "rate_rps": None, "batch": 1,
          "window_s": 5.0, "warmup_max_s": 10.0, "objective_ms": None, "deadline_s": 10.0, "samples": None, "seed": 0}
 
 
