@@ -4,8 +4,9 @@
 """What detection costs: capability_facts beside ansible.builtin.ping and ansible.builtin.setup, over local hosts, as ratios to ping.
 
 One run of ansible-playbook interleaves the three, several rounds, each round in another order; facts are cleared between, because they tax what
-follows. A task's cost is the time from its start to the next one's. Wall time is what a user waits, processor time (controller and local hosts
-together) is what remains where other work disturbs the machine. Ends with status 1 when capability_facts costs more than it may.
+follows. A task's cost is the time from its start to the next one's, the clearing included. Wall time is what a user waits, processor time
+(controller and local hosts together) is what remains where other work disturbs the machine. Ends with status 1 when capability_facts costs more
+than it may.
 """
 
 from __future__ import annotations
