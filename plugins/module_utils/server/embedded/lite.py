@@ -75,11 +75,11 @@ class _Interpreter:
     """One interpreter; inputs and outputs: {tensor name: {name, index, shape, dtype}}."""
 
     def __init__(self, content):
-        import tensorflow
+        from tensorflow.lite.python.interpreter import Interpreter
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._interpreter = tensorflow.lite.Interpreter(model_content=content, num_threads=1)
+                self._interpreter = Interpreter(model_content=content, num_threads=1)
             self.inputs = _by_name(self._interpreter.get_input_details(), "Input")
             self.outputs = _by_name(self._interpreter.get_output_details(), "Output")
             self._interpreter.allocate_tensors()

@@ -54,6 +54,8 @@ def main():
         if refusal:
             raise status.Status(*refusal)
         _need_packages()
+        # TensorFlow imports Keras, which takes as long as the rest and serves nothing here; both names stay without a module.
+        sys.modules.update(keras=None, tf_keras=None)
         Server(line.values).serve()
     except Exception as fault:
         print(f"Failed to start server. Error: {status.of(fault)}", flush=True)
@@ -100,9 +102,10 @@ class Server:
             rest = RestService(predictor, library, self._options, self._activity)
             rest.start(self._address, self._options["rest_api_port"])
             log.info(f"Exporting HTTP/REST API at:{self._address}:{self._options['rest_api_port']} ...")
-        log.info("Entering the event loop ...")
         gc.collect()
         gc.freeze()
+        self._activity.reset()
+        log.info("Entering the event loop ...")
         self._wait()
         log.info("Ending: requests that run are finished first")
         if rest:
@@ -121,16 +124,15 @@ class Server:
 
     def _loader(self):
         """The function that makes a version's session of (name, number, path)."""
-        from tensorflow.core.protobuf import config_pb2
+        common = _common_parameters(self._options) if self._options["enable_batching"] else None
+        scheduler = None
+        if common is not None:
+            scheduler = batching.Scheduler(common.num_batch_threads.value if common.HasField("num_batch_threads") else len(os.sched_getaffinity(0)))
         import tensorflow
+        from tensorflow.core.protobuf import config_pb2
         tensorflow.get_logger().setLevel("ERROR")
         intra, inter = flags.parallelism(self._options)
         config = config_pb2.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter, allow_soft_placement=True)
-        common, scheduler = None, None
-        if self._options["enable_batching"]:
-            common = _common_parameters(self._options)
-            threads = common.num_batch_threads.value if common.HasField("num_batch_threads") else len(os.sched_getaffinity(0))
-            scheduler = batching.Scheduler(threads)
         return functools.partial(load, self._options, config, common, scheduler)
 
 
@@ -150,6 +152,11 @@ class Activity:
             self._last = time.monotonic()
             if not self._running:
                 self._changed.notify_all()
+
+    def reset(self):
+        """Count the time without a request from now."""
+        with self._changed:
+            self._last = time.monotonic()
 
     def idle_s(self):
         """Seconds without a request; 0 while one runs."""

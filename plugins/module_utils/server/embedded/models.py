@@ -58,15 +58,18 @@ class Library:
         threading.Thread(target=self._poll, name="versions", daemon=True).start()
 
     def wait_until_loaded(self, stopping):
-        """Return when each model has a version AVAILABLE. Raises Status when a model's versions all failed. stopping: an Event that ends the wait."""
+        """Return when each model has a version AVAILABLE. Raises Status when the versions of one have all failed, and all others are decided too.
+
+        stopping: an Event that ends the wait.
+        """
         with self._changed:
             while not stopping.is_set():
                 known = [list(versions.values()) for versions in self._versions.values()]
-                failed = [version for versions in known if versions and all(one.state == END for one in versions) for version in versions]
-                if failed:
-                    listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
-                    raise status.Status("UNKNOWN", f"{len(failed)} servable(s) did not become available: {{{listed}}}")
-                if all(any(version.state == AVAILABLE for version in versions) for versions in known):
+                if all(_settled(versions) for versions in known):
+                    failed = [version for versions in known if not _any_in(AVAILABLE, versions) for version in versions]
+                    if failed:
+                        listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
+                        raise status.Status("UNKNOWN", f"{len(failed)} servable(s) did not become available: {{{listed}}}")
                     return
                 self._changed.wait(0.5)
 
@@ -132,7 +135,7 @@ class Library:
     def _retire(self, versions):
         """Take down what is no longer wanted, once something that is wanted is there; the caller holds the lock."""
         wanted = [version for version in versions if not version.dropped.is_set()]
-        if wanted and not any(version.state == AVAILABLE for version in wanted):
+        if wanted and not _any_in(AVAILABLE, wanted):
             return
         for version in versions:
             if version.dropped.is_set() and version.state == AVAILABLE:
@@ -182,6 +185,15 @@ class Library:
         with self._changed:
             version.state = state
             self._changed.notify_all()
+
+
+def _any_in(state, versions):
+    return any(version.state == state for version in versions)
+
+
+def _settled(versions):
+    """Whether it is known of a model's versions that one is available, or that none will be."""
+    return _any_in(AVAILABLE, versions) or (bool(versions) and all(version.state == END for version in versions))
 
 
 def aspired_versions(config, names):

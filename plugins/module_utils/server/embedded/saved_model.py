@@ -105,5 +105,7 @@ def _aborts_below_rank(graph_def):
     """Whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, ops that know a data format do so."""
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return False
-    nodes = [node for body in [graph_def.node, *(function.node_def for function in graph_def.library.function)] for node in body]
-    return any("data_format" in node.attr for node in nodes)
+    from tensorflow.python.framework import op_def_registry
+    used = {node.op for body in [graph_def.node, *(function.node_def for function in graph_def.library.function)] for node in body}
+    known = [op_def_registry.get(name) for name in used]
+    return any(attribute.name == "data_format" for op_def in known if op_def for attribute in op_def.attr)
