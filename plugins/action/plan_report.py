@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.plan_report: print the plans of a fleet once, compare them, keep them as a file. All on the controller."""
+"""The action behind tfserving.fleet.plan_report: plan a fleet at once, print it, compare it, keep it as a file. All on the controller."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ import shutil
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.action.role_variables import refuse_unknown
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
 
+_ROLE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles", "tfs_capabilities")
 _OPTIONS = {
-    "plans": {"type": "dict", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "path"},
     "path": {"type": "path"},
 }
 
 
 class ActionModule(ActionBase):
-    """Works from its options alone: no connection."""
+    """Works from the hosts' variables and facts alone: no connection."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -32,21 +36,45 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(_OPTIONS)
 
     def run(self, tmp=None, task_vars=None):
-        """Print; write the file unless it is as it should be."""
+        """Plan and print; write the file unless it is as it should be."""
         result = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         try:
+            plans = plan_all(options["hosts"], task_vars["hostvars"])
             earlier = _read(options["earlier"]) if options["earlier"] else None
-            decision = decide(options["plans"], options["path"])
+            decision = decide(plans, options["path"])
             if decision.changed and not self._task.check_mode:
                 os.makedirs(os.path.dirname(os.path.abspath(options["path"])), exist_ok=True)
                 publish.write_file(options["path"], decision.after.encode())
         except (FleetError, OSError) as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
-        Display().display("\n" + fleet.text(options["plans"], earlier, shutil.get_terminal_size((120, 24)).columns))
-        refused = sorted(host for host, plan in options["plans"].items() if plan and plan["refusals"])
-        changes = fleet.differences(options["plans"], earlier)[1:] if earlier is not None else None
+        Display().display("\n" + fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns))
+        refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
+        changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
         return dict(result, **decision.result(refused_hosts=refused, changes=changes))
+
+
+def plan_all(hosts, hostvars):
+    """{host: plan, or None without capabilities}; raise one FleetError that names every fault of the hosts' variables, each with its hosts."""
+    plans, faults = {}, {}
+    for host in hosts:
+        variables = hostvars[host]
+        try:
+            refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
+            capabilities = variables["ansible_facts"].get("tfserving_capabilities")
+            plans[host] = planned(capabilities, request_of(variables)) if capabilities else None
+        except FleetError as fault:
+            faults.setdefault(str(fault), []).append(host)
+    if faults:
+        raise FleetError(" ".join(f"{text} [{fleet.shortened(named)}]" for text, named in faults.items()))
+    return plans
+
+
+def request_of(variables):
+    """A host's request: tfs_capabilities_request where the host has one, else the collection-wide variables, as that role's default takes them."""
+    if "tfs_capabilities_request" in variables:
+        return variables["tfs_capabilities_request"]
+    return {key: variables[f"tfserving_{key}"] for key in KEYS if f"tfserving_{key}" in variables}
 
 
 def decide(plans, path):

@@ -40,6 +40,7 @@ ARGUMENTS = {
     "progress": {"type": "path"},
     "seed": {"type": "int", "default": 1},
 }
+CHECK_ROWS = 32
 IDLE_EXIT_S = 600
 OPEN_LOOP_SHARE = 0.6       # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
@@ -68,7 +69,8 @@ class ActionModule(ActionBase):
         directory = f"{arguments['model_directory']}/{arguments['name']}"
         found = call("ansible.builtin.find", paths=[directory], file_type="directory")["files"]
         if not found:
-            raise FleetError(f"no published form of the model in {directory}", where=arguments["name"], remedy="Publish it first, with the role tfserving.fleet.tfs_model.")
+            raise FleetError(f"no published form of the model in {directory}", where=arguments["name"],
+                             remedy="Publish it first, with the role tfserving.fleet.tfs_model.")
         return {path.rpartition("/")[2]: path for path in sorted(entry["path"] for entry in found)}
 
     def _module_runner(self, task_vars):
@@ -209,8 +211,9 @@ class Trial:
     def _accuracy(self, of):
         if not self.options["metric"]:
             return None
+        rows = min(CHECK_ROWS, (of["batching"] or {}).get("max_batch_size") or CHECK_ROWS)
         checked = self.call("tfserving.fleet.model_server_check", python=self.options["python"], target=self._target(of, "check"),
-                            samples=self.options["samples"], metric=self.options["metric"])
+                            samples=self.options["samples"], metric=self.options["metric"], batch=rows)
         self.examples = checked["examples"]
         return checked["metric"]["value"]
 

@@ -48,5 +48,6 @@ def _at(histogram, percent):
 
 def _decode(text):
     if HdrHistogram is None:
-        raise FleetError("the Python package hdrhistogram is missing on the controller", where="tuning", remedy="Install it beside ansible-core: pip install hdrhistogram")
+        raise FleetError("the Python package hdrhistogram is missing on the controller", where="tuning",
+                         remedy="Install it beside ansible-core: pip install hdrhistogram")
     return HdrHistogram.decode(text)

@@ -4,8 +4,9 @@
 """The tuning as pure decisions: configurations, changes to them, and whether a measured change is kept.
 
 A configuration is a mapping {protocol: grpc|rest, form: saved_model|tflite_dynamic_range, batching: parameters or None,
-environment: {name: text}, flags: {name: value}}; the flag that makes a server look for a TensorFlow Lite file follows from the form. A change is a mapping over the same keys; environment and flags are merged into what
-is there (None takes a name away), the others are replaced.
+environment: {name: text}, flags: {name: value}}; the flag that makes a server look for a TensorFlow Lite file follows from the form.
+A change is a mapping over the same keys; environment and flags are merged into what is there (None takes a name away), the others
+are replaced.
 """
 
 from __future__ import annotations
