@@ -31,7 +31,7 @@ class FilterModule:
 def serving_plan(capabilities, request=None):
     """The plan of one host from its capabilities and the request."""
     try:
-        return plan(capabilities, _with_verdicts(capabilities, dict(request or {})))
+        return planned(capabilities, request)
     except FleetError as fault:
         raise AnsibleFilterError(f"serving_plan: {fault}") from None
 
@@ -42,6 +42,11 @@ def plan_table(plans, earlier=None, width=120):
         return fleet.text(plans, earlier, width)
     except FleetError as fault:
         raise AnsibleFilterError(f"plan_table: {fault}") from None
+
+
+def planned(capabilities, request=None):
+    """The same for other plugins: raises FleetError."""
+    return plan(capabilities, _with_verdicts(capabilities, dict(request or {})))
 
 
 def _with_verdicts(capabilities, request):

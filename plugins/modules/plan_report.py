@@ -7,15 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan_report
-short_description: Print the plans of a fleet, compare them with earlier ones, keep them as a file
+short_description: Plan a fleet and print it, compare it with an earlier plan, keep it as a file
 version_added: "0.1.0"
 description:
+  - Plans every host from its facts C(ansible_facts.tfserving_capabilities) and its variables, as the entry point C(plan) of the role
+    C(tfserving.fleet.tfs_capabilities) does, but all hosts in one task, because a task costs the controller some milliseconds for each host.
   - Prints one text for all hosts. Hosts with one plan stand together, by class, with what they get, why, and what is refused with which remedy.
   - Runs on the controller and needs no connection to a host. Run it once for all hosts with C(run_once).
 options:
-  plans:
-    description: The plans by host, as P(tfserving.fleet.serving_plan#filter) returns them; null for a host whose capabilities are not known.
-    type: dict
+  hosts:
+    description: The hosts to plan for. One without capabilities among its facts is named as such.
+    type: list
+    elements: str
     required: true
   earlier:
     description: A file on the controller that O(path) wrote before. What is planned differently from it is told at the end.
@@ -44,9 +47,9 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Print the plans
+- name: Print what every host gets
   tfserving.fleet.plan_report:
-    plans: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, ['tfs_capabilities_plan_result', 'plan']))) }}"
+    hosts: "{{ ansible_play_hosts_all }}"
     path: build/plan.json
   run_once: true
 """

@@ -30,7 +30,7 @@ def differences(plans, earlier, width=120):
     for host in sorted(set(plans) | set(earlier)):
         for line in _host_changes(plans.get(host), earlier.get(host), host in plans, host in earlier):
             changes.setdefault(line, []).append(host)
-    lines = [part for change, hosts in sorted(changes.items()) for part in _wrapped("  ", f"{change}   [{_hosts(hosts)}]", width)]
+    lines = [part for change, hosts in sorted(changes.items()) for part in _wrapped("  ", f"{change}   [{shortened(hosts)}]", width)]
     return ["CHANGED since the earlier plan"] + (lines or ["  nothing"])
 
 
@@ -89,10 +89,10 @@ def _server(plan):
 
 def _details(hosts, plan, width):
     if plan is None:
-        yield f"{NO_PLAN}: {_hosts(hosts)}"
-        yield from _entry("do", "Detect what they can do (without --tags offline, hosts reachable), or correct their request: the failure is told above", width)
+        yield f"{NO_PLAN}: {shortened(hosts)}"
+        yield from _entry("do", "Detect what they can do: run this without --tags offline, with the hosts reachable", width)
         return
-    yield f"{plan['host_class']}: {_hosts(hosts)}"
+    yield f"{plan['host_class']}: {shortened(hosts)}"
     if plan["backend"]:
         yield from _entry("server", f"{plan['backend']}, {plan['image']}" if plan["image"] else f"{plan['backend']}, release {plan['release']}", width)
     flags = " ".join(f"--{name}={_shown(value)}" for name, value in sorted(plan["server"]["flags"].items()))
@@ -119,7 +119,8 @@ def _wrapped(start, words, width):
     return textwrap.wrap(words, width, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False, break_on_hyphens=False)
 
 
-def _hosts(hosts, shown=6):
+def shortened(hosts, shown=6):
+    """The first names of a list of hosts, and how many more there are."""
     rest = f" and {len(hosts) - shown} more" if len(hosts) > shown else ""
     return ", ".join(hosts[:shown]) + rest
 

@@ -90,7 +90,7 @@ def test_a_fleet_from_the_cache_without_connections(fleet):
     assert re.search(r"REFUSED\s+image: the official image of 2.20.0 needs AVX.*Build an image for x86-64-v2", re.sub(r"\s+", " ", output))
     plans = fleet.written()
     assert {name: plan["image"] for name, plan in plans.items()} == {"a": "tensorflow/serving:2.20.0", "b": "tensorflow/serving:2.20.0", "old": None}
-    assert {name: count for name, count in tasks.items() if name != "a"} == {"b": 2, "old": 2}
+    assert sum(tasks.values()) <= 2
 
 
 def test_offline_leaves_hosts_without_facts_alone(fleet):
@@ -110,6 +110,22 @@ def test_a_host_that_is_not_known_is_detected_first(fleet):
     assert fleet.written()["here"]["release"] == "2.20.0"
     code, output, tasks = fleet.run({"here": here, "other": here}, "--limit", "here")
     assert code == 0 and "Detect what the host can do" not in output, output
+
+
+def test_the_role_plans_the_same_for_one_host(fleet):
+    fleet.known("a", "h100")
+    variables = {"tfserving_policies": [{"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}}], "tfserving_gpu": "require",
+                 "tfserving_flags": {"num_load_threads": 2}}
+    fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json", **variables)
+    (fleet.directory / "role.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
+        {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}},
+        {"ansible.builtin.copy": {"content": "{{ tfs_capabilities_plan_result.plan }}", "dest": str(fleet.directory / "role.json"), "mode": "0644"}, "delegate_to": "localhost",
+         "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}]}]), encoding="utf-8")
+    done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", fleet.directory / "inventory.json", fleet.directory / "role.yml"],
+                          env=dict(os.environ, ANSIBLE_CONFIG=str(fleet.directory / "ansible.cfg")), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((fleet.directory / "role.json").read_text(encoding="utf-8")) == fleet.written()["a"]
+    assert fleet.written()["a"]["server"]["flags"]["num_load_threads"] == 2 and fleet.written()["a"]["server"]["devices"]
 
 
 def test_an_unreachable_neighbour_changes_no_plan(fleet):
@@ -150,7 +166,7 @@ def test_earlier_plans_that_are_none(fleet):
     assert code != 0 and "holds no plans by host" in re.sub(r"\s+", " ", output)
 
 
-def test_a_thousand_hosts_cost_two_tasks_each(fleet):
+def test_a_thousand_hosts_cost_at_most_two_tasks_each(fleet):
     machines = list(golden.CASES["machines"])
     names = [f"host-{number:04}" for number in range(1000)]
     for number, name in enumerate(names):
@@ -158,4 +174,4 @@ def test_a_thousand_hosts_cost_two_tasks_each(fleet):
     code, output, tasks = fleet.run({name: {} for name in names})
     assert code == 0, output[-2000:]
     assert "PLAN for 1000 hosts" in output
-    assert sum(count <= 2 for count in tasks.values()) >= 999 and max(tasks.values()) <= 4
+    assert max(tasks.values()) <= 2
