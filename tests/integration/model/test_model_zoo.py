@@ -22,19 +22,12 @@ numpy = pytest.importorskip("numpy")
 tensorflow = pytest.importorskip("tensorflow")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import convert, gates, lite, lite_file, samples, saved_model  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, convert, gates, lite, lite_file, samples, saved_model  # noqa: E402
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures  # noqa: E402
 
 METRICS = {"dense": "accuracy", "convolution": "accuracy", "two_in_two_out": "rmse", "decision_tree": "accuracy", "hostile": "accuracy"}
 CONVERTED = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome == "accepted")
 READABLE = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome != "fault")
-
-
-@pytest.fixture(scope="session")
-def zoo(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("zoo")
-    model_zoo.build(str(directory))
-    return directory
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +169,77 @@ def test_two_outputs_and_both_differences_are_recorded(results):
     recorded = results["two_in_two_out"][2]["gates"]
     assert set(recorded["outputs"]) == {"sum", "difference"}
     assert recorded["metric"]["before"] == pytest.approx(0, abs=1e-4) and 0 < recorded["metric"]["after"] < 0.1
+
+
+@pytest.fixture(scope="session")
+def served(zoo, results, serve, tmp_path_factory):
+    """The embedded server with every accepted model as TensorFlow Lite, and some as they are."""
+    directory = tmp_path_factory.mktemp("served")
+    for name in CONVERTED:
+        (directory / name / "1").mkdir(parents=True)
+        (directory / name / "1" / "model.tflite").write_bytes(results[name][2]["content"])
+    for name in AS_THEY_ARE:
+        (directory / name).mkdir()
+        (directory / name / "1").symlink_to(zoo / name)
+    return serve({name: directory / name for name in CONVERTED + AS_THEY_ARE}, "--prefer_tflite_model=true")
+
+
+AS_THEY_ARE = ["float64", "strings", "vocabulary", "hostile"]
+
+
+@pytest.mark.parametrize("name", CONVERTED + AS_THEY_ARE)
+def test_the_served_model_answers_like_its_source(zoo, results, served, tmp_path, name):
+    """Through a server over gRPC, one example and many; the source is asked in this process."""
+    described = saved_model.read(str(zoo / name))
+    contract = described["signatures"]["serving_default"]
+    archive = zoo / f"{name}.npz"
+    if not archive.exists():
+        archive = tmp_path / "samples.npz"
+        made = samples.synthetic(contract["inputs"], 8)
+        numpy.savez(archive, **{f"inputs.{key}": array.astype("S") if array.dtype == object else array for key, array in made.items()})
+    inputs, labels = samples.read(str(archive))
+    feeding = signatures.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
+    source = tensorflow.saved_model.load(str(zoo / name)).signatures["serving_default"]
+    _count, reference = samples.answers(lambda rows: {key: value.numpy() for key, value in source(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()},
+                                        samples.fit(inputs, contract["inputs"]), feeding, 7)
+    numpy.savez(tmp_path / "reference.npz", **{f"outputs.{key}": array for key, array in reference.items()})
+    found = check.check({
+        "target": target(served, name), "samples": str(archive), "limit": None, "batch": 7, "metric": METRICS.get(name),
+        "metric_output": "difference" if name == "two_in_two_out" else None, "reference": str(tmp_path / "reference.npz"), "reference_target": None, "deadline_s": 60})
+    assert set(found["outputs"]) == set(contract["outputs"])
+    recorded = results[name][2]["gates"]["outputs"] if name in CONVERTED else {key: {"max_abs": 0} for key in contract["outputs"]}
+    for key, output in found["outputs"].items():
+        assert output["difference"] is None
+        assert output["max_abs"] <= recorded[key]["max_abs"] * 1.5 + 1e-4
+    if name in METRICS:
+        judged = (results[name][2] or {"gates": {}})["gates"]["metric"]
+        assert found["metric"]["value"] == pytest.approx(judged["after"] if name in CONVERTED else judged["before"], abs=0.02)
+
+
+def target(served, name, protocol="grpc", signature="serving_default"):
+    port = served.grpc_port if protocol == "grpc" else served.rest_port
+    return {"name": name, "protocol": protocol, "address": "127.0.0.1", "port": port, "model": name, "signature": signature, "version": None}
+
+
+@pytest.mark.parametrize("name", ["convolution", "two_in_two_out", "scalar_input"])
+def test_both_protocols_agree(zoo, served, name):
+    found = check.check({"target": target(served, name, "rest"), "samples": str(zoo / f"{name}.npz"), "limit": 5, "batch": 2, "metric": None, "metric_output": None,
+                         "reference": None, "reference_target": target(served, name), "deadline_s": 60})
+    assert found["examples"] == 5 and found["metric"] is None
+    assert all(output["difference"] is None and output["max_abs"] < 1e-5 for output in found["outputs"].values())
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"metric": "accuracy", "samples": "no_batch.npz"}, "it holds no labels"),
+    ({"target": {"signature": "serving_defualt"}}, "did you mean serving_default"),
+    ({"target": {"port": 1}}, "UNAVAILABLE"),
+    ({"target": {"model": "absent"}}, "NOT_FOUND"),
+    ({"samples": "dense.npz"}, "they do not fit the signature's inputs"),
+    ({"reference": "dense.npz"}, "holds no outputs.<name>"),
+])
+def test_checks_that_cannot_be_made_are_one_clear_line(zoo, served, change, words):
+    asked = dict(target(served, "convolution"), **change.get("target", {}))
+    with pytest.raises(FleetError) as caught:
+        check.check({"target": asked, "samples": str(zoo / change.get("samples", "convolution.npz")), "limit": None, "batch": 7, "metric": change.get("metric"),
+                     "metric_output": None, "reference": str(zoo / change["reference"]) if "reference" in change else None, "reference_target": None, "deadline_s": 5})
+    assert words in str(caught.value) and "\n" not in str(caught.value)

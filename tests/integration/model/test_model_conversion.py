@@ -1,0 +1,278 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules as processes of their own, as Ansible runs them: publishing, idempotence, refusals, check mode, and what SIGKILL leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("ansible")
+MODULES = "ansible_collections.tfserving.fleet.plugins.modules"
+STAGING = ".tfserving-staging-"
+
+
+def start(name, directory, check=False, **options):
+    """A module's process; directory holds its temporary files."""
+    directory.mkdir(exist_ok=True)
+    process = subprocess.Popen([sys.executable, "-m", f"{MODULES}.{name}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env=dict(os.environ, TMPDIR=str(directory)))
+    arguments = {key: str(value) if isinstance(value, os.PathLike) else value for key, value in options.items() if value is not None}
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments, _ansible_check_mode=check, _ansible_diff=True)}))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def run(name, directory, check=False, **options):
+    """The module's result as a dict."""
+    out, error = start(name, directory, check, **options).communicate(timeout=300)
+    assert out.strip(), error[-3000:]
+    return json.loads(out)
+
+
+def lite(zoo, destination, name="dense", **others):
+    return dict({"source": zoo / name, "destination": destination, "form": "tflite_dynamic_range", "samples": zoo / f"{name}.npz", "metric": "accuracy",
+                 "allowed_loss": 0.1}, **others)
+
+
+def contents(directory):
+    """{relative path: SHA-256} of all files below directory."""
+    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+def is_whole(version):
+    """Whether a published version is what its manifest says; nothing of our code is asked."""
+    manifest = json.loads((version / "manifest.json").read_text(encoding="utf-8"))
+    found = contents(version)
+    found.pop("manifest.json")
+    return found == {name: entry["sha256"] for name, entry in manifest["files"].items()} and bool(found)
+
+
+def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_path):
+    source, destination, temporary = tmp_path / "source", tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp"
+    shutil.copytree(zoo / "dense", source)
+    planned = run("model_conversion", temporary, check=True, source=source, destination=destination)
+    assert planned["changed"] and planned["version"] == 1 and not (tmp_path / "models").exists()
+    first = run("model_conversion", temporary, source=source, destination=destination)
+    assert first["changed"] and first["accepted"] and first["path"] == str(destination / "1") and first["model"] == "dense" and first["form"] == "saved_model"
+    assert contents(destination / "1") == dict(contents(source), **{"manifest.json": contents(destination / "1")["manifest.json"]}) and is_whole(destination / "1")
+    assert json.loads(first["diff"]["after"])["source"]["digest"] and first["diff"]["before"] == ""
+    assert (destination / "1").stat().st_mode & 0o777 == 0o755
+    again = run("model_conversion", temporary, source=source, destination=destination)
+    assert not again["changed"] and again["version"] == 1 and not again["actions"]
+
+    (source / "fingerprint.pb").write_bytes(b"other")
+    refused = run("model_conversion", temporary, source=source, destination=destination, version=1)
+    assert refused["failed"] and "version 1 is there already" in refused["msg"] and "Give a new number" in refused["msg"]
+    second = run("model_conversion", temporary, source=source, destination=destination)
+    assert second["changed"] and second["version"] == 2 and is_whole(destination / "1") and is_whole(destination / "2")
+    assert json.loads(second["diff"]["before"])["key"] != json.loads(second["diff"]["after"])["key"]
+
+    (destination / "2" / "saved_model.pb").write_bytes(b"damaged")
+    assert run("model_conversion", temporary, source=source, destination=destination)["version"] == 3
+    assert not list(temporary.iterdir()) and sorted(os.listdir(destination)) == ["1", "2", "3"]
+
+
+def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
+    first = run("model_conversion", tmp_path / "tmp", source=zoo / "dense", destination=tmp_path / "a" / "saved_model")
+    second = run("model_conversion", tmp_path / "tmp", source=first["path"], destination=tmp_path / "b" / "saved_model")
+    digests = {json.loads((tmp_path / name / "saved_model" / "1" / "manifest.json").read_text(encoding="utf-8"))["source"]["digest"] for name in "ab"}
+    assert second["changed"] and len(digests) == 1
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"version": 0}, "version: 0 is out of range; allowed: 1 to"),
+    ({"allowed_loss": -0.1}, "allowed_loss: -0.1 is out of range; allowed: 0 or more"),
+    ({"maximum_difference": -1}, "maximum_difference: -1.0 is out of range"),
+    ({"timeout_s": 0}, "timeout_s: 0.0 is out of range"),
+    ({"form": "tflite"}, "value of form must be one of: none, tflite_dynamic_range"),
+    ({"signature": "serving_defualt"}, "did you mean serving_default?"),
+    ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),
+    ({"samples": "/nowhere.npz"}, "/nowhere.npz: cannot be read"),
+    ({"source": "/nowhere"}, "/nowhere: there is no such directory"),
+])
+def test_wrong_options_are_one_clear_line(zoo, tmp_path, change, words):
+    result = run("model_conversion", tmp_path / "tmp", **lite(zoo, tmp_path / "models" / "lite", **change))
+    assert result["failed"] and words in result["msg"] and "\n" not in result["msg"]
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_destination_inside_the_source_is_refused(zoo, tmp_path):
+    shutil.copytree(zoo / "dense", tmp_path / "source")
+    for inside in (tmp_path / "source", tmp_path / "source" / "models"):
+        assert "lies inside it" in run("model_conversion", tmp_path / "tmp", source=tmp_path / "source", destination=inside)["msg"]
+
+
+def test_refusals_publish_nothing_and_fail_only_where_required(zoo, tmp_path):
+    destination, temporary = tmp_path / "models" / "hostile" / "lite", tmp_path / "tmp"
+    for options, words in (
+            (lite(zoo, destination, "hostile"), "above the allowed 0.1"),
+            (lite(zoo, destination, "float64", samples=None, metric=None), "float64"),
+            (lite(zoo, destination, samples=None), "no samples were given"),
+            (lite(zoo, destination, metric=None), "no metric was named")):
+        result = run("model_conversion", temporary, **options)
+        assert not result.get("failed") and not result["changed"] and result["accepted"] is False and result["version"] is None and words in result["reason"]
+        assert not destination.exists() or not os.listdir(destination)
+    result = run("model_conversion", temporary, **lite(zoo, destination, "float64", samples=None, metric=None, required=True))
+    assert result["failed"] and "tflite_dynamic_range is refused" in result["msg"] and "float64" in result["msg"]
+
+
+def test_conversion_is_judged_published_and_idempotent(zoo, tmp_path):
+    destination, progress = tmp_path / "models" / "dense" / "lite", tmp_path / "conversion.progress"
+    options = lite(zoo, destination, progress=progress)
+    planned = run("model_conversion", tmp_path / "tmp", check=True, **options)
+    assert planned["changed"] and planned["accepted"] is None and not (tmp_path / "models").exists()
+    result = run("model_conversion", tmp_path / "tmp", **options)
+    assert result["accepted"] and result["changed"] and is_whole(destination / "1") and sorted(os.listdir(destination / "1")) == ["manifest.json", "model.tflite"]
+    assert (destination / "1" / "model.tflite").read_bytes()[4:8] == b"TFL3"
+    assert result["gates"]["examples"] == 200 and result["gates"]["metric"]["before"] == 1.0 and 0.9 <= result["gates"]["metric"]["after"] <= 1.0
+    assert json.loads((destination / "1" / "manifest.json").read_text(encoding="utf-8"))["gates"] == result["gates"]
+    assert len(progress.read_text(encoding="utf-8").splitlines()) >= 3
+    before = contents(destination)
+    for check in (True, False):
+        again = run("model_conversion", tmp_path / "tmp", check=check, **options)
+        assert not again["changed"] and again["gates"] == result["gates"] and again["reason"] == result["reason"] and contents(destination) == before
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_killed_conversion_leaves_no_half_version_and_the_next_run_no_directory(zoo, tmp_path):
+    """SIGKILL at 10 random moments of a conversion; the converter itself ends with its caller."""
+    destination, temporary, options = tmp_path / "models" / "dense" / "lite", tmp_path / "tmp", {}
+    began = time.monotonic()
+    options = lite(zoo, destination)
+    run("model_conversion", temporary, **options)
+    duration, seed = time.monotonic() - began, random.randrange(10**6)
+    moments = random.Random(seed)
+    for _kill in range(10):
+        shutil.rmtree(destination / "1", ignore_errors=True)
+        process = start("model_conversion", temporary, **options)
+        time.sleep(moments.uniform(0.05, duration))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+        visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
+        assert visible in ([], ["1"]), f"seed {seed}"
+        assert not visible or is_whole(destination / "1"), f"seed {seed}"
+    until = time.monotonic() + 5
+    while converters(temporary) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not converters(temporary), "a converter outlived its caller"
+    shutil.rmtree(destination / "1", ignore_errors=True)
+    assert run("model_conversion", temporary, **options)["version"] == 1
+    assert os.listdir(destination) == ["1"] and is_whole(destination / "1") and not list(temporary.iterdir()), f"seed {seed}"
+
+
+def converters(temporary):
+    """Processes whose command line names a program below temporary."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as stream:
+                if str(temporary).encode() in stream.read():
+                    found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_killed_copy_leaves_no_half_version(zoo, tmp_path):
+    """The same for the form none, with files large enough to be met while they are copied."""
+    source, destination, temporary = tmp_path / "source", tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp"
+    shutil.copytree(zoo / "dense", source)
+    (source / "assets.extra").mkdir()
+    (source / "assets.extra" / "large").write_bytes(os.urandom(1 << 20) * 200)
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    for _kill in range(10):
+        process = start("model_conversion", temporary, source=source, destination=destination)
+        time.sleep(moments.uniform(0.1, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+        visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
+        assert all(is_whole(destination / name) for name in visible), f"seed {seed}"
+        for name in visible:
+            shutil.rmtree(destination / name)
+    assert run("model_conversion", temporary, source=source, destination=destination)["version"] == 1
+    assert os.listdir(destination) == ["1"] and is_whole(destination / "1"), f"seed {seed}"
+
+
+def test_a_conversion_that_takes_too_long_ends(zoo, tmp_path):
+    result = run("model_conversion", tmp_path / "tmp", **lite(zoo, tmp_path / "models" / "lite", timeout_s=1.2))
+    assert result["failed"] and "no result after 1.2 s" in result["msg"]
+    assert not list((tmp_path / "tmp").iterdir()) and not converters(tmp_path / "tmp")
+    assert not (tmp_path / "models" / "lite").exists() or not os.listdir(tmp_path / "models" / "lite")
+
+
+def test_info_needs_no_library(zoo):
+    """The module's own work under an interpreter that sees the standard library alone."""
+    program = ("import runpy, sys, json\nrunpy.run_path(sys.argv[1])\n"
+               "from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite, saved_model\n"
+               "described = saved_model.read(sys.argv[2])\n"
+               "print(json.dumps(lite.analyse(described['signatures']['serving_default'], described['ops']['serving_default'])))")
+    conftest = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conftest.py")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, conftest, str(zoo / "vocabulary")], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stdout)["string_inputs"] == ["word"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_info_as_a_module(zoo, tmp_path, check):
+    found = run("saved_model_info", tmp_path / "tmp", check=check, path=zoo / "several_signatures")
+    assert not found["changed"] and set(found["saved_model"]["signatures"]) == {"serving_default", "double"}
+    assert found["saved_model"]["analysis"]["double"]["tensorflow_lite"]["likely"]
+    broken = run("saved_model_info", tmp_path / "tmp", check=check, path=zoo / "cut_short")
+    assert broken["failed"] and "not a SavedModel" in broken["msg"] and "\n" not in broken["msg"]
+
+
+def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
+    (tmp_path / "dense").mkdir()
+    (tmp_path / "dense" / "1").symlink_to(zoo / "dense")
+    server = serve({"dense": tmp_path / "dense"})
+    target = {"port": server.grpc_port, "model": "dense"}
+    found = run("model_server_check", tmp_path / "tmp", target=target, samples=zoo / "dense.npz", metric="accuracy", batch=50)
+    assert (found["changed"], found["examples"], found["metric"], found["outputs"]) == (False, 200, {"name": "accuracy", "value": 1.0}, None)
+    rest = dict(target, protocol="rest", port=server.rest_port)
+    found = run("model_server_check", tmp_path / "tmp", target=target, reference_target=rest, samples=zoo / "dense.npz", limit=9)
+    assert found["examples"] == 9 and found["metric"] is None and found["outputs"]["scores"]["max_abs"] < 1e-6
+    for change, words in (({"target": dict(target, port=0)}, "target.port: 0 is out of range; allowed: 1 to 65535"), ({"batch": 0}, "batch: 0 is out of range"),
+                          ({"limit": 0}, "limit: 0 is out of range"), ({"target": dict(target, model="absent")}, "NOT_FOUND"),
+                          ({"deadline_s": -1}, "deadline_s: -1.0 is out of range")):
+        failed = run("model_server_check", tmp_path / "tmp", **dict({"target": target, "samples": zoo / "dense.npz"}, **change))
+        assert failed["failed"] and words in failed["msg"] and "\n" not in failed["msg"]
+
+
+def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
+    """The playbook convert: check mode with diff on a clean host, then for real, then again."""
+    models = [{"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1},
+              {"name": "float64", "source": str(zoo / "float64"), "optimize": "auto", "version": 5}, {"name": "strings", "source": str(zoo / "strings"), "optimize": "none"}]
+    inventory = {"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
+                         "vars": {"tfserving_python": sys.executable, "tfserving_model_directory": str(tmp_path / "models"), "tfserving_models": models}}}
+    (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+
+    def play(*flags):
+        done = subprocess.run([os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "tfserving.fleet.convert", "-i", str(tmp_path / "inventory.json"), *flags],
+                              capture_output=True, text=True, check=False, timeout=300, env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(tmp_path / "home")))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    planned = play("--check", "--diff")
+    assert "changed=2" in planned and '+  "key":' in planned and not (tmp_path / "models").exists()
+    made = play()
+    assert "changed=2" in made and "dense: tflite_dynamic_range: accuracy 1 before" in made and "float64: tflite_dynamic_range: input x is float64" in made
+    assert sorted(str(path.relative_to(tmp_path / "models")) for path in (tmp_path / "models").glob("*/*/*")) == [
+        "dense/saved_model/1", "dense/tflite_dynamic_range/1", "float64/saved_model/5", "strings/saved_model/1"]
+    before = contents(tmp_path / "models")
+    assert "changed=0" in play() and contents(tmp_path / "models") == before
