@@ -7,7 +7,8 @@
 
 DIRECTORY becomes a SavedModel (serving_default: image float32 [-1, 8, 8, 1] to output_0 float32 [-1, 10]), FILE a NumPy archive of the
 360 held-out examples (inputs.image, labels). The network enlarges an image and averages what it sees in five views of it, each moved by a
-pixel, so that one example costs a core some milliseconds, as a real model would, and training, one view at a time, takes seconds. A second run with the same program and the same TensorFlow does nothing.
+pixel, so that one example costs a core some milliseconds, as a real model would, and training, one view at a time, takes seconds.
+A second run with the same program and the same TensorFlow does nothing.
 """
 
 from __future__ import annotations

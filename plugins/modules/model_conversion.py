@@ -247,12 +247,22 @@ class Conversion:
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             accepted = None if self.lossy else True
-            return self._result(self._decision(newest, content, version), version, accepted, "not known before the conversion" if self.lossy else self._reason(None), None)
+            return self._result(
+                self._decision(newest, content, version),
+                version,
+                accepted,
+                "not known before the conversion" if self.lossy else self._reason(None),
+                None,
+            )
         return self._make(source, converter, version, newest)
 
     def _not_yet(self):
         """What check mode says where an earlier task would have made the source."""
-        decision = Decision(True, actions=(f"publish below {self.destination}",), warnings=(f"{self.source} does not exist; a real run fails unless it does by then.",))
+        decision = Decision(
+            True,
+            actions=(f"publish below {self.destination}",),
+            warnings=(f"{self.source} does not exist; a real run fails unless it does by then.",),
+        )
         return self._result(decision, None, None, "the source does not exist yet", None)
 
     def _check_options(self):

@@ -10,7 +10,8 @@ module: model_server_check
 short_description: Check the answers of a served model
 version_added: "0.1.0"
 description:
-  - Asks a running server for the answers to samples, measures a task metric on them, and compares them with a reference, either a file of outputs or another server.
+  - Asks a running server for the answers to samples, measures a task metric on them, and compares them with a reference, either a file of outputs or
+    another server.
   - Returns figures and judges nothing, so that a playbook can decide. Fails where the server does not answer, or answers with an error.
 options:
   python:

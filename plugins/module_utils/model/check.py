@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics, parity, samples, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
 
@@ -26,9 +25,7 @@ def check(request):
     request: {target, samples (path), limit (examples or None), batch, metric, metric_output, reference (path or None), reference_target (a target
     or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
     """
-    inputs, labels = samples.read(request["samples"], request["limit"])
-    if request["metric"] and labels is None:
-        raise FleetError("it holds no labels", where=request["samples"], remedy=f"Save an array labels for the metric {request['metric']}, or leave metric out.")
+    inputs, labels = samples.read(request["samples"], request["limit"], request["metric"])
     examples, answered = _ask(request["target"], inputs, request)
     value = None
     if request["metric"]:

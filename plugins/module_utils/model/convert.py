@@ -113,10 +113,7 @@ def _inputs(request):
     tensors = request["contract"]["inputs"]
     if request["samples"] is None:
         return samples.synthetic(tensors, _SYNTHETIC_EXAMPLES), None
-    inputs, labels = samples.read(request["samples"])
-    if request["metric"] and labels is None:
-        raise FleetError("it holds no labels", where=request["samples"], remedy=f"Save an array labels for the metric {request['metric']}, or leave metric out.")
-    return inputs, labels
+    return samples.read(request["samples"], metric=request["metric"])
 
 
 def _compare(request, content, inputs, labels, judged):
@@ -129,7 +126,9 @@ def _compare(request, content, inputs, labels, judged):
     model = tensorflow.saved_model.load(request["source"], tags=["serve"])
     source = model.signatures[name]
     try:
-        examples, reference = samples.answers(lambda rows: {key: value.numpy() for key, value in source(**_tensors(tensorflow, rows)).items()}, inputs, feeding, _BATCH)
+        examples, reference = samples.answers(
+            lambda rows: {key: value.numpy() for key, value in source(**_tensors(tensorflow, rows)).items()}, inputs, feeding, _BATCH
+        )
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:
         if judged["synthetic"]:
             return

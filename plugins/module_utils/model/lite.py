@@ -30,7 +30,9 @@ CONVERTIBLE = frozenset("""
     UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum VarHandleOp Variable VariableV2 Where While Xdivy
     XlaDynamicUpdateSlice Xlogy ZerosLike
 """.split())
-_EXAMPLE_PARSERS = frozenset("DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split())
+_EXAMPLE_PARSERS = frozenset(
+    "DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split()
+)
 _TABLES = frozenset("HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split())
 _CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 

@@ -23,7 +23,11 @@ def measure(metric, outputs, labels, output=None):
     one_of("metric", metric, METRICS)
     scores = _scores(outputs, output)
     if scores.ndim == 0 or len(scores) != len(labels):
-        raise FleetError(f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels", where="metric", remedy="Judge an output with a row for each example.")
+        raise FleetError(
+            f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels",
+            where="metric",
+            remedy="Judge an output with a row for each example.",
+        )
     return float(METRICS[metric](scores, labels))
 
 
@@ -39,7 +43,9 @@ def _scores(outputs, output):
     if output is None and len(outputs) == 1:
         return next(iter(outputs.values()))
     if output is None:
-        raise FleetError(f"the model has several outputs: {', '.join(sorted(outputs))}", where="metric_output", remedy="Name the one that the labels belong to.")
+        raise FleetError(
+            f"the model has several outputs: {', '.join(sorted(outputs))}", where="metric_output", remedy="Name the one that the labels belong to."
+        )
     return outputs[one_of("metric_output", output, sorted(outputs))]
 
 
@@ -56,7 +62,9 @@ def _accuracy(scores, labels):
 def _top_k(scores, labels):
     scores, labels = _rows(scores, "top_k"), _classes(labels)
     if scores.shape[1] <= TOP:
-        raise FleetError(f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.shape[1]}", where="metric", remedy="Use accuracy.")
+        raise FleetError(
+            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.shape[1]}", where="metric", remedy="Use accuracy."
+        )
     best = scores.argsort(axis=1)[:, -TOP:]
     return (best == labels.reshape(-1, 1)).any(axis=1).mean()
 
@@ -65,7 +73,11 @@ def _auc(scores, labels):
     if scores.ndim == 2 and scores.shape[1] == 2:
         scores = scores[:, 1]
     elif not _single(scores):
-        raise FleetError(f"auc needs one score for each example, the output has shape {list(scores.shape)}", where="metric", remedy="Use accuracy for several classes.")
+        raise FleetError(
+            f"auc needs one score for each example, the output has shape {list(scores.shape)}",
+            where="metric",
+            remedy="Use accuracy for several classes.",
+        )
     scores, positive = scores.reshape(len(scores)).astype("float64"), _classes(labels).astype("float64")
     if sorted(set(positive.tolist())) != [0.0, 1.0]:
         raise FleetError("auc needs labels 0 and 1, both of them", where="samples")

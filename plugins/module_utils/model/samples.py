@@ -17,10 +17,11 @@ except ImportError:
 _INPUTS, _LABELS = "inputs.", "labels"
 
 
-def read(path, limit=None):
+def read(path, limit=None, metric=None):
     """({name: array}, labels or None) of a file of samples; the first axis counts examples, at most limit of them.
 
-    Raises FleetError for a file that is missing, foreign, without inputs or examples, or whose arrays disagree about the number of examples.
+    metric: what is to be measured on them, if anything. Raises FleetError for a file that is missing, foreign, without inputs or examples, whose
+    arrays disagree about the number of examples, or that lacks labels for the metric.
     """
     arrays = archive(path)
     inputs = {name[len(_INPUTS):]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
@@ -28,10 +29,15 @@ def read(path, limit=None):
         raise FleetError(f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}", where=path,
                          remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.")
     labels = arrays.get(_LABELS)
+    if metric and labels is None:
+        raise FleetError("it holds no labels", where=path, remedy=f"Save an array labels for the metric {metric}, or leave metric out.")
     counted = dict(inputs, **({} if labels is None else {_LABELS: labels}))
     counts = {name: len(array) if array.ndim else None for name, array in counted.items()}
     if len(set(counts.values())) > 1 or None in counts.values():
-        raise FleetError("its arrays hold different numbers of examples: " + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())), where=path)
+        raise FleetError(
+            "its arrays hold different numbers of examples: " + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())),
+            where=path,
+        )
     if 0 in counts.values():
         raise FleetError("it holds no example", where=path)
     return {name: array[:limit] for name, array in inputs.items()}, None if labels is None else labels[:limit]

@@ -62,7 +62,10 @@ def _content(directory):
     if not os.path.isdir(directory):
         raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
     if not os.path.isfile(path):
-        versions = sorted((name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))), key=lambda name: (len(name), name))
+        versions = sorted(
+            (name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))),
+            key=lambda name: (len(name), name),
+        )
         if versions:
             remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
         elif os.path.isfile(path + "txt"):
@@ -85,5 +88,9 @@ def _variables_bytes(directory, needed):
     if needed:
         missing = "variables.index" not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
         if missing:
-            raise FleetError(f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}", where=folder, remedy="Export or copy the model again, whole.")
+            raise FleetError(
+                f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}",
+                where=folder,
+                remedy="Export or copy the model again, whole.",
+            )
     return sum(os.path.getsize(os.path.join(folder, name)) for name in names)

@@ -85,7 +85,12 @@ def build(directory):
     save("depthwise", lambda x: {"y": tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME")}, spec([None, 6, 6, 8]))
 
     left = tf.Variable(normal(16, 80))
-    save("two_in_two_out", lambda a, b: {"sum": tf.matmul(a, left) + b, "difference": tf.matmul(a, left) - b}, spec([None, 16], name="a"), spec([None, 80], name="b"))
+    save(
+        "two_in_two_out",
+        lambda a, b: {"sum": tf.matmul(a, left) + b, "difference": tf.matmul(a, left) - b},
+        spec([None, 16], name="a"),
+        spec([None, 80], name="b"),
+    )
     a, b = normal(50, 16), normal(50, 80)
     samples("two_in_two_out", a @ left.numpy() - b, a=a, b=b)
 
@@ -129,7 +134,11 @@ def build(directory):
     save("float64", lambda x: {"y": tf.matmul(x, wide)}, spec([None, 4], tf.float64))
     save("float16", lambda x: {"y": tf.matmul(x, narrow)}, spec([None, 4], tf.float16))
     save("strings", lambda text: {"length": tf.strings.length(text)}, spec([None], tf.string, "text"))
-    save("example_parsing", lambda examples: tf.io.parse_example(examples, {"age": tf.io.FixedLenFeature([1], tf.float32)}), spec([None], tf.string, "examples"))
+    save(
+        "example_parsing",
+        lambda examples: tf.io.parse_example(examples, {"age": tf.io.FixedLenFeature([1], tf.float32)}),
+        spec([None], tf.string, "examples"),
+    )
 
     words = os.path.join(directory, "words.txt")
     with open(words, "w", encoding="utf-8") as stream:

@@ -66,7 +66,9 @@ def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_p
     assert planned["changed"] and planned["version"] == 1 and not (tmp_path / "models").exists()
     first = run("model_conversion", temporary, source=source, destination=destination)
     assert first["changed"] and first["accepted"] and first["path"] == str(destination / "1") and first["model"] == "dense" and first["form"] == "saved_model"
-    assert contents(destination / "1") == dict(contents(source), **{"manifest.json": contents(destination / "1")["manifest.json"]}) and is_whole(destination / "1")
+    assert contents(destination / "1") == dict(contents(source), **{"manifest.json": contents(destination / "1")["manifest.json"]}) and is_whole(
+        destination / "1"
+    )
     assert json.loads(first["diff"]["after"])["source"]["digest"] and first["diff"]["before"] == ""
     assert (destination / "1").stat().st_mode & 0o777 == 0o755
     again = run("model_conversion", temporary, source=source, destination=destination)
@@ -134,7 +136,12 @@ def test_conversion_is_judged_published_and_idempotent(zoo, tmp_path):
     planned = run("model_conversion", tmp_path / "tmp", check=True, **options)
     assert planned["changed"] and planned["accepted"] is None and not (tmp_path / "models").exists()
     result = run("model_conversion", tmp_path / "tmp", **options)
-    assert result["accepted"] and result["changed"] and is_whole(destination / "1") and sorted(os.listdir(destination / "1")) == ["manifest.json", "model.tflite"]
+    assert (
+        result["accepted"]
+        and result["changed"]
+        and is_whole(destination / "1")
+        and sorted(os.listdir(destination / "1")) == ["manifest.json", "model.tflite"]
+    )
     assert (destination / "1" / "model.tflite").read_bytes()[4:8] == b"TFL3"
     assert result["gates"]["examples"] == 200 and result["gates"]["metric"]["before"] == 1.0 and 0.9 <= result["gates"]["metric"]["after"] <= 1.0
     assert json.loads((destination / "1" / "manifest.json").read_text(encoding="utf-8"))["gates"] == result["gates"]
@@ -224,7 +231,9 @@ def test_info_needs_no_library(zoo):
                "described = saved_model.read(sys.argv[2])\n"
                "print(json.dumps(lite.analyse(described['signatures']['serving_default'], described['ops']['serving_default'])))")
     conftest = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conftest.py")
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, conftest, str(zoo / "vocabulary")], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, conftest, str(zoo / "vocabulary")], capture_output=True, text=True, check=True, timeout=60
+    )
     assert json.loads(done.stdout)["string_inputs"] == ["word"]
 
 
@@ -256,15 +265,30 @@ def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
 
 def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
     """The playbook convert: check mode with diff on a clean host, then for real, then again."""
-    models = [{"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1},
-              {"name": "float64", "source": str(zoo / "float64"), "optimize": "auto", "version": 5}, {"name": "strings", "source": str(zoo / "strings"), "optimize": "none"}]
+    models = [
+        {"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1},
+        {"name": "float64", "source": str(zoo / "float64"), "optimize": "auto", "version": 5},
+        {"name": "strings", "source": str(zoo / "strings"), "optimize": "none"},
+    ]
     inventory = {"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
                          "vars": {"tfserving_python": sys.executable, "tfserving_model_directory": str(tmp_path / "models"), "tfserving_models": models}}}
     (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
 
     def play(*flags):
-        done = subprocess.run([os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "tfserving.fleet.convert", "-i", str(tmp_path / "inventory.json"), *flags],
-                              capture_output=True, text=True, check=False, timeout=300, env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(tmp_path / "home")))
+        done = subprocess.run(
+            [
+                os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+                "tfserving.fleet.convert",
+                "-i",
+                str(tmp_path / "inventory.json"),
+                *flags,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(tmp_path / "home")),
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

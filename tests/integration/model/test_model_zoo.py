@@ -200,12 +200,26 @@ def test_the_served_model_answers_like_its_source(zoo, results, served, tmp_path
     inputs, labels = samples.read(str(archive))
     feeding = signatures.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
     source = tensorflow.saved_model.load(str(zoo / name)).signatures["serving_default"]
-    _count, reference = samples.answers(lambda rows: {key: value.numpy() for key, value in source(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()},
-                                        samples.fit(inputs, contract["inputs"]), feeding, 7)
+    _count, reference = samples.answers(
+        lambda rows: {key: value.numpy() for key, value in source(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()},
+        samples.fit(inputs, contract["inputs"]),
+        feeding,
+        7,
+    )
     numpy.savez(tmp_path / "reference.npz", **{f"outputs.{key}": array for key, array in reference.items()})
-    found = check.check({
-        "target": target(served, name), "samples": str(archive), "limit": None, "batch": 7, "metric": METRICS.get(name),
-        "metric_output": "difference" if name == "two_in_two_out" else None, "reference": str(tmp_path / "reference.npz"), "reference_target": None, "deadline_s": 60})
+    found = check.check(
+        {
+            "target": target(served, name),
+            "samples": str(archive),
+            "limit": None,
+            "batch": 7,
+            "metric": METRICS.get(name),
+            "metric_output": "difference" if name == "two_in_two_out" else None,
+            "reference": str(tmp_path / "reference.npz"),
+            "reference_target": None,
+            "deadline_s": 60,
+        }
+    )
     assert set(found["outputs"]) == set(contract["outputs"])
     recorded = results[name][2]["gates"]["outputs"] if name in CONVERTED else {key: {"max_abs": 0} for key in contract["outputs"]}
     for key, output in found["outputs"].items():
@@ -223,8 +237,19 @@ def target(served, name, protocol="grpc", signature="serving_default"):
 
 @pytest.mark.parametrize("name", ["convolution", "two_in_two_out", "scalar_input"])
 def test_both_protocols_agree(zoo, served, name):
-    found = check.check({"target": target(served, name, "rest"), "samples": str(zoo / f"{name}.npz"), "limit": 5, "batch": 2, "metric": None, "metric_output": None,
-                         "reference": None, "reference_target": target(served, name), "deadline_s": 60})
+    found = check.check(
+        {
+            "target": target(served, name, "rest"),
+            "samples": str(zoo / f"{name}.npz"),
+            "limit": 5,
+            "batch": 2,
+            "metric": None,
+            "metric_output": None,
+            "reference": None,
+            "reference_target": target(served, name),
+            "deadline_s": 60,
+        }
+    )
     assert found["examples"] == 5 and found["metric"] is None
     assert all(output["difference"] is None and output["max_abs"] < 1e-5 for output in found["outputs"].values())
 
@@ -240,6 +265,17 @@ def test_both_protocols_agree(zoo, served, name):
 def test_checks_that_cannot_be_made_are_one_clear_line(zoo, served, change, words):
     asked = dict(target(served, "convolution"), **change.get("target", {}))
     with pytest.raises(FleetError) as caught:
-        check.check({"target": asked, "samples": str(zoo / change.get("samples", "convolution.npz")), "limit": None, "batch": 7, "metric": change.get("metric"),
-                     "metric_output": None, "reference": str(zoo / change["reference"]) if "reference" in change else None, "reference_target": None, "deadline_s": 5})
+        check.check(
+            {
+                "target": asked,
+                "samples": str(zoo / change.get("samples", "convolution.npz")),
+                "limit": None,
+                "batch": 7,
+                "metric": change.get("metric"),
+                "metric_output": None,
+                "reference": str(zoo / change["reference"]) if "reference" in change else None,
+                "reference_target": None,
+                "deadline_s": 5,
+            }
+        )
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -68,7 +68,11 @@ def test_differences_are_those_that_numpys_own_assertion_prints():
     candidate = reference + random.standard_normal((50, 7)).astype("float32") / 100
     with pytest.raises(AssertionError) as caught:
         numpy.testing.assert_allclose(candidate.astype("float64"), reference.astype("float64"), rtol=0, atol=0)
-    printed = {line.partition(":")[0].strip(): float(line.partition(":")[2].split()[0]) for line in str(caught.value).splitlines() if "among violations" in line}
+    printed = {
+        line.partition(":")[0].strip(): float(line.partition(":")[2].split()[0])
+        for line in str(caught.value).splitlines()
+        if "among violations" in line
+    }
     found = one(reference, candidate)
     assert found["max_abs"] == pytest.approx(printed["Max absolute difference among violations"], rel=1e-6)
     assert found["max_rel"] == pytest.approx(printed["Max relative difference among violations"], rel=1e-6)

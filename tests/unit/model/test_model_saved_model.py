@@ -155,7 +155,9 @@ def test_variables_in_several_files(tmp_path):
 def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
     first = write(tmp_path / "a", {"x": b"1", "d/y": b"2"})
     second = write(tmp_path / "b", {"d/y": b"2", "x": b"1", "manifest.json": b"other"})
-    expected = hashlib.sha256(b"".join(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode() for name, content in (("d/y", b"2"), ("x", b"1")))).hexdigest()
+    expected = hashlib.sha256(
+        b"".join(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode() for name, content in (("d/y", b"2"), ("x", b"1")))
+    ).hexdigest()
     assert saved_model.digest(first) == saved_model.digest(second) == expected
     os.rename(os.path.join(first, "x"), os.path.join(first, "z"))
     assert saved_model.digest(first) != expected

@@ -10,7 +10,10 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, manifest, signature
 
-DIGITS = {"inputs": {"image": {"dtype": "float32", "shape": [None, 8, 8, 1], "tensor": "a:0"}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 10], "tensor": "b:0"}}}
+DIGITS = {
+    "inputs": {"image": {"dtype": "float32", "shape": [None, 8, 8, 1], "tensor": "a:0"}},
+    "outputs": {"y": {"dtype": "float32", "shape": [None, 10], "tensor": "b:0"}},
+}
 
 
 def inputs(**shapes):
