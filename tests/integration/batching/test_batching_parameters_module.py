@@ -56,7 +56,7 @@ def test_writes_once_shows_it_before_and_does_not_touch_it_again(tmp_path):
     before = path.stat()
     again = call(**wish)
     assert not again["changed"] and again["actions"] == [] and path.stat().st_ino == before.st_ino
-    changed = call(**dict(wish, max_batch_size=64))
+    changed = call(path=str(path), max_batch_size=64, batch_timeout_micros=1000)
     assert "max_batch_size { value: 32 }" in changed["diff"]["before"] and "max_batch_size { value: 64 }" in changed["diff"]["after"]
     assert changed["parameters"]["max_batch_size"] == 64 and changed["reasons"] == {"max_batch_size": "given", "batch_timeout_micros": "given"}
 

@@ -43,7 +43,8 @@ def play(directory, *arguments):
 
 
 def test_known_internal_and_foreign_names_pass(project):
-    names = {"demo_port": 1, "demo_batch_size": 2, "demo_result": "x", "demo_other_result": "y", "__demo_state": 3, "demo_extra_port": 4, "demonstration": 5, "demo": 6}
+    names = {"demo_port": 1, "demo_batch_size": 2, "demo_result": "x", "demo_other_result": "y",
+             "__demo_state": 3, "demo_extra_port": 4, "demonstration": 5, "demo": 6}
     for mode in ([], ["--check"]):
         done = play(project, *mode, *[f"-e{name}={value}" for name, value in names.items()])
         assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
