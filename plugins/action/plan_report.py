@@ -95,6 +95,7 @@ def _read(path):
             plans = json.load(stream)
     except (OSError, ValueError) as fault:
         raise FleetError(f"cannot be read as earlier plans: {fault}", where="earlier", remedy="Name a file that an earlier run wrote.") from fault
-    if not isinstance(plans, dict) or not all(plan is None or (isinstance(plan, dict) and {"models", "server", "refusals"} <= set(plan)) for plan in plans.values()):
+    needed = {"models", "server", "refusals"}
+    if not isinstance(plans, dict) or not all(plan is None or (isinstance(plan, dict) and needed <= set(plan)) for plan in plans.values()):
         raise FleetError(f"{path} holds no plans by host", where="earlier", remedy="Name a file that an earlier run wrote.")
     return plans

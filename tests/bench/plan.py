@@ -19,15 +19,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit" / "plan")]
-import conftest  # noqa: E402,F401
-import test_golden_plans as golden  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet  # noqa: E402
+import conftest  # noqa: F401
+import test_golden_plans as golden
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 
 MOST_SECONDS, MOST_MIB = 10.0, 1024
 REQUEST = {
     "version": "2.20.0", "models": [{"name": "digits", "signatures": golden.CASES["signatures"]["images"]}],
-    "policies": [{"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}}, {"when": "cpu.level == 'x86-64-v4'", "choose": {"flags": {"num_load_threads": 2}}}]}
+    "policies": [{"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}},
+                 {"when": "cpu.level == 'x86-64-v4'", "choose": {"flags": {"num_load_threads": 2}}}]}
 
 
 def capabilities(count):

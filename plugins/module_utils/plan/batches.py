@@ -45,7 +45,8 @@ def doubts(parameters, model, cpus):
         found.append(f"num_batch_threads {threads} lets that many batches run at once on {cpus} CPUs; how many may wait is max_enqueued_batches")
     enqueued = parameters.get("max_enqueued_batches") or rules.DEFAULT_MAX_ENQUEUED_BATCHES
     if enqueued < threads:
-        found.append(f"max_enqueued_batches {enqueued} is the queue's length, not how many run at once (num_batch_threads, {threads}): calls beyond it get UNAVAILABLE")
+        found.append(f"max_enqueued_batches {enqueued} is the queue's length, not how many run at once (num_batch_threads, {threads}): "
+                     "calls beyond it get UNAVAILABLE")
     if parameters.get("batch_timeout_micros"):
         found.append(f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for company on every request")
     return found

@@ -24,7 +24,7 @@ _REASONS = {
 # Flag -> (is this value worth a word, the word). For values that work and yet surprise.
 _SURPRISES = {
     "enable_profiler": (lambda value: value is True, "the profiler answers without authentication on the port that serves"),
-    "max_num_load_retries": (lambda value: value > 0, "a model that cannot load is retried for minutes with closed ports, and a reload over gRPC waits as long"),
+    "max_num_load_retries": (lambda value: value > 0, "a model that cannot load is retried for minutes with closed ports; a reload over gRPC waits as long"),
     "ssl_config_file": (bool, "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"),
     "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
     "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
@@ -108,7 +108,7 @@ def _own_flags(draft, host, release, models, cpus):
         chosen.update(tensorflow_intra_op_parallelism=cpus, tensorflow_inter_op_parallelism=cpus, rest_api_num_threads=max(2, 4 * cpus))
         if questions.tflite_flag(release) in chosen:
             chosen["num_tflite_pools"] = cpus
-        draft.decide("threads", f"{cpus} intra-op, {cpus} inter-op", "a CFS quota is in force, which TensorFlow does not see: it would take every CPU of the mask")
+        draft.decide("threads", f"{cpus} intra-op, {cpus} inter-op", "a CFS quota is in force, and TensorFlow does not see it: it would take every CPU")
     return chosen
 
 
@@ -148,7 +148,8 @@ def _contradictions(host, release, flags, environment):
     if flags.get("monitoring_config_file") and rest == 0:
         yield ["monitoring_config_file"], "metrics are served over REST, which is off", "Give REST a port", {"rest_api_port": 8501}
     if flags.get(_PARALLELISM[0]) and (flags.get(_PARALLELISM[1]) or flags.get(_PARALLELISM[2])):
-        yield [_PARALLELISM[0]], "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start", "Leave it out", {_PARALLELISM[0]: None}
+        yield [_PARALLELISM[0]], "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start", "Leave it out", {
+            _PARALLELISM[0]: None}
     if flags.get("mixed_precision") and not onednn_is_on(host, release, environment):
         yield ["mixed_precision"], "bfloat16 needs oneDNN, which is off here: the flag would do nothing", "Leave it out", {"mixed_precision": None}
 

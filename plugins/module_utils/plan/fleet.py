@@ -10,6 +10,7 @@ import textwrap
 
 NO_PLAN = "no plan"
 _LABEL = 10
+_NUMBERS = (1, 4)
 _FEWEST_COLUMNS = 60
 _COMPARED = ("release", "backend", "image", "build", "models", "server")
 
@@ -45,7 +46,8 @@ def _host_changes(now, before, is_there, was_there):
 
 
 def _compared(plan):
-    return dict({key: plan.get(key) for key in _COMPARED}, models={model["name"]: {key: model[key] for key in ("form", "batching")} for model in plan["models"]},
+    models = {model["name"]: {key: model[key] for key in ("form", "batching")} for model in plan["models"]}
+    return dict({key: plan.get(key) for key in _COMPARED}, models=models,
                 refused=[refusal["subject"] for refusal in plan["refusals"]])
 
 
@@ -67,7 +69,8 @@ def _groups(plans):
 def _summary(groups, count):
     rows = [("CLASS", "HOSTS", "SERVER", "MODELS", "REFUSED")] + [_row(hosts, plan) for hosts, plan in groups]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(widths[column]) if column in (1, 4) else cell.ljust(widths[column]) for column, cell in enumerate(row)).rstrip() for row in rows]
+    aligned = [[cell.rjust(width) if column in _NUMBERS else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths))] for row in rows]
+    lines = ["  ".join(row).rstrip() for row in aligned]
     refused = sum(len(hosts) for hosts, plan in groups if plan and plan["refusals"])
     heading = f"PLAN for {count} {_plural('host', count)} of {len({str((plan or {}).get('host_class')) for _hosts, plan in groups})} classes"
     heading += f"; something is refused on {refused}" if refused else "; nothing is refused"

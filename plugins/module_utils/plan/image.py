@@ -30,7 +30,8 @@ def choose_image(draft, host, wanted, release, gpu):
         return _own_build(draft, host, wanted, release, kind)
     missing = [flag for flag in questions.stock_cpu_flags(release) if flag not in host.cpu_flags]
     if missing:
-        draft.refuse("image", f"the official image of {release} needs {_names(missing)}, which this {host.level} CPU lacks: it would die with 'Illegal instruction'",
+        draft.refuse("image", f"the official image of {release} needs {_names(missing)}, which this {host.level} CPU lacks: "
+                     "it would die with 'Illegal instruction'",
                      f"Build an image for {host.level}: tfserving_build: true", {"build": True, "build_options": None, "image": None})
         return None, None
     _say_what_a_build_needs(draft, host, wanted, release)
@@ -50,7 +51,7 @@ def _say_what_a_build_needs(draft, host, wanted, release):
     if not may_run("x86-64-v3", host.level):
         return
     if "oneDNN" in wanted["measured"]:
-        draft.decide("own build", "worth a trial", f"oneDNN is measured on the official image; what an image for {host.level} adds is tried with tfserving_build: true")
+        draft.decide("own build", "worth a trial", f"oneDNN is measured on the official image; tfserving_build: true tries what an image for {host.level} adds")
     else:
         draft.decide("own build", "not yet", "oneDNN chooses its instructions at run time in the official image: measure it on and off first, it costs nothing")
 
@@ -78,7 +79,7 @@ def _own_build(draft, host, wanted, release, kind):
 
 def _warn_of_mkl(draft, release):
     openmp = "" if questions.cell("mkl_openmp", release) == "true" else " and has no OpenMP, so that OMP_ and KMP_ variables do nothing"
-    draft.warn(f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build of {release} has oneDNN too: measure before you keep it")
+    draft.warn(f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build has oneDNN too: measure before you keep it")
 
 
 def _build_options(draft, host, given, release):
@@ -87,8 +88,8 @@ def _build_options(draft, host, given, release):
         return draft.decide("build options", own, f"what every {host.level} CPU runs, in options that the compiler of {release} knows")
     if any(native in given.split() for native in _NATIVE):
         rest = " ".join(option for option in given.split() if option not in _NATIVE)
-        return draft.decide("build options", f"{own} {rest}".strip(), f"in place of {given}: native code runs only on CPUs like the builder's; these run on every "
-                            f"{host.level} CPU")
+        return draft.decide("build options", f"{own} {rest}".strip(), f"in place of {given}: native code runs only on CPUs like the builder's; "
+                            f"these run on every {host.level} CPU")
     if "--config=release" not in given.split() and "avx" in host.cpu_flags:
         return draft.decide("build options", f"--config=release {given}", "the argument replaces the default, so --config=release is repeated in front")
     return draft.decide("build options", given, "tfserving_build_options")

@@ -89,8 +89,8 @@ def _build_argument(text):
                       "the argument replaces the default --config=release, and --config=nativeopt binds the image to the machine that builds it",
                       {"build": True, "build_options": value})
     if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
-        return Answer(f"tfserving_version: {value}", "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release",
-                      {"version": value})
+        return Answer(f"tfserving_version: {value}",
+                      "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release", {"version": value})
     return None
 
 
@@ -105,8 +105,8 @@ def _saved_model_cli(text):
 
 def _docker_run(text):
     if text in ("--runtime=nvidia", "--runtime nvidia"):
-        return Answer("tfserving_gpu: require (--gpus all)", "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03",
-                      {"gpu": "require"})
+        return Answer("tfserving_gpu: require (--gpus all)",
+                      "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03", {"gpu": "require"})
     if re.match(r"--gpus[ =]", text):
         return Answer("tfserving_gpu: require", "the plan names the devices itself", {"gpu": "require"})
     found = re.match(r"--cpus[ =](\d+(?:\.\d+)?)$", text)

@@ -59,7 +59,8 @@ def _candidates(host, wanted, release, planned, gpus, cpus, chosen, environment)
     for model, made in zip(wanted["models"], planned):
         parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus)
         if made["batching"] is None and model["batching"] != "none" and batches.problem(parameters, model, release) is None:
-            found.append(_candidate("batching", _with_threads(parameters, cpus, chosen), "throughput where several clients ask at once; a lone client pays for it", model, planned))
+            found.append(_candidate("batching", _with_threads(parameters, cpus, chosen),
+                                    "throughput where several clients ask at once; a lone client pays for it", model, planned))
     for model, made in zip(wanted["models"], planned):
         if made["form"] == "saved_model" and models.may_try_lite(model, release, gpus):
             found.append(_candidate("TensorFlow Lite", {"form": "tflite_dynamic_range"}, "8-bit weights: often faster on CPUs, kept only where accuracy holds",

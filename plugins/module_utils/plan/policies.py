@@ -34,7 +34,8 @@ def check(policies):
     """Raise FleetError for policies whose form is wrong; conditions are checked by check_condition."""
     for number, policy in enumerate(policies):
         where = f"tfserving_policies[{number}]"
-        if not isinstance(policy, dict) or set(policy) - {"holds"} != {"when", "choose"} or not isinstance(policy["when"], str) or not isinstance(policy["choose"], dict):
+        whole = isinstance(policy, dict) and set(policy) - {"holds"} == {"when", "choose"}
+        if not whole or not isinstance(policy["when"], str) or not isinstance(policy["choose"], dict):
             raise FleetError("a policy has exactly two keys: when (a JMESPath condition) and choose (a mapping)", where=where)
         for key in policy["choose"]:
             one_of(f"{where}.choose", key, CHOICES)
@@ -145,7 +146,8 @@ def choose(draft, asked):
         return asked
     first, shadowed = holding[0], holding[1:]
     chosen = policies[first]["choose"]
-    draft.decide(f"policy {first + 1}", ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items())), f"its condition holds here: {policies[first]['when']}")
+    spelt = ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items()))
+    draft.decide(f"policy {first + 1}", spelt, f"its condition holds here: {policies[first]['when']}")
     for number in shadowed:
         draft.warn(f"policy {number + 1} ({policies[number]['when']}) holds here too and has no effect: policy {first + 1} comes first")
     return _with(asked, chosen)

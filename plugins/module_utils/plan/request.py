@@ -22,8 +22,8 @@ KEYS = {
     "gpu": (str, "auto"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None), "flags": (dict, {}),
     "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
-MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize", "version",
-              "batching", "signatures")
+MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize",
+              "version", "batching", "signatures")
 
 
 def complete(request):

@@ -30,7 +30,7 @@ def parse(release):
     return tuple(int(part) if part is not None else None for part in found.groups())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def nearest(release):
     """The table's row for a release: itself; for 2.20 the newest 2.20.x; for one newer than the table its last row.
 
@@ -72,7 +72,7 @@ def flags(release):
     return dict(_flags(release))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def batching_fields(release):
     """The fields of BatchingParameters: {name: (number, type)}."""
     return {name: (number, kind) for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items() if _order(first) <= _order(release)}
@@ -179,7 +179,7 @@ def reported_version(release):
     return release, cell("version_suffix", release)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _order(release):
     return tuple(int(part) for part in release.split("."))
 
@@ -188,13 +188,13 @@ def _minors():
     return ", ".join(sorted({release.rpartition(".")[0] for release in table.RELEASES}, key=_order))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _pair(name, release):
     history = (table.READ.get(name) or table.TOLD[name])[1]
     return [pair for pair in history if _order(pair[0]) <= _order(release)][-1]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _flags(release):
     return {name: (kind, default) for name, (kind, default, first, last) in table.FLAGS.items()
             if _order(first) <= _order(release) and (last is None or _order(release) <= _order(last))}
@@ -241,7 +241,7 @@ def _support(supported, just_in_time=False, reason="", remedy=None, releases=())
     return {"supported": supported, "just_in_time": just_in_time, "reason": reason, "remedy": remedy, "releases": tuple(releases)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _machine_code(release, compute):
     """(whether machine code for this GPU is in the image, the entry that serves it: its code, the PTX to compile, or None)."""
     entries = [(kind, divmod(int(number), 10), f"{kind}_{number}") for kind, _underscore, number in
@@ -253,7 +253,7 @@ def _machine_code(release, compute):
     return False, portable[-1] if portable else None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _releases_for(compute, driver):
     return tuple(release for release in table.RELEASES if _machine_code(release, compute)[1]
                  and (driver is None or driver >= lowest_driver(release)))

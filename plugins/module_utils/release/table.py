@@ -151,7 +151,9 @@ FLAG_MINIMUMS = {
     "rest_api_port": (0, "it is a TCP port"),
     "max_num_load_retries": (0, "it is a count"),
 }
-FLAG_MAXIMUMS = {"per_process_gpu_memory_fraction": (1.0, "it is a fraction"), "port": (65535, "it is a TCP port"), "rest_api_port": (65535, "it is a TCP port")}
+FLAG_MAXIMUMS = {
+    "per_process_gpu_memory_fraction": (1.0, "it is a fraction"), "port": (65535, "it is a TCP port"), "rest_api_port": (65535, "it is a TCP port"),
+}
 
 # Fields of BatchingParameters: name -> (number, type, effective default, first release).
 # Source: SERVING/servables/tensorflow/session_bundle_config.proto; defaults: bundle_factory_util.h and TensorFlow's shared_batch_scheduler.h.
@@ -167,7 +169,8 @@ BATCHING_FIELDS = {
     "max_execution_batch_size": (9, "google.protobuf.Int64Value", "max_batch_size", "2.4.0"),
 }
 
-# gRPC services and REST paths: name -> (first release, the flag that must be set for it or None). Source: SERVING/apis/*.proto, server.cc, http_rest_api_util.cc.
+# gRPC services and REST paths: name -> (first release, the flag that must be set for it or None).
+# Source: SERVING/apis/*.proto, SERVING/model_servers/server.cc and http_rest_api_util.cc.
 SERVICES = {
     "tensorflow.serving.PredictionService": ("2.4.0", None),
     "tensorflow.serving.ModelService": ("2.4.0", None),

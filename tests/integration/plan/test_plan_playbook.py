@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "tests" / "unit" / "plan"))
-import test_golden_plans as golden  # noqa: E402
+import test_golden_plans as golden
 
 CONFIGURATION = """[defaults]
 gathering = explicit
@@ -63,7 +63,8 @@ class Fleet:
         """(return code, output, tasks by host). hosts: {name: variables}."""
         inventory = {"all": {"hosts": hosts, "vars": dict(NOBODY_ANSWERS, **variables)}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
-        environment = dict({name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"),
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        environment = dict(clean, ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"),
                            ANSIBLE_CALLBACK_PLUGINS=str(self.directory / "callbacks"), ANSIBLE_CALLBACKS_ENABLED="count",
                            COUNTS=str(self.directory / "counts.json"), COLUMNS="150")
         done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", self.directory / "inventory.json", "tfserving.fleet.plan", *words],
@@ -119,7 +120,8 @@ def test_the_role_plans_the_same_for_one_host(fleet):
     fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json", **variables)
     (fleet.directory / "role.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
         {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}},
-        {"ansible.builtin.copy": {"content": "{{ tfs_capabilities_plan_result.plan }}", "dest": str(fleet.directory / "role.json"), "mode": "0644"}, "delegate_to": "localhost",
+        {"ansible.builtin.copy": {"content": "{{ tfs_capabilities_plan_result.plan }}", "dest": str(fleet.directory / "role.json"), "mode": "0644"},
+         "delegate_to": "localhost",
          "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}]}]), encoding="utf-8")
     done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", fleet.directory / "inventory.json", fleet.directory / "role.yml"],
                           env=dict(os.environ, ANSIBLE_CONFIG=str(fleet.directory / "ansible.cfg")), capture_output=True, text=True, check=False, timeout=300)

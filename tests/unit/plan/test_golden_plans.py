@@ -18,9 +18,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
     import conftest  # noqa: F401
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.cpuinfo import read  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.cpuinfo import read
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
 
 yaml = pytest.importorskip("yaml")
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -40,7 +40,8 @@ def machine(cpuinfo, cpus, usable=None, affinity=None, engine="docker", version=
         "gpus": [_gpu(number, **gpu) for number, gpu in enumerate(gpus)],
         "container": {"engine": engine, "version": version if engine else None, "api_version": None, "socket": None, "answers": bool(engine) and answers,
                       "reason": reason, "runtimes": list(runtimes) if engine else [], "cdi_directories": list(cdi)},
-        "os": {"distribution": "debian", "version": "12", "kernel": "6.1.0", "init": "systemd", "libc": None}, "virtualization": {"kind": None, "container": None},
+        "os": {"distribution": "debian", "version": "12", "kernel": "6.1.0", "init": "systemd", "libc": None},
+        "virtualization": {"kind": None, "container": None},
         "python": {"version": "3.11.2", "executable": "/usr/bin/python3"}}
     return dict(described, classes=classes(described))
 

@@ -12,12 +12,12 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality, parameters  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality, parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+from hypothesis import strategies as st
 
 LEVEL_FLAGS = {
     "x86-64-v1": [],
@@ -39,12 +39,14 @@ def cpus(draw):
     flags = draw(st.just(LEVEL_FLAGS[level]) | st.lists(st.sampled_from(CPU_FLAGS), unique=True))
     count = draw(st.integers(1, 256))
     return {"level": draw(st.sampled_from([level, "aarch64", None])), "flags": sorted(set(flags) | set(draw(st.lists(st.sampled_from(CPU_FLAGS))))),
-            "threads": draw(maybe(st.integers(1, 256))), "usable": draw(maybe(st.floats(0.05, count))), "affinity": draw(st.sampled_from([f"0-{count - 1}", "0", None])),
+            "threads": draw(maybe(st.integers(1, 256))), "usable": draw(maybe(st.floats(0.05, count))),
+            "affinity": draw(st.sampled_from([f"0-{count - 1}", "0", None])),
             "quota": None, "cpuset": None}
 
 
 gpus = st.fixed_dictionaries({
-    "pci_bus_id": st.sampled_from(["0000:01:00.0", "0000:02:00.0", "0000:81:00.0"]), "device_id": st.sampled_from(["10de:2330", "10de:1eb8", "1002:73bf", None]),
+    "pci_bus_id": st.sampled_from(["0000:01:00.0", "0000:02:00.0", "0000:81:00.0"]),
+    "device_id": st.sampled_from(["10de:2330", "10de:1eb8", "1002:73bf", None]),
     "driver": maybe(st.just("nvidia")), "driver_version": maybe(st.sampled_from(["418.40", "470.82", "525.60.13", "550.54", "580.1"])),
     "compute": maybe(st.fixed_dictionaries({"major": st.integers(2, 12), "minor": st.integers(0, 9)}))})
 
@@ -61,8 +63,10 @@ capabilities = st.fixed_dictionaries({
 })
 
 shapes = st.none() | st.lists(st.none() | st.integers(1, 9), max_size=7)
-tensors = st.dictionaries(st.sampled_from(["x", "y"]), st.fixed_dictionaries({"dtype": st.sampled_from(["float32", "float16", "int64", "string", "uint32"]), "shape": shapes}))
-signatures = st.none() | st.dictionaries(st.sampled_from(["serving_default", "other"]), st.fixed_dictionaries({"inputs": tensors, "outputs": tensors}), max_size=2)
+dtypes = st.sampled_from(["float32", "float16", "int64", "string", "uint32"])
+tensors = st.dictionaries(st.sampled_from(["x", "y"]), st.fixed_dictionaries({"dtype": dtypes, "shape": shapes}))
+signatures = st.none() | st.dictionaries(
+    st.sampled_from(["serving_default", "other"]), st.fixed_dictionaries({"inputs": tensors, "outputs": tensors}), max_size=2)
 odd = st.booleans() | st.just("name") | st.integers(-1, 2) | st.just([4, 2])
 sizes = st.sampled_from([1, 8, 32, 64, 1000])
 batching = st.sampled_from([None, "none", "auto"]) | st.fixed_dictionaries({}, optional={
@@ -84,8 +88,10 @@ requests = st.fixed_dictionaries({}, optional={
     "environment": st.dictionaries(st.sampled_from(["TF_ENABLE_ONEDNN_OPTS", "MALLOC_ARENA_MAX"]), st.sampled_from(["0", "1", "2"])),
     "options": st.lists(st.sampled_from([
         "--use_tflite_model=true", "--port 8500", "--runtime=nvidia", "--gpus all", "--cpus=2.5", "TF_SERVING_BUILD_OPTIONS=--config=nativeopt",
-        "--build-arg TF_SERVING_VERSION_GIT_BRANCH=2.17.1", "saved_model_cli convert --dir m --output_dir o --tag_set serve tensorrt --max_batch_size 1 --is_dynamic_op True",
-        "max_enqueued_batches = batches processed concurrently", "hello", "--mixed_precision=int8", "--rest_api_num_threads=1", "--nothing=5"]), max_size=4, unique=True),
+        "--build-arg TF_SERVING_VERSION_GIT_BRANCH=2.17.1",
+        "saved_model_cli convert --dir m --output_dir o --tag_set serve tensorrt --max_batch_size 1 --is_dynamic_op True",
+        "max_enqueued_batches = batches processed concurrently", "hello", "--mixed_precision=int8", "--rest_api_num_threads=1", "--nothing=5"]),
+        max_size=4, unique=True),
     "measured": st.lists(st.just("oneDNN"), max_size=1),
 })
 many = hypothesis.settings(max_examples=400, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("jmespath")
 pytest.importorskip("ansible")
 
-from ansible.errors import AnsibleFilterError  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan  # noqa: E402
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
 
 HOST = {
     "schema": 1, "architecture": "x86_64",
@@ -76,7 +76,8 @@ def test_a_model_that_says_for_itself_is_left_alone():
     assert [model["form"] for model in made["models"]] == ["tflite_dynamic_range", "saved_model"]
 
 
-@pytest.mark.parametrize("policy", [{"when": "cpu"}, {"when": 3, "choose": {}}, {"when": "cpu", "choose": []}, "cpu", {"when": "cpu", "choose": {}, "otherwise": {}}])
+@pytest.mark.parametrize("policy", [
+    {"when": "cpu"}, {"when": 3, "choose": {}}, {"when": "cpu", "choose": []}, "cpu", {"when": "cpu", "choose": {}, "otherwise": {}}])
 def test_policies_out_of_form(policy):
     with pytest.raises(AnsibleFilterError, match=r"tfserving_policies\[0\]"):
         planned(policy)

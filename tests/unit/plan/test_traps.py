@@ -21,7 +21,8 @@ def host(level="x86-64-v3", flags=V3, gpus=(), cpu=(), container=()):
         "architecture": "x86_64",
         "cpu": dict({"level": level, "flags": list(flags), "threads": 4, "usable": 4.0, "affinity": "0-3", "quota": None}, **dict(cpu)),
         "memory": {"usable_mib": 16000}, "gpus": list(gpus),
-        "container": dict({"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": ["runc"], "cdi_directories": []}, **dict(container)),
+        "container": dict({"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": ["runc"], "cdi_directories": []},
+                          **dict(container)),
         "classes": {"image": level, "tuning": f"{level}-intel-4c-1n"}}
 
 
@@ -309,7 +310,8 @@ def test_embedded_says_what_it_is():
 
 
 @pytest.mark.parametrize(("key", "value", "words"), [
-    ("goal", "fast", "online, bulk"), ("modles", [], "did you mean models"), ("models", {"name": "m"}, "not of type list"), ("build", "yes", "not of type bool"),
+    ("goal", "fast", "online, bulk"), ("modles", [], "did you mean models"), ("models", {"name": "m"}, "not of type list"),
+    ("build", "yes", "not of type bool"),
     ("cpus", 0, "out of range"), ("models", [{"name": "m"}, {"name": "m"}], "two models"), ("models", [{"nam": "m"}], "a mapping with a name"),
     ("models", [{"name": "m", "optimise": "auto"}], "did you mean optimize"), ("models", [{"name": "m", "optimize": "tflite"}], "tflite_dynamic_range"),
     ("models", [{"name": "m", "batching": "on"}], "none, auto"), ("models", [{"name": "m", "signatures": {"s": {}}}], "saved_model_info"),

@@ -25,7 +25,8 @@ def test_the_row_of_a_release(release, row):
 
 
 @pytest.mark.parametrize(("release", "known"), [
-    ("2.15.0", "2.15.1"), ("2.5.0", "2.5.1, 2.5.2"), ("1.15.0", "2.4, 2.5"), ("2.3.4", "2.4"), ("latest", "2.20"), ("", "2.20"), ("2", "2.20"), ("2.20.0-gpu", "2.20")])
+    ("2.15.0", "2.15.1"), ("2.5.0", "2.5.1, 2.5.2"), ("1.15.0", "2.4, 2.5"), ("2.3.4", "2.4"),
+    ("latest", "2.20"), ("", "2.20"), ("2", "2.20"), ("2.20.0-gpu", "2.20")])
 def test_unknown_releases_name_the_known_ones(release, known):
     with pytest.raises(FleetError) as fault:
         questions.nearest(release)
@@ -66,8 +67,10 @@ def test_when_flags_appeared(flag, last_without, first_with):
 
 
 @pytest.mark.parametrize(("name", "value", "words"), [
-    ("rest_api_port", "8501", "not of type int"), ("rest_api_port", True, "not of type int"), ("rest_api_port", 70000, "above 65535"), ("enable_batching", "true", "bool"),
-    ("max_num_load_retry", 0, "did you mean max_num_load_retries"), ("per_process_gpu_memory_fraction", 1.5, "above 1.0"), ("use_tflite_model", True, "renamed in 2.3.0"),
+    ("rest_api_port", "8501", "not of type int"), ("rest_api_port", True, "not of type int"), ("rest_api_port", 70000, "above 65535"),
+    ("enable_batching", "true", "bool"),
+    ("max_num_load_retry", 0, "did you mean max_num_load_retries"), ("per_process_gpu_memory_fraction", 1.5, "above 1.0"),
+    ("use_tflite_model", True, "renamed in 2.3.0"),
     ("mixed_precision", "float16", "do nothing"), ("rest_api_num_threads", 1, "never answers")])
 def test_flags_that_a_server_would_not_honour(name, value, words):
     problem, = questions.check_flags("2.20.0", {name: value})
@@ -75,7 +78,8 @@ def test_flags_that_a_server_would_not_honour(name, value, words):
 
 
 def test_flags_that_are_right():
-    assert questions.check_flags("2.20.0", {"port": 0, "per_process_gpu_memory_fraction": 1, "mixed_precision": "bfloat16", "model_name": "m", "enable_batching": True}) == []
+    right = {"port": 0, "per_process_gpu_memory_fraction": 1, "mixed_precision": "bfloat16", "model_name": "m", "enable_batching": True}
+    assert questions.check_flags("2.20.0", right) == []
 
 
 @pytest.mark.parametrize(("release", "compute", "driver", "supported", "jit", "best"), [
@@ -92,7 +96,8 @@ def test_gpus(release, compute, driver, supported, jit, best):
 
 
 @pytest.mark.parametrize(("release", "compute", "supported"), [
-    ("2.17.1", (8, 0), True), ("2.18.0", (8, 0), False), ("2.20.0", (8, 0), False), ("2.17.1", (10, 0), False), ("2.14.1", (7, 5), True), ("2.17.1", None, False)])
+    ("2.17.1", (8, 0), True), ("2.18.0", (8, 0), False), ("2.20.0", (8, 0), False), ("2.17.1", (10, 0), False), ("2.14.1", (7, 5), True),
+    ("2.17.1", None, False)])
 def test_tensorrt(release, compute, supported):
     assert questions.tensorrt_support(release, compute)["supported"] is supported
 
@@ -120,15 +125,20 @@ def test_histories_name_releases_of_the_table_in_order():
     assert all(first in table.RELEASES for _kind, _default, first, _last in table.FLAGS.values())
 
 
+# Flags that main.cc keeps in variables of its own.
+LOCAL = dict({name: name for name in ("xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled")}, version="display_version")
+
+
 @pytest.fixture
 def upstream(tmp_path):
     """A small repository with upstream's paths, whose tag 2.20.0 says of everything what the table says."""
     row = questions.row("2.20.0")
     files = {
-        "tensorflow_serving/model_servers/main.cc": "bool display_version = false;\nbool xla_cpu_compilation_enabled = false;\nbool xla_gpu_compilation_enabled = false;\n"
-        + "\n".join(f'tensorflow::Flag("{name}",\n &{"" if name.startswith("xla") else "options."}{"display_version" if name == "version" else name}, "..."),' for name in row["flags"]),
-        "tensorflow_serving/model_servers/server.h": "\n".join(_member(name, *cell) for name, cell in row["flags"].items() if name != "version" and not name.startswith("xla")),
-        "tensorflow_serving/model_servers/server.cc": 'Server::Options::Options()\n    : model_name("default"),\n      saved_model_tags(tensorflow::kSavedModelTagServe) {}\n',
+        "tensorflow_serving/model_servers/main.cc": "".join(f"bool {name} = false;\n" for name in LOCAL.values())
+        + "\n".join(f'tensorflow::Flag("{name}",\n &{LOCAL.get(name, f"options.{name}")}, "..."),' for name in row["flags"]),
+        "tensorflow_serving/model_servers/server.h": "\n".join(_member(name, *cell) for name, cell in row["flags"].items() if name not in LOCAL),
+        "tensorflow_serving/model_servers/server.cc":
+        'Server::Options::Options()\n    : model_name("default"),\n      saved_model_tags(tensorflow::kSavedModelTagServe) {}\n',
         "tensorflow_serving/model_servers/version.h": '#define TF_MODELSERVER_VERSION_SUFFIX ""\n',
         "tensorflow_serving/servables/tensorflow/session_bundle_config.proto": "message BatchingParameters {\n" + "".join(
             f"  {kind} {name} = {number};\n" for name, (number, kind) in row["batching_fields"].items()) + "}\n",
@@ -173,7 +183,8 @@ def test_the_tool_agrees_with_sources_that_say_the_same(upstream):
 
 def test_the_tool_shows_what_a_new_release_changes(upstream):
     main = upstream / "tensorflow_serving" / "model_servers" / "main.cc"
-    main.write_text(main.read_text(encoding="utf-8").replace('Flag("port"', 'Flag("grpc_port"') + 'Flag("enable_new_thing", &options.enable_batching, "")', encoding="utf-8")
+    text = main.read_text(encoding="utf-8").replace('Flag("port"', 'Flag("grpc_port"')
+    main.write_text(text + 'Flag("enable_new_thing", &options.enable_batching, "")', encoding="utf-8")
     bazelrc = upstream / ".bazelrc"
     bazelrc.write_text(bazelrc.read_text(encoding="utf-8").replace("sm_60,", ""), encoding="utf-8")
     told = _tagged(upstream, "2.21.0")
