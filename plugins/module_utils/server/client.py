@@ -157,7 +157,8 @@ class GrpcClient:
             raise FleetError("the Python package grpcio is missing", where="GrpcClient", remedy="Install it for the Python that runs this.")
         self._where, self._deadline_s = f"grpc://{address}:{port}", deadline_s
         self._channel = grpc.insecure_channel(f"{address}:{port}", options=[
-            ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)])
+            ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+            ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)])
         self._methods = {path: self._channel.unary_unary(path) for path in (wire.PREDICT, wire.GET_MODEL_METADATA, wire.GET_MODEL_STATUS)}
 
     def __enter__(self):

@@ -33,7 +33,8 @@ ENTRY = embedded.__name__.partition(".module_utils.")[2]
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
 _KEPT_LOG_BYTES = 4 << 20
-_TELLING = re.compile(r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called")
+_TELLING = re.compile(
+    r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called")
 
 
 class Home:

@@ -30,12 +30,14 @@ _MESSAGES = {
         "dtype": (1, "enum:tensorflow.DataType"), "tensor_shape": (2, "tensorflow.TensorShapeProto"), "version_number": (3, "int32"),
         "tensor_content": (4, "bytes"), "float_val": (5, "repeated float"), "double_val": (6, "repeated double"), "int_val": (7, "repeated int32"),
         "string_val": (8, "repeated bytes"), "scomplex_val": (9, "repeated float"), "int64_val": (10, "repeated int64"), "bool_val": (11, "repeated bool"),
-        "dcomplex_val": (12, "repeated double"), "half_val": (13, "repeated int32"), "uint32_val": (16, "repeated uint32"), "uint64_val": (17, "repeated uint64")},
+        "dcomplex_val": (12, "repeated double"), "half_val": (13, "repeated int32"), "uint32_val": (16, "repeated uint32"),
+        "uint64_val": (17, "repeated uint64")},
     "tensorflow.TensorInfo": {
         "name": (1, "string"), "dtype": (2, "enum:tensorflow.DataType"), "tensor_shape": (3, "tensorflow.TensorShapeProto")},
     "tensorflow.SignatureDef": {"inputs": (1, "map tensorflow.TensorInfo"), "outputs": (2, "map tensorflow.TensorInfo"), "method_name": (3, "string"),
                                 "defaults": (4, "map tensorflow.TensorProto")},
-    "tensorflow.serving.ModelSpec": {"name": (1, "string"), "version": (2, "google.protobuf.Int64Value"), "version_label": (4, "string"), "signature_name": (3, "string")},
+    "tensorflow.serving.ModelSpec": {"name": (1, "string"), "version": (2, "google.protobuf.Int64Value"),
+        "version_label": (4, "string"), "signature_name": (3, "string")},
     "tensorflow.serving.PredictRequest": {
         "model_spec": (1, "tensorflow.serving.ModelSpec"), "inputs": (2, "map tensorflow.TensorProto"), "output_filter": (3, "repeated string")},
     "tensorflow.serving.PredictResponse": {"outputs": (1, "map tensorflow.TensorProto"), "model_spec": (2, "tensorflow.serving.ModelSpec")},
@@ -90,7 +92,7 @@ def enum_name(enum, number):
     return next((name for name, value in _ENUMS[enum].items() if value == number), str(number))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _pool():
     pool = descriptor_pool.DescriptorPool()
     for known in (wrappers_pb2, any_pb2):

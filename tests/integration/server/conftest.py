@@ -1,3 +1,6 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Real models and real servers for the tests of this folder. Models are made once a session, by a process of their own that imports TensorFlow."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the models that the server's tests serve: `python make_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow."""
 
 from __future__ import annotations
@@ -82,7 +85,8 @@ def lite(path, metadata):
     if metadata:
         model = schema.ModelT.InitFromPackedBuf(content)
         subgraph = model.subgraphs[0]
-        names = {key: subgraph.tensors[index].name.decode() for key, index in (("in", subgraph.inputs[0]), ("0", subgraph.outputs[0]), ("1", subgraph.outputs[1]))}
+        names = {key: subgraph.tensors[index].name.decode() for key, index in (("in", subgraph.inputs[0]), ("0", subgraph.outputs[0]),
+                 ("1", subgraph.outputs[1]))}
         interpreter = tf.lite.Interpreter(model_content=content)
         interpreter.allocate_tensors()
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], numpy.array([[3, 1]], "float32"))

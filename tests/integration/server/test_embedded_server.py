@@ -1,3 +1,6 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The embedded server against what a real TensorFlow Serving 2.20.0 was seen to answer; texts and codes are quoted from there unless said otherwise."""
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ import pytest
 grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault, encode_tensor  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault, encode_tensor
 
 PLAIN = ("half_plus_two", "table", "two", "strings", "fixed", "scalar", "ragged", "float64", "int64", "half", "bfloat16", "dense", "convolution", "double")
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 20000 }\nnum_batch_threads { value: 2 }\nmax_enqueued_batches { value: 100 }\n"
@@ -41,7 +44,8 @@ def all_servers(serve, model_directory, tmp_path_factory):
 
     def batching(name, text, models):
         (directory / f"{name}.pbtxt").write_text(text, encoding="utf-8")
-        return serve("--grpc_max_threads=64", "--enable_batching", f"--batching_parameters_file={directory / name}.pbtxt", config_file(directory / f"{name}.config", models))
+        return serve("--grpc_max_threads=64", "--enable_batching", f"--batching_parameters_file={directory / name}.pbtxt",
+                     config_file(directory / f"{name}.config", models))
 
     started = {
         "plain": serve(config_file(directory / "plain.config", {name: model_directory / name for name in PLAIN}), "--enable_grpc_healthcheck_service=true",
@@ -212,7 +216,8 @@ def test_status_and_metadata_are_the_same_over_both_protocols(servers):
             assert (fault.code, fault.message) == ("NOT_FOUND", "Could not find any versions of model zz")
     request = wire.message("tensorflow.serving.GetModelMetadataRequest")()
     request.model_spec.name = "two"
-    assert fault_of(raw, server, wire.GET_MODEL_METADATA, request.SerializeToString()).message == "GetModelMetadataRequest must specify at least one metadata_field"
+    fault = fault_of(raw, server, wire.GET_MODEL_METADATA, request.SerializeToString())
+    assert fault.message == "GetModelMetadataRequest must specify at least one metadata_field"
 
 
 @pytest.mark.parametrize(("model", "inputs"), [
@@ -332,7 +337,8 @@ def test_rest_status_body(servers):
 def test_rest_ways_of_sending(servers):
     connection = http.client.HTTPConnection("127.0.0.1", servers["plain"].rest_port, timeout=30)
     body = b'{"instances": [1.0]}'
-    for headers, sent in (({}, body), ({"Content-Encoding": "gzip"}, gzip.compress(body)), ({"Content-Type": "text/plain"}, body), ({"Expect": "100-continue"}, body)):
+    for headers, sent in (({}, body), ({"Content-Encoding": "gzip"}, gzip.compress(body)), ({"Content-Type": "text/plain"}, body),
+                          ({"Expect": "100-continue"}, body)):
         connection.request("POST", f"{BASE}:predict", sent, headers)
         assert b"2.5" in connection.getresponse().read()
         assert connection.sock is not None, "the connection is kept"
@@ -561,13 +567,15 @@ def servers_that_end(serve, model_directory, tmp_path_factory):
     (directory / "broken" / "1" / "saved_model.pb").write_bytes(b"\x0a\xffno model")
     (directory / "garbage" / "1").mkdir(parents=True)
     (directory / "garbage" / "1" / "model.tflite").write_bytes(b"no flatbuffer at all")
-    for name, text in (("sizes", "max_batch_size { value: 8 }\nallowed_batch_sizes: 4\n"), ("crash", "max_batch_size { value: 0 }"), ("broken_text", "nonsense")):
+    for name, text in (("sizes", "max_batch_size { value: 8 }\nallowed_batch_sizes: 4\n"), ("crash", "max_batch_size { value: 0 }"),
+                       ("broken_text", "nonsense")):
         shutil.copytree(model_directory / "half_plus_two", directory / name)
         (directory / name / "1" / "batching_params.pbtxt").write_text(text, encoding="utf-8")
     at = {name: directory / name for name in ("broken", "garbage", "sizes", "crash", "broken_text")}
     once = "--max_num_load_retries=0"
     return directory, {
-        "saved": serve(config_file(directory / "1.config", {"broken": at["broken"], "no_flag": model_directory / "lite", "good": model_directory / "two"}), once),
+        "saved": serve(config_file(directory / "1.config", {"broken": at["broken"], "no_flag": model_directory / "lite",
+                                                                "good": model_directory / "two"}), once),
         "lite": serve(config_file(directory / "2.config", {"garbage": at["garbage"], "half": model_directory / "lite_half"}), once, "--prefer_tflite_model"),
         "batching": serve(config_file(directory / "3.config", {name: at[name] for name in ("sizes", "crash", "broken_text")}), once, "--enable_batching",
                           "--enable_per_model_batching_parameters=true"),
@@ -585,7 +593,8 @@ def servers_that_end(serve, model_directory, tmp_path_factory):
     ("batching", 3, "{{name: sizes version: 1} due to error: INVALID_ARGUMENT: Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; "
      "expected 8}, "),
     ("batching", 3, "{{name: crash version: 1} due to error: INVALID_ARGUMENT: input_batch_size_limit must be positive; was 0}, "),
-    ("batching", 3, "{{name: broken_text version: 1} due to error: INVALID_ARGUMENT: Invalid protobuf file: 'DIRECTORY/broken_text/1/batching_params.pbtxt'}, "),
+    ("batching", 3, "{{name: broken_text version: 1} due to error: INVALID_ARGUMENT: Invalid protobuf file: "
+     "'DIRECTORY/broken_text/1/batching_params.pbtxt'}, "),
 ])
 def test_loads_that_fail(endings, server, count, text):
     directory, servers = endings
@@ -611,7 +620,8 @@ def test_ports_stay_closed_while_there_is_no_version(endings):
 
 
 def test_unknown_words_are_named_once_and_ignored_and_an_idle_server_ends(serve, model_directory):
-    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", "-port=8500", "--model_name", "zork",
+    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", "-port=8500", "--model_name",
+    "zork",
                    TFSERVING_EMBEDDED_IDLE_EXIT_S="3").ready()
     assert server.words().count("unknown argument: ") == 1 and "unknown argument: --use_tflite_model=true\nusage: " in server.words()
     with GrpcClient("127.0.0.1", server.grpc_port) as client:

@@ -1,3 +1,6 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Tensors on the wire. Expected bytes and values come from TensorFlow's definition of TensorProto, written by hand."""
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ import pytest
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("google.protobuf")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 
 DTYPES = "float32 float64 float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex64 complex128".split()
 

@@ -271,7 +271,8 @@ def _joined(name, arrays, padding, pad_variable_length):
         arrays = _of_one_shape(arrays)
     elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
         raise status.Status("FAILED_PRECONDITION", f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "
-                            "pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal dimensions starting with the first dim.")
+                            "pad_variable_length_inputs to true, or "
+                            "ensure that all tensors with the same name have equal dimensions starting with the first dim.")
     return numpy.concatenate(arrays + [arrays[-1][:1]] * padding) if len(arrays) + padding > 1 else arrays[0]
 
 

@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""model_server on this host, with real servers: what is started is found again, what is killed comes back, what is wrong leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+numpy = pytest.importorskip("numpy")
+pytest.importorskip("ansible")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYBOOK = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - tfserving.fleet.model_server: '{{ options }}'\n"
+
+
+class Host:
+    """Calls the module as Ansible does, by its own executable; and ends what is left."""
+
+    def __init__(self, directory, base_path):
+        self.directory, self.options = directory, {
+            "name": "m", "python": sys.executable, "model_name": "m", "model_base_path": str(base_path), "rest_port": 0,
+            "state_directory": str(directory / "state"),
+            "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "ready_timeout_s": 240}
+
+    def command(self, check_mode=False, **options):
+        arguments = json.dumps(dict({key: value for key, value in dict(self.options, **options).items() if value is not None}, _ansible_check_mode=check_mode))
+        program = ("import runpy, sys; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
+                   "from ansible_collections.tfserving.fleet.plugins.modules import model_server\n"
+                   "with t.patch_module_args(__import__('json').loads(sys.argv[2])): model_server.main()\n")
+        return [sys.executable, "-c", program, str(ROOT / "tests" / "conftest.py"), arguments]
+
+    def run(self, **options):
+        done = subprocess.run(self.command(**options), capture_output=True, text=True, check=False, timeout=300)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def server(self, **options):
+        result = self.run(**options)
+        assert not result.get("failed"), result
+        return result["changed"], result["server"]
+
+    def absent(self):
+        return self.run(state="absent")
+
+
+@pytest.fixture(name="host")
+def this_host(tmp_path, model_directory):
+    host = Host(tmp_path, model_directory / "half_plus_two")
+    yield host
+    host.absent()
+
+
+def answers(server):
+    with GrpcClient(server["address"], server["grpc_port"]) as client:
+        return client.predict("m", {"x": numpy.ones((1, 1), "float32")})["y"].tolist() == [[2.5]]
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_the_life_of_a_server(host):
+    planned = host.run(check_mode=True)
+    assert planned["changed"] and not (host.directory / "state").exists()
+    assert planned["actions"] == ["start the server m"] and planned["diff"]["before"] == {}
+
+    changed, server = host.server()
+    assert changed and answers(server) and lives(server["pid"])
+    with RestClient(server["address"], server["rest_port"]) as client:
+        assert client.status("m")[0]["state"] == "AVAILABLE"
+    assert host.server() == (False, server), "nothing is done again, the ports that were chosen are kept"
+    assert not host.run(check_mode=True)["changed"]
+
+    os.kill(server["pid"], signal.SIGKILL)
+    while lives(server["pid"]):
+        time.sleep(0.01)
+    changed, again = host.server()
+    assert changed and answers(again) and again["pid"] != server["pid"]
+    assert (again["grpc_port"], again["rest_port"], again["specification_digest"]) == (server["grpc_port"], server["rest_port"], server["specification_digest"])
+
+    wrong = host.run(model_base_path=str(host.directory / "nowhere"), ready_timeout_s=20)
+    assert wrong["failed"] and "Could not find base path" in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
+    changed, restored = host.server()
+    assert not changed and answers(restored)
+
+    gone = host.absent()
+    assert gone["changed"] and not lives(restored["pid"]) and not (host.directory / "state" / "servers" / "m").exists()
+    assert not host.absent()["changed"]
+
+
+def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend(host):
+    starter = subprocess.Popen(host.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid_file = host.directory / "state" / "servers" / "m" / "server.pid"
+    while not pid_file.exists() or not pid_file.read_text(encoding="utf-8"):
+        time.sleep(0.01)
+    starter.kill()
+    starter.wait()
+    pid = json.loads(pid_file.read_text(encoding="utf-8"))[0]
+    assert lives(pid), "the server outlives its starter"
+    changed, server = host.server()
+    assert not changed and server["pid"] == pid and answers(server)
+
+    # A pid that has become another process's is not taken for the server, and not killed.
+    other = subprocess.Popen(["sleep", "60"])
+    pid_file.write_text(json.dumps([other.pid, "another boot 1"]), encoding="utf-8")
+    os.kill(pid, signal.SIGKILL)
+    while lives(pid):
+        time.sleep(0.01)
+    changed, server = host.server()
+    assert changed and answers(server) and other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_state_file_that_cannot_be_read_counts_as_none(host):
+    directory = host.directory / "state" / "servers" / "m"
+    directory.mkdir(parents=True)
+    for name in ("server.json", "server.pid"):
+        (directory / name).write_text('{"half": ', encoding="utf-8")
+    assert host.run(check_mode=True)["actions"] == ["start the server m"]
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"python": "/no/such/python"}, "python: cannot run '/no/such/python': No such file or directory."),
+    ({"python": "/usr/bin/false"}, "the server ended before it was ready (exit status 1); its log says: nothing"),
+    ({"cpu_set": "8191"}, "cpu_set: CPU 8191 cannot be used here; usable: "),
+    ({"batching_parameters_file": "/no/such/file"}, "batching_parameters_file: cannot read /no/such/file: No such file or directory."),
+    ({"flags": {"tensorflow_session_parallelism": 1, "tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 1}},
+     "its log says: Failed to start server. Error: INVALID_ARGUMENT: Either configure"),
+    ({"flags": {"prefer_tflite": True}},
+     "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
+    ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 s or more."),
+    ({"model_base_path": None}, "state is started but all of the following are missing: model_base_path"),
+])
+def test_what_cannot_be_started(host, options, words):
+    result = host.run(**options)
+    assert result["failed"] and words in result["msg"] and "\n" not in result["msg"]
+
+
+def test_a_signal_is_named(host, tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nkill -ILL $$\n", encoding="utf-8")
+    program.chmod(0o755)
+    assert "by SIGILL: this CPU lacks an instruction that it was built with" in host.run(python=str(program))["msg"]
+
+
+def test_a_port_in_use(host):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = host.run(grpc_port=port)
+    assert result["failed"] and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
+    assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
+
+
+def test_a_changed_batching_file_is_another_server(host, model_directory):
+    path = host.directory / "batching.pbtxt"
+    path.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
+    options = {"batching_parameters_file": str(path), "cpu_set": str(min(os.sched_getaffinity(0)))}
+    _changed, server = host.server(**options)
+    assert os.sched_getaffinity(server["pid"]) == {min(os.sched_getaffinity(0))}
+    assert not host.server(**options)[0]
+    path.write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
+    assert host.run(check_mode=True, **options)["actions"] == ["stop the server m, whose specification changed", "start the server m"]
