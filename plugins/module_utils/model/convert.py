@@ -180,19 +180,24 @@ def _refuse_what_does_not_fit(size_bytes):
 
 def _available_mib():
     """What Linux says can be had without swapping, within the limit of this process's control group; None where it says nothing."""
-    figures = []
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            figures += [int(line.split()[1]) // 1024 for line in stream if line.startswith("MemAvailable:")]
-    except OSError:
-        pass
-    for limit, usage in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        try:
-            with open(f"/sys/fs/cgroup/{limit}", encoding="ascii") as most, open(f"/sys/fs/cgroup/{usage}", encoding="ascii") as used:
-                figures.append((int(most.read()) - int(used.read())) // _MIB)
-        except (OSError, ValueError):
-            continue
+    figures = [value // 1024 for name, value in _table("/proc/meminfo") if name == "MemAvailable:"]
+    for folder, limit, usage, cache in (("", "memory.max", "memory.current", "inactive_file"),
+                                        ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")):
+        most, used = (_table(f"/sys/fs/cgroup/{folder}{name}") for name in (limit, usage))
+        if most and used:
+            reclaimable = sum(value for name, value in _table(f"/sys/fs/cgroup/{folder}memory.stat") if name == cache)
+            figures.append((most[0][1] - used[0][1] + reclaimable) // _MIB)
     return min(figures, default=None)
+
+
+def _table(path):
+    """[(name, number)] of a kernel's file with a number in each line, the name before it where there is one; empty where there is no such file or number."""
+    try:
+        with open(path, encoding="ascii") as stream:
+            words = [line.split() for line in stream]
+    except OSError:
+        return []
+    return [(line[0], int(line[1 if len(line) > 1 else 0])) for line in words if line and line[1 if len(line) > 1 else 0].isdigit()]
 
 
 def _say(request, line):

@@ -81,7 +81,7 @@ def _auc(scores, labels):
     scores, positive = scores.reshape(len(scores)).astype("float64"), _classes(labels).astype("float64")
     if sorted(set(positive.tolist())) != [0.0, 1.0]:
         raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
-    if not (scores == scores).all():
+    if not (abs(scores) <= float("inf")).all():    # NaN has no rank.
         return float("nan")
     ordered, positive = scores[scores.argsort()], positive == 1.0
     ranks = (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right") + 1) / 2

@@ -38,7 +38,7 @@ def _compare(reference, candidate):
         return _different(f"{wrong} of {reference.size} strings differ") if wrong else _figures(0.0, 0.0)
     wide = "complex128" if reference.dtype.kind == "c" else "float64"
     reference, candidate = reference.astype(wide).ravel(), candidate.astype(wide).ravel()
-    same = (reference == candidate) | ((reference != reference) & (candidate != candidate))
+    same = (reference == candidate) | (_is_nan(reference) & _is_nan(candidate))
     reference, candidate = reference[~same], candidate[~same]
     strange = int((~(_finite(reference) & _finite(candidate))).sum())
     if strange:
@@ -46,6 +46,10 @@ def _compare(reference, candidate):
     distance = abs(reference - candidate)
     relative = distance[reference != 0] / abs(reference[reference != 0])
     return _figures(_largest(distance), _largest(relative))
+
+
+def _is_nan(array):
+    return ~(abs(array) <= float("inf"))
 
 
 def _finite(array):

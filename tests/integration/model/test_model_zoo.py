@@ -279,3 +279,8 @@ def test_checks_that_cannot_be_made_are_one_clear_line(zoo, served, change, word
             }
         )
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_conversion_that_cannot_fit_into_memory_is_refused_before_it_starts():
+    with pytest.raises(FleetError, match=r"source: the conversion needs about \d+ MiB of memory, \d+ MiB are free\. Convert on a host with more memory"):
+        convert.work({"action": "convert", "size_bytes": 10**15})
