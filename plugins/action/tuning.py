@@ -131,7 +131,8 @@ class Trial:
                 self._stop_unless(tried, {steps.server_key(self.start), steps.server_key(best)})
             self._say(f"{step['name']}: {'kept' if step['kept'] else 'not kept'}: {step['reason']}")
         total = self._measure_total(best, before)
-        return {"model": self.options["name"], "backend": "embedded", "start": self.start, "configuration": best, "steps": found, "total": total, "noise": noise, "method": self._method()}
+        return {"model": self.options["name"], "backend": "embedded", "start": self.start, "configuration": best, "steps": found, "total": total,
+                "noise": noise, "method": self._method()}
 
     def _measure_noise(self, accuracy):
         """The start against itself on a second server: what noise alone shows."""
@@ -252,8 +253,8 @@ class Trial:
 
     def _method(self):
         keys = ("concurrency", "window_s", "rounds", "looks", "minimum_gain", "confidence", "objective_p99_ms", "allowed_loss", "metric", "seed")
-        return dict({key: self.options[key] for key in keys}, loop="closed", examples=self.examples, server_cpus=self.server_cpus, generator_cpus=self.generator_cpus,
-                    void_windows=len(self.voids), void_reasons=sorted(set(self.voids)), note=self.note)
+        return dict({key: self.options[key] for key in keys}, loop="closed", examples=self.examples, server_cpus=self.server_cpus,
+                    generator_cpus=self.generator_cpus, void_windows=len(self.voids), void_reasons=sorted(set(self.voids)), note=self.note)
 
     def _say(self, text):
         Display().display(f"  {self.options['name']}: {text}")
