@@ -217,7 +217,7 @@ def test_trap_28_rest_and_grpc_on_one_port():
 
 
 @pytest.mark.parametrize("parameters", [{"max_batch_size": 0}, {"max_batch_size": 8, "batch_timeout_micros": -1}])
-def test_trap_29_values_that_kill_the_server(parameters):
+def test_trap_29_and_43_values_that_kill_the_server(parameters):
     refused(host(), request({"batching": parameters}), "model m: batching")
 
 
