@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
         Display().display("\n" + fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns))
         refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
-        return dict(result, **decision.result(refused_hosts=refused, changes=changes))
+        return dict(result, **decision.result(plans=plans, refused_hosts=refused, changes=changes))
 
 
 def plan_all(hosts, hostvars):

@@ -55,6 +55,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plans:
+  description: The plans by host, as P(tfserving.fleet.serving_plan#filter) returns them; null for a host without capabilities.
+  type: dict
+  returned: success
+  sample: {web-1: {image: "tensorflow/serving:2.20.0"}}
 refused_hosts:
   description: The hosts whose plan refuses something.
   type: list
