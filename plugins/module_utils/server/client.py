@@ -32,6 +32,8 @@ _DTYPES = {
     "DT_BOOL": ("bool", "bool_val"), "DT_COMPLEX64": ("complex64", "scomplex_val"), "DT_COMPLEX128": ("complex128", "dcomplex_val"),
     "DT_STRING": ("string", "string_val"),
 }
+# Fields whose packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
+_RAW_FIELDS = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "dcomplex_val": 12}
 _BY_NAME = {name: dtype for dtype, (name, _field) in _DTYPES.items()}
 _CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
                   499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
@@ -76,8 +78,8 @@ def encode_tensor(array, typed=False, into=None):
         tensor.tensor_content = array.tobytes()
     elif dtype in ("DT_HALF", "DT_BFLOAT16"):
         values.extend(array.ravel().view("uint16").tolist())
-    elif array.dtype.kind == "c":
-        values.extend(array.ravel().view(array.real.dtype).tolist())
+    elif _DTYPES[dtype][1] in _RAW_FIELDS:
+        tensor.MergeFromString(bytes([_RAW_FIELDS[_DTYPES[dtype][1]] << 3 | 2]) + _varint(array.nbytes) + array.tobytes())
     else:
         values.extend(array.ravel().tolist())
     return tensor
@@ -288,6 +290,15 @@ def _rest_tensors(infos):
         shape = None if info["tensor_shape"]["unknown_rank"] else [None if size < 0 else size for size in sizes]
         tensors[name] = {"dtype": dtype_name(info["dtype"]), "shape": shape, "tensor": info["name"]}
     return tensors
+
+
+def _varint(number):
+    """A length as protobuf writes it: seven bits a byte, the lowest first."""
+    content = bytearray()
+    while number > 127:
+        content.append(number & 127 | 128)
+        number >>= 7
+    return bytes(content) + bytes([number])
 
 
 def _as_bytes(value):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow."""
+"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY [NAME...]`, below it NAME/1. Needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -62,14 +62,15 @@ def scaled(path, factor):
     def run(x):
         began = tf.timestamp()
         with tf.control_dependencies([began]):
-            work = tf.random.stateless_uniform([700, 700], [1, 2])
+            work = tf.random.stateless_uniform([700, 700], [1, 2]) + x[0, 0] * 1e-9  # What does not depend on x is computed but once.
             for _step in range(4):
                 work = tf.linalg.matmul(work, work) * 1e-3
         with tf.control_dependencies([work]):
             ended = tf.timestamp()
         rows = tf.shape(x)[0]
         row = tf.ones([rows], tf.float64)
-        return {"y": x * factor, "n": tf.fill([rows], rows), "began": row * began, "ended": row * ended}
+        y = tf.where(tf.math.is_nan(work[0, 0]), -x, x * factor)  # What nothing depends on is not computed at all.
+        return {"y": y, "n": tf.fill([rows], rows), "began": row * began, "ended": row * ended}
     save(path, tf.Module(), run, x=(tf.float32, [None, 4]))
 
 
@@ -132,34 +133,43 @@ def half_lite(path):
         stream.write(bytes(packed.Output()))
 
 
-def make_all(directory):
-    def at(name):
-        return os.path.join(directory, name, "1")
-    half_plus_two(at("half_plus_two"))
-    os.makedirs(os.path.dirname(at("table")))
-    table(at("table"))
-    scaled(at("double"), 2.0)
-    scaled(at("triple"), 3.0)
-    save(at("two"), tf.Module(), lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2]))
-    save(at("strings"), tf.Module(), lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None]))
-    save(at("fixed"), tf.Module(), lambda x: {"y": x * 2.0}, x=(tf.float32, [1, 4]))
-    save(at("scalar"), tf.Module(), lambda x: {"mean": tf.reduce_mean(x)}, x=(tf.float32, [None, 4]))
-    save(at("ragged"), tf.Module(), lambda x: {"sum": tf.reduce_sum(x, 1)}, x=(tf.float32, [None, None]))
-    save(at("float64"), tf.Module(), lambda x: {"y": x * 2}, x=(tf.float64, [None]))
-    save(at("int64"), tf.Module(), lambda x: {"y": x + 1}, x=(tf.int64, [None]))
-    save(at("half"), tf.Module(), lambda x: {"y": x + x}, x=(tf.float16, [None]))
-    save(at("bfloat16"), tf.Module(), lambda x: {"y": x + x}, x=(tf.bfloat16, [None]))
-    dense = tf.Module()
-    dense.kernel = tf.Variable(tf.reshape(tf.range(64 * 8, dtype=tf.float32), [64, 8]) / 512)
-    save(at("dense"), dense, lambda x: {"y": tf.matmul(x, dense.kernel)}, x=(tf.float32, [None, 64]))
-    convolution = tf.Module()
-    convolution.kernel = tf.Variable(tf.ones([3, 3, 1, 2]))
-    save(at("convolution"), convolution, lambda x: {"y": tf.nn.conv2d(x, convolution.kernel, 1, "SAME")}, x=(tf.float32, [None, 8, 8, 1]))
-    save(at("kilobytes"), tf.Module(), lambda x: {"y": x + 1.0}, x=(tf.float32, [None, 1024]))
-    lite(at("lite"), metadata=True)
-    lite(at("lite_plain"), metadata=False)
-    half_lite(at("lite_half"))
+def dense(path):
+    """y = x times a matrix of variables."""
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.reshape(tf.range(64 * 8, dtype=tf.float32), [64, 8]) / 512)
+    save(path, module, lambda x: {"y": tf.matmul(x, module.kernel)}, x=(tf.float32, [None, 64]))
+
+
+def convolution(path):
+    """y = x through a 3x3 convolution of ones with two filters."""
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.ones([3, 3, 1, 2]))
+    save(path, module, lambda x: {"y": tf.nn.conv2d(x, module.kernel, 1, "SAME")}, x=(tf.float32, [None, 8, 8, 1]))
+
+
+def plain(function, **inputs):
+    """A maker of a model without variables."""
+    return lambda path: save(path, tf.Module(), function, **inputs)
+
+
+MODELS = {
+    "half_plus_two": half_plus_two, "table": table, "dense": dense, "convolution": convolution,
+    "double": lambda path: scaled(path, 2.0), "triple": lambda path: scaled(path, 3.0),
+    "two": plain(lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2])),
+    "strings": plain(lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None])),
+    "fixed": plain(lambda x: {"y": x * 2.0}, x=(tf.float32, [1, 4])),
+    "scalar": plain(lambda x: {"mean": tf.reduce_mean(x)}, x=(tf.float32, [None, 4])),
+    "ragged": plain(lambda x: {"sum": tf.reduce_sum(x, 1)}, x=(tf.float32, [None, None])),
+    "float64": plain(lambda x: {"y": x * 2}, x=(tf.float64, [None])),
+    "int64": plain(lambda x: {"y": x + 1}, x=(tf.int64, [None])),
+    "half": plain(lambda x: {"y": x + x}, x=(tf.float16, [None])),
+    "bfloat16": plain(lambda x: {"y": x + x}, x=(tf.bfloat16, [None])),
+    "kilobytes": plain(lambda x: {"y": x + 1.0}, x=(tf.float32, [None, 1024])),
+    "lite": lambda path: lite(path, metadata=True), "lite_plain": lambda path: lite(path, metadata=False), "lite_half": half_lite,
+}
 
 
 if __name__ == "__main__":
-    make_all(sys.argv[1])
+    for name in sys.argv[2:] or MODELS:
+        os.makedirs(os.path.join(sys.argv[1], name))
+        MODELS[name](os.path.join(sys.argv[1], name, "1"))

@@ -449,7 +449,7 @@ def test_two_models_never_answer_for_each_other_and_share_their_threads(call):
         most = max(most, running)
     assert {model for model, _began, _ended in batches} == {"double", "triple"}
     assert len(batches) < 240, "requests share batches"
-    assert most <= 2, "num_batch_threads is 2"
+    assert most == 2, "num_batch_threads is 2, and both are used"
 
 
 # --- TensorFlow Lite

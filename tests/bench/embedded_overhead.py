@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the embedded server adds to a direct call of a model, and how many batches two of its models run at once.
+
+    tests/bench/embedded_overhead.py     exit status 1 when gRPC adds more than 1 ms at p50, or more batches run than num_batch_threads
+
+The model takes and gives 4 KB (1024 float32) and does nothing else to speak of; one request in flight. A round is calls of each kind in turn, so
+that what else the machine does falls upon all. The goal is held against the quietest round: the others measure the machine's other work, too. A direct
+call is a run of TensorFlow's session in this process, the fastest there is from Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import numpy
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+import conftest  # noqa: F401
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession
+
+MOST_ADDED_MS, ROUNDS, CALLS, BATCH_THREADS, REQUESTS = 1.0, 30, 40, 2, 200
+QUIET = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+
+
+@contextlib.contextmanager
+def server(path, directory, *flags):
+    """(gRPC port, REST port) of a running server; path: its program."""
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for _port in range(2):
+            probe = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            ports.append(probe.getsockname()[1])
+    with open(directory / "server.log", "ab") as log:
+        process = subprocess.Popen([sys.executable, path, f"--port={ports[0]}", f"--rest_api_port={ports[1]}", *flags], stdout=log, stderr=log, env=QUIET)
+    try:
+        while True:
+            assert process.poll() is None, (directory / "server.log").read_text(encoding="utf-8", errors="replace")[-3000:]
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[1]), 1):
+                break
+            time.sleep(0.1)
+        yield ports
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def seconds(call):
+    """How long each of CALLS calls took."""
+    taken = []
+    for _call in range(CALLS):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def rounds_ms(ports, direct):
+    """{protocol: the median milliseconds of a call in each round}, direct among them."""
+    array = numpy.ones((1, 1024), "float32")
+    with GrpcClient("127.0.0.1", ports[0]) as grpc, RestClient("127.0.0.1", ports[1]) as rest:
+        calls = {"direct": lambda: direct(array), "gRPC": lambda: grpc.predict("m", {"x": array}), "REST": lambda: rest.predict("m", {"x": array})}
+        for call in calls.values():
+            seconds(call)
+        taken = {name: [] for name in calls}
+        for _round in range(ROUNDS):
+            for name, call in calls.items():
+                taken[name].append(median(seconds(call)) * 1e3)
+    return taken
+
+
+def most_at_once(port):
+    """(batches, the most of them that ran at one moment) of REQUESTS requests for two models; the graphs themselves tell when they began and ended."""
+    with GrpcClient("127.0.0.1", port, 60) as client, ThreadPoolExecutor(16) as pool:
+        def ask(number):
+            answer = client.predict(("double", "triple")[number % 2], {"x": numpy.ones((1, 4), "float32")})
+            return answer["began"][0], answer["ended"][0]
+        batches = set(pool.map(ask, range(REQUESTS)))
+    moments = sorted([(began, 1) for began, _ended in batches] + [(ended, -1) for _began, ended in batches])
+    running = [0]
+    for _moment, change in moments:
+        running.append(running[-1] + change)
+    return len(batches), max(running)
+
+
+def main():
+    """Returns the exit status."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        subprocess.run([sys.executable, ROOT / "tests/integration/server/make_models.py", name, "kilobytes", "double", "triple"], check=True, env=QUIET,
+                       capture_output=True)
+        path = program.install("server.embedded.main", name)
+        os.environ.update(QUIET)
+        session = SavedModelSession(f"{name}/kilobytes/1", ["serve"], None)
+        signature = session.signatures["serving_default"]
+        feed, fetch = signature.inputs["x"].name, signature.outputs["y"].name
+        with server(path, directory, "--model_name=m", f"--model_base_path={name}/kilobytes") as ports:
+            medians = rounds_ms(ports, lambda array: session.run({feed: array}, [fetch]))
+        (directory / "batching.pbtxt").write_text(f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8")
+        (directory / "models.config").write_text("model_config_list {" + "".join(
+            f' config {{ name: "{model}" base_path: "{name}/{model}" model_platform: "tensorflow" }}' for model in ("double", "triple")) + " }", encoding="utf-8")
+        with server(path, directory, f"--model_config_file={name}/models.config", "--enable_batching",
+                    f"--batching_parameters_file={name}/batching.pbtxt", "--grpc_max_threads=64") as ports:
+            batches, most = most_at_once(ports[0])
+    added = {name: [one - direct for one, direct in zip(values, medians["direct"])] for name, values in medians.items()}
+    for name in ("gRPC", "REST"):
+        print(f"{name}, 4 KB, one in flight: {median(medians[name]):.2f} ms at p50, {median(added[name]):.2f} ms more than a direct call "
+              f"({median(medians['direct']):.2f} ms); {min(added[name]):.2f} ms more in the quietest of {ROUNDS} rounds of {CALLS} calls")
+    print(f"two models, {REQUESTS} requests in {batches} batches: {most} at once at most, num_batch_threads is {BATCH_THREADS}")
+    return int(min(added["gRPC"]) > MOST_ADDED_MS or most > BATCH_THREADS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
