@@ -182,3 +182,27 @@ def test_a_thousand_hosts_cost_three_tasks_in_all(fleet):
     assert code == 0, output[-2000:]
     assert "PLAN for 1000 hosts" in output
     assert len(tasks) == 1 and sum(tasks.values()) <= 3
+
+
+def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
+    example = ROOT / "inventories" / "example"
+    for name, machine in {"web-01": "haswell", "web-02": "zen4", "gpu-01": "h100", "gpu-02": "t4-without-toolkit", "batch-01": "skylake",
+                          "edge-01": "graviton3-bare"}.items():
+        fleet.known(f"{name}.example.org", machine)
+    environment = dict({name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, ANSIBLE_CONFIG=str(example / "ansible.cfg"),
+                       ANSIBLE_CACHE_PLUGIN_CONNECTION=str(fleet.directory / "cache"))
+    tools = Path(sys.executable).parent
+    graph = subprocess.run([tools / "ansible-inventory", "--list"], env=environment, capture_output=True, text=True, check=True, timeout=120)
+    groups = json.loads(graph.stdout)
+    assert groups["tfserving_image_x86_64_v4_cc9"]["hosts"] == ["gpu-01.example.org"]
+    assert groups["tfserving_gpu"]["hosts"] == ["gpu-01.example.org", "gpu-02.example.org"]
+    assert groups["tfserving_image_x86_64_v4"]["hosts"] == ["web-02.example.org", "batch-01.example.org"]
+    kept = f"tfserving_plan_path={fleet.directory / 'plan.json'}"
+    done = subprocess.run([tools / "ansible-playbook", "tfserving.fleet.plan", "--tags", "offline", "-e", kept],
+                          env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plans = fleet.written()
+    assert len(plans) == 13 and sum(plan is None for plan in plans.values()) == 7
+    assert plans["gpu-01.example.org"]["models"][0]["batching"]["max_execution_batch_size"] == 128
+    assert [refusal["subject"] for refusal in plans["gpu-02.example.org"]["refusals"]] == ["GPU"]
+    assert plans["edge-01.example.org"]["backend"] == "embedded"

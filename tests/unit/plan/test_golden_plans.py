@@ -73,8 +73,18 @@ def readable(case, plan_made):
                  refused=[dict(item, change=item["change"]) for item in plan_made["refusals"]])
     asked = dict(request(case), models=[{key: value for key, value in model.items() if key != "signatures"} for model in request(case)["models"]])
     head = f"# {case['name'].replace('-', ' ')}\n---\n"
-    return head + yaml.safe_dump({"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown}, sort_keys=False, width=150,
-                                 allow_unicode=True)
+    return head + yaml.dump({"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown}, Dumper=_Indented, sort_keys=False,
+                            width=150, allow_unicode=True)
+
+
+class _Indented(yaml.SafeDumper):
+    """Lists indented below their key, as this project writes YAML; no anchors."""
+
+    def increase_indent(self, flow=False, indentless=False):
+        return super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data):
+        return True
 
 
 @pytest.mark.parametrize("case", CASES["cases"], ids=NAMES)
