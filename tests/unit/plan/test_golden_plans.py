@@ -74,7 +74,7 @@ def readable(case, plan_made):
     asked = dict(request(case), models=[{key: value for key, value in model.items() if key != "signatures"} for model in request(case)["models"]])
     head = f"# {case['name'].replace('-', ' ')}\n---\n"
     return head + yaml.dump({"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown}, Dumper=_Indented, sort_keys=False,
-                            width=150, allow_unicode=True)
+                            width=140, allow_unicode=True)
 
 
 class _Indented(yaml.SafeDumper):
