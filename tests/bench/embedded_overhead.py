@@ -111,8 +111,8 @@ def main():
         with server(path, directory, "--model_name=m", f"--model_base_path={name}/kilobytes") as ports:
             medians = rounds_ms(ports, lambda array: session.run({feed: array}, [fetch]))
         (directory / "batching.pbtxt").write_text(f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8")
-        (directory / "models.config").write_text("model_config_list {" + "".join(
-            f' config {{ name: "{model}" base_path: "{name}/{model}" model_platform: "tensorflow" }}' for model in ("double", "triple")) + " }", encoding="utf-8")
+        configs = "".join(f' config {{ name: "{model}" base_path: "{name}/{model}" model_platform: "tensorflow" }}' for model in ("double", "triple"))
+        (directory / "models.config").write_text(f"model_config_list {{{configs} }}", encoding="utf-8")
         with server(path, directory, f"--model_config_file={name}/models.config", "--enable_batching",
                     f"--batching_parameters_file={name}/batching.pbtxt", "--grpc_max_threads=64") as ports:
             batches, most = most_at_once(ports[0])

@@ -132,6 +132,13 @@ def test_json_that_cannot_be_read(body, text):
     assert fault(body) == f"JSON Parse error: {text}"
 
 
+def test_whole_numbers_that_no_double_holds():
+    for digits in (309, 5000):
+        assert fault(b'{"inputs":[' + b"9" * digits + b"]}", x="float32") == "JSON Parse error: Number too big to be stored in double."
+    assert fault(b'{"instances":[1e400]}', x="float32") == "JSON Parse error: Number too big to be stored in double. at offset: 14"
+    assert numpy.isinf(inputs({"inputs": [1e300]}, x="float32")["x"]).all(), "a float32 too large becomes infinite, as it does there"
+
+
 def test_what_follows_the_object_does_not_matter_and_long_values_are_cut():
     assert inputs({"inputs": 1}, x="int32")["x"] == 1
     assert rest_json.parse(b' {"a": 1} trailing') == {"a": 1}

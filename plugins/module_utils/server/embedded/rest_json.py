@@ -28,7 +28,6 @@ _DEBUG_BYTES = 256
 _WHOLE = {"int32": (-2**31, 2**31 - 1), "int16": (-2**31, 2**31 - 1), "int8": (-2**31, 2**31 - 1), "uint8": (-2**31, 2**31 - 1),
           "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
 _WORDS = {"float32": "float", "float64": "double", "float16": "half"}
-_MAYBE_TOO_BIG = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
 _EXPONENT = re.compile(r"e\+?(-?)0*(\d)")
 _PARSE_ERRORS = (("Expecting property name", "Missing a name for object member."),
@@ -50,6 +49,8 @@ def parse(body):
         raise _invalid(f"JSON Parse error: {_parse_error(fault, text)} at offset: {_offset(text, fault.pos)}") from fault
     except RecursionError as fault:
         raise _invalid("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from fault
+    except ValueError as fault:
+        raise _invalid("JSON Parse error: Number too big to be stored in double.") from fault
     _refuse_too_big(text[:end])
     if not isinstance(value, dict):
         raise _invalid(f"JSON Value: {_debug(value)} Is not object")
@@ -163,7 +164,9 @@ def _offset(text, position):
 
 def _refuse_too_big(text):
     """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
-    for found in _NUMBER.finditer(text) if _MAYBE_TOO_BIG.search(text) else ():
+    if not any(before[-1:].isdigit() for before in text.lower().split("e")[:-1]):
+        return
+    for found in _NUMBER.finditer(text):
         if found[1] and math.isinf(float(found[1])):
             raise _invalid(f"JSON Parse error: Number too big to be stored in double. at offset: {_offset(text, found.start())}")
 
@@ -296,7 +299,7 @@ def _value(value, dtype):
             return _decoded(value)
     elif dtype in ("float32", "float64"):
         if number:
-            return float(value)
+            return _as_float(value)
     elif dtype in _WHOLE:
         if number and isinstance(value, int) and _WHOLE[dtype][0] <= value <= _WHOLE[dtype][1]:
             return value
@@ -309,6 +312,13 @@ def _value(value, dtype):
     else:
         raise status.Status("UNIMPLEMENTED", f"Conversion of JSON Value: {_debug(value)} to type: {_WORDS.get(dtype, dtype)}")
     raise _invalid(f"JSON Value: {_debug(value)} Type: {_type(value)} is not of expected type: {_WORDS.get(dtype, dtype)}")
+
+
+def _as_float(number):
+    try:
+        return float(number)
+    except OverflowError as fault:
+        raise _invalid("JSON Parse error: Number too big to be stored in double.") from fault
 
 
 def _is_base64(value):
@@ -393,13 +403,14 @@ def _texts(name, array):
 def _decimals(array):
     """Six digits where they are enough to read the same number back, else as many as it takes (9 or 17)."""
     values = array.ravel()
-    numbers = values.tolist()
-    texts = ["%g" % number for number in numbers]
+    numbers = tuple(values.tolist())
+    joined = "%g " * len(numbers) % numbers
+    texts = joined.split()
     with numpy.errstate(over="ignore"):
-        short = numpy.array(list(map(float, texts))).astype(values.dtype) == values
+        short = numpy.fromstring(joined, "float64", sep=" ").astype(values.dtype) == values
     if not short.all():
-        full = "%.9g" if values.dtype == "float32" else "%.17g"
-        texts = [text if enough else full % number for text, enough, number in zip(texts, short.tolist(), numbers)]
+        full = ("%.9g " if values.dtype == "float32" else "%.17g ") * len(numbers) % numbers
+        texts = [text if enough else more for text, enough, more in zip(texts, short.tolist(), full.split())]
     texts = [text if "." in text or "e" in text else text + ".0" for text in texts]
     if not numpy.isfinite(values).all():
         texts = [text if math.isfinite(number) else "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
