@@ -9,6 +9,7 @@ After a wanted change: python tests/unit/plan/test_golden_plans.py writes golden
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,16 @@ def test_plan_is_the_golden_one(case):
 def test_there_is_no_golden_plan_without_its_case():
     assert sorted(path.stem for path in (FIXTURES / "plan" / "golden").iterdir()) == sorted(NAMES)
     assert len(NAMES) >= 60
+
+
+def test_a_thousand_plans_take_a_second_or_two():
+    """A tenth of what tests/bench/plan.py measures, in processor time."""
+    hosts = [machine(**described) for described in CASES["machines"].values()]
+    asked = request(CASES["cases"][0])
+    began = time.process_time()
+    for number in range(1000):
+        plan(hosts[number % len(hosts)], asked)
+    assert time.process_time() - began < 2.0
 
 
 if __name__ == "__main__":
