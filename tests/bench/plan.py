@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long the plan of a large fleet takes, and how much memory: all machines of the golden plans in turn, each host with its own name and CPU count.
 
-    tests/bench/plan.py [HOSTS]     default 10,000; exit status 1 above 10 s or 1 GiB
+    python tests/bench/plan.py [HOSTS]     default 10,000; exit status 1 above 10 s or 1 GiB
 
 Seconds are processor time: one process, one thread, so the same as a clock's on a machine that does nothing else.
 """
