@@ -115,6 +115,15 @@ def answer(argv, work):
     return 0
 
 
+def say(path, line):
+    """Append a line to the file that tells how far a program is; path may be None. A file that cannot be written costs nobody the work itself."""
+    if path:
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+
+
 def _collect(name, sources):
     if name in sources:
         return

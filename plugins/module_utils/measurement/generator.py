@@ -67,13 +67,13 @@ def measure(request):
         first_ms = _first_call(target, batches[0], request["deadline_s"])
         traffic = traffics[target["name"]] = Traffic(target, batches, request, poll, connections)
         warmups.append(dict(traffic.warm_up(), first_ms=first_ms))
-        _say(request, f"{target['name']}: warm after {warmups[-1]['duration_s']:.1f} s")
+        program.say(request.get("progress"), f"{target['name']}: warm after {warmups[-1]['duration_s']:.1f} s")
     windows = []
     for number, name in enumerate(request["windows"], 1):
         window = traffics[name].window(f"{request['seed']}/{request['windows'][:number].count(name)}")
         windows.append(window)
         void = "; void" if window["void"] else ""
-        _say(request, f"{name}: {window['throughput_rps']:.0f} requests/s, window {number} of {len(request['windows'])}{void}")
+        program.say(request.get("progress"), f"{name}: {window['throughput_rps']:.0f} requests/s, window {number} of {len(request['windows'])}{void}")
     for one in list(connections.values()):
         one.close()
     return {"windows": windows, "warmups": warmups}
@@ -378,9 +378,3 @@ def _place(target):
 def _allow_many_connections():
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _say(request, line):
-    if request.get("progress"):
-        with open(request["progress"], "a", encoding="utf-8") as stream:
-            stream.write(line + "\n")

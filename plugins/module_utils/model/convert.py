@@ -72,10 +72,10 @@ def convert(request):
 
 def _converted(request):
     """The bytes of the TensorFlow Lite model, with TensorFlow Serving's metadata."""
-    _say(request, "loading TensorFlow")
+    program.say(request["progress"], "loading TensorFlow")
     import tensorflow
     name = request["signature"]
-    _say(request, f"converting the signature {name} to TensorFlow Lite")
+    program.say(request["progress"], f"converting the signature {name} to TensorFlow Lite")
     try:
         converter = tensorflow.lite.TFLiteConverter.from_saved_model(request["source"], signature_keys=[name], tags={"serve"})
         converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
@@ -122,7 +122,7 @@ def _compare(request, content, inputs, labels, judged):
     contract, name = request["contract"], request["signature"]
     feeding = signature.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
     inputs = samples.fit(inputs, contract["inputs"])
-    _say(request, f"asking the source for {len(next(iter(inputs.values())))} examples")
+    program.say(request["progress"], f"asking the source for {len(next(iter(inputs.values())))} examples")
     model = tensorflow.saved_model.load(request["source"], tags=["serve"])
     source = model.signatures[name]
     try:
@@ -133,7 +133,7 @@ def _compare(request, content, inputs, labels, judged):
         if judged["synthetic"]:
             return
         raise FleetError(f"the source cannot answer the samples: {_first_line(fault)}", where=request["samples"]) from fault
-    _say(request, f"asking TensorFlow Lite for {examples} examples")
+    program.say(request["progress"], f"asking TensorFlow Lite for {examples} examples")
     try:
         runner = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(name)
         lone, _squeezed = feeding
@@ -198,10 +198,3 @@ def _table(path):
     except OSError:
         return []
     return [(line[0], int(line[1 if len(line) > 1 else 0])) for line in words if line and line[1 if len(line) > 1 else 0].isdigit()]
-
-
-def _say(request, line):
-    """One line into the file of progress, where there is one."""
-    if request["progress"]:
-        with open(request["progress"], "a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
