@@ -61,7 +61,7 @@ docker: tools ## What needs a container engine
 	@tools/stage $@ tools/docker-scenarios
 
 bench: tools ## Measure what this collection itself costs
-	@for bench in tests/bench/*.py; do echo "=== $$bench"; python "$$bench" || exit 1; done
+	@for bench in $(filter-out %_server.py,$(wildcard tests/bench/*.py)); do tools/stage bench python "$$bench" || exit 1; done
 
 format: tools ## Let ruff arrange imports and fix what it can
 	@ruff check --fix .
