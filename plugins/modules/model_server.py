@@ -78,6 +78,8 @@ attributes:
   action_group:
     description: Belongs to the action group C(tfserving.fleet.fleet).
     support: full
+    membership:
+      - tfserving.fleet.fleet
   check_mode:
     description: Says what it would do and changes nothing.
     support: full

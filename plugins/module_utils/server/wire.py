@@ -36,8 +36,8 @@ _MESSAGES = {
         "name": (1, "string"), "dtype": (2, "enum:tensorflow.DataType"), "tensor_shape": (3, "tensorflow.TensorShapeProto")},
     "tensorflow.SignatureDef": {"inputs": (1, "map tensorflow.TensorInfo"), "outputs": (2, "map tensorflow.TensorInfo"), "method_name": (3, "string"),
                                 "defaults": (4, "map tensorflow.TensorProto")},
-    "tensorflow.serving.ModelSpec": {"name": (1, "string"), "version": (2, "google.protobuf.Int64Value"),
-        "version_label": (4, "string"), "signature_name": (3, "string")},
+    "tensorflow.serving.ModelSpec": {
+        "name": (1, "string"), "version": (2, "google.protobuf.Int64Value"), "version_label": (4, "string"), "signature_name": (3, "string")},
     "tensorflow.serving.PredictRequest": {
         "model_spec": (1, "tensorflow.serving.ModelSpec"), "inputs": (2, "map tensorflow.TensorProto"), "output_filter": (3, "repeated string")},
     "tensorflow.serving.PredictResponse": {"outputs": (1, "map tensorflow.TensorProto"), "model_spec": (2, "tensorflow.serving.ModelSpec")},

@@ -38,22 +38,32 @@ def config_file(path, models):
 
 @pytest.fixture(scope="module", name="servers")
 def all_servers(serve, model_directory, tmp_path_factory):
-    """The servers of this file, started side by side: plain, batched, padded, split, lite."""
+    """The servers of this file, started side by side: plain, batched, split, lite, and own, whose models bring their own batching parameters, or none."""
     directory = tmp_path_factory.mktemp("configurations")
     batched = {name: model_directory / name for name in ("double", "triple", "ragged", "scalar", "two", "dense")}
 
-    def batching(name, text, models):
+    own = {"ragged": BATCHING + "pad_variable_length_inputs: true\n", "dense": None,
+           "double": "max_batch_size { value: 2 }\nmax_enqueued_batches { value: 1 }\nnum_batch_threads { value: 0 }\n"}
+
+    def copied(name):
+        shutil.copytree(model_directory / name, directory / name)
+        if own[name]:
+            (directory / name / "1" / "batching_params.pbtxt").write_text(own[name], encoding="utf-8")
+        return directory / name
+
+    def batching(name, text, models, *flags):
         (directory / f"{name}.pbtxt").write_text(text, encoding="utf-8")
         return serve("--grpc_max_threads=64", "--enable_batching", f"--batching_parameters_file={directory / name}.pbtxt",
-                     config_file(directory / f"{name}.config", models))
+                     config_file(directory / f"{name}.config", models), *flags)
 
     started = {
         "plain": serve(config_file(directory / "plain.config", {name: model_directory / name for name in PLAIN}), "--enable_grpc_healthcheck_service=true",
                        TF_ENABLE_ONEDNN_OPTS="1"),
         "batched": batching("batched", BATCHING + "allowed_batch_sizes: 2\nallowed_batch_sizes: 8\n", batched),
-        "padded": batching("padded", BATCHING + "pad_variable_length_inputs: true\n", {"ragged": model_directory / "ragged"}),
+        "own": batching("own", "num_batch_threads { value: 1 }", {name: copied(name) for name in ("ragged", "double", "dense")},
+                        "--enable_per_model_batching_parameters=true"),
         "split": batching("split", "max_batch_size { value: 32 }\nenable_large_batch_splitting { value: true }\nmax_execution_batch_size { value: 8 }\n",
-                          {"double": model_directory / "double"}),
+                          {"double": model_directory / "double"}, "--rest_api_timeout_in_ms=2"),
         "lite": serve(config_file(directory / "lite.config", {name: model_directory / name for name in ("lite", "lite_plain")}), "--prefer_tflite_model=true",
                       "--enable_serialization_as_tensor_content"),
     }
@@ -355,6 +365,12 @@ def test_rest_large_bodies(servers):
         assert numpy.allclose(client.predict("ragged", {"x": array})["sum"], array.sum(1), atol=1e-3)
 
 
+def test_rest_gives_up(servers):
+    code, _kind, content = rest(servers["split"], "POST", "/v1/models/double:predict", {"instances": [[1, 2, 3, 4]]})
+    late = (504, "Timed out waiting for notification"), (429, "Run() timeout exceeded while waiting in batching queue")
+    assert (code, json.loads(content)["error"]) in late, "the second where it waited longer for its batch than it had"
+
+
 # --- Batching
 
 def test_a_request_larger_than_a_batch(call, servers):
@@ -416,12 +432,28 @@ def test_different_shapes_in_one_batch(call):
 
 
 def test_different_shapes_are_padded_with_the_first_value(call):
-    found = together(call, "padded", "ragged", [numpy.full((1, width), width, F) for width in (1, 2, 3, 4)])
+    found = together(call, "own", "ragged", [numpy.full((1, width), width, F) for width in (1, 2, 3, 4)])
     sums = [answer["sum"].tolist()[0] for answer in found]
     # a row [w] * w sums to w*w, or, padded to a longer one in its batch, to w * longest
     for width, total in zip((1, 2, 3, 4), sums):
         assert total in {width * longest for longest in range(width, 5)}
     assert sums != [1, 4, 9, 16], "nothing was padded"
+
+
+def test_models_with_their_own_parameters_and_one_without(call):
+    assert fault_of(call, "own", "double", {"x": numpy.ones((3, 4), F)}).message == "Task size 3 is larger than maximum input batch size 2"
+    assert fault_of(call, "own", "ragged", {"x": numpy.ones((9, 4), F)}).message == "Task size 9 is larger than maximum input batch size 8"
+    assert call("own", "dense", {"x": numpy.ones((2000, 64), F)})["y"].shape == (2000, 8)
+
+
+def test_a_full_queue(call, servers):
+    """One thread, batches of 2, one of them may wait: of 24 requests at once some are served, the others are refused at once."""
+    found = together(call, "own", "double", [numpy.full((1, 4), number, F) for number in range(24)])
+    refused = {(answer.code, answer.message) for answer in found if isinstance(answer, ServerFault)}
+    assert refused == {("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full; currently 1 batches enqueued and "
+                        "max_enqueued_batches is 1")}
+    served = {number: answer["y"].tolist() for number, answer in enumerate(found) if not isinstance(answer, ServerFault)}
+    assert served and served == {number: [[2 * number] * 4] for number in served}
 
 
 def test_large_requests_are_split(call):

@@ -6,6 +6,7 @@
 What waits in TensorFlow's queues is not the requests' arrays but a ticket for each of their rows: [number of the task, row]. A batch
 of tickets names the rows that run together; their arrays are then checked, padded, joined, run and cut apart here. One scheduler serves
 all models of a server, with a queue for each version and signature, so that num_batch_threads bounds the batches of all of them together.
+TensorFlow's batch threads look for work each millisecond from the first request on, here as in TensorFlow Serving: some per cent of a CPU.
 """
 
 from __future__ import annotations
@@ -143,8 +144,8 @@ class BatchingSession:
         except Exception as fault:
             found = status.of(fault)
             raise status.Status(found.code, found.message.partition("\n\t [[")[0]) from fault
-        if task.fault:
-            raise task.fault
+        if task.faults:
+            raise task.faults[0]
         outputs = task.outputs()
         return [outputs[name] for name in fetches]
 
@@ -158,7 +159,7 @@ class BatchingSession:
             pieces = self._run(parts)
         except Exception as fault:
             for task, _first, _last in parts:
-                task.fault = status.of(fault)
+                task.faults.append(status.of(fault))
         else:
             for (task, first, _last), piece in zip(parts, pieces):
                 task.pieces.append((first, piece))
@@ -196,7 +197,7 @@ class _Task:
 
     def __init__(self, session, feeds, wanted, timeout_ms):
         self.session, self.feeds, self.wanted, self.timeout_ms = session, feeds, wanted, timeout_ms
-        self.rows, self.began, self.pieces, self.fault = _rows_of(feeds), time.monotonic(), [], None
+        self.rows, self.began, self.pieces, self.faults = _rows_of(feeds), time.monotonic(), [], []
 
     def outputs(self):
         """{tensor name: array} of all rows."""

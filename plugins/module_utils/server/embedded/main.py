@@ -40,14 +40,14 @@ def main():
     program, words = os.path.basename(sys.argv[0]), sys.argv[1:]
     line = flags.parse(words, cpus)
     if line.faults or line.unknown[:1] == ("--help",):
-        print("\n".join(line.faults), file=sys.stderr, flush=True)
-        print(flags.usage(program, cpus), end="", flush=True)
+        sys.stderr.write("".join(f"{fault}\n" for fault in line.faults))
+        _say(flags.usage(program, cpus))
         return _FAILED
     if line.values["version"]:
-        print(f"TensorFlow ModelServer: {NAME}\nTensorFlow Library: {_tensorflow_version()}")
+        _say(f"TensorFlow ModelServer: {NAME}\nTensorFlow Library: {_tensorflow_version()}\n")
         return 0
     if line.unknown:
-        print(f"unknown argument: {line.unknown[0]}\n{flags.usage(program, cpus)}", end="", flush=True)
+        _say(f"unknown argument: {line.unknown[0]}\n{flags.usage(program, cpus)}")
     log.info(f"This is {NAME}.")
     try:
         refusal = flags.refusal(line.values, cpus)
@@ -58,7 +58,7 @@ def main():
         sys.modules.update(keras=None, tf_keras=None)
         Server(line.values).serve()
     except Exception as fault:
-        print(f"Failed to start server. Error: {status.of(fault)}", flush=True)
+        _say(f"Failed to start server. Error: {status.of(fault)}\n")
         _end(_FAILED)
     _end(0)
 
@@ -241,6 +241,11 @@ def _tensorflow_version():
         except metadata.PackageNotFoundError:
             continue
     return "none"
+
+
+def _say(text):
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _end(code):
