@@ -59,7 +59,7 @@ def _closest(name, known, prefix):
     return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _role_names(role_path):
     """The variables of the role (sorted tuple of names) and the prefixes of roles beside it that extend its own prefix."""
     path = os.path.join(role_path, ARGUMENT_SPECS)

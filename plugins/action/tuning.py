@@ -26,8 +26,7 @@ ARGUMENTS = {
     "metric": {"type": "str"},
     "allowed_loss": {"type": "float", "default": 0.0},
     "start": {"type": "dict", "default": {}},
-    "candidates": {"type": "list", "elements": "dict", "required": True, "options": {
-        "name": {"type": "str", "required": True}, "change": {"type": "dict", "required": True}, "reason": {"type": "str"}, "model": {"type": "str"}}},
+    "candidates": {"type": "list", "elements": "dict", "required": True},
     "objective_p99_ms": {"type": "float"},
     "concurrency": {"type": "int", "default": 8},
     "window_s": {"type": "float", "default": 1.5},
@@ -97,8 +96,7 @@ class Trial:
         self.options = options
         self.forms = forms
         self.start = steps.configuration(options["start"])
-        self.candidates = [dict(candidate, to=steps.changed(self.start, candidate["change"], f"candidates: {candidate['name']}"))
-                           for candidate in options["candidates"] if candidate["model"] in (None, options["name"])]
+        self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
         self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(limits.parse_cpu_list(options["cpus"]))
         self.servers = {}
         self.voids = []
@@ -114,7 +112,7 @@ class Trial:
 
     def intentions(self):
         """What run() would try, as sentences, for check mode."""
-        return [f"Measure {candidate['name']}: {candidate.get('reason', '')}".rstrip(": ") for candidate in self.candidates]
+        return [f"Measure {candidate['name']}: {candidate['reason'] or ''}".rstrip(": ") for candidate in self.candidates]
 
     def run(self):
         """All steps in order, each against the best so far."""

@@ -398,30 +398,30 @@ def set_attributes(module, path):
 
 def main():
     """The module."""
-    argument_spec = dict(
-        path=dict(type="path"),
-        per_model=dict(type="bool", default=False),
-        models=dict(type="list", elements="dict", default=[], options=dict(
-            name=dict(type="str", required=True),
-            directory=dict(type="path"),
-            version=dict(type="int"),
-            signatures=dict(type="dict"),
-            parameters=dict(type="dict"),
-            batched=dict(type="bool", default=True),
-        )),
-        state=dict(type="str", choices=["present", "absent"], default="present"),
-        capabilities=dict(type="dict"),
-        goal=dict(type="str", choices=["online", "bulk"], default="online"),
-        max_batch_size=dict(type="int"),
-        batch_timeout_micros=dict(type="int"),
-        max_enqueued_batches=dict(type="int"),
-        num_batch_threads=dict(type="int"),
-        thread_pool_name=dict(type="str"),
-        allowed_batch_sizes=dict(type="list", elements="int"),
-        pad_variable_length_inputs=dict(type="bool"),
-        enable_large_batch_splitting=dict(type="bool"),
-        max_execution_batch_size=dict(type="int"),
-    )
+    argument_spec = {
+        "path": {"type": "path"},
+        "per_model": {"type": "bool", "default": False},
+        "models": {"type": "list", "elements": "dict", "default": [], "options": {
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path"},
+            "version": {"type": "int"},
+            "signatures": {"type": "dict"},
+            "parameters": {"type": "dict"},
+            "batched": {"type": "bool", "default": True},
+        }},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "capabilities": {"type": "dict"},
+        "goal": {"type": "str", "choices": ["online", "bulk"], "default": "online"},
+        "max_batch_size": {"type": "int"},
+        "batch_timeout_micros": {"type": "int"},
+        "max_enqueued_batches": {"type": "int"},
+        "num_batch_threads": {"type": "int"},
+        "thread_pool_name": {"type": "str"},
+        "allowed_batch_sizes": {"type": "list", "elements": "int"},
+        "pad_variable_length_inputs": {"type": "bool"},
+        "enable_large_batch_splitting": {"type": "bool"},
+        "max_execution_batch_size": {"type": "int"},
+    }
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, add_file_common_args=True)
     shell.run(module, lambda: work(module))
 

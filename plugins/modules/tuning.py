@@ -13,7 +13,8 @@ description:
   - Starts trial servers of one model on the host, measures each candidate side by side with the best configuration so far, in
     interleaved windows of one run, and keeps it only where accuracy holds, the latency objective holds and the gain is larger than the noise.
   - The noise is measured first, as the start against itself on a second server. That nothing is kept is a normal result.
-  - The trial servers are separate from those that serve. All are stopped at the end; should the controller die, they end by themselves ten minutes after their last request.
+  - The trial servers are separate from those that serve. All are stopped at the end; should the controller die, they end by
+    themselves ten minutes after their last request.
   - The generator runs on the same host. Where there are two CPUs or more, it gets CPUs of its own.
 notes:
   - This runs as an action plugin on the controller, which needs C(hdrhistogram), and calls M(tfserving.fleet.model_server),
@@ -48,8 +49,8 @@ options:
     default: 0.0
   start:
     description:
-      - The configuration to start from, any of C(protocol) (C(grpc) or C(rest)), C(form) (of the model, for instance C(saved_model)), C(batching) (options of
-        M(tfserving.fleet.batching_parameters), or null for none), C(environment) and C(flags) of the server.
+      - The configuration to start from, any of C(protocol) (C(grpc) or C(rest)), C(form) (of the model, for instance C(saved_model)), C(batching)
+        (options of M(tfserving.fleet.batching_parameters), or null for none), C(environment) and C(flags) of the server.
     type: dict
     default: {}
   candidates:
@@ -167,8 +168,8 @@ tuning:
       type: dict
     steps:
       description:
-        - One entry a candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain), C(gain_interval),
-          C(noise_floor), C(accuracy), C(curve_before) and C(curve_after). What was not measured is null.
+        - One entry a candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain),
+          C(gain_interval), C(noise_floor), C(accuracy), C(curve_before) and C(curve_after). What was not measured is null.
       type: list
       elements: dict
     total:

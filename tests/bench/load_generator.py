@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import conftest     # noqa: E402, F401  (makes the collection importable)
-import grpc         # noqa: E402
-import numpy        # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program    # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire    # noqa: E402
+import conftest     # noqa: F401  (makes the collection importable)
+import grpc
+import numpy
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 
 HERE = Path(__file__).resolve().parent
 CPUS = sorted(os.sched_getaffinity(0))

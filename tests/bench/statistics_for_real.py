@@ -18,10 +18,10 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import conftest     # noqa: E402, F401  (makes the collection importable)
-import numpy        # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program    # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import schedule, statistics    # noqa: E402
+import conftest     # noqa: F401  (makes the collection importable)
+import numpy
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import schedule, statistics
 
 SERVER = Path(__file__).resolve().parents[1] / "integration" / "measurement" / "timed_server.py"
 CPUS = sorted(os.sched_getaffinity(0))

@@ -80,7 +80,8 @@ def call(entry, request, python, timeout_s=None, environment=None, cpu_set=None)
                     [python, path, asked, told], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                     env=dict(os.environ, **(environment or {})), preexec_fn=lambda: _bind_to_caller(cpu_set))
             except OSError as fault:
-                raise FleetError(f"cannot run {python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists on this host.") from fault
+                raise FleetError(f"cannot run {python!r}: {fault.strerror}", where="python",
+                                 remedy="Name a Python interpreter that exists on this host.") from fault
             try:
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired as fault:

@@ -88,7 +88,7 @@ def supported_percentiles(count):
     return [name for name, (_percent_, fewest) in PERCENTILES.items() if count >= fewest]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def student_quantile(probability, degrees):
     """The value below which a Student's t variable with so many (whole) degrees of freedom lies with a probability of 0.5 or more, below 1."""
     low, high = 0.0, 1.0

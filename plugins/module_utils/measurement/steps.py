@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
+CANDIDATE_KEYS = ("name", "change", "reason", "model")
 PROTOCOLS = ("grpc", "rest")
 _MERGED = ("environment", "flags")
 _LITE_FLAG = "prefer_tflite_model"
@@ -64,6 +65,20 @@ def changed(before, change, where="change"):
         else:
             after[key] = value
     return configuration(after, where)
+
+
+def candidates(given, model, start):
+    """The candidates for a model, each {name, change, reason, model}; reason and model may be None. Raises FleetError for the first one that is out of form."""
+    found = []
+    for number, candidate in enumerate(given):
+        where = f"candidates[{number}]"
+        for key in candidate:
+            one_of(where, key, CANDIDATE_KEYS)
+        if not isinstance(candidate.get("name"), str) or not isinstance(candidate.get("change"), dict):
+            raise FleetError("needs a name, a text, and a change, a mapping such as {protocol: grpc}", where=where)
+        changed(start, candidate["change"], f"{where} ({candidate['name']})")
+        found.append({key: candidate.get(key) for key in CANDIDATE_KEYS})
+    return [candidate for candidate in found if candidate["model"] in (None, model)]
 
 
 def server_key(of):

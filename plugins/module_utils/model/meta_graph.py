@@ -128,5 +128,5 @@ def _function_name(message):
     return protobuf.text(_last(protobuf.grouped(message), 1))
 
 
-def _last(parts, number, default=memoryview(b"")):
+def _last(parts, number, default=b""):
     return parts[number][-1] if number in parts else default

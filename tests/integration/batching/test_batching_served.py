@@ -20,8 +20,8 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
 EXPORT = """

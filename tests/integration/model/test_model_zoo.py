@@ -15,15 +15,15 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import model_zoo  # noqa: E402
+import model_zoo
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
 tensorflow = pytest.importorskip("tensorflow")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, convert, gates, lite, lite_file, samples, saved_model  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, convert, gates, lite, lite_file, samples, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 
 METRICS = {"dense": "accuracy", "convolution": "accuracy", "two_in_two_out": "rmse", "decision_tree": "accuracy", "hostile": "accuracy"}
 CONVERTED = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome == "accepted")

@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
 
 hypothesis = pytest.importorskip("hypothesis")
 text_format = pytest.importorskip("google.protobuf.text_format")
-from hypothesis import strategies  # noqa: E402
+from hypothesis import strategies
 
 SIZES = strategies.one_of(strategies.integers(-2, 70), strategies.sampled_from([1000, 1024, 2**31 - 1, 2**31]))
 VALUES = {

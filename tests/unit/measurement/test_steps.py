@@ -118,3 +118,20 @@ def test_a_model_that_the_plan_does_not_have_is_named():
     with pytest.raises(FleetError) as fault:
         steps.planned(PLAN, "x")
     assert "no model 'x'" in str(fault.value)
+
+
+@pytest.mark.parametrize("candidate, told", [
+    ({"name": "x"}, "candidates[0]: needs a name, a text, and a change"),
+    ({"name": 3, "change": {}}, "candidates[0]: needs a name"),
+    ({"name": "x", "change": {}, "resaon": "y"}, "did you mean reason?"),
+    ({"name": "x", "change": {"protocol": "http"}}, "candidates[0] (x).protocol"),
+])
+def test_a_candidate_out_of_form_is_named(candidate, told):
+    with pytest.raises(FleetError) as fault:
+        steps.candidates([candidate], "m", {})
+    assert told in str(fault.value)
+
+
+def test_candidates_for_other_models_are_passed_over():
+    given = [{"name": "all", "change": {}}, {"name": "mine", "change": {}, "model": "m"}, {"name": "other", "change": {}, "model": "n"}]
+    assert [candidate["name"] for candidate in steps.candidates(given, "m", {})] == ["all", "mine"]

@@ -11,8 +11,8 @@ import pytest
 
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError  # noqa: E402
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics, parity, samples  # noqa: E402
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics, parity, samples
 
 NAN, INF = float("nan"), float("inf")
 
