@@ -128,7 +128,9 @@ attributes:
     description: Linux.
   action_group:
     support: full
-    description: In the action group P(tfserving.fleet.fleet#action_group).
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    membership:
+      - tfserving.fleet.fleet
 author:
   - The tfserving.fleet contributors (@tfserving)
 """
