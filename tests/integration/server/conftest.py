@@ -92,4 +92,3 @@ def serve(server_program, tmp_path_factory):
     yield start
     for running in started:
         running.stop(signal.SIGKILL)
-

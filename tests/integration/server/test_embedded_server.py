@@ -607,7 +607,7 @@ def servers_that_end(serve, model_directory, tmp_path_factory):
     once = "--max_num_load_retries=0"
     return directory, {
         "saved": serve(config_file(directory / "1.config", {"broken": at["broken"], "no_flag": model_directory / "lite",
-                                                                "good": model_directory / "two"}), once),
+                                                            "good": model_directory / "two"}), once),
         "lite": serve(config_file(directory / "2.config", {"garbage": at["garbage"], "half": model_directory / "lite_half"}), once, "--prefer_tflite_model"),
         "batching": serve(config_file(directory / "3.config", {name: at[name] for name in ("sizes", "crash", "broken_text")}), once, "--enable_batching",
                           "--enable_per_model_batching_parameters=true"),
@@ -653,8 +653,7 @@ def test_ports_stay_closed_while_there_is_no_version(endings):
 
 def test_unknown_words_are_named_once_and_ignored_and_an_idle_server_ends(serve, model_directory):
     server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", "-port=8500", "--model_name",
-    "zork",
-                   TFSERVING_EMBEDDED_IDLE_EXIT_S="3").ready()
+                   "zork", TFSERVING_EMBEDDED_IDLE_EXIT_S="3").ready()
     assert server.words().count("unknown argument: ") == 1 and "unknown argument: --use_tflite_model=true\nusage: " in server.words()
     with GrpcClient("127.0.0.1", server.grpc_port) as client:
         assert client.predict("m", {"x": numpy.ones((1, 1), F)})["y"].tolist() == [[2.5]]
