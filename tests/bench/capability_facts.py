@@ -50,7 +50,7 @@ class CallbackModule(CallbackBase):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--forks", type=int, default=4 * len(os.sched_getaffinity(0)))

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -14,6 +14,7 @@ call is a run of TensorFlow's session in this process, the fastest there is from
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
@@ -28,7 +29,7 @@ import numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-import conftest  # noqa: F401
+importlib.import_module("conftest")     # makes the collection importable
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession

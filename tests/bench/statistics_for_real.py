@@ -9,6 +9,7 @@ of 20 comparisons of equal servers at most one is called a gain, and the slower 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import conftest     # noqa: F401  (makes the collection importable)
+importlib.import_module("conftest")     # makes the collection importable
 import numpy
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import schedule, statistics

@@ -19,16 +19,16 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name, /, *children, **attributes):
+def element(tag, /, *children, **attributes):
     """The element as Markup. children: Markup, text (escaped), None (left out) or lists of these.
 
     attributes: class_ for class, underscores for hyphens, None to leave one out; numbers must be finite. The result is well-formed XML too.
     """
     written = "".join(f' {_attribute_name(key)}="{_attribute_value(value)}"' for key, value in attributes.items() if value is not None)
     inner = join(*children)
-    if name in _VOID and not inner:
-        return Markup(f"<{name}{written} />")
-    return Markup(f"<{name}{written}>{inner}</{name}>")
+    if tag in _VOID and not inner:
+        return Markup(f"<{tag}{written} />")
+    return Markup(f"<{tag}{written}>{inner}</{tag}>")
 
 
 def join(*children):

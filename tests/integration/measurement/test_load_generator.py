@@ -125,7 +125,10 @@ def test_open_loop_sends_at_its_rate_whatever_the_server_does(serve, measure, pr
 @BOTH
 def test_a_stall_shows_in_all_requests_it_delayed_only_in_an_open_loop(serve, measure, tmp_path, protocol):
     server = serve("--service-ms", 2, "--stall-ms", 600)
-    stall = lambda: server.process.send_signal(signal.SIGUSR1)      # noqa: E731
+
+    def stall():
+        server.process.send_signal(signal.SIGUSR1)
+
     with once_measuring(tmp_path, stall, after_s=1):
         opened = measure([server.target(protocol)], loop="open", rate_rps=200, window_s=3)["windows"][0]
     (tmp_path / "progress").unlink()
@@ -232,7 +235,9 @@ def starve(seconds):
 
 @pytest.mark.parametrize("loop", ["closed", "open"])
 def test_a_generator_starved_of_its_cpu_says_that_the_window_is_void(serve, measure, tmp_path, loop):
-    as_program = lambda request: program.call("measurement.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])     # noqa: E731
+    def as_program(request):
+        return program.call("measurement.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])
+
     with once_measuring(tmp_path, lambda: starve(1.2), after_s=0.2):
         window = measure([serve("--service-ms", 2).target("grpc")], run=as_program, loop=loop, rate_rps=200 if loop == "open" else None,
                          window_s=2)["windows"][0]

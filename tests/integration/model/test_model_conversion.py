@@ -42,8 +42,8 @@ def run(name, directory, check=False, **options):
 
 
 def lite(zoo, destination, name="dense", **others):
-    return dict({"source": zoo / name, "destination": destination, "form": "tflite_dynamic_range", "samples": zoo / f"{name}.npz", "metric": "accuracy",
-                 "allowed_loss": 0.1}, **others)
+    return {"source": zoo / name, "destination": destination, "form": "tflite_dynamic_range", "samples": zoo / f"{name}.npz", "metric": "accuracy",
+            "allowed_loss": 0.1, **others}
 
 
 def contents(directory):

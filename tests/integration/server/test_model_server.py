@@ -22,7 +22,8 @@ pytest.importorskip("ansible")
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
 
 ROOT = Path(__file__).resolve().parents[3]
-PLAYBOOK = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - tfserving.fleet.model_server: '{{ options }}'\n"
+# What a server refuses at once, and nothing before it.
+CONTRADICTION = {"tensorflow_session_parallelism": 1, "tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 1}
 
 
 class Host:
@@ -93,8 +94,8 @@ def test_the_life_of_a_server(host):
     assert changed and answers(again) and again["pid"] != server["pid"]
     assert (again["grpc_port"], again["rest_port"], again["specification_digest"]) == (server["grpc_port"], server["rest_port"], server["specification_digest"])
 
-    wrong = host.run(model_base_path=str(host.directory / "nowhere"), ready_timeout_s=20)
-    assert wrong["failed"] and "Could not find base path" in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
+    wrong = host.run(flags=CONTRADICTION)
+    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
     changed, restored = host.server()
     assert not changed and answers(restored)
 
@@ -140,8 +141,8 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
     ({"python": "/usr/bin/false"}, "the server ended before it was ready (exit status 1); its log says: nothing"),
     ({"cpu_set": "8191"}, "cpu_set: CPU 8191 cannot be used here; usable: "),
     ({"batching_parameters_file": "/no/such/file"}, "batching_parameters_file: cannot read /no/such/file: No such file or directory."),
-    ({"flags": {"tensorflow_session_parallelism": 1, "tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 1}},
-     "its log says: Failed to start server. Error: INVALID_ARGUMENT: Either configure"),
+    ({"ready_timeout_s": 1}, "the server was not ready after 1 s; its log says: "),
+    ({"flags": CONTRADICTION}, "the server ended before it was ready (exit status 255); its log says: Failed to start server. Error: INVALID_ARGUMENT: Either configure"),
     ({"flags": {"prefer_tflite": True}},
      "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 s or more."),
@@ -150,6 +151,8 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
 def test_what_cannot_be_started(host, options, words):
     result = host.run(**options)
     assert result["failed"] and words in result["msg"] and "\n" not in result["msg"]
+    pid_file = host.directory / "state" / "servers" / "m" / "server.pid"
+    assert not pid_file.exists() or not lives(json.loads(pid_file.read_text(encoding="utf-8"))[0]), "nothing is left running"
 
 
 def test_a_signal_is_named(host, tmp_path):

@@ -17,7 +17,7 @@ HEADING = re.compile(r"^==> (\S+)(?: -> (\S+))? <==\n", re.MULTILINE)
 @pytest.fixture
 def cpuinfo_text():
     """cpuinfo_text(name): the text of a machine."""
-    return lambda name: (FIXTURES / "cpuinfo" / f"{name}.txt").read_text(encoding="utf-8", errors="replace")
+    return lambda name: next((FIXTURES / "cpuinfo").glob(f"{name}.*")).read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ After a wanted change: python tests/unit/plan/test_golden_plans.py writes golden
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
-    import conftest  # noqa: F401
+    importlib.import_module("conftest")     # makes the collection importable
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.cpuinfo import read

@@ -16,7 +16,7 @@ V4 = sorted([*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"])
 SIGNATURES = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 8]}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 2]}}}}
 
 
-def host(level="x86-64-v3", flags=V3, gpus=(), cpu=(), container=()):
+def host(level="x86-64-v3", flags=tuple(V3), gpus=(), cpu=(), container=()):
     return {
         "architecture": "x86_64",
         "cpu": dict({"level": level, "flags": list(flags), "threads": 4, "usable": 4.0, "affinity": "0-3", "quota": None}, **dict(cpu)),

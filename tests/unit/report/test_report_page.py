@@ -8,9 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, page

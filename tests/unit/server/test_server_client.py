@@ -44,7 +44,7 @@ def test_extreme_values_survive():
 
 def test_bytes_on_the_wire():
     # field 1 (dtype) = 1, field 2 (shape) = {dim {size: 2}}, field 4 (content) = 1.0f, 2.0f in little-endian order
-    assert client.encode_tensor(numpy.array([1, 2], "float32")).SerializeToString() == bytes.fromhex("08011204120208022208" "0000803f" "00000040")
+    assert client.encode_tensor(numpy.array([1, 2], "float32")).SerializeToString() == bytes.fromhex("08011204120208022208 0000803f 00000040")
 
 
 def test_big_endian_and_strided_arrays_mean_their_values():
