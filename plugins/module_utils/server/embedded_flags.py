@@ -18,7 +18,7 @@ FLAGS = questions.flags(questions.releases()[-1])
 # Flags that change nothing here, because what they tune does not exist in this server.
 WITHOUT_EFFECT = frozenset((
     "allow_version_labels_for_unavailable_models", "enable_model_warmup", "enable_profiler", "flush_filesystem_caches", "num_load_threads",
-    "num_tflite_interpreters_per_pool", "num_unload_threads", "per_process_gpu_memory_fraction", "remove_unused_fields_from_bundle_metagraph",
+    "num_tflite_interpreters_per_pool", "num_unload_threads", "remove_unused_fields_from_bundle_metagraph",
     "num_request_iterations_for_warmup", "skip_initialize_tpu"))
 # Flags whose work is not built: any value but the default is refused at start, since to ignore it would deceive.
 NOT_BUILT = frozenset((

@@ -32,6 +32,7 @@ NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFl
 _FAILED = 255
 _GRACE_S = 5.0
 _PLATFORM = "tensorflow"
+_WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 def main():
@@ -133,6 +134,7 @@ class Server:
         tensorflow.get_logger().setLevel("ERROR")
         intra, inter = flags.parallelism(self._options)
         config = config_pb2.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter, allow_soft_placement=True)
+        config.gpu_options.per_process_gpu_memory_fraction = self._options["per_process_gpu_memory_fraction"]
         return functools.partial(load, self._options, config, common, scheduler)
 
 
@@ -171,6 +173,8 @@ class Activity:
 
 def load(options, config, common, scheduler, _name, _number, path):
     """The session of the version at path, batched where options ask for it. Raises Status or TensorFlow's errors."""
+    if os.path.exists(os.path.join(path, _WARMUP)):
+        log.warning(f"Warm-up is not built into the embedded server of tfserving.fleet: {os.path.join(path, _WARMUP)} is not read")
     if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE)):
         session = LiteSession(path, max(1, options["num_tflite_pools"]))
     else:

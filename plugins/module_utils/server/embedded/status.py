@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
 # absl::StatusCode, by number.
 CODES = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
          "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")
@@ -23,9 +25,11 @@ class Status(Exception):
 
 
 def of(fault):
-    """The Status of any exception: itself, that of TensorFlow's OpError, or UNKNOWN."""
+    """The Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for a dtype that has no form here, or UNKNOWN."""
     if isinstance(fault, Status):
         return fault
+    if isinstance(fault, FleetError):
+        return Status("UNIMPLEMENTED", fault.what)
     number = getattr(fault, "error_code", None)
     if isinstance(number, int) and 0 < number < len(CODES):
         return Status(CODES[number], fault.message)
