@@ -69,7 +69,7 @@ class Server:
 
     def __init__(self, options):
         self._options = options
-        self._stopping = threading.Event()
+        self._stopping, self._listening = threading.Event(), False
         self._activity = Activity()
         self._address = os.environ.get("TFSERVING_EMBEDDED_ADDRESS", "127.0.0.1")
         self._idle_exit_s = float(os.environ.get("TFSERVING_EMBEDDED_IDLE_EXIT_S", "inf"))
@@ -77,7 +77,7 @@ class Server:
     def serve(self):
         """Load, listen, and return after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_arguments: self._stopping.set())
+            signal.signal(number, self._stop)
         configs = model_configs(self._options)
         library = models.Library(configs, self._loader(), self._options["max_num_load_retries"], self._options["load_retry_interval_micros"] / 1e6,
                                  self._options["file_system_poll_wait_seconds"])
@@ -85,14 +85,18 @@ class Server:
         for config in configs:
             log.info(f" (Re-)adding model: {config.name}")
         library.start()
-        library.wait_until_loaded(self._stopping)
-        if self._stopping.is_set():
-            return
+        library.wait_until_loaded()
         log.info("Finished adding/updating models")
         self._listen(library)
 
+    def _stop(self, *_signal):
+        if not self._listening:
+            os._exit(0)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
+        self._stopping.set()
+
     def _listen(self, library):
         import ml_dtypes
+        self._listening = True
         predictor = Predictor(library, ml_dtypes.bfloat16, self._options["enable_signature_method_name_check"])
         grpc, rest = GrpcService(predictor, library, self._options, self._activity), None
         grpc.start(self._address, self._options["port"])

@@ -57,21 +57,14 @@ class Library:
         """Begin to poll and to load, in threads of its own."""
         threading.Thread(target=self._poll, name="versions", daemon=True).start()
 
-    def wait_until_loaded(self, stopping):
-        """Return when each model has a version AVAILABLE. Raises Status when the versions of one have all failed, and all others are decided too.
-
-        stopping: an Event that ends the wait.
-        """
+    def wait_until_loaded(self):
+        """Return when each model has a version AVAILABLE. Raises Status when the versions of one have all failed, and all others are decided too."""
         with self._changed:
-            while not stopping.is_set():
-                known = [list(versions.values()) for versions in self._versions.values()]
-                if all(_settled(versions) for versions in known):
-                    failed = [version for versions in known if not _any_in(AVAILABLE, versions) for version in versions]
-                    if failed:
-                        listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
-                        raise status.Status("UNKNOWN", f"{len(failed)} servable(s) did not become available: {{{listed}}}")
-                    return
-                self._changed.wait(0.5)
+            self._changed.wait_for(lambda: all(_settled(versions.values()) for versions in self._versions.values()))
+            failed = [version for versions in self._versions.values() if not _any_in(AVAILABLE, versions.values()) for version in versions.values()]
+        if failed:
+            listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
+            raise status.Status("UNKNOWN", f"{len(failed)} servable(s) did not become available: {{{listed}}}")
 
     @contextlib.contextmanager
     def use(self, name, number=None):
