@@ -32,6 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded im
 ENTRY = embedded.__name__.partition(".module_utils.")[2]
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
+_PORT_GRACE_S = 2.0
 _KEPT_LOG_BYTES = 4 << 20
 _TELLING = re.compile(
     r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called")
@@ -181,13 +182,25 @@ def refuse_used_ports(wanted, own):
     """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has."""
     for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
         if port and port not in own:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((wanted.address, port))
-                except OSError as fault:
-                    raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}", where=option,
-                                     remedy="Choose another, or 0 for a free one.") from fault
+            fault = _bind_fault(wanted.address, port)
+            if fault:
+                raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}", where=option,
+                                 remedy="Choose another, or 0 for a free one.") from fault
+
+
+def _bind_fault(address, port):
+    """Why nobody can listen on the port, or None. The threads of a server that was just killed may hold its port a moment longer than it is listed."""
+    end = time.monotonic() + _PORT_GRACE_S
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                return None
+            except OSError as fault:
+                if time.monotonic() > end:
+                    return fault
+        time.sleep(_POLL_S)
 
 
 def refuse_foreign_cpus(wanted):

@@ -85,7 +85,11 @@ def test_py_cpuinfo_is_of_the_same_opinion(facts):
 @ROOT_ONLY
 def test_an_ordinary_user_gets_the_same_facts(facts, detect):
     become = {"ANSIBLE_PIPELINING": "1", "ANSIBLE_SU_FLAGS": "-s /bin/sh"}
-    assert detect("--become", "--become-user=nobody", "--become-method=su", environment=become) == facts
+    found = detect("--become", "--become-user=nobody", "--become-method=su", environment=become)
+    # Whether an engine's socket may be asked is a matter of each user's own.
+    told, known = found.pop("container"), dict(facts)
+    assert told["engine"] == known.pop("container")["engine"]
+    assert found == known
 
 
 @ROOT_ONLY
