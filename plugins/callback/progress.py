@@ -40,6 +40,7 @@ requirements:
 """
 
 import os
+import sys
 import threading
 import time
 
@@ -136,6 +137,7 @@ class CallbackModule(CallbackBase):
             if busy and now - max(printed, min(running.started for running in busy)) >= self._interval_s:
                 words = self._last_words.fresh()
                 self._display.display(f"still running: {line}{f' | {words}' if words else ''}")
+                sys.stdout.flush()      # Ansible leaves that to the system, which keeps pages back when the output is a pipe
                 printed = now
 
 
