@@ -1,8 +1,8 @@
 # To be sourced from the root of the checkout: where this machine keeps its Pythons.
 
-# Those that tools/python3.9 fetched need libraries of their own release.
+# Those that tools/python3.9 fetches need libraries of their own release.
 fetched=$PWD/build/python
-[ ! -d "$fetched/lib" ] || export LD_LIBRARY_PATH="$fetched/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH="$fetched/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
 # find_python VERSION: print the path of a Python of that version that starts; fail where there is none.
 # pyenv's shims start only the versions that are switched on, so its folder of versions is looked into as well.
