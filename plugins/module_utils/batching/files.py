@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality, parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_values import start_values
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 
 PER_MODEL_NAME = "batching_params.pbtxt"
 # The threads are the server's, whatever a model's file says.

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters as rules
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import start_values as starts
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 _UNKNOWN_MEMORY_MIB = 1024

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import options
 
 BACKENDS = ("auto", "docker", "embedded")

@@ -12,7 +12,8 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import legality, parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.legality import judge
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.legality import judge
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_values import start_values
 
 ROWS = {"y": {"dtype": "float32", "shape": [None, 4]}}
