@@ -46,7 +46,7 @@ thinking: tools ## The unit tests of the thinking on Python 3.9, with no Ansible
 	@tools/stage $@ tools/thinking
 
 integration: tools ## The tests that start servers, TensorFlow and Ansible
-	@tools/stage $@ pytest -q tests/integration
+	@tools/stage $@ tools/integration
 
 sanity: tools ## ansible-test sanity
 	@tools/stage $@ tools/sanity

@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.alone
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOME = ROOT / "build" / "test-demo"
 SHORT = {"tfserving_demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5}

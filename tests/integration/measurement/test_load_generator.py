@@ -26,6 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 from hdrh.histogram import HdrHistogram
 
+pytestmark = pytest.mark.alone
 SERVER = Path(__file__).parent / "timed_server.py"
 ECHO = Path(__file__).parents[2] / "bench" / "echo_server.py"
 BOTH = pytest.mark.parametrize("protocol", ["grpc", "rest"])

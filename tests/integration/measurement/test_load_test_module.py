@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 import pytest
 
+pytestmark = pytest.mark.alone
 SERVER = Path(__file__).parent / "timed_server.py"
 MODULE = "ansible_collections.tfserving.fleet.plugins.modules.load_test"
 
