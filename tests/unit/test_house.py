@@ -22,7 +22,8 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 HANDS = {
     "common/program", "common/publish", "common/shell",
     "capability/host", "capability/engine",
-    "model/check", "model/convert", "model/lite_file", "model/published", "model/samples", "model/saved_model",
+    "image/engine",
+    "model/check", "model/convert", "model/lite_file", "model/probe", "model/published", "model/samples", "model/saved_model",
     "server/client", "server/process", "server/wire",
     "measurement/connection", "measurement/generator", "measurement/histogram",
 }

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server's log says about its instructions: TensorFlow's feature-guard line in every wording, and how a server dies of instructions it lacks.
+
+The line names the instructions that the CPU has and the binary was not compiled for. It comes once a process, when the first TensorFlow session is made,
+and not at all where nothing is missing, where the level INFO is hidden, or where no SavedModel was loaded: its absence alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+# How TensorFlow prints an instruction -> the kernel's spelling, in the order in which TensorFlow prints them. Source: cpu_feature_guard.cc of TensorFlow.
+CPU_FLAGS = {
+    "SSE": "sse", "SSE2": "sse2", "SSE3": "pni", "SSE4.1": "sse4_1", "SSE4.2": "sse4_2", "AVX": "avx", "AVX2": "avx2", "AVX512F": "avx512f",
+    "AVX512_VNNI": "avx512_vnni", "AVX512_BF16": "avx512_bf16", "AVX512_FP16": "avx512_fp16", "AVX_VNNI": "avx_vnni", "AVX_VNNI_INT8": "avx_vnni_int8",
+    "AVX_NE_CONVERT": "avx_ne_convert", "AMX_TILE": "amx_tile", "AMX_INT8": "amx_int8", "AMX_BF16": "amx_bf16", "AMX_FP16": "amx_fp16", "FMA": "fma",
+}
+# TensorFlow asks for macros that compilers spell otherwise (__AMXTILE__ for __AMX_TILE__): these stay in the line whatever was compiled.
+NEVER_GONE = ("AMX_TILE", "AMX_INT8", "AMX_BF16", "AMX_FP16")
+
+_GUARD = re.compile(r"(?P<before>.*?)cpu_feature_guard\.cc:\d+\]\s?(?P<text>.*)$")
+_ABSL = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d+\.\d+\s+\d+ \S*$")
+_TENSORFLOW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: [IWEF] \S*$")
+# In the order of their years. Where the names stand on the next line, that is the second pattern.
+_OPTIMIZED = "This TensorFlow binary is optimized "
+_FOLLOWING = r"\s*to use the following CPU instructions in performance.critical operations:\s*(?P<names>.*)"
+_WORDINGS = (
+    ("one_each", re.compile(r"The TensorFlow library wasn't compiled to use (?P<names>\S+) instructions, but these are available"), None),
+    ("your_cpu", re.compile(r"Your CPU supports instructions that this TensorFlow binary was not compiled to use:\s*(?P<names>.*)"), None),
+    ("mkl_dnn", re.compile(_OPTIMIZED + r"with Intel\(R\) MKL-DNN" + _FOLLOWING), None),
+    ("onednn", re.compile(_OPTIMIZED + r"with oneAPI Deep Neural Network Library \(oneDNN\)" + _FOLLOWING), None),
+    ("two_lines", re.compile(_OPTIMIZED + r"to use available CPU instructions in performance.critical operations\."),
+     re.compile(r"To enable the following instructions:\s*(?P<names>[^,]*), in other operations, rebuild TensorFlow")),
+)
+_LINES_BETWEEN = 20  # other threads write between the two lines of one record
+_FATAL = re.compile(r"The TensorFlow library was compiled to use (?P<name>\S+) instructions, but these aren't available on your machine")
+_ILLEGAL = re.compile(r"\bIllegal instruction\b|\bSIGILL\b|uncaught target signal 4\b")
+_SESSION = re.compile(r"\bRestoring SavedModel bundle\b")
+_SIGILL = 4
+
+
+def parse(text, exit_status=None):
+    """What a log says about instructions.
+
+    text: the log, of a container, a file or a terminal. exit_status: of the server where it ended: as a shell or an engine says it (128 + signal), or a
+    negative signal. Returns {lines: [{wording, prefix, instructions}], unused, judged, cpu_flags, conclusive, fatal}: unused are all names in TensorFlow's
+    order, judged those that a rebuild can make go away, cpu_flags judged in the kernel's spelling. conclusive: whether a name that is not listed is in
+    use, or was not looked for. fatal: None, or {kind: missing_instruction|illegal_instruction, instruction}.
+    """
+    rows = [row.rstrip("\r") for row in text.split("\n")]
+    found = [line for number in range(len(rows)) for line in [_guard_line(rows, number)] if line]
+    names = {name for line in found for name in line["instructions"]}
+    order = list(CPU_FLAGS)
+    unused = sorted(names, key=lambda name: (order.index(name) if name in CPU_FLAGS else len(order), name))
+    judged = [name for name in unused if name not in NEVER_GONE]
+    fatal = _fatal(rows, exit_status)
+    return {
+        "lines": found, "unused": unused, "judged": judged, "cpu_flags": sorted(CPU_FLAGS[name] for name in judged if name in CPU_FLAGS),
+        "conclusive": not fatal and (bool(found) or any(_SESSION.search(row) for row in rows)), "fatal": fatal,
+    }
+
+
+def _guard_line(rows, number):
+    guard = _GUARD.search(rows[number])
+    if not guard:
+        return None
+    for wording, first, second in _WORDINGS:
+        matched = first.search(guard["text"])
+        if matched and second:
+            matched = next(filter(None, map(second.search, rows[number + 1:number + 1 + _LINES_BETWEEN])), None)
+        if matched:
+            return {"wording": wording, "prefix": _prefix(guard["before"]), "instructions": re.findall(r"[A-Z][A-Z0-9_.]*", matched["names"])}
+    return None
+
+
+def _prefix(before):
+    """Which logger wrote it: TensorFlow's own, absl's (2.21 and later), or another."""
+    return "absl" if _ABSL.search(before) else "tensorflow" if _TENSORFLOW.search(before) else "other"
+
+
+def _fatal(rows, exit_status):
+    told = next(filter(None, map(_FATAL.search, rows)), None)
+    if told:
+        return {"kind": "missing_instruction", "instruction": told["name"]}
+    if exit_status in (-_SIGILL, 128 + _SIGILL) or any(_ILLEGAL.search(row) for row in rows):
+        return {"kind": "illegal_instruction", "instruction": None}
+    return None

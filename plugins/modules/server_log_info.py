@@ -1,0 +1,155 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: server_log_info
+short_description: Say which of the CPU's instructions a server leaves unused
+version_added: "0.1.0"
+description:
+  - Reads the log of a TensorFlow Serving server and finds the line in which TensorFlow names the instructions that the CPU has and the server was not compiled
+    for, in the wording of every release from TensorFlow 1.0 to 2.21.
+  - Tells a server that died because it was compiled for instructions that its CPU lacks from one that ended otherwise.
+  - The line comes when the first SavedModel is loaded, and not at all where nothing is missing or the level INFO is hidden (C(TF_CPP_MIN_LOG_LEVEL)).
+    RV(conclusive) says whether a name that is not listed proves anything.
+options:
+  container:
+    description: Name or id of a container on this host, running or not.
+    type: str
+  path:
+    description: File on this host with the log.
+    type: path
+  text:
+    description: The log itself.
+    type: str
+  exit_status:
+    description:
+      - How the server ended, as a shell or an engine says it (132 is SIGILL) or as a negative signal. For O(container) the engine tells it.
+    type: int
+  engine_socket:
+    description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
+    type: str
+requirements:
+  - Python's Docker SDK (docker) on the host, for O(container)
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Only reads, with or without check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is nothing to show.
+    support: none
+  platform:
+    description: Any Linux with Python 3.9 or later.
+    platforms: linux
+    support: full
+seealso:
+  - module: tfserving.fleet.serving_image
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: See what the server leaves unused
+  tfserving.fleet.server_log_info:
+    container: digits
+  register: log
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "{{ log.judged | join(' ') if log.conclusive else 'the log does not tell' }}"
+"""
+
+RETURN = r"""
+unused:
+  description: Names of the instructions as TensorFlow prints them, in its order; empty where the log names none.
+  returned: success
+  type: list
+  elements: str
+  sample: [AVX2, AVX512F, AVX512_VNNI, FMA]
+judged:
+  description: RV(unused) without the AMX names, which stay in the line whatever was compiled.
+  returned: success
+  type: list
+  elements: str
+  sample: [AVX2, AVX512F, AVX512_VNNI, FMA]
+cpu_flags:
+  description: RV(judged) in the kernel's spelling, sorted.
+  returned: success
+  type: list
+  elements: str
+  sample: [avx2, avx512_vnni, avx512f, fma]
+conclusive:
+  description: Whether an instruction that is not listed is in use (or TensorFlow does not look for it). False where the log shows no loaded SavedModel.
+  returned: success
+  type: bool
+  sample: true
+lines:
+  description: Each line found, with its C(wording), the C(prefix) of the logger (V(tensorflow), V(absl) or V(other)) and the C(instructions) it names.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{wording: two_lines, prefix: tensorflow, instructions: [AVX2, AVX512F, AVX512_VNNI, FMA]}]
+fatal:
+  description:
+    - Null, or how the server died of an instruction. C(kind) is V(missing_instruction) where TensorFlow said so and named it in C(instruction), or
+      V(illegal_instruction) for a bare SIGILL.
+  returned: success
+  type: dict
+  sample: {kind: illegal_instruction, instruction: null}
+exit_status:
+  description: How the server ended, null where it runs or nobody said.
+  returned: success
+  type: int
+  sample: null
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, server_log
+
+OPTIONS = {
+    "container": {"type": "str"},
+    "path": {"type": "path"},
+    "text": {"type": "str"},
+    "exit_status": {"type": "int"},
+    "engine_socket": {"type": "str"},
+}
+
+
+def read(options):
+    """(the log's text, the exit status or None)."""
+    if options["container"]:
+        return engine.Engine(options["engine_socket"]).log(options["container"])
+    if options["path"]:
+        try:
+            with open(options["path"], encoding="utf-8", errors="replace") as stream:
+                return stream.read(), options["exit_status"]
+        except OSError as fault:
+            raise FleetError(f"cannot read it: {fault.strerror}", where=options["path"], remedy="Name the server's log.") from fault
+    return options["text"], options["exit_status"]
+
+
+def describe(options):
+    """The module's result."""
+    text, status = read(options)
+    return dict(server_log.parse(text, status), changed=False, exit_status=status)
+
+
+def main():
+    """Ansible's entry."""
+    one = ["container", "path", "text"]
+    module = AnsibleModule(OPTIONS, supports_check_mode=True, required_one_of=[one], mutually_exclusive=[one])
+    shell.run(module, lambda: describe(module.params))
+
+
+if __name__ == "__main__":
+    main()
