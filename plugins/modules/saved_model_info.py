@@ -10,15 +10,32 @@ module: saved_model_info
 short_description: Say what a SavedModel is and what it can become
 version_added: "0.1.0"
 description:
-  - Reads the files of a SavedModel and returns its signatures, the operations behind each of them, its size, its assets, who wrote it, and what that
-    means for serving.
-  - Needs neither TensorFlow nor any other library on the host, and does not load the model; a model of some MB takes some hundredths of a second.
+  - Reads the files of a SavedModel and returns its signatures, the operations behind each of them, its size, its assets, its warm-up records, who wrote it,
+    and what that means for serving.
+  - Needs neither TensorFlow nor any other library on the host, and does not load the model unless O(load) asks for it; a model of some MB takes some
+    hundredths of a second.
   - Fails with one line where the model is broken or files of it are missing.
 options:
   path:
     description: Directory of one version of a SavedModel, the one that holds C(saved_model.pb).
     type: path
     required: true
+  server_release:
+    description: Release of the TensorFlow Serving that is to load it, such as V(2.20.0). With it, RV(saved_model.warnings) says where the model is newer.
+    type: str
+  load:
+    description:
+      - Load the model, ask each signature for an answer to made-up inputs, then send requests of a wrong rank and of no rows, as a careless client would, and
+        say what became of the process. It runs beside the module in a process of its own.
+    type: bool
+    default: false
+  python:
+    description: A Python interpreter of this host that has TensorFlow, for O(load). Without it, the Python that Ansible uses here.
+    type: path
+  timeout_s:
+    description: The longest that O(load) may take, in seconds, more than 0.
+    type: float
+    default: 300
 attributes:
   action_group:
     description: Belongs to the action group C(tfserving.fleet.fleet).
@@ -32,7 +49,7 @@ attributes:
     description: Changes nothing, so there is nothing to show.
     support: none
   platform:
-    description: Any Linux with Python 3.9 or later.
+    description: Any Linux with Python 3.9 or later; O(load) needs TensorFlow for O(python).
     platforms: linux
     support: full
 seealso:
@@ -50,6 +67,14 @@ EXAMPLES = r"""
 - name: Show what stands in the way of TensorFlow Lite
   ansible.builtin.debug:
     var: digits.saved_model.analysis.serving_default.tensorflow_lite.reasons
+
+- name: Refuse a model that one careless request can kill
+  tfserving.fleet.saved_model_info:
+    path: /srv/models/digits/1
+    load: true
+    python: /opt/tensorflow/bin/python
+  register: digits
+  failed_when: digits.failed | default(false) or not digits.saved_model.loaded.survives
 """
 
 RETURN = r"""
@@ -62,14 +87,18 @@ saved_model:
       description: The directory.
       type: str
       sample: /srv/models/digits/1
-    format:
-      description: V(functions) as TensorFlow 2 writes it, V(graph) as TensorFlow 1 did.
+    exporter:
+      description: V(keras3) for an export of Keras 3, V(tensorflow2) for what TensorFlow 2 saved, V(tensorflow1) for a graph of TensorFlow 1.
       type: str
-      sample: functions
+      sample: keras3
     tensorflow_version:
       description: Release of the TensorFlow that wrote it, null where it does not say.
       type: str
       sample: 2.21.0
+    graph_version:
+      description: Version of the graph's format that the writer produced.
+      type: int
+      sample: 2397
     tags:
       description: Tags of the graph that is served.
       type: list
@@ -103,22 +132,56 @@ saved_model:
           description: Operations on lookup tables.
           type: list
           elements: str
+        custom_ops:
+          description: Operations that are none of TensorFlow's own.
+          type: list
+          elements: str
+        batching:
+          description:
+            - Whether a server may batch its requests (C(legal)) and why not (C(reasons)), what the signature leaves open (C(doubts)), the first dimension of
+              each input, V(any), a number, V(none) for a scalar or V(unknown) (C(first_dimensions)), and whether all inputs share one that can be the batch's
+              (C(shared)).
+          type: dict
         tensorflow_lite:
           description:
             - Whether a conversion to TensorFlow Lite is likely to succeed (C(likely)), the operations that stand in the way (C(blocking_ops)), and why
               not as sentences (C(reasons)). Only a conversion proves it.
           type: dict
-        warnings:
-          description: What its clients could do to a server.
-          type: list
-          elements: str
+        tensorrt:
+          description:
+            - Whether TF-TRT is likely to make it faster (C(likely)), the operations that stay with TensorFlow (C(ops_outside)), and why not (C(reasons)).
+          type: dict
+        careless_request:
+          description: Whether one request of a wrong shape can end the server (C(can_kill)), and how to prevent it (C(reasons)).
+          type: dict
       sample:
         serving_default:
           string_inputs: []
           parses_examples: false
           tables: []
+          custom_ops: []
+          batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], doubts: []}
           tensorflow_lite: {likely: true, blocking_ops: [], reasons: []}
-          warnings: []
+          tensorrt: {likely: true, ops_outside: [], reasons: []}
+          careless_request: {can_kill: true, reasons: ["With oneDNN on, one request whose input has too few dimensions ends the whole server: ..."]}
+    warnings:
+      description: What to know about the whole model before it is served.
+      type: list
+      elements: str
+      sample: []
+    loaded:
+      description:
+        - What became of loading it, null without O(load). How long it took (C(load_s), seconds), how much memory it took beside TensorFlow's own
+          (C(memory_mib)), the signatures that answered (C(answered)), and the careless requests (C(careless)), each with C(signature), C(request) and
+          C(outcome), V(answered), V(refused) or V(killed). Requests behind one that killed the process were not sent.
+        - RV(saved_model.loaded.survives) is true where none of them ended the process.
+      type: dict
+      sample:
+        load_s: 0.2
+        memory_mib: 12
+        answered: [serving_default]
+        survives: false
+        careless: [{signature: serving_default, request: "0 rows", outcome: refused}, {signature: serving_default, request: "image of rank 3", outcome: killed}]
     assets:
       description: Names of its asset files, vocabularies for instance.
       type: list
@@ -128,34 +191,67 @@ saved_model:
       description: Size of all its files.
       type: int
       sample: 2464427
-    variables_bytes:
-      description: Size of the files of its variables.
+    asset_bytes:
+      description: Size of its asset files.
       type: int
-      sample: 2306396
+      sample: 0
+    variables:
+      description:
+        - How many variables it has (C(count)), the size of their files (C(bytes)), how many numbers they hold (C(parameters), null where a shape is not known),
+          and how many variables there are of each type (C(dtypes)).
+      type: dict
+      sample: {count: 10, bytes: 2306396, parameters: 575114, dtypes: {float32: 10}}
     warmup:
-      description: Whether it brings warm-up records.
-      type: bool
-      sample: false
+      description:
+        - Its warm-up file, null without one. How many records it has (C(records)), of which kinds (C(kinds)), the batch sizes that they warm (C(batch_sizes)),
+          and why a server would refuse the version or die of it (C(faults)).
+      type: dict
+      sample: {records: 3, kinds: {predict: 3}, batch_sizes: [1, 8, 32], faults: []}
 """
 
 import os
+import sys
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, probe, saved_model
+
+PROGRAM = probe.__name__.partition("module_utils.")[2]
 
 
-def describe(path):
-    """The module's result for a directory."""
-    described = saved_model.read(os.path.abspath(path))
-    analysis = {name: lite.analyse(signature, described["ops"][name]) for name, signature in described["signatures"].items()}
-    return {"changed": False, "saved_model": dict(described, analysis=analysis)}
+def describe(options):
+    """The module's result."""
+    bounded("timeout_s", options["timeout_s"], 0.001, unit="s")
+    described = saved_model.read(os.path.abspath(options["path"]))
+    found = {name: analysis.analyse(name, signature, described["ops"][name]) for name, signature in described["signatures"].items()}
+    loaded = _load(described, options) if options["load"] else None
+    return {"changed": False, "saved_model": dict(
+        described, analysis=found, warnings=analysis.warnings(described, options["server_release"]), loaded=loaded)}
+
+
+def _load(described, options):
+    """What became of it in a process of its own. That process tells each step before it takes it, so that its death names the step."""
+    with tempfile.TemporaryDirectory() as directory:
+        told = os.path.join(directory, "told")
+        try:
+            program.call(PROGRAM, {"path": described["path"], "signatures": described["signatures"], "told": told}, options["python"] or sys.executable,
+                         timeout_s=options["timeout_s"], environment={"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"})
+        except FleetError as fault:
+            if "was killed by" not in fault.what or not os.path.exists(told):
+                raise
+        return probe.outcome(saved_model.read_file(told).decode())
 
 
 def main():
     """Ansible's entry."""
-    module = AnsibleModule({"path": {"type": "path", "required": True}}, supports_check_mode=True)
-    shell.run(module, lambda: describe(module.params["path"]))
+    module = AnsibleModule({
+        "path": {"type": "path", "required": True}, "server_release": {"type": "str"}, "load": {"type": "bool", "default": False},
+        "python": {"type": "path"}, "timeout_s": {"type": "float", "default": 300},
+    }, supports_check_mode=True)
+    shell.run(module, lambda: describe(module.params))
 
 
 if __name__ == "__main__":

@@ -30,11 +30,6 @@ CONVERTIBLE = frozenset("""
     UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum VarHandleOp Variable VariableV2 Where While Xdivy
     XlaDynamicUpdateSlice Xlogy ZerosLike
 """.split())
-_EXAMPLE_PARSERS = frozenset(
-    "DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split()
-)
-_TABLES = frozenset("HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split())
-_CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 
 
 def refusal(signature):
@@ -49,20 +44,13 @@ def refusal(signature):
     return None
 
 
-def analyse(signature, ops):
-    """What a signature means for serving: {string_inputs, parses_examples, tables, tensorflow_lite: {likely, blocking_ops, reasons}, warnings}.
+def likelihood(signature, ops):
+    """{likely, blocking_ops, reasons}: whether a conversion to TensorFlow Lite is likely to succeed; only a conversion proves it.
 
-    ops: names of the operations behind the signature. Lists are sorted; reasons and warnings are sentences.
+    ops: names of the operations behind the signature. Lists are sorted; reasons are sentences.
     """
-    tables = sorted(_TABLES & set(ops))
     blocking = sorted(set(ops) - CONVERTIBLE)
     reasons = [reason for reason in [refusal(signature)] if reason]
     if blocking:
         reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(blocking)}.")
-    warnings = []
-    if _CONVOLUTIONS & set(ops):
-        warnings.append("With oneDNN on, one request whose input has a wrong rank ends the whole server: check ranks in front of it (trap 41).")
-        warnings.append("As TensorFlow Lite, one request of 0 rows can end the whole server: check rows in front of it (trap 42).")
-    return {"string_inputs": sorted(name for name, tensor in signature["inputs"].items() if tensor["dtype"] == "string"),
-            "parses_examples": bool(_EXAMPLE_PARSERS & set(ops)), "tables": tables,
-            "tensorflow_lite": {"likely": not reasons, "blocking_ops": blocking, "reasons": reasons}, "warnings": warnings}
+    return {"likely": not reasons, "blocking_ops": blocking, "reasons": reasons}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import INTERNAL, dtype_name
@@ -14,17 +16,24 @@ SERVED_TAGS = ["serve"]
 # Field numbers of tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/{graph,function,node_def,attr_value,op_def}.proto.
 _META_GRAPHS, _INFO, _GRAPH, _SIGNATURES, _ASSETS, _OBJECTS = 2, 1, 2, 5, 6, 7
 _TAGS, _VERSION = 4, 5
-_NODES, _LIBRARY = 1, 2
+_NODES, _LIBRARY, _VERSIONS = 1, 2, 4
+_PRODUCER = 1
 _FUNCTION, _FUNCTION_SIGNATURE, _FUNCTION_NODES = 1, 1, 3
 _NODE_NAME, _NODE_OP, _NODE_INPUTS, _NODE_ATTRIBUTES = 1, 2, 3, 5
 _ATTRIBUTE_LIST, _ATTRIBUTE_FUNCTION, _LIST_FUNCTIONS = 1, 10, 9
+_ATTRIBUTE_TYPE, _ATTRIBUTE_SHAPE = 6, 7
+_OBJECT_NODES, _CHILDREN, _LOCAL_NAME = 1, 1, 2
+_VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
+# What the root object of an archive of Keras 3 holds, beside its endpoints.
+_KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
 
 
 def parse(content, where):
     """Describe the meta graph that TensorFlow Serving loads (tags: serve).
 
-    content: bytes of saved_model.pb. Returns {tags, tensorflow_version, format: functions|graph, signatures: {key: the contract's signature},
-    ops: {key: sorted names of all operations behind that signature}, assets: [file names], variables: bool}.
+    content: bytes of saved_model.pb. Returns {tags, tensorflow_version, graph_version, exporter: keras3|tensorflow2|tensorflow1, signatures: {key: the
+    contract's signature}, ops: {key: sorted names of all operations behind that signature}, assets: [file names],
+    variables: {count, parameters, dtypes: {dtype: count}}}; parameters is null where a variable's shape is not known.
     Raises FleetError when the bytes are no SavedModel or none of its graphs is tagged for serving.
     """
     try:
@@ -45,13 +54,37 @@ def _describe(graph):
     nodes = dict(_node(node) for node in definition.get(_NODES, []))
     library = _library(_last(definition, _LIBRARY))
     signatures = {key: _signature(value) for key, value in sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()) if key not in INTERNAL}
-    everywhere = {node[0] for node in nodes.values()} | {op for body in library.values() for op, _functions in body}
     return {
-        "tags": _tags(graph), "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None, "format": "functions" if _OBJECTS in graph else "graph",
-        "signatures": signatures, "ops": {key: _reachable(signature, nodes, library) for key, signature in signatures.items()},
+        "tags": _tags(graph), "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
+        "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None), "exporter": _exporter(graph), "signatures": signatures,
+        "ops": {key: _reachable(signature, nodes, library) for key, signature in signatures.items()},
         "assets": sorted({protobuf.text(_last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}),
-        "variables": bool(everywhere & {"VarHandleOp", "VariableV2", "Variable"}),
+        "variables": _variables(definition.get(_NODES, [])),
     }
+
+
+def _exporter(graph):
+    if _OBJECTS not in graph:
+        return "tensorflow1"
+    root = protobuf.grouped(_last(graph, _OBJECTS)).get(_OBJECT_NODES, [b""])[0]
+    children = {protobuf.text(_last(protobuf.grouped(child), _LOCAL_NAME)) for child in protobuf.grouped(root).get(_CHILDREN, [])}
+    return "keras3" if _KERAS3 <= children else "tensorflow2"
+
+
+def _variables(nodes):
+    """How many variables there are, and of what; parts of one large variable count one by one."""
+    found = {"count": 0, "parameters": 0, "dtypes": {}}
+    for node in nodes:
+        parts = protobuf.grouped(node)
+        if protobuf.text(_last(parts, _NODE_OP)) in _VARIABLES:
+            attributes = protobuf.entries(parts.get(_NODE_ATTRIBUTES, []))
+            dtype = dtype_name(_last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
+            sizes = _sizes(_last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
+            found["count"] += 1
+            found["dtypes"][dtype] = found["dtypes"].get(dtype, 0) + 1
+            known = found["parameters"] is not None and sizes is not None and None not in sizes
+            found["parameters"] = found["parameters"] + math.prod(sizes) if known else None
+    return found
 
 
 def _tags(graph):
@@ -66,10 +99,14 @@ def _signature(message):
 
 def _tensor(message):
     parts = protobuf.grouped(message)
-    shape = protobuf.grouped(_last(parts, 3))
+    return {"dtype": dtype_name(_last(parts, 2, 0)), "tensor": protobuf.text(_last(parts, 1)), "shape": _sizes(_last(parts, 3))}
+
+
+def _sizes(message):
+    """A TensorShapeProto: None for an unknown rank, else its sizes with None for an unknown one."""
+    shape = protobuf.grouped(message)
     sizes = [protobuf.signed(_last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
-    return {"dtype": dtype_name(_last(parts, 2, 0)), "tensor": protobuf.text(_last(parts, 1)),
-            "shape": None if _last(shape, 3, 0) else [None if size < 0 else size for size in sizes]}
+    return None if _last(shape, 3, 0) else [None if size < 0 else size for size in sizes]
 
 
 def _node(message):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The protocol buffers' wire format, read without any library: enough to look into a SavedModel on a host that has Python alone."""
+"""The protocol buffers' wire format without any library: enough to look into a SavedModel, and to write small messages, on a host that has Python alone."""
 
 from __future__ import annotations
 
@@ -59,6 +59,15 @@ def entries(values):
     return found
 
 
+def varints(value):
+    """The numbers of a packed field."""
+    view, position, found = memoryview(value), 0, []
+    while position < len(view):
+        number, position = _varint(view, position)
+        found.append(number)
+    return found
+
+
 def text(value):
     """A string field."""
     return bytes(value).decode("utf-8", "replace")
@@ -67,6 +76,19 @@ def text(value):
 def signed(value):
     """An int64 or int32 field."""
     return value - 2 * _SIGN if value & _SIGN else value
+
+
+def held(number, content):
+    """The bytes of a field that holds a text's or a message's bytes."""
+    return _written(number << 3 | _BYTES) + _written(len(content)) + bytes(content)
+
+
+def _written(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])
 
 
 def _varint(view, position):

@@ -10,7 +10,7 @@ import os
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph, warmup
 
 MANIFEST = "manifest.json"
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -18,15 +18,36 @@ _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
 def read(directory):
-    """meta_graph.parse of a version directory, and {path, size_bytes, variables_bytes, warmup}. Raises FleetError for what is missing or broken."""
+    """meta_graph.parse of a version directory, and {path, size_bytes, asset_bytes, warmup (warmup.look, or None without such a file)}.
+
+    Raises FleetError for what is missing or broken.
+    """
     content = _content(directory)
     described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"))
-    variables = _variables_bytes(directory, described.pop("variables"))
+    described["variables"]["bytes"] = _variables_bytes(directory, described["variables"]["count"])
     for name in described["assets"]:
         if not os.path.isfile(os.path.join(directory, "assets", name)):
             raise FleetError(f"the asset {name!r} is missing", where=os.path.join(directory, "assets"), remedy="Export or copy the model again, whole.")
     size = sum(os.path.getsize(os.path.join(directory, name)) for name in files(directory))
-    return dict(described, path=directory, size_bytes=size, variables_bytes=variables, warmup=os.path.isfile(os.path.join(directory, WARMUP)))
+    assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
+    requests = warmup_requests(directory)
+    return dict(described, path=directory, size_bytes=size, asset_bytes=assets,
+                warmup=None if requests is None else warmup.look(requests, described["signatures"]))
+
+
+def warmup_requests(directory):
+    """The bytes of a version's warm-up file, or None where it has none."""
+    path = os.path.join(directory, WARMUP)
+    return read_file(path) if os.path.isfile(path) else None
+
+
+def read_file(path):
+    """The bytes of a file. Raises FleetError."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
 
 
 def files(directory):
@@ -73,11 +94,7 @@ def _content(directory):
         else:
             remedy = "Name the directory of one version of a SavedModel."
         raise FleetError("it holds no saved_model.pb", where=directory, remedy=remedy)
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    return read_file(path)
 
 
 def _variables_bytes(directory, needed):

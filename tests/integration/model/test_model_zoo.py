@@ -22,7 +22,8 @@ numpy = pytest.importorskip("numpy")
 tensorflow = pytest.importorskip("tensorflow")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, convert, gates, lite, lite_file, samples, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
+    analysis, check, convert, gates, lite, lite_file, samples, saved_model, tensorflow_ops)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 
 METRICS = {"dense": "accuracy", "convolution": "accuracy", "two_in_two_out": "rmse", "decision_tree": "accuracy", "hostile": "accuracy"}
@@ -80,7 +81,12 @@ def test_our_reader_says_what_tensorflow_says(zoo, name):
     described = saved_model.read(str(zoo / name))
     assert described["tensorflow_version"] == graph.meta_info_def.tensorflow_version == tensorflow.__version__
     assert described["tags"] == list(graph.meta_info_def.tags)
-    assert described["format"] == ("graph" if name == "tensorflow1" else "functions")
+    assert described["exporter"] == {"tensorflow1": "tensorflow1", "convolution": "keras3"}.get(name, "tensorflow2")
+    assert described["graph_version"] == graph.graph_def.versions.producer
+    nodes = [node for node in graph.graph_def.node if node.op in ("VarHandleOp", "VariableV2")]
+    assert described["variables"]["count"] == len(nodes)
+    assert described["variables"]["parameters"] == sum(numpy.prod([dim.size for dim in node.attr["shape"].shape.dim]) for node in nodes)
+    assert set(described["variables"]["dtypes"]) == {tensorflow.as_dtype(node.attr["dtype"].type).base_dtype.name for node in nodes}
     expected = {key: value for key, value in graph.signature_def.items() if not key.startswith("__saved_model")}
     assert set(described["signatures"]) == set(expected)
     for key, definition in expected.items():
@@ -104,12 +110,20 @@ def test_operations_named_are_in_the_graph(zoo, name):
 @pytest.mark.parametrize("name", READABLE)
 def test_the_guess_about_tensorflow_lite_agrees_with_the_converter(zoo, results, name):
     described = saved_model.read(str(zoo / name))
-    guess = lite.analyse(described["signatures"]["serving_default"], described["ops"]["serving_default"])
+    guess = analysis.analyse("serving_default", described["signatures"]["serving_default"], described["ops"]["serving_default"])
     found, reason, _made = results[name]
     assert guess["tensorflow_lite"]["likely"] == (found == "accepted" or "above the allowed" in reason)
     assert guess["string_inputs"] == {"strings": ["text"], "example_parsing": ["examples"], "vocabulary": ["word"]}.get(name, [])
     assert guess["parses_examples"] == (name == "example_parsing")
     assert bool(guess["tables"]) == (name == "vocabulary")
+    assert guess["careless_request"]["can_kill"] == (name in ("convolution", "depthwise")) and not guess["custom_ops"]
+    assert guess["batching"]["shared"] == (name not in ("no_batch", "scalar_input", "fixed_batch"))
+
+
+def test_the_names_of_tensorflows_operations_are_its_own():
+    from tensorflow.python.framework import op_def_registry
+    known = {name for name in tensorflow_ops.NAMES if op_def_registry.get(name) is not None}
+    assert known == tensorflow_ops.NAMES
 
 
 @pytest.mark.parametrize("name", CONVERTED)

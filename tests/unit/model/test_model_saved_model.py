@@ -68,7 +68,8 @@ def test_signature_and_operations_behind_it():
         "method_name": "tensorflow/serving/predict",
         "inputs": {"x": {"dtype": "float32", "tensor": "in:0", "shape": [None, 3]}}, "outputs": {"y": {"dtype": "int64", "tensor": "call:0", "shape": []}}}}
     assert described["ops"] == {"serving_default": ["MatMul", "PartitionedCall", "Placeholder", "Relu", "StatefulPartitionedCall"]}
-    assert (described["tensorflow_version"], described["tags"], described["format"], described["variables"]) == ("2.21.0", ["serve"], "graph", False)
+    assert (described["tensorflow_version"], described["tags"], described["exporter"]) == ("2.21.0", ["serve"], "tensorflow1")
+    assert described["variables"] == {"count": 0, "parameters": 0, "dtypes": {}}
 
 
 @pytest.mark.parametrize("info, dtype, sizes", [
@@ -127,7 +128,8 @@ def test_files_are_counted(tmp_path):
                                  "assets.extra/tf_serving_warmup_requests": b"w"})
     described = saved_model.read(directory)
     assert described["size_bytes"] == len(model(*SIMPLE, asset)) + 4
-    assert (described["assets"], described["warmup"], described["variables_bytes"]) == (["words.txt"], True, 0)
+    assert (described["assets"], described["asset_bytes"], described["warmup"]["records"], described["variables"]["bytes"]) == (["words.txt"], 3, 0, 0)
+    assert "no TFRecord file" in described["warmup"]["faults"][0]
 
 
 @pytest.mark.parametrize("files, words", [
@@ -149,7 +151,7 @@ def test_missing_files_are_one_clear_line(tmp_path, files, words):
 def test_variables_in_several_files(tmp_path):
     directory = write(tmp_path, {"saved_model.pb": VARIABLES, "variables/variables.index": b"i", "variables/variables.data-00000-of-00002": b"aa",
                                  "variables/variables.data-00001-of-00002": b"bbb"})
-    assert saved_model.read(directory)["variables_bytes"] == 6
+    assert saved_model.read(directory)["variables"]["bytes"] == 6
 
 
 def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):

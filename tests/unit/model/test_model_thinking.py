@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, manifest, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, gates, lite, manifest, signature, tensorrt_ops
 
 DIGITS = {
     "inputs": {"image": {"dtype": "float32", "shape": [None, 8, 8, 1], "tensor": "a:0"}},
@@ -75,12 +75,57 @@ def test_an_output_that_holds_nothing_is_refused():
 
 
 def test_analysis_names_what_stands_in_the_way():
-    found = lite.analyse(DIGITS, ["Conv2D", "MatMul", "ParseExampleV2", "RegexReplace", "LookupTableFindV2"])
-    assert found["tensorflow_lite"]["blocking_ops"] == ["LookupTableFindV2", "ParseExampleV2", "RegexReplace"]
-    assert not found["tensorflow_lite"]["likely"] and found["parses_examples"] and found["tables"] == ["LookupTableFindV2"]
-    assert any("trap 41" in warning for warning in found["warnings"])
-    assert lite.analyse(DIGITS, ["MatMul"]) == {"string_inputs": [], "parses_examples": False, "tables": [], "warnings": [],
-                                                "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []}}
+    found = analysis.analyse("s", DIGITS, ["Conv2D", "MatMul", "ParseExampleV2", "RegexReplace", "LookupTableFindV2", "Mine>Op"])
+    assert found["tensorflow_lite"]["blocking_ops"] == ["LookupTableFindV2", "Mine>Op", "ParseExampleV2", "RegexReplace"]
+    assert not found["tensorflow_lite"]["likely"] and found["parses_examples"]
+    assert found["tables"] == ["LookupTableFindV2"] and found["custom_ops"] == ["Mine>Op"]
+    assert found["careless_request"]["can_kill"] and any("trap 41" in reason for reason in found["careless_request"]["reasons"])
+    assert found["tensorrt"]["likely"] and found["tensorrt"]["ops_outside"] == ["LookupTableFindV2", "Mine>Op", "ParseExampleV2", "RegexReplace"]
+    assert analysis.analyse("s", DIGITS, ["MatMul", "Const"]) == {
+        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [],
+        "batching": {"legal": True, "first_dimensions": {"image": "any"}, "shared": True, "reasons": [], "doubts": []},
+        "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []}, "tensorrt": {"likely": True, "ops_outside": [], "reasons": []},
+        "careless_request": {"can_kill": False, "reasons": []}}
+
+
+@pytest.mark.parametrize("ops, dtype, words", [
+    (["Add"], "float32", "neither convolutions nor matrix products"),
+    (["MatMul"], "float64", "computes in float64"),
+    (["MatMul", "StatelessWhile"], "float32", "inside loops"),
+])
+def test_where_tensorrt_is_not_likely(ops, dtype, words):
+    one = {"x": {"dtype": dtype, "shape": [None], "tensor": "x:0"}}
+    found = tensorrt_ops.likelihood({"inputs": one, "outputs": one}, ops)
+    assert not found["likely"] and words in " ".join(found["reasons"])
+
+
+@pytest.mark.parametrize("shapes, first, shared, legal", [
+    ({"x": [None, 4]}, {"x": "any"}, True, True),
+    ({"x": [None, 4], "t": []}, {"t": "none", "x": "any"}, False, False),
+    ({"x": [8, 4]}, {"x": 8}, False, False),
+    ({"x": None}, {"x": "unknown"}, False, True),
+])
+def test_the_batch_dimension(shapes, first, shared, legal):
+    found = analysis.batching("s", {"inputs": inputs(**shapes), "outputs": DIGITS["outputs"]})
+    assert (found["first_dimensions"], found["shared"], found["legal"]) == (first, shared, legal) and bool(found["reasons"]) is not legal
+
+
+def described(**others):
+    return dict({"ops": {"s": ["MatMul"]}, "tensorflow_version": "2.21.0", "exporter": "tensorflow2", "warmup": None}, **others)
+
+
+@pytest.mark.parametrize("model, release, words", [
+    (described(), None, None), (described(), "2.21", None), (described(), "2.21.3", None),
+    (described(), "2.20.0", "TensorFlow 2.21.0 wrote it, the server is 2.20.0"),
+    (described(tensorflow_version="2.9.1"), "2.20.0", None),
+    (described(tensorflow_version=None), "2.20.0", None),
+    (described(exporter="tensorflow1"), None, "graph of TensorFlow 1"),
+    (described(ops={"s": ["Addons>Thing"]}), None, "Addons>Thing: not TensorFlow's own"),
+    (described(warmup={"faults": ["record 1 lacks the input x"]}), None, "Its warm-up file: record 1 lacks the input x."),
+])
+def test_warnings_about_the_whole_model(model, release, words):
+    found = analysis.warnings(model, release)
+    assert not found if words is None else len(found) == 1 and words in found[0]
 
 
 FINE = {"y": {"max_abs": 0.02, "max_rel": 0.5, "difference": None}}
