@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.plan_report: plan a fleet at once, print it, compare it, keep it as a file. All on the controller."""
+"""The action behind tfserving.fleet.plan_report: plan a fleet at once, print it, compare it with what runs or with an earlier plan, keep it as a file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common import publ
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
 
 _ROLE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles", "tfs_capabilities")
 _OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "path"},
+    "running": {"type": "str"},
     "path": {"type": "path"},
 }
 
@@ -40,25 +42,30 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         try:
-            plans = plan_all(options["hosts"], task_vars["hostvars"])
+            variables = {host: task_vars["hostvars"][host] for host in options["hosts"]}
+            plans = plan_all(variables)
             earlier = _read(options["earlier"]) if options["earlier"] else None
+            running = against(plans, variables, options["running"])
             decision = decide(plans, options["path"])
             if decision.changed and not self._task.check_mode:
                 os.makedirs(os.path.dirname(os.path.abspath(options["path"])), exist_ok=True)
                 publish.write_file(options["path"], decision.after.encode())
         except (FleetError, OSError) as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
-        Display().display("\n" + fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns))
+        Display().display("\n" + fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running))
         refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
-        return dict(result, **decision.result(plans=plans, refused_hosts=refused, changes=changes))
+        return dict(result, **decision.result(plans=plans, refused_hosts=refused, changes=changes, running=running,
+                                              news=news(variables, options["running"])))
 
 
-def plan_all(hosts, hostvars):
-    """{host: plan, or None without capabilities}; raise one FleetError that names every fault of the hosts' variables, each with its hosts."""
+def plan_all(hosts):
+    """{host: plan, or None without capabilities}; raise one FleetError that names every fault of the hosts' variables, each with its hosts.
+
+    hosts: {host: its variables}, here and below.
+    """
     plans, faults = {}, {}
-    for host in hosts:
-        variables = hostvars[host]
+    for host, variables in hosts.items():
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             capabilities = variables["ansible_facts"].get("tfserving_capabilities")
@@ -68,6 +75,29 @@ def plan_all(hosts, hostvars):
     if faults:
         raise FleetError(" ".join(f"{text} [{fleet.shortened(named)}]" for text, named in faults.items()))
     return plans
+
+
+def against(plans, hosts, variable):
+    """{host: {seen, reason, differences}} (fleet.text): against what was asked now, else what is remembered. variable: the name it was registered as."""
+    found = {}
+    for host, plan in plans.items():
+        now = _told(hosts[host], variable)
+        servers, seen, reason = now.get("servers"), "now", None
+        if servers is None:
+            servers = hosts[host]["ansible_facts"].get("tfserving_servers")
+            seen, reason = None if servers is None else "remembered", " ".join(str(now.get("msg") or "").split()) or None
+        found[host] = {"seen": seen, "reason": reason, "differences": realities.differences(plan, servers) if plan and servers is not None else []}
+    return found
+
+
+def news(hosts, variable):
+    """The hosts that told now that something else runs on them than is remembered."""
+    told = {host: _told(variables, variable) for host, variables in hosts.items()}
+    return sorted(host for host, now in told.items() if "servers" in now and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers"))
+
+
+def _told(variables, variable):
+    return variables.get(variable) or {} if variable else {}
 
 
 def request_of(variables):

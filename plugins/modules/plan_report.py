@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan_report
-short_description: Plan a fleet and print it, compare it with an earlier plan, keep it as a file
+short_description: Plan a fleet and print it, compare it with what runs and with an earlier plan, keep it as a file
 version_added: "0.1.0"
 description:
   - Plans every host from its facts C(ansible_facts.tfserving_capabilities) and its variables, as the entry point C(plan) of the role
@@ -23,6 +23,11 @@ options:
   earlier:
     description: A file on the controller that O(path) wrote before. What is planned differently from it is told at the end.
     type: path
+  running:
+    description:
+      - Name of the variable in which each host keeps what M(tfserving.fleet.model_server_info) returned for it. What deploying the plans would change is told.
+      - A host without it is compared with what is remembered in its fact C(ansible_facts.tfserving_servers), if anything is.
+    type: str
   path:
     description: Where to write the plans as JSON on the controller. Folders that are missing are made.
     type: path
@@ -72,6 +77,19 @@ changes:
   elements: str
   returned: success
   sample: ["  image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0   [web-1]"]
+running:
+  description:
+    - By host, what deploying its plan would change. C(seen) is V(now), V(remembered), or null where nothing is known of what runs; C(reason) is why it was not
+      asked now, or null; C(differences) are lines.
+  type: dict
+  returned: success
+  sample: {web-1: {seen: now, reason: null, differences: ["digits: image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0"]}}
+news:
+  description: The hosts on which something else runs than is remembered.
+  type: list
+  elements: str
+  returned: success
+  sample: [web-1]
 actions:
   description: What was done, or would be in check mode.
   type: list

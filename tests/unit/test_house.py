@@ -24,7 +24,7 @@ HANDS = {
     "capability/host", "capability/engine",
     "image/engine",
     "model/check", "model/convert", "model/lite_file", "model/probe", "model/published", "model/samples", "model/saved_model",
-    "server/client", "server/process", "server/wire",
+    "server/alive", "server/client", "server/process", "server/wire",
     "measurement/connection", "measurement/generator", "measurement/histogram",
 }
 HAND_DIRECTORIES = ("server/embedded/",)

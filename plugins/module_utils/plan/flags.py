@@ -38,7 +38,12 @@ def choose_cpus(draft, host, wanted):
     if wanted["cpus"] is not None:
         count = min(max(1, int(wanted["cpus"])), host.usable_cpus)
         chosen = format_cpu_list(host.affinity[:count])
-        draft.decide("CPU set", chosen or "all", f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota")
+        if count < int(wanted["cpus"]):
+            draft.warn(f"tfserving_cpus asks for {wanted['cpus']:g} CPUs, this host has {count} usable")
+        if chosen:
+            draft.decide("CPU set", chosen, f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota")
+        else:
+            draft.decide("CPU set", "all", f"planned for {count} CPUs; which ones this host's processes may use is not known")
         return chosen or None, count
     if host.is_pinned:
         return draft.decide("CPU set", format_cpu_list(host.affinity), "the CPUs that this host's processes may use"), host.usable_cpus
@@ -60,6 +65,8 @@ def choose_environment(draft, host, wanted, release, gpu):
         draft.decide("oneDNN", "not there", f"the image of {release} is built without it")
     elif host.architecture not in table.IMAGES["architectures"]:
         draft.decide("oneDNN", "as TensorFlow chooses", f"the release table knows nothing of it on {host.architecture}")
+    elif gpu:
+        draft.decide("oneDNN", "as TensorFlow chooses", "it concerns only what the GPU does not compute")
     elif questions.onednn_by_default(release, host.cpu_flags):
         draft.decide("oneDNN", "on", "TensorFlow's own choice on this CPU (VNNI, BF16 or AMX); off is a candidate for the tuning")
         draft.warn("oneDNN is on: one request of wrong rank to a convolutional SavedModel can end the whole server; check shapes in front of it "
@@ -67,6 +74,21 @@ def choose_environment(draft, host, wanted, release, gpu):
     else:
         draft.decide("oneDNN", "off", "TensorFlow's own choice on this CPU; on is a candidate for the tuning")
     return chosen
+
+
+def say_memory(draft, wanted, gpu):
+    """How much of a GPU's memory the server takes; the user may want to know before a second server is put beside it."""
+    fraction = wanted["flags"].get("per_process_gpu_memory_fraction")
+    if not gpu:
+        return
+    if fraction:
+        draft.decide("GPU memory", f"{fraction:g} of it" if isinstance(fraction, (int, float)) else str(fraction), "per_process_gpu_memory_fraction; "
+                     "CUDA itself takes some hundred MiB beside it")
+    elif str(wanted["environment"].get("TF_FORCE_GPU_ALLOW_GROWTH")).lower() in ("true", "1"):
+        draft.decide("GPU memory", "as it grows", "TF_FORCE_GPU_ALLOW_GROWTH; what is taken is not given back")
+    else:
+        draft.decide("GPU memory", "all of it", "TensorFlow takes it at the start and does not give it back; for a second server on the GPU set "
+                     "per_process_gpu_memory_fraction in tfserving_flags, or TF_FORCE_GPU_ALLOW_GROWTH: 'true' in tfserving_environment")
 
 
 def onednn_is_on(host, release, environment):
@@ -87,6 +109,9 @@ def choose_flags(draft, host, wanted, release, models, cpus, environment):
             draft.warn(f"--{name}={_text(given[name])}: {word}")
         if name in _PARALLELISM and given[name] > cpus:
             draft.warn(f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail")
+    if chosen.get(questions.tflite_flag(release)) and not any(model["form"].startswith("tflite") for model in models):
+        draft.warn(f"--{questions.tflite_flag(release)}: no model is planned in TensorFlow Lite's form, and where a version has no {table.TFLITE['file']} its "
+                   "SavedModel is served without a word; optimize: tflite_dynamic_range converts it and sets the flag")
     return _consistent(draft, host, release, chosen, environment)
 
 
@@ -96,6 +121,9 @@ def _own_flags(draft, host, release, models, cpus):
     for name, reason in _REASONS.items():
         if name in questions.flags(release):
             draft.decide(f"flag {name}", _text(chosen[name]), reason)
+    if batched and "grpc_max_threads" not in questions.flags(release) and chosen["grpc_max_threads"] > 4 * cpus:
+        draft.warn(f"{release} serves {4 * cpus} gRPC calls at once and has no flag for more, so that gRPC alone cannot fill two batches: "
+                   f"lower max_batch_size, or use release {questions.first_release_with_flag('grpc_max_threads')} or later")
     if batched:
         chosen["enable_batching"] = True
         if any(model["batching"] != batched[0] for model in models):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
 
 _BATCHING_TEXTS = {
@@ -84,13 +86,19 @@ def _batching_text(text):
 def _build_argument(text):
     name, equals, value = text.partition("=")
     value = value.strip("\"'")
+    if re.match(r"--(config|copt)=", text):
+        name, equals, value = "TF_SERVING_BUILD_OPTIONS", "=", text
     if name == "TF_SERVING_BUILD_OPTIONS" and equals:
         return Answer(f"tfserving_build: true with tfserving_build_options: {value}",
                       "the argument replaces the default --config=release, and --config=nativeopt binds the image to the machine that builds it",
                       {"build": True, "build_options": value})
     if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
-        return Answer(f"tfserving_version: {value}",
-                      "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release", {"version": value})
+        release = re.match(r"[rv]?(\d+\.\d+(?:\.\d+)?)$", value)
+        reason = "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release"
+        return Answer(f"tfserving_version: {release.group(1)}", reason, {"version": release.group(1)}) if release else Answer(
+            "tfserving_version, with a release", reason, {})
+    if name == "TF_SERVING_BUILD_IMAGE" and equals:
+        return Answer("nothing: the recipe of an own build names its own devel image", "without it the runtime image would take the official latest-devel", {})
     return None
 
 
@@ -109,11 +117,23 @@ def _docker_run(text):
                       "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03", {"gpu": "require"})
     if re.match(r"--gpus[ =]", text):
         return Answer("tfserving_gpu: require", "the plan names the devices itself", {"gpu": "require"})
+    found = re.match(r"--cpuset-cpus[ =]([\d,-]+)$", text)
+    count = _count_of(found.group(1)) if found else 0
+    if count:
+        return Answer(f"tfserving_cpus: {count} (a CPU set)", "the plan chooses which CPUs, among those that this host's processes may use",
+                      {"cpus": float(count)})
     found = re.match(r"--cpus[ =](\d+(?:\.\d+)?)$", text)
     if found:
         return Answer(f"tfserving_cpus: {found.group(1)} (a CPU set)", "TensorFlow does not see a CFS quota and would start threads for every CPU of the host",
                       {"cpus": float(found.group(1))})
     return None
+
+
+def _count_of(cpus):
+    try:
+        return len(limits.parse_cpu_list(cpus))
+    except FleetError:
+        return 0
 
 
 def _server_flag(text):
@@ -127,7 +147,10 @@ def _server_flag(text):
     spaced = separator.strip() == "" and separator != ""
     reason = ("a value after a blank is ignored by the server: it takes --flag=value only" if spaced
               else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error" if name in table.FORMER_FLAGS else "a server flag")
-    return Answer(f"--{today}={_spelt(typed)}", reason, {"flags": {today: typed}})
+    sets = {"flags": {today: typed}}
+    if today == table.TFLITE["flag"] and typed is True:
+        return Answer(f"optimize: tflite_dynamic_range for the models, which sets --{today}=true", reason, dict(sets, optimize="tflite_dynamic_range"))
+    return Answer(f"--{today}={_spelt(typed)}", reason, sets)
 
 
 def _value(kind, text):

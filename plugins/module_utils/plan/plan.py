@@ -37,7 +37,10 @@ def _serve(draft, host, wanted):
     backend = server.choose_backend(draft, host, wanted) if release else None
     if backend is None:
         return {"release": release}
-    devices, how = server.choose_gpus(draft, host, wanted, release, backend)
+    given = server.choose_gpus(draft, host, wanted, release, backend)
+    if given is None:
+        return {"release": release, "backend": backend}
+    devices, how = given
     name, recipe = image.choose_image(draft, host, wanted, release, bool(devices)) if backend == "docker" else (None, None)
     if backend == "docker" and name is None:
         return {"release": release, "backend": backend}
@@ -45,6 +48,7 @@ def _serve(draft, host, wanted):
     cpu_set, cpus = flags.choose_cpus(draft, host, wanted)
     planned = models.choose_models(draft, host, wanted, release, gpus, cpus)
     environment = flags.choose_environment(draft, host, wanted, release, bool(gpus))
+    flags.say_memory(draft, wanted, bool(gpus))
     chosen = flags.choose_flags(draft, host, wanted, release, planned, cpus, environment)
     return {
         "release": release, "backend": backend, "image": name, "build": recipe, "models": planned,
@@ -65,7 +69,7 @@ def _candidates(host, wanted, release, planned, gpus, cpus, chosen, environment)
         if made["form"] == "saved_model" and models.may_try_lite(model, release, gpus):
             found.append(_candidate("TensorFlow Lite", {"form": "tflite_dynamic_range"}, "8-bit weights: often faster on CPUs, kept only where accuracy holds",
                                     model, planned))
-    if questions.cell("onednn_available", release) and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"] and host.architecture == "x86_64":
+    if questions.cell("onednn_available", release) and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"] and host.architecture == "x86_64" and not gpus:
         on = flags.onednn_is_on(host, release, environment)
         found.append(_candidate(f"oneDNN {'off' if on else 'on'}", {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0" if on else "1"}},
                                 "its gain runs from a loss to several times, by model and CPU"))

@@ -17,16 +17,15 @@ _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 def choose_release(draft, wanted):
     """The table's row to plan with, or None when refused."""
-    newest = questions.releases()[-1]
     if wanted["version"] is None:
-        return draft.decide("release", newest, "the newest that the release table knows; set tfserving_version to pin another")
+        return draft.decide("release", questions.releases()[-1], "the newest that the release table knows; set tfserving_version to pin another")
     try:
         release = questions.nearest(wanted["version"])
     except FleetError as fault:
-        draft.refuse("release", fault.what, fault.remedy or f"Set tfserving_version to {newest}.", {"version": newest})
+        draft.refuse("release", fault.what, fault.remedy, {"version": questions.instead_of(wanted["version"])})
         return None
-    if questions.is_newer_than_table(wanted["version"]):
-        draft.warn(f"release {wanted['version']} is newer than the release table: planned with what {release} knows; flags and images may differ")
+    if questions.is_newer_than_table(release):
+        draft.warn(f"release {release} is newer than the release table: planned with what {questions.releases()[-1]} knows; flags and images may differ")
     reason = "as tfserving_version says" if release == wanted["version"] else f"what the release table has for {wanted['version']}"
     return draft.decide("release", release, reason)
 
@@ -41,10 +40,10 @@ def choose_backend(draft, host, wanted):
     if wanted["backend"] == "docker" or (wanted["backend"] == "auto" and not problem):
         asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
-    return _embedded(draft, host, "asked for" if wanted["backend"] == "embedded" else problem, problem)
+    return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else problem, problem)
 
 
-def _embedded(draft, host, reason, problem):
+def _embedded(draft, host, wanted, reason, problem):
     if not _tensorflow_wheel_runs(host):
         needs = "TensorFlow's packages need an x86-64 CPU with AVX, or aarch64"
         if problem:
@@ -54,7 +53,10 @@ def _embedded(draft, host, reason, problem):
                          "Use the container engine instead: tfserving_backend: docker", {"backend": "docker"})
         return None
     draft.warn(NOT_TENSORFLOW_SERVING)
-    return draft.decide("backend", "embedded", f"{reason}; {NOT_TENSORFLOW_SERVING}")
+    for key, what in (("image", wanted["image"]), ("build", wanted["build"])):
+        if what:
+            draft.warn(f"tfserving_{key} has no effect: the embedded server runs in no container")
+    return draft.decide("backend", "embedded", reason)
 
 
 def _tensorflow_wheel_runs(host):
@@ -62,7 +64,10 @@ def _tensorflow_wheel_runs(host):
 
 
 def choose_gpus(draft, host, wanted, release, backend):
-    """The PCI bus ids of the GPUs that the server gets, and how the engine is asked for them: ([...], 'cdi' | 'device_request' | None)."""
+    """The PCI bus ids of the GPUs that the server gets, and how the engine is asked for them: ([...], 'cdi' | 'device_request' | None).
+
+    None where one is required and cannot be had: such a host is not served on its CPU instead.
+    """
     if wanted["gpu"] == "none":
         if host.gpus:
             draft.decide("GPU", "none", "tfserving_gpu: none")
@@ -72,7 +77,8 @@ def choose_gpus(draft, host, wanted, release, backend):
         return found
     if wanted["gpu"] == "require":
         draft.refuse("GPU", problem[0], f"{problem[1]}, or set tfserving_gpu: none", change or {"gpu": "none"})
-    elif host.gpus:
+        return None
+    if host.gpus:
         draft.decide("GPU", "none", f"{problem[0]}; to use it: {_lower(problem[1])}")
         draft.warn(f"a GPU stays unused: {problem[0]}. {problem[1]}")
     return [], None
@@ -105,6 +111,8 @@ def _take(draft, supported, release, how, present):
     draft.decide("GPU", ", ".join(chosen), f"{'; '.join(reasons)}; handed in by {_HOW[how]}")
     if len(chosen) < present:
         draft.warn(f"{present - len(chosen)} of {present} GPUs stay unused: {release} does not support them or no driver is bound to them")
+    if len(chosen) > 1:
+        draft.warn(f"TensorFlow computes on the first of the {len(chosen)} GPUs unless the model itself places operations, and takes the memory of all")
     if any(answer["just_in_time"] for _gpu, answer in supported):
         draft.warn("the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, allow the first start that time")
     if any(hosts.driver_major(gpu) is None for gpu, _answer in supported):

@@ -25,14 +25,14 @@ def parse(release):
     """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'."""
     found = _RELEASE.match(str(release))
     if not found:
-        raise FleetError(f"{release!r} is not a release of TensorFlow Serving", where="tfserving_version",
-                         remedy=f"Name one, for instance {table.RELEASES[-1]}; known: {_minors()}.")
+        raise FleetError(f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})", where="tfserving_version",
+                         remedy=f"Set tfserving_version: {table.RELEASES[-1]}.")
     return tuple(int(part) if part is not None else None for part in found.groups())
 
 
 @functools.cache
 def nearest(release):
-    """The table's row for a release: itself; for 2.20 the newest 2.20.x; for one newer than the table its last row.
+    """The release that a name means: for 2.20 the newest 2.20.x that the table has; one newer than the table stays, and has its last row.
 
     Raises FleetError for a name that is no release, is older than the table, or was never tagged.
     """
@@ -44,14 +44,21 @@ def nearest(release):
     if spelt in table.RELEASES:
         return spelt
     if (major, minor, patch or 0) > _order(table.RELEASES[-1]):
-        return table.RELEASES[-1]
-    known = f"known: {', '.join(same_minor)}" if same_minor else f"known: {_minors()}"
-    raise FleetError(f"{release!r} is not a release of TensorFlow Serving that the release table knows", where="tfserving_version",
-                     remedy=f"Set one that is; {known}.")
+        return spelt
+    known = ", ".join(same_minor) if same_minor else _minors()
+    raise FleetError(f"{release!r} is not a release of TensorFlow Serving that the release table knows (it knows {known})", where="tfserving_version",
+                     remedy=f"Set tfserving_version: {instead_of(release)}.")
+
+
+def instead_of(release):
+    """The release to name in place of one that nearest() refuses: the newest of the same minor, else the newest of all."""
+    found = _RELEASE.match(str(release))
+    same_minor = [known for known in table.RELEASES if found and _order(known)[:2] == (int(found.group(1)), int(found.group(2)))]
+    return (same_minor or table.RELEASES)[-1]
 
 
 def is_newer_than_table(release):
-    """Whether nearest() had to fall back to the last row."""
+    """Whether the table can only answer with its last row."""
     major, minor, patch = parse(release)
     return (major, minor, patch or 0) > _order(table.RELEASES[-1])
 
@@ -65,6 +72,11 @@ def source(name, release):
     """Where cell() has it from: a file of upstream's repository and the tag at which the value appeared."""
     where = (table.READ.get(name) or table.TOLD[name])[0].replace("SERVING/", "tensorflow_serving/")
     return f"{where}@{_pair(name, release)[0]}"
+
+
+def sources(release):
+    """(commit, tree id) of a release's sources, both 40 hexadecimal digits."""
+    return table.SOURCES[release]
 
 
 def flags(release):
@@ -121,7 +133,7 @@ def gpu_support(release, compute, driver=None):
     the driver compiles PTX at first use. releases: those whose images do support it, oldest first.
     """
     if compute is None:
-        return _support(False, reason="its compute capability is not known", remedy="Install NVIDIA's driver on the host and detect again")
+        return _support(False, reason="its compute capability is not known", remedy="See to it that nvidia-smi answers on the host, then detect again")
     native, entry = _machine_code(release, compute)
     fitting = _releases_for(compute, driver)
     if entry is None:

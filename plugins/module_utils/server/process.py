@@ -26,6 +26,7 @@ import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
 
@@ -70,12 +71,7 @@ class Home:
 
     def process(self):
         """The process id of the server that was last started, or None when it does not live."""
-        try:
-            with open(self._path("server.pid"), encoding="utf-8") as stream:
-                pid, birth = json.load(stream)
-        except (OSError, ValueError, TypeError):
-            return None
-        return pid if _birth_of(pid) == birth else None
+        return alive.process_of(self._path("server.pid"))
 
     def start(self, wanted, ready_timeout_s):
         """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
@@ -126,7 +122,7 @@ class Home:
         if cpus:
             os.sched_setaffinity(0, cpus)
         with open(self._path("server.pid"), "w", encoding="utf-8") as stream:
-            json.dump([os.getpid(), _birth_of(os.getpid())], stream)
+            json.dump([os.getpid(), alive.birth_of(os.getpid())], stream)
 
     def _wait_until_ready(self, wanted, ended, log_position, timeout_s):
         end = time.monotonic() + timeout_s
@@ -224,18 +220,6 @@ def _listens(address, port):
         with socket.create_connection((address, port), timeout=1.0):
             return True
     return False
-
-
-def _birth_of(pid):
-    """What tells a process from a later one of the same number: the boot and the moment in it; None for none that lives."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            fields = stream.read().rpartition(")")[2].split()
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
-            boot = stream.read().strip()
-    except (OSError, IndexError):
-        return None
-    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
 
 
 def _how(code):

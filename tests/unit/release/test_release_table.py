@@ -19,9 +19,14 @@ TOOL = ROOT / "tools" / "release-table"
 
 
 @pytest.mark.parametrize(("release", "row"), [
-    ("2.20.0", "2.20.0"), ("v2.20.0", "2.20.0"), ("2.20", "2.20.0"), ("2.17", "2.17.1"), ("2.4", "2.4.4"), ("2.21.0", "2.20.0"), ("3.0", "2.20.0")])
-def test_the_row_of_a_release(release, row):
+    ("2.20.0", "2.20.0"), ("v2.20.0", "2.20.0"), ("2.20", "2.20.0"), ("2.17", "2.17.1"), ("2.4", "2.4.4"), ("2.21.0", "2.21.0"), ("3.0", "3.0.0")])
+def test_the_release_that_a_name_means(release, row):
     assert questions.nearest(release) == row
+
+
+def test_a_release_newer_than_the_table_has_its_last_row():
+    assert questions.is_newer_than_table("2.21.0") and not questions.is_newer_than_table("2.20.0")
+    assert questions.row("2.21.0") == questions.row("2.20.0")
 
 
 @pytest.mark.parametrize(("release", "known"), [

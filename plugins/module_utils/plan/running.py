@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan against what runs on its host (docs/architecture.md, "What runs on a host")."""
+
+from __future__ import annotations
+
+# What ports, models and batching say of a server for themselves.
+OWN_FLAGS = ("port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "enable_batching", "enable_per_model_batching_parameters",
+             "batching_parameters_file")
+_SERVER_KEYS = ("backend", "image", "flags", "environment", "cpu_set", "devices")
+_MODEL_KEYS = ("form", "batching")
+_STARTED = "started"
+
+
+def differences(plan, servers):
+    """[text]: what deploying the plan would change on its host. servers: what runs there; a key that one lacks is not compared.
+
+    Flags and variables that a tuning proved count as differences: the plan does not know them.
+    """
+    served = {model["name"]: (server, model) for server in reversed(servers) if server.get("state", _STARTED) == _STARTED for model in server["models"]}
+    planned = {model["name"]: model for model in plan["models"]}
+    found = [text for name, model in planned.items() for text in _of_model(plan, model, served.get(name))]
+    gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
+    return found + [f"{name}: served by {served[name][0]['name']}, and not asked for any more" for name in gone]
+
+
+def _of_model(plan, model, served):
+    if served is None:
+        yield f"{model['name']}: not served yet"
+        return
+    server, running = served
+    now = flat(dict(_known(server, _SERVER_KEYS), **_known(running, _MODEL_KEYS)))
+    planned = flat(dict(_known(dict(plan["server"], backend=plan["backend"], image=plan["image"]), _SERVER_KEYS), **_known(model, _MODEL_KEYS)))
+    compared = {key for key in {**now, **planned} if key.partition(".")[0] in {**server, **running}}
+    for key in sorted(compared):
+        if now.get(key) != planned.get(key):
+            yield f"{model['name']}: {key}: {shown(now.get(key))} -> {shown(planned.get(key))}"
+
+
+def _known(mapping, keys):
+    known = {key: mapping[key] for key in keys if key in mapping}
+    if "flags" in known:
+        known["flags"] = {name: value for name, value in (known["flags"] or {}).items() if name not in OWN_FLAGS}
+    return known
+
+
+def flat(value, path=""):
+    """{dotted path: leaf} of nested mappings, without leaves that say nothing."""
+    if isinstance(value, dict):
+        return {key: leaf for name, inner in value.items() for key, leaf in flat(inner, f"{path}.{name}" if path else str(name)).items()}
+    return {path: value} if value not in (None, [], {}) else {}
+
+
+def shown(value):
+    """A leaf as a reader expects it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in sorted(value.items())) + "}"
+    return "none" if value is None else str(value)

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs on a host, described for whoever compares it with a plan (docs/architecture.md, "What runs on a host")."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+FORMS = ("saved_model", "tflite_dynamic_range", "tensorrt")
+_BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
+_FIELD = re.compile(r"(\w+)\s*(?::\s*([^\s{}]+)|\{\s*value:\s*([^\s{}]+)\s*\})")
+
+
+def of_embedded(specification, alive, batching_text=None):
+    """An embedded server. specification: as its state has it; batching_text: the text proto of its batching parameters, where it has any."""
+    base_path = specification["model_base_path"]
+    model = {"name": specification["model_name"], "form": form_of(base_path), "base_path": base_path,
+             "batching": parameters_of(batching_text) if batching_text is not None else None}
+    return {
+        "name": specification["name"], "backend": specification["backend"], "state": "started" if alive else "stopped", "image": None, "models": [model],
+        "flags": {name: value for name, value in specification["flags"].items() if name not in _BATCHING_FLAGS},
+        "environment": specification["environment"], "cpu_set": specification["cpu_set"], "devices": [], "address": specification["address"],
+        "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"]}
+
+
+def form_of(base_path):
+    """The form of the models below a folder of published models, or None."""
+    name = posixpath.basename(base_path.rstrip("/"))
+    return name if name in FORMS else None
+
+
+def parameters_of(text):
+    """{name: value} of a text proto of BatchingParameters as the collection writes it."""
+    found = {}
+    for name, plain, wrapped in _FIELD.findall("\n".join(line.partition("#")[0] for line in text.splitlines())):
+        value = _value(plain or wrapped)
+        if name == "allowed_batch_sizes":
+            found.setdefault(name, []).append(value)
+        else:
+            found[name] = value
+    return found
+
+
+def _value(text):
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if re.fullmatch(r"-?\d+", text) else text.strip("\"'")

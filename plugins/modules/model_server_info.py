@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_server_info
+short_description: Tell which model servers run on a host, and how
+version_added: "0.1.0"
+description:
+  - Describes the servers that M(tfserving.fleet.model_server) started, for whoever compares them with a plan.
+  - The description is the same from run to run as long as nothing changes.
+options:
+  state_directory:
+    description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.
+    type: path
+    default: /var/lib/tfserving
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Changes nothing, so check mode is the same.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+  platform:
+    description: Target systems.
+    platforms: linux
+    support: full
+seealso:
+  - module: tfserving.fleet.model_server
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Ask what the host serves now
+  tfserving.fleet.model_server_info:
+  register: running
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "{{ running.servers | selectattr('state', 'eq', 'started') | map(attribute='name') | join(', ') }}"
+"""
+
+RETURN = r"""
+servers:
+  description: The servers, by name.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: Its name., type: str, sample: digits}
+    backend: {description: What serves., type: str, sample: embedded}
+    state: {description: V(started) or V(stopped)., type: str, sample: started}
+    image: {description: The image's name; null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
+    models: {description: "Of each model C(name), C(form) (null where its folder does not tell), C(base_path) and C(batching), its parameters or null.",
+             type: list, elements: dict}
+    flags: {description: "Flags that were asked for, without those of ports, models and batching.", type: dict, sample: {enable_profiler: false}}
+    environment: {description: Environment variables that were asked for., type: dict, sample: {TF_ENABLE_ONEDNN_OPTS: "0"}}
+    cpu_set: {description: The CPUs that it may use; null for all., type: str, sample: 0-3}
+    devices: {description: "The GPUs that it was given, C(pci_bus_id) and C(by).", type: list, elements: dict, sample: []}
+    address: {description: Where it listens., type: str, sample: 127.0.0.1}
+    grpc_port: {description: Its port for gRPC., type: int, sample: 8500}
+    rest_port: {description: "Its port for REST, or null.", type: int, sample: 8501}
+"""
+
+import glob
+import json
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, description
+
+
+def work(module):
+    """The result."""
+    return {"servers": [_embedded(path) for path in sorted(glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json")))]}
+
+
+def _embedded(path):
+    try:
+        with open(path, encoding="utf-8") as stream:
+            specification = json.load(stream)
+        lives = alive.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
+        return description.of_embedded(specification, lives, _text(specification["batching_parameters_file"]))
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise FleetError(f"cannot be read as the state of a server ({fault})", where=path,
+                         remedy="Deploy the server again, or remove it with state: absent.") from fault
+
+
+def _text(path):
+    """The file's text; None without a path."""
+    if not path:
+        return None
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
+
+
+def main():
+    module = AnsibleModule(argument_spec={"state_directory": {"type": "path", "default": "/var/lib/tfserving"}}, supports_check_mode=True)
+    run(module, lambda: work(module))
+
+
+if __name__ == "__main__":
+    main()
