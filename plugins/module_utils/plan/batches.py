@@ -35,11 +35,13 @@ def problem(parameters, model, release):
     return str(faults[0]) if faults else None
 
 
-def doubts(parameters, model, cpus):
-    """Words on parameters that are legal and yet may surprise."""
+def doubts(parameters, model, cpus, objective_p99_ms=None, has_quota=False):
+    """Words on parameters that are legal and yet may surprise. has_quota: whether a CFS quota is in force, which the server does not see."""
     _faults, found = legality.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
     if model["signatures"] is None:
         found.append("its signature is not known to the plan: whether it can be batched is checked before the parameters are written")
+    if has_quota and not parameters.get("num_batch_threads"):
+        found.append(f"num_batch_threads is not given: the server takes one for every CPU of the host and not {cpus}, since it does not see the CPU quota")
     threads = parameters.get("num_batch_threads") or cpus
     if threads > _FEW * cpus:
         found.append(f"num_batch_threads {threads} lets that many batches run at once on {cpus} CPUs; how many may wait is max_enqueued_batches")
@@ -47,6 +49,8 @@ def doubts(parameters, model, cpus):
     if enqueued < threads:
         found.append(f"max_enqueued_batches {enqueued} is the queue's length, not how many run at once (num_batch_threads, {threads}): "
                      "calls beyond it get UNAVAILABLE")
+    if objective_p99_ms is not None and parameters.get("batch_timeout_micros", 0) >= 1000 * objective_p99_ms:
+        found.append(f"batch_timeout_micros {parameters['batch_timeout_micros']} alone uses up the objective of {objective_p99_ms:g} ms")
     if parameters.get("batch_timeout_micros"):
         found.append(f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for company on every request")
     return found

@@ -168,13 +168,15 @@ def _contradictions(host, release, flags, environment):
         if flags.get(name) and not batching:
             yield [name], f"without --enable_batching the server {effect}", "Leave it out and set batching: auto for the models", {name: None}
     if flags.get("port") == 0 and not flags.get("grpc_socket_path"):
-        yield ["port"], "without a gRPC port and without a socket the server refuses to start", "Give a port", {"port": 8500}
+        yield ["port"], "without a gRPC port and without a socket the server refuses to start", "Give a port, such as port: 8500", {"port": 8500}
     rest = flags.get("rest_api_port")
     if rest and rest == flags.get("port", questions.flags(release)["port"][1]):
-        yield ["rest_api_port"], f"{rest} is the gRPC port too: the server would serve gRPC only and say so in its log alone", "Give REST a port of its own", {
-            "rest_api_port": rest + 1 if rest < 65535 else rest - 1}
+        other = rest + 1 if rest < 65535 else rest - 1
+        yield (["rest_api_port"], f"{rest} is the gRPC port too: the server would serve gRPC only and say so in its log alone",
+               f"Give REST a port of its own, such as rest_api_port: {other}", {"rest_api_port": other})
     if flags.get("monitoring_config_file") and rest == 0:
-        yield ["monitoring_config_file"], "metrics are served over REST, which is off", "Give REST a port", {"rest_api_port": 8501}
+        yield ["monitoring_config_file"], "metrics are served over REST, which is off", "Give REST a port, such as rest_api_port: 8501", {
+            "rest_api_port": 8501}
     if flags.get(_PARALLELISM[0]) and (flags.get(_PARALLELISM[1]) or flags.get(_PARALLELISM[2])):
         yield [_PARALLELISM[0]], "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start", "Leave it out", {
             _PARALLELISM[0]: None}

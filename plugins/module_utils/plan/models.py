@@ -71,7 +71,7 @@ def _batching(draft, host, wanted, model, release, gpus, cpus):
     if problem:
         draft.refuse(subject, problem, "Serve it unbatched: batching: none", {"models": {model["name"]: {"batching": "none"}}})
         return None
-    for text in batches.doubts(parameters, model, cpus):
+    for text in batches.doubts(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
         draft.warn(f"{model['name']}: {text}")
     draft.decide(subject, "on", f"start values for {wanted['goal']} on the {'GPU' if gpus else 'CPU'}" if asked == "auto" else "the user's own values")
     return parameters
@@ -83,6 +83,7 @@ def _one_batching_for_all(draft, planned, release):
     if len(distinct) > 1 and "enable_per_model_batching_parameters" not in questions.flags(release):
         first = questions.first_release_with_flag("enable_per_model_batching_parameters")
         draft.refuse("batching", f"the models want different batching, and {release} has one batching file for all models (per-model files came with {first})",
-                     f"Use release {first} or later, or the same batching for all", {"version": questions.releases()[-1]})
+                     f"Use release {first} or later (tfserving_version: {questions.releases()[-1]}), or the same batching for all",
+                     {"version": questions.releases()[-1]})
         return [dict(model, batching=None) for model in planned]
     return planned

@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every kind of refusal has a remedy in words, the same as data, and applying it makes the refusal go away.
+
+A kind is a statement that refuses, wherever it stands. They are found in the sources: one without a case here fails the last test.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+
+UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
+# Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
+WATCHED = {
+    "plan/server": ("_usable_gpus",), "plan/image": (), "plan/models": ("lite_problem",), "plan/batches": ("problem",), "plan/flags": (), "plan/options": (),
+    "plan/plan": (), "release/questions": ("march_problem",), "image/recipe": ("problem",), "model/lite": ("refusal",), "model/legality": (),
+    "batching/parameters": ()}
+_CALLS = ("refuse", "_refuse", "_problem", "FleetError")
+# What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
+UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
+# Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
+_NOT_REFUSING = {("release/questions", "_problem"), ("model/legality", "well_formed")}
+
+V2 = ["cx16", "popcnt", "sse4_2"]
+V3 = sorted([*V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
+
+
+def tensors(dtype="float32", inputs=(None, 8), outputs=(None, 2)):
+    side = {key: {name: {"dtype": dtype, "shape": shape if shape is None else list(shape)}} for key, name, shape in (
+        ("inputs", "x", inputs), ("outputs", "y", outputs))}
+    return {"serving_default": side}
+
+
+def host(flags=V3, level="x86-64-v3", architecture="x86_64", gpus=(), runtimes=("nvidia", "runc"), **container):
+    return {
+        "architecture": architecture, "cpu": {"level": level, "flags": list(flags), "threads": 4, "usable": 4.0, "affinity": "0-3"},
+        "memory": {"usable_mib": 16000}, "gpus": list(gpus), "classes": {"image": level, "tuning": level},
+        "container": dict({"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": list(runtimes), "cdi_directories": []},
+                          **container)}
+
+
+def gpu(compute=(7, 5), driver="550.54", bound="nvidia"):
+    return {"pci_bus_id": "0000:01:00.0", "device_id": "10de:1eb8", "driver": bound, "driver_version": driver,
+            "compute": {"major": compute[0], "minor": compute[1]} if compute else None}
+
+
+def model(**keys):
+    return {"models": [dict({"name": "m", "signatures": tensors()}, **keys)]}
+
+
+def batched(**parameters):
+    return model(batching=parameters)
+
+
+def gpu_host(*found, image_class="x86-64-v3-cc7", **container):
+    return dict(host(gpus=found, **container), classes={"image": image_class, "tuning": image_class})
+
+
+CASES = {
+    "a release that never was": (host(), {"version": "2.15.0"}),
+    "no release at all": (host(), {"version": "latest"}),
+    "an option that means nothing": (host(), {"options": ["hello", "--port=9000"]}),
+    "docker asked for, and no engine": (host(engine=None), {"backend": "docker"}),
+    "neither engine nor TensorFlow's packages": (host(V2, "x86-64-v2", engine=None), {}),
+    "embedded asked for on a CPU without AVX": (host(V2, "x86-64-v2"), {"backend": "embedded"}),
+    "embedded asked for on a foreign CPU": (host((), "s390x", "s390x"), {"backend": "embedded"}),
+    "the official image on a CPU without AVX": (host(V2, "x86-64-v2"), {}),
+    "the official image on ARM": (host((), "aarch64", "aarch64"), {}),
+    "the official image on POWER": (host((), "ppc64le", "ppc64le"), {}),
+    "no GPU": (host(), {"gpu": "require"}),
+    "a GPU for the embedded server": (host(gpus=[gpu()], engine=None), {"gpu": "require"}),
+    "a GPU on ARM": (host((), "aarch64", "aarch64", gpus=[gpu()]), {"gpu": "require", "image": "registry.example/serving"}),
+    "a GPU without a driver": (host(gpus=[gpu(None, None, None)]), {"gpu": "require"}),
+    "a GPU that nobody knows": (host(gpus=[gpu(None, None)]), {"gpu": "require"}),
+    "a GPU that is too old": (host(gpus=[gpu((3, 5), "470.82")]), {"gpu": "require"}),
+    "a GPU older than all releases": (host(gpus=[gpu((2, 0), "390.1")]), {"gpu": "require"}),
+    "a driver that is too old": (host(gpus=[gpu((8, 0), "470.82")]), {"gpu": "require"}),
+    "an engine without NVIDIA's runtime": (host(gpus=[gpu()], runtimes=["runc"]), {"gpu": "require"}),
+    "native code for a host": (host(), {"build": True, "build_options": "--config=release --copt=-march=skylake-avx512"}),
+    "code for a CPU that nobody knows": (host(), {"build": True, "build_options": "--config=release --copt=-march=strange"}),
+    "a compiler that is too old": (host(), {"version": "2.19.1", "build": True, "build_options": "--config=release --copt=-march=x86-64-v3"}),
+    "instructions that the CPU lacks": (host(), {"build": True, "build_options": "--config=release --copt=-mavx512f"}),
+    "instructions that the compiler fails on": (host([*V3, "avx512f", "avx512_bf16"]),
+                                                {"build": True, "build_options": "--config=release --copt=-mavx512bf16"}),
+    "TensorFlow Lite of half floats": (host(), model(optimize="tflite_dynamic_range", signatures=tensors("float16"))),
+    "TensorFlow Lite of nothing": (host(), model(optimize="tflite_dynamic_range", signatures=tensors(inputs=(None, 0)))),
+    "TF-TRT without a GPU": (host(), model(optimize="tensorrt")),
+    "TF-TRT of a release without it": (host(gpus=[gpu((8, 0))]), model(optimize="tensorrt")),
+    "TF-TRT on a GPU that is too new": (host(gpus=[gpu((12, 0), "580.1")]), dict(model(optimize="tensorrt"), version="2.17.1")),
+    "models batched differently before 2.11": (host(), {"version": "2.10.1", "models": [
+        {"name": "a", "batching": {"max_batch_size": 8}, "signatures": tensors()}, {"name": "b", "signatures": tensors()}]}),
+    "a batching parameter that nobody knows": (host(), batched(max_bach_size=8)),
+    "a batch of none": (host(), batched(max_batch_size=0)),
+    "a size that is no number": (host(), batched(max_batch_size="8")),
+    "a switch that is none": (host(), batched(max_batch_size=8, enable_large_batch_splitting="yes")),
+    "a pool without a name": (host(), batched(max_batch_size=8, thread_pool_name="a b")),
+    "sizes that are no list": (host(), batched(max_batch_size=8, allowed_batch_sizes=8)),
+    "sizes that do not rise": (host(), batched(max_batch_size=8, allowed_batch_sizes=[4, 2, 8])),
+    "sizes that end too early": (host(), batched(max_batch_size=8, allowed_batch_sizes=[2, 4])),
+    "an execution size without splitting": (host(), batched(max_batch_size=8, max_execution_batch_size=4)),
+    "splitting without a size": (host(), batched(enable_large_batch_splitting=True)),
+    "an execution size above the limit": (host(), batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=16)),
+    "a queue shorter than a request": (host(), batched(max_batch_size=64, enable_large_batch_splitting=True, max_execution_batch_size=2, max_enqueued_batches=4)),
+    "an execution size that is not allowed": (host(), batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=4,
+                                                              allowed_batch_sizes=[2, 8])),
+    "a model without inputs": (host(), model(batching="auto", signatures={"serving_default": {"inputs": {}, "outputs": {}}})),
+    "a scalar input": (host(), model(batching="auto", signatures=tensors(inputs=()))),
+    "a fixed first dimension": (host(), model(batching="auto", signatures=tensors(inputs=(1, 8)))),
+    "sequences and no word on padding": (host(), model(batching="auto", signatures=tensors(inputs=(None, None)))),
+    "more dimensions than padding knows": (host(), model(batching={"max_batch_size": 8, "pad_variable_length_inputs": True},
+                                                         signatures=tensors(inputs=(None,) * 7))),
+    "a flag under its old name": (host(), {"flags": {"use_tflite_model": True}}),
+    "a flag of a later release": (host(), {"version": "2.14.1", "flags": {"mixed_precision": "bfloat16"}}),
+    "a flag that nobody knows": (host(), {"flags": {"prot": 8500}}),
+    "a flag of the wrong type": (host(), {"flags": {"port": "8500"}}),
+    "a flag's value that is too low": (host(), {"flags": {"rest_api_num_threads": 1}}),
+    "a flag's value that is too high": (host(), {"flags": {"rest_api_port": 70000}}),
+    "a flag's value that does nothing": (host(), {"flags": {"mixed_precision": "float16"}}),
+    "a batching file without batching": (host(), {"flags": {"batching_parameters_file": "/etc/b"}}),
+    "batching per model without batching": (host(), {"flags": {"enable_per_model_batching_parameters": True}}),
+    "neither port nor socket": (host(), {"flags": {"port": 0}}),
+    "one port for both": (host(), {"flags": {"port": 9000, "rest_api_port": 9000}}),
+    "metrics without REST": (host(), {"flags": {"monitoring_config_file": "/etc/m", "rest_api_port": 0}}),
+    "all three thread flags": (host(), {"flags": {"tensorflow_session_parallelism": 2, "tensorflow_intra_op_parallelism": 2}}),
+    "bfloat16 without oneDNN": (host(), {"flags": {"mixed_precision": "bfloat16"}}),
+}
+
+
+def request(asked):
+    return dict({"version": "2.20.0", "models": [{"name": "m", "signatures": tensors()}]}, **asked)
+
+
+def told(key, value, remedy):
+    """Whether the words of a remedy say this part of its change."""
+    if key == "flags":
+        return all(f"{name}: {str(setting).lower() if isinstance(setting, bool) else setting}" in remedy or str(setting) in remedy or name in remedy
+                   for name, setting in value.items() if setting is not None) or "Leave it out" in remedy
+    if key == "models" and isinstance(value, dict):
+        return all(f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
+    if key == "options":
+        return "Leave it out of tfserving_options" in remedy
+    if value is None:
+        return True
+    return f"tfserving_{key}: {str(value).lower() if isinstance(value, bool) else value}" in remedy or (key == "version" and f"release {value}" in remedy)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_remedy_works(name):
+    capabilities, asked = CASES[name]
+    refusals = plan(capabilities, request(asked))["refusals"]
+    assert refusals, "nothing is refused"
+    for refusal in refusals:
+        assert refusal["reason"] and refusal["remedy"] and "\n" not in refusal["reason"] + refusal["remedy"]
+        assert all(told(key, value, refusal["remedy"]) for key, value in refusal["change"].items()), refusal
+        again = plan(capabilities, apply(request(asked), refusal["change"]))["refusals"]
+        assert refusal["subject"] not in [other["subject"] for other in again], again
+
+
+def sites():
+    """{(file, first line, last line)} of the statements that refuse."""
+    found = set()
+    for key, returning in WATCHED.items():
+        text = (UTILS / f"{key}.py").read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (key, node.name) not in _NOT_REFUSING):
+            if key == "image/recipe" and function.name != "problem":
+                continue
+            for statement in (node for node in ast.walk(function) if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))):
+                words = ast.get_source_segment(text, statement)
+                if _refuses(statement, function.name in returning, function.name) and not any(unreachable in words for unreachable in UNREACHABLE):
+                    found.add((key, statement.lineno, statement.end_lineno))
+    return found
+
+
+def _refuses(statement, returns_faults, function):
+    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    names = [node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "") for node in calls]
+    if any(name in _CALLS for name in names) or any(name == "_support" and call.args[0].value is False for name, call in zip(names, calls)):
+        return True
+    if function == "_contradictions" and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
+        return True
+    value = getattr(statement, "value", None)
+    if not (returns_faults and isinstance(statement, ast.Return)):
+        return False
+    if isinstance(value, ast.Tuple):
+        return isinstance(value.elts[0], ast.Constant) and value.elts[0].value is None
+    return isinstance(value, (ast.JoinedStr, ast.IfExp, ast.Call))
+
+
+def visited():
+    """{(file, line)} of the watched files that the cases run through."""
+    lines = set()
+
+    def in_watched(frame, event, _argument):
+        key = frame.f_code.co_filename.rpartition("plugins/module_utils/")[2].removesuffix(".py")
+        if key not in WATCHED:
+            return None
+        lines.add((key, frame.f_lineno))
+        return in_watched
+
+    sys.settrace(in_watched)
+    try:
+        for capabilities, asked in CASES.values():
+            plan(capabilities, request(asked))
+    finally:
+        sys.settrace(None)
+    return lines
+
+
+def test_every_statement_that_refuses_has_a_case():
+    if sys.gettrace():
+        pytest.skip("another tracer is at work")
+    lines = visited()
+    assert len(sites()) > 40
+    missing = sorted(f"{key}.py:{first}" for key, first, last in sites() if not any((key, line) in lines for line in range(first, last + 1)))
+    assert not missing, f"no case refuses at {missing}"
