@@ -19,7 +19,8 @@ OPTIMIZE = ("auto", "none") + FORMS[1:]
 # Key -> (type, default). The variables are these names behind tfserving_.
 KEYS = {
     "version": (str, None), "models": (list, ()), "goal": (str, "online"), "objective_p99_ms": ((int, float), None), "backend": (str, "auto"),
-    "gpu": (str, "auto"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None), "flags": (dict, {}),
+    "gpu": (str, "auto"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None),
+    "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
     "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
 MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize",

@@ -244,3 +244,63 @@ LEVEL_OPTIONS = {
                  "--copt=-mavx512f --copt=-mavx512bw --copt=-mavx512cd --copt=-mavx512dq --copt=-mavx512vl --copt=-O3",
     "aarch64": "--config=mkl_aarch64",
 }
+
+# What a devel image's compiler cannot do although its version knows the option: (compiler, CPU flag) -> (the option that takes it back, why, source).
+KNOWN_BAD = {
+    ("clang", "avx512_bf16"): ("-mno-avx512bf16", "clang fails on TensorFlow's sources with AVX512_BF16", "github.com/llvm/llvm-project issue 143365"),
+}
+
+# The CPU flags beyond its psABI level that code for a -march value needs, as far as TensorFlow or KNOWN_BAD care. Source: archspec 0.2.7.
+MARCH_FLAGS = {
+    "cascadelake": ("avx512_vnni",), "icelake-server": ("avx512_vnni",), "sapphirerapids": ("amx_bf16", "amx_int8", "amx_tile", "avx512_bf16", "avx512_vnni"),
+    "znver4": ("avx512_bf16", "avx512_vnni"), "znver5": ("avx512_bf16", "avx512_vnni", "avx_vnni"),
+}
+
+# The sources of each release: (commit, id of its tree). The id is git's checksum of all files: it holds for an archive from anywhere, however compressed.
+SOURCES = {
+    "2.4.0": ("af33a247dae5486c712a5001845d06235e5b69d2", "584bee111671b4006096a05e6387eb842c80cb3c"),
+    "2.4.1": ("ac3a2eb190bbe1dd9054391b293a2172a8b07bec", "52745d4ae156d74a48ce2efd3d4f73fe591946ef"),
+    "2.4.2": ("20a8f3a6dde46c0df750a62870e136c6221905e7", "c9f1b02904258aabeb22adfe82a7b3ba61663d40"),
+    "2.4.3": ("ae55ceb0bf4795db7a805f74f87bcc40a5cfb244", "ab69f3b08b53a9186b2542ac0eb1d1f7bad4ef4b"),
+    "2.4.4": ("d5e1076412b414c2c61ad19174d09fc8fb43e2a6", "cab6773eb6c8da2b3e2b79602e31d212fc2e10bf"),
+    "2.5.1": ("da76fc74b48f6afe190125f9ed572e690cef8570", "fe9d9027ab6ff6aac27de34acc0945554981d818"),
+    "2.5.2": ("4359b2cf05f8716a8ba2d48aac236fd37075e056", "18d4bfe3593459f3a53394d9183f4967384e290c"),
+    "2.5.3": ("be7c0b609019cf4dc7b3ea13b4f6dbf78093b8f6", "02769f78010373dac5a0a7c0854ec395ab6a0459"),
+    "2.5.4": ("934dad84622e50f1568d7026c213014fda4533bf", "d7ef373c22370ffbd41b0817003b5cf8f6e002b7"),
+    "2.6.0": ("04d47f8aa567f429185a4416ef58f7fe11a21a43", "ac234aca8430a9ceeb54fc63ed0deca4f0fcde27"),
+    "2.6.1": ("cafcf22f8da9884d8a2aec5159fdbb47a6f16a4d", "c0a97df58d4336e253b384fd5fc75581286e70e1"),
+    "2.6.2": ("cc2f8d4a77dbb469e438286a0958cc4ba7235521", "f22ad454c4748dc3bec659ef4c420a5f879a74f0"),
+    "2.6.3": ("7a008a8e8144f9a4ddced34519b23f32424604ee", "2dafdd143ac79ae032a424cd92342168ac62474e"),
+    "2.6.5": ("7a9209a2bff11888b9acb74cc6bda29ab50ea011", "6c85a10a69461cc0f013117b1f93ac29effb048d"),
+    "2.7.0": ("462a36f9d606d6959683a0070eecb38ae207865b", "708e8f695d3e30a64e7185ed7d3b67f9ee6ff3d0"),
+    "2.7.3": ("3b4ba61c6f7b441dd8ac6180c542c54c45667e11", "d5bd11d7da77e2503bc6e098857ab59e7835035c"),
+    "2.7.4": ("3fda7a39ed7e3f616052e402b710958d69247f0e", "3ea0fc608d946a9684d236595cdb4651b5e7e41d"),
+    "2.8.0": ("9400ef162ea4b9f6d6dcc40c55b7d4e03d733ef0", "9f5b86b701fac520e992def49720ccb83ff67157"),
+    "2.8.2": ("c554aa76327745ba29ea8147d1e6cd622167334b", "ca9d973e6fdeb1bb330e72ae8da0e72e09a6ae51"),
+    "2.8.3": ("336842e3da69b5ce3484a00b0457fd5f18bc8c3a", "da5ca9e77a74050fec4ab792a0824e3aa0fe18d4"),
+    "2.8.4": ("d642a2c1d71ac3feb76c4d3f9a21418bc9489b08", "248568eecdead655a97469a04af3005b31a56064"),
+    "2.9.0": ("0428980ee897b6df3101fb860ad7cf3300e6fe18", "974be0a7b2a509d118fbbc89579bbf12467c77ba"),
+    "2.9.1": ("232c7af3e0b0582271d599de4738ab95c597c596", "c9866385e1cedcb06629624bec01d4aefb6f1a82"),
+    "2.9.2": ("09c99a4aba910ed15ba55ad7b9c160f65bf98290", "e3ad72e8f16ef81cd97ca1715ca93844ad0539cc"),
+    "2.9.3": ("5e8789e4cdf8c50c595be8a3769a3b3f9f6893a7", "03b2e098db4e9d66e33d22009d67146b069dfedf"),
+    "2.10.0": ("f44ac27514625c522bb010e5822b7d276fff986b", "e0306d39657cb91451e6bb6f54e7ef40f1bd6e9e"),
+    "2.10.1": ("2e2e3e53a021978beff453d75c53d5c3d64f85fa", "8b1a79006be6b20cec976428c5e2008d6d414177"),
+    "2.11.0": ("7c9bd6b224061a9d4e2df8d80100807ba80f8f4b", "73a9c9f29d73225b9679c3b96d51b1279f9e62b2"),
+    "2.11.1": ("3c50b8fd3ca7eb71ba46ca73e7dcb4a21ea67fd4", "9aec8c379f769859433009d1d3628232dd62a20d"),
+    "2.12.0": ("962aae1fd77f241021a9db608e9cbafc5203f39e", "33b1354ae8a749f99f10c589b4272f4655103d64"),
+    "2.12.1": ("bd203faa888dd5ce90f21e3ee9af92dbc90b8a25", "57f745520fa2f51eb26ccaf95490ef640ef194a3"),
+    "2.12.2": ("6ac4745db340e9e8748f4b50c60d37ca00cc14e7", "b1d4cbb3389c08ab84ab9c064ac5cb2e031fada2"),
+    "2.13.0": ("83c949cd1c997ada425ac2e30510884f16f62b62", "43cfb2e2081b1841d13680e6e6a37171fd32016a"),
+    "2.13.1": ("ae482b9dd12bf8dde38dd91a384a85f96a5fc09c", "4be00769ce119141788425fd83709df6b0591059"),
+    "2.14.0": ("84b6b8e47fb92b67df69caa88df356e73adc2ad9", "2a6ef8666d6821b1b8405d753792517250efce8a"),
+    "2.14.1": ("f8addc3218294e8165f53250525dd800a8592032", "e6ead801a7422ca8597da857b4cca371b64b45a8"),
+    "2.15.1": ("a0be2bf6ebf690a01dbe9747910952422be55945", "51bfe75cc6b0b4f1edd7324a752f41d16ee8f58b"),
+    "2.16.1": ("0d726954f36a2b6c6bfb60a4caec311f2b3e3101", "9df72ccb1c6c9aaf29eebe4f1cbd639feec66fc3"),
+    "2.17.0": ("6311b72ea7efdc8c306de3c3bc808388468b7a3d", "ae6bc0eec9894ee880091c8504a3dc138000c68b"),
+    "2.17.1": ("7b6021dd4cc6c1a815a84f160b77438c84818a66", "ce6944137cfada4bd56e906fbdf45dc47624d571"),
+    "2.18.0": ("5815bfdd1d1bbd9d0d3557576c98f13afc4d9016", "974883515d36786e608263ae403c2ebacdaaa91c"),
+    "2.18.1": ("d09ca091bd48231e62e2d979073867b062bedee4", "8df6fb8c17c3db00ad938c10457b44d73e35928f"),
+    "2.19.0": ("c491ba6554e4ea41cd4ae0eba9012b762fb2b455", "c024fbca4abf56b306b72d9207b3471fdf50e77f"),
+    "2.19.1": ("eab9c3529b785dc685ab8c687f298e67016c8f81", "e6177acb0e5921ba7980f9983750a2303a05b092"),
+    "2.20.0": ("bc7e9d2b9a419294c4526e293c2df8727b0d3116", "58d07a8e5c46abb303cbfe3b54d28406c3a31c20"),
+}

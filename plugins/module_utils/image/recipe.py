@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe of an own build: all that decides what comes out of it, as data. Its digest names the image.
+
+How a build is run (jobs, memory, caches, mirrors, proxies) is not part of it: that changes how long it takes and not what it makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import may_run
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+
+NATIVE = ("--config=nativeopt", "--copt=-march=native", "--copt=-mtune=native")
+REPOSITORY = "tfserving-fleet/serving"
+ARCHIVES = "https://github.com/tensorflow/serving/archive"
+KINDS = ("cpu", "gpu", "mkl")
+_DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
+_TARGET = "binary_build"  # the stage with the binary; the one after it only removes files that a layer below keeps
+_RELEASE = "--config=release"
+
+
+def level_options(level, cpu_flags):
+    """Bazel's options for a level (of may_run), or for the highest level below it where a host hides one of its flags."""
+    levels = [known for known in table.LEVEL_OPTIONS if may_run(known, level)]
+    fitting = [known for known in levels if not lacking(table.LEVEL_OPTIONS[known], cpu_flags)]
+    return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
+
+
+def needed_flags(options):
+    """The CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table knows."""
+    copts = [option.partition("--copt=")[2] for option in options.split()]
+    if _RELEASE in options.split():
+        copts += ["-mavx", "-msse4.2"]
+    needed = {flag for copt in copts for flag in table.COPT_FLAGS.get(copt, ())}
+    for march in _marches(options):
+        level = table.MARCH_LEVELS.get(march)
+        if level in table.LEVEL_OPTIONS:
+            needed.update(needed_flags(table.LEVEL_OPTIONS[level]))
+        needed.update(table.MARCH_FLAGS.get(march, ()))
+    taken_back = {flag for (_compiler, flag), (option, _why, _source) in table.KNOWN_BAD.items() if option in copts}
+    return sorted(needed - taken_back)
+
+
+def lacking(options, cpu_flags):
+    """The flags that a program built with these options needs and a CPU does not have."""
+    return [flag for flag in needed_flags(options) if flag not in cpu_flags]
+
+
+def mended_options(given, level, cpu_flags, release, kind):
+    """(options, reasons): what is passed for what a user gave ('' for nothing). Native code becomes the level's; what is missing is added."""
+    own = level_options(level, cpu_flags)
+    reasons, words = [], given.split()
+    if not words:
+        words = own.split()
+        reasons.append(f"what every {level} CPU runs, in options that the compiler of {release} knows")
+    elif any(word in NATIVE for word in words):
+        words = own.split() + [word for word in words if word not in NATIVE + (_RELEASE,)]
+        reasons.append(f"in place of {given}: native code runs only on CPUs like the builder's; these run on every {level} CPU")
+    elif _RELEASE not in words and "avx" in cpu_flags:
+        words = [_RELEASE, *words]
+        reasons.append(f"the argument replaces the default, so {_RELEASE} is repeated in front")
+    compiler = questions.cell("gpu_compiler" if kind == "gpu" else "cpu_compiler", release)[0]
+    for (troubled, flag), (option, why, _source) in sorted(table.KNOWN_BAD.items()):
+        implied = any(flag in table.MARCH_FLAGS.get(march, ()) for march in _marches(" ".join(words)))
+        if compiler == troubled and implied and f"--copt={option}" not in words:
+            words.append(f"--copt={option}")
+            reasons.append(f"{option} is added: {why}")
+    return " ".join(words), reasons
+
+
+def problem(release, options, level, cpu_flags, kind, majors=()):
+    """Why a release cannot be built so for a host, as text, or None. majors: compute capabilities, for kind gpu."""
+    compiler, version = questions.cell("gpu_compiler" if kind == "gpu" else "cpu_compiler", release)
+    for option in options.split():
+        march = option.partition("--copt=-march=")[2]
+        if option in NATIVE:
+            return f"{option} makes a program for the builder's CPU alone"
+        if march and not may_run(table.MARCH_LEVELS.get(march), level):
+            needs = table.MARCH_LEVELS.get(march)
+            return f"-march={march} makes a program for {needs}, this host is {level}" if needs else f"-march={march} is not known to the release table"
+        if march and questions.march_problem(release, march, kind == "gpu"):
+            return questions.march_problem(release, march, kind == "gpu")
+        for flag in table.COPT_FLAGS.get(option.partition("--copt=")[2], ()):
+            if (compiler, flag) in table.KNOWN_BAD:
+                return f"{option} does not compile with {compiler} {_dotted(version)} of {release}: {table.KNOWN_BAD[compiler, flag][1]}"
+    needed = lacking(options, cpu_flags)
+    if needed:
+        culprits = [option for option in options.split() if lacking(option, cpu_flags)]
+        return f"{' '.join(culprits)} makes a program that needs {spelt(needed)}, which this CPU lacks"
+    families = _families(release)
+    unsupported = [str(major) for major in majors if kind == "gpu" and major < families[0]]
+    if unsupported:
+        return f"CUDA {questions.cell('cuda', release)} of {release} is not built for compute capability {', '.join(unsupported)}.x"
+    return None
+
+
+def compute_capabilities(release, majors):
+    """What to compile for GPUs of these major compute capabilities: ('sm_80', 'compute_90'). The last is PTX, for GPUs newer than the release."""
+    entries = questions.cell("compute_capabilities", release)
+    portable = [entry for entry in entries if entry.startswith("compute_")][-1]
+    native = [entry for entry in entries if entry.startswith("sm_") and _major(entry) in majors]
+    if _major(portable) in majors and not [entry for entry in native if _major(entry) == _major(portable)]:
+        native.append(portable.replace("compute_", "sm_"))  # a toolkit that writes PTX for it writes its machine code too
+    return (*native, portable)
+
+
+def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sources=None):
+    """The recipe of an image.
+
+    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options gives them. kind: cpu, gpu or mkl.
+    majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
+    sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance.
+    """
+    one_of("kind", kind, KINDS)
+    if level not in table.LEVEL_OPTIONS or level == "aarch64":
+        raise FleetError(f"upstream's Docker files and toolchains of {release} build for x86-64 alone, not for {level}", where="serving_image",
+                         remedy="Name an image of your own (tfserving_image), or set tfserving_backend: embedded.")
+    if sources and sorted(sources) != ["archive", "commit", "tree"]:
+        raise FleetError(f"{sources!r} are no sources: archive (URL or path), commit, and tree, git's id of all files", where="tfserving_build_sources",
+                         remedy="Ask git: git rev-parse HEAD HEAD^{tree}")
+    commit, tree = questions.sources(release)
+    sources = dict(sources or {"archive": f"{ARCHIVES}/{commit}.tar.gz", "commit": commit, "tree": tree})
+    compute = list(compute_capabilities(release, majors)) if kind == "gpu" else []
+    if kind == "mkl":
+        words = [word for word in questions.cell("build_options_mkl", release).split() if word != _RELEASE or "avx" in needed_flags(options)]
+        options = " ".join(dict.fromkeys([*words, *options.split()]))
+    if compute:
+        options += f" --{questions.cell('capabilities_option', release)}=TF_CUDA_COMPUTE_CAPABILITIES={','.join(compute)}"
+    suffix = table.IMAGES[kind]
+    pinned = {"TF_SERVING_VERSION_GIT_COMMIT": sources["commit"], "TF_SERVING_VERSION_GIT_BRANCH": release}
+    compiler, version = questions.cell("gpu_compiler" if kind == "gpu" else "cpu_compiler", release)
+    made = {
+        "release": release, "kind": kind, "level": level, "cpu_flags": needed_flags(options), "compute_capabilities": compute,
+        "tensorrt": questions.cell("tensorrt_installed", release) if kind == "gpu" and questions.cell("tensorrt_compiled", release) else None,
+        "compiler": f"{compiler} {_dotted(version)}",
+        "sources": sources,
+        "base_images": dict(base_images or {}),
+        "mends": _mends(release),
+        "devel": {"dockerfile": f"{_DOCKERFILES}.devel{suffix}", "target": _TARGET, "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options)},
+        "runtime": {"dockerfile": f"{_DOCKERFILES}{suffix.replace('-', '.')}", "arguments": pinned},
+    }
+    return dict(made, digest=digest(made), image=f"{REPOSITORY}:{_tag(made)}-{digest(made)[:12]}")
+
+
+def digest(made):
+    """The digest of all that decides what is built: not of the image's name, nor of where the sources are fetched from."""
+    decisive = {key: value for key, value in made.items() if key not in ("digest", "image")}
+    decisive["sources"] = {key: value for key, value in made["sources"].items() if key != "archive"}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def check(given):
+    """Return a recipe that somebody handed over; raise FleetError where it is none, or was changed after its digest was made."""
+    needed = ("release", "kind", "level", "cpu_flags", "compute_capabilities", "tensorrt", "sources", "base_images", "mends", "devel", "runtime", "image")
+    missing = [key for key in needed if key not in given]
+    if missing:
+        raise FleetError(f"this is no recipe: it has no {missing[0]!r}", where="recipe", remedy="Take `build` of the plan as it is.")
+    if given.get("digest") != digest(given):
+        raise FleetError("the recipe was changed after it was made: its digest is another", where="recipe", remedy="Take `build` of the plan as it is.")
+    return given
+
+
+def union(classes):
+    """(level, majors) of one image for hosts of several image classes: the lowest level, and the compute capabilities of all."""
+    parsed = [parse_class(name) for name in classes]
+    lowest = [level for level, _majors in parsed if all(may_run(level, other) for other, _more in parsed)]
+    if not lowest:
+        raise FleetError(f"no image runs on {', '.join(classes)}: they are of different architectures", where="image classes", remedy="Build one for each.")
+    return lowest[0], sorted({major for _level, majors in parsed for major in majors})
+
+
+def parse_class(image_class):
+    """(level, major compute capabilities) of an image class, 'x86-64-v3-cc8' for instance."""
+    return re.sub(r"(-cc\d+)+$", "", image_class), [int(major) for major in re.findall(r"-cc(\d+)", image_class)]
+
+
+def spelt(flags):
+    """CPU flags as people write them."""
+    return ", ".join(flag.replace("_", ".").upper() for flag in flags)
+
+
+def _mends(release):
+    mends = [{"mend": "sources", "reason": "the sources come from the archive whose checksum holds, not from a second download"}]
+    if questions.cell("rebuild", release) != "ok":
+        python = questions.cell("devel_python", release)
+        mends.append({"mend": "get_pip", "python": python, "reason": f"get-pip.py refuses Python {python} today: the one for this Python is fetched"})
+    return mends
+
+
+def _tag(made):
+    families = sorted({_major(entry) for entry in made["compute_capabilities"] if entry.startswith("sm_")})
+    kind = ["mkl"] if made["kind"] == "mkl" else ["gpu"] if made["kind"] == "gpu" and not families else []
+    return "-".join([made["release"], made["level"], *kind, *(f"cc{family}" for family in families)])
+
+
+def _families(release):
+    return sorted({_major(entry) for entry in questions.cell("compute_capabilities", release)})
+
+
+def _major(entry):
+    return int(entry.partition("_")[2]) // 10
+
+
+def _marches(options):
+    return [option.partition("--copt=-march=")[2] for option in options.split() if option.startswith("--copt=-march=")]
+
+
+def _dotted(version):
+    return ".".join(str(number) for number in version)
