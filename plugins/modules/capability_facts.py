@@ -12,7 +12,9 @@ version_added: "0.1.0"
 description:
   - One round trip tells CPU and instruction sets, the CPUs and the memory that are really usable, GPUs, container engine, operating system and virtualisation.
   - Reads files below C(/proc), C(/sys), C(/etc) and C(/run), and asks a container engine that has a socket. Needs neither privileges nor libraries.
-  - The facts take 4 KB at most and do not change from run to run. What changes by the minute (free memory, clocks, processes) is not among them.
+  - Where NVIDIA's driver is, its library is asked in a child process, so that a driver that hangs or crashes does no harm. C(nvidia-smi) is asked for what
+    the library did not tell. Whatever fails there, the rest is told within 10 seconds.
+  - The facts take 6 KB at most and do not change from run to run. What changes by the minute (free memory, clocks, processes) is not among them.
   - The classes are added on the controller. They decide which images may run on the host, and for which other hosts a tuning of it holds.
   - What a hypervisor or a container hides is not there for our purpose. Limits are those of the process that Ansible starts on the host.
 options:
@@ -21,6 +23,13 @@ options:
       - The socket of the container engine.
       - By default the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user below C(/run/user).
     type: path
+  detail:
+    description:
+      - V(full) also returns C(gpu_details), what changes by the minute of NVIDIA's GPUs. It is no fact, so it burdens no task that follows.
+    type: str
+    choices: [basic, full]
+    default: basic
+    version_added: "0.2.0"
 attributes:
   action:
     description: Has an action on the controller, which adds the classes.
@@ -53,6 +62,12 @@ author:
 EXAMPLES = r"""
 - name: Find out what the host can do
   tfserving.fleet.capability_facts:
+
+- name: Look whether its GPUs are well
+  tfserving.fleet.capability_facts:
+    detail: full
+  register: __found
+  failed_when: "'failed' in __found.gpu_details | map(attribute='health.state')"
 
 - name: Say in which class it is
   ansible.builtin.debug:
@@ -179,17 +194,42 @@ ansible_facts:
           sample: {total_mib: 24000, limit_mib: 2048, usable_mib: 2048}
         gpus:
           description:
-            - NVIDIA's display controllers on the PCI bus, sorted by address, also those without a driver.
-            - Product, compute capability, memory and MIG layout are null, because a PCI scan does not tell them.
+            - NVIDIA's GPUs, also those without a driver. Identical ones are one entry, whose C(devices) are sorted by address.
+            - What only the driver can tell is null where it did not.
           returned: success
           type: list
           elements: dict
-          sample:
-            - {pci_bus_id: "0000:01:00.0", device_id: "10de:2330", driver: nvidia, product: null, compute: null, memory_mib: null, mig: null}
+          contains:
+            product: {description: The name that the driver gives., returned: success, type: str, sample: NVIDIA A100-SXM4-40GB}
+            family: {description: The architecture in the words of GPU feature discovery., returned: success, type: str, sample: ampere}
+            compute: {description: "The compute capability, C(major) and C(minor).", returned: success, type: dict, sample: {major: 8, minor: 0}}
+            memory_mib: {description: Memory of one GPU in MiB., returned: success, type: int, sample: 40960}
+            count: {description: How many of them there are., returned: success, type: int, sample: 8}
+            device_id: {description: Vendor and device on the PCI bus., returned: success, type: str, sample: "10de:20b0"}
+            driver: {description: The kernel driver that is bound., returned: success, type: str, sample: nvidia}
+            driver_version: {description: Version of NVIDIA's driver., returned: success, type: str, sample: 535.161.08}
+            cuda_version: {description: The highest CUDA version that the driver supports., returned: success, type: str, sample: "12.2"}
+            ecc: {description: Whether ECC is on. Null where the GPU has none., returned: success, type: bool, sample: true}
+            mig:
+              description: Null where MIG is off or unknown, else the slices of one GPU in the order of C(mig_uuids).
+              returned: success
+              type: list
+              elements: dict
+              sample: [{profile: 1g.5gb, memory_mib: 4864}]
+            problem: {description: "Why they cannot be used, or what the driver did not tell, with a remedy.", returned: success, type: str, sample: null}
+            devices:
+              description: Each of them. C(index) is the driver's number of it.
+              returned: success
+              type: list
+              elements: dict
+              sample:
+                - {pci_bus_id: "0000:07:00.0", uuid: GPU-8f6b2a10-3d5f-4b6e-9a41-2f7d0c1e5b33, index: 0, numa_node: 0, cpu_affinity: 0-31, mig_uuids: []}
         container:
           description:
             - The container engine. C(answers) says whether its API does, C(reason) why it does not.
             - C(runtimes) and C(cdi_directories) are what the engine can give a container.
+            - C(nvidia) is null without a GPU. C(toolkit) is the version of NVIDIA's container toolkit, C(hook) whether the hook behind C(--gpus) is there.
+              C(cdi) says what the CDI descriptions name the GPUs by (C(names)), or why they do not fit (C(problem)).
           returned: success
           type: dict
           sample:
@@ -201,6 +241,7 @@ ansible_facts:
             reason: null
             runtimes: [nvidia, runc]
             cdi_directories: []
+            nvidia: {toolkit: 1.17.4, hook: true, cdi: {names: uuid, problem: null}}
         os:
           description: Operating system.
           returned: success
@@ -223,6 +264,33 @@ ansible_facts:
           returned: success
           type: dict
           sample: {image: x86-64-v4, tuning: x86-64-v4+avx512_vnni-amd-2c-1n}
+gpu_details:
+  description:
+    - Of each GPU that NVIDIA's driver lists, what changes by the minute. Null is not known or not to be had.
+    - C(health) is ok, warning, failed or unknown, with reasons. C(xids) are the driver's errors in the kernel's log, null where this account may not read it.
+    - C(faults) are the questions that the driver refused.
+  returned: if O(detail=full)
+  type: list
+  elements: dict
+  sample:
+    - pci_bus_id: "0000:00:04.0"
+      uuid: GPU-6513270e-269e-4d37-b2a7-4de452e6b438
+      free_memory_mib: 14760
+      mig_free_memory_mib: []
+      persistence: true
+      power_w: 23.3
+      power_limit_w: 70.0
+      temperature_c: 41
+      clocks_mhz: {sm: 795, sm_max: 1590, memory: 5001, memory_max: 5001}
+      throttling: []
+      nvlink: null
+      processes: [{pid: 4242, memory_mib: 1200}]
+      retired_pages: 0
+      retired_pages_pending: false
+      remapped_rows: null
+      xids: null
+      faults: {}
+      health: {state: ok, reasons: []}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -231,13 +299,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell impor
 
 
 def main():
-    module = AnsibleModule(argument_spec={"engine_socket": {"type": "path"}}, supports_check_mode=True)
-    run(module, lambda: detect(module.params["engine_socket"]))
+    module = AnsibleModule(argument_spec={"engine_socket": {"type": "path"}, "detail": {"type": "str", "choices": ["basic", "full"], "default": "basic"}},
+                           supports_check_mode=True)
+    run(module, lambda: detect(module.params["engine_socket"], module.params["detail"] == "full"))
 
 
-def detect(engine_socket):
-    capabilities, warnings = host.read(engine_socket=engine_socket)
-    return {"changed": False, "ansible_facts": {"tfserving_capabilities": capabilities}, "warnings": warnings}
+def detect(engine_socket, detail):
+    capabilities, warnings, details = host.read(engine_socket=engine_socket, detail=detail)
+    found = {"changed": False, "ansible_facts": {"tfserving_capabilities": capabilities}, "warnings": warnings}
+    return dict(found, gpu_details=details) if detail else found
 
 
 if __name__ == "__main__":

@@ -36,14 +36,16 @@ def image_class(architecture, level, gpus=()):
 
 
 def _gpu_groups(gpus):
-    names = [_gpu_name(gpu) for gpu in gpus]
-    return [f"{names.count(name)}x{name}" for name in sorted(set(names))]
+    counts = {}
+    for group in gpus:
+        counts[_gpu_name(group)] = counts.get(_gpu_name(group), 0) + group.get("count", 1)
+    return [f"{count}x{name}" for name, count in sorted(counts.items())]
 
 
-def _gpu_name(gpu):
-    name = _slug(gpu["product"]) if gpu.get("product") else gpu["device_id"].replace(":", ".")
-    memory = [f"{round(gpu['memory_mib'] / 1024)}g"] if gpu.get("memory_mib") else []
-    layout = ["mig", *sorted(map(str, gpu["mig"]))] if gpu.get("mig") else []
+def _gpu_name(group):
+    name = _slug(group["product"]) if group.get("product") else (group.get("device_id") or "unknown").replace(":", ".")
+    memory = [f"{round(group['memory_mib'] / 1024)}g"] if group.get("memory_mib") else []
+    layout = ["mig", *sorted(str(instance["profile"]) for instance in group["mig"])] if group.get("mig") else []
     return "-".join([name, *memory, *layout])
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo, engine, limits, system
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo, engine, limits, nvidia, system
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
-_NVIDIA = "0x10de"
-_DISPLAY_CONTROLLER = "0x03"
 _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
 _DMI = "sys/class/dmi/id"
@@ -61,11 +59,11 @@ class Files:
             return None
 
 
-def read(root="/", machine=None, engine_socket=None):
-    """The capabilities of a host (docs/architecture.md) without its classes, and warnings about what could not be believed.
+def read(root="/", machine=None, engine_socket=None, detail=False):
+    """The capabilities of a host (docs/architecture.md) without its classes, warnings about what could not be believed, and the GPUs' details or None.
 
     root: the directory that stands for the host's /. machine: the word of uname -m (None: that of this host). engine_socket: the one socket to ask for a
-    container engine (None: the usual places).
+    container engine (None: the usual places). detail: also ask the GPUs what changes by the minute.
     """
     files = Files(root)
     machine = machine or os.uname().machine
@@ -78,13 +76,15 @@ def read(root="/", machine=None, engine_socket=None):
     places = limits.directories(cgroup, files.text("proc/self/mountinfo"))
     cpu.update(_cpu_limits(files, places, cpu["threads"]))
     distribution, version = system.os_release(files.text("etc/os-release") or files.text("usr/lib/os-release"))
+    container = engine.find(files, engine_socket)
+    gpus, gpus_for_containers, details, problems = nvidia.read(files, container["cdi_directories"], detail)
     capabilities = {
         "schema": 1,
         "architecture": architecture,
         "cpu": cpu,
         "memory": limits.memory(system.memory_total_kib(files.text("proc/meminfo")), _memory_limits(files, places)),
-        "gpus": _gpus(files),
-        "container": engine.find(files, engine_socket),
+        "gpus": gpus,
+        "container": dict(container, nvidia=gpus_for_containers),
         "os": {"distribution": distribution, "version": version, "kernel": files.line("proc/sys/kernel/osrelease") or None, "init": _init(files),
                "libc": _libc() if root == "/" else None},
         "virtualization": {
@@ -93,7 +93,7 @@ def read(root="/", machine=None, engine_socket=None):
             "container": system.container(files.exists(".dockerenv"), files.exists("run/.containerenv"), files.text("run/systemd/container"), cgroup)},
         "python": {"version": ".".join(map(str, sys.version_info[:3])), "executable": sys.executable},
     }
-    return capabilities, found["warnings"]
+    return capabilities, found["warnings"] + problems, details
 
 
 def _topology(files):
@@ -142,18 +142,6 @@ def _memory_limits(files, places):
     version, paths = places.get("memory", (2, []))
     name = "memory.limit_in_bytes" if version == 1 else "memory.max"
     return [files.text(f"{path}/{name}") for path in paths]
-
-
-def _gpus(files):
-    """NVIDIA's display controllers on the PCI bus, by address; what only a driver can tell is None."""
-    found = []
-    base = "sys/bus/pci/devices"
-    for address in files.names(base):
-        if files.line(f"{base}/{address}/vendor") == _NVIDIA and files.line(f"{base}/{address}/class").startswith(_DISPLAY_CONTROLLER):
-            device = files.line(f"{base}/{address}/device")
-            found.append({"pci_bus_id": address, "device_id": f"{_NVIDIA[2:]}:{device[2:]}", "driver": files.link_name(f"{base}/{address}/driver"),
-                          "product": None, "compute": None, "memory_mib": None, "mig": None})
-    return found
 
 
 def _init(files):

@@ -59,8 +59,10 @@ def _memory(memory):
     return f"{words.significant(usable / 1024)}\N{NO-BREAK SPACE}GiB{limited}"
 
 
-def _gpu(gpu):
-    parts = [gpu.get("product") or gpu.get("device_id"), gpu.get("compute") and f"compute {gpu['compute']}", gpu.get("mig") and "MIG"]
+def _gpu(group):
+    compute = group.get("compute")
+    parts = [f"{group['count']} \N{MULTIPLICATION SIGN}" if group.get("count") else None, group.get("product") or group.get("device_id"),
+             compute and "compute {major}.{minor}".format(**compute), group.get("mig") and "MIG"]
     return " ".join(words.plain(part) for part in parts if part)
 
 

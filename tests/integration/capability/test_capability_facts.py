@@ -150,7 +150,7 @@ def test_a_container_engine_is_asked_over_its_socket(detect):
         server.close()
         shutil.rmtree(directory)
     assert found == {"engine": "docker", "version": "27.1.1", "api_version": "1.46", "socket": f"{directory}/engine.sock", "answers": True, "reason": None,
-                     "runtimes": ["runc"], "cdi_directories": ["/etc/cdi"]}
+                     "runtimes": ["runc"], "cdi_directories": ["/etc/cdi"], "nvidia": None}
 
 
 def test_unknown_option_is_refused(play):

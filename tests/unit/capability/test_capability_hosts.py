@@ -27,10 +27,10 @@ def part_of(expected, found):
 @pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in HOSTS])
 def test_host(row, host_tree):
     root = str(host_tree(row["name"]))
-    found, warnings = host.read(root, row["machine"])
+    found, warnings, _details = host.read(root, row["machine"])
     expected = {key: row[key] for key in ROOMS if key in row}
     assert part_of(expected, found) == expected
-    assert warnings == []
+    assert warnings == row.get("warnings", [])
     host_classes = classes.classes(found)
     for name in ("image", "tuning"):
         assert host_classes[name] == row.get(name, host_classes[name])
@@ -40,20 +40,20 @@ def test_host(row, host_tree):
 def test_every_host_has_all_keys(host_tree):
     shapes = set()
     for row in HOSTS:
-        found, _warnings = host.read(str(host_tree(row["name"])), row["machine"])
+        found, _warnings, _details = host.read(str(host_tree(row["name"])), row["machine"])
         shapes.add(json.dumps({key: sorted(value) if isinstance(value, dict) else None for key, value in found.items()}))
     assert len(shapes) == 1
 
 
 def test_empty_root_is_a_host_of_which_nothing_is_known(tmp_path):
-    found, warnings = host.read(str(tmp_path), "x86_64")
+    found, warnings, _details = host.read(str(tmp_path), "x86_64")
     assert found["cpu"]["level"] == "x86-64-v1" and found["cpu"]["usable"] is None and found["memory"]["usable_mib"] is None
     assert warnings
     assert classes.classes(found) == {"image": "x86-64-v1", "tuning": "x86-64-v1-unknown-unknownc-1n"}
 
 
 def test_the_widest_machine_fits_the_budget(host_tree):
-    """Sixteen GPUs and the most flags that a machine of machines.yml has: 4 KB of facts at most, classes included."""
+    """Sixteen GPUs and the most flags that a machine of machines.yml has: 6 KB of facts at most, classes included."""
     root = host_tree("two_sockets_gpu")
     (root / "proc/cpuinfo").write_text((FIXTURES / "cpuinfo/intel_sapphirerapids.txt").read_text(encoding="utf-8"), encoding="utf-8")
     for number in range(14):
@@ -61,9 +61,9 @@ def test_the_widest_machine_fits_the_budget(host_tree):
         device.mkdir()
         for name, content in NVIDIA.items():
             (device / name).write_text(content, encoding="utf-8")
-    found, _warnings = host.read(str(root), "x86_64")
-    assert len(found["gpus"]) == 16
-    assert len(json.dumps(dict(found, classes=classes.classes(found)))) <= 4096
+    found, _warnings, _details = host.read(str(root), "x86_64")
+    assert sum(group["count"] for group in found["gpus"]) == 16
+    assert len(json.dumps(dict(found, classes=classes.classes(found)))) <= 6000
 
 
 @pytest.mark.parametrize("damage", ["garbage\x00\n", "", "-1", "999999999999999999999", "0-", "max max max"])
@@ -72,7 +72,7 @@ def test_damaged_files_are_as_good_as_absent(damage, host_tree):
     for path in sorted(root.rglob("*")):
         if path.is_file() and path.name != "cpuinfo":
             path.write_text(damage, encoding="utf-8")
-    found, _warnings = host.read(str(root), "x86_64")
+    found, _warnings, _details = host.read(str(root), "x86_64")
     assert found["cpu"]["threads"] == 8 and found["cpu"]["usable"] == 8.0
 
 
@@ -81,13 +81,13 @@ def test_directories_in_place_of_files_do_not_matter(host_tree):
     for name in ("proc/meminfo", "proc/self/cgroup", "etc/os-release", "sys/devices/system/cpu/online"):
         (root / name).unlink()
         (root / name).mkdir()
-    found, _warnings = host.read(str(root), "x86_64")
+    found, _warnings, _details = host.read(str(root), "x86_64")
     assert found["memory"]["total_mib"] is None and found["cpu"]["threads"] == 2
 
 
 def test_cpuinfo_of_another_architecture_is_not_believed(host_tree):
     """An aarch64 container under user-mode emulation shows the cpuinfo of the x86-64 machine."""
-    found, warnings = host.read(str(host_tree("two_sockets_gpu")), "aarch64")
+    found, warnings, _details = host.read(str(host_tree("two_sockets_gpu")), "aarch64")
     assert (found["architecture"], found["cpu"]["level"], found["cpu"]["flags"]) == ("aarch64", "aarch64", [])
     assert any("x86_64" in warning for warning in warnings)
 
@@ -96,7 +96,7 @@ def test_this_machine():
     """What the kernel tells this very process, by other ways than ours."""
     import os
 
-    found, _warnings = host.read()
+    found, _warnings, _details = host.read()
     assert found["architecture"] == {"arm64": "aarch64"}.get(os.uname().machine, os.uname().machine)
     assert found["os"]["kernel"] == os.uname().release
     assert found["cpu"]["usable"] <= len(os.sched_getaffinity(0))
