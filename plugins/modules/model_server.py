@@ -7,39 +7,140 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_server
-short_description: Start and stop a model server
+short_description: Serve models, proven before they replace what serves
 version_added: "0.1.0"
 description:
-  - Runs a server for one model, or ends it. A server that was started outlives the play and Ansible's connection.
+  - Describes a whole server on a host and makes it so; or stops it, removes it, or puts the one before in its place. A server outlives the play.
+  - The backend V(docker) runs an image of TensorFlow Serving on the host's container engine. It starts a candidate beside the server that serves, on loopback
+    ports, and lets it pass these gates in order. The image suits this host; the server runs and knows all its flags; every wanted version is AVAILABLE; a real
+    request is answered; the signature is the one that clients know; the answers agree with the reference; and it lives on after requests of wrong rank,
+    wrong dtype and no rows.
+  - Then the server that serves is stopped and kept, and one that is made from the proven specification takes its ports and is verified again. Whatever
+    fails on the way, the old server goes on serving or comes back, and the task fails with the gate, the server's last words and what to do. A run that was
+    killed is finished or undone by the next.
+  - Containers are hardened unless told otherwise. They run with a read-only root, without capabilities and new privileges, not as root, behind an init,
+    and publish their ports on the loopback address.
   - The backend V(embedded) is a small model server of this collection over TensorFlow's Python package. It speaks TensorFlow Serving's gRPC and REST APIs and
-    takes its flags, yet it is not TensorFlow Serving, and its speed is not TensorFlow Serving's. It listens on the loopback address only.
-  - A server is started again when its specification changed, the content of its batching parameters included. If the new one does not become ready, the one
-    before it is started again and the task fails with what the new one said.
-  - The task ends when the server listens, and it listens once its model is loaded.
+    takes its flags, yet it is not TensorFlow Serving, and its speed is not TensorFlow Serving's. It listens on the loopback address only, and serves the
+    newest version of one model. It is started again when its specification changed; if the new one does not become ready, the one before it comes back.
+  - A server is another one when anything of its specification changed, the content of its configuration files and the image behind its name included.
+requirements:
+  - "backend V(docker): Docker Engine 20.10 or later, or Podman's compatible socket, and the Python package docker, on the host"
+  - "backend V(embedded): a Python with tensorflow and grpcio, on the host"
 options:
   name:
-    description: Name of the server on its host, 1 to 64 letters, digits, C(_), C(.) and C(-).
+    description: Name of the server and of its container, 1 to 64 letters, digits, C(_), C(.) and C(-).
     type: str
     required: true
   state:
-    description: Whether the server runs (V(started)), or does not and is forgotten with its log (V(absent)).
+    description:
+      - V(started) runs the server. V(stopped) ends it and keeps it. V(absent) leaves nothing of it.
+      - V(proven) does all that V(started) does up to the swap, and leaves a proven candidate running beside the server that serves. The next V(started)
+        swaps at once. So a playbook can take the host out of a load balancer for the swap alone.
+      - V(previous) puts the server that served before in the place of the one that serves, and keeps that one in turn. It changes something each time.
     type: str
-    choices: [started, absent]
+    choices: [started, stopped, absent, proven, previous]
     default: started
   backend:
-    description: What serves.
+    description: What serves. V(auto) is V(docker) where O(image) is given and a container engine answers, V(embedded) otherwise.
     type: str
-    choices: [embedded]
-    default: embedded
-  python:
-    description: Python interpreter for the server, with the packages C(tensorflow) and C(grpcio). By default the one that runs this module.
-    type: path
+    choices: [auto, docker, embedded]
+    default: auto
   model_name:
-    description: Name under which clients ask for the model. Required with O(state=started).
+    description: Name under which clients ask for the model; with O(model_base_path) a short form of O(models).
     type: str
   model_base_path:
-    description: Absolute path of the folder that holds the model's versions, folders named by numbers. Required with O(state=started).
+    description: Absolute path of the folder that holds the model's versions, folders named by numbers.
     type: path
+  samples:
+    description: As in O(models), for O(model_name).
+    type: path
+  reference:
+    description: As in O(models), for O(model_name).
+    type: path
+  models:
+    description: The models to serve; the whole list.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name under which clients ask for it.
+        type: str
+        required: true
+      base_path:
+        description: Absolute path of the folder that holds its versions, or an address that the server itself reads, such as C(s3://…).
+        type: str
+        required: true
+      version_policy:
+        description: Which versions are served, one of the following; the newest alone by default.
+        type: dict
+        suboptions:
+          latest:
+            description: So many of the newest.
+            type: int
+          specific:
+            description: These.
+            type: list
+            elements: int
+          all:
+            description: All that are there.
+            type: bool
+      labels:
+        description: Versions by label, such as C(stable) and C(canary). Each must be served.
+        type: dict
+        default: {}
+      signature:
+        description: The signature that the gates ask.
+        type: str
+        default: serving_default
+      samples:
+        description:
+          - NumPy archive (C(.npz)) on the host with C(inputs.<name>) for each input, examples along the first axis. The gates ask for the first of them.
+          - Without it a request is made up from the signature.
+        type: path
+      reference:
+        description: NumPy archive (C(.npz)) on the host with C(outputs.<name>), the right answers to O(models[].samples).
+        type: path
+  tolerance:
+    description: The largest difference from O(models[].reference), absolute below 1 and as a fraction of the right answer above.
+    type: float
+    default: 0.001
+  accept_fragile:
+    description: Accept a model that one careless request can kill; such requests are not tried then.
+    type: bool
+    default: false
+  accept_signature_change:
+    description: Accept that inputs or outputs are not the ones that clients of the server before know.
+    type: bool
+    default: false
+  image:
+    description: Image of the backend V(docker), best by digest. Pulled where the host does not have it.
+    type: str
+  release:
+    description: Release of TensorFlow Serving by which flags are checked. By default the one that the image's tag names, else the newest that is known.
+    type: str
+  registry_login:
+    description: Login of the image's registry, where it asks for one.
+    type: dict
+    suboptions:
+      username:
+        description: The user.
+        type: str
+        required: true
+      password:
+        description: The password or token.
+        type: str
+        required: true
+  registry_ca:
+    description: Absolute path of a file on the host with the certificates (PEM) that sign the registry's. Made known to Docker Engine for this registry.
+    type: path
+  engine_socket:
+    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    type: path
+  address:
+    description: Address of the host on which ports are published. The embedded backend listens on the loopback address only.
+    type: str
+    default: 127.0.0.1
   grpc_port:
     description: Port for gRPC, 1 to 65535; V(0) chooses a free one and keeps it as long as the server exists.
     type: int
@@ -47,31 +148,111 @@ options:
   rest_port:
     description: Port for REST, likewise; without it there is no REST.
     type: int
+  grpc_socket_directory:
+    description: Absolute path of a folder on the host in which the server makes the socket C(grpc.sock), for clients on the same host.
+    type: path
+  network:
+    description: Network of the engine that the container joins.
+    type: str
+    default: bridge
   flags:
     description:
       - Flags of TensorFlow Serving by name, without dashes, such as C(prefer_tflite_model). Unknown ones are refused, while a server would ignore them.
-      - What O(grpc_port), O(rest_port), O(model_name), O(model_base_path) and O(batching_parameters_file) say cannot be said again here.
+      - What other options say cannot be said again here.
+      - The backend V(docker) sets C(enable_profiler) to false and C(max_num_load_retries) to 0 unless told otherwise.
     type: dict
     default: {}
   environment:
     description: Environment variables for the server, such as C(TF_ENABLE_ONEDNN_OPTS).
     type: dict
     default: {}
-  cpu_set:
-    description: The CPUs that the server may use, such as V(0) or V(0-3,6). By default all that Ansible's process may use.
-    type: str
+  secret_environment:
+    description: Environment variables whose values are shown nowhere, such as keys of an object store. Backend V(docker) only.
+    type: dict
+    default: {}
   batching_parameters_file:
     description: Absolute path of a text file of batching parameters, as M(tfserving.fleet.batching_parameters) writes it. Turns batching on.
     type: path
+  monitoring:
+    description: Publish metrics for Prometheus over REST, at C(/monitoring/prometheus/metrics). Backend V(docker) only.
+    type: bool
+    default: false
+  session_config_file:
+    description: Absolute path of a text file of TensorFlow's session configuration. Backend V(docker) only.
+    type: path
+  ssl_config_file:
+    description:
+      - Absolute path of a text file with C(server_key), C(server_cert) and so on as PEM texts; turns TLS on for gRPC. REST has none.
+      - Backend V(docker) only.
+    type: path
+  cpu_set:
+    description: The CPUs that the server may use, such as V(0) or V(0-3,6). By default all; TensorFlow sees a CPU set, and does not see a quota.
+    type: str
+  memory_mib:
+    description: The memory that the server may use, in MiB, 64 or more, without swap. Backend V(docker) only.
+    type: int
+  devices:
+    description: The GPUs that the server gets, as a plan names them (C(server.devices)). Backend V(docker) only.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      pci_bus_id:
+        description: Where it sits.
+        type: str
+        required: true
+      by:
+        description: How the engine is asked for it.
+        type: str
+        choices: [device_request, cdi]
+        default: device_request
+  user:
+    description: The user, UID or UID:GID, as whom the server runs. It must be able to read the models. Backend V(docker) only.
+    type: str
+    default: "65534:65534"
+  read_only:
+    description: Whether the container's root cannot be written. Backend V(docker) only.
+    type: bool
+    default: true
+  capabilities:
+    description: Capabilities of Linux that the server keeps. Backend V(docker) only.
+    type: list
+    elements: str
+    default: []
+  restart_policy:
+    description: When the engine starts the server again. Backend V(docker) only.
+    type: str
+    choices: [unless-stopped, on-failure, "no"]
+    default: unless-stopped
+  log_max_mib:
+    description: The largest that one file of the server's log may become, in MiB, 1 or more. Backend V(docker) only.
+    type: int
+    default: 10
+  log_files:
+    description: How many such files are kept, 1 or more. Backend V(docker) only.
+    type: int
+    default: 3
+  side_by_side:
+    description:
+      - Whether the candidate is proven beside the server that serves. By default it is, unless GPUs are asked for or the host's memory is short.
+      - Otherwise the server is stopped first, the new one is proven in its place, and the old one comes back where that fails.
+    type: bool
+  drain_s:
+    description: How long to wait before the server that serves is stopped, for what is in flight, in seconds. A server that is stopped drops it.
+    type: float
+    default: 0
+  python:
+    description: Python interpreter for the backend V(embedded), with the packages C(tensorflow) and C(grpcio). By default the one that runs this module.
+    type: path
   idle_exit_s:
-    description: The server ends by itself after so many seconds without a request, 1 or more. For trials whose starter may be killed.
+    description: The server ends by itself after so many seconds without a request, 1 or more. For trials whose starter may be killed. Backend V(embedded) only.
     type: float
   ready_timeout_s:
-    description: How long to wait until the server is ready, in seconds, 1 or more.
+    description: How long to wait until the server is ready, and for another run that changes it, in seconds, 1 or more.
     type: float
     default: 120
   state_directory:
-    description: Folder for what is kept about servers, such as logs.
+    description: Folder for what is kept about servers, such as locks, configuration and the embedded server's logs.
     type: path
     default: /var/lib/tfserving
 attributes:
@@ -81,7 +262,7 @@ attributes:
     membership:
       - tfserving.fleet.fleet
   check_mode:
-    description: Says what it would do and changes nothing.
+    description: Says what it would do and changes nothing. What a gate would refuse is told as far as it can be known without a candidate.
     support: full
   diff_mode:
     description: Shows the difference of the server's specification.
@@ -97,28 +278,59 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Serve a model on ports that are free
+- name: Serve a model with TensorFlow Serving, proven by answers that are known
   tfserving.fleet.model_server:
     name: digits
+    image: tensorflow/serving:2.20.0
+    address: 10.0.0.5
+    grpc_port: 8500
+    model_name: digits
+    model_base_path: /srv/models/digits/saved_model
+    samples: /srv/models/digits/samples.npz
+    reference: /srv/models/digits/answers.npz
+
+- name: Serve two versions under labels, in batches, on four CPUs
+  tfserving.fleet.model_server:
+    name: digits
+    image: registry.example/serving@sha256:3f1c9be0d54a2a01c2f7de8a4a3a6a54f8a1f0a1c0d8f2be7f6c7f3f2c1d0e9f
+    release: 2.20.0
+    grpc_port: 8500
+    rest_port: 8501
+    monitoring: true
+    models:
+      - name: digits
+        base_path: /srv/models/digits/saved_model
+        version_policy:
+          specific: [1, 2]
+        labels:
+          stable: 1
+          canary: 2
+    batching_parameters_file: /etc/tfserving/batching.pbtxt
+    cpu_set: 0-3
+    memory_mib: 4096
+
+- name: Prove the successor, and leave the server that serves alone
+  tfserving.fleet.model_server:
+    name: digits
+    state: proven
+    image: tensorflow/serving:2.20.0
+    model_name: digits
+    model_base_path: /srv/models/digits/saved_model
+  register: proven
+
+- name: Serve as before the last change
+  tfserving.fleet.model_server:
+    name: digits
+    state: previous
+
+- name: Serve with the embedded server, on ports that are free
+  tfserving.fleet.model_server:
+    name: digits
+    backend: embedded
     python: /opt/tensorflow/bin/python
     model_name: digits
     model_base_path: /srv/models/digits/saved_model
     rest_port: 0
-  register: digits
-
-- name: Serve it in batches, on one CPU
-  tfserving.fleet.model_server:
-    name: digits-batched
-    python: /opt/tensorflow/bin/python
-    model_name: digits
-    model_base_path: /srv/models/digits/saved_model
-    grpc_port: 8500
-    batching_parameters_file: /etc/tfserving/batching.pbtxt
-    cpu_set: "0"
-    flags:
-      tensorflow_intra_op_parallelism: 1
-    environment:
-      TF_ENABLE_ONEDNN_OPTS: "0"
 
 - name: Serve no more
   tfserving.fleet.model_server:
@@ -129,7 +341,7 @@ EXAMPLES = r"""
 RETURN = r"""
 server:
   description: >-
-    The server. With O(state=absent) only C(name), C(backend) and C(state) are not null. In check mode C(pid) is null where the server is not
+    The server. What does not apply to the backend or the state is null. In check mode C(pid) is null where the server is not
     running yet, and a port that is still to be chosen may become another.
   returned: success
   type: dict
@@ -141,13 +353,13 @@ server:
     backend:
       description: What serves.
       type: str
-      sample: embedded
+      sample: docker
     state:
-      description: V(started) or V(absent).
+      description: The state that was asked for.
       type: str
       sample: started
     pid:
-      description: Its process.
+      description: The embedded server's process.
       type: int
       sample: 4711
     address:
@@ -163,13 +375,21 @@ server:
       type: int
       sample: 8501
     log:
-      description: Path of its log.
+      description: Path of its log, or the command that shows it.
       type: str
-      sample: /var/lib/tfserving/servers/digits/server.log
+      sample: docker logs digits
     version:
-      description: Version of the server's program; for V(embedded) that of the collection.
+      description: Version of the embedded server's program, which is that of the collection.
       type: str
-      sample: 0.1.0
+      sample: null
+    image:
+      description: The image that it was started from.
+      type: str
+      sample: tensorflow/serving:2.20.0
+    gap_s:
+      description: For how long nothing answered on its port while it was replaced, in seconds; null where nothing was replaced.
+      type: float
+      sample: 2.31
     specification_digest:
       description: Changes with anything that makes the server another one.
       type: str
@@ -179,113 +399,55 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [start the server digits]
+  sample: [start a candidate beside it, prove it, make the server from the proven specification]
 """
 
-import os
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import process
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
-
-
-def work(module):
-    options = module.params
-    home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
-    apply = _started if options["state"] == "started" else _absent
-    with home.locked(create=options["state"] == "started" and not module.check_mode):
-        return apply(home, options, module.check_mode)
-
-
-def _started(home, options, check_mode):
-    bounded("ready_timeout_s", options["ready_timeout_s"], 1, unit="s")
-    asked = specifications.check(_specification(options, check_mode))
-    process.refuse_foreign_cpus(asked)
-    before, pid = home.last_started(), home.process()
-    wanted = process.choose_ports(asked, before)
-    decision = specifications.decide_started(wanted, before, pid is not None)
-    if decision.changed:
-        process.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
-    if not check_mode:
-        if decision.changed:
-            _replace(home, before if pid else None, wanted, options["ready_timeout_s"])
-        else:
-            home.wait_until_ready(wanted, options["ready_timeout_s"])
-    return decision.result(server=_server(home, options, wanted, None if check_mode and decision.changed else home.process()))
-
-
-def _absent(home, options, check_mode):
-    decision = specifications.decide_absent(home.name, home.last_started(), home.process() is not None)
-    if not check_mode:
-        home.stop()
-        home.remove()
-    return decision.result(server=_server(home, options))
-
-
-def _replace(home, before, wanted, ready_timeout_s):
-    """Stop the server of the specification before, if there is one, and start the wanted one; when that fails, the one before runs again."""
-    home.stop()
-    try:
-        home.start(wanted, ready_timeout_s)
-    except FleetError as fault:
-        home.stop()
-        if before is None:
-            raise
-        try:
-            home.start(before, ready_timeout_s)
-        except FleetError as second:
-            raise FleetError(fault.what, fault.where, f"{fault.remedy} The server before it could not be started again either: {second.what}.") from second
-        raise FleetError(fault.what, fault.where, f"{fault.remedy} The server before it runs again.") from fault
-
-
-def _specification(options, check_mode):
-    batching = options["batching_parameters_file"]
-    # In check mode a task before this one may only have said that it would write the file.
-    readable = batching and not (check_mode and not os.path.exists(batching))
-    return specifications.Specification(
-        name=options["name"], backend=options["backend"], address=specifications.ADDRESS, grpc_port=options["grpc_port"], rest_port=options["rest_port"],
-        python=options["python"] or sys.executable, program=process.program_digest(), model_name=options["model_name"],
-        model_base_path=options["model_base_path"], flags=options["flags"], environment={key: str(value) for key, value in options["environment"].items()},
-        cpu_set=options["cpu_set"], batching_parameters_file=batching, idle_exit_s=options["idle_exit_s"],
-        batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
-
-
-def _server(home, options, specification=None, pid=None):
-    server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest"))
-    server.update(name=options["name"], backend=options["backend"], state=options["state"])
-    if specification:
-        server.update(pid=pid, address=specification.address, grpc_port=specification.grpc_port, rest_port=specification.rest_port, log=home.log,
-                      version=VERSION, specification_digest=specification.digest())
-    return server
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import backend
 
 
 def main():
+    model = {
+        "name": {"type": "str", "required": True}, "base_path": {"type": "str", "required": True},
+        "version_policy": {"type": "dict", "options": {"latest": {"type": "int"}, "specific": {"type": "list", "elements": "int"}, "all": {"type": "bool"}}},
+        "labels": {"type": "dict", "default": {}}, "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
+        "reference": {"type": "path"},
+    }
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["started", "absent"], "default": "started"},
-            "backend": {"type": "str", "choices": list(specifications.BACKENDS), "default": "embedded"},
-            "python": {"type": "path"},
-            "model_name": {"type": "str"},
-            "model_base_path": {"type": "path"},
-            "grpc_port": {"type": "int", "default": 0},
-            "rest_port": {"type": "int"},
-            "flags": {"type": "dict", "default": {}},
-            "environment": {"type": "dict", "default": {}},
-            "cpu_set": {"type": "str"},
-            "batching_parameters_file": {"type": "path"},
-            "idle_exit_s": {"type": "float"},
-            "ready_timeout_s": {"type": "float", "default": 120},
+            "state": {"type": "str", "choices": ["started", "stopped", "absent", "proven", "previous"], "default": "started"},
+            "backend": {"type": "str", "choices": ["auto", "docker", "embedded"], "default": "auto"},
+            "model_name": {"type": "str"}, "model_base_path": {"type": "path"}, "samples": {"type": "path"}, "reference": {"type": "path"},
+            "models": {"type": "list", "elements": "dict", "options": model},
+            "tolerance": {"type": "float", "default": 0.001},
+            "accept_fragile": {"type": "bool", "default": False},
+            "accept_signature_change": {"type": "bool", "default": False},
+            "image": {"type": "str"}, "release": {"type": "str"},
+            "registry_login": {"type": "dict", "options": {
+                "username": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}},
+            "registry_ca": {"type": "path"}, "engine_socket": {"type": "path"},
+            "address": {"type": "str", "default": "127.0.0.1"}, "grpc_port": {"type": "int", "default": 0}, "rest_port": {"type": "int"},
+            "grpc_socket_directory": {"type": "path"}, "network": {"type": "str", "default": "bridge"},
+            "flags": {"type": "dict", "default": {}}, "environment": {"type": "dict", "default": {}},
+            "secret_environment": {"type": "dict", "default": {}, "no_log": True},
+            "batching_parameters_file": {"type": "path"}, "monitoring": {"type": "bool", "default": False}, "session_config_file": {"type": "path"},
+            "ssl_config_file": {"type": "path"}, "cpu_set": {"type": "str"}, "memory_mib": {"type": "int"},
+            "devices": {"type": "list", "elements": "dict", "default": [], "options": {
+                "pci_bus_id": {"type": "str", "required": True}, "by": {"type": "str", "choices": ["device_request", "cdi"], "default": "device_request"}}},
+            "user": {"type": "str", "default": "65534:65534"}, "read_only": {"type": "bool", "default": True},
+            "capabilities": {"type": "list", "elements": "str", "default": []},
+            "restart_policy": {"type": "str", "choices": ["unless-stopped", "on-failure", "no"], "default": "unless-stopped"},
+            "log_max_mib": {"type": "int", "default": 10}, "log_files": {"type": "int", "default": 3},
+            "side_by_side": {"type": "bool"}, "drain_s": {"type": "float", "default": 0},
+            "python": {"type": "path"}, "idle_exit_s": {"type": "float"}, "ready_timeout_s": {"type": "float", "default": 120},
             "state_directory": {"type": "path", "default": "/var/lib/tfserving"},
         },
-        required_if=[("state", "started", ("model_name", "model_base_path"))],
+        mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
+        required_together=[("model_name", "model_base_path")],
         supports_check_mode=True)
-    run(module, lambda: work(module))
+    run(module, lambda: backend.work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import socket
 import struct
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import load
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, http2, wire
 
 _READ_BYTES = 1 << 18
 _LOST = "UNAVAILABLE"
@@ -164,41 +164,21 @@ def _whole_body(fields, body):
         at = end + 2 + size + 2
 
 
-# HTTP/2, RFC 9113: frame types, flags, settings; HPACK, RFC 7541.
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-_ACK, _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 1, 4, 8, 32
-_HEADER_TABLE_SIZE, _ENABLE_PUSH, _MAX_CONCURRENT_STREAMS, _INITIAL_WINDOW_SIZE, _MAX_FRAME_SIZE = 1, 2, 3, 4, 5
-_LARGEST_WINDOW, _FIRST_WINDOW, _FIRST_FRAME_SIZE = (1 << 31) - 1, 65535, 16384
-_REFUSED_STREAM, _CANCEL = 7, 8
-_CODES_OF_RESET = {_REFUSED_STREAM: NOT_TAKEN, _CANCEL: "CANCELLED", 11: "RESOURCE_EXHAUSTED", 12: "PERMISSION_DENIED"}
+_CODES_OF_RESET = {http2.REFUSED_STREAM: NOT_TAKEN, http2.CANCEL: "CANCELLED", 11: "RESOURCE_EXHAUSTED", 12: "PERMISSION_DENIED"}
 # More streams on one connection than servers commonly allow (100) would only queue.
 _MOST_STREAMS = 90
-_STREAM = struct.Struct(">I")
-
-
-def _frame(kind, flags, stream, payload=b""):
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + _STREAM.pack(stream) + payload
-
-
-# Header compression off (table size 0) makes equal answers equal bytes, so that each distinct one is understood once.
-_PREFACE = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-            + _frame(_SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in (
-                (_HEADER_TABLE_SIZE, 0), (_ENABLE_PUSH, 0), (_INITIAL_WINDOW_SIZE, _LARGEST_WINDOW))))
-            + _frame(_WINDOW_UPDATE, 0, 0, _STREAM.pack(_LARGEST_WINDOW - _FIRST_WINDOW)))
 
 
 class GrpcMessages:
     """Predict requests over gRPC, frozen: bodies is a list of serialized PredictRequests."""
 
     def __init__(self, target, bodies, deadline_s):
-        fields = [(b"\x04", wire.PREDICT), (b"\x01", load.authority(target)), (b"\x0f\x10", "application/grpc"),
-                  (b"\x00" + _text("te"), "trailers"), (b"\x00" + _text("grpc-timeout"), f"{max(1, round(deadline_s * 1000))}m")]
-        # 0x83 and 0x86 are ":method: POST" and ":scheme: http" of the static table; the names :path (4), :authority (1) and content-type (31) are from it too.
-        block = b"\x83\x86" + b"".join(name + _text(value) for name, value in fields)
-        self.before_stream = len(block).to_bytes(3, "big") + bytes((_HEADERS, _END_HEADERS))
+        block = http2.request_block(wire.PREDICT, load.authority(target), deadline_s)
+        self.before_stream = len(block).to_bytes(3, "big") + bytes((http2.HEADERS, http2.END_HEADERS))
         self.block = block
-        self.bodies = [b"\x00" + _STREAM.pack(len(body)) + body for body in bodies]
-        self.before_data = [len(body).to_bytes(3, "big") + bytes((_DATA, _END_STREAM)) if len(body) <= _FIRST_FRAME_SIZE else None for body in self.bodies]
+        self.bodies = [b"\x00" + http2.STREAM.pack(len(body)) + body for body in bodies]
+        self.before_data = [len(body).to_bytes(3, "big") + bytes((http2.DATA, http2.END_STREAM)) if len(body) <= http2.FIRST_FRAME_SIZE else None
+                            for body in self.bodies]
         self.codes = {}
 
     def connect(self, place, poll, ended):
@@ -210,7 +190,8 @@ class GrpcMessages:
         if block not in self.codes:
             if len(self.codes) > 1000:
                 self.codes.clear()
-            self.codes[block] = _code_of(block)
+            number, http, _message = http2.status(block)
+            self.codes[block] = client.code_name(number) if number is not None else client.code_of_http(http)
         return self.codes[block]
 
 
@@ -222,10 +203,10 @@ class _GrpcConnection(_Connection):
         self._streams = {}              # stream -> token, in flight
         self._blocked = {}              # stream -> [rest of the body, the server's window for it]
         self._next, self._most, self._ending, self.ready = 1, 1, False, False
-        self._window, self._stream_window, self._frame_size = _FIRST_WINDOW, _FIRST_WINDOW, _FIRST_FRAME_SIZE
+        self._window, self._stream_window, self._frame_size = http2.FIRST_WINDOW, http2.FIRST_WINDOW, http2.FIRST_FRAME_SIZE
         self._received, self._block, self._block_ends = 0, b"", False
         super().__init__(place, poll, ended)
-        self._write(_PREFACE)
+        self._write(http2.PREFACE)
 
     @property
     def room(self):
@@ -237,7 +218,7 @@ class _GrpcConnection(_Connection):
         messages, number = self._messages, self._next
         self._next += 2
         self._streams[number] = token
-        body, stream = messages.bodies[index], _STREAM.pack(number)
+        body, stream = messages.bodies[index], http2.STREAM.pack(number)
         before_data, size = messages.before_data[index], len(body)
         if before_data and size <= self._window and size <= self._stream_window and not self._blocked:
             self._window -= size
@@ -252,7 +233,7 @@ class _GrpcConnection(_Connection):
         number = next(number for number, mine in self._streams.items() if mine == token)
         del self._streams[number]
         self._blocked.pop(number, None)
-        self._write(_frame(_RST_STREAM, 0, number, _STREAM.pack(_CANCEL)))
+        self._write(http2.frame(http2.RST_STREAM, 0, number, http2.STREAM.pack(http2.CANCEL)))
 
     def _tokens(self):
         tokens = list(self._streams.values())
@@ -264,7 +245,7 @@ class _GrpcConnection(_Connection):
             rest, window = waiting
             while rest and self._window > 0 and window > 0:
                 size = min(len(rest), self._window, window, self._frame_size)
-                self._write(_frame(_DATA, _END_STREAM if size == len(rest) else 0, number, bytes(rest[:size])))
+                self._write(http2.frame(http2.DATA, http2.END_STREAM if size == len(rest) else 0, number, bytes(rest[:size])))
                 rest, window, self._window = rest[size:], window - size, self._window - size
                 if not self.alive:
                     return
@@ -281,44 +262,44 @@ class _GrpcConnection(_Connection):
             after = at + 9 + length
             if after > end:
                 break
-            self._take(buffer[at + 3], buffer[at + 4], _STREAM.unpack_from(buffer, at + 5)[0] & _LARGEST_WINDOW, buffer[at + 9:after])
+            self._take(buffer[at + 3], buffer[at + 4], http2.STREAM.unpack_from(buffer, at + 5)[0] & http2.LARGEST_WINDOW, buffer[at + 9:after])
             at = after
         self._unread = buffer[at:]
 
     def _take(self, kind, flags, stream, payload):
-        if kind == _DATA:
+        if kind == http2.DATA:
             self._received += len(payload)
-            if self._received > _LARGEST_WINDOW // 2:
-                self._write(_frame(_WINDOW_UPDATE, 0, 0, _STREAM.pack(self._received)))
+            if self._received > http2.LARGEST_WINDOW // 2:
+                self._write(http2.frame(http2.WINDOW_UPDATE, 0, 0, http2.STREAM.pack(self._received)))
                 self._received = 0
-            if flags & _END_STREAM:
+            if flags & http2.END_STREAM:
                 self._end(stream, "UNKNOWN")
-        elif kind in (_HEADERS, _CONTINUATION):
-            if kind == _HEADERS:
-                self._block, self._block_ends = b"", bool(flags & _END_STREAM)
-                payload = _unpadded(flags, payload)
+        elif kind in (http2.HEADERS, http2.CONTINUATION):
+            if kind == http2.HEADERS:
+                self._block, self._block_ends = b"", bool(flags & http2.END_STREAM)
+                payload = http2.unpadded(flags, payload)
             self._block += payload
-            if flags & _END_HEADERS and self._block_ends:
+            if flags & http2.END_HEADERS and self._block_ends:
                 self._end(stream, self._messages.code(self._block))
-        elif kind == _RST_STREAM:
-            reason = _STREAM.unpack(payload)[0]
-            if reason == _REFUSED_STREAM:
+        elif kind == http2.RST_STREAM:
+            reason = http2.STREAM.unpack(payload)[0]
+            if reason == http2.REFUSED_STREAM:
                 self._most = max(1, len(self._streams) - 1)
             self._end(stream, _CODES_OF_RESET.get(reason, "INTERNAL"))
-        elif kind == _WINDOW_UPDATE:
-            more = _STREAM.unpack(payload)[0] & _LARGEST_WINDOW
+        elif kind == http2.WINDOW_UPDATE:
+            more = http2.STREAM.unpack(payload)[0] & http2.LARGEST_WINDOW
             if stream == 0:
                 self._window += more
             elif stream in self._blocked:
                 self._blocked[stream][1] += more
             self._unblock()
-        elif kind == _SETTINGS and not flags & _ACK:
+        elif kind == http2.SETTINGS and not flags & http2.ACK:
             self._set(payload)
-        elif kind == _PING and not flags & _ACK:
-            self._write(_frame(_PING, _ACK, 0, payload))
-        elif kind == _GOAWAY:
+        elif kind == http2.PING and not flags & http2.ACK:
+            self._write(http2.frame(http2.PING, http2.ACK, 0, payload))
+        elif kind == http2.GOAWAY:
             self._ending = True
-            last = _STREAM.unpack_from(payload)[0] & _LARGEST_WINDOW
+            last = http2.STREAM.unpack_from(payload)[0] & http2.LARGEST_WINDOW
             for number in [number for number in self._streams if number > last]:
                 self._end(number, NOT_TAKEN)
             if not self._streams:
@@ -328,15 +309,15 @@ class _GrpcConnection(_Connection):
         if not self.ready:
             self.ready, self._most = True, _MOST_STREAMS
         for name, value in struct.iter_unpack(">HI", payload):
-            if name == _MAX_CONCURRENT_STREAMS:
+            if name == http2.MAX_CONCURRENT_STREAMS:
                 self._most = min(value, _MOST_STREAMS)
-            elif name == _MAX_FRAME_SIZE:
+            elif name == http2.MAX_FRAME_SIZE:
                 self._frame_size = value
-            elif name == _INITIAL_WINDOW_SIZE:
+            elif name == http2.INITIAL_WINDOW_SIZE:
                 for waiting in self._blocked.values():
                     waiting[1] += value - self._stream_window
                 self._stream_window = value
-        self._write(_frame(_SETTINGS, _ACK, 0))
+        self._write(http2.frame(http2.SETTINGS, http2.ACK, 0))
         self._unblock()
 
     def _end(self, stream, code):
@@ -346,87 +327,3 @@ class _GrpcConnection(_Connection):
             self._ended(self, token, code)
             if self._ending and not self._streams:
                 self.close()
-
-
-def _unpadded(flags, payload):
-    start, end = 0, len(payload)
-    if flags & _PADDED:
-        start, end = 1, end - payload[0]
-    if flags & _PRIORITY:
-        start += 5
-    return payload[start:end]
-
-
-# A status is a number: the ten digits of HPACK's Huffman code (RFC 7541, appendix B) are all that is needed of it.
-_HUFFMAN_DIGITS = {"00000": "0", "00001": "1", "00010": "2", "011001": "3",
-                   "011010": "4", "011011": "5", "011100": "6", "011101": "7", "011110": "8", "011111": "9"}
-_STATUS_NAMES = (b"grpc-status", bytes.fromhex("9acac8b21234da8f"))     # plain, and in that code
-_CODES_OF_STATIC = {9: "204", 10: "206", 11: "304", 12: "400", 13: "404", 14: "500"}
-
-
-def _code_of(block):
-    """The name of the gRPC status in a header block that uses no dynamic table; UNKNOWN where it has none."""
-    at, http = 0, None
-    while at < len(block):
-        first = block[at]
-        if first & 0x80:
-            index, at = _whole(block, at, 7)
-            http = _CODES_OF_STATIC.get(index, http)
-        elif first & 0xE0 == 0x20:
-            _size, at = _whole(block, at, 5)
-        else:
-            index, at = _whole(block, at, 6 if first & 0x40 else 4)
-            name = b""
-            if index == 0:
-                name, _coded, at = _string(block, at)
-            value, coded, at = _string(block, at)
-            if name in _STATUS_NAMES:
-                digits = _digits(value) if coded else value.decode("latin-1")
-                return client.code_name(int(digits)) if digits.isdigit() else "UNKNOWN"
-            if 8 <= index <= 14:
-                http = _digits(value) if coded else value.decode("latin-1")
-    return client.code_of_http(int(http)) if http and http.isdigit() else "UNKNOWN"
-
-
-def _whole(block, at, bits):
-    """An integer of HPACK and the place behind it."""
-    most = (1 << bits) - 1
-    value, at = block[at] & most, at + 1
-    if value == most:
-        shift = 0
-        while True:
-            value += (block[at] & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if not block[at - 1] & 0x80:
-                break
-    return value, at
-
-
-def _string(block, at):
-    """(bytes, whether they are in Huffman's code, the place behind them)."""
-    coded = bool(block[at] & 0x80)
-    length, at = _whole(block, at, 7)
-    return block[at:at + length], coded, at + length
-
-
-def _digits(coded):
-    bits, digits, at = "".join(f"{byte:08b}" for byte in coded), "", 0
-    while True:
-        for length in (5, 6):
-            if bits[at:at + length] in _HUFFMAN_DIGITS:
-                digits, at = digits + _HUFFMAN_DIGITS[bits[at:at + length]], at + length
-                break
-        else:
-            return digits
-
-
-def _text(value):
-    """A string of HPACK, not compressed."""
-    content = value.encode()
-    length = len(content)
-    if length < 127:
-        return bytes((length,)) + content
-    head, length = b"\x7f", length - 127
-    while length >= 128:
-        head, length = head + bytes((length & 0x7F | 0x80,)), length >> 7
-    return head + bytes((length,)) + content

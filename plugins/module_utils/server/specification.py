@@ -83,15 +83,13 @@ def check(specification):
         raise FleetError(f"{specification.model_name!r} is no name for a model; allowed: text without '/', ':' and blanks", where="model_name")
     if not specification.model_base_path.startswith("/"):
         raise FleetError(f"{specification.model_base_path!r} is not an absolute path", where="model_base_path")
-    _check_ports(specification)
+    check_ports(specification)
     for name in sorted(specification.flags):
         _check_flag(name, specification.flags[name])
     if specification.batching_parameters_file and specification.flags.get("enable_batching") is False:
         raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
                          remedy="Leave out one of the two.")
-    for name in specification.environment:
-        if not _VARIABLE.fullmatch(name):
-            raise FleetError(f"{name!r} is no name for an environment variable", where="environment")
+    check_environment(specification.environment)
     if specification.cpu_set is not None:
         cpu_numbers(specification.cpu_set)
     if specification.idle_exit_s is not None:
@@ -117,7 +115,7 @@ def command(specification, program_path):
     if specification.batching_parameters_file:
         given.update(enable_batching=True, batching_parameters_file=specification.batching_parameters_file)
     given.update(specification.flags)
-    return [specification.python, program_path] + [f"--{name}={_spelt(value)}" for name, value in given.items()]
+    return [specification.python, program_path] + [f"--{name}={spelt(value)}" for name, value in given.items()]
 
 
 def environment(specification):
@@ -146,7 +144,15 @@ def decide_absent(name, found, running):
     return Decision(True, found.as_dict() if found else {}, {}, tuple(actions), header=f"server {name}")
 
 
-def _check_ports(specification):
+def check_environment(variables, where="environment"):
+    """Raise FleetError for a name that no environment variable has."""
+    for name in variables:
+        if not _VARIABLE.fullmatch(name):
+            raise FleetError(f"{name!r} is no name for an environment variable", where=where)
+
+
+def check_ports(specification):
+    """Raise FleetError for ports that no server of any backend can have."""
     bounded("grpc_port", specification.grpc_port, 0, 65535)
     if specification.rest_port is not None:
         bounded("rest_port", specification.rest_port, 0, 65535)
@@ -155,19 +161,27 @@ def _check_ports(specification):
                              remedy="Choose another port, or 0 for a free one.")
 
 
+def check_flag(name, value, release):
+    """Raise FleetError where the server of a release would ignore the flag, end because of it or die of it."""
+    where = f"flags.{name}"
+    if name in _NOT_SERVING:
+        raise FleetError("with this flag a server prints and ends", where=where, remedy="Leave it out.")
+    known = questions.flags(release)
+    if questions.first_release_with_flag(name) is None and name not in questions.table.FORMER_FLAGS:
+        raise FleetError(f"no such flag, and the server would ignore it without an error{did_you_mean(name, known)}", where=where)
+    for problem in questions.check_flags(release, {name: value}):
+        raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")
+
+
 def _check_flag(name, value):
     where = f"flags.{name}"
     if name in OWN_OPTIONS:
         raise FleetError("this flag has an option of its own", where=where, remedy=f"Set {OWN_OPTIONS[name]} instead.")
-    if name in _NOT_SERVING:
-        raise FleetError("with this flag a server prints and ends", where=where, remedy="Leave it out.")
-    if name not in embedded_flags.FLAGS and name not in questions.table.FORMER_FLAGS:
-        raise FleetError(f"no such flag, and the server would ignore it without an error{did_you_mean(name, embedded_flags.FLAGS)}", where=where)
-    for problem in questions.check_flags(questions.releases()[-1], {name: value}):
-        raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")
+    check_flag(name, value, questions.releases()[-1])
     if name in embedded_flags.NOT_BUILT and value != embedded_flags.FLAGS[name][1]:
         raise FleetError("the embedded server does not have this", where=where, remedy="Leave it out.")
 
 
-def _spelt(value):
+def spelt(value):
+    """A flag's value as the server reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

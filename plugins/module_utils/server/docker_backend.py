@@ -1,0 +1,234 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend docker of model_server: read, decide, and unless in check mode carry out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from types import SimpleNamespace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo, host
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
+    ask,
+    client,
+    container,
+    deployment,
+    docker_engine,
+    docker_files,
+    gates,
+    labels,
+    model_config,
+    process,
+    proof,
+    transaction,
+)
+
+_EXAMPLES = 8
+_MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
+_SPARE_MIB = 256
+
+
+class Backend:
+    """One call of the module. options: its parameters. Use it while the server's lock is held."""
+
+    def __init__(self, options, home, check_mode):
+        self._options, self._home, self._check_mode = options, home, check_mode
+        self._engine = docker_engine.Servers(options["engine_socket"])
+
+    def started(self, prove_only=False):
+        """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
+        options = self._options
+        self._check_options()
+        models = tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in options["models"])
+        files = docker_files.contents(options, models, self._check_mode)
+        asked = container.check(self._specification(models, docker_files.digests(files)))
+        mending, seen = self._mended(asked, models)
+        before = self._described(seen)
+        spec = process.choose_ports(asked, _ports_of(before))
+        image = self._engine.image(spec.image)
+        steps = transaction.to_started(seen, transaction.Wanted(spec.digest(), image["id"] if image else None),
+                                       self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
+        makes = any(step.verb == "create" for step in steps)
+        wished = {model["name"]: docker_files.versions(model) for model in models} if steps else {}
+        if makes:
+            self._refuse_what_cannot_work(spec, models, wished, image, seen)
+        runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
+        decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image)
+        work = deployment.Deployment(self._engine, spec, options, lambda role: self._make(spec, files, role), self._questions(models, wished, before))
+        if not self._check_mode:
+            if makes and image is None:
+                docker_files.trust_registry(spec.image, options["registry_ca"])
+                self._engine.fetch(spec.image, options["registry_login"])
+                self._refuse_incompatible(spec, self._engine.image(spec.image))
+            work.carry_out(steps, seen)
+            if steps:
+                docker_files.prune(self._home.directory, self._engine.config_folders(spec.name, container.FOLDER))
+            else:
+                work.wait_until_ready()
+        return self._result(decision, spec, work)
+
+    def previous(self):
+        """Put the server before in the place of the one that serves."""
+        name = self._options["name"]
+        mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
+        if transaction.PREVIOUS not in seen:
+            raise FleetError("no server before this one was kept", where=name, remedy="Deploy what shall serve instead.")
+        then = labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
+        wished = {model["name"]: docker_files.versions(model) for model in then["models"]}
+        steps = transaction.to_previous(seen)
+        spec = SimpleNamespace(**{key: then[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")})
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then["models"], wished, {}))
+        if not self._check_mode:
+            work.carry_out(steps, seen)
+        return self._result(self._decision(mending, steps, self._described(seen), then, True), spec, work, seen[transaction.PREVIOUS].digest)
+
+    def stopped(self, absent=False):
+        """Stop the server and keep it, or leave nothing of it."""
+        spec = SimpleNamespace(name=self._options["name"], memory_mib=None)
+        mending, seen = ((), self._engine.seen(spec.name)) if absent else self._mended(spec, ())
+        steps = transaction.to_absent(seen) if absent else transaction.to_stopped(seen)
+        before = self._described(seen)
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, {}))
+        if not self._check_mode:
+            work.carry_out(steps, seen)
+            if absent:
+                self._home.remove()
+        return self._result(self._decision(mending, steps, before, {} if absent else dict(before, state="stopped"), True), None, work)
+
+    def _mended(self, spec, models):
+        """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
+        seen = self._engine.seen(spec.name)
+        mending = transaction.mend(seen)
+        if not mending or self._check_mode:
+            return mending, transaction.expected(seen, mending)
+        wished = {}
+        with contextlib.suppress(FleetError):
+            wished = {model["name"]: docker_files.versions(model) for model in models}
+        return mending, deployment.Deployment(self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})).mend(seen)
+
+    def _check_options(self):
+        bounded("ready_timeout_s", self._options["ready_timeout_s"], 1, unit="s")
+        bounded("drain_s", self._options["drain_s"], 0, 3600, unit="s")
+
+    def _specification(self, models, file_digests):
+        options = self._options
+        secrets = options["secret_environment"]
+        devices = [_device(one["pci_bus_id"]) for one in options["devices"]]
+        return container.ContainerSpecification(
+            name=options["name"], image=options["image"], release=container.release_of(options["image"], options["release"]), address=options["address"],
+            grpc_port=options["grpc_port"], rest_port=options["rest_port"], grpc_socket_directory=options["grpc_socket_directory"], models=models,
+            flags=options["flags"], environment={name: str(value) for name, value in options["environment"].items()},
+            secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None, files=file_digests,
+            cpu_set=options["cpu_set"], memory_mib=options["memory_mib"], devices=tuple(devices),
+            devices_by=options["devices"][0]["by"] if devices else None, user=options["user"], read_only=options["read_only"],
+            capabilities=tuple(sorted(options["capabilities"])), restart_policy=options["restart_policy"], log_max_mib=options["log_max_mib"],
+            log_files=options["log_files"], network=options["network"])
+
+    def _described(self, seen):
+        """The specification that serves, as data; {} where none does."""
+        if transaction.SERVING not in seen:
+            return {}
+        return labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
+
+    def _side_by_side(self, spec, models, needed):
+        """Whether a candidate runs beside what serves: not with GPUs, which a server takes whole, nor where memory is short or nobody needs it."""
+        if self._options["side_by_side"] is not None:
+            return self._options["side_by_side"]
+        if spec.devices or not needed:
+            return False
+        available = docker_files.memory_available_mib()
+        memory_mib = spec.memory_mib
+        with contextlib.suppress(FleetError, OSError):
+            sizes = sum(docker_files.size_bytes(model, docker_files.versions(model)) for model in models)
+            memory_mib = memory_mib or _SPARE_MIB + _MEMORY_FACTOR * sizes // 2 ** 20
+        return not (available and memory_mib and available < memory_mib)
+
+    def _refuse_what_cannot_work(self, spec, models, wished, image, seen):
+        for model in models:
+            docker_files.refuse_unreadable(model, wished[model["name"]], container.user_id(spec))
+        if spec.cpu_set:
+            process.refuse_foreign_cpus(spec)
+        serving = seen.get(transaction.SERVING)
+        held = _ports_of(self._described(seen)) if serving and serving.runs else None
+        process.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else ())
+        if image:
+            self._refuse_incompatible(spec, image)
+
+    def _refuse_incompatible(self, spec, image):
+        level = cpuinfo.read(host.Files().text("proc/cpuinfo"))["cpu"]["level"]
+        fault = gates.incompatible(image["labels"], level)
+        if fault:
+            raise gates.closed(gates.COMPATIBLE, fault, where=spec.image, remedy="Use the official image, or one built for this host's class.")
+
+    def _decision(self, mending, steps, before, after, image):
+        actions = list(transaction.sentences([*mending, *steps]))
+        if any(step.verb == "create" for step in steps) and image is None:
+            actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
+        return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")
+
+    def _make(self, spec, files, role):
+        folder = docker_files.folder_of(self._home.directory, spec)
+        docker_files.write(folder, files, spec)
+        secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
+        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux())
+        self._engine.make(transaction.container_name(spec.name, role), body)
+
+    def _questions(self, models, wished, before):
+        options = {one["name"]: one for one in self._options["models"] or ()}
+        asked = []
+        for model in models:
+            one = options.get(model["name"]) or {}
+            limit = min(_EXAMPLES, _largest_batch(self._options["batching_parameters_file"]))
+            samples = ask.arrays(one["samples"], "inputs.", limit) if one.get("samples") and wished else None
+            reference = ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") and wished else None
+            asked.append(proof.Model(model["name"], wished.get(model["name"], ()), model["labels"], one.get("signature") or "serving_default", samples,
+                                     reference, self._options["tolerance"]))
+        return proof.Questions(asked, self._options["accept_fragile"], self._options["accept_signature_change"], lambda: self._signatures(before, models))
+
+    def _signatures(self, before, models):
+        """{model: {signature: ...}} of what serves now, as far as it answers."""
+        found = {}
+        if before:
+            server = ask.Server("127.0.0.1" if before["address"] == "0.0.0.0" else before["address"], before["grpc_port"], 10.0, "ssl.pbtxt" in before["files"])
+            for model in models:
+                with contextlib.suppress(client.ServerFault):
+                    found[model["name"]] = server.signatures(model["name"])
+        return found
+
+    def _result(self, decision, spec, work, digest=None):
+        options = self._options
+        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s"))
+        server.update(name=options["name"], backend="docker", state=options["state"])
+        if spec:
+            server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
+                          log=f"docker logs {options['name']}", specification_digest=digest or spec.digest())
+        result = decision.result(server=server)
+        result["warnings"] = [*result["warnings"], *work.warnings]
+        return result
+
+
+def _ports_of(described):
+    return SimpleNamespace(grpc_port=described["grpc_port"], rest_port=described["rest_port"]) if described else None
+
+
+def _device(pci_bus_id):
+    """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
+    text = host.Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
+    found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
+    return found[1] if found else pci_bus_id
+
+
+def _largest_batch(path):
+    """The most rows that one request may have under a file of batching parameters."""
+    with contextlib.suppress(OSError, TypeError):
+        with open(path, encoding="utf-8") as stream:
+            found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
+        return int(found[1]) if found else _EXAMPLES
+    return _EXAMPLES

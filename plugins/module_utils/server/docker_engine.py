@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that move a server's containers on a container engine. Containers are named by their id or name."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import labels
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.transaction import Seen, role_of
+
+_LOG_LINES = 400
+
+
+class Servers(engine.Engine):
+    """The containers of servers."""
+
+    def seen(self, name):
+        """{role: Seen} of a server's containers. Raises FleetError for a foreign container under one of its names."""
+        found = {}
+        with self._asking("containers"):
+            listed = self.api.containers(all=True, filters={"name": name})
+        for one in listed:
+            role = next((role for role in (role_of(name, text.lstrip("/")) for text in one["Names"]) if role), None)
+            if role and (one["Labels"] or {}).get(labels.NAME) != name:
+                raise FleetError(f"a container of the name {one['Names'][0].lstrip('/')} is there that this collection did not make", where="name",
+                                 remedy="Remove it, or choose another name.")
+            if role:
+                found[role] = Seen(one["Id"], one["State"], one["Labels"].get(labels.DIGEST, ""), one["ImageID"])
+        return found
+
+    def servers(self):
+        """The names of all servers on the host, sorted."""
+        with self._asking("containers"):
+            listed = self.api.containers(all=True, filters={"label": labels.NAME})
+        return sorted({one["Labels"][labels.NAME] for one in listed})
+
+    def inspect(self, container):
+        """What the engine knows of a container, in its own words."""
+        with self._asking(f"container {container}"):
+            return self.api.inspect_container(container)
+
+    def fetch(self, reference, login=None):
+        """Pull an image. login: {username, password} or None. Raises FleetError."""
+        try:
+            with self._asking("pull"):
+                for line in self.api.pull(reference, stream=True, decode=True, auth_config=login):
+                    if "error" in line:
+                        raise FleetError(line["error"])
+        except FleetError as fault:
+            raise FleetError(f"{reference} is not on the host and cannot be pulled: {fault.what}", where="image",
+                             remedy="Check its name, the registry and the login, or bring it to the host before.") from fault
+
+    def make(self, name, body):
+        """Make a container, not started."""
+        with self._asking(f"container {name}"):
+            self.api.create_container_from_config(body, name=name)
+
+    def stop(self, container, grace_s):
+        """End a container with SIGTERM, forcibly after grace_s seconds."""
+        with self._asking(f"stop {container}"):
+            self.api.stop(container, timeout=int(grace_s))
+
+    def rename(self, container, name):
+        """Give a container another name."""
+        with self._asking(f"rename {container}"):
+            self.api.rename(container, name)
+
+    def last_lines(self, container):
+        """What a container said last."""
+        with self._asking(f"log of {container}"):
+            return self.api.logs(container, tail=_LOG_LINES).decode("utf-8", "replace")
+
+    def config_folders(self, name, target):
+        """Where on the host the folders lie that a server's containers have mounted at target."""
+        found = set()
+        for seen in self.seen(name).values():
+            with contextlib.suppress(FleetError):
+                found |= {mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target}
+        return found
+
+
+def ports(inspected):
+    """{port inside: (address, port)} that a container publishes now."""
+    published = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
+    return {int(inside.partition("/")[0]): (places[0]["HostIp"], int(places[0]["HostPort"])) for inside, places in published.items() if places}

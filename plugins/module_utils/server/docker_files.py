@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import container, model_config
+
+_SECRET_FILES = ("ssl.pbtxt",)
+_CERTIFICATES = "/etc/docker/certs.d"
+_SELINUX = "/sys/fs/selinux/enforce"
+
+
+def contents(options, models, check_mode):
+    """{file of container.FILES: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
+    found = {container.MODELS: model_config.text(models).encode()}
+    if options["monitoring"]:
+        found["monitoring.pbtxt"] = model_config.monitoring().encode()
+    for file, option in (("batching.pbtxt", "batching_parameters_file"), ("session.pbtxt", "session_config_file"), ("ssl.pbtxt", "ssl_config_file")):
+        if options[option]:
+            found[file] = None if check_mode and not os.path.exists(options[option]) else _read(options[option], option)
+    return found
+
+
+def digests(files):
+    """{file: digest of its content}."""
+    return {name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None for name, content in files.items()}
+
+
+def folder_of(directory, spec):
+    """Where the configuration of one specification lies, below the server's directory."""
+    return os.path.join(directory, "config", spec.digest()[:16])
+
+
+def write(folder, files, spec):
+    """Write the configuration; nobody but the server's user and root reads its secrets."""
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    for name, content in files.items():
+        path = os.path.join(folder, name)
+        secret = name in _SECRET_FILES
+        publish.write_file(path, content, 0o400 if secret else 0o444)
+        if secret and os.geteuid() == 0:
+            os.chown(path, container.user_id(spec), -1)
+    if spec.environment.get("CUDA_CACHE_PATH") == container.CUDA_CACHE:
+        cache = os.path.join(os.path.dirname(os.path.dirname(folder)), "cuda")
+        os.makedirs(cache, mode=0o700, exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            os.chown(cache, container.user_id(spec), -1)
+    if spec.grpc_socket_directory:
+        os.makedirs(spec.grpc_socket_directory, mode=0o755, exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            os.chown(spec.grpc_socket_directory, container.user_id(spec), -1)
+
+
+def prune(directory, used):
+    """Remove configurations that no container has mounted any more. used: the folders that some have."""
+    parent = os.path.join(directory, "config")
+    for name in os.listdir(parent) if os.path.isdir(parent) else []:
+        if os.path.join(parent, name) not in used:
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
+def versions(model):
+    """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
+    if model_config.is_remote(model["base_path"]):
+        return ()
+    try:
+        names = os.listdir(model["base_path"])
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
+                         remedy="Publish the model there, or mend the path.") from fault
+    return tuple(model_config.wanted_versions(model, [int(name) for name in names if name.isdigit()]))
+
+
+def refuse_unreadable(model, wanted, user):
+    """Raise FleetError for the first file of the wanted versions that the user (a number) may not read."""
+    if user == 0:
+        return
+    for version in wanted:
+        directory = os.path.join(model["base_path"], str(version))
+        for path in _all_below(directory):
+            status = os.stat(path)
+            needed = 5 if os.path.isdir(path) else 4
+            bits = status.st_mode >> 6 if status.st_uid == user else status.st_mode
+            if bits & needed != needed:
+                raise FleetError(f"user {user}, as whom the server runs, may not read it", where=path,
+                                 remedy=f"Let everybody read the model (chmod -R o+rX {directory}), or set user.")
+
+
+def size_bytes(model, wanted):
+    """The size of the wanted versions' files."""
+    return sum(os.path.getsize(path) for version in wanted for path in _all_below(os.path.join(model["base_path"], str(version))) if os.path.isfile(path))
+
+
+def trust_registry(image, certificates):
+    """Tell Docker Engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None."""
+    if not certificates:
+        return
+    registry = container.registry_of(image)
+    if registry is None:
+        raise FleetError(f"{image} names no registry", where="registry_ca", remedy="Leave it out, or name the image with its registry.")
+    content, path = _read(certificates, "registry_ca"), os.path.join(_CERTIFICATES, registry, "ca.crt")
+    if not os.path.exists(path) or _read(path, "registry_ca") != content:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        publish.write_file(path, content)
+
+
+def selinux():
+    """Whether SELinux is there, which wants files labelled before a container may read them."""
+    return os.path.exists(_SELINUX)
+
+
+def memory_available_mib():
+    """The memory that could be had now, or None."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            return next(int(line.split()[1]) // 1024 for line in stream if line.startswith("MemAvailable:"))
+    return None
+
+
+def _all_below(directory):
+    found = [directory]
+    for parent, folders, names in os.walk(directory, followlinks=True):
+        found += [os.path.join(parent, name) for name in [*folders, *names]]
+    return [path for path in found if os.path.exists(path)]
+
+
+def _read(path, option):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as fault:
+        raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault

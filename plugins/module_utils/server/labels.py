@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server's container carries, so that whoever comes later knows what it is."""
+
+from __future__ import annotations
+
+import json
+
+NAME = "tfserving.fleet.server"
+DIGEST = "tfserving.fleet.specification"
+DESCRIPTION = "tfserving.fleet.description"
+VERSION = "tfserving.fleet.version"
+
+
+def described(container_labels):
+    """The specification that a container's labels tell, as data; {} where they tell none."""
+    try:
+        found = json.loads(container_labels.get(DESCRIPTION, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

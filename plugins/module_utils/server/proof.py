@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that ask a server the questions of the gates: is every wanted version AVAILABLE, does it answer, does it answer right, and does it live on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, container, gates, tensors
+
+_ANY = "0.0.0.0"
+_DEADLINE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a container's server is asked."""
+
+    server: ask.Server
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is asked of one model. versions: wanted numbers. inputs, reference: {name: Tensor} or None."""
+
+    name: str
+    versions: tuple
+    labels: dict
+    signature: str
+    inputs: dict | None
+    reference: dict | None
+    tolerance: float
+
+
+def place(published, arguments):
+    """The Place of a container by the ports that it publishes; arguments: its command line."""
+    address, port = published[container.GRPC_PORT]
+    return Place(ask.Server("127.0.0.1" if address in ("", _ANY, "::") else address, port, _DEADLINE_S,
+                            any(word.startswith("--ssl_config_file=") for word in arguments)))
+
+
+def speaks(found):
+    """Whether gRPC answers there, be it with a refusal."""
+    try:
+        found.server.status("-")
+    except client.ServerFault as fault:
+        return fault.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    return True
+
+
+class Questions:
+    """The gates' questions about a server's models. before: a function that returns the signatures of what serves now, {model: {...}}, or None."""
+
+    def __init__(self, models, accept_fragile=False, accept_signature=False, before=dict):
+        self._models, self._accept_fragile, self._accept_signature, self._before = models, accept_fragile, accept_signature, before
+
+    def first(self, found, proving):
+        """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the gates that follow."""
+        asked = {}
+        for model in self._models:
+            fault = gates.unavailable(self._ask(gates.AVAILABLE, model, lambda model=model: found.server.status(model.name)), model.versions)
+            if fault:
+                raise gates.closed(gates.AVAILABLE, fault, where=model.name, remedy="Publish the version again, whole.")
+            contract = signatures.chosen(self._ask(gates.PREDICT, model, lambda model=model: found.server.signatures(model.name)), model.signature,
+                                         where=model.name)
+            asked[model.name] = (contract, _request(model, contract))
+            for version, label in [(None, None), *((None, label) for label in sorted(model.labels) if proving)]:
+                self._ask(gates.PREDICT, model, lambda model=model, version=version, label=label:
+                          found.server.predict(model.name, asked[model.name][1], model.signature, version, label))
+        return asked
+
+    def all(self, found, asked, ended):
+        """The gates behind the first ones, in order; returns warnings. ended(): the last words of a server that died, or None."""
+        warnings = []
+        before = self._before() or {}
+        for model in self._models:
+            contract, inputs = asked[model.name]
+            self._same_signature(model, before.get(model.name), {model.signature: contract})
+            self._agrees(found, model, contract)
+        for model in self._models:
+            contract, inputs = asked[model.name]
+            warnings += self._survives(found, model, contract, inputs, ended)
+        return warnings
+
+    def _same_signature(self, model, before, contract):
+        changed = gates.changed_signature({name: one for name, one in (before or {}).items() if name == model.signature}, contract)
+        if changed and not self._accept_signature:
+            raise gates.closed(gates.SIGNATURE, "; ".join(changed), where=model.name,
+                               remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can.")
+
+    def _agrees(self, found, model, contract):
+        if model.reference is None or model.inputs is None:
+            return
+        inputs, rows, squeezed = _fed(model, contract)
+        reference = model.reference if rows is None else {
+            name: tensor.rows(rows).reshaped(tensor.shape[1:]) if squeezed else tensor.rows(rows) for name, tensor in model.reference.items()}
+        answered = self._ask(gates.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
+        wrong = tensors.differences(reference, answered, model.tolerance)
+        if wrong:
+            raise gates.closed(gates.AGREEMENT, "; ".join(wrong), where=model.name, remedy="Publish the right model, or give the reference that belongs to it.")
+
+    def _survives(self, found, model, contract, inputs, ended):
+        warnings = []
+        for what, request in [] if self._accept_fragile else gates.careless(contract["inputs"], inputs):
+            if None in request.values():
+                continue
+            try:
+                found.server.predict(model.name, request, model.signature)
+                if what == "another dtype":
+                    warnings.append(f"{model.name} answers a request of another dtype as if it were right: its clients must take care")
+            except client.ServerFault:
+                pass
+            words = ended()
+            if words:
+                onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
+                raise gates.closed(gates.CARELESS, f"one request with {what} ends the server ({words.cause}); it says: {words.lines}", where=model.name,
+                                   remedy=gates.ONEDNN_REMEDY if onednn else gates.FRAGILE_REMEDY)
+        return warnings
+
+    def _ask(self, gate, model, question):
+        try:
+            return question()
+        except client.ServerFault as fault:
+            raise gates.closed(gate, str(fault).rstrip("."), where=model.name) from fault
+
+
+def _request(model, contract):
+    """One request that the signature takes: the first sample, or made up."""
+    if model.inputs is not None:
+        return _fed(model, contract, 1)[0]
+    made = gates.made_up(contract["inputs"])
+    if made is None:
+        raise FleetError("no request can be made up for the signature", where=model.name, remedy="Give samples.")
+    return made
+
+
+def _fed(model, contract, most=None):
+    """(a request of samples, the rows that it is bound to or None, the inputs without rows)."""
+    rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in model.inputs.items()}, where="samples")
+    few = rows or most
+    inputs = {name: tensors.cast(tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}")
+              for name, tensor in model.inputs.items()}
+    return {name: tensor.reshaped(tensor.shape[1:]) if name in squeezed else tensor for name, tensor in inputs.items()}, rows, squeezed

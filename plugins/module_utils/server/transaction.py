@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to do next with the containers of a server, decided from what is seen of them and from nothing else, so that a run that was killed anywhere is
+finished or undone by the next.
+
+A server NAME is at most these containers, told apart by their names alone:
+
+NAME             serves, or is stopped on purpose
+NAME.candidate   is being proven, on free loopback ports
+NAME.proven      passed all gates and waits for the swap
+NAME.next        is made from the proven specification and not started yet, since a published port cannot move between containers
+NAME.replaced    served until the swap began; it comes back unless its successor is verified
+NAME.previous    served before, stopped, kept for a rollback
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+SERVING, CANDIDATE, PROVEN, NEXT, REPLACED, PREVIOUS = "serving", "candidate", "proven", "next", "replaced", "previous"
+_SUFFIXES = {CANDIDATE: ".candidate", PROVEN: ".proven", NEXT: ".next", REPLACED: ".replaced", PREVIOUS: ".previous"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A container of the server. state: the engine's word (running, exited, created, restarting …). digest: of the specification it was made from."""
+
+    id: str
+    state: str
+    digest: str
+    image_id: str
+
+    @property
+    def runs(self):
+        """Whether it is up."""
+        return self.state == "running"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """digest: of the specification. image_id: what its image's name means on this host now, None where it is not there yet."""
+
+    digest: str
+    image_id: str | None
+
+    def is_met_by(self, seen):
+        """Whether the container is made from this specification and image."""
+        return seen is not None and seen.digest == self.digest and self.image_id in (None, seen.image_id)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do. verb: remove, rename, create, start, stop, prove, verify, settle. role and to: roles of containers. says: an imperative sentence, if
+    people should hear of it."""
+
+    verb: str
+    role: str | None = None
+    to: str | None = None
+    says: str | None = None
+
+
+def container_name(server, role):
+    """The name of a server's container in a role."""
+    return server + _SUFFIXES.get(role, "")
+
+
+def role_of(server, name):
+    """The role that a container's name tells, or None for another's."""
+    return next((role for role in (SERVING, *_SUFFIXES) if container_name(server, role) == name), None)
+
+
+def mend(seen):
+    """Steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, proven and previous."""
+    steps = []
+    if CANDIDATE in seen:
+        steps.append(Step("remove", CANDIDATE, says="remove the candidate of a run that did not end"))
+    if REPLACED in seen and SERVING in seen:
+        steps += [Step("remove", NEXT)] if NEXT in seen else []
+        steps.append(Step("settle", SERVING, says="verify what a run that did not end put in place, or bring back what it replaced"))
+    elif REPLACED in seen:
+        # A rollback takes what was kept as previous, a deployment what was made as next: both are still there.
+        steps += [Step("remove", NEXT)] if NEXT in seen else []
+        steps += bring_back(seen, "bring back what a run that did not end had stopped")
+    elif NEXT in seen:
+        steps.append(Step("remove", NEXT, says="remove what a run that did not end had made"))
+    return steps
+
+
+def to_started(seen, wanted, side_by_side, prove_only=False):
+    """Steps from a mended state to a server of the wanted specification. prove_only: up to the swap, without it."""
+    serving, proven = seen.get(SERVING), seen.get(PROVEN)
+    if wanted.is_met_by(serving):
+        steps = [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if proven else []
+        if not serving.runs and not prove_only:
+            steps += [Step("start", SERVING, says="start the server"), Step("verify", SERVING)]
+        return steps
+    steps = []
+    if side_by_side and not (wanted.is_met_by(proven) and proven.runs):
+        steps += [Step("remove", PROVEN)] if proven else []
+        steps += [Step("create", CANDIDATE, says="start a candidate beside it" if serving else "start a candidate"), Step("start", CANDIDATE),
+                  Step("prove", CANDIDATE, says="prove it"), Step("rename", CANDIDATE, PROVEN)]
+        proven = Seen("", "running", wanted.digest, wanted.image_id or "")
+    if prove_only:
+        return steps
+    is_proven = wanted.is_met_by(proven)
+    steps.append(Step("create", NEXT, says="make the server from the proven specification" if is_proven else "make the server"))
+    steps += [Step("remove", PROVEN)] if proven else []
+    judged = "verify" if is_proven else "prove"
+    says = f"stop the server that ran, start the new one, {judged} it, keep the old one" if serving else f"start it and {judged} it"
+    return steps + swap(seen, NEXT, says, judged)
+
+
+def to_previous(seen):
+    """Steps that put the server before in the place of the one that serves, and keep that one in turn."""
+    steps = [Step("remove", PROVEN)] if PROVEN in seen else []
+    return steps + swap(seen, PREVIOUS, says="stop the server, start the one before it and verify that", verb="prove")
+
+
+def to_stopped(seen):
+    """Steps that stop the server and keep it."""
+    steps = [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if PROVEN in seen else []
+    if SERVING in seen and seen[SERVING].state not in ("exited", "created"):
+        steps.append(Step("stop", SERVING, says="stop the server"))
+    return steps
+
+
+def to_absent(seen):
+    """Steps that leave nothing of the server."""
+    steps = [Step("stop", SERVING, says="stop the server")] if SERVING in seen and seen[SERVING].runs else []
+    return steps + [Step("remove", role, says=f"remove the container {role}") for role in sorted(seen)]
+
+
+def swap(seen, successor, says, verb):
+    """Steps from the container that serves, if there is one, to its successor. verb: verify or prove, how the successor is judged."""
+    steps = []
+    if SERVING in seen:
+        steps += [Step("rename", SERVING, REPLACED, says=says), Step("stop", REPLACED)]
+    steps += [Step("rename", successor, SERVING, says=None if SERVING in seen else says), Step("start", SERVING), Step(verb, SERVING)]
+    return steps + settle(seen if successor != PREVIOUS else {role: one for role, one in seen.items() if role != PREVIOUS}, SERVING in seen)
+
+
+def settle(seen, replaced=True):
+    """Steps after the successor is verified: what it replaced is kept, what was kept before goes."""
+    if not replaced:
+        return []
+    steps = [Step("remove", PREVIOUS)] if PREVIOUS in seen else []
+    return [*steps, Step("rename", REPLACED, PREVIOUS)]
+
+
+def bring_back(seen, says=None):
+    """Steps back to what was replaced, after its successor failed or never came."""
+    steps = [Step("remove", SERVING)] if SERVING in seen else []
+    return [*steps, Step("rename", REPLACED, SERVING), Step("start", SERVING, says=says)]
+
+
+def expected(seen, steps):
+    """{role: Seen} as it will be after steps that go well; for check mode, which does none of them."""
+    seen = dict(seen)
+    for step in steps:
+        if step.verb == "remove":
+            seen.pop(step.role, None)
+        elif step.verb == "rename":
+            seen[step.to] = seen.pop(step.role)
+        elif step.verb == "start" and step.role in seen:
+            seen[step.role] = replace(seen[step.role], state="running")
+        elif step.verb == "settle":
+            seen[step.role] = replace(seen[step.role], state="running")
+            seen = expected(seen, settle(seen))
+    return seen
+
+
+def sentences(steps):
+    """What the steps say, for people."""
+    return tuple(step.says for step in steps if step.says)
