@@ -125,8 +125,9 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
     if sources and sorted(sources) != ["archive", "commit", "tree"]:
         raise FleetError(f"{sources!r} are no sources: archive (URL or path), commit, and tree, git's id of all files", where="tfserving_build_sources",
                          remedy="Ask git: git rev-parse HEAD HEAD^{tree}")
-    commit, tree = questions.sources(release)
-    sources = dict(sources or {"archive": f"{ARCHIVES}/{commit}.tar.gz", "commit": commit, "tree": tree})
+    if not sources:
+        commit, tree = questions.sources(release)
+        sources = {"archive": f"{ARCHIVES}/{commit}.tar.gz", "commit": commit, "tree": tree}
     compute = list(compute_capabilities(release, majors)) if kind == "gpu" else []
     if kind == "mkl":
         words = [word for word in questions.cell("build_options_mkl", release).split() if word != _RELEASE or "avx" in needed_flags(options)]
@@ -140,7 +141,7 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
         "release": release, "kind": kind, "level": level, "cpu_flags": needed_flags(options), "compute_capabilities": compute,
         "tensorrt": questions.cell("tensorrt_installed", release) if kind == "gpu" and questions.cell("tensorrt_compiled", release) else None,
         "compiler": f"{compiler} {_dotted(version)}",
-        "sources": sources,
+        "sources": dict(sources),
         "base_images": dict(base_images or {}),
         "mends": _mends(release),
         "devel": {"dockerfile": f"{_DOCKERFILES}.devel{suffix}", "target": _TARGET, "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options)},

@@ -54,6 +54,11 @@ def _say_what_a_build_needs(draft, host, wanted, release):
 
 
 def _own_build(draft, host, wanted, release, kind):
+    if questions.is_newer_than_table(release) and not wanted["build_sources"]:
+        newest = questions.releases()[-1]
+        draft.refuse("build", f"the release table has no checksum of the sources of {release}",
+                     f"Build the newest that it has (tfserving_version: {newest}), or name the sources (tfserving_build_sources)", {"version": newest})
+        return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn("oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells")
     options, reasons = recipes.mended_options(wanted["build_options"] or "", host.level, host.cpu_flags, release, kind)
@@ -70,9 +75,10 @@ def _own_build(draft, host, wanted, release, kind):
     for mend in recipe["mends"]:
         if mend["mend"] == "get_pip":
             draft.warn(f"{mend['reason']}; a build of {release} was not tried with it: keep the built image")
-    if all(flag in host.cpu_flags for flag in questions.stock_cpu_flags(release)) and not may_run("x86-64-v3", host.level):
-        draft.warn(f"an image for every {host.level} CPU does without {recipes.spelt(questions.stock_cpu_flags(release))}, which the official image uses and "
-                   "this CPU has: expect it to be slower")
+    unused = [flag for flag in questions.stock_cpu_flags(release) if flag in host.cpu_flags and flag not in recipe["cpu_flags"]]
+    if unused:
+        draft.warn(f"an image for every {host.level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it to be "
+                   "slower")
     shared_by = host.image_class if kind == "gpu" else host.level
     return draft.decide("image", recipe["image"], f"built once for all hosts of the class {shared_by}"), recipe
 

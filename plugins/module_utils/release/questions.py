@@ -75,7 +75,10 @@ def source(name, release):
 
 
 def sources(release):
-    """(commit, tree id) of a release's sources, both 40 hexadecimal digits."""
+    """(commit, tree id) of a release's sources, both 40 hexadecimal digits. Raises FleetError for a release that is newer than the table."""
+    if release not in table.SOURCES:
+        raise FleetError(f"the release table has no checksum of the sources of {release}", where="tfserving_version",
+                         remedy=f"Build {table.RELEASES[-1]}, or name the sources (tfserving_build_sources).")
     return table.SOURCES[release]
 
 

@@ -97,7 +97,7 @@ def test_plan_is_what_was_expected(case):
         if key in expected:
             assert found[key] == expected[key]
     if expected.get("image") == "own":
-        assert found["image"] == found["build"]["runtime"]["image"]
+        assert found["image"] == found["build"]["image"]
     elif "image" in expected:
         assert (found["image"], found["build"]) == (expected["image"], None)
     options = found["build"]["devel"]["arguments"]["TF_SERVING_BUILD_OPTIONS"] if found["build"] else ""

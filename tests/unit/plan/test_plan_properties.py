@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
 import pytest
 
@@ -17,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import legal
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.running import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 from hypothesis import strategies as st
 
@@ -27,6 +29,10 @@ LEVEL_FLAGS = {
     "x86-64-v4": ["sse4_2", "popcnt", "cx16", "avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "abm", "movbe",
                   "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
 }
+# TF-TRT by minor release: the major compute capabilities that its TensorRT has code for, from upstream's .bazelrc at the tags; none after 2.17.
+TENSORRT = {**{minor: (3, 5, 6, 7, 8) for minor in range(4, 15)}, **{minor: (5, 6, 7, 8, 9) for minor in range(15, 18)}}
+# What -march values need, from GCC's documentation.
+MARCH_NEEDS = {"haswell": "avx2", "x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "skylake-avx512": "avx512f", "znver5": "avx512f"}
 CPU_FLAGS = sorted({flag for flags in LEVEL_FLAGS.values() for flag in flags} | set(table.ONEDNN_DEFAULT_FLAGS))
 
 
@@ -84,18 +90,23 @@ requests = st.fixed_dictionaries({}, optional={
     "backend": st.sampled_from(["auto", "docker", "embedded"]), "gpu": st.sampled_from(["auto", "none", "require"]), "cpus": maybe(st.floats(0.01, 300)),
     "image": maybe(st.just("registry.example/serving:1")), "build": st.booleans(),
     "build_options": maybe(st.sampled_from(["--config=nativeopt", "--copt=-mavx2", "--config=release --copt=-march=znver5", "--copt=-march=x86-64-v3",
-                                            "--config=release --copt=-march=haswell", "--copt=-march=strange", "--config=mkl", "--copt=-mavx512f"])),
+                                            "--config=release --copt=-march=haswell", "--copt=-march=strange", "--config=mkl", "--copt=-mavx512f",
+                                            "--copt=-march=skylake-avx512", "", "nonsense"])),
     "flags": st.dictionaries(st.sampled_from(sorted(table.FLAGS) + sorted(table.FORMER_FLAGS) + ["prot"]), flag_values, max_size=6),
     "environment": st.dictionaries(st.sampled_from(["TF_ENABLE_ONEDNN_OPTS", "MALLOC_ARENA_MAX"]), st.sampled_from(["0", "1", "2"])),
     "options": st.lists(st.sampled_from([
         "--use_tflite_model=true", "--port 8500", "--runtime=nvidia", "--gpus all", "--cpus=2.5", "TF_SERVING_BUILD_OPTIONS=--config=nativeopt",
         "--build-arg TF_SERVING_VERSION_GIT_BRANCH=2.17.1",
         "saved_model_cli convert --dir m --output_dir o --tag_set serve tensorrt --max_batch_size 1 --is_dynamic_op True",
-        "max_enqueued_batches = batches processed concurrently", "hello", "--mixed_precision=int8", "--rest_api_num_threads=1", "--nothing=5"]),
+        "max_enqueued_batches = batches processed concurrently", "num_batch_threads: queue limit", "hello", "", "--mixed_precision=int8",
+        "--rest_api_num_threads=1", "--nothing=5", "--cpuset-cpus=0-3,8", "--cpuset-cpus=3-1", "--config=nativeopt", "--copt=-march=native",
+        "TF_SERVING_VERSION_GIT_BRANCH=\"r2.4\"", "TF_SERVING_VERSION_GIT_COMMIT=head", "TF_SERVING_BUILD_IMAGE=mine", "--enable_batching"])
+        | st.text(max_size=12),
         max_size=4, unique=True),
     "measured": st.lists(st.just("oneDNN"), max_size=1),
 })
-many = hypothesis.settings(max_examples=400, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+# PLAN_EXAMPLES=5000 looks longer.
+many = hypothesis.settings(max_examples=int(os.environ.get("PLAN_EXAMPLES", "400")), deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 
 
 @many
@@ -117,11 +128,14 @@ def test_every_plan_keeps_the_rules(host, request):
         options = made["build"]["devel"]["arguments"]["TF_SERVING_BUILD_OPTIONS"].split()
         needed = {flag for option in options for flag in table.COPT_FLAGS.get(option.replace("--copt=", ""), ())}
         assert needed <= cpu_flags and "native" not in " ".join(options)
-        assert made["build"]["devel"]["arguments"]["TF_SERVING_VERSION_GIT_COMMIT"] == made["release"]
+        marches = [option.partition("-march=")[2] for option in options if "-march=" in option]
+        assert all(MARCH_NEEDS[march] in cpu_flags | set(LEVEL_FLAGS.get((host["cpu"] or {}).get("level"), ())) for march in marches)
+        assert made["build"]["devel"]["arguments"]["TF_SERVING_VERSION_GIT_COMMIT"] == table.SOURCES[made["release"]][0]
     by_name = {model["name"]: model for model in request.get("models", ())}
     for model in made["models"]:
         if model["form"] == "tensorrt":
-            assert questions.cell("tensorrt_compiled", made["release"]) and made["server"]["devices"]
+            used = [gpu for gpu in host["gpus"] if gpu["pci_bus_id"] in [device["pci_bus_id"] for device in made["server"]["devices"]]]
+            assert used[0]["compute"]["major"] in TENSORRT[int(made["release"].split(".")[1])]
         if model["batching"]:
             parameters.check(model["batching"])
             faults, _doubts = legality.judge(by_name[model["name"]]["signatures"] or {}, model["batching"].get("pad_variable_length_inputs"))
@@ -129,6 +143,11 @@ def test_every_plan_keeps_the_rules(host, request):
     for candidate in made["candidates"]:
         assert set(candidate["change"]) <= {"protocol", "batching", "form", "environment", "flags"}
         assert set(candidate["change"].get("flags", ())) <= set(questions.flags(made["release"]))
+        assert not questions.check_flags(made["release"], candidate["change"].get("flags", {}))
+        parameters.check(candidate["change"].get("batching") or {})
+    assert request.get("gpu") != "require" or made["server"]["devices"] or not made["models"]
+    assert "nothing" in fleet.text({"h": made}, {"h": made}).splitlines()[-1]
+    assert isinstance(differences(made, []), list)
 
 
 @many

@@ -26,7 +26,7 @@ _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
 UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
 # Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
-_NOT_REFUSING = {("release/questions", "_problem"), ("model/legality", "well_formed")}
+_NOT_REFUSING = {("release/questions", "_problem"), ("release/questions", "sources"), ("model/legality", "well_formed")}
 
 V2 = ["cx16", "popcnt", "sse4_2"]
 V3 = sorted([*V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
@@ -83,6 +83,7 @@ CASES = {
     "a GPU older than all releases": (host(gpus=[gpu((2, 0), "390.1")]), {"gpu": "require"}),
     "a driver that is too old": (host(gpus=[gpu((8, 0), "470.82")]), {"gpu": "require"}),
     "an engine without NVIDIA's runtime": (host(gpus=[gpu()], runtimes=["runc"]), {"gpu": "require"}),
+    "a build of a release that is newer than the table": (host(), {"version": "2.21.0", "build": True}),
     "native code for a host": (host(), {"build": True, "build_options": "--config=release --copt=-march=skylake-avx512"}),
     "code for a CPU that nobody knows": (host(), {"build": True, "build_options": "--config=release --copt=-march=strange"}),
     "a compiler that is too old": (host(), {"version": "2.19.1", "build": True, "build_options": "--config=release --copt=-march=x86-64-v3"}),
@@ -107,7 +108,8 @@ CASES = {
     "an execution size without splitting": (host(), batched(max_batch_size=8, max_execution_batch_size=4)),
     "splitting without a size": (host(), batched(enable_large_batch_splitting=True)),
     "an execution size above the limit": (host(), batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=16)),
-    "a queue shorter than a request": (host(), batched(max_batch_size=64, enable_large_batch_splitting=True, max_execution_batch_size=2, max_enqueued_batches=4)),
+    "a queue shorter than a request": (host(), batched(max_batch_size=64, enable_large_batch_splitting=True, max_execution_batch_size=2,
+                                                       max_enqueued_batches=4)),
     "an execution size that is not allowed": (host(), batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=4,
                                                               allowed_batch_sizes=[2, 8])),
     "a model without inputs": (host(), model(batching="auto", signatures={"serving_default": {"inputs": {}, "outputs": {}}})),
@@ -173,8 +175,9 @@ def sites():
             if key == "image/recipe" and function.name != "problem":
                 continue
             for statement in (node for node in ast.walk(function) if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))):
-                words = ast.get_source_segment(text, statement)
-                if _refuses(statement, function.name in returning, function.name) and not any(unreachable in words for unreachable in UNREACHABLE):
+                if not _refuses(statement, function.name in returning, function.name):
+                    continue
+                if not any(unreachable in ast.get_source_segment(text, statement) for unreachable in UNREACHABLE):
                     found.add((key, statement.lineno, statement.end_lineno))
     return found
 
