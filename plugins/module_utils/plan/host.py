@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import may_run
 
 _LEAST_LEVEL = {"x86_64": "x86-64-v1"}
 _OLDEST_DOCKER = (20, 10)
@@ -28,7 +29,9 @@ class Host:
     @property
     def level(self):
         """The psABI level, x86-64-v1 where the flags tell no more; 'aarch64'; or the architecture."""
-        return self._part("cpu").get("level") or _LEAST_LEVEL.get(self.architecture, self.architecture)
+        least = _LEAST_LEVEL.get(self.architecture, self.architecture)
+        level = self._part("cpu").get("level")
+        return level if level and may_run(least, level) else least
 
     @property
     def cpu_flags(self):
@@ -81,14 +84,14 @@ class Host:
         return sorted(found, key=lambda gpu: str(gpu.get("pci_bus_id")))
 
     @property
-    def runtimes(self):
-        """The container runtimes that the engine knows."""
-        return tuple(self._part("container").get("runtimes") or ())
+    def gpu_groups(self):
+        """The NVIDIA GPUs as the capabilities list them, identical ones together."""
+        return self.capabilities.get("gpus") or []
 
     @property
-    def has_cdi(self):
-        """Whether a folder with CDI descriptions exists."""
-        return bool(self._part("container").get("cdi_directories"))
+    def container(self):
+        """The container engine and what it can give a container, or nothing."""
+        return self._part("container")
 
     @property
     def engine(self):
@@ -104,7 +107,7 @@ class Host:
         if not container.get("answers"):
             reason = container.get("reason")
             return f"{self.engine} does not answer on this host" + (f" ({reason})" if reason else "")
-        version = _numbers(container.get("version"))
+        version = numbers(container.get("version"))
         if self.engine == "docker" and version and version < _OLDEST_DOCKER:
             return f"Docker Engine {container['version']} on this host is older than {'.'.join(str(part) for part in _OLDEST_DOCKER)}"
         return None
@@ -121,11 +124,12 @@ def compute_capability(gpu):
 
 def driver_major(gpu):
     """The major version of the GPU's driver, or None where no driver told."""
-    numbers = _numbers(gpu.get("driver_version"))
+    numbers = numbers(gpu.get("driver_version"))
     return numbers[0] if numbers else None
 
 
-def _numbers(version):
+def numbers(version):
+    """The first two numbers of a version, as many as there are."""
     parts = []
     for part in str(version if version is not None else "").split(".")[:2]:
         digits = "".join(character for character in part if character.isdigit())
