@@ -17,13 +17,12 @@ FLAGS = questions.flags(questions.releases()[-1])
 
 # Flags that change nothing here, because what they tune does not exist in this server.
 WITHOUT_EFFECT = frozenset((
-    "allow_version_labels_for_unavailable_models", "enable_model_warmup", "enable_profiler", "flush_filesystem_caches", "num_load_threads",
-    "num_tflite_interpreters_per_pool", "num_unload_threads", "remove_unused_fields_from_bundle_metagraph",
-    "num_request_iterations_for_warmup", "skip_initialize_tpu"))
+    "enable_profiler", "flush_filesystem_caches", "num_load_threads", "num_tflite_interpreters_per_pool", "num_unload_threads",
+    "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu"))
 # Flags whose work is not built: any value but the default is refused at start, since to ignore it would deceive.
 NOT_BUILT = frozenset((
-    "grpc_socket_path", "mixed_precision", "model_config_file_poll_wait_seconds", "monitoring_config_file", "platform_config_file", "ssl_config_file",
-    "tensorflow_session_config_file", "thread_pool_factory_config_file", "use_alts_credentials", "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled"))
+    "mixed_precision", "platform_config_file", "tensorflow_session_config_file", "thread_pool_factory_config_file", "use_alts_credentials",
+    "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled"))
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -79,7 +78,7 @@ def refusal(values, cpus):
     for name in sorted(NOT_BUILT):
         if values[name] != own[name]:
             return "UNIMPLEMENTED", f"--{name} is not built into the embedded server of tfserving.fleet"
-    if values["port"] == 0:
+    if values["port"] == 0 and not values["grpc_socket_path"]:
         return "INVALID_ARGUMENT", "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
     if not values["model_base_path"] and not values["model_config_file"]:
         return "INVALID_ARGUMENT", "Both server_options.model_base_path and server_options.model_config_file are empty!"

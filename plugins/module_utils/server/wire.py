@@ -21,6 +21,7 @@ except ImportError:
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
 # name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
 _MESSAGES = {
@@ -67,6 +68,17 @@ _MESSAGES = {
         "model_version_policy": (7, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy")},
     "tensorflow.serving.ModelConfigList": {"config": (1, "repeated tensorflow.serving.ModelConfig")},
     "tensorflow.serving.ModelServerConfig": {"model_config_list": (1, "tensorflow.serving.ModelConfigList")},
+    "tensorflow.serving.ReloadConfigRequest": {"config": (1, "tensorflow.serving.ModelServerConfig")},
+    "tensorflow.serving.ReloadConfigResponse": {"status": (1, "tensorflow.serving.StatusProto")},
+    "tensorflow.serving.SSLConfig": {
+        "server_key": (1, "string"), "server_cert": (2, "string"), "custom_ca": (3, "string"), "client_verify": (4, "bool")},
+    "tensorflow.serving.PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
+    "tensorflow.serving.MonitoringConfig": {"prometheus_config": (1, "tensorflow.serving.PrometheusConfig")},
+    "tensorflow.serving.PredictLog": {"request": (1, "tensorflow.serving.PredictRequest"), "response": (2, "tensorflow.serving.PredictResponse")},
+    # Logs of other calls keep their bytes: here it only matters that they are there.
+    "tensorflow.serving.PredictionLog": {
+        "classify_log": (2, "bytes"), "regress_log": (3, "bytes"), "predict_log": (6, "tensorflow.serving.PredictLog"), "predict_streamed_log": (7, "bytes"),
+        "multi_inference_log": (4, "bytes"), "session_run_log": (5, "bytes")},
 }
 
 _DTYPES = ("DT_INVALID DT_FLOAT DT_DOUBLE DT_INT32 DT_UINT8 DT_INT16 DT_INT8 DT_STRING DT_COMPLEX64 DT_INT64 DT_BOOL DT_QINT8 DT_QUINT8 DT_QINT32 "

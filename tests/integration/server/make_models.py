@@ -24,11 +24,11 @@ def save(path, module, function, **inputs):
     tf.saved_model.save(module, path, {"serving_default": traced})
 
 
-def half_plus_two(path):
-    """A graph of TensorFlow 1 with variables and an explicit signature: y = x / 2 + 2."""
+def half_plus_two(path, more=2.0):
+    """A graph of TensorFlow 1 with variables and an explicit signature: y = x / 2 + 2, or another number."""
     with tf1.Graph().as_default(), tf1.Session() as session:
         x = tf1.placeholder(tf.float32, [None, 1], "x")
-        half, two = tf1.Variable(0.5, use_resource=False), tf1.Variable(2.0, use_resource=False)
+        half, two = tf1.Variable(0.5, use_resource=False), tf1.Variable(more, use_resource=False)
         y = tf.add(x * half, two, "y")
         session.run(tf1.global_variables_initializer())
         signature = tf1.saved_model.predict_signature_def({"x": x}, {"y": y})
@@ -153,7 +153,7 @@ def plain(function, **inputs):
 
 
 MODELS = {
-    "half_plus_two": half_plus_two, "table": table, "dense": dense, "convolution": convolution,
+    "half_plus_two": half_plus_two, "half_plus_three": lambda path: half_plus_two(path, 3.0), "table": table, "dense": dense, "convolution": convolution,
     "double": lambda path: scaled(path, 2.0), "triple": lambda path: scaled(path, 3.0),
     "two": plain(lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2])),
     "strings": plain(lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None])),

@@ -200,7 +200,7 @@ def test_faults_of_the_message(servers, edit, code, text):
 
 def test_bytes_that_are_no_message_and_methods_that_are_not_built(servers):
     assert fault_of(raw, servers["plain"], wire.PREDICT, b"\xff\xff\xff").code == "INTERNAL"
-    for path in ("/tensorflow.serving.PredictionService/Classify", "/tensorflow.serving.ModelService/HandleReloadConfigRequest", "/no.such/Method"):
+    for path in ("/tensorflow.serving.PredictionService/Classify", "/tensorflow.serving.PredictionService/Regress", "/no.such/Method"):
         assert fault_of(raw, servers["plain"], path, b"").code == "UNIMPLEMENTED"
 
 
@@ -582,7 +582,7 @@ def run_to_end(program, *flags):
      "Failed to start server. Error: INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.\n"),
     (["--model_name=m", "--model_base_path=models/m"], 255,
      "Failed to start server. Error: INVALID_ARGUMENT: Expected model m to have an absolute path or URI; got base_path()=models/m\n"),
-    (["--model_base_path=/m", "--ssl_config_file=/x"], 255, "Failed to start server. Error: UNIMPLEMENTED: --ssl_config_file"),
+    (["--model_base_path=/m", "--platform_config_file=/x"], 255, "Failed to start server. Error: UNIMPLEMENTED: --platform_config_file"),
     (["--model_base_path=/m"] + [f"--tensorflow_{part}_parallelism=1" for part in ("session", "intra_op", "inter_op")], 255,
      "Failed to start server. Error: INVALID_ARGUMENT: Either configure server_options.tensorflow_session_parallelism or "),
 ])

@@ -70,7 +70,7 @@ def test_command_and_environment():
     ("flags", {"enable_batching": "yes"}, "flags.enable_batching", "type bool"),
     ("flags", {"rest_api_num_threads": 1}, "flags.rest_api_num_threads", "never answers"), ("flags", {"port": 1}, "flags.port", "grpc_port instead"),
     ("flags", {"model_name": "x"}, "flags.model_name", "model_name instead"), ("flags", {"version": True}, "flags.version", "prints and ends"),
-    ("flags", {"ssl_config_file": "/x"}, "flags.ssl_config_file", "does not have this"),
+    ("flags", {"platform_config_file": "/x"}, "flags.platform_config_file", "does not have this"),
     ("flags", {"enable_batching": False}, "flags.enable_batching", "contradicts"),
     ("environment", {"A B": "1"}, "environment", "no name"), ("cpu_set", "", "cpu_set", "0-3,6"), ("cpu_set", "3-1", "cpu_set", "rise"),
     ("cpu_set", "a", "cpu_set", "no list"), ("cpu_set", "0-99999999", "cpu_set", "no list"), ("idle_exit_s", 0.5, "idle_exit_s", "1 s or more")])

@@ -6,7 +6,6 @@
 What waits in TensorFlow's queues is not the requests' arrays but a ticket for each of their rows: [number of the task, row]. A batch
 of tickets names the rows that run together; their arrays are then checked, padded, joined, run and cut apart here. One scheduler serves
 all models of a server, with a queue for each version and signature, so that num_batch_threads bounds the batches of all of them together.
-TensorFlow's batch threads look for work each millisecond from the first request on, here as in TensorFlow Serving: some per cent of a CPU.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ import os
 import threading
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import configuration, log, metrics, status
 
 try:
     import numpy
@@ -31,28 +29,7 @@ _RUN_IN_CALLER = -1
 
 def read_parameters(path):
     """The BatchingParameters message of a text file. Raises Status with TensorFlow Serving's texts."""
-    return read_text_proto(path, "tensorflow.serving.BatchingParameters")
-
-
-def read_text_proto(path, kind):
-    """The message of a text file; kind: its full name. Raises Status."""
-    from google.protobuf import text_format
-    try:
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
-    except OSError as fault:
-        code = "NOT_FOUND" if isinstance(fault, FileNotFoundError) else "UNKNOWN"
-        raise status.Status(code, f"{path}; {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise status.Status("INVALID_ARGUMENT", f"Invalid protobuf file: '{path}'") from fault
-    if not text:
-        raise status.Status("INVALID_ARGUMENT", f"{path}; Invalid argument")
-    try:
-        return text_format.Parse(text, wire.message(kind)())
-    except text_format.ParseError as fault:
-        detail = str(fault).partition(" : ")[2] or str(fault)
-        log.error(f"Error parsing text-format {kind}: {fault.GetLine()}:{fault.GetColumn()}: {detail}")
-        raise status.Status("INVALID_ARGUMENT", f"Invalid protobuf file: '{path}'") from fault
+    return configuration.read_text_proto(path, "tensorflow.serving.BatchingParameters")
 
 
 def parameters_of_model(path, common, per_model):
@@ -64,16 +41,19 @@ def parameters_of_model(path, common, per_model):
 
 
 class Scheduler:
-    """TensorFlow's batch scheduler for a whole server; threads: how many batches run at once."""
+    """TensorFlow's batch scheduler for a whole server; threads: how many batches run at once.
 
-    def __init__(self, threads):
+    TensorFlow's batch threads live in a session of their own and look for work each millisecond. The session is closed after some seconds without a
+    request, so that an idle server uses no CPU, and the next request makes another.
+    """
+
+    def __init__(self, threads, idle_s=10.0):
         if threads < 1:
             raise status.Status("INVALID_ARGUMENT", f"num_batch_threads must be positive; was {threads}")
         import tensorflow
-        from tensorflow.core.protobuf import config_pb2
-        self._threads, self._slots = threads, threading.BoundedSemaphore(threads)
+        self._threads, self._slots, self._idle_s = threads, threading.BoundedSemaphore(threads), idle_s
         self._tasks, self._numbers, self._queues = {}, itertools.count(), itertools.count()
-        self._lock = threading.Lock()
+        self._changed, self._last, self._session, self._callables = threading.Condition(), 0.0, None, {}
         self._graph = tensorflow.Graph()
         with self._graph.as_default():
             @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2], tensorflow.int64)])
@@ -81,34 +61,61 @@ class Scheduler:
                 return tensorflow.numpy_function(self._run_batch, [tickets], tensorflow.int64)
             self._function = run_batch.get_concrete_function()
             self._function.add_to_graph(self._graph)
-        # A batch runs in the scheduler's own thread and a request waits in its own, so that this session needs no threads for them.
-        self._session = tensorflow.compat.v1.Session(graph=self._graph, config=config_pb2.ConfigProto(
-            inter_op_parallelism_threads=1, use_per_session_threads=True, device_count={"GPU": 0}))
+        threading.Thread(target=self._rest, name="batching", daemon=True).start()
 
     def queue(self, parameters):
-        """A function that puts tickets (an array [rows, 2]) into a new queue, and returns when their batches ended; it may raise OpErrors."""
+        """A new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
         import tensorflow
-        from tensorflow.core.protobuf import config_pb2
         options = queue_options(parameters)
-        with self._lock, self._graph.as_default():
+        with self._changed, self._graph.as_default():
             tickets = tensorflow.compat.v1.placeholder(tensorflow.int64, [None, 2])
             done = tensorflow.raw_ops.BatchFunction(
                 in_tensors=[tickets], captured_tensors=[], f=self._function, Tout=[tensorflow.int64], num_batch_threads=self._threads, container="tfserving",
                 shared_name=f"batches {sorted(options.items())}", batching_queue=f"queue {next(self._queues)}", **options)
-            call = config_pb2.CallableOptions(feed=[tickets.name], fetch=[done[0].name])
-            call.run_options.inter_op_thread_pool = _RUN_IN_CALLER
-            return self._session._make_callable_from_options(call)
+            return tickets.name, done[0].name
 
     def submit(self, queue, task):
-        """Wait until all rows of the task have run, in one batch or several; what became of them is in the task."""
+        """Wait until all rows of the task have run, in one batch or several; what became of them is in the task. May raise OpErrors."""
         number = next(self._numbers)
-        self._tasks[number] = task
         tickets = numpy.empty((task.rows, 2), "int64")
         tickets[:, 0], tickets[:, 1] = number, numpy.arange(task.rows)
+        with self._changed:
+            call = self._callable(queue)
+            self._tasks[number] = task
         try:
-            queue(tickets)
+            call(tickets)
         finally:
-            del self._tasks[number]
+            with self._changed:
+                del self._tasks[number]
+                self._last = time.monotonic()
+
+    def _callable(self, queue):
+        """The function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
+        import tensorflow
+        from tensorflow.core.protobuf import config_pb2
+        if self._session is None:
+            # A batch runs in the scheduler's own thread and a request waits in its own, so that this session needs no threads for them.
+            self._session = tensorflow.compat.v1.Session(graph=self._graph, config=config_pb2.ConfigProto(
+                inter_op_parallelism_threads=1, use_per_session_threads=True, device_count={"GPU": 0}))
+            self._changed.notify()
+        if queue not in self._callables:
+            call = config_pb2.CallableOptions(feed=[queue[0]], fetch=[queue[1]])
+            call.run_options.inter_op_thread_pool = _RUN_IN_CALLER
+            self._callables[queue] = self._session._make_callable_from_options(call)
+        return self._callables[queue]
+
+    def _rest(self):
+        """Close the session whenever it had nothing to do for a while; waits without a look at the clock while there is none."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._session is not None)
+                left_s = self._idle_s if self._tasks else self._last + self._idle_s - time.monotonic()
+                if left_s <= 0:
+                    self._callables.clear()
+                    self._session.close()
+                    self._session = None
+                    left_s = 0
+            time.sleep(left_s)
 
     def _run_batch(self, tickets):
         """Called by TensorFlow in a batch thread."""
@@ -138,6 +145,8 @@ class BatchingSession:
         task = _Task(self, feeds, tuple(sorted(set(fetches))), timeout_ms)
         if not task.rows:
             return self._session.run(feeds, fetches, timeout_ms)
+        for _array in feeds:
+            metrics.INPUT_BATCH_SIZE.add(task.rows)
         queue = self._queue(feeds, fetches)
         try:
             self._scheduler.submit(queue, task)
@@ -166,14 +175,19 @@ class BatchingSession:
 
     def _run(self, parts):
         now = time.monotonic()
+        for task in {id(part[0]): part[0] for part in parts}.values():
+            metrics.QUEUING_LATENCY.add((now - task.began) * 1e6, "")
         if all(task.timeout_ms and now - task.began > task.timeout_ms / 1000 for task, _first, _last in parts):
             raise status.Status("RESOURCE_EXHAUSTED", "Run() timeout exceeded while waiting in batching queue")
         sizes = [last - first for _task, first, last in parts]
         rows = sum(sizes)
         padding = padded_size(rows, self._allowed) - rows
+        metrics.PADDING_SIZE.add(padding, rows + padding)
+        metrics.PROCESSED_BATCH_SIZE.add(rows + padding)
         feeds = {name: _joined(name, [task.feeds[name][first:last] for task, first, last in parts], padding, self._parameters.pad_variable_length_inputs)
                  for name in parts[0][0].feeds}
         wanted = parts[0][0].wanted
+        metrics.WRAPPED_RUN_COUNT.add()
         arrays = self._session.run(feeds, wanted, max(task.timeout_ms for task, _first, _last in parts))
         for array in arrays:
             if not array.ndim:

@@ -1,15 +1,17 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gRPC API: Predict, GetModelMetadata, GetModelStatus and the health check; anything else is UNIMPLEMENTED."""
+"""The gRPC API: Predict, GetModelMetadata, GetModelStatus, HandleReloadConfigRequest and the health check; anything else is UNIMPLEMENTED."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from concurrent import futures
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import configuration, log, metrics, status
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.predict import Asked
 
 try:
@@ -21,6 +23,7 @@ _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"
 _HEALTHY = (b"", b"\n\x0cModelService", b"\n\x11PredictionService")
 _SIGNATURES = "signature_def"
+_MOST_CHARACTERS = 1024
 
 
 class GrpcService:
@@ -31,7 +34,8 @@ class GrpcService:
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
         self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
-        self._methods = {wire.PREDICT: self._predict, wire.GET_MODEL_METADATA: self._metadata, wire.GET_MODEL_STATUS: self._status}
+        self._methods = {wire.PREDICT: self._predict, wire.GET_MODEL_METADATA: self._metadata, wire.GET_MODEL_STATUS: self._status,
+                         wire.RELOAD_CONFIG: self._reload}
         if options["enable_grpc_healthcheck_service"]:
             self._methods[_HEALTH_CHECK] = self._health
         self._predict_request = wire.message("tensorflow.serving.PredictRequest")
@@ -41,12 +45,16 @@ class GrpcService:
             ("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             *_channel_arguments(options["grpc_channel_arguments"])])
 
-    def start(self, address, port):
-        """Listen. Raises Status where the port is not to be had."""
-        try:
-            self._server.add_insecure_port(f"{address}:{port}")
-        except RuntimeError as fault:
-            raise status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {address}: {fault}") from fault
+    def start(self, addresses, tls=None):
+        """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raises Status where an address or a certificate is not to be had."""
+        for address in addresses:
+            try:
+                if tls is None:
+                    self._server.add_insecure_port(address)
+                else:
+                    self._server.add_secure_port(address, _credentials(tls))
+            except RuntimeError as fault:
+                raise _start_fault(address, tls) from fault
         self._server.start()
 
     def stop(self, grace_s):
@@ -60,23 +68,37 @@ class GrpcService:
         try:
             if refused:
                 raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
-            with self._activity:
+            # To reload may take for ever, and is no request that somebody waits for at the end.
+            with self._activity if method != self._reload else contextlib.nullcontext():
                 return method(content)
         except Exception as fault:
             found = _status_of(fault)
             context.set_code(getattr(grpc.StatusCode, found.code))
-            context.set_details(found.message)
+            context.set_details(found.message[:_MOST_CHARACTERS])
             return b""
         finally:
             with self._lock:
                 self._running -= 1
 
     def _predict(self, content):
-        request = _parsed(self._predict_request, content)
+        began, name, code = time.monotonic(), "", "OK"
+        try:
+            request = _parsed(self._predict_request, content)
+            name = request.model_spec.name
+            return self._predicted(request)
+        except Exception as fault:
+            code = status.of(fault).code
+            raise
+        finally:
+            metrics.REQUEST_COUNT.add(name, code)
+            if code == "OK":
+                metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, "Predict", "GRPC")
+
+    def _predicted(self, request):
         asked = _asked(request)
         response = self._predict_response()
         with self._predictor.use(asked) as (number, session):
-            outputs = self._predictor.predict(session, request.model_spec.signature_name, request.inputs, request.output_filter)
+            outputs = self._predictor.predict(asked, session, request.model_spec.signature_name, request.inputs, request.output_filter)
         spec = response.model_spec
         spec.name, spec.version.value, spec.signature_name = asked.name, number, request.model_spec.signature_name or "serving_default"
         for name, array in outputs.items():
@@ -106,6 +128,12 @@ class GrpcService:
             added.status.error_message = fault.message if fault else ""
         return response.SerializeToString()
 
+    def _reload(self, content):
+        configuration.reload(self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config)
+        response = wire.message("tensorflow.serving.ReloadConfigResponse")()
+        response.status.SetInParent()
+        return response.SerializeToString()
+
     def _health(self, content):
         if content not in _HEALTHY:
             raise status.Status("NOT_FOUND", "service name unknown")
@@ -124,6 +152,18 @@ if grpc is not None:
         def service(self, handler_call_details):
             """The method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
+
+
+def _credentials(tls):
+    pair = (tls.server_key.encode(), tls.server_cert.encode())
+    return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
+
+
+def _start_fault(address, tls):
+    if tls is not None:
+        return status.Status("INVALID_ARGUMENT", "Failed to BuildAndStart gRPC server")
+    host, _colon, port = address.rpartition(":")
+    return status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {host}" if host != "unix" else f"Couldn't bind to the UNIX socket {port}")
 
 
 def signature_map(session):

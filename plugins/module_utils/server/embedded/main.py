@@ -20,7 +20,8 @@ import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags as flags
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import batching, log, models, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import batching, configuration, log, metrics, models, status, warmup
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.grpc_service import GrpcService
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import FILE as LITE_FILE
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import LiteSession
@@ -31,8 +32,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.sa
 NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFlow Serving"
 _FAILED = 255
 _GRACE_S = 5.0
-_PLATFORM = "tensorflow"
-_WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 def main():
@@ -78,33 +77,35 @@ class Server:
         """Load, listen, and return after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        configs = model_configs(self._options)
-        library = models.Library(configs, self._loader(), self._options["max_num_load_retries"], self._options["load_retry_interval_micros"] / 1e6,
-                                 self._options["file_system_poll_wait_seconds"])
-        log.info("Adding/updating models.")
-        for config in configs:
-            log.info(f" (Re-)adding model: {config.name}")
-        library.start()
-        library.wait_until_loaded()
-        log.info("Finished adding/updating models")
-        self._listen(library)
+        options = self._options
+        configs, tls, metrics_path = configuration.of_flags(options), _tls(options), _metrics_path(options)
+        library = models.Library(self._loader(), options["max_num_load_retries"], options["load_retry_interval_micros"] / 1e6,
+                                 options["file_system_poll_wait_seconds"], options["allow_version_labels_for_unavailable_models"])
+        library.apply(configs)
+        if options["model_config_file"] and options["model_config_file_poll_wait_seconds"] > 0:
+            configuration.poll(library, options["model_config_file"], options["model_config_file_poll_wait_seconds"])
+        self._listen(library, tls, metrics_path)
 
     def _stop(self, *_signal):
         if not self._listening:
             os._exit(0)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
         self._stopping.set()
 
-    def _listen(self, library):
+    def _listen(self, library, tls, metrics_path):
         import ml_dtypes
-        self._listening = True
+        self._listening, port, socket_path = True, self._options["port"], self._options["grpc_socket_path"]
         predictor = Predictor(library, ml_dtypes.bfloat16, self._options["enable_signature_method_name_check"])
         grpc, rest = GrpcService(predictor, library, self._options, self._activity), None
-        grpc.start(self._address, self._options["port"])
-        log.info(f"Running gRPC ModelServer at {self._address}:{self._options['port']} ...")
-        if self._options["rest_api_port"] == self._options["port"]:
+        log.info("Using InsecureServerCredentials" if tls is None else "Using SSL credentials")
+        grpc.start(([f"{self._address}:{port}"] if port else []) + ([f"unix:{socket_path}"] if socket_path else []), tls)
+        if port:
+            log.info(f"Running gRPC ModelServer at {self._address}:{port} ...")
+        if socket_path:
+            log.info(f"Running gRPC ModelServer at UNIX socket {socket_path} ...")
+        if self._options["rest_api_port"] and self._options["rest_api_port"] == port:
             log.error("server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. Skipped exporting HTTP/REST API.")
         elif self._options["rest_api_port"]:
-            rest = RestService(predictor, library, self._options, self._activity)
+            rest = RestService(predictor, library, self._options, self._activity, metrics_path)
             rest.start(self._address, self._options["rest_api_port"])
             log.info(f"Exporting HTTP/REST API at:{self._address}:{self._options['rest_api_port']} ...")
         gc.collect()
@@ -176,58 +177,46 @@ class Activity:
 
 
 def load(options, config, common, scheduler, _name, _number, path):
-    """The session of the version at path, batched where options ask for it. Raises Status or TensorFlow's errors."""
-    if os.path.exists(os.path.join(path, _WARMUP)):
-        log.warning(f"Warm-up is not built into the embedded server of tfserving.fleet: {os.path.join(path, _WARMUP)} is not read")
+    """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
+    import ml_dtypes
     if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE)):
         session = LiteSession(path, max(1, options["num_tflite_pools"]))
     else:
         session = SavedModelSession(path, options["saved_model_tags"].split(","), config)
-    if scheduler is None:
-        return session
     try:
-        parameters = batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"])
-        return session if parameters is None else batching.BatchingSession(session, parameters, scheduler)
+        parameters = batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"]) if scheduler else None
+        if parameters is not None:
+            session = batching.BatchingSession(session, parameters, scheduler)
+        if options["enable_model_warmup"]:
+            warmup.run(path, session, ml_dtypes.bfloat16, max(1, options["num_request_iterations_for_warmup"]))
+        return session
     except BaseException:
         session.close()
         raise
 
 
-def model_configs(options):
-    """The models that the flags name. Raises Status with TensorFlow Serving's texts."""
-    if not options["model_config_file"]:
-        return [_checked(models.ModelConfig(options["model_name"], options["model_base_path"]))]
-    listed = batching.read_text_proto(options["model_config_file"], "tensorflow.serving.ModelServerConfig").model_config_list.config
-    names = [one.name for one in listed]
-    for one in listed:
-        if names.count(one.name) > 1:
-            raise status.Status("INVALID_ARGUMENT", f"Illegal to list model {one.name} multiple times in config list")
-        if not one.model_platform:
-            raise status.Status("INVALID_ARGUMENT", "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-                                f"ModelServerConfig::model_platform, model name is {one.name}")
-        if one.model_platform != _PLATFORM:
-            raise status.Status("INVALID_ARGUMENT", f"Model {one.name} requests unsupported platform {one.model_platform}")
-        if one.version_labels:
-            raise status.Status("UNIMPLEMENTED", f"version_labels (model {one.name}) are not built into the embedded server of tfserving.fleet")
-    return [_checked(models.ModelConfig(one.name, one.base_path, *_policy(one.model_version_policy))) for one in listed]
+def _tls(options):
+    """The SSLConfig message that the flags name, or None. Raises Status."""
+    if not options["ssl_config_file"]:
+        return None
+    tls = configuration.read_text_proto(options["ssl_config_file"], "tensorflow.serving.SSLConfig")
+    if tls.client_verify and not tls.custom_ca:
+        raise status.Status("INVALID_ARGUMENT", f"{options['ssl_config_file']} has client_verify without custom_ca, with which every client would be refused")
+    return tls
 
 
-def _policy(policy):
-    if policy.HasField("all"):
-        return 0, ()
-    return max(1, policy.latest.num_versions), tuple(policy.specific.versions)
-
-
-def _checked(config):
-    if not os.path.isabs(config.base_path):
-        raise status.Status("INVALID_ARGUMENT", f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}")
-    return config
+def _metrics_path(options):
+    """Where the flags want the metrics, or None. Raises Status."""
+    if not options["monitoring_config_file"] or not options["rest_api_port"]:
+        return None
+    wanted = configuration.read_text_proto(options["monitoring_config_file"], "tensorflow.serving.MonitoringConfig").prometheus_config
+    return (wanted.path or metrics.PATH) if wanted.enable else None
 
 
 def _common_parameters(options):
     if options["batching_parameters_file"]:
         return batching.read_parameters(options["batching_parameters_file"])
-    return batching.wire.message("tensorflow.serving.BatchingParameters")()
+    return wire.message("tensorflow.serving.BatchingParameters")()
 
 
 def _need_packages():

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which versions of which models are served: folders are polled, new versions loaded before old ones go, states kept for whoever asks."""
+"""Which versions of which models are served: folders are polled, new versions loaded before old ones go, states kept for whoever asks, labels
+given to versions. The whole list of models can be exchanged while it serves."""
 
 from __future__ import annotations
 
@@ -18,12 +19,14 @@ START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UN
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model to serve. base_path: the folder of its versions. latest: how many of the newest are served; 0 serves all. specific: those numbers only."""
+    """A model to serve. base_path: the folder of its versions. latest: how many of the newest are served; 0 serves all. specific: those numbers only,
+    where it is not None. labels: ((label, number), …)."""
 
     name: str
     base_path: str
     latest: int = 1
-    specific: tuple = ()
+    specific: tuple | None = None
+    labels: tuple = ()
 
 
 @dataclass
@@ -46,25 +49,70 @@ class Version:
 class Library:
     """Keeps the versions that the folders hold loaded. load(name, number, path) makes a servable, an object with close(), or raises."""
 
-    def __init__(self, configs, load, retries, retry_interval_s, poll_interval_s):
-        self._configs, self._load = configs, load
+    def __init__(self, load, retries, retry_interval_s, poll_interval_s, early_labels=False):
+        """early_labels: a label that the model does not have yet may be given to a version that is not available."""
+        self._load, self._early_labels = load, early_labels
         self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
-        self._versions = {config.name: {} for config in configs}
+        self._configs, self._versions, self._labels = None, {}, {}
         self._changed = threading.Condition()
-        self._loading = threading.Lock()
+        self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
 
-    def start(self):
-        """Begin to poll and to load, in threads of its own."""
-        threading.Thread(target=self._poll, name="versions", daemon=True).start()
+    def apply(self, configs):
+        """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
+        not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too.
 
-    def wait_until_loaded(self):
-        """Return when each model has a version AVAILABLE. Raises Status when the versions of one have all failed, and all others are decided too."""
+        Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it.
+        """
+        with self._reloading:
+            before = self._configs
+            labels = {config.name: dict(config.labels) for config in configs}
+            self._check_labels(labels)
+            if configs != before:
+                log.info("Adding/updating models.")
+                for config in configs:
+                    log.info(f" (Re-)adding model: {config.name}")
+            new = {config.name for config in configs} - {config.name for config in before or ()}
+            with self._changed:
+                self._labels, self._configs = labels, configs
+                known = {id(version): version for versions in self._versions.values() for version in versions.values()}
+            self._poll_once()
+            if before is None:
+                threading.Thread(target=self._poll, name="versions", daemon=True).start()
+            self._wait_for(new, known, "model(s)" if before is not None else "servable(s)")
+            if configs != before:
+                log.info("Finished adding/updating models")
+
+    def names(self):
+        """The names of the models that are served now."""
+        return [config.name for config in self._configs or ()]
+
+    def labelled(self, name, label):
+        """The version that has the label. Raises Status."""
         with self._changed:
-            self._changed.wait_for(lambda: all(_settled(versions.values()) for versions in self._versions.values()))
-            failed = [version for versions in self._versions.values() if not _any_in(AVAILABLE, versions.values()) for version in versions.values()]
+            if label not in self._labels.get(name, {}):
+                raise status.Status("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
+            return self._labels[name][label]
+
+    def _check_labels(self, wanted):
+        with self._changed:
+            for name, labels in wanted.items():
+                for label, number in labels.items():
+                    version, before = self._versions.get(name, {}).get(number), self._labels.get(name, {}).get(label, number)
+                    if not (version and version.state == AVAILABLE) and not (self._early_labels and before == number):
+                        raise status.Status("FAILED_PRECONDITION", f"Request to assign label to version {number} of model {name}, which is not currently "
+                                            "available for inference")
+
+    def _wait_for(self, names, known, words):
+        """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
+        def fresh(name):
+            return [version for version in self._versions.get(name, {}).values()
+                    if id(version) not in known or (version.state == AVAILABLE and not version.dropped.is_set())]
+        with self._changed:
+            self._changed.wait_for(lambda: all(_settled(fresh(name)) for name in names))
+            failed = [version for name in sorted(names) if not _any_in(AVAILABLE, fresh(name)) for version in fresh(name)]
         if failed:
             listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
-            raise status.Status("UNKNOWN", f"{len(failed)} servable(s) did not become available: {{{listed}}}")
+            raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
 
     @contextlib.contextmanager
     def use(self, name, number=None):
@@ -94,7 +142,12 @@ class Library:
         return sorted(found, key=lambda one: -one[0])
 
     def _poll(self):
-        while True:
+        while self._poll_interval_s > 0:
+            time.sleep(self._poll_interval_s)
+            self._poll_once()
+
+    def _poll_once(self):
+        with self._polling:
             for config in self._configs:
                 try:
                     aspired = aspired_versions(config, os.listdir(config.base_path))
@@ -102,17 +155,30 @@ class Library:
                     log.error("FileSystemStoragePathSource encountered a filesystem access error: Could not find base path "
                               f"{config.base_path} for servable {config.name} with error NOT_FOUND: {fault.strerror}")
                     continue
+                for number in config.specific or ():
+                    if number not in aspired:
+                        log.warning(f"Version {number} of servable {config.name}, which was requested to be served as a 'specific' version in the servable's "
+                                    "version policy, was not found in the file system")
                 if not aspired:
                     log.warning(f"No versions of servable {config.name} found under base path {config.base_path}. "
                                 "Did you forget to name your leaf directory as a number (eg. '/1/')?")
-                self._reconcile(config, aspired)
-            if self._poll_interval_s <= 0:
-                return
-            time.sleep(self._poll_interval_s)
+                if aspired or config.specific is None:
+                    self._reconcile(config, aspired)
+            self._let_go()
+
+    def _let_go(self):
+        """Take down the models that are listed no more."""
+        with self._changed:
+            listed = {config.name for config in self._configs}
+            for name, versions in self._versions.items():
+                if name not in listed:
+                    for version in versions.values():
+                        version.dropped.set()
+                    self._retire(versions.values())
 
     def _reconcile(self, config, aspired):
         with self._changed:
-            versions = self._versions[config.name]
+            versions = self._versions.setdefault(config.name, {})
             for number, folder in aspired.items():
                 known = versions.get(number)
                 if known is not None and known.state == AVAILABLE:
@@ -195,7 +261,7 @@ def aspired_versions(config, names):
     for name in sorted(names):
         if name.isascii() and name.isdigit() and int(name) < 2**63:
             numbered[int(name)] = name
-    if config.specific:
+    if config.specific is not None:
         chosen = [number for number in config.specific if number in numbered]
     else:
         chosen = sorted(numbered)[-config.latest:]

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import metrics, status
 
 _DEFAULT_SIGNATURE = "serving_default"
 _METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
@@ -35,47 +36,56 @@ class Predictor:
         """The context of a version's (number, session). Raises Status."""
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-        if asked.label is not None:
-            raise status.Status("INVALID_ARGUMENT", f"Unrecognized servable version label: {asked.label}")
-        return self._library.use(asked.name, asked.number)
+        number = asked.number if asked.label is None else self._library.labelled(asked.name, asked.label)
+        return self._library.use(asked.name, number)
 
-    def predict(self, session, signature_name, inputs, output_filter=(), timeout_ms=0):
+    def predict(self, asked, session, signature_name, inputs, output_filter=(), timeout_ms=0):
         """{output: array} of inputs, {name: TensorProto or array}. output_filter: the outputs wanted, () for all."""
-        name = signature_name or _DEFAULT_SIGNATURE
-        if name not in session.signatures:
-            raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
-        signature = session.signatures[name]
-        if self._check_method_names and signature.method_name not in _METHODS:
-            raise status.Status("INTERNAL", f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}")
-        feeds = self._feeds(signature, inputs)
-        outputs = _outputs(signature, output_filter)
-        arrays = session.run(feeds, [signature.outputs[output].name for output in outputs], timeout_ms)
-        return dict(zip(outputs, arrays))
+        began = time.monotonic()
+        outputs = run(session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names)
+        metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, asked.name, "Predict", "TF1")
+        return outputs
 
-    def _feeds(self, signature, inputs):
-        missing = sorted(set(signature.inputs) - set(inputs))
-        extra = sorted(set(inputs) - set(signature.inputs))
-        if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
+
+def run(session, signature_name, inputs, output_filter=(), timeout_ms=0, bfloat16=None, check_method_names=False):
+    """As Predictor.predict, for a session at hand."""
+    name = signature_name or _DEFAULT_SIGNATURE
+    if name not in session.signatures:
+        raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+    signature = session.signatures[name]
+    if check_method_names and signature.method_name not in _METHODS:
+        raise status.Status("INTERNAL", f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}")
+    feeds = _feeds(signature, inputs, bfloat16)
+    outputs = _outputs(signature, output_filter)
+    arrays = session.run(feeds, [signature.outputs[output].name for output in outputs], timeout_ms)
+    return dict(zip(outputs, arrays))
+
+
+def _feeds(signature, inputs, bfloat16):
+    missing = sorted(set(signature.inputs) - set(inputs))
+    extra = sorted(set(inputs) - set(signature.inputs))
+    if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
+        raise status.Status(
+            "INVALID_ARGUMENT", f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_listed(inputs)}}}) != "
+            f"len({{{_listed(signature.inputs)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.")
+    feeds = {}
+    for alias in sorted(signature.inputs):
+        given = inputs[alias] if alias in inputs else signature.defaults[alias] if alias in signature.defaults else None
+        if given is None:
             raise status.Status(
-                "INVALID_ARGUMENT", f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_listed(inputs)}}}) != "
-                f"len({{{_listed(signature.inputs)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.")
-        feeds = {}
-        for alias in sorted(signature.inputs):
-            given = inputs[alias] if alias in inputs else signature.defaults[alias] if alias in signature.defaults else None
-            if given is None:
-                raise status.Status(
-                    "INVALID_ARGUMENT", f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no default value "
-                    f"provided. Inputs expected to be in the request {{{_listed(inputs)}}}, or default input alias set: {_listed(signature.defaults)}")
-            feeds[signature.inputs[alias].name] = self._array(alias, given)
-        return feeds
+                "INVALID_ARGUMENT", f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {{{_listed(inputs)}}}, or default input alias set: {_listed(signature.defaults)}")
+        feeds[signature.inputs[alias].name] = _array(alias, given, bfloat16)
+    return feeds
 
-    def _array(self, alias, given):
-        if not hasattr(given, "tensor_content"):
-            return given
-        try:
-            return client.decode_tensor(given, self._bfloat16)
-        except FleetError as fault:
-            raise status.Status("INVALID_ARGUMENT", f"tensor parsing error: {alias}: {fault.what}") from fault
+
+def _array(alias, given, bfloat16):
+    if not hasattr(given, "tensor_content"):
+        return given
+    try:
+        return client.decode_tensor(given, bfloat16)
+    except FleetError as fault:
+        raise status.Status("INVALID_ARGUMENT", f"tensor parsing error: {alias}: {fault.what}") from fault
 
 
 def _outputs(signature, output_filter):

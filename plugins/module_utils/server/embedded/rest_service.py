@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 import urllib.parse
 import zlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import log, rest_json, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import log, metrics, rest_json, status
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.predict import Asked
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -25,19 +26,20 @@ _HTTP_OF_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_R
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests",
             499: "Client Closed Request", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable", 504: "Gateway Timeout"}
 _NO_SUCH_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
-_MAX_LINE, _MAX_HEADERS, _MAX_INFLATED = 65536, 128, 1 << 31
+_MAX_LINE, _MAX_HEADERS, _MAX_INFLATED, _MAX_BODY, _PIECE = 65536, 128, 100 << 20, (1 << 31) - 1, 1 << 20
 
 
 class RestService:
     """The server's REST side. predictor: a predict.Predictor. activity: a context manager around each request."""
 
-    def __init__(self, predictor, library, options, activity):
-        """options: {flag: value}. Of rest_api_num_threads one would wait for connections, as in TensorFlow Serving; the others work."""
+    def __init__(self, predictor, library, options, activity, metrics_path=None):
+        """options: {flag: value}; of rest_api_num_threads one would wait for connections, as in TensorFlow Serving, and the others work.
+        metrics_path: where Prometheus finds the metrics, None for nowhere."""
         self._predictor, self._library, self._activity = predictor, library, activity
         self._timeout_ms = options["rest_api_timeout_in_ms"]
         self._cors = options["rest_api_enable_cors_support"]
         self._slots = threading.BoundedSemaphore(max(1, options["rest_api_num_threads"] - 1))
-        self._listener = None
+        self._metrics_path, self._listener = metrics_path, None
 
     def start(self, address, port):
         """Listen. Raises Status where the port is not to be had."""
@@ -93,18 +95,26 @@ class RestService:
 
     def answer(self, verb, target, body, headers):
         """(HTTP status, content type, content) for a request."""
+        if target == self._metrics_path:
+            return 200, "text/plain", metrics.page().encode()
         if not _API.fullmatch(target):
             return 404, "text/html", _NO_SUCH_PAGE
-        try:
-            return 200, "application/json", self._process(verb, target, _inflated(body, headers))
-        except Exception as fault:
-            found = status.of(fault)
-            if found.code == "UNKNOWN" and not isinstance(fault, status.Status):
-                log.error(f"A request failed: {found}")
-            return _HTTP_OF_CODES.get(found.code, 500), "application/json", rest_json.error(found.message)
-
-    def _process(self, verb, target, body):
         found = _CALL.fullmatch(target) if verb == "POST" else _LOOK.fullmatch(target) if verb == "GET" else None
+        began, name, method, code = time.monotonic(), *(_named(found) if found else ("", "")), "OK"
+        try:
+            return 200, "application/json", self._process(verb, target, found, _inflated(body, headers))
+        except Exception as fault:
+            told = status.of(fault)
+            code = told.code
+            if code == "UNKNOWN" and not isinstance(fault, status.Status):
+                log.error(f"A request failed: {told}")
+            return _HTTP_OF_CODES.get(code, 500), "application/json", rest_json.error(told.message)
+        finally:
+            metrics.REQUEST_COUNT.add(name, code)
+            if code == "OK":
+                metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, method, "REST")
+
+    def _process(self, verb, target, found, body):
         if verb == "OPTIONS":
             return b""
         if not found:
@@ -126,8 +136,13 @@ class RestService:
         request = rest_json.parse(body)
         with self._predictor.use(asked) as (_number, session):
             name, form, inputs = rest_json.predict_inputs(request, lambda signature: _dtypes(session, signature))
-            outputs = self._predictor.predict(session, name, inputs, timeout_ms=self._timeout_ms)
+            outputs = self._predictor.predict(asked, session, name, inputs, timeout_ms=self._timeout_ms)
         return rest_json.answer(outputs, form)
+
+
+def _named(found):
+    """(model, method) of a request, as the metrics name them: the method is empty for what only looks."""
+    return urllib.parse.unquote(found["name"] or ""), (found["method"] or "").lower() if found.re is _CALL else ""
 
 
 def _asked(found):
@@ -173,10 +188,15 @@ def _read_body(stream, headers):
 def _read_exactly(stream, size):
     if size < 0:
         raise ValueError("a negative length")
-    content = stream.read(size)
-    if len(content) < size:
-        raise ConnectionError("the request was cut short")
-    return content
+    if size > _MAX_BODY:
+        raise ValueError("too much")
+    content = bytearray()
+    while len(content) < size:  # A length that is only announced takes no memory.
+        piece = stream.read(min(size - len(content), _PIECE))
+        if not piece:
+            raise ConnectionError("the request was cut short")
+        content += piece
+    return bytes(content)
 
 
 def _inflated(body, headers):
