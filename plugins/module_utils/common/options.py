@@ -37,3 +37,47 @@ def did_you_mean(value, allowed):
     """'; did you mean …?' for the closest spelling, or the empty string."""
     close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list"}
+
+
+def wrong_type(specification, values, where=""):
+    """A FleetError about the first of values (a dict) that is not of the type in specification (Ansible's argument spec), or None; secrets are left alone."""
+    for name, option in specification.items():
+        value = (values or {}).get(name)
+        if value is None or option.get("no_log"):
+            continue
+        place, wanted = where + name, option.get("type", "str")
+        if not _is_a(wanted, value):
+            return FleetError(f"{value!r} is not {TYPES[wanted]}", where=place)
+        elements = option.get("elements") if wanted == "list" else None
+        items = [(place, value)] if wanted == "dict" else []
+        if elements:
+            listed = value if isinstance(value, (list, tuple)) else str(value).split(",")
+            items = [(f"{place}[{number}]", item) for number, item in enumerate(listed)]
+        for at, item in items:
+            if elements and not _is_a(elements, item):
+                return FleetError(f"{item!r} is not {TYPES[elements]}", where=at)
+            if option.get("options") and isinstance(item, dict):
+                fault = wrong_type(option["options"], item, f"{at}.")
+                if fault:
+                    return fault
+    return None
+
+
+def _is_a(wanted, value):
+    """Whether Ansible takes value for the type wanted; where it takes texts for mappings, a text may be one."""
+    if wanted in ("int", "float"):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return False
+        return wanted == "float" or number.is_integer()
+    if wanted == "bool":
+        return isinstance(value, (bool, int, float)) or str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n", "t", "f", "1", "0")
+    if wanted == "dict":
+        return isinstance(value, dict) or (isinstance(value, str) and ("=" in value or value.lstrip().startswith("{")))
+    if wanted == "list":
+        return isinstance(value, (list, tuple, str, int, float))
+    return True

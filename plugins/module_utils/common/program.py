@@ -17,10 +17,8 @@ import importlib
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
@@ -63,25 +61,26 @@ def call(entry, request, python, timeout_s=None, environment=None, cpu_set=None)
     """Run the program once: request (JSON data) in, its result (a dict) out.
 
     The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
-    python: path of the interpreter. environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
+    python: path of the interpreter, or a function from the directory of the program's files to the words that run it elsewhere (in a container).
+    environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
     The program ends with its caller, however that dies; what a killed caller left in the directory of temporary files goes with the next call.
     """
-    publish.sweep(tempfile.gettempdir())
     with contextlib.ExitStack() as stack:
-        directory = publish.staging_directory(tempfile.gettempdir())
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory = stack.enter_context(publish.scratch_directory())
         path = install(entry, directory)
+        runner = python(directory) if callable(python) else [python]
         asked, told = os.path.join(directory, "request.json"), os.path.join(directory, "result.json")
         with open(asked, "w", encoding="utf-8") as stream:
             json.dump(request, stream)
         with open(os.path.join(directory, "output"), "w+b") as output:
             try:
                 process = subprocess.Popen(
-                    [python, path, asked, told], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    env=dict(os.environ, **(environment or {})), preexec_fn=lambda: _bind_to_caller(cpu_set))
+                    [*runner, path, asked, told], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+                    env=dict(os.environ, **(environment or {})), preexec_fn=lambda: bind_to_caller(cpu_set))
             except OSError as fault:
-                raise FleetError(f"cannot run {python!r}: {fault.strerror}", where="python",
-                                 remedy="Name a Python interpreter that exists on this host.") from fault
+                raise FleetError(f"cannot run {runner[0]!r}: {fault.strerror}", where="python",
+                                 remedy="Name a program that exists on this host.") from fault
+            stack.callback(process.stdin.close)     # Open until then: whoever runs the program elsewhere sees by it that its caller died.
             try:
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired as fault:
@@ -150,7 +149,8 @@ def _is_module(name):
     return True
 
 
-def _bind_to_caller(cpu_set):
+def bind_to_caller(cpu_set=None):
+    """In a new process: end with the one that started it, however that dies; run on these CPUs alone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if cpu_set:
         os.sched_setaffinity(0, cpu_set)

@@ -36,6 +36,17 @@ def staging_directory(parent):
     return tempfile.mkdtemp(prefix=_prefix(), dir=parent)
 
 
+@contextlib.contextmanager
+def scratch_directory():
+    """A directory among the temporary files that is gone afterwards; what a killed run left there goes with the next one's."""
+    sweep(tempfile.gettempdir())
+    directory = staging_directory(tempfile.gettempdir())
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def publish_directory(staged, final):
     """Give a staged directory its final name on the same filesystem, after all its files reached the disk. Raises OSError when final exists."""
     for directory, _names, files in os.walk(staged):

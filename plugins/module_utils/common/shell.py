@@ -5,7 +5,24 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+
+class FleetModule(AnsibleModule):
+    """AnsibleModule, but what it says of a value of the wrong type names the option, the value and what is allowed, also inside of lists and mappings."""
+
+    def __init__(self, *arguments, **settings):
+        self._reading_options = True
+        super().__init__(*arguments, **settings)
+        self._reading_options = False
+
+    def fail_json(self, msg, **result):
+        fault = None
+        if self._reading_options:
+            from ansible_collections.tfserving.fleet.plugins.module_utils.common import options
+            fault = options.wrong_type(self.argument_spec, self.params)
+        super().fail_json(msg=str(fault) if fault else msg, **result)
 
 
 def run(module, work):
