@@ -234,7 +234,6 @@ actions:
 import os
 import stat
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import files
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
@@ -422,7 +421,7 @@ def main():
         "enable_large_batch_splitting": {"type": "bool"},
         "max_execution_batch_size": {"type": "int"},
     }
-    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, add_file_common_args=True)
+    module = shell.FleetModule(argument_spec=argument_spec, supports_check_mode=True, add_file_common_args=True)
     shell.run(module, lambda: work(module))
 
 

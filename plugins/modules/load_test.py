@@ -261,10 +261,8 @@ actions:
 import os
 import sys
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import generator, load
 
 
@@ -288,7 +286,7 @@ def _check_host(request):
 
 
 def main():
-    module = AnsibleModule(
+    module = shell.FleetModule(
         argument_spec={
             "python": {"type": "path"},
             "targets": {"type": "list", "elements": "dict", "required": True, "options": {
@@ -313,7 +311,7 @@ def main():
             "progress": {"type": "path"},
         },
         supports_check_mode=True)
-    run(module, lambda: work(module))
+    shell.run(module, lambda: work(module))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,6 @@ import hashlib
 import json
 import os
 
-from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
@@ -144,7 +143,7 @@ HOST_OPTIONS = {
 
 def main():
     """Run the module."""
-    module = AnsibleModule(
+    module = shell.FleetModule(
         argument_spec={
             "destination": {"type": "path", "required": True},
             "hosts": {"type": "list", "elements": "dict", "required": True, "options": HOST_OPTIONS},
