@@ -13,15 +13,19 @@ class FleetModule(AnsibleModule):
     """AnsibleModule, but what it says of a value of the wrong type names the option, the value and what is allowed, also inside of lists and mappings."""
 
     def __init__(self, *arguments, **settings):
-        self._reading_options = True
+        self._given = {}
         super().__init__(*arguments, **settings)
-        self._reading_options = False
+        self._given = None
+
+    def _load_params(self):
+        super()._load_params()
+        self._given = dict(self.params)
 
     def fail_json(self, msg, **result):
         fault = None
-        if self._reading_options:
+        if self._given:
             from ansible_collections.tfserving.fleet.plugins.module_utils.common import options
-            fault = options.wrong_type(self.argument_spec, self.params)
+            fault = options.wrong_type(self.argument_spec, self._given)
         super().fail_json(msg=str(fault) if fault else msg, **result)
 
 
