@@ -29,7 +29,6 @@ options:
     type: str
     choices: [basic, full]
     default: basic
-    version_added: "0.2.0"
 attributes:
   action:
     description: Has an action on the controller, which adds the classes.

@@ -201,10 +201,13 @@ options:
         description: Where it sits.
         type: str
         required: true
+      id:
+        description: What NVIDIA's tools know it by, a UUID of a GPU or of a MIG slice, or an index. By default the UUID of the GPU.
+        type: str
       by:
         description: How the engine is asked for it.
         type: str
-        choices: [device_request, cdi]
+        choices: [device_request, cdi, runtime]
         default: device_request
   user:
     description: The user, UID or UID:GID, as whom the server runs. It must be able to read the models. Backend V(docker) only.
@@ -435,7 +438,8 @@ def main():
             "batching_parameters_file": {"type": "path"}, "monitoring": {"type": "bool", "default": False}, "session_config_file": {"type": "path"},
             "ssl_config_file": {"type": "path"}, "cpu_set": {"type": "str"}, "memory_mib": {"type": "int"},
             "devices": {"type": "list", "elements": "dict", "default": [], "options": {
-                "pci_bus_id": {"type": "str", "required": True}, "by": {"type": "str", "choices": ["device_request", "cdi"], "default": "device_request"}}},
+                "pci_bus_id": {"type": "str", "required": True}, "id": {"type": "str"},
+                "by": {"type": "str", "choices": ["device_request", "cdi", "runtime"], "default": "device_request"}}},
             "user": {"type": "str", "default": "65534:65534"}, "read_only": {"type": "bool", "default": True},
             "capabilities": {"type": "list", "elements": "str", "default": []},
             "restart_policy": {"type": "str", "choices": ["unless-stopped", "on-failure", "no"], "default": "unless-stopped"},

@@ -11,7 +11,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 _LEAST_GRPC_THREADS = 64
 _MOST_GRPC_THREADS = 2048
 _SPARE_GRPC_THREADS = 16
-_CUDA_CACHE_BYTES = 4 * 1024 ** 3
 _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
 
 # Why the plan sets these on every server whose release knows them.
@@ -52,11 +51,8 @@ def choose_cpus(draft, host, wanted):
 
 
 def choose_environment(draft, host, wanted, release, gpu):
-    """Environment variables of the server: {name: text}."""
-    chosen = {}
-    if gpu:
-        chosen.update(CUDA_CACHE_PATH="/var/cache/tfserving/cuda", CUDA_CACHE_MAXSIZE=str(_CUDA_CACHE_BYTES))
-        draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
+    """Environment variables of the server: {name: text}. gpu: those that its GPUs need; none without GPUs."""
+    chosen = dict(gpu)
     chosen.update({name: str(value) for name, value in wanted["environment"].items() if value is not None})
     given = chosen.get("TF_ENABLE_ONEDNN_OPTS")
     if given is not None:
@@ -74,21 +70,6 @@ def choose_environment(draft, host, wanted, release, gpu):
     else:
         draft.decide("oneDNN", "off", "TensorFlow's own choice on this CPU; on is a candidate for the tuning")
     return chosen
-
-
-def say_memory(draft, wanted, gpu):
-    """How much of a GPU's memory the server takes; the user may want to know before a second server is put beside it."""
-    fraction = wanted["flags"].get("per_process_gpu_memory_fraction")
-    if not gpu:
-        return
-    if fraction:
-        draft.decide("GPU memory", f"{fraction:g} of it" if isinstance(fraction, (int, float)) else str(fraction), "per_process_gpu_memory_fraction; "
-                     "CUDA itself takes some hundred MiB beside it")
-    elif str(wanted["environment"].get("TF_FORCE_GPU_ALLOW_GROWTH")).lower() in ("true", "1"):
-        draft.decide("GPU memory", "as it grows", "TF_FORCE_GPU_ALLOW_GROWTH; what is taken is not given back")
-    else:
-        draft.decide("GPU memory", "all of it", "TensorFlow takes it at the start and does not give it back; for a second server on the GPU set "
-                     "per_process_gpu_memory_fraction in tfserving_flags, or TF_FORCE_GPU_ALLOW_GROWTH: 'true' in tfserving_environment")
 
 
 def onednn_is_on(host, release, environment):

@@ -124,8 +124,8 @@ def compute_capability(gpu):
 
 def driver_major(gpu):
     """The major version of the GPU's driver, or None where no driver told."""
-    numbers = numbers(gpu.get("driver_version"))
-    return numbers[0] if numbers else None
+    found = numbers(gpu.get("driver_version"))
+    return found[0] if found else None
 
 
 def numbers(version):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches, flags, image, models, policies, request, server
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches, flags, gpus, image, models, policies, request, server
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
@@ -24,7 +24,7 @@ def plan(capabilities, asked):
     for refusal in not_understood:
         draft.refuse(**refusal)
     made = {"host_class": host.tuning_class, "release": None, "backend": None, "image": None, "build": None, "models": [],
-            "server": {"flags": {}, "environment": {}, "cpu_set": None, "devices": []}, "candidates": []}
+            "server": {"flags": {}, "environment": {}, "cpu_set": None, "devices": [], "per_gpu": [], "start_timeout_s": None}, "candidates": []}
     if wanted["models"]:
         made.update(_serve(draft, host, wanted))
     else:
@@ -37,39 +37,39 @@ def _serve(draft, host, wanted):
     backend = server.choose_backend(draft, host, wanted) if release else None
     if backend is None:
         return {"release": release}
-    given = server.choose_gpus(draft, host, wanted, release, backend)
+    given = gpus.choose(draft, host, wanted, release, backend)
     if given is None:
         return {"release": release, "backend": backend}
-    devices, how = given
-    name, recipe = image.choose_image(draft, host, wanted, release, bool(devices)) if backend == "docker" else (None, None)
+    name, recipe = image.choose_image(draft, host, wanted, release, bool(given)) if backend == "docker" else (None, None)
     if backend == "docker" and name is None:
         return {"release": release, "backend": backend}
-    gpus = [gpu for gpu in host.gpus if str(gpu.get("pci_bus_id")) in devices]
     cpu_set, cpus = flags.choose_cpus(draft, host, wanted)
-    planned = models.choose_models(draft, host, wanted, release, gpus, cpus)
-    environment = flags.choose_environment(draft, host, wanted, release, bool(gpus))
-    flags.say_memory(draft, wanted, bool(gpus))
+    planned = models.choose_models(draft, host, wanted, release, given.devices, cpus)
+    environment = flags.choose_environment(draft, host, wanted, release, gpus.environment(draft, wanted, given) if given else {})
+    gpus.say_memory(draft, wanted, given)
+    one_each = gpus.one_each(wanted, given)
     chosen = flags.choose_flags(draft, host, wanted, release, planned, cpus, environment)
     return {
         "release": release, "backend": backend, "image": name, "build": recipe, "models": planned,
-        "server": {"flags": chosen, "environment": environment, "cpu_set": cpu_set, "devices": [{"pci_bus_id": device, "by": how} for device in devices]},
-        "candidates": _candidates(host, wanted, release, planned, gpus, cpus, chosen, environment),
+        "server": {"flags": chosen, "environment": environment, "cpu_set": cpu_set,
+                   "devices": one_each[0]["devices"] if one_each else given.as_planned, "per_gpu": one_each, "start_timeout_s": given.start_timeout_s},
+        "candidates": _candidates(host, wanted, release, planned, given.devices, cpus, chosen, environment),
     }
 
 
-def _candidates(host, wanted, release, planned, gpus, cpus, chosen, environment):
+def _candidates(host, wanted, release, planned, devices, cpus, chosen, environment):
     """What the tuning may try, in the order in which it is worth trying: [{name, model, change, reason}]; model is null for what concerns the whole server."""
     found = [_candidate("REST to gRPC", {"protocol": "grpc"}, "JSON is dear for number lists; by how much depends on the size of the tensors")]
     for model, made in zip(wanted["models"], planned):
-        parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus)
+        parameters = batches.start_values(host, wanted["goal"], bool(devices), model, cpus)
         if made["batching"] is None and model["batching"] != "none" and batches.problem(parameters, model, release) is None:
             found.append(_candidate("batching", _with_threads(parameters, cpus, chosen),
                                     "throughput where several clients ask at once; a lone client pays for it", model, planned))
     for model, made in zip(wanted["models"], planned):
-        if made["form"] == "saved_model" and models.may_try_lite(model, release, gpus):
+        if made["form"] == "saved_model" and models.may_try_lite(model, release, devices):
             found.append(_candidate("TensorFlow Lite", {"form": "tflite_dynamic_range"}, "8-bit weights: often faster on CPUs, kept only where accuracy holds",
                                     model, planned))
-    if questions.cell("onednn_available", release) and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"] and host.architecture == "x86_64" and not gpus:
+    if questions.cell("onednn_available", release) and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"] and host.architecture == "x86_64" and not devices:
         on = flags.onednn_is_on(host, release, environment)
         found.append(_candidate(f"oneDNN {'off' if on else 'on'}", {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0" if on else "1"}},
                                 "its gain runs from a loss to several times, by model and CPU"))

@@ -9,7 +9,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, one_of
 
 # What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
-CHOICES = ("version", "backend", "gpu", "cpus", "image", "build", "build_options", "goal", "flags", "environment", "optimize", "batching")
+CHOICES = ("version", "backend", "gpu", "gpu_servers", "cpus", "image", "build", "build_options", "goal", "flags", "environment", "optimize", "batching")
 
 # The fields of the capabilities (docs/architecture.md): a mapping of names, [mapping] for a list of mappings, None for a value or a list of values.
 FIELDS = {

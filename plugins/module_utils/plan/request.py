@@ -13,18 +13,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.plan import option
 BACKENDS = ("auto", "docker", "embedded")
 GOALS = ("online", "bulk")
 GPUS = ("auto", "none", "require")
+GPU_SERVERS = ("one", "per_gpu")
 FORMS = ("saved_model", "tflite_dynamic_range", "tensorrt")
 OPTIMIZE = ("auto", "none") + FORMS[1:]
 
 # Key -> (type, default). The variables are these names behind tfserving_.
 KEYS = {
     "version": (str, None), "models": (list, ()), "goal": (str, "online"), "objective_p99_ms": ((int, float), None), "backend": (str, "auto"),
-    "gpu": (str, "auto"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None),
+    "gpu": (str, "auto"), "gpu_servers": (str, "one"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None),
     "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
     "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
 MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize",
-              "version", "batching", "signatures")
+              "version", "batching", "signatures", "size_bytes")
 
 
 def complete(request):
@@ -39,6 +40,7 @@ def complete(request):
     one_of("tfserving_backend", wanted["backend"], BACKENDS)
     one_of("tfserving_goal", wanted["goal"], GOALS)
     one_of("tfserving_gpu", wanted["gpu"], GPUS)
+    one_of("tfserving_gpu_servers", wanted["gpu_servers"], GPU_SERVERS)
     for key in ("objective_p99_ms", "cpus"):
         if wanted[key] is not None:
             bounded(f"tfserving_{key}", wanted[key], minimum=0.001)

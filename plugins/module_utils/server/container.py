@@ -176,11 +176,14 @@ def body(spec, folder, secrets, trial, selinux=False):
         host["CpusetCpus"] = spec.cpu_set
     if spec.memory_mib:
         host["Memory"] = host["MemorySwap"] = spec.memory_mib * 1024 * 1024
-    if spec.devices:
+    environment = {**spec.environment, **secrets}
+    if spec.devices and spec.devices_by == "runtime":
+        host["Runtime"], environment["NVIDIA_VISIBLE_DEVICES"] = "nvidia", ",".join(spec.devices)
+    elif spec.devices:
         host["DeviceRequests"] = [_device_request(spec)]
     return {
         "Image": spec.image, "Cmd": arguments(spec), "User": spec.user, "StopSignal": "SIGTERM",
-        "Env": [f"{name}={value}" for name, value in sorted({**spec.environment, **secrets}.items())],
+        "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
         "ExposedPorts": {inside: {} for inside in ports}, "Labels": labels_of(spec), "HostConfig": host,
     }
 

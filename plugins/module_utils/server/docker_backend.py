@@ -120,7 +120,7 @@ class Backend:
     def _specification(self, models, file_digests):
         options = self._options
         secrets = options["secret_environment"]
-        devices = [_device(one["pci_bus_id"]) for one in options["devices"]]
+        devices = [one["id"] or _device(one["pci_bus_id"]) for one in options["devices"]]
         return container.ContainerSpecification(
             name=options["name"], image=options["image"], release=container.release_of(options["image"], options["release"]), address=options["address"],
             grpc_port=options["grpc_port"], rest_port=options["rest_port"], grpc_socket_directory=options["grpc_socket_directory"], models=models,

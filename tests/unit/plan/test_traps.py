@@ -139,7 +139,7 @@ def test_trap_12_types_that_tensorflow_lite_models_cannot_have(dtype):
 
 def test_trap_13_the_nvidia_runtime_becomes_a_request_for_gpus():
     made = planned(gpu_host(9, 0), request(options=["--runtime=nvidia"]))
-    assert made["server"]["devices"] == [{"pci_bus_id": "0000:01:00.0", "by": "device_request"}]
+    assert made["server"]["devices"] == [{"pci_bus_id": "0000:01:00.0", "id": "0000:01:00.0", "by": "device_request"}]
     assert "--gpus" in decision(made, "option --runtime=nvidia")["choice"]
     assert "container toolkit" in refused(dict(gpu_host(9, 0), container=host()["container"]), request(gpu="require"), "GPU")["remedy"]
 
