@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A container engine and what the testbed makes in it. Tests are skipped, with the reason, where no engine answers; they fail then with REQUIRE_DOCKER=1."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("docker")
+
+from ansible_collections.tfserving.fleet.tests.docker.testbed import engine as engines
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+from ansible_collections.tfserving.fleet.tests.docker.testbed.asking import AskingClient
+from ansible_collections.tfserving.fleet.tests.docker.testbed.balancer import Balancer
+from ansible_collections.tfserving.fleet.tests.docker.testbed.hosts import Fleet
+from ansible_collections.tfserving.fleet.tests.docker.testbed.playbook import Run
+
+MODELS = Path(__file__).resolve().parent.parent / "integration" / "server" / "make_models.py"
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """A docker.DockerClient of this machine's engine."""
+    try:
+        client = engines.connect()
+    except engines.NoEngine as fault:
+        if os.environ.get("REQUIRE_DOCKER"):
+            pytest.fail(str(fault), pytrace=False)
+        pytest.skip(str(fault))
+    engines.sweep(client)
+    yield client
+    engines.sweep(client, engines.this_process())
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def serving_image(engine):
+    """The embedded server as an image with the official one's contract, a docker.models.images.Image; images.derived() makes others of it."""
+    return images.serving(engine)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder with half_plus_two/1 below it: y = x / 2 + 2 for x of shape [n, 1]."""
+    directory = tmp_path_factory.mktemp("models")
+    subprocess.run([sys.executable, str(MODELS), str(directory), "half_plus_two"], check=True, capture_output=True, timeout=300,
+                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def testbed(engine, tmp_path_factory):
+    """The hosts.Fleet of this session: starts hosts, publishes images to them, writes inventories."""
+    return Fleet(engine, engines.this_process(), tmp_path_factory.mktemp("testbed"))
+
+
+@pytest.fixture(scope="session")
+def registry(testbed):
+    """A registry.Registry that the hosts pull from; registry.publish(image) is a reference by digest."""
+    return testbed.registry
+
+
+@pytest.fixture(scope="session")
+def serving_reference(registry, serving_image):
+    """The serving image as hosts name it, by digest."""
+    return registry.publish(serving_image)
+
+
+@pytest.fixture(scope="session")
+def fleet(testbed, engine, serving_reference):
+    """fleet(3) is a list of three hosts.Host whose engines have serving_reference; the same ones each time. Clean them with Host.reset()."""
+    def hosts(count):
+        started = testbed.hosts({f"tfs{number + 1}": {} for number in range(count)}, stock=images.tensorflow(engine))
+        for host in started:
+            host.docker("pull", "--quiet", serving_reference)
+        return started
+
+    return hosts
+
+
+@pytest.fixture(scope="session")
+def haproxy(testbed):
+    """haproxy(hosts, model) is a balancer.Balancer in front of these hosts' servers of that model."""
+    def serve(hosts, model, **ports):
+        (host,) = testbed.hosts({"balancer": {"runs_engine": False}})
+        balancer = Balancer(host)
+        balancer.serve(hosts, model, **ports)
+        return balancer
+
+    return serve
+
+
+@pytest.fixture()
+def asking_client(tmp_path):
+    """asking_client("HOST:PORT", model, inputs) is an asking.AskingClient that has its first answer; stop() gives its log."""
+    started = []
+
+    def start(address, model, inputs, rate_rps=25):
+        started.append(AskingClient(address, model, inputs, tmp_path / f"asking-{len(started)}.jsonl", rate_rps))
+        return started[-1]
+
+    yield start
+    for client in started:
+        client.stop()
+
+
+@pytest.fixture()
+def play(testbed, tmp_path):
+    """play(playbook, hosts, *arguments, balancers=()) starts ansible-playbook over SSH on these hosts and returns its playbook.Run."""
+    started = []
+
+    def start(playbook, hosts, *arguments, balancers=()):
+        started.append(Run(playbook, testbed.inventory(hosts, balancers), tmp_path / f"run-{len(started)}", *arguments))
+        return started[-1]
+
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            run.kill()

@@ -1,0 +1,228 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts of a fleet: containers that share nothing, each with sshd, Python and a Docker Engine of its own, in one network with a registry and a balancer.
+
+A fleet belongs to an owner, a text. All there is to know about it stands in the engine, so another process finds it again by its owner.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import shlex
+import socket
+import subprocess
+import time
+
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNER, PREFIX, key_of, locked, sweep
+from ansible_collections.tfserving.fleet.tests.docker.testbed.registry import Registry
+from docker.errors import NotFound
+
+# Enough for an engine in a container where --privileged is refused.
+CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "SYS_CHROOT", "SETPCAP", "AUDIT_WRITE"]
+_NAME = f"{PREFIX}.host"
+_READY_S = 60
+
+
+class Host:
+    """One host. name: its host name; address: where it is reached."""
+
+    def __init__(self, container):
+        self.container = container
+        self.name = container.labels[_NAME]
+        (attached,) = container.attrs["NetworkSettings"]["Networks"].values()
+        self.address, self._gateway = attached["IPAddress"], attached["Gateway"]
+
+    def run(self, *command, check=True, **options):
+        """Run a command as root, not over SSH; its output, both streams. Raises RuntimeError when it fails, unless check is false."""
+        status, output = self.container.exec_run(list(command), **options)
+        text = (output or b"").decode("utf-8", "replace")
+        if check and status:
+            raise RuntimeError(f"{self.name}: {shlex.join(command)} ended with {status}: {text[-2000:]}")
+        return text
+
+    def docker(self, *command, check=True):
+        """Run a command of the host's own engine."""
+        return self.run("docker", *command, check=check)
+
+    def put(self, source, path):
+        """Copy a folder or file of this machine into the host, so that it is there as path."""
+        source, path = pathlib.Path(source), pathlib.PurePosixPath(path)
+        self.run("mkdir", "-p", str(path.parent))
+        packing = subprocess.Popen(["tar", "-C", str(source.parent), "-c", "--owner=0", "--group=0", f"--transform=s,^{source.name},{path.name},", source.name],
+                                   stdout=subprocess.PIPE)
+        self.container.put_archive(str(path.parent), packing.stdout)
+        if packing.wait():
+            raise RuntimeError(f"tar could not pack {source}")
+
+    def start_engine(self, **configuration):
+        """Start the host's engine; configuration: keys of daemon.json to change before, such as live_restore=True."""
+        if configuration:
+            self.configure_engine(**configuration)
+        self.run("host-engine", "start")
+
+    def stop_engine(self, kill=False):
+        """End the host's engine as a service manager does, or with SIGKILL; what becomes of its containers is the engine's to say (live-restore)."""
+        self.run("host-engine", "kill" if kill else "stop")
+
+    def configure_engine(self, **configuration):
+        """Change daemon.json; holds from the engine's next start on."""
+        known = json.loads(self.run("cat", "/etc/docker/daemon.json"))
+        known.update({key.replace("_", "-"): value for key, value in configuration.items()})
+        self.run("sh", "-c", f"printf %s {shlex.quote(json.dumps(known))} >/etc/docker/daemon.json")
+
+    def cut_off(self):
+        """Make the host unreachable, as when its cable is pulled."""
+        self.run("ip", "link", "set", "eth0", "down")
+
+    def reconnect(self):
+        """Undo cut_off."""
+        self.run("ip", "link", "set", "eth0", "up")
+        self.run("ip", "route", "replace", "default", "via", self._gateway)
+
+    def small_disk(self, path, mebibytes):
+        """A disk of that size, mounted at path; until forget_disk."""
+        self.run("mkdir", "-p", path)
+        self.run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "tmpfs", path)
+
+    def forget_disk(self, path):
+        """Undo small_disk."""
+        self.run("umount", "-l", path)
+
+    def reset(self, *paths):
+        """Remove all containers and these paths, so that the next test finds a host where nothing ever served; images stay."""
+        self.run("sh", "-c", "ids=$(docker ps -aq); [ -z \"$ids\" ] || docker rm --force --volumes $ids")
+        if paths:
+            self.run("rm", "-rf", *paths)
+
+
+class Fleet:
+    """Hosts, their registry and what reaches them. directory: where the key and the inventory lie on this machine."""
+
+    def __init__(self, engine, owner, directory):
+        self._engine, self.owner, self.directory = engine, owner, pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.network = self._network()
+        self.key = self._key()
+        self._registry = None
+
+    @property
+    def registry(self):
+        """The network's registry, started when it is asked for first."""
+        if self._registry is None:
+            self._registry = Registry(self._engine, self.network, self.owner)
+        return self._registry
+
+    def reference(self, image):
+        """An image of this machine's engine as the hosts can pull it, by digest."""
+        return self.registry.publish(image)
+
+    def hosts(self, wanted, stock=None):
+        """Start the hosts that are not there yet and return them. wanted: {name: options of _start}.
+        stock: an image that their engines have from the start; for what changes seldom, since a copy of the store that holds it is kept."""
+        seed = self._seed(stock) if stock else None
+        found = {host.name: host for host in self.found()}
+        missing = [name for name in wanted if name not in found]
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(missing))) as pool:
+            started = pool.map(lambda name: self._start(name, seed, **wanted[name]), missing)
+        found.update(zip(missing, started))
+        return [found[name] for name in wanted]
+
+    def found(self):
+        """The hosts that are there already, by name."""
+        containers = self._engine.containers.list(filters={"label": [f"{OWNER}={self.owner}", _NAME]})
+        return sorted((Host(container) for container in containers), key=lambda host: host.name)
+
+    def remove(self):
+        """Remove the hosts, the registry and the network."""
+        sweep(self._engine, self.owner)
+
+    def inventory(self, hosts, balancers=()):
+        """An inventory of Ansible as data: groups serving and balancers, reached over SSH with pipelining, root by sudo."""
+        return {"all": {
+            "vars": {
+                "ansible_user": "deploy", "ansible_become": True, "ansible_ssh_private_key_file": str(self.key), "ansible_pipelining": True,
+                "ansible_python_interpreter": "/usr/bin/python3", "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=5",
+                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"},
+            "children": {group: {"hosts": {host.name: {"ansible_host": host.address} for host in members}}
+                         for group, members in (("serving", hosts), ("balancers", balancers))}}}
+
+    def _start(self, name, seed=None, store=None, cpuinfo=None, runs_engine=True, hooks=()):
+        """seed: a volume that the engine's store begins as a copy of; store: one that it is. cpuinfo: path of another machine's, shown as /proc/cpuinfo.
+        hooks: names of programs that do nothing and that the engine finds, such as nvidia-container-runtime-hook."""
+        api = self._engine.api
+        binds = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"}}
+        if seed:
+            binds[seed] = {"bind": "/seed", "mode": "ro"}
+        if store:
+            binds[store] = {"bind": "/var/lib/docker", "mode": "rw"}
+        if cpuinfo:
+            binds[os.path.abspath(cpuinfo)] = {"bind": "/proc/cpuinfo", "mode": "ro"}
+        configuration = {"insecure-registries": [Registry.address], "storage-driver": "overlay2", "log-level": "warn"}
+        host_config = api.create_host_config(
+            binds=binds, init=True, cap_add=CAPABILITIES, security_opt=["seccomp=unconfined", "apparmor=unconfined"], device_cgroup_rules=["a *:* rwm"])
+        # What `docker run` makes of --security-opt systempaths=unconfined and --cgroupns=host.
+        host_config.update(MaskedPaths=[], ReadonlyPaths=[], CgroupnsMode="host")
+        made = api.create_container(
+            images.host(self._engine).id, hostname=name, host_config=host_config, labels={OWNER: self.owner, _NAME: name},
+            environment={"AUTHORIZED_KEY": self.key.with_suffix(".pub").read_text(), "HOOKS": " ".join(hooks),
+                         "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine else ""},
+            networking_config=api.create_networking_config({self.network.name: api.create_endpoint_config(aliases=[name])}))
+        api.start(made["Id"])
+        host = Host(self._engine.containers.get(made["Id"]))
+        _wait_for_ssh(host)
+        return host
+
+    def _seed(self, image):
+        """A volume with the store of an engine that pulled the image. Hosts start with a copy, which costs a tenth of pulling; the volume stays."""
+        reference = self.reference(image)
+        key = key_of(images.host(self._engine).id, reference)
+        volume, finished = f"{PREFIX}-store-{key}", f"{PREFIX}/stored:{key}"
+        with locked(volume):
+            if not self._exists(self._engine.volumes, volume) or not self._exists(self._engine.images, finished):
+                host = self._start(f"store-{key}", store=volume)
+                try:
+                    host.docker("pull", "--quiet", reference)
+                    host.stop_engine()
+                finally:
+                    host.container.remove(force=True, v=True)
+                image.tag(finished)
+        return volume
+
+    def _exists(self, things, name):
+        try:
+            things.get(name)
+        except NotFound:
+            return False
+        return True
+
+    def _network(self):
+        for network in self._engine.networks.list(filters={"label": f"{OWNER}={self.owner}"}):
+            return network
+        return self._engine.networks.create(f"{PREFIX}-{self.owner}", driver="bridge", labels={OWNER: self.owner})
+
+    def _key(self):
+        key = self.directory / "id_ed25519"
+        if not key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", PREFIX, "-f", str(key)], check=True)
+        return key
+
+
+def _wait_for_ssh(host):
+    """sshd is the last that a host starts."""
+    end = time.monotonic() + _READY_S
+    while True:
+        try:
+            with socket.create_connection((host.address, 22), timeout=2) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+        except OSError:
+            pass
+        host.container.reload()
+        if host.container.status != "running" or time.monotonic() > end:
+            raise RuntimeError(f"the host {host.name} did not start: {host.container.logs(tail=30).decode(errors='replace')}")
+        time.sleep(0.1)

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image registry of one's own: Debian's docker-registry in a container. What is pushed stays from run to run."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNER, PREFIX, locked
+
+NAME, PORT = "registry.test", 5000
+_USUAL_PORT = 15055
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+class Registry:
+    """The registry that the hosts of a network know as address; this machine's engine reaches it on loopback."""
+
+    address = f"{NAME}:{PORT}"
+
+    def __init__(self, engine, network, owner):
+        self._engine = engine
+        host = engine.api.create_host_config(port_bindings={PORT: ("127.0.0.1", _port())}, init=True,
+                                             binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry"}})
+        made = engine.api.create_container(
+            images.host(engine).id, ["docker-registry", "serve", "/etc/registry.yml"], host_config=host, ports=[PORT], labels={OWNER: owner},
+            networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[NAME])}))
+        engine.api.start(made["Id"])
+        self.container = engine.containers.get(made["Id"])
+        self._port = int(self.container.attrs["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"])
+        self._wait()
+
+    def publish(self, image, name="tfserving"):
+        """Push an image unless it is there; returns its reference by digest as the hosts write it, registry.test:5000/tfserving@sha256:…"""
+        tag = image.id.partition(":")[2][:12]
+        with locked("registry"):
+            digest = self.digest(name, tag)
+            if digest is None:
+                repository = f"127.0.0.1:{self._port}/{name}"
+                image.tag(repository, tag)
+                for line in self._engine.images.push(repository, tag, stream=True, decode=True):
+                    if "error" in line:
+                        raise RuntimeError(f"{repository}:{tag}: {line['error']}")
+                self._engine.images.remove(f"{repository}:{tag}", noprune=True)
+                digest = self.digest(name, tag)
+        return f"{self.address}/{name}@{digest}"
+
+    def digest(self, name, tag):
+        """The digest of what the registry has under a tag, or None."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        try:
+            connection.request("HEAD", f"/v2/{name}/manifests/{tag}", headers={"Accept": _MANIFEST})
+            answer = connection.getresponse()
+            return answer.getheader("Docker-Content-Digest") if answer.status == 200 else None
+        finally:
+            connection.close()
+
+    def _wait(self):
+        end = time.monotonic() + 30
+        while True:
+            try:
+                self.digest("nothing", "yet")
+                return
+            except OSError:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}") from None
+                time.sleep(0.1)
+
+
+def _port():
+    """The same port each time where it is free, since an engine knows by a registry's address which layers it need not compress and send again."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", _USUAL_PORT))
+        except OSError:
+            return None
+    return _USUAL_PORT
