@@ -60,6 +60,24 @@ READ = {
     "version_suffix": ("SERVING/model_servers/version.h", (
         ("2.4.0", "-rc4"), ("2.5.1", "-rc3"), ("2.6.0", "-rc2"), ("2.7.0", "-rc1"), ("2.9.0", ""), ("2.10.0", "-rc3"), ("2.11.0", "-rc2"), ("2.12.0", ""),
         ("2.13.0", "-rc2"), ("2.14.0", "-rc1"), ("2.15.1", "-rc0"), ("2.16.1", ""), ("2.18.0", "-rc0"), ("2.20.0", ""))),
+    # What the server's sources say.
+    "kokoro_compiler": (".bazelrc", (("2.4.0", ""), ("2.17.1", "/usr/bin/gcc"), ("2.18.0", "/usr/bin/gcc-10"), ("2.20.0", ""))),
+    "hermetic_toolchains": ("WORKSPACE", (("2.4.0", ()), ("2.20.0", ("lx64_lx64", "lx64_lx64_cuda")))),
+    "cuda_compat": ("SERVING/tools/docker/Dockerfile.gpu", (("2.4.0", ""), ("2.20.0", "cuda-compat-12-5"))),
+    "tflite_types": ("SERVING/servables/tensorflow/tflite_session.cc", (
+        ("2.4.0", ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")),)),
+    "tflite_file": ("SERVING/servables/tensorflow/saved_model_bundle_factory.cc", (("2.4.0", "model.tflite"),)),
+    "mixed_precision_values": ("SERVING/servables/tensorflow/saved_model_bundle_factory.cc", (("2.4.0", ()), ("2.15.1", ("bfloat16",)))),
+    "rest_paths": ("SERVING/model_servers/http_rest_api_handler.cc, later http_rest_api_util.cc", (
+        ("2.4.0", (r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/(\w+)))?:(classify|regress|predict)",
+                   r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/(\w+)))?(?:\/(metadata))?")),
+        ("2.5.1", (r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
+                   r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:\/(metadata))?")))),
+    "metrics_path": ("SERVING/util/prometheus_exporter.cc", (("2.4.0", "/monitoring/prometheus/metrics"),)),
+    "services": ("SERVING/model_servers/server.cc", (("2.4.0", ("model", "prediction", "profiler")), ("2.15.1", ("health", "model", "prediction", "profiler")))),
+    "image_ports": ("SERVING/tools/docker/Dockerfile", (("2.4.0", (8500, 8501)),)),
+    "image_model_base_path": ("SERVING/tools/docker/Dockerfile", (("2.4.0", "/models"),)),
+    "request_metrics": ("SERVING/servables/tensorflow/util.cc", (("2.4.0", False), ("2.5.1", True))),
 }
 
 # TOLD: the same, for what no file of upstream says in one line; each names where it was read.
@@ -77,7 +95,6 @@ TOLD = {
     "feature_line_prefix": ("cpu_feature_guard.cc of TensorFlow", (
         ("2.4.0", "optimized with oneAPI Deep Neural Network Library (oneDNN)"), ("2.12.0", "optimized to use available CPU instructions"))),
     "tflite_interpreters_batch": ("SERVING/servables/tensorflow/tflite_interpreter_pool.h", (("2.4.0", False), ("2.6.0", True))),
-    "request_metrics": ("SERVING/servables/tensorflow/util.cc", (("2.4.0", False), ("2.5.1", True))),
 }
 
 # Flags of tensorflow_model_server: name -> (type, default, first release, last release or None).
@@ -167,22 +184,6 @@ BATCHING_FIELDS = {
     "pad_variable_length_inputs": (7, "bool", False, "2.4.0"),
     "enable_large_batch_splitting": (8, "google.protobuf.BoolValue", False, "2.4.0"),
     "max_execution_batch_size": (9, "google.protobuf.Int64Value", "max_batch_size", "2.4.0"),
-}
-
-# gRPC services and REST paths: name -> (first release, the flag that must be set for it or None).
-# Source: SERVING/apis/*.proto, SERVING/model_servers/server.cc and http_rest_api_util.cc.
-SERVICES = {
-    "tensorflow.serving.PredictionService": ("2.4.0", None),
-    "tensorflow.serving.ModelService": ("2.4.0", None),
-    "grpc.health.v1.Health": ("2.15.1", "enable_grpc_healthcheck_service"),
-}
-REST_PATHS = {
-    "status": ("GET", "/v1/models/{name}"),
-    "metadata": ("GET", "/v1/models/{name}/metadata"),
-    "predict": ("POST", "/v1/models/{name}:predict"),
-    "classify": ("POST", "/v1/models/{name}:classify"),
-    "regress": ("POST", "/v1/models/{name}:regress"),
-    "metrics": ("GET", "/monitoring/prometheus/metrics"),
 }
 
 # TensorFlow Lite in TensorFlow Serving. Source: SERVING/servables/tensorflow/tflite_session.cc and saved_model_bundle_factory.cc@2.20.0.

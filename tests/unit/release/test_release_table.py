@@ -143,11 +143,23 @@ def upstream(tmp_path):
         + "\n".join(f'tensorflow::Flag("{name}",\n &{LOCAL.get(name, f"options.{name}")}, "..."),' for name in row["flags"]),
         "tensorflow_serving/model_servers/server.h": "\n".join(_member(name, *cell) for name, cell in row["flags"].items() if name not in LOCAL),
         "tensorflow_serving/model_servers/server.cc":
-        'Server::Options::Options()\n    : model_name("default"),\n      saved_model_tags(tensorflow::kSavedModelTagServe) {}\n',
+        'Server::Options::Options()\n    : model_name("default"),\n      saved_model_tags(tensorflow::kSavedModelTagServe) {}\n'
+        "builder.RegisterService(model_service_.get());\nbuilder.RegisterService(prediction_service_.get());\n"
+        "builder.RegisterService(profiler_service_.get());\n::grpc::EnableDefaultHealthCheckService(true);\n",
         "tensorflow_serving/model_servers/version.h": '#define TF_MODELSERVER_VERSION_SUFFIX ""\n',
         "tensorflow_serving/servables/tensorflow/session_bundle_config.proto": "message BatchingParameters {\n" + "".join(
             f"  {kind} {name} = {number};\n" for name, (number, kind) in row["batching_fields"].items()) + "}\n",
-        "tensorflow_serving/tools/docker/Dockerfile": f"ARG TF_SERVING_BUILD_IMAGE={row['build_image_default']}\n",
+        "tensorflow_serving/tools/docker/Dockerfile": f"ARG TF_SERVING_BUILD_IMAGE={row['build_image_default']}\nEXPOSE 8500\nEXPOSE 8501\n"
+        "ENV MODEL_BASE_PATH=/models\n",
+        "tensorflow_serving/tools/docker/Dockerfile.gpu": "RUN apt-get install cuda-compat-12-5\n",
+        "WORKSPACE": "".join(f'register_toolchains("@rules_ml_toolchain//cc_toolchain:{name}")\n' for name in row["hermetic_toolchains"]),
+        "tensorflow_serving/servables/tensorflow/tflite_session.cc": "case kTfLiteNoType:\n" + "".join(
+            f"case kTfLite{name.capitalize()}:\n" for name in row["tflite_types"]),
+        "tensorflow_serving/servables/tensorflow/saved_model_bundle_factory.cc":
+        'const char kTfLiteModelFilename[] = "model.tflite";\nif (mixed_precision_value == "bfloat16") {}\n',
+        "tensorflow_serving/servables/tensorflow/util.cc": '"/tensorflow/serving/request_count"\n',
+        "tensorflow_serving/model_servers/http_rest_api_util.cc": "".join(f'R"((?i){path})"\n' for path in row["rest_paths"]),
+        "tensorflow_serving/util/prometheus_exporter.cc": '"/monitoring/prometheus/metrics"\n',
         "tensorflow_serving/tools/docker/Dockerfile.devel": f"FROM {row['cpu_base']}@sha256:00 as base_build\nARG TF_SERVING_VERSION_GIT_BRANCH=master\n"
         f"ARG TF_SERVING_VERSION_GIT_COMMIT=HEAD\nRUN apt-get install python{row['devel_python']}-dev && curl -O https://bootstrap.pypa.io/get-pip.py\n"
         f"ENV BAZEL_VERSION {row['bazel']}\nARG TF_SERVING_BUILD_OPTIONS=\"{row['build_options']}\"\nARG TF_SERVING_BAZEL_OPTIONS=\"\"\n",
