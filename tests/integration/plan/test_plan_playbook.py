@@ -84,14 +84,14 @@ def fleet(tmp_path):
 def test_a_fleet_from_the_cache_without_connections(fleet):
     for name, machine in {"a": "haswell", "b": "zen4", "old": "avoton"}.items():
         fleet.known(name, machine)
-    code, output, tasks = fleet.run({name: {} for name in ("a", "b", "old")}, "-e", "tfserving_plan_path=plan.json")
-    assert code == 0, output
+    code, output, tasks = fleet.run({name: {} for name in ("a", "b", "old")}, "-e", "tfserving_plan_path=plan.json", tfserving_plan_offline=True)
+    assert code == 0 and "UNREACHABLE" not in output, output
     assert "PLAN for 3 hosts of 3 classes; something is refused on 1" in output
     assert output.count("PLAN for") == 1
     assert re.search(r"REFUSED\s+image: the official image of 2.20.0 needs AVX.*Build an image for x86-64-v2", re.sub(r"\s+", " ", output))
     plans = fleet.written()
     assert {name: plan["image"] for name, plan in plans.items()} == {"a": "tensorflow/serving:2.20.0", "b": "tensorflow/serving:2.20.0", "old": None}
-    assert sum(tasks.values()) <= 3
+    assert sum(tasks.values()) <= 3 + 3
 
 
 def test_offline_leaves_hosts_without_facts_alone(fleet):
@@ -101,6 +101,7 @@ def test_offline_leaves_hosts_without_facts_alone(fleet):
     assert fleet.written()["new"] is None and "no plan: new" in output
     code, output, _tasks = fleet.run({"a": {}, "new": {}}, "-e", "tfserving_plan_path=plan.json")
     assert fleet.written()["new"] is None and "UNREACHABLE" in output
+    assert "no plan: new" in output and re.search(r"not known what runs: .*(timed out|unreachable|Connection).*\[a, new\]", re.sub(r"\s+", " ", output)), output
     assert fleet.written()["a"]["image"] == "tensorflow/serving:2.20.0"
 
 
@@ -173,15 +174,30 @@ def test_earlier_plans_that_are_none(fleet):
     assert code != 0 and "holds no plans by host" in re.sub(r"\s+", " ", output)
 
 
-def test_a_thousand_hosts_cost_three_tasks_in_all(fleet):
+def known_fleet(fleet, count):
     machines = list(golden.CASES["machines"])
-    names = [f"host-{number:04}" for number in range(1000)]
+    names = [f"host-{number:04}" for number in range(count)]
     for number, name in enumerate(names):
         fleet.known(name, machines[number % len(machines)])
-    code, output, tasks = fleet.run({name: {} for name in names})
+    return names
+
+
+def test_many_hosts_from_a_warm_cache_cost_one_task_each(fleet):
+    names = known_fleet(fleet, 200)
+    code, output, tasks = fleet.run({name: {} for name in names}, tfserving_plan_offline=True)
     assert code == 0, output[-2000:]
-    assert "PLAN for 1000 hosts" in output
-    assert len(tasks) == 1 and sum(tasks.values()) <= 3
+    assert "PLAN for 200 hosts" in output
+    assert sorted(tasks) == names and sum(tasks.values()) <= len(names) + 3
+
+
+def test_asking_what_runs_costs_one_task_a_host_and_another_where_it_changed(fleet):
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_state_directory": str(fleet.directory / "state")}
+    names = known_fleet(fleet, 6)
+    code, output, tasks = fleet.run({name: here for name in names})
+    assert code == 0, output[-2000:]
+    assert sum(tasks.values()) <= 2 * len(names) + 3 and "digits: not served yet" in output
+    code, output, tasks = fleet.run({name: here for name in names})
+    assert sum(tasks.values()) <= len(names) + 3, tasks
 
 
 def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
