@@ -30,7 +30,7 @@ LEVEL_FLAGS = {
                   "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
 }
 # TF-TRT by minor release: the major compute capabilities that its TensorRT has code for, from upstream's .bazelrc at the tags; none after 2.17.
-TENSORRT = {**{minor: (3, 5, 6, 7, 8) for minor in range(4, 15)}, **{minor: (5, 6, 7, 8, 9) for minor in range(15, 18)}}
+TENSORRT = {**dict.fromkeys(range(4, 15), (3, 5, 6, 7, 8)), **dict.fromkeys(range(15, 18), (5, 6, 7, 8, 9))}
 # What -march values need, from GCC's documentation.
 MARCH_NEEDS = {"haswell": "avx2", "x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "skylake-avx512": "avx512f", "znver5": "avx512f"}
 CPU_FLAGS = sorted({flag for flags in LEVEL_FLAGS.values() for flag in flags} | set(table.ONEDNN_DEFAULT_FLAGS))
@@ -51,21 +51,34 @@ def cpus(draw):
             "quota": None, "cpuset": None}
 
 
-gpus = st.fixed_dictionaries({
-    "pci_bus_id": st.sampled_from(["0000:01:00.0", "0000:02:00.0", "0000:81:00.0"]),
-    "device_id": st.sampled_from(["10de:2330", "10de:1eb8", "1002:73bf", None]),
-    "driver": maybe(st.just("nvidia")), "driver_version": maybe(st.sampled_from(["418.40", "470.82", "525.60.13", "550.54", "580.1"])),
-    "compute": maybe(st.fixed_dictionaries({"major": st.integers(2, 12), "minor": st.integers(0, 9)}))})
+def devices(bus):
+    """One to three GPUs of a group; bus tells groups apart."""
+    return st.lists(st.fixed_dictionaries({
+        "pci_bus_id": st.sampled_from([f"0000:{bus}1:00.0", f"0000:{bus}2:00.0", f"0000:{bus}3:00.0"]), "uuid": maybe(st.sampled_from(["GPU-a", "GPU-b"])),
+        "index": maybe(st.integers(0, 3)), "numa_node": st.none(), "cpu_affinity": maybe(st.just("0-3")),
+        "mig_uuids": maybe(st.sampled_from([["MIG-a"], ["MIG-a", "MIG-b"]]))}), min_size=1, max_size=3, unique_by=lambda device: device["pci_bus_id"])
+
+
+gpus = st.integers(0, 2).flatmap(lambda bus: st.fixed_dictionaries({
+    "device_id": st.sampled_from(["10de:2330", "10de:1eb8", "1002:73bf", None]), "memory_mib": maybe(st.integers(1, 200000)),
+    "driver": maybe(st.sampled_from(["nvidia", "nvidia", "vfio-pci"])),
+    "driver_version": maybe(st.sampled_from(["418.40", "470.82", "525.60.13", "550.54", "580.1"])),
+    "cuda_version": maybe(st.sampled_from(["11.4", "12.4", "13.0"])), "problem": st.sampled_from([None, None, "it fell off the bus", "no answer: reboot"]),
+    "mig": st.sampled_from([None, None, [], [{"profile": "1g.10gb", "memory_mib": 9856}]]),
+    "compute": maybe(st.fixed_dictionaries({"major": st.integers(2, 12), "minor": st.integers(0, 9)})), "devices": devices(bus)}))
+nvidia = st.none() | st.fixed_dictionaries({
+    "toolkit": maybe(st.just("1.17")), "hook": maybe(st.just("/usr/bin/nvidia-container-runtime-hook")),
+    "cdi": maybe(st.fixed_dictionaries({"names": maybe(st.sampled_from(["index", "uuid"])), "problem": maybe(st.just("they are old: make them anew"))}))})
 
 capabilities = st.fixed_dictionaries({
     "architecture": st.sampled_from(["x86_64", "x86_64", "x86_64", "aarch64", "ppc64le", None]),
     "cpu": maybe(cpus()),
     "memory": maybe(st.fixed_dictionaries({"usable_mib": maybe(st.integers(64, 2**21))})),
-    "gpus": maybe(st.lists(gpus, max_size=3, unique_by=lambda gpu: gpu["pci_bus_id"])),
+    "gpus": maybe(st.lists(gpus, max_size=3, unique_by=lambda gpu: gpu["devices"][0]["pci_bus_id"][5])),
     "container": maybe(st.fixed_dictionaries({
         "engine": st.sampled_from(["docker", "docker", "podman", None]), "version": st.sampled_from(["20.10.24", "19.03.1", "28.0.1", "odd", None]),
         "answers": st.booleans(), "reason": maybe(st.just("permission denied")), "runtimes": maybe(st.sampled_from([["runc"], ["runc", "nvidia"]])),
-        "cdi_directories": maybe(st.sampled_from([[], ["/etc/cdi"]]))})),
+        "cdi_directories": maybe(st.sampled_from([[], ["/etc/cdi"]])), "nvidia": nvidia})),
     "classes": st.none() | st.fixed_dictionaries({"image": st.just("x86-64-v3"), "tuning": st.just("x86-64-v3-intel-4c-1n")}),
 })
 
@@ -82,12 +95,13 @@ batching = st.sampled_from([None, "none", "auto"]) | st.fixed_dictionaries({}, o
     "pad_variable_length_inputs": st.booleans(), "enable_large_batch_splitting": st.booleans(), "max_bach_size": st.just(3)})
 models = st.lists(st.fixed_dictionaries({
     "name": st.sampled_from(["a", "b", "c"]), "optimize": st.sampled_from([None, "auto", "none", "tflite_dynamic_range", "tensorrt"]), "batching": batching,
-    "signatures": signatures}), max_size=3, unique_by=lambda model: model["name"])
+    "signatures": signatures, "size_bytes": maybe(st.integers(0, 2**38))}), max_size=3, unique_by=lambda model: model["name"])
 flag_values = st.booleans() | st.integers(-2, 70000) | st.floats(-1, 2) | st.sampled_from(["", "bfloat16", "bf16", "/etc/x"])
 requests = st.fixed_dictionaries({}, optional={
     "version": st.sampled_from(table.RELEASES) | st.sampled_from(["2.20", "2.15.0", "2.21.0", "1.15.0", "latest", "v2.17.1", "2.99"]),
     "models": models, "goal": st.sampled_from(["online", "bulk"]), "objective_p99_ms": maybe(st.floats(0.01, 1000)),
-    "backend": st.sampled_from(["auto", "docker", "embedded"]), "gpu": st.sampled_from(["auto", "none", "require"]), "cpus": maybe(st.floats(0.01, 300)),
+    "backend": st.sampled_from(["auto", "docker", "embedded"]), "gpu": st.sampled_from(["auto", "none", "require"]), "gpu_servers": st.sampled_from(["one", "per_gpu"]),
+    "cpus": maybe(st.floats(0.01, 300)),
     "image": maybe(st.just("registry.example/serving:1")), "build": st.booleans(),
     "build_options": maybe(st.sampled_from(["--config=nativeopt", "--copt=-mavx2", "--config=release --copt=-march=znver5", "--copt=-march=x86-64-v3",
                                             "--config=release --copt=-march=haswell", "--copt=-march=strange", "--config=mkl", "--copt=-mavx512f",
@@ -134,8 +148,9 @@ def test_every_plan_keeps_the_rules(host, request):
     by_name = {model["name"]: model for model in request.get("models", ())}
     for model in made["models"]:
         if model["form"] == "tensorrt":
-            used = [gpu for gpu in host["gpus"] if gpu["pci_bus_id"] in [device["pci_bus_id"] for device in made["server"]["devices"]]]
-            assert used[0]["compute"]["major"] in TENSORRT[int(made["release"].split(".")[1])]
+            used = made["server"]["devices"][0]["pci_bus_id"]
+            group = next(group for group in host["gpus"] if used in [device["pci_bus_id"] for device in group["devices"]])
+            assert group["compute"]["major"] in TENSORRT[int(made["release"].split(".")[1])]
         if model["batching"]:
             parameters.check(model["batching"])
             faults, _doubts = legality.judge(by_name[model["name"]]["signatures"] or {}, model["batching"].get("pad_variable_length_inputs"))

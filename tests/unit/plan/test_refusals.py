@@ -18,10 +18,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import p
 
 UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
-WATCHED = {
-    "plan/server": ("_usable_gpus",), "plan/image": (), "plan/models": ("lite_problem",), "plan/batches": ("problem",), "plan/flags": (), "plan/options": (),
-    "plan/plan": (), "release/questions": ("march_problem",), "image/recipe": ("problem",), "model/lite": ("refusal",), "model/legality": (),
-    "batching/parameters": ()}
+WATCHED = {f"plan/{path.stem}": () for path in (UTILS / "plan").glob("*.py") if path.stem not in ("draft", "request", "policies", "__init__")}
+WATCHED.update({
+    "plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"), "plan/models": ("lite_problem",), "plan/batches": ("problem",),
+    "release/questions": ("march_problem",), "image/recipe": ("problem",), "model/lite": ("refusal",), "model/legality": (), "batching/parameters": (),
+    "capability/cdi": ("way",)})
 _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
 UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
@@ -84,6 +85,19 @@ CASES = {
     "a driver that is too old": (host(gpus=[gpu((8, 0), "470.82")]), {"gpu": "require"}),
     "an engine without NVIDIA's runtime": (host(gpus=[gpu()], runtimes=["runc"]), {"gpu": "require"}),
     "a build of a release that is newer than the table": (host(), {"version": "2.21.0", "build": True}),
+    "a GPU in the hands of a virtual machine": (host(gpus=[gpu(bound="vfio-pci")]), {"gpu": "require"}),
+    "a GPU whose driver fails": (host(gpus=[dict(gpu(None), problem="nvidia-smi fails: reboot the host")]), {"gpu": "require"}),
+    "a GPU that fell off the bus": (host(gpus=[dict(gpu(None), problem="it has fallen off the bus")]), {"gpu": "require"}),
+    "a GPU with MIG on and no slice": (host(gpus=[dict(gpu((8, 0)), mig=[], index=0, uuid="GPU-0")]), {"gpu": "require"}),
+    "a model larger than the GPU": (host(gpus=[dict(gpu(), memory_mib=16000)]), dict(model(size_bytes=2**35), gpu="require")),
+    "a driver that cannot compile the release's PTX": (host(gpus=[dict(gpu((10, 0), "550.54"), cuda_version="12.4")]), {"gpu": "require"}),
+    "CDI descriptions of another host": (
+        host(gpus=[gpu()], runtimes=["runc"], nvidia={"toolkit": "1.17", "hook": None, "cdi": {
+            "names": None, "problem": "they name no GPU of this host: describe them anew"}}),
+        {"gpu": "require"}),
+    "a toolkit that the engine does not know": (host(gpus=[gpu()], runtimes=["runc"], nvidia={"toolkit": "1.17", "hook": None, "cdi": None}),
+                                                {"gpu": "require"}),
+    "podman without CDI": (host(gpus=[gpu()], engine="podman", version="4.9.4"), {"gpu": "require"}),
     "native code for a host": (host(), {"build": True, "build_options": "--config=release --copt=-march=skylake-avx512"}),
     "code for a CPU that nobody knows": (host(), {"build": True, "build_options": "--config=release --copt=-march=strange"}),
     "a compiler that is too old": (host(), {"version": "2.19.1", "build": True, "build_options": "--config=release --copt=-march=x86-64-v3"}),
@@ -185,7 +199,8 @@ def sites():
 def _refuses(statement, returns_faults, function):
     calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
     names = [node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "") for node in calls]
-    if any(name in _CALLS for name in names) or any(name == "_support" and call.args[0].value is False for name, call in zip(names, calls)):
+    if any(name in _CALLS for name in names) or any(
+            name == "_support" and getattr(call.args[0], "value", None) is False for name, call in zip(names, calls)):
         return True
     if function == "_contradictions" and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
         return True
@@ -193,7 +208,7 @@ def _refuses(statement, returns_faults, function):
     if not (returns_faults and isinstance(statement, ast.Return)):
         return False
     if isinstance(value, ast.Tuple):
-        return isinstance(value.elts[0], ast.Constant) and value.elts[0].value is None
+        return function in ("_of_problem", "_too_small") or isinstance(value.elts[0], ast.Constant) and value.elts[0].value is None
     return isinstance(value, (ast.JoinedStr, ast.IfExp, ast.Call))
 
 
