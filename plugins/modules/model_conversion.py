@@ -12,9 +12,12 @@ version_added: "0.1.0"
 description:
   - Makes one form of a SavedModel and publishes it as a version that TensorFlow Serving loads, whole or not at all, with a C(manifest.json) beside it.
   - V(none) publishes the SavedModel as it is.
-  - V(tflite_dynamic_range) converts one signature to TensorFlow Lite with 8-bit weights, for C(--prefer_tflite_model). The names, shapes and all outputs of the
-    signature survive, as the metadata that TensorFlow Serving reads is written into the file. Before anything is published the file is loaded and asked for the
-    samples, its outputs are compared with the source's, and the task metric decides.
+  - The forms V(tflite_...) convert one signature to TensorFlow Lite, for C(--prefer_tflite_model). The names, shapes and all outputs of the signature
+    survive, as the metadata that TensorFlow Serving reads is written into the file.
+  - V(tensorrt) gives what TF-TRT can take to TensorRT, with the engines built beforehand on the GPU of the converter.
+  - Before anything is published the result is loaded and asked for the samples, its outputs are compared with the source's, the task metric decides, and on
+    request the same is asked of a server that loaded it.
+  - With O(batch_sizes), or where the source brings one, the version gets a warm-up file whose requests were replayed before.
   - A form that is refused is a normal result, not a failure. Nothing is published then, and RV(reason) says why.
   - Runs again only when the source, the options or the converter's release are others.
 notes:
@@ -24,7 +27,7 @@ notes:
 options:
   python:
     description:
-      - A Python interpreter of this host that has TensorFlow, for the form V(tflite_dynamic_range).
+      - A Python interpreter of this host that has TensorFlow, for every form but V(none), and for that with O(batch_sizes).
       - Without it, the Python that Ansible uses here.
     type: path
   source:
@@ -41,9 +44,13 @@ options:
       - Without it, the newest version stays where it is what is asked for, and the next number is taken where it is not.
     type: int
   form:
-    description: What to make of the source.
+    description:
+      - What to make of the source.
+      - V(tflite_dynamic_range) has 8-bit weights and computes in float32 where it has to, V(tflite_float16) has 16-bit weights, V(tflite_int8) has 8-bit
+        weights and activations, V(tflite_int16x8) 8-bit weights and 16-bit activations. The last two are calibrated on O(samples). Inputs and outputs keep
+        their types.
     type: str
-    choices: [none, tflite_dynamic_range]
+    choices: [none, tflite_dynamic_range, tflite_float16, tflite_int8, tflite_int16x8, tensorrt]
     default: none
   signature:
     description: The signature that becomes a TensorFlow Lite model; such a model has one only.
@@ -51,16 +58,58 @@ options:
     default: serving_default
   samples:
     description:
-      - A NumPy archive (C(.npz)) on this host with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric) is set.
-      - Without it, outputs are compared on made-up inputs.
+      - Examples on this host, in a NumPy archive (C(.npz)) with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric)
+        is set; in JSON lines, C({"inputs": {name: value}, "label": value}) each; in a TFRecord file of tf.Example messages whose features are named as the
+        inputs, labels in C(label), or whole, where the signature parses examples itself; or in a warm-up file.
+      - Without it, the source's warm-up file is used where it has one; without that, outputs are compared on made-up inputs.
     type: path
+  batch_sizes:
+    description:
+      - The batch sizes that the server will execute, each 1 or more. A warm-up request is written for each, out of the samples in turn, and the engines of
+        V(tensorrt) are built for them.
+      - Without it, the source's own warm-up file is carried over, where it has one.
+    type: list
+    elements: int
+    default: []
+  select_tf_ops:
+    description:
+      - Let TensorFlow Lite call TensorFlow's operations where it has none of its own. TensorFlow Serving is linked with them.
+      - The converter has to run the file before it is published; one whose TensorFlow Lite lacks the Flex delegate, as that of TensorFlow 2.21, refuses.
+    type: bool
+    default: false
+  server_release:
+    description:
+      - Release of the TensorFlow Serving that is to load it, such as V(2.20.0). With it a TensorFlow Lite file that needs a newer runtime is refused.
+      - V(tensorrt) needs it, as converter, server and TensorRT have to match.
+    type: str
+  compute_capability:
+    description: That of the GPU that is to serve V(tensorrt), such as V(8.6).
+    type: str
+  precision:
+    description: The precision of V(tensorrt). V(INT8) is calibrated on O(samples).
+    type: str
+    choices: [FP32, FP16, INT8]
+    default: FP16
+  workspace_mib:
+    description: Memory that TensorRT may use while it builds an engine, in MiB, 1 or more.
+    type: int
+    default: 1024
   metric:
     description:
       - How O(samples) are judged.
       - V(accuracy) is the share of right classes, V(top_k) the share of labels among the 5 highest scores, V(auc) the area under the ROC curve for labels 0
-        and 1, V(rmse) the root of the mean squared difference.
+        and 1, V(rmse) the root of the mean squared difference, V(function) what O(metric_function) returns.
     type: str
-    choices: [accuracy, auc, rmse, top_k]
+    choices: [accuracy, auc, function, rmse, top_k]
+  metric_function:
+    description:
+      - A Python file on this host with a function C(metric(outputs, labels)) that returns a number. C(outputs) maps each output's name to a NumPy array,
+        C(labels) is an array or None. It runs under O(python).
+    type: path
+  metric_goal:
+    description: Which value of O(metric) is better. Without it, V(lower) for V(rmse) and V(higher) for all others.
+    type: str
+    choices: [higher, lower]
   metric_output:
     description: The output that O(metric) judges, where the signature has several.
     type: str
@@ -75,14 +124,39 @@ options:
     description: Accept a form that can lose accuracy although no metric on labelled samples judged it.
     type: bool
     default: false
+  through_server:
+    description:
+      - Have the embedded server of this collection load the version before it is published, ask it for the same examples over gRPC, and decide once more on
+        its answers. O(python) needs grpcio for that.
+    type: bool
+    default: false
   required:
     description: Fail where the form is refused.
     type: bool
     default: false
+  memory_mib:
+    description:
+      - The memory that the conversion may take, in MiB, 1 or more. What it will take is predicted from the size of the model, and one that does not fit is
+        refused before it starts.
+      - Without it, what the host and the control group have free.
+    type: int
   timeout_s:
     description: The longest that the conversion may take, in seconds, more than 0.
     type: float
     default: 1800
+  container_image:
+    description:
+      - Convert in a container of this image instead of with O(python), for instance V(tensorflow/tensorflow:2.21.0) or V(tensorflow/tensorflow:2.17.0-gpu).
+        The container has no network and sees the source, the samples and its working directories alone.
+      - Not for O(through_server), which runs on the host.
+    type: str
+  container_gpus:
+    description: What the engine's C(--gpus) takes, such as V(device=0). Without it, V(all) for V(tensorrt) and none for the other forms.
+    type: str
+  container_engine:
+    description: The engine's program.
+    type: path
+    default: docker
   progress:
     description: A file on this host to which a line is appended when a stage of the conversion begins.
     type: path
@@ -99,7 +173,7 @@ attributes:
     description: Shows the manifest.
     support: full
   platform:
-    description: Any Linux with Python 3.9 or later; the form V(tflite_dynamic_range) needs TensorFlow for O(python).
+    description: Any Linux with Python 3.9 or later; every form but V(none) needs TensorFlow for O(python), or a container.
     platforms: linux
     support: full
 seealso:
@@ -124,7 +198,32 @@ EXAMPLES = r"""
     samples: /srv/sources/digits.npz
     metric: accuracy
     allowed_loss: 0.005
+    batch_sizes: [1, 8, 32]
+    through_server: true
   register: lite
+
+- name: The same with 8-bit activations, in a container
+  tfserving.fleet.model_conversion:
+    container_image: tensorflow/tensorflow:2.20.0
+    source: /srv/sources/digits
+    destination: /srv/models/digits/tflite_int8
+    form: tflite_int8
+    server_release: 2.20.0
+    samples: /srv/sources/digits.npz
+    metric: accuracy
+
+- name: Publish it with TensorRT engines for an A10, judged by a function of one's own
+  tfserving.fleet.model_conversion:
+    python: /opt/tensorflow-2.17/bin/python
+    source: /srv/sources/detector
+    destination: /srv/models/detector/tensorrt
+    form: tensorrt
+    server_release: 2.17.1
+    compute_capability: "8.6"
+    batch_sizes: [1, 16]
+    samples: /srv/sources/detector.tfrecord
+    metric: function
+    metric_function: /srv/sources/mean_average_precision.py
 
 - name: Say how it was judged
   ansible.builtin.debug:
@@ -179,13 +278,27 @@ gates:
           C(difference), the reason where the two cannot be compared. Null where nothing was compared.
       type: dict
     metric:
-      description: The metric's C(name), its value C(before) and C(after), and C(allowed_loss). Null where nothing was judged.
+      description: The metric's C(name), its value C(before) and C(after), C(allowed_loss) and which value is better (C(goal)). Null where nothing was judged.
+      type: dict
+    served:
+      description: With O(through_server), C(outputs) and C(metric) as the server answered.
       type: dict
   sample:
     examples: 360
     synthetic: false
     outputs: {output_0: {max_abs: 0.0159, max_rel: 0.2058, difference: null}}
-    metric: {name: accuracy, before: 0.9917, after: 0.9889, allowed_loss: 0.01}
+    metric: {name: accuracy, before: 0.9917, after: 0.9889, allowed_loss: 0.01, goal: higher}
+lowest_runtime:
+  description: The lowest release of TensorFlow Lite that runs the file, null for other forms.
+  returned: success
+  type: str
+  sample: 2.3.0
+warmup_batch_sizes:
+  description: The batch sizes that its warm-up file warms.
+  returned: success
+  type: list
+  elements: int
+  sample: [1, 8, 32]
 dropped_signatures:
   description: Names of the source's signatures that the form does not have.
   returned: success
@@ -204,16 +317,23 @@ import os
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import convert, gates, lite, manifest, published, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
+    check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 PROGRAM = convert.__name__.partition("module_utils.")[2]
-JUDGING = ("metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged")
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+CHECK = check.__name__.partition("module_utils.")[2]
+JUDGING = ("metric", "metric_output", "metric_goal", "allowed_loss", "maximum_difference", "accept_unjudged", "through_server")
+MAKING = ("select_tf_ops", "batch_sizes")
+TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
+ASKED = ("signature", "form", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
 class Conversion:
@@ -223,8 +343,9 @@ class Conversion:
         self.options, self.check_mode = options, check_mode
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.python = options["python"] or sys.executable
-        self.lossy = options["form"] != "none"
-        self.model = self.contract = None
+        self.converted = options["form"] != forms.NONE
+        self.needs_program = self.converted or bool(options["batch_sizes"])
+        self.model = self.contract = self.samples = None
 
     def run(self):
         """The module's result."""
@@ -232,28 +353,26 @@ class Conversion:
         if self.check_mode and not os.path.exists(self.source):
             return self._not_yet()
         self.model = saved_model.read(self.source)
-        self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.lossy else None
-        refused = self._refusal()
+        self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
+        self.samples = self.options["samples"] or self._own_samples()
+        refused = forms.refusal(self.options, self.contract, self.samples, None)
         if refused:
             return self._refused(refused, None)
         source = {"path": self.source, "digest": saved_model.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
-        converter = self._call({"action": "release"}) if self.lossy else None
+        converter = self._call({"action": "release"}) if self.needs_program else None
+        refused = forms.refusal(self.options, self.contract, self.samples, (converter or {}).get("tensorflow"))
+        if refused:
+            return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
         versions = published.versions(self.destination, key)
         version, found = manifest.place(versions, key, self.options["version"])
         if found:
-            return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"])
+            return self._found(version, found)
         newest = versions.get(max(versions, default=0))
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
-            accepted = None if self.lossy else True
-            return self._result(
-                self._decision(newest, content, version),
-                version,
-                accepted,
-                "not known before the conversion" if self.lossy else self._reason(None),
-                None,
-            )
+            reason = "not known before the conversion" if self.converted else self._reason(None)
+            return self._result(self._decision(newest, content, version), version, None if self.converted else True, reason, None)
         return self._make(source, converter, version, newest)
 
     def _not_yet(self):
@@ -271,49 +390,115 @@ class Conversion:
         bounded("allowed_loss", options["allowed_loss"], 0)
         bounded("maximum_difference", options["maximum_difference"] or 0, 0)
         bounded("timeout_s", options["timeout_s"], 0.001, unit="s")
+        bounded("memory_mib", 1 if options["memory_mib"] is None else options["memory_mib"], 1, unit="MiB")
+        bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
+        if options["server_release"]:
+            questions.parse(options["server_release"])
+        forms.check(options)
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
             raise FleetError(f"{self.destination!r} is the source or lies inside it", where="destination", remedy="Name a directory outside of the source.")
 
-    def _refusal(self):
-        """Why the form is refused before anything starts, or None."""
-        if not self.lossy:
+    def _own_samples(self):
+        """The source's warm-up file where it is sound and nothing needs labels; a source whose file a server would die of is refused."""
+        held = self.model["warmup"]
+        if not held or self.options["batch_sizes"]:
             return None
-        return lite.refusal(self.contract) or gates.needs_judgement(self.options["samples"], self.options["metric"], self.options["accept_unjudged"])
+        if held["faults"]:
+            raise FleetError(f"its warm-up file: {held['faults'][0]}", where=os.path.join(self.source, saved_model.WARMUP),
+                             remedy="Remove the file, or give samples and batch_sizes for a new one.")
+        usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
+        return os.path.join(self.source, saved_model.WARMUP) if self.converted and usable else None
 
     def _deciding(self):
         """The options that decide the content and its judgement."""
-        if not self.lossy:
-            return {"form": "none"}
-        samples = self.options["samples"] and saved_model.file_digest(self.options["samples"])
-        return dict({name: self.options[name] for name in ("form", "signature") + JUDGING}, samples=samples)
+        options = self.options
+        if not self.needs_program:
+            return {"form": forms.NONE}
+        names = ("form", "signature") + MAKING + (JUDGING if self.converted else ()) + (TENSORRT if options["form"] == "tensorrt" else ())
+        files = {name: options[name] and saved_model.file_digest(options[name]) for name in ("samples", "metric_function")}
+        return dict({name: options[name] for name in names}, **files)
+
+    def _found(self, version, found):
+        """The result for a version that is there already; an older server may refuse what a newer one took."""
+        problem = lite.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        if problem:
+            return self._refused(problem, found["gates"])
+        return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
 
     def _make(self, source, converter, version, newest):
         staged = published.stage(self.destination)
         try:
-            judged = self._convert(staged) if self.lossy else self._copy(staged, source["digest"])
+            judged = self._convert(staged) if self.converted else self._copy(staged, source["digest"])
             if not judged["accepted"]:
                 return self._refused(judged["reason"], judged["gates"])
-            content = manifest.build(source, self._deciding(), converter, judged["gates"], published.inventory(staged))
+            content = manifest.build(source, self._deciding(), converter, judged["gates"], published.inventory(staged), judged["lowest_runtime"],
+                                     judged["warmup_batch_sizes"])
             published.finish(staged, self.destination, version, content)
         finally:
             published.abandon(staged, self.destination)
-        return self._result(self._decision(newest, content, version), version, True, judged["reason"], judged["gates"])
+        return self._result(self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content)
 
     def _convert(self, staged):
-        names = ("signature", "samples", "progress") + JUDGING
-        request = dict({name: self.options[name] for name in names}, action="convert", source=self.source, size_bytes=self.model["size_bytes"],
-                       contract=self.contract, staged=staged)
-        return self._call(request)
+        with publish.scratch_directory() as asked:
+            judged = self._call(self._request("convert", staged, asked))
+            problem = lite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+            if judged["accepted"] and problem:
+                judged.update(accepted=False, reason=problem)
+            if judged["accepted"] and self.options["through_server"]:
+                self._serve(staged, asked, judged)
+        return judged
+
+    def _request(self, action, staged, asked=None):
+        return dict({name: self.options[name] for name in ASKED}, action=action, source=self.source, size_bytes=self.model["size_bytes"],
+                    contract=self.contract, staged=staged, samples=self.samples, asked=asked, model=self._name())
+
+    def _serve(self, staged, asked, judged):
+        """Ask the same of a server that loaded the staged version, over gRPC, and decide again."""
+        archive = os.path.join(asked, convert.ASKED)
+        if not os.path.exists(archive):
+            judged.update(accepted=False, reason="through_server asks for examples that both models answer, and there are none")
+            return
+        options = self.options
+        with served.version(staged, self._name(), self.python, os.path.join(asked, "server"), options["timeout_s"], dict(QUIET, **NO_GPU)) as port:
+            target = {"name": "the server", "protocol": "grpc", "address": "127.0.0.1", "port": port, "model": self._name(),
+                      "signature": options["signature"], "version": None}
+            found = program.call(CHECK, {
+                "target": target, "samples": archive, "limit": None, "batch": 32, "metric": options["metric"], "metric_output": options["metric_output"],
+                "metric_function": options["metric_function"], "reference": archive, "reference_target": None, "deadline_s": options["timeout_s"],
+            }, self.python, timeout_s=options["timeout_s"])
+        metric = judged["gates"]["metric"] and dict(judged["gates"]["metric"], after=found["metric"]["value"])
+        judged["gates"]["served"] = {"outputs": found["outputs"], "metric": metric}
+        accepted, reason = gates.decide(found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"])
+        if not accepted:
+            judged.update(accepted=False, reason=f"through a server: {reason}")
 
     def _copy(self, staged, digest):
         published.copy(self.source, staged)
         if saved_model.digest(staged) != digest:
             raise FleetError("it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it.")
-        return {"accepted": True, "reason": self._reason(None), "gates": None}
+        held = self.model["warmup"]
+        sizes = self._call(self._request("warm_up", staged))["warmup_batch_sizes"] if self.needs_program else held["batch_sizes"] if held else []
+        return {"accepted": True, "reason": self._reason(None), "gates": None, "lowest_runtime": None, "warmup_batch_sizes": sizes}
 
     def _call(self, request):
-        return program.call(PROGRAM, request, self.python, timeout_s=self.options["timeout_s"], environment=QUIET)
+        options = self.options
+        environment = dict(QUIET, **({} if options["form"] == "tensorrt" else NO_GPU))
+        python = self._container(request, environment) if options["container_image"] else self.python
+        return program.call(PROGRAM, request, python, timeout_s=options["timeout_s"], environment=environment)
+
+    def _container(self, request, environment):
+        """How program.call runs the program in the container: a function from the directory of its files to the command line."""
+        options = self.options
+        readable = [path for path in (self.source, request.get("samples"), options["metric_function"]) if path]
+        progress = [os.path.dirname(os.path.abspath(options["progress"]))] if options["progress"] else []
+        writable = [path for path in (request.get("staged"), request.get("asked")) if path] + progress
+        gpus = options["container_gpus"] or ("all" if options["form"] == "tensorrt" else None)
+        return lambda directory: container.command(options["container_image"], readable, [directory, *writable], f"{os.geteuid()}:{os.getegid()}",
+                                                   environment, gpus, options["container_engine"])
+
+    def _name(self):
+        return os.path.basename(os.path.dirname(self.destination))
 
     def _reason(self, judged):
         if judged is None:
@@ -326,7 +511,7 @@ class Conversion:
         return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, saved_model.MANIFEST))
 
     def _dropped(self):
-        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if self.lossy and self.model else []
+        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if forms.FORMS[self.options["form"]].lite and self.model else []
 
     def _warnings(self):
         """One warning where the source has signatures that the form loses, other than another name for the same."""
@@ -341,23 +526,30 @@ class Conversion:
             raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
         return self._result(Decision(False), None, False, reason, judged)
 
-    def _result(self, decision, version, accepted, reason, judged):
+    def _result(self, decision, version, accepted, reason, judged, content=None):
         path = None if version is None else os.path.join(self.destination, str(version))
-        return decision.result(accepted=accepted, reason=reason, model=os.path.basename(os.path.dirname(self.destination)),
-                               form=self.options["form"] if self.lossy else "saved_model", version=version, path=path, gates=judged,
-                               dropped_signatures=self._dropped())
+        made = content or {}
+        return decision.result(accepted=accepted, reason=reason, model=self._name(), form=self.options["form"] if self.converted else "saved_model",
+                               version=version, path=path, gates=judged, dropped_signatures=self._dropped(),
+                               lowest_runtime=made.get("lowest_runtime"), warmup_batch_sizes=made.get("warmup_batch_sizes", []))
 
 
 def main():
     """Ansible's entry."""
     module = AnsibleModule({
         "python": {"type": "path"}, "source": {"type": "path", "required": True}, "destination": {"type": "path", "required": True},
-        "version": {"type": "int"}, "form": {"type": "str", "choices": ["none", "tflite_dynamic_range"], "default": "none"},
+        "version": {"type": "int"}, "form": {"type": "str", "choices": list(forms.FORMS), "default": forms.NONE},
         "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "rmse", "top_k"]}, "metric_output": {"type": "str"},
+        "batch_sizes": {"type": "list", "elements": "int", "default": []},
+        "select_tf_ops": {"type": "bool", "default": False}, "server_release": {"type": "str"}, "compute_capability": {"type": "str"},
+        "precision": {"type": "str", "choices": list(forms.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
+        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
+        "metric_function": {"type": "path"}, "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
         "allowed_loss": {"type": "float", "default": 0.01}, "maximum_difference": {"type": "float"},
-        "accept_unjudged": {"type": "bool", "default": False}, "required": {"type": "bool", "default": False},
-        "timeout_s": {"type": "float", "default": 1800}, "progress": {"type": "path"},
+        "accept_unjudged": {"type": "bool", "default": False}, "through_server": {"type": "bool", "default": False},
+        "required": {"type": "bool", "default": False}, "memory_mib": {"type": "int"}, "timeout_s": {"type": "float", "default": 1800},
+        "container_image": {"type": "str"}, "container_gpus": {"type": "str"}, "container_engine": {"type": "path", "default": "docker"},
+        "progress": {"type": "path"},
     }, supports_check_mode=True)
     shell.run(module, Conversion(module.params, module.check_mode).run)
 

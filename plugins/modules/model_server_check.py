@@ -54,16 +54,26 @@ options:
         type: int
   samples:
     description:
-      - A NumPy archive (C(.npz)) on this host with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric) is set.
+      - A NumPy archive (C(.npz)) on this host with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric) is set, or
+        another of the files that O(tfserving.fleet.model_conversion#module:samples) takes.
     type: path
     required: true
   metric:
     description: What to measure on O(samples), as in M(tfserving.fleet.model_conversion).
     type: str
-    choices: [accuracy, auc, rmse, top_k]
+    choices: [accuracy, auc, function, rmse, top_k]
   metric_output:
     description: The output that O(metric) judges, where the signature has several.
     type: str
+  metric_function:
+    description: A Python file on this host with the function of O(metric=function).
+    type: path
+  conversion:
+    description:
+      - Directory of a version that M(tfserving.fleet.model_conversion) published. What is served is judged by the rules in its manifest, its metric against the
+        source's before the conversion, and the module fails where it is worse than they allow.
+      - O(metric) and O(metric_output) are those of the manifest then.
+    type: path
   batch:
     description: Rows of a request, 1 or more, where the signature takes any number.
     type: int
@@ -163,6 +173,16 @@ metric:
   returned: success
   type: dict
   sample: {name: accuracy, value: 0.9917}
+accepted:
+  description: Whether what is served passes the gates of O(conversion). Null without that.
+  returned: success
+  type: bool
+  sample: true
+reason:
+  description: Why, as a sentence. Null without O(conversion).
+  returned: success
+  type: str
+  sample: "accuracy 0.991667 before, 0.988889 after: a loss of 0.00277778 is within the allowed 0.01"
 outputs:
   description:
     - For each output the largest absolute difference (C(max_abs)) and relative difference (C(max_rel), where the reference's value is not zero), and
@@ -172,15 +192,17 @@ outputs:
   sample: {output_0: {max_abs: 0.0159, max_rel: 0.2058, difference: null}}
 """
 
+import os
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import check
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, gates, manifest, saved_model
 
 PROGRAM = check.__name__.partition("module_utils.")[2]
-ASKED = ("target", "samples", "metric", "metric_output", "batch", "limit", "reference", "reference_target", "deadline_s")
+ASKED = ("target", "samples", "metric", "metric_output", "metric_function", "batch", "limit", "reference", "reference_target", "deadline_s")
 
 
 def run(options):
@@ -192,8 +214,31 @@ def run(options):
     bounded("limit", 1 if options["limit"] is None else options["limit"], 1)
     for name in ("deadline_s", "timeout_s"):
         bounded(name, options[name], 0.001, unit="s")
+    rules = _rules(options["conversion"]) if options["conversion"] else None
     request = {name: options[name] for name in ASKED}
-    return dict(program.call(PROGRAM, request, options["python"] or sys.executable, timeout_s=options["timeout_s"]), changed=False)
+    if rules:
+        request.update({name: rules["options"].get(name) for name in ("metric", "metric_output")})
+    found = program.call(PROGRAM, request, options["python"] or sys.executable, timeout_s=options["timeout_s"])
+    accepted, reason = _judge(rules, found) if rules else (None, None)
+    if accepted is False:
+        raise FleetError(f"what is served is refused: {reason}", where=f"{options['target']['model']} on port {options['target']['port']}",
+                         remedy="Serve the source, or another form.")
+    return dict(found, changed=False, accepted=accepted, reason=reason)
+
+
+def _rules(directory):
+    """The manifest of a version that was converted. Raises FleetError."""
+    path = os.path.join(directory, saved_model.MANIFEST)
+    found = manifest.parse(saved_model.read_file(path))
+    if not found or not found["gates"]:
+        raise FleetError("no conversion was judged there", where=path, remedy="Name a version that tfserving.fleet.model_conversion converted.")
+    return found
+
+
+def _judge(rules, found):
+    before = rules["gates"]["metric"]
+    metric = before and dict(before, after=found["metric"]["value"])
+    return gates.decide(found["outputs"], metric, rules["options"]["maximum_difference"] if found["outputs"] else None, rules["options"]["accept_unjudged"])
 
 
 def main():
@@ -205,7 +250,8 @@ def main():
     }
     module = AnsibleModule({
         "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "rmse", "top_k"]}, "metric_output": {"type": "str"},
+        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
+        "metric_function": {"type": "path"}, "conversion": {"type": "path"},
         "batch": {"type": "int", "default": 32}, "limit": {"type": "int"}, "reference": {"type": "path"},
         "reference_target": {"type": "dict", "options": target}, "deadline_s": {"type": "float", "default": 30}, "timeout_s": {"type": "float", "default": 600},
     }, mutually_exclusive=[("reference", "reference_target")], supports_check_mode=True)

@@ -26,7 +26,7 @@ options:
   load:
     description:
       - Load the model, ask each signature for an answer to made-up inputs, then send requests of a wrong rank and of no rows, as a careless client would, and
-        say what became of the process. It runs beside the module in a process of its own.
+        say what became of the process. It runs beside the module in a process of its own, with oneDNN on.
     type: bool
     default: false
   python:
@@ -211,14 +211,15 @@ saved_model:
 
 import os
 import sys
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, probe, saved_model
 
+# With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 PROGRAM = probe.__name__.partition("module_utils.")[2]
 
 
@@ -234,11 +235,11 @@ def describe(options):
 
 def _load(described, options):
     """What became of it in a process of its own. That process tells each step before it takes it, so that its death names the step."""
-    with tempfile.TemporaryDirectory() as directory:
+    with publish.scratch_directory() as directory:
         told = os.path.join(directory, "told")
         try:
             program.call(PROGRAM, {"path": described["path"], "signatures": described["signatures"], "told": told}, options["python"] or sys.executable,
-                         timeout_s=options["timeout_s"], environment={"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"})
+                         timeout_s=options["timeout_s"], environment=ENVIRONMENT)
         except FleetError as fault:
             if "was killed by" not in fault.what or not os.path.exists(told):
                 raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics, parity, samples, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metric_function, parity, samples, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
 
 _CLIENTS = {"grpc": client.GrpcClient, "rest": client.RestClient}
@@ -22,31 +22,32 @@ def main():
 def check(request):
     """{examples, metric: {name, value} or None, outputs: {name: {max_abs, max_rel, difference}} or None}.
 
-    request: {target, samples (path), limit (examples or None), batch, metric, metric_output, reference (path or None), reference_target (a target
-    or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
+    request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or None), reference (path or None),
+    reference_target (a target or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
     """
-    inputs, labels = samples.read(request["samples"], request["limit"], request["metric"])
-    examples, answered = _ask(request["target"], inputs, request)
+    examples, answered, labels = _ask(request["target"], request)
     value = None
     if request["metric"]:
-        value = {"name": request["metric"], "value": metrics.measure(request["metric"], answered, labels[:examples], request["metric_output"])}
-    reference = _reference(request, inputs, examples)
+        value = {"name": request["metric"], "value": metric_function.measure(request, answered, None if labels is None else labels[:examples])}
+    reference = _reference(request, examples)
     return {"examples": examples, "metric": value, "outputs": None if reference is None else parity.compare(reference, answered)}
 
 
-def _ask(target, inputs, request):
+def _ask(target, request):
+    """(examples asked, {output: array}, labels or None)."""
     with _CLIENTS[target["protocol"]](target["address"], target["port"], request["deadline_s"]) as server:
         model, name, version = target["model"], target["signature"], target["version"]
         contract = signature.chosen(server.metadata(model, version), name, where=f"target {target['name']}")
+        inputs, labels = samples.read(request["samples"], request["limit"], request["metric"], contract["inputs"], name)
         feeding = signature.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
         inputs = samples.fit(inputs, contract["inputs"])
-        return samples.answers(lambda rows: server.predict(model, rows, name, version), inputs, feeding, request["batch"])
+        return (*samples.answers(lambda rows: server.predict(model, rows, name, version), inputs, feeding, request["batch"]), labels)
 
 
-def _reference(request, inputs, examples):
+def _reference(request, examples):
     """{name: array} to compare with, or None."""
     if request["reference_target"]:
-        return _ask(request["reference_target"], inputs, request)[1]
+        return _ask(request["reference_target"], request)[1]
     if request["reference"]:
         return {name: array[:examples] for name, array in samples.outputs(request["reference"]).items()}
     return None

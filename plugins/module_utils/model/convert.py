@@ -1,29 +1,25 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has TensorFlow: converts one signature of a SavedModel and says how far the result is from its source."""
+"""A program for a Python that has TensorFlow: converts a SavedModel, judges the outcome and makes its warm-up file. Runs on a host or in a container."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite_file, metrics, parity, samples, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
+    convert_lite, convert_tensorrt, forms, gates, lite_file, memory, metric_function, metrics, parity, samples, saved_model, signature, warmup)
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused, first_line
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
 
-FILE = "model.tflite"
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu")
 _BATCH = 32
-_SYNTHETIC_EXAMPLES = 8
-_MEMORY_BASE_MIB, _MEMORY_TIMES = 800, 6     # What TensorFlow alone takes, and what dynamic range takes for each byte of the model.
-_MIB = 1 << 20
-
-
-class Refused(Exception):
-    """The conversion cannot end in a model that serves; its text is the reason."""
+_SYNTHETIC_EXAMPLES, _CALIBRATION_EXAMPLES = 8, 100
+ASKED = "asked.npz"
 
 
 def main():
@@ -33,8 +29,8 @@ def main():
 
 
 def work(request):
-    """Answer a request of release() or convert(), told apart by its key action."""
-    return {"release": release, "convert": convert}[request["action"]](request)
+    """Answer a request of release(), convert() or warm_up(), told apart by its key action."""
+    return {"release": release, "convert": convert, "warm_up": warm_up}[request["action"]](request)
 
 
 def release(_request):
@@ -50,151 +46,167 @@ def release(_request):
 def convert(request):
     """Convert, check and judge.
 
-    request: {source, size_bytes, signature (its name), contract (the signature), staged (the directory for the file), samples (path or None), metric,
-    metric_output, allowed_loss, maximum_difference, accept_unjudged, progress (path or None)}.
-    Returns {accepted, reason, gates: {examples, synthetic, outputs, metric}}; the file is in staged where accepted.
+    request: {source, size_bytes, form, signature (its name), contract (the signature), staged (the directory for the files), samples (path or None), metric,
+    metric_output, metric_function, metric_goal, allowed_loss, maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib,
+    compute_capability, memory_mib, asked (a directory for what was asked and answered, or None), progress (path or None)}.
+    Returns {accepted, reason, lowest_runtime, warmup_batch_sizes, gates: {examples, synthetic, outputs, metric}}; the files are in staged where accepted.
     """
-    _refuse_what_does_not_fit(request["size_bytes"])
-    judged = {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}
+    form = forms.FORMS[request["form"]]
+    memory.refuse_what_does_not_fit(request["size_bytes"], form.memory_times, memory.available_mib(_kernels_files(), request["memory_mib"]))
+    ended = {"accepted": False, "reason": None, "lowest_runtime": None, "warmup_batch_sizes": [],
+             "gates": {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}}
     try:
-        content = _converted(request)
-        inputs, labels = _inputs(request)
-        if inputs is not None:
-            _compare(request, content, inputs, labels, judged)
+        _convert(request, form, ended)
     except Refused as reason:
-        return {"accepted": False, "reason": str(reason), "gates": judged}
-    accepted, reason = gates.decide(judged["outputs"], judged["metric"], request["maximum_difference"], request["accept_unjudged"])
-    if accepted:
-        with open(os.path.join(request["staged"], FILE), "wb") as stream:
-            stream.write(content)
-    return {"accepted": accepted, "reason": reason, "gates": judged}
+        ended.update(accepted=False, reason=str(reason))
+    return ended
 
 
-def _converted(request):
-    """The bytes of the TensorFlow Lite model, with TensorFlow Serving's metadata."""
+def warm_up(request):
+    """Make the warm-up file of a source that is published as it is. request: that of convert. Returns {warmup_batch_sizes}."""
+    asked = _Samples(request)
+    return {"warmup_batch_sizes": _warm_up(request, asked, _source(request, asked))}
+
+
+def _convert(request, form, ended):
     program.say(request["progress"], "loading TensorFlow")
+    asked = _Samples(request)
+    program.say(request["progress"], f"converting the signature {request['signature']} to {request['form']}")
+    calibration = asked.rows(_CALIBRATION_EXAMPLES) if form.calibrated or request["precision"] == "INT8" else []
+    if form.lite:
+        content = convert_lite.convert(request, calibration)
+        ended["lowest_runtime"] = lite_file.lowest_runtime(content)
+    else:
+        convert_tensorrt.convert(request, calibration, asked.batch)
+    ask = _compare(request, asked, ended["gates"], lambda: convert_lite.asker(content, request, asked.feeding, asked.inputs) if form.lite
+                   else _signature(request["staged"], request["signature"]))
+    judged = ended["gates"]
+    ended["accepted"], ended["reason"] = gates.decide(judged["outputs"], judged["metric"], request["maximum_difference"], request["accept_unjudged"])
+    if ended["accepted"]:
+        if form.lite:
+            with open(os.path.join(request["staged"], convert_lite.FILE), "wb") as stream:
+                stream.write(content)
+        ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
+
+
+class _Samples:
+    """The examples that a conversion is judged by. inputs is None where none were given and none can be made up."""
+
+    def __init__(self, request):
+        tensors, self.labels = request["contract"]["inputs"], None
+        if request["samples"] is None:
+            self.inputs = samples.synthetic(tensors, _SYNTHETIC_EXAMPLES)
+        else:
+            self.inputs, self.labels = samples.read(request["samples"], metric=request["metric"], tensors=tensors, signature=request["signature"])
+        if self.inputs is not None:
+            self.feeding = signature.feeding(tensors, {key: array.shape for key, array in self.inputs.items()})
+            self.inputs = samples.fit(self.inputs, tensors)
+
+    def batch(self, size):
+        """One request of so many rows."""
+        return samples.batch(self.inputs, self.feeding, size)
+
+    def rows(self, most):
+        """Requests of the fewest rows that the signature takes, over the first examples."""
+        step = self.feeding[0] or 1
+        held = len(next(iter(self.inputs.values())))
+        return [samples.batch({key: array[start:start + step] for key, array in self.inputs.items()}, self.feeding, step)
+                for start in range(0, min(most, held - held % step), step)]
+
+
+def _source(request, asked):
+    """A function that asks the source, or None where made-up inputs are not to its liking."""
+    ask = _signature(request["source"], request["signature"])
+    return ask if asked.inputs is not None else None
+
+
+def _signature(directory, name):
+    """A function that asks a SavedModel: {name: array} in and out."""
     import tensorflow
-    name = request["signature"]
-    program.say(request["progress"], f"converting the signature {name} to TensorFlow Lite")
-    try:
-        converter = tensorflow.lite.TFLiteConverter.from_saved_model(request["source"], signature_keys=[name], tags={"serve"})
-        converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-        content = converter.convert()
-    except Exception as fault:      # The converter raises whatever its parts raise; all of it means the same to the user.
-        raise Refused(_why_not(fault)) from fault
-    try:
-        details = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(name)
-        content = lite_file.with_signatures(content, {name: _serialized(request["contract"], details)})
-    except (ValueError, RuntimeError) as fault:
-        raise Refused(f"TensorFlow Lite cannot load what its converter wrote: {_first_line(fault)}") from fault
-    if name not in lite_file.signatures_of(content):
-        raise FleetError("the signature metadata cannot be read back", where=FILE)
-    return content
+    model = tensorflow.saved_model.load(directory, tags=["serve"])
+    called = model.signatures[name]
+
+    def ask(rows, _model=model):        # The signature alone does not keep its model alive.
+        return {key: value.numpy() for key, value in called(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()}
+
+    return ask
 
 
-def _serialized(contract, details):
-    """The bytes of the SignatureDef that TensorFlow Serving is to read: the source's names and shapes, the tensor names of the file."""
-    from tensorflow.core.protobuf import meta_graph_pb2
-    definition = meta_graph_pb2.SignatureDef(method_name=contract["method_name"])
-    for side, held in (("inputs", details.get_input_details()), ("outputs", details.get_output_details())):
-        for name, tensor in contract[side].items():
-            if name not in held:
-                raise Refused(f"TensorFlow Lite lost {side[:-1]} {name}, on which the answer does not depend; serve the SavedModel")
-            info = getattr(definition, side)[name]
-            info.name, info.dtype = held[name]["name"], _number(tensor["dtype"])
-            if tensor["shape"] is None:
-                info.tensor_shape.unknown_rank = True
-            for size in tensor["shape"] or ():      # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
-                info.tensor_shape.dim.add(size=-1 if size is None else size)
-    return definition.SerializeToString(deterministic=True)
-
-
-def _inputs(request):
-    tensors = request["contract"]["inputs"]
-    if request["samples"] is None:
-        return samples.synthetic(tensors, _SYNTHETIC_EXAMPLES), None
-    return samples.read(request["samples"], metric=request["metric"])
-
-
-def _compare(request, content, inputs, labels, judged):
-    """Fill judged: the outputs of both models over the same inputs, asked alike."""
+def _compare(request, asked, judged, candidate):
+    """Fill judged: the outputs of both models over the same inputs, asked alike. Returns the function that asks the candidate, or None."""
     import tensorflow
-    contract, name = request["contract"], request["signature"]
-    feeding = signature.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
-    inputs = samples.fit(inputs, contract["inputs"])
-    program.say(request["progress"], f"asking the source for {len(next(iter(inputs.values())))} examples")
-    model = tensorflow.saved_model.load(request["source"], tags=["serve"])
-    source = model.signatures[name]
+    if asked.inputs is None:
+        return None
+    program.say(request["progress"], f"asking the source for {len(next(iter(asked.inputs.values())))} examples")
+    source = _signature(request["source"], request["signature"])
     try:
-        examples, reference = samples.answers(
-            lambda rows: {key: value.numpy() for key, value in source(**_tensors(tensorflow, rows)).items()}, inputs, feeding, _BATCH
-        )
+        examples, reference = samples.answers(source, asked.inputs, asked.feeding, _BATCH)
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:
         if judged["synthetic"]:
-            return
-        raise FleetError(f"the source cannot answer the samples: {_first_line(fault)}", where=request["samples"]) from fault
-    program.say(request["progress"], f"asking TensorFlow Lite for {examples} examples")
+            return None
+        raise FleetError(f"the source cannot answer the samples: {first_line(fault)}", where=request["samples"]) from fault
+    program.say(request["progress"], f"asking {request['form']} for {examples} examples")
     try:
-        runner = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(name)
-        lone, _squeezed = feeding
-        if lone is None:
-            runner(**{key: array[:1] for key, array in inputs.items()})
-        _count, candidate = samples.answers(lambda rows: runner(**rows), inputs, feeding, _BATCH)
-    except (RuntimeError, ValueError) as fault:
-        raise Refused(f"TensorFlow Lite cannot answer what the source answers: {_first_line(fault)}") from fault
-    judged.update(examples=examples, outputs=parity.compare(reference, candidate))
+        ask = candidate()
+        _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
+    except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
+        if convert_lite.WITHOUT_FLEX in str(fault):
+            raise Refused("the file calls TensorFlow's own operations, and the TensorFlow Lite of this converter's TensorFlow cannot, so that nothing proves its "
+                          "answers; convert with a release of TensorFlow whose interpreter has the Flex delegate, or serve the SavedModel") from fault
+        raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
+    judged.update(examples=examples, outputs=parity.compare(reference, answered))
     if request["metric"]:
-        before, after = (metrics.measure(request["metric"], outputs, labels[:examples], request["metric_output"]) for outputs in (reference, candidate))
-        judged["metric"] = {"name": request["metric"], "before": before, "after": after, "allowed_loss": request["allowed_loss"]}
+        labels = None if asked.labels is None else asked.labels[:examples]
+        before, after = (metric_function.measure(request, outputs, labels) for outputs in (reference, answered))
+        judged["metric"] = {"name": request["metric"], "before": before, "after": after, "allowed_loss": request["allowed_loss"],
+                            "goal": request["metric_goal"] or metrics.goal_of(request["metric"])}
+    if request["asked"]:
+        samples.write(os.path.join(request["asked"], ASKED), asked.inputs, asked.labels, reference)
+    return ask
 
 
-def _tensors(tensorflow, rows):
-    return {key: tensorflow.constant(array) for key, array in rows.items()}
+def _warm_up(request, asked, ask):
+    """Write the warm-up file and return its batch sizes: one request for each that the server will execute, or those that the source brings.
 
-
-def _number(dtype):
-    return next(number for number, name in signature.DTYPES.items() if name == dtype)
-
-
-def _why_not(fault):
-    """A converter's fault as one line; the operations that stand in the way, where it lists them."""
-    words = str(fault)
-    ops = sorted({op for found in re.findall(r"(?:TF Select|Custom) ops: ([^\n]+)", words) for op in re.split(r",\s*", found.strip())})
-    if ops:
-        return f"TensorFlow Lite has no operation of its own for {', '.join(ops)}; serve the SavedModel"
-    return f"TensorFlow Lite's converter cannot take it: {_first_line(fault)}"
-
-
-def _first_line(fault):
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(fault).__name__
-
-
-def _refuse_what_does_not_fit(size_bytes):
-    needed = _MEMORY_BASE_MIB + _MEMORY_TIMES * size_bytes // _MIB
-    available = _available_mib()
-    if available is not None and needed > available:
-        raise FleetError(f"the conversion needs about {needed} MiB of memory, {available} MiB are free", where="source",
-                         remedy="Convert on a host with more memory, or use the form none.")
-
-
-def _available_mib():
-    """What Linux says can be had without swapping, within the limit of this process's control group; None where it says nothing."""
-    figures = [value // 1024 for name, value in _table("/proc/meminfo") if name == "MemAvailable:"]
-    for folder, limit, usage, cache in (("", "memory.max", "memory.current", "inactive_file"),
-                                        ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")):
-        most, used = (_table(f"/sys/fs/cgroup/{folder}{name}") for name in (limit, usage))
-        if most and used:
-            reclaimable = sum(value for name, value in _table(f"/sys/fs/cgroup/{folder}memory.stat") if name == cache)
-            figures.append((most[0][1] - used[0][1] + reclaimable) // _MIB)
-    return min(figures, default=None)
-
-
-def _table(path):
-    """[(name, number)] of a kernel's file with a number in each line, the name before it where there is one; empty where there is no such file or number."""
-    try:
-        with open(path, encoding="ascii") as stream:
-            words = [line.split() for line in stream]
-    except OSError:
+    Each is replayed before; a request that fails would keep the version from loading.
+    """
+    own = saved_model.warmup_requests(request["source"])
+    sizes = request["batch_sizes"]
+    if not sizes and own is None:
         return []
-    return [(line[0], int(line[1 if len(line) > 1 else 0])) for line in words if line and line[1 if len(line) > 1 else 0].isdigit()]
+    if ask is None:
+        raise FleetError("no inputs can be made up for this signature, so its warm-up requests need samples", where="batch_sizes", remedy="Give samples.")
+    if sizes and asked.feeding[0]:      # The signature fixes the rows.
+        sizes = [asked.feeding[0]]
+    program.say(request["progress"], "replaying the warm-up requests")
+    if sizes:
+        asked_for = [asked.batch(size) for size in sizes]
+        content = warmup.file([client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for])
+    else:
+        asked_for, content = samples.requests(own, request["signature"]), own
+        if warmup.look(own, {request["signature"]: request["contract"]})["faults"]:     # Requests to signatures that this form does not have.
+            content = warmup.file([client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for])
+    for number, rows in enumerate(asked_for, 1):
+        try:
+            ask(rows)
+        except Exception as fault:      # Whatever it raises, a server would not load the version.
+            raise FleetError(f"warm-up request {number} fails: {first_line(fault)}", where=request["samples"] or request["source"],
+                             remedy="Give samples that the model answers, or leave batch_sizes out.") from fault
+    if not asked_for:
+        return []
+    path = os.path.join(request["staged"], saved_model.WARMUP)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as stream:
+        stream.write(content)
+    return warmup.look(content, {request["signature"]: request["contract"]})["batch_sizes"]
+
+
+def _kernels_files():
+    found = {}
+    for path in memory.FILES:
+        try:
+            with open(path, encoding="ascii") as stream:
+                found[path] = stream.read()
+        except OSError:
+            continue
+    return found

@@ -13,7 +13,7 @@ UNJUDGED = ("its accuracy was not judged, because {why}. Give labelled samples a
 def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
     """(accepted, reason) of a lossy form.
 
-    outputs: the result of parity.compare, or None where nothing could be compared. metric: {name, before, after, allowed_loss}, or None where
+    outputs: the result of parity.compare, or None where nothing could be compared. metric: {name, before, after, allowed_loss, goal}, or None where
     nothing was judged. maximum_difference: the largest absolute difference allowed in any output, or None.
     """
     broken = parity.structural(outputs or {})
@@ -25,7 +25,7 @@ def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
     if maximum_difference is not None and largest > maximum_difference:
         return False, f"its outputs differ by up to {largest:.6g}; allowed: {maximum_difference:g}"
     if metric is not None:
-        accepted, _loss, reason = metrics.judge(metric["name"], metric["before"], metric["after"], metric["allowed_loss"])
+        accepted, _loss, reason = metrics.judge(metric["name"], metric["before"], metric["after"], metric["allowed_loss"], metric.get("goal"))
         return accepted, reason
     if accept_unjudged:
         return True, f"accepted without a judgement of its accuracy; its outputs differ by up to {largest:.6g}"

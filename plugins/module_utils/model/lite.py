@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import describe
 
 # tensorflow_serving/servables/tensorflow/tflite_session.cc maps these; any other fails at load with "Unknown TfLite type".
@@ -42,6 +44,18 @@ def refusal(signature):
             if 0 in (tensor["shape"] or ()):
                 return f"{side[:-1]} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
     return None
+
+
+def runtime_problem(lowest, server_release):
+    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
+    if lowest and server_release and _numbers(lowest) > _numbers(server_release):
+        return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
+                "use a newer server, or serve the SavedModel")
+    return None
+
+
+def _numbers(release):
+    return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
 def likelihood(signature, ops):

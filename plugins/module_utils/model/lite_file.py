@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 METADATA = "signature_defs_metadata"
+_RUNTIME = b"min_runtime_version"
 _ALIGNMENT = 16
 
 
@@ -50,6 +51,18 @@ def signatures_of(content):
             found = flexbuffers.GetRoot(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()).AsMap
             return {bytes(key).decode(): bytes(value.AsStringBytes) for key, value in zip((key.AsKeyBytes for key in found.Keys), found.Values)}
     return {}
+
+
+def lowest_runtime(content):
+    """The lowest release of the TensorFlow Lite runtime that a model needs, as its converter wrote it, such as "2.3.0"; None where it did not."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == _RUNTIME:
+            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode("ascii", "replace") or None
+    return None
 
 
 class _Encoded:

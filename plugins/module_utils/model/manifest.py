@@ -18,14 +18,15 @@ def key(source_digest, options, converter):
     return hashlib.sha256(json.dumps([SCHEMA, source_digest, options, converter], sort_keys=True).encode()).hexdigest()
 
 
-def build(source, options, converter, gates, files):
+def build(source, options, converter, gates, files, lowest_runtime=None, warmup_batch_sizes=()):
     """The manifest as a dict.
 
     source: {path, digest, tensorflow_version}. options: those that decide the content. converter: {tensorflow: release} or None.
-    gates: {examples, synthetic, outputs, metric}. files: {relative path: {sha256, bytes}}.
+    gates: {examples, synthetic, outputs, metric, served}. files: {relative path: {sha256, bytes}}. lowest_runtime: the lowest release of TensorFlow Lite
+    that runs it, or None. warmup_batch_sizes: those that its warm-up file warms.
     """
     return {"schema": SCHEMA, "key": key(source["digest"], options, converter), "source": source, "options": options, "converter": converter,
-            "gates": gates, "files": files}
+            "gates": gates, "files": files, "lowest_runtime": lowest_runtime, "warmup_batch_sizes": list(warmup_batch_sizes)}
 
 
 def text(manifest):

@@ -21,7 +21,7 @@ def measure(metric, outputs, labels, output=None):
     against labels 0 and 1. rmse: root of the mean squared difference. Raises FleetError where outputs and labels do not fit the metric.
     """
     one_of("metric", metric, METRICS)
-    scores = _scores(outputs, output)
+    scores = chosen_output(outputs, output)
     if scores.ndim == 0 or len(scores) != len(labels):
         raise FleetError(
             f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels",
@@ -31,15 +31,24 @@ def measure(metric, outputs, labels, output=None):
     return float(METRICS[metric](scores, labels))
 
 
-def judge(metric, before, after, allowed_loss):
-    """(accepted, loss, sentence). loss: how much worse the metric became, in its own unit; negative where it became better."""
-    loss = after - before if metric == "rmse" else before - after
+def judge(metric, before, after, allowed_loss, goal=None):
+    """(accepted, loss, sentence). loss: how much worse the metric became, in its own unit; negative where it became better.
+
+    goal: "higher" or "lower", which of two values is better; None where the metric's name says it.
+    """
+    loss = after - before if (goal or goal_of(metric)) == "lower" else before - after
     accepted = loss <= allowed_loss + _ROUNDING
     figures = f"{metric} {before:.6g} before, {after:.6g} after: a loss of {loss:.6g}"
     return accepted, loss, f"{figures} is {'within' if accepted else 'above'} the allowed {allowed_loss:g}"
 
 
-def _scores(outputs, output):
+def goal_of(metric):
+    """Which value of a metric is better, "higher" or "lower"."""
+    return "lower" if metric == "rmse" else "higher"
+
+
+def chosen_output(outputs, output):
+    """The output that is judged; output: its name, or None where there is one. Raises FleetError."""
     if output is None and len(outputs) == 1:
         return next(iter(outputs.values()))
     if output is None:

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that read files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels."""
+"""Hands that read files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels; or what sample_files reads."""
 
 from __future__ import annotations
 
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import sample_files, saved_model
 
 try:
     import numpy
@@ -17,19 +18,20 @@ except ImportError:
 _INPUTS, _LABELS = "inputs.", "labels"
 
 
-def read(path, limit=None, metric=None):
+def read(path, limit=None, metric=None, tensors=None, signature="serving_default"):
     """({name: array}, labels or None) of a file of samples; the first axis counts examples, at most limit of them.
 
-    metric: what is to be measured on them, if anything. Raises FleetError for a file that is missing, foreign, without inputs or examples, whose
-    arrays disagree about the number of examples, or that lacks labels for the metric.
+    metric: what is to be measured on them, if anything; the user's own function alone can do without labels. tensors: the inputs of the signature of that
+    name, {name: {dtype, shape}}; files other than NumPy archives are read by it. Raises FleetError for a file that is missing, foreign, without inputs or
+    examples, whose arrays disagree about the number of examples, or that lacks labels for the metric.
     """
-    arrays = archive(path)
+    arrays = _arrays(path, tensors or {}, signature)
     inputs = {name[len(_INPUTS):]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
     if not inputs:
         raise FleetError(f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}", where=path,
                          remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.")
     labels = arrays.get(_LABELS)
-    if metric and labels is None:
+    if metric not in (None, "function") and labels is None:
         raise FleetError("it holds no labels", where=path, remedy=f"Save an array labels for the metric {metric}, or leave metric out.")
     counted = dict(inputs, **({} if labels is None else {_LABELS: labels}))
     counts = {name: len(array) if array.ndim else None for name, array in counted.items()}
@@ -43,6 +45,17 @@ def read(path, limit=None, metric=None):
     return {name: array[:limit] for name, array in inputs.items()}, None if labels is None else labels[:limit]
 
 
+def _arrays(path, tensors, signature):
+    """What a file holds, named as in an archive, whatever it is."""
+    _need_numpy()
+    kind = sample_files.kind_of(saved_model.read_file(path, 64))
+    if kind == "archive":
+        return archive(path)
+    content = saved_model.read_file(path)
+    held = sample_files.from_lines(content, path) if kind == "lines" else sample_files.from_records(content, path, tensors, signature)
+    return {name if name == _LABELS else _INPUTS + name: array for name, array in held.items()}
+
+
 def outputs(path):
     """{name: array} of the outputs.<name> of a NumPy archive. Raises FleetError as read does."""
     found = {name[len("outputs."):]: array for name, array in archive(path).items() if name.startswith("outputs.")}
@@ -53,8 +66,7 @@ def outputs(path):
 
 def archive(path):
     """{name: array} of a NumPy archive; strings become object arrays of bytes. Raises FleetError."""
-    if numpy is None:
-        raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
+    _need_numpy()
     try:
         loaded = numpy.load(path, allow_pickle=False)
         if not hasattr(loaded, "files"):
@@ -64,8 +76,13 @@ def archive(path):
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
-        raise FleetError(f"not a NumPy archive (.npz) of plain arrays: {fault}", where=path,
+        raise FleetError(f"neither a NumPy archive (.npz) of plain arrays nor TFRecords nor JSON lines: {fault}", where=path,
                          remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.") from fault
+
+
+def _need_numpy():
+    if numpy is None:
+        raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
 
 
 def _plain(array):
@@ -139,3 +156,21 @@ def _joined(arrays, sizes):
     if len({array.shape for array in arrays}) == 1:
         return numpy.stack(arrays)
     return numpy.concatenate([array.ravel() for array in arrays])
+
+
+def write(path, inputs, labels, reference):
+    """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes."""
+    arrays = {_INPUTS + name: array for name, array in inputs.items()}
+    arrays.update({f"outputs.{name}": array for name, array in reference.items()}, **({} if labels is None else {_LABELS: labels}))
+    numpy.savez(path, **{name: array.astype("S") if array.dtype == object else array for name, array in arrays.items()})
+
+
+def requests(content, signature):
+    """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
+    return sample_files.requests(content, signature)
+
+
+def batch(inputs, feeding, size):
+    """{name: array} of one request with so many rows, out of the samples in turn; inputs without a batch dimension get the first example."""
+    _rows, squeezed = feeding
+    return {name: array[0] if name in squeezed else array[[row % len(array) for row in range(size)]] for name, array in inputs.items()}

@@ -41,11 +41,11 @@ def warmup_requests(directory):
     return read_file(path) if os.path.isfile(path) else None
 
 
-def read_file(path):
-    """The bytes of a file. Raises FleetError."""
+def read_file(path, limit=-1):
+    """The bytes of a file, at most limit of them where that is not negative. Raises FleetError."""
     try:
         with open(path, "rb") as stream:
-            return stream.read()
+            return stream.read(limit)
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
 

@@ -31,7 +31,7 @@ def lite_problem(model, release):
 
 def _form(draft, model, release, gpus):
     subject = f"model {model['name']}: form"
-    if model["optimize"] == "tflite_dynamic_range":
+    if model["optimize"].startswith("tflite_"):
         problem = lite_problem(model, release)
         if problem:
             _refuse(draft, subject, model, problem, "Serve the SavedModel: optimize: none")
@@ -39,7 +39,7 @@ def _form(draft, model, release, gpus):
             draft.warn(f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
                        "over gRPC float64 sent to a float32 input is answered with garbage, "
                        "and a request of 0 rows can end the server")
-            return draft.decide(subject, "tflite_dynamic_range", "asked for; published only if it agrees with the source model")
+            return draft.decide(subject, model["optimize"], "asked for; published only if it agrees with the source model")
     if model["optimize"] == "tensorrt":
         support = questions.tensorrt_support(release, hosts.compute_capability(gpus[0]) if gpus else None)
         if support["supported"]:

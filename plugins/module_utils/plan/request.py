@@ -14,7 +14,7 @@ BACKENDS = ("auto", "docker", "embedded")
 GOALS = ("online", "bulk")
 GPUS = ("auto", "none", "require")
 GPU_SERVERS = ("one", "per_gpu")
-FORMS = ("saved_model", "tflite_dynamic_range", "tensorrt")
+FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
 OPTIMIZE = ("auto", "none") + FORMS[1:]
 
 # Key -> (type, default). The variables are these names behind tfserving_.
@@ -25,7 +25,7 @@ KEYS = {
     "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
 MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize",
-              "version", "batching", "signatures", "size_bytes")
+              "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")
 
 
 def complete(request):

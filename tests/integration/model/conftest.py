@@ -38,7 +38,7 @@ def serve(tmp_path_factory):
         config, log = directory / f"{len(started)}.config", directory / f"{len(started)}.log"
         listed = "".join(f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}\n' for name, path in models.items())
         config.write_text(f"model_config_list {{\n{listed}}}\n", encoding="utf-8")
-        running = SimpleNamespace(grpc_port=free_port(), rest_port=free_port())
+        running = SimpleNamespace(grpc_port=free_port(), rest_port=free_port(), log=log)
         with open(log, "wb") as stream:
             running.process = subprocess.Popen(
                 [sys.executable, packed, f"--port={running.grpc_port}", f"--rest_api_port={running.rest_port}", f"--model_config_file={config}", *flags],

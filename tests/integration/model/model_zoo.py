@@ -26,6 +26,11 @@ EXPECTED = {
     "fixed_batch": ("accepted", "unjudged"),
     "decision_tree": ("accepted", "accuracy"),                   # comparisons alone, no neural network
     "loop": ("accepted", "unjudged"),
+    "branch": ("accepted", "unjudged"),
+    "attention": ("accepted", "accuracy"),
+    "recurrent": ("accepted", "unjudged"),                       # unrolled, so that nothing is left of its loop
+    "recurrent_loop": ("refused", "TensorList"),                 # its list of steps has no size of its own while the batch is open
+    "integer": ("accepted", "unjudged"),
     "tensorflow1": ("accepted", "unjudged"),
     "unusual_names": ("accepted", "unjudged"),
     "hostile": ("refused", "above the allowed"),                 # 8-bit weights round everything that matters to 0
@@ -33,11 +38,36 @@ EXPECTED = {
     "float16": ("refused", "float16"),
     "strings": ("refused", "StringLength"),
     "example_parsing": ("refused", "ParseExampleV2"),
+    "features": ("refused", "ParseExampleV2"),                   # parsing in front of a network
     "vocabulary": ("refused", "for"),                            # a lookup table that is read from an asset
+    "gigabyte": ("fault", "the conversion needs about"),         # where 4 GiB of memory may be used
     "cut_short": ("fault", "not a SavedModel"),
     "empty_file": ("fault", "no graph is tagged 'serve'"),
     "no_variables": ("fault", "variables are missing"),
     "no_asset": ("fault", "the asset 'words.txt' is missing"),
+}
+
+
+# (name, form, whether TensorFlow's operations are allowed) -> (outcome, words), as EXPECTED, which is for tflite_dynamic_range without them.
+EXPECTED_FORMS = {
+    ("dense", "tflite_float16", False): ("accepted", "accuracy"),
+    ("dense", "tflite_int8", False): ("accepted", "accuracy"),
+    ("dense", "tflite_int16x8", False): ("accepted", "accuracy"),
+    ("convolution", "tflite_float16", False): ("accepted", "accuracy"),
+    ("convolution", "tflite_int8", False): ("accepted", "accuracy"),
+    ("attention", "tflite_float16", False): ("accepted", "accuracy"),
+    ("attention", "tflite_int16x8", False): ("accepted", "accuracy"),
+    ("two_in_two_out", "tflite_float16", False): ("accepted", "rmse"),
+    ("fixed_batch", "tflite_float16", False): ("accepted", "unjudged"),
+    ("recurrent", "tflite_float16", False): ("accepted", "unjudged"),
+    # Converted, and refused because TensorFlow 2.21's own interpreter has no Flex delegate: what nobody can run here, nobody can compare.
+    ("recurrent_loop", "tflite_dynamic_range", True): ("refused", "Flex delegate"),
+    ("strings", "tflite_dynamic_range", True): ("refused", "Flex delegate"),
+    ("features", "tflite_float16", True): ("refused", "Flex delegate"),
+    ("depthwise", "tflite_int8", False): ("refused", "calibrated on representative examples"),
+    ("float64", "tflite_float16", True): ("refused", "float64"),
+    ("hostile", "tflite_float16", False): ("accepted", "accuracy"),          # 16 bits hold both ends of its scale
+    ("hostile", "tflite_int8", False): ("refused", "above the allowed"),
 }
 
 
@@ -119,6 +149,23 @@ def build(directory):
         return {"y": tf.while_loop(lambda step, _value: step < 5, lambda step, value: (step + 1, value * 0.5 + 1), [tf.constant(0), x])[1]}
 
     save("loop", loop, spec([None, 4]))
+    save("branch", lambda x: {"y": tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x - 1)}, spec([None, 4]))
+    save("integer", lambda x: {"y": x * 3 + 1, "largest": tf.argmax(x, axis=1)}, spec([None, 6], tf.int32))
+
+    mixed = [tf.Variable(normal(8, 8)) for _part in range(3)]
+    query, key, value = mixed
+
+    def attention(x):
+        scores = tf.nn.softmax(tf.einsum("bqd,bkd->bqk", tf.einsum("bsd,de->bse", x, query), tf.einsum("bsd,de->bse", x, key)) / 8.0)
+        return {"scores": tf.nn.softmax(tf.reduce_sum(tf.einsum("bqk,bkd->bqd", scores, tf.einsum("bsd,de->bse", x, value)), axis=1))}
+
+    save("attention", attention, spec([None, 5, 8]))
+    x = normal(100, 5, 8)
+    samples("attention", attention(tf.constant(x))["scores"].numpy().argmax(axis=1), x=x)
+
+    for name, unroll in (("recurrent", True), ("recurrent_loop", False)):
+        keras.Sequential([keras.Input((6, 3), name="steps"), keras.layers.LSTM(8, unroll=unroll), keras.layers.Dense(2)]).export(
+            os.path.join(directory, name), verbose=False)
     save("unusual_names", lambda x: {"out/put-1": x * 2, "1": x + 1}, spec([None, 4], name="in_1"))
 
     # hostile: one huge weight a column sets the scale of 8 bits, on an input that is always 0; the weights that decide become 0.
@@ -139,6 +186,25 @@ def build(directory):
         lambda examples: tf.io.parse_example(examples, {"age": tf.io.FixedLenFeature([1], tf.float32)}),
         spec([None], tf.string, "examples"),
     )
+
+    slopes = tf.Variable(normal(3, 4))
+
+    def features(examples):
+        parsed = tf.io.parse_example(examples, {"age": tf.io.FixedLenFeature([2], tf.float32), "colour": tf.io.FixedLenFeature([1], tf.int64)})
+        return {"scores": tf.matmul(tf.concat([parsed["age"], tf.cast(parsed["colour"], tf.float32)], axis=1), slopes)}
+
+    save("features", features, spec([None], tf.string, "examples"))
+    with tf.io.TFRecordWriter(os.path.join(directory, "features.tfrecord")) as records:
+        for ages in normal(60, 2):
+            colour = int(random.integers(0, 5))
+            label = int((numpy.append(ages, colour) @ slopes.numpy()).argmax())
+            records.write(tf.train.Example(features=tf.train.Features(feature={
+                "age": tf.train.Feature(float_list=tf.train.FloatList(value=ages)),
+                "colour": tf.train.Feature(int64_list=tf.train.Int64List(value=[colour])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))})).SerializeToString())
+
+    large = tf.Variable(tf.zeros([1 << 14, 1 << 14]))
+    save("gigabyte", lambda x: {"y": tf.matmul(x, large)}, spec([None, 1 << 14]))
 
     words = os.path.join(directory, "words.txt")
     with open(words, "w", encoding="utf-8") as stream:

@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 MODULES = "ansible_collections.tfserving.fleet.plugins.modules"
 STAGING = ".tfserving-staging-"
@@ -98,8 +99,11 @@ def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     ({"allowed_loss": -0.1}, "allowed_loss: -0.1 is out of range; allowed: 0 or more"),
     ({"maximum_difference": -1}, "maximum_difference: -1.0 is out of range"),
     ({"timeout_s": 0}, "timeout_s: 0.0 is out of range"),
-    ({"form": "tflite"}, "value of form must be one of: none, tflite_dynamic_range"),
+    ({"form": "tflite"}, "value of form must be one of: none, tflite_dynamic_range, tflite_float16"),
     ({"signature": "serving_defualt"}, "did you mean serving_default?"),
+    ({"server_release": "latest"}, "'latest' is not a release of TensorFlow Serving"),
+    ({"batch_sizes": [0]}, "each 1 or more"),
+    ({"select_tf_ops": True, "form": "none"}, "the form none knows no select_tf_ops"),
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),
     ({"samples": "/nowhere.npz"}, "/nowhere.npz: cannot be read"),
     ({"source": "/nowhere"}, "/nowhere: there is no such directory"),
@@ -153,6 +157,83 @@ def test_conversion_is_judged_published_and_idempotent(zoo, tmp_path):
     assert not list((tmp_path / "tmp").iterdir())
 
 
+def test_warm_up_requests_are_written_replayed_and_carried_over(zoo, serve, tmp_path):
+    """One for each batch size; a server replays them before it serves; a converted form and a copy bring them along."""
+    destination = tmp_path / "models" / "dense" / "saved_model"
+    made = run("model_conversion", tmp_path / "tmp", source=zoo / "dense", destination=destination, samples=zoo / "dense.npz", batch_sizes=[1, 8, 32])
+    assert made["changed"] and made["warmup_batch_sizes"] == [1, 8, 32] and is_whole(destination / "1"), made
+    file = destination / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    tensorflow = pytest.importorskip("tensorflow")
+    records = list(tensorflow.data.TFRecordDataset(str(file)).as_numpy_iterator())
+    archive = numpy.load(zoo / "dense.npz")
+    for record, size in zip(records, (1, 8, 32)):
+        assert archive["inputs.x"][:size].tobytes() in record       # TensorFlow's own reader finds the samples' bytes
+    assert len(records) == 3
+    found = run("saved_model_info", tmp_path / "tmp", path=destination / "1")["saved_model"]["warmup"]
+    assert found == {"records": 3, "kinds": {"predict": 3}, "batch_sizes": [1, 8, 32], "faults": []}
+
+    lite_form = run("model_conversion", tmp_path / "tmp", source=destination / "1", destination=tmp_path / "models" / "dense" / "tflite_float16",
+                    form="tflite_float16", accept_unjudged=True)
+    assert lite_form["gates"]["examples"] == 41 and not lite_form["gates"]["synthetic"], "its own warm-up requests are samples"
+    assert (tmp_path / "models/dense/tflite_float16/1/assets.extra/tf_serving_warmup_requests").read_bytes() == file.read_bytes()
+    copied = run("model_conversion", tmp_path / "tmp", source=destination / "1", destination=tmp_path / "models" / "copy" / "saved_model")
+    assert copied["warmup_batch_sizes"] == [1, 8, 32]
+    server = serve({"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"}, "--prefer_tflite_model=true")
+    told = server.log.read_text(encoding="utf-8")
+    assert told.count("Number of warmup records read: 3") == 2, told
+
+    broken = tmp_path / "broken"
+    shutil.copytree(destination / "1", broken)
+    (broken / "assets.extra" / "tf_serving_warmup_requests").write_bytes(file.read_bytes()[:-5])
+    refused = run("model_conversion", tmp_path / "tmp", source=broken, destination=tmp_path / "models" / "broken" / "saved_model")
+    assert refused["failed"] and "its warm-up file: it is no TFRecord file" in refused["msg"] and "Remove the file" in refused["msg"]
+    assert not (tmp_path / "models" / "broken").exists()
+
+
+def test_a_version_is_judged_once_more_through_a_server(zoo, tmp_path):
+    options = lite(zoo, tmp_path / "models" / "convolution" / "tflite_int8", "convolution", form="tflite_int8", through_server=True, batch_sizes=[2, 4])
+    result = run("model_conversion", tmp_path / "tmp", **options)
+    assert result["accepted"] and result["warmup_batch_sizes"] == [2, 4], result
+    served, gates = result["gates"]["served"], result["gates"]
+    assert served["metric"]["before"] == gates["metric"]["before"] and served["metric"]["after"] == pytest.approx(gates["metric"]["after"], abs=0.02)
+    assert 0 < served["outputs"]["output_0"]["max_abs"] <= gates["outputs"]["output_0"]["max_abs"] * 1.5
+    assert not run("model_conversion", tmp_path / "tmp", **options)["changed"] and not list((tmp_path / "tmp").iterdir())
+    old = run("model_conversion", tmp_path / "tmp", **options, server_release="1.0.0")
+    assert old["accepted"] is False and f"needs TensorFlow Lite {result['lowest_runtime']}, the server is 1.0.0" in old["reason"]
+
+
+def test_a_metric_of_the_users_own_and_other_files_of_samples(zoo, tmp_path):
+    (tmp_path / "far.py").write_text("import numpy\n\n\ndef metric(outputs, labels):\n    return numpy.mean(outputs['scores'].argmax(axis=1) != labels)\n",
+                                     encoding="utf-8")
+    archive = numpy.load(zoo / "dense.npz")
+    lines = [json.dumps({"inputs": {"x": x.tolist()}, "label": int(label)}) for x, label in zip(archive["inputs.x"], archive["labels"])]
+    (tmp_path / "dense.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    options = {"source": zoo / "dense", "form": "tflite_float16", "samples": tmp_path / "dense.jsonl", "metric": "function",
+               "metric_function": tmp_path / "far.py", "metric_goal": "lower", "allowed_loss": 0.05}
+    result = run("model_conversion", tmp_path / "tmp", destination=tmp_path / "models" / "dense" / "a", **options)
+    assert result["accepted"] and result["gates"]["examples"] == 200, result
+    assert result["gates"]["metric"] == {"name": "function", "before": 0.0, "after": result["gates"]["metric"]["after"], "allowed_loss": 0.05, "goal": "lower"}
+    (tmp_path / "far.py").write_text("def metric(outputs, labels):\n    return outputs['scores'][0, 0] / 0 / len(nothing)\n", encoding="utf-8")
+    broken = run("model_conversion", tmp_path / "tmp", destination=tmp_path / "models" / "dense" / "a", **options)
+    assert broken["failed"] and "far.py: NameError" in broken["msg"] and "\n" not in broken["msg"]
+
+
+def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, tmp_path):
+    began = time.monotonic()
+    result = run("model_conversion", tmp_path / "tmp", **lite(zoo, tmp_path / "models" / "a" / "lite", "gigabyte", samples=None, metric=None,
+                                                             accept_unjudged=True, memory_mib=4096))
+    assert result["failed"] and "MiB of memory, 4096 MiB are free. Convert on a host with more memory" in result["msg"]
+    assert time.monotonic() - began < 60 and not (tmp_path / "models" / "a" / "lite").exists()
+
+
+def test_tensorrt_is_refused_before_anything_starts(zoo, tmp_path):
+    options = lite(zoo, tmp_path / "models" / "dense" / "tensorrt", form="tensorrt", batch_sizes=[1, 8], server_release="2.17.1", compute_capability="8.6")
+    result = run("model_conversion", tmp_path / "tmp", **options)
+    assert result["accepted"] is False and "Convert with TensorFlow 2.17" in result["reason"]
+    newer = run("model_conversion", tmp_path / "tmp", **dict(options, server_release="2.20.0"))
+    assert newer["accepted"] is False and "built without TensorRT" in newer["reason"] and "Use release 2.17.1" in newer["reason"]
+
+
 def test_a_killed_conversion_leaves_no_half_version_and_the_next_run_no_directory(zoo, tmp_path):
     """SIGKILL at 10 random moments of a conversion; the converter itself ends with its caller."""
     destination, temporary, options = tmp_path / "models" / "dense" / "lite", tmp_path / "tmp", {}
@@ -195,16 +276,16 @@ def converters(temporary):
 
 
 def test_a_killed_copy_leaves_no_half_version(zoo, tmp_path):
-    """The same for the form none, with files large enough to be met while they are copied."""
+    """The same for the form none, 20 times, with files large enough to be met while they are copied."""
     source, destination, temporary = tmp_path / "source", tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp"
     shutil.copytree(zoo / "dense", source)
     (source / "assets.extra").mkdir()
     (source / "assets.extra" / "large").write_bytes(os.urandom(1 << 20) * 200)
     seed = random.randrange(10**6)
     moments = random.Random(seed)
-    for _kill in range(10):
+    for _kill in range(20):
         process = start("model_conversion", temporary, source=source, destination=destination)
-        time.sleep(moments.uniform(0.1, 1.5))
+        time.sleep(moments.uniform(0.1, 1.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
@@ -242,8 +323,23 @@ def test_info_as_a_module(zoo, tmp_path, check):
     found = run("saved_model_info", tmp_path / "tmp", check=check, path=zoo / "several_signatures")
     assert not found["changed"] and set(found["saved_model"]["signatures"]) == {"serving_default", "double"}
     assert found["saved_model"]["analysis"]["double"]["tensorflow_lite"]["likely"]
+    assert found["saved_model"]["loaded"] is None
     broken = run("saved_model_info", tmp_path / "tmp", check=check, path=zoo / "cut_short")
     assert broken["failed"] and "not a SavedModel" in broken["msg"] and "\n" not in broken["msg"]
+
+
+def test_info_loads_the_model_and_sends_it_what_careless_clients_send(zoo, tmp_path):
+    """TensorFlow 2.21 with oneDNN on was seen to abort at a convolution whose input has too few dimensions."""
+    found = run("saved_model_info", tmp_path / "tmp", path=zoo / "dense", load=True, server_release="2.20.0")["saved_model"]
+    assert found["loaded"]["survives"] and found["loaded"]["answered"] == ["serving_default"]
+    assert {"signature": "serving_default", "request": "x of rank 1", "outcome": "refused"} in found["loaded"]["careless"]
+    assert found["loaded"]["load_s"] < 60 and found["warnings"] == [
+        "TensorFlow 2.21.0 wrote it, the server is 2.20.0: an older server refuses operations and attributes that it does not know. "
+        "Export it with the server's release, or prove that it loads there."]
+    fragile = run("saved_model_info", tmp_path / "tmp", path=zoo / "convolution", load=True)["saved_model"]
+    assert fragile["analysis"]["serving_default"]["careless_request"]["can_kill"]
+    assert not fragile["loaded"]["survives"] and fragile["loaded"]["careless"][-1]["outcome"] == "killed", fragile["loaded"]
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):

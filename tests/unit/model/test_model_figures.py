@@ -148,7 +148,7 @@ def test_samples_are_read_and_limited(tmp_path):
     ({"inputs__x": [1, 2], "labels": [1]}, "different numbers of examples: labels 1, x 2"),
     ({"inputs__x": 1}, "x none"),
     ({"inputs__x": []}, "no example"),
-    ({"inputs__x": numpy.array([{}], object)}, "not a NumPy archive"),
+    ({"inputs__x": numpy.array([{}], object)}, "neither a NumPy archive"),
 ])
 def test_samples_that_are_none_are_refused(tmp_path, arrays, words):
     with pytest.raises(FleetError, match=words):
@@ -160,7 +160,7 @@ def test_foreign_files_are_refused(tmp_path, content):
     (tmp_path / "s.npz").write_bytes(content)
     with pytest.raises(FleetError) as caught:
         samples.read(str(tmp_path / "s.npz"))
-    assert "not a NumPy archive" in str(caught.value) and "\n" not in str(caught.value)
+    assert "neither a NumPy archive" in str(caught.value) and "\n" not in str(caught.value)
     numpy.save(tmp_path / "one.npy", numpy.zeros(2))
     with pytest.raises(FleetError, match="single array"):
         samples.read(str(tmp_path / "one.npy"))

@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter behind tfserving.fleet.model_conversions: which forms of which models to make."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import choice
+
+
+def model_conversions(models, plans=()):
+    """[{model, form, published, required, batch_sizes, select_tf_ops}], each form of a model once."""
+    try:
+        return [dict(one, published=choice.published(one["form"])) for one in choice.conversions(models, plans)]
+    except FleetError as fault:
+        raise AnsibleFilterError(f"model_conversions: {fault}") from fault
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self):
+        return {"model_conversions": model_conversions}

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which forms of which models are worth making: what users ask for, and what the plans of their hosts chose or want to try."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import forms
+
+SAVED_MODEL = "saved_model"
+_AUTO = "auto"
+_UNPLANNED = "tflite_dynamic_range"     # What auto tries where no plan says more.
+
+
+def conversions(models, plans=()):
+    """[{model, form, required, batch_sizes, select_tf_ops}], each form of a model once: the model as it is, then what it is converted to.
+
+    models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; a None among them is passed over. required: the user asked for
+    this form, so a refusal is a fault; with optimize auto it is a normal end. batch_sizes: those that get warm-up requests, of the model itself or, where
+    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize.
+    """
+    plans = [plan for plan in plans if plan]
+    found = []
+    for number, model in enumerate(models):
+        optimize = one_of(f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *forms.FORMS))
+        common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
+        found.append(dict(common, form=forms.NONE, required=True))
+        planned = _planned(model["name"], plans)
+        wanted = {form for form in planned if form != SAVED_MODEL}
+        if optimize == _AUTO and not plans:
+            wanted = {_UNPLANNED}
+        if optimize in forms.FORMS and optimize != forms.NONE:
+            wanted.add(optimize)
+        found += [dict(common, form=form, required=form == optimize, select_tf_ops=bool(model.get("select_tf_ops")) and forms.FORMS[form].lite)
+                  for form in sorted(wanted)]
+    return found
+
+
+def published(form):
+    """The name under which a form is published."""
+    return SAVED_MODEL if form == forms.NONE else form
+
+
+def _batch_sizes(model):
+    batching = model.get("batching")
+    allowed = batching.get("allowed_batch_sizes") if isinstance(batching, dict) and model.get("samples") else None
+    return list(model.get("batch_sizes") or allowed or ())
+
+
+def _planned(name, plans):
+    """The forms that the plans chose for a model or propose to try."""
+    chosen = {model["form"] for plan in plans for model in plan["models"] if model["name"] == name}
+    tried = {candidate["change"]["form"] for plan in plans for candidate in plan["candidates"]
+             if candidate["model"] == name and "form" in candidate["change"]}
+    return chosen | tried

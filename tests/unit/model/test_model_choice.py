@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which forms are worth making, for hosts whose plans differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.choice import conversions
+
+
+def plan(form, candidate=None, name="m"):
+    candidates = [{"name": "c", "model": name, "change": {"form": candidate}, "reason": "r"}] if candidate else []
+    return {"models": [{"name": name, "form": form, "batching": None}],
+            "candidates": [*candidates, {"name": "g", "model": None, "change": {"protocol": "grpc"}, "reason": "r"}]}
+
+
+@pytest.mark.parametrize("optimize, plans, expected", [
+    (None, [], [("none", True), ("tflite_dynamic_range", False)]),
+    ("auto", [None], [("none", True), ("tflite_dynamic_range", False)]),
+    ("none", [], [("none", True)]),
+    ("tflite_int8", [], [("none", True), ("tflite_int8", True)]),
+    ("auto", [plan("saved_model"), plan("saved_model")], [("none", True)]),
+    ("auto", [plan("saved_model", "tflite_dynamic_range")] * 3, [("none", True), ("tflite_dynamic_range", False)]),
+    # A policy gave one class of hosts another form than the others.
+    ("none", [plan("saved_model"), plan("tflite_float16"), plan("tensorrt")], [("none", True), ("tensorrt", False), ("tflite_float16", False)]),
+    ("tflite_int8", [plan("tflite_int8"), plan("saved_model")], [("none", True), ("tflite_int8", True)]),
+    ("auto", [plan("tflite_int8", name="other")], [("none", True)]),
+])
+def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
+    model = {"name": "m", "source": "/s", **({"optimize": optimize} if optimize else {})}
+    found = conversions([model], plans)
+    assert [(one["form"], one["required"]) for one in found] == expected and all(one["model"] is model for one in found)
+
+
+def test_an_unknown_wish_is_one_clear_line():
+    with pytest.raises(FleetError, match=r"tfserving_models\[0\].optimize: 'tflite_int' is not known.*did you mean tflite_int8"):
+        conversions([{"name": "m", "optimize": "tflite_int"}])

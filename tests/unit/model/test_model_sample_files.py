@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Samples from JSON lines, from tf.Example records made by hand after feature.proto, and from warm-up files; metrics that users write."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+numpy = pytest.importorskip("numpy")
+pytest.importorskip("google.protobuf")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, metric_function, samples, tfrecord, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
+
+
+def tensors(**held):
+    return {name: {"dtype": dtype, "shape": shape} for name, (dtype, shape) in held.items()}
+
+
+def read(tmp_path, content, metric=None, signature="serving_default", **specified):
+    path = tmp_path / "samples"
+    path.write_bytes(content)
+    return samples.read(str(path), metric=metric, tensors=tensors(**specified), signature=signature)
+
+
+def test_json_lines(tmp_path):
+    inputs, labels = read(tmp_path, b'{"inputs": {"x": [1, 2.5], "t": "a"}, "label": 1}\n\n{"inputs": {"x": [3, 4], "t": "b"}, "label": 0}\n',
+                          "accuracy", x=("float32", [None, 2]), t=("string", [None]))
+    assert inputs["x"].tolist() == [[1, 2.5], [3, 4]] and inputs["t"].tolist() == [b"a", b"b"] and labels.tolist() == [1, 0]
+    inputs, labels = read(tmp_path, b'{"inputs": {"raw": {"b64": "AAE="}}}\n')
+    assert inputs["raw"].tolist() == [b"\x00\x01"] and labels is None
+
+
+@pytest.mark.parametrize("content, words", [
+    (b'{"inputs": {"x": 1}}\n{"x": 1}\n', "line 2 is not"), (b"{broken\n", "line 1 is not"),
+    (b'{"inputs": {"x": [1]}}\n{"inputs": {"x": [1, 2]}}\n', "x has examples of unlike shapes. Pad them"),
+    (b'{"inputs": {"x": 1, "y": 1}}\n{"inputs": {"x": 1}}\n', "y is missing in 1 of 2 examples"),
+    (tfrecord.frame(b"\xff\xff"), "not a TFRecord file of PredictionLog or tf.Example messages"),
+    (tfrecord.frame(b"")[:-1], "cut short"),
+])
+def test_what_is_no_file_of_samples_is_one_clear_line(tmp_path, content, words):
+    with pytest.raises(FleetError) as caught:
+        read(tmp_path, content, x=("float32", [None]))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def held(field, *parts):
+    content = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return bytes([field << 3 | 2, len(content)]) + content
+
+
+def example(**features):
+    """Features by their list: bytes 1, float 2, int64 3, packed as TensorFlow writes them."""
+    def one(value):
+        if isinstance(value, bytes):
+            return held(1, held(1, value))
+        if isinstance(value[0], float):
+            return held(2, held(1, b"".join(struct.pack("<f", number) for number in value)))
+        return held(3, held(1, bytes(value)))
+    return held(1, *[held(1, held(1, name), held(2, one(value))) for name, value in features.items()])
+
+
+EXAMPLES = b"".join(tfrecord.frame(example(x=[1.0, 2.0, 3.0, 4.0], n=[n], word=b"w", label=[n])) for n in (5, 6))
+
+
+def test_examples_of_a_tfrecord_file_take_the_signatures_shape(tmp_path):
+    inputs, labels = read(tmp_path, EXAMPLES, "accuracy", x=("float32", [None, 2, 2]), n=("int64", [None]))
+    assert inputs["x"].tolist() == [[[1, 2], [3, 4]]] * 2 and inputs["n"].tolist() == [5, 6] and labels.tolist() == [5, 6] and set(inputs) == {"x", "n"}
+    inputs, labels = read(tmp_path, EXAMPLES, word=("string", [None]))
+    assert inputs["word"].tolist() == [b"w", b"w"]
+
+
+def test_examples_go_whole_to_a_signature_that_parses_them(tmp_path):
+    inputs, labels = read(tmp_path, EXAMPLES, "accuracy", examples=("string", [None]))
+    assert inputs["examples"].tolist() == [bytes(record) for record in tfrecord.records(EXAMPLES)] and labels.tolist() == [5, 6]
+
+
+def test_warm_up_requests_are_samples(tmp_path):
+    one, two = numpy.ones([1, 3], "float32"), numpy.zeros([2, 3], "float32")
+    content = warmup.file([client.predict_request("m", {"x": one, "t": numpy.float32(4)}), client.predict_request("m", {"x": two, "t": numpy.float32(5)}),
+                           client.predict_request("m", {"z": two}, "other")])
+    inputs, labels = read(tmp_path, content, x=("float32", [None, 3]), t=("float32", []))
+    assert inputs["x"].tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0]] and inputs["t"].tolist() == [4, 5, 5] and labels is None
+    assert read(tmp_path, content, signature="other", z=("float32", [None, 3]))[0]["z"].shape == (2, 3)
+    with pytest.raises(FleetError, match="none of its requests asks for the signature third"):
+        read(tmp_path, content, signature="third", z=("float32", [None, 3]))
+    with pytest.raises(FleetError, match="it holds no labels"):
+        read(tmp_path, content, "accuracy", x=("float32", [None, 3]), t=("float32", []))
+
+
+def test_requests_of_any_size_come_from_few_samples():
+    inputs = {"x": numpy.arange(6).reshape(3, 2), "t": numpy.array([7, 8, 9])}
+    made = samples.batch(inputs, (None, {"t"}), 5)
+    assert made["x"].tolist() == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]] and made["t"] == 7
+
+
+def test_a_metric_of_the_users_own(tmp_path):
+    path = tmp_path / "metric.py"
+    path.write_text("import numpy\ndef metric(outputs, labels):\n    return numpy.abs(outputs['y'] - labels).max()\n", encoding="utf-8")
+    request = {"metric": "function", "metric_function": str(path), "metric_output": None}
+    assert metric_function.measure(request, {"y": numpy.array([1.0, 5.0])}, numpy.array([1.0, 2.0])) == 3.0
+    for text, words in (("def metric(outputs, labels):\n    return 1 / 0\n", "ZeroDivisionError: division by zero. Mend metric"),
+                        ("x = 1\n", "it has no function"), ("def metric(outputs, labels):\n    return 'much'\n", "ValueError")):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(FleetError) as caught:
+            metric_function.measure(request, {}, None)
+        assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("goal, before, after, accepted", [("lower", 1.0, 1.5, False), ("lower", 1.5, 1.0, True), ("higher", 1.0, 0.5, False)])
+def test_which_value_of_it_is_better_is_the_users(goal, before, after, accepted):
+    judged = {"name": "function", "before": before, "after": after, "allowed_loss": 0.1, "goal": goal}
+    assert gates.decide({}, judged)[0] is accepted
