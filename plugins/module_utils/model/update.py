@@ -1,0 +1,382 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that update a model while it is served: publish a version, see it served, withdraw it where it fails, move a label, prune what is old."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, served_config, transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, tensors
+
+_RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+_POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
+_UNLOADING = 40
+
+
+class Folder:
+    """A model's folder on this host: its versions, by number."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @contextlib.contextmanager
+    def locked(self, create):
+        """Hold the folder's lock, so that two runs do not interleave. create: make the folder; without it a folder that is not there needs no lock."""
+        if create:
+            os.makedirs(self.path, mode=0o755, exist_ok=True)
+        if not os.path.isdir(self.path):
+            yield
+            return
+        with open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8") as stream:
+            end = time.monotonic() + _LOCK_S
+            while True:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as fault:
+                    if time.monotonic() > end:
+                        raise FleetError("somebody else is changing this model", where=self.path, remedy="Try again when that has ended.") from fault
+                time.sleep(_POLL_S)
+            publish.sweep(self.path)
+            yield
+
+    def numbers(self):
+        """The versions, ascending; a number that begins with zeros counts as the server counts it."""
+        return sorted(self._names())
+
+    def of(self, number):
+        """The path of a version."""
+        return os.path.join(self.path, self._names().get(number, str(number)))
+
+    def _names(self):
+        names = os.listdir(self.path) if os.path.isdir(self.path) else []
+        return {int(name): name for name in sorted(names) if name.isascii() and name.isdigit() and os.path.isdir(os.path.join(self.path, name))}
+
+    def manifest(self, number):
+        """A version's manifest, or None."""
+        return transfer.brought_manifest(self.of(number))
+
+    def holding(self, content=None, fingerprint=None):
+        """The versions that hold a content, or came from a source with this fingerprint and are what they were."""
+        found = set()
+        for number in self.numbers():
+            path, told = self.of(number), self.manifest(number) or {}
+            same = told.get("files", content) == content if content is not None else told.get("fingerprint") == fingerprint
+            wanted = told.get("files", content)
+            if same and _sizes(path) == {name: one["bytes"] for name, one in wanted.items()} and published.inventory(path) == wanted:
+                found.add(number)
+        return found
+
+    def publish(self, partial, number, source, fingerprint, content):
+        """Give what came its number, whole, with a manifest that says that it is not proven yet."""
+        told = dict(transfer.brought_manifest(partial.path) or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
+        told.update(files=content, fingerprint=fingerprint, fetched_from=versions.public(source), proven=False)
+        publish.write_file(os.path.join(partial.path, saved_model.MANIFEST), manifest.text(told).encode())
+        publish.publish_directory(partial.path, self.of(number))
+
+    def prove(self, number):
+        """Note that a version was seen to serve well."""
+        told = self.manifest(number)
+        if told is not None and told.get("proven") is False:
+            publish.write_file(os.path.join(self.of(number), saved_model.MANIFEST), manifest.text(dict(told, proven=True)).encode())
+
+    def unproven(self, number):
+        """Whether a version was published by a run that did not see it serve."""
+        return (self.manifest(number) or {}).get("proven") is False
+
+    def remove(self, number):
+        """Take a version away, whole: renamed first to what no server looks at."""
+        gone = publish.staging_directory(self.path)
+        os.rename(self.of(number), os.path.join(gone, str(number)))
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+class Served:
+    """The server that serves the folder. options: {address, port, model, secure, deadline_s}."""
+
+    def __init__(self, options):
+        self.model = options["model"]
+        self._server = ask.Server(options["address"], options["port"], options["deadline_s"], options["secure"])
+
+    def statuses(self):
+        """What the server says about the model's versions; [] where it does not know the model. Raises ServerFault."""
+        try:
+            return self._server.status(self.model)
+        except client.ServerFault as fault:
+            if fault.code == "NOT_FOUND":
+                return []
+            raise
+
+    def wait(self, number, timeout_s, before):
+        """Why a version does not become AVAILABLE, or None. before: what the server said before it was published; an earlier end counts only after a while."""
+        began, silent = time.monotonic(), None
+        end = began + timeout_s
+        while True:
+            try:
+                statuses, silent = self.statuses(), None
+            except client.ServerFault as fault:
+                silent = silent or time.monotonic()
+                if time.monotonic() - silent > _SILENCE_S:
+                    return f"the server does not answer any more: {fault.message}"
+                time.sleep(_POLL_S)
+                continue
+            decided, fault = versions.verdict(statuses, number, before if time.monotonic() - began < _STALE_S else ())
+            if decided:
+                return fault
+            if time.monotonic() > end:
+                state = [one for one in statuses if one["version"] == number]
+                return (f"it was not AVAILABLE after {timeout_s:g} s" + (f": {state[0]['error_message'] or 'still loading'}" if state else
+                        ": the server does not look at it; its version policy may not want it, or it serves another folder"))
+            time.sleep(_POLL_S)
+
+    def settle(self):
+        """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
+        end = time.monotonic() + _UNLOADING_S
+        time.sleep(3 * _POLL_S)
+        while any(one["state"] == _UNLOADING for one in self.statuses()) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+        return self.statuses()
+
+    def wait_until_gone(self, number):
+        """Return when the server holds a version no more, or does not let go of it."""
+        end = time.monotonic() + _UNLOADING_S
+        while number in versions.used(self.statuses()) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+
+    def judge(self, number, samples, signature, rows, tolerance):
+        """Why the answers to samples are not what they should be, or None."""
+        inputs = ask.arrays(samples, "inputs.", rows)
+        try:
+            answered = self._server.predict(self.model, inputs, signature, number)
+        except client.ServerFault as fault:
+            return f"it does not answer the samples: {fault.code}: {fault.message}"
+        if not has_outputs(samples):
+            return None
+        return "; ".join(tensors.differences(ask.arrays(samples, "outputs.", rows), answered, tolerance)) or None
+
+    def take(self, message):
+        """Let the server serve what a configuration lists, at once."""
+        self._server.call(_RELOAD, served_config.reload_request(message))
+
+
+def _sizes(path):
+    """{relative path: bytes} of a version: what can be told of it at no cost."""
+    return {name: os.path.getsize(os.path.join(path, name)) for name in saved_model.files(path)}
+
+
+def has_outputs(samples):
+    """Whether a file of samples holds the outputs that are expected."""
+    with contextlib.suppress(FleetError):
+        return bool(ask.arrays(samples, "outputs.", 1))
+    return False
+
+
+class Configuration:
+    """The file that lists the server's models."""
+
+    def __init__(self, path, model):
+        self.path, self.model = path, model
+        self.message = served_config.parse(saved_model.read_file(path).decode("utf-8", "replace"), path)
+        self.labels, self.specific = served_config.labels(self.message, model), served_config.specific(self.message, model)
+
+    def with_version(self, number):
+        """The message that lists the version too."""
+        return served_config.with_versions(self.message, self.model, {*self.specific, number})
+
+    def with_label(self, label, number):
+        """The message where the label names the version; a version that has lost its last label is listed no more."""
+        changed, before = served_config.with_label(self.message, self.model, label, number), self.labels.get(label)
+        if self.specific is not None and before not in (None, number) and before not in served_config.labels(changed, self.model).values():
+            changed = served_config.with_versions(changed, self.model, set(self.specific) - {before})
+        return changed
+
+    def apply(self, message, server):
+        """Write the file and let the server take it; where the server refuses, the file is what it was."""
+        before = saved_model.read_file(self.path)
+        mode = os.stat(self.path).st_mode & 0o777
+        publish.write_file(self.path, served_config.text(message).encode(), mode)
+        try:
+            server.take(message)
+        except client.ServerFault:
+            publish.write_file(self.path, before, mode)
+            raise
+        self.__init__(self.path, self.model)
+
+
+class Update:
+    """One call of the module. options: its options."""
+
+    def __init__(self, options):
+        versions.check(options)
+        self._options, self._folder = options, Folder(options["path"])
+        self._server = Served(options["server"]) if options["server"] else None
+        self._before, self._fingerprint, self._content, self._sizes = [], None, None, None
+
+    def run(self, check_mode):
+        """The module's result."""
+        if self._options["samples"]:
+            ask.arrays(self._options["samples"], "inputs.", 1)
+        with self._folder.locked(create=not check_mode and self._options["state"] == "present" and self._options["source"] is not None):
+            self._before = self._server.statuses() if self._server else []
+            return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
+
+    def _remove(self, check_mode):
+        number, numbers = self._options["version"], self._folder.numbers()
+        if number in numbers and number in versions.used(self._before):
+            raise FleetError(f"version {number} is served", where=self._folder.path, remedy="Publish another one first, or take it off the server's list.")
+        decision = Decision(number in numbers, before=_listed(numbers), after=_listed(one for one in numbers if one != number),
+                            actions=(f"remove version {number}",) if number in numbers else (), header=self._folder.path)
+        if decision.changed and not check_mode:
+            self._folder.remove(number)
+        return decision.result(version=number, path=self._folder.of(number), published=False, pruned=[], served=versions.available(self._before))
+
+    def _present(self, check_mode):
+        options, numbers = self._options, self._folder.numbers()
+        number, there = versions.place(numbers, self._same(), options["version"], [one["version"] for one in self._before])
+        if options["source"] is None and not there:
+            raise FleetError(f"version {number} is not there; there: {', '.join(map(str, numbers)) or 'none'}", where="version", remedy="Name its source.")
+        config = Configuration(options["config_file"], self._server.model) if options["config_file"] and self._server else None
+        labelled = config.labels.get(options["label"]) if config and options["label"] else None
+        old = self._prunable(numbers, number, versions.used(self._before), config)
+        actions = ([] if there else [f"publish version {number} from {versions.public(options['source'])}"])
+        actions += [f"give the label {options['label']} to version {number}"] if options["label"] and labelled != number else []
+        actions += [f"remove version {one}" for one in old]
+        after = sorted({*numbers, number} - set(old))
+        decision = Decision(bool(actions), before=_listed(numbers, options["label"], labelled), after=_listed(after, options["label"], number),
+                            actions=tuple(actions), header=self._folder.path)
+        if check_mode:
+            return decision.result(version=number, path=self._folder.of(number), published=not there, pruned=old, served=versions.available(self._before))
+        if not there:
+            lacking = self._bring(number)
+            if lacking:
+                return {"changed": False, "missing": lacking, "version": number}
+        pruned = self._serve(number, config)
+        decision = Decision(not there or bool(pruned) or labelled != number and bool(options["label"]), decision.before,
+                            _listed(self._folder.numbers(), options["label"], number), tuple(actions), header=self._folder.path)
+        return decision.result(version=number, path=self._folder.of(number), published=not there, pruned=pruned,
+                               served=versions.available(self._server.statuses()) if self._server else [])
+
+    def _same(self):
+        """The versions that hold what the source holds already; all of them where no source is named."""
+        options = self._options
+        if options["source"] is None:
+            return set(self._folder.numbers())
+        kind = versions.kind_of(options["source"])
+        if options["inventory"] is not None:
+            versions.check_content(options["inventory"], options["source"])
+            self._content = options["inventory"]
+        elif kind in ("path", "file"):
+            source = self._local()
+            if os.path.isdir(source):
+                self._content = transfer.content_of(source, source)
+            elif os.path.isfile(source):
+                self._fingerprint = transfer.check_digest(source, options["checksum"])
+            else:
+                raise FleetError("there is neither a folder nor an archive", where=source)
+        elif kind == "http":
+            self._fingerprint = transfer.fingerprint_of_url(options["source"], options["checksum"])
+        else:
+            self._sizes, self._fingerprint = transfer.listing(options["source"], options["transfer_timeout_s"])
+        return self._folder.holding(self._content, self._fingerprint)
+
+    def _local(self):
+        source = self._options["source"]
+        return source[len("file://"):] if source.lower().startswith("file://") else source
+
+    def _bring(self, number):
+        """Bring the version here and publish it; what the controller has to send still, where it comes from there."""
+        options, source = self._options, self._options["source"]
+        content, kind = self._content, versions.kind_of(source)
+        key = versions.digest(content) if content is not None else self._fingerprint or versions.digest({})
+        partial = transfer.Partial(self._folder.path, key)
+        with transfer.disk_faults(partial):
+            if content is not None:
+                partial.begin(sum(count for _name, _offset, count in versions.missing(content, partial.sizes(content))))
+            else:
+                partial.begin(sum((self._sizes or {}).values()))
+            if options["inventory"] is not None:
+                if options["piece"]:
+                    transfer.take_piece(partial, content, options["piece"])
+                lacking = versions.missing(content, partial.sizes(content))
+                if lacking:
+                    return [list(one) for one in lacking]
+            elif content is not None:
+                transfer.copy(self._local(), partial, content)
+            elif kind == "store":
+                transfer.fetch_objects(source, partial, self._sizes, options["transfer_timeout_s"])
+            else:
+                self._unpack(kind, source, partial, key)
+            if content is None:
+                content = transfer.content_of(partial.path, versions.public(source))
+            partial.verify(content, versions.public(source))
+            self._folder.publish(partial, number, source, self._fingerprint, content)
+        return []
+
+    def _unpack(self, kind, source, partial, key):
+        if kind != "http":
+            transfer.unpack(self._local(), partial)
+            return
+        fetched = transfer.Partial(self._folder.path, f"archive-{key}")
+        with transfer.disk_faults(fetched):
+            fetched.begin(0)
+            archive = transfer.download(source, fetched, self._options["checksum"])
+            partial.drop()
+            partial.begin(os.path.getsize(archive))
+            transfer.unpack(archive, partial)
+        fetched.drop()
+
+    def _serve(self, number, config):
+        """See the version served, move the label, prune; returns the versions that were removed. Raises FleetError, after a bad version was withdrawn."""
+        if not self._server:
+            return []
+        options = self._options
+        listed = config is not None and config.specific is not None and number not in config.specific
+        if listed:
+            config.apply(config.with_version(number), self._server)
+        fault = self._server.wait(number, options["ready_timeout_s"], self._before)
+        if fault is None and options["samples"]:
+            fault = self._server.judge(number, options["samples"], options["signature"], options["sample_rows"], options["tolerance"])
+        if fault is not None:
+            self._withdraw(number, config if listed else None, fault)
+        self._folder.prove(number)
+        if config is not None and options["label"] and config.labels.get(options["label"]) != number:
+            config.apply(config.with_label(options["label"], number), self._server)
+        old = self._prunable(self._folder.numbers(), number, versions.used(self._server.settle()), config) if options["keep"] else []
+        for one in old:
+            self._folder.remove(one)
+        return old
+
+    def _prunable(self, numbers, number, used, config):
+        if not self._options["keep"]:
+            return []
+        return versions.pruned({*numbers, number}, self._options["keep"], {number, *used, *(config.labels.values() if config else ())})
+
+    def _withdraw(self, number, config, fault):
+        fault = " ".join(fault.split())
+        if not self._folder.unproven(number):
+            raise FleetError(f"version {number} is not served as it should be: {fault}", where=self._server.model,
+                             remedy="It served well before, so it stays: look at the server, the samples and the host.")
+        if config is not None:
+            with contextlib.suppress(client.ServerFault):
+                config.apply(served_config.with_versions(config.message, config.model, set(config.specific) - {number}), self._server)
+        self._folder.remove(number)
+        left = []
+        with contextlib.suppress(client.ServerFault):
+            self._server.wait_until_gone(number)
+            left = versions.available(self._server.settle())
+        serves = f"version {', '.join(map(str, left))} serves" if left else "no version serves"
+        raise FleetError(f"version {number} was withdrawn, {serves}: {fault}", where=self._server.model, remedy="Repair the model and publish it again.")
+
+
+def _listed(numbers, label=None, labelled=None):
+    return json.dumps({"versions": sorted(numbers), **({"labels": {label: labelled}} if label else {})}, indent=1) + "\n"

@@ -1,0 +1,439 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""model_version with a real server, whose clients never stop asking: what is published is served, what is bad is withdrawn, what breaks off goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+numpy = pytest.importorskip("numpy")
+pytest.importorskip("ansible")
+pytest.importorskip("grpc")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
+
+ROOT = Path(__file__).resolve().parents[3]
+ONES = numpy.ones((2, 1), "float32")
+
+
+def command(check_mode=False, **options):
+    """The module's own executable, called as Ansible does."""
+    arguments = json.dumps(dict(options, _ansible_check_mode=check_mode, _ansible_diff=True))
+    program = ("import runpy, sys; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
+               "from ansible_collections.tfserving.fleet.plugins.modules import model_version\n"
+               "with t.patch_module_args(__import__('json').loads(sys.argv[2])): model_version.main()\n")
+    return [sys.executable, "-c", program, str(ROOT / "tests" / "conftest.py"), arguments]
+
+
+def run(environment=None, **options):
+    done = subprocess.run(command(**options), capture_output=True, text=True, check=False, timeout=300, env=dict(os.environ, **(environment or {})))
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def good(**options):
+    result = run(**options)
+    assert not result.get("failed"), result
+    return result
+
+
+def refused(*texts, **options):
+    result = run(**options)
+    assert result.get("failed"), result
+    assert all(text in result["msg"] for text in texts) and "\n" not in result["msg"], result["msg"]
+    return result
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != ".tfserving-lock") if folder.exists() else []
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"}
+
+
+def variant(model_directory, folder, note, name="half_plus_two"):
+    """A version whose content differs by a note from that of others, and answers alike."""
+    shutil.copytree(model_directory / name / "1", folder)
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "note").write_bytes(note if isinstance(note, bytes) else note.encode())
+    return str(folder)
+
+
+@pytest.fixture(scope="module", name="samples")
+def samples_files(tmp_path_factory):
+    """right: what half_plus_two answers. plain: inputs alone. foreign: of another model."""
+    folder = tmp_path_factory.mktemp("samples")
+    x = numpy.array([[1], [2], [5]], "float32")
+    numpy.savez(folder / "right.npz", **{"inputs.x": x, "outputs.y": x / 2 + 2})
+    numpy.savez(folder / "plain.npz", **{"inputs.x": x})
+    numpy.savez(folder / "foreign.npz", **{"inputs.z": x})
+    return {path.stem: str(path) for path in folder.iterdir()}
+
+
+class Client:
+    """Asks a server all the time, for a version by its label or for the newest."""
+
+    def __init__(self, server):
+        self._server, self._stop, self.faults, self.answers = server, threading.Event(), [], 0
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception):
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self):
+        with GrpcClient("127.0.0.1", self._server.grpc_port, 20) as client:
+            while not self._stop.is_set():
+                try:
+                    client.predict("m", {"x": ONES})
+                    self.answers += 1
+                except Exception as fault:
+                    self.faults.append(str(fault))
+                time.sleep(0.01)
+
+
+@pytest.fixture(scope="module", name="served")
+def one_server(serve, model_directory, tmp_path_factory):
+    """A server of a folder with version 1, which serves the newest version."""
+    folder = tmp_path_factory.mktemp("served") / "m"
+    shutil.copytree(model_directory / "half_plus_two", folder)
+    server = serve("--model_name=m", f"--model_base_path={folder}", "--max_num_load_retries=0", "--grpc_max_threads=32").ready()
+    return server, {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "ready_timeout_s": 60}
+
+
+def test_versions_are_published_checked_and_pruned(served, model_directory, samples, tmp_path):
+    server, options = served
+    folder = Path(options["path"])
+    options = dict(options, samples=samples["right"], keep=2)
+    with Client(server) as client:
+        source = variant(model_directory, tmp_path / "a", "2")
+        told = good(source=source, check_mode=True, **options)
+        assert told["changed"] and told["published"] and told["actions"] == [f"publish version 2 from {source}"] and visible(folder) == ["1"]
+        assert json.loads(told["diff"]["before"]) == {"versions": [1]} and json.loads(told["diff"]["after"]) == {"versions": [1, 2]}
+        first = good(source=source, **options)
+        assert (first["changed"], first["version"], first["served"], first["pruned"]) == (True, 2, [2], [])
+        assert contents(folder / "2") == contents(tmp_path / "a")
+        again = good(source=source, **options)
+        assert (again["changed"], again["version"], again["actions"], again["diff"]["before"]) == (False, 2, [], again["diff"]["after"])
+        third = good(source=variant(model_directory, tmp_path / "b", "3"), **options)
+        assert (third["version"], third["pruned"], third["served"], visible(folder)) == (3, [1], [3], ["2", "3"])
+        assert not good(source=str(tmp_path / "b"), **options)["changed"]
+        assert "is served" in refused("version 3", state="absent", version=3, **{key: options[key] for key in ("path", "server")})["msg"]
+        assert good(state="absent", version=2, check_mode=True, **{key: options[key] for key in ("path", "server")})["changed"]
+        assert good(state="absent", version=2, **{key: options[key] for key in ("path", "server")})["changed"] and visible(folder) == ["3"]
+        assert not good(state="absent", version=2, **{key: options[key] for key in ("path", "server")})["changed"]
+    assert not client.faults and client.answers > 50
+
+
+def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, model_directory, samples, tmp_path):
+    server, options = served
+    folder, options = Path(options["path"]), dict(options, samples=samples["right"])
+    before = visible(folder)
+    broken = tmp_path / "broken"
+    shutil.copytree(model_directory / "half_plus_two" / "1", broken)
+    (broken / "saved_model.pb").write_bytes(b"\x0a\xffno model")
+    other = variant(model_directory, tmp_path / "other", "other signature", "dense")
+    wrong = variant(model_directory, tmp_path / "wrong", "wrong answers", "half_plus_three")
+    with Client(server) as client:
+        for _time in (1, 2):
+            refused("version 20 was withdrawn, version", "serves: Can't parse", source=str(broken), version=20, **options)
+            assert visible(folder) == before
+    assert not client.faults and client.answers > 20
+    refused("was withdrawn, version", "it does not answer the samples: INVALID_ARGUMENT", source=other, **options)
+    refused("was withdrawn, version", "y: differs by up to", "allowed: 0.001", source=wrong, **options)
+    assert visible(folder) == before
+    with GrpcClient("127.0.0.1", server.grpc_port) as asked:
+        assert asked.predict("m", {"x": ONES})["y"].tolist() == [[2.5], [2.5]]
+    repaired = variant(model_directory, tmp_path / "repaired", "repaired")
+    assert good(source=repaired, version=20, **options)["published"], "what the server said of this number before is not taken for it"
+    # A version that was seen to serve well is not withdrawn because of samples that are wrong.
+    refused("is not served as it should be", "so it stays", source=repaired, **dict(options, samples=samples["foreign"]))
+    assert good(source=repaired, **options)["changed"] is False
+
+
+def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_directory, tmp_path):
+    _server, options = served
+    source = variant(model_directory, tmp_path / "a", "elsewhere")
+    elsewhere = dict(options, path=str(tmp_path / "elsewhere"), ready_timeout_s=2)
+    refused("version 40 was withdrawn", "the server does not look at it", source=source, version=40, **elsewhere)
+    assert visible(tmp_path / "elsewhere") == []
+    before = visible(Path(options["path"]))
+    refused("UNAVAILABLE", source=source, **dict(options, server={"port": 1, "model": "m"}))
+    assert visible(Path(options["path"])) == before
+
+
+def test_canary_and_stable(serve, model_directory, samples, tmp_path):
+    folder, config = tmp_path / "m", tmp_path / "models.config"
+    shutil.copytree(model_directory / "half_plus_two", folder)
+    config.write_text(f'model_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
+                      'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 } } }', encoding="utf-8")
+    server = serve(f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models=true", "--max_num_load_retries=0").ready()
+    options = {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "config_file": str(config), "ready_timeout_s": 60,
+               "samples": samples["right"]}
+
+    def by_label(label):
+        from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask
+        inputs = ask.arrays(samples["plain"], "inputs.", 1)
+        return ask.Server("127.0.0.1", server.grpc_port).predict("m", inputs, label=label)["y"].values()
+
+    with Client(server) as client:
+        canary = variant(model_directory, tmp_path / "two", "2")
+        assert good(source=canary, label="canary", check_mode=True, **options)["actions"] == [
+            f"publish version 2 from {canary}", "give the label canary to version 2"]
+        result = good(source=canary, label="canary", **options)
+        assert (result["changed"], result["version"], result["served"]) == (True, 2, [2, 1])
+        assert by_label("canary") == by_label("stable") == [2.5]
+        assert not good(source=canary, label="canary", **options)["changed"]
+        wrong = variant(model_directory, tmp_path / "wrong", "wrong", "half_plus_three")
+        before = config.read_text(encoding="utf-8")
+        refused("version 3 was withdrawn, version 2, 1 serves", source=wrong, label="canary", **options)
+        assert config.read_text(encoding="utf-8") == before and visible(folder) == ["1", "2"] and by_label("canary") == [2.5]
+        promoted = good(version=2, label="stable", keep=1, **options)
+        assert (promoted["changed"], promoted["pruned"], promoted["served"]) == (True, [1], [2])
+        assert not good(version=2, label="stable", keep=1, **options)["changed"]
+        refused("version 7 is not there; there: 2", version=7, label="stable", **options)
+    assert not client.faults and client.answers > 20
+    assert len(re.findall("versions:", config.read_text(encoding="utf-8"))) == 1
+
+
+# --- Sources
+
+def packed(folder, name="m/1"):
+    """The bytes of a tar.gz of a version."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        archive.add(folder, name)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def web(content, breaks=(), stall=None, validators=True):
+    """A web server for one file, which understands ranges; it breaks off its first answers after so many bytes, or stalls after some.
+
+    Yields (url, where each request began).
+    """
+    requests, left, etag = [], list(breaks), f'"{hashlib.sha256(content).hexdigest()[:8]}"'
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.answer(False)
+
+        def do_GET(self):
+            self.answer(True)
+
+        def answer(self, body):
+            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(wanted.group(1)) if wanted and self.headers.get("If-Range") == etag else 0
+            part = content[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(part)))
+            if validators:
+                self.send_header("ETag", etag)
+            self.end_headers()
+            if body:
+                requests.append(start)
+                sent = part[:left.pop(0)] if left else part
+                if stall is not None:
+                    self.wfile.write(part[:stall])
+                    time.sleep(60)
+                self.wfile.write(sent)
+                if len(sent) < len(part):
+                    self.wfile.flush()
+                    self.connection.close()
+
+        def log_message(self, *_arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/m.tar.gz", requests
+        server.shutdown()
+
+
+def test_a_download_goes_on_where_it_broke_off(model_directory, tmp_path):
+    content = packed(variant(model_directory, tmp_path / "v", os.urandom(1 << 20)))
+    checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    with web(content, breaks=(400_000, 300_000)) as (url, requests):
+        options = {"path": str(tmp_path / "m"), "source": url}
+        assert good(check_mode=True, **options)["changed"] and not (tmp_path / "m").exists() and not requests
+        for _time in (1, 2):
+            refused("the transfer broke off", "it goes on where it ended", **options)
+            assert [name for name in visible(tmp_path / "m") if name.isdigit()] == []
+        result = good(**options)
+        assert result["changed"] and requests == [0, 400_000, 700_000]
+        assert contents(tmp_path / "m" / "1") == contents(tmp_path / "v") and visible(tmp_path / "m") == ["1"]
+        assert not good(**options)["changed"] and len(requests) == 3, "what is here is not fetched again"
+    with web(content) as (url, requests):
+        refused("it has the checksum sha256:", "not the one that was asked for", path=str(tmp_path / "n"), source=url, checksum="sha256:" + "0" * 64)
+        assert visible(tmp_path / "n") == []
+        assert good(path=str(tmp_path / "n"), source=url.replace("//", "//user:secret@"), checksum=checksum)["changed"]
+        assert "secret" not in (tmp_path / "n" / "1" / "manifest.json").read_text(encoding="utf-8")
+    with web(content, validators=False) as (url, _requests):
+        refused("tells neither ETag nor Last-Modified", "Give its checksum", path=str(tmp_path / "o"), source=url)
+    refused("cannot be fetched", path=str(tmp_path / "o"), source="http://127.0.0.1:9/m.tar.gz")
+    assert visible(tmp_path / "o") == []
+
+
+def test_a_run_that_is_killed_leaves_no_half_version(model_directory, tmp_path):
+    content = packed(variant(model_directory, tmp_path / "v", os.urandom(1 << 20)))
+    with web(content, stall=500_000) as (url, _requests):
+        process = subprocess.Popen(command(path=str(tmp_path / "m"), source=url), stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 30
+        while not any(path.stat().st_size >= 400_000 for path in tmp_path.glob("m/.tfserving-partial-*/archive")) and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not [name for name in visible(tmp_path / "m") if name.isdigit()] and visible(tmp_path / "m")
+    with web(content) as (url, _requests):
+        assert good(path=str(tmp_path / "m"), source=url)["changed"]
+    assert contents(tmp_path / "m" / "1") == contents(tmp_path / "v")
+
+
+def test_archives(model_directory, tmp_path):
+    version = Path(variant(model_directory, tmp_path / "v", "archived"))
+    with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
+        for name, content in contents(version).items():
+            archive.writestr(f"top/{name}", content)
+    (tmp_path / "flat.tar.gz").write_bytes(packed(version, "."))
+    for number, name in enumerate(("good.zip", "flat.tar.gz"), 1):
+        assert good(path=str(tmp_path / f"m{number}"), source=f"file://{tmp_path}/{name}")["changed"]
+        assert contents(tmp_path / f"m{number}" / "1") == contents(version)
+        assert not good(path=str(tmp_path / f"m{number}"), source=str(tmp_path / name), remote_src=True)["changed"]
+
+    def evil(name, **fields):
+        with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+            archive.add(version, "m")
+            member = tarfile.TarInfo(name)
+            for key, value in fields.items():
+                setattr(member, key, value)
+            archive.addfile(member)
+        return str(tmp_path / "evil.tar")
+
+    def refuse(source, text):
+        refused(text, path=str(tmp_path / "bad"), source=str(source), remote_src=True)
+        assert not [name for name in visible(tmp_path / "bad") if name.isdigit()]
+
+    refuse(evil("../outside"), "would be written outside")
+    refuse(evil("m/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "m/link is a link or a device")
+    refuse(evil("m/device", type=tarfile.CHRTYPE), "m/device is a link or a device")
+    refuse(evil("n/saved_model.pb"), "holds several models: m, n")
+    refuse(tmp_path / "nowhere", "neither a folder nor an archive")
+    refuse(version / "saved_model.pb", "no archive that can be read")
+    refuse(tmp_path, "it is no version of a model")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path):
+    assert good(path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "v", "manifest"), remote_src=True)["changed"]
+    shutil.copytree(tmp_path / "m" / "1", tmp_path / "copy")
+    assert good(path=str(tmp_path / "n"), source=str(tmp_path / "copy"), remote_src=True)["changed"]
+    (tmp_path / "copy" / "assets.extra" / "note").write_text("damaged", encoding="utf-8")
+    refused("assets.extra/note is not what the version's manifest says", path=str(tmp_path / "o"), source=str(tmp_path / "copy"), remote_src=True)
+    refused("version 1 is there already and holds something else", path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "w", "w"), version=1,
+            remote_src=True)
+
+
+def test_object_stores_need_their_clients(tmp_path):
+    for source, name in (("s3://bucket/m", "aws"), ("gs://bucket/m", "gcloud or gsutil")):
+        refused(f"needs the command line client {name} on this host", path=str(tmp_path / "m"), source=source, environment={"PATH": str(tmp_path)})
+    assert visible(tmp_path / "m") == []
+
+
+def test_a_full_disk(model_directory, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        large = variant(model_directory, tmp_path / "v", b"x" * (2 << 20))
+        refused("the version needs 3 MiB more", "Make room", path=str(disk / "m"), source=large, remote_src=True)
+        with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:  # What an archive needs is known only when it is unpacked.
+            for name, content in contents(tmp_path / "v").items():
+                archive.writestr(name, content)
+        refused("the disk is full; what was on its way is removed", path=str(disk / "m"), source=f"file://{tmp_path}/small.zip")
+        assert visible(disk / "m") == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+# --- From the controller
+
+def playbook(tmp_path, **options):
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
+        {"tfserving.fleet.model_version": options, "register": "told"}, {"ansible.builtin.debug": {"msg": "{{ told | to_json }}"}}]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play), encoding="utf-8")
+    return [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", "play.yml"]
+
+
+def play(tmp_path, *more, **options):
+    return subprocess.run([*playbook(tmp_path, **options), *more], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+                          env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "tools" / "ansible.cfg"), ANSIBLE_NOCOLOR="1"))
+
+
+def descendants(pid):
+    """A process and all that it started, itself first."""
+    children = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def test_from_the_controller_in_pieces_that_go_on(model_directory, tmp_path):
+    """More than one piece of 64 MiB. The run is killed after the first one; the next run adds to the same file."""
+    (tmp_path / "files").mkdir()
+    variant(model_directory, tmp_path / "files" / "v", os.urandom(1 << 20) * 150)
+    options = {"path": str(tmp_path / "m"), "source": "v"}
+    checked = play(tmp_path, "--check", **options)
+    assert checked.returncode == 0 and "changed=1" in checked.stdout and not (tmp_path / "m").exists(), checked.stdout + checked.stderr
+    process = subprocess.Popen(playbook(tmp_path, **options), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "tools" / "ansible.cfg")))
+    end, found = time.monotonic() + 60, []
+    while not found and time.monotonic() < end and process.poll() is None:
+        found = [path for path in tmp_path.glob("m/.tfserving-partial-*/assets.extra/note") if path.stat().st_size >= 60 << 20]
+        time.sleep(0.02)
+    for pid in descendants(process.pid):  # Ansible's workers are in sessions of their own, and outlive the program.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+    assert found, "it was never seen in the middle"
+    inode = found[0].stat().st_ino
+    assert not [name for name in visible(tmp_path / "m") if name.isdigit()]
+    done = play(tmp_path, **options)
+    assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout + done.stderr
+    assert contents(tmp_path / "m" / "1") == contents(tmp_path / "files" / "v") and visible(tmp_path / "m") == ["1"]
+    assert (tmp_path / "m" / "1" / "assets.extra" / "note").stat().st_ino == inode
+    again = play(tmp_path, **options)
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+    (tmp_path / "files" / "w.tar.gz").write_bytes(packed(variant(model_directory, tmp_path / "w", "archived")))
+    done = play(tmp_path, **dict(options, source="w.tar.gz"))
+    assert done.returncode == 0 and contents(tmp_path / "m" / "2") == contents(tmp_path / "w"), done.stdout + done.stderr
+    missing = play(tmp_path, **dict(options, source="nowhere"))
+    assert missing.returncode and "nowhere: there is neither such a folder nor such an archive on the controller" in missing.stdout
