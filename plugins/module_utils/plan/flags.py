@@ -28,6 +28,8 @@ _SURPRISES = {
     "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
     "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
     "thread_pool_factory_config_file": (bool, "the open source server has no factory for it but a test's"),
+    "allow_version_labels_for_unavailable_models": (lambda value: value is True, "it helps only a label that the model does not have yet; a label that "
+                                                    "moves to a version of the same change is refused for ever: versions first, labels once AVAILABLE"),
     "enable_serialization_as_tensor_content": (lambda value: value is True, "clients that read float_val find it empty"),
 }
 
@@ -55,8 +57,14 @@ def choose_environment(draft, host, wanted, release, gpu):
     chosen = dict(gpu)
     chosen.update({name: str(value) for name, value in wanted["environment"].items() if value is not None})
     given = chosen.get("TF_ENABLE_ONEDNN_OPTS")
+    if given is not None and _switch(given) is None:
+        draft.refuse("environment TF_ENABLE_ONEDNN_OPTS", f"TensorFlow takes 0, 1, false and true; {given!r} leaves its own choice in force",
+                     "Leave it out of tfserving_environment, or set it to '0' or '1'", {"environment": {"TF_ENABLE_ONEDNN_OPTS": None}})
+        del chosen["TF_ENABLE_ONEDNN_OPTS"]
+        given = None
+    _say_of_variables(draft, chosen)
     if given is not None:
-        draft.decide("oneDNN", "on" if given == "1" else "off", "tfserving_environment")
+        draft.decide("oneDNN", "on" if _switch(given) else "off", "tfserving_environment")
     elif not questions.cell("onednn_available", release):
         draft.decide("oneDNN", "not there", f"the image of {release} is built without it")
     elif host.architecture not in table.IMAGES["architectures"]:
@@ -74,7 +82,25 @@ def choose_environment(draft, host, wanted, release, gpu):
 
 def onednn_is_on(host, release, environment):
     """Whether the planned server uses oneDNN's operations."""
-    return environment["TF_ENABLE_ONEDNN_OPTS"] == "1" if "TF_ENABLE_ONEDNN_OPTS" in environment else questions.onednn_by_default(release, host.cpu_flags)
+    asked = _switch(environment.get("TF_ENABLE_ONEDNN_OPTS"))
+    return questions.onednn_by_default(release, host.cpu_flags) if asked is None else asked
+
+
+def _switch(text):
+    """What TensorFlow understands of a variable: True, False, or None."""
+    return {"1": True, "true": True, "0": False, "false": False}.get(str(text).lower())
+
+
+def _say_of_variables(draft, environment):
+    """Warn of variables that do not do what they are set for."""
+    level = environment.get("TF_CPP_MIN_LOG_LEVEL", "0")
+    if level.isdigit() and int(level) > 0:
+        draft.warn(f"TF_CPP_MIN_LOG_LEVEL={level} hides the line on the CPU's instructions and what a model says when it loads"
+                   + (", load errors too" if int(level) > 1 else "") + ": a log without them then proves nothing")
+    threads = sorted(name for name in environment if name.startswith(("OMP_", "KMP_")))
+    if threads:
+        draft.warn(f"{', '.join(threads)}: the official server has no OpenMP; its threads are set by tensorflow_intra_op_parallelism and "
+                   "tensorflow_inter_op_parallelism")
 
 
 def choose_flags(draft, host, wanted, release, models, cpus, environment):
@@ -102,6 +128,9 @@ def _own_flags(draft, host, release, models, cpus):
     for name, reason in _REASONS.items():
         if name in questions.flags(release):
             draft.decide(f"flag {name}", _text(chosen[name]), reason)
+    if "enable_profiler" not in questions.flags(release):
+        draft.warn(f"the profiler of {release} answers without authentication on the port that serves, and cannot be turned off before "
+                   f"{questions.first_release_with_flag('enable_profiler')}")
     if batched and "grpc_max_threads" not in questions.flags(release) and chosen["grpc_max_threads"] > 4 * cpus:
         draft.warn(f"{release} serves {4 * cpus} gRPC calls at once and has no flag for more, so that gRPC alone cannot fill two batches: "
                    f"lower max_batch_size, or use release {questions.first_release_with_flag('grpc_max_threads')} or later")
@@ -109,7 +138,8 @@ def _own_flags(draft, host, release, models, cpus):
         chosen["enable_batching"] = True
         if any(model["batching"] != batched[0] for model in models):
             chosen["enable_per_model_batching_parameters"] = True
-            draft.decide("flag enable_per_model_batching_parameters", "true", "the models are batched differently: a batching_params.pbtxt in each version")
+            draft.decide("flag enable_per_model_batching_parameters", "true", "the models are batched differently: a batching_params.pbtxt in each version; "
+                         "a changed file takes effect with a new version of the model and not before")
     if any(model["form"].startswith("tflite") for model in models):
         chosen[questions.tflite_flag(release)] = True
         draft.decide(f"flag {questions.tflite_flag(release)}", "true", "model.tflite is taken where there is one, the SavedModel elsewhere")

@@ -74,7 +74,8 @@ READ = {
         ("2.5.1", (r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
                    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:\/(metadata))?")))),
     "metrics_path": ("SERVING/util/prometheus_exporter.cc", (("2.4.0", "/monitoring/prometheus/metrics"),)),
-    "services": ("SERVING/model_servers/server.cc", (("2.4.0", ("model", "prediction", "profiler")), ("2.15.1", ("health", "model", "prediction", "profiler")))),
+    "services": ("SERVING/model_servers/server.cc", (
+        ("2.4.0", ("model", "prediction", "profiler")), ("2.15.1", ("health", "model", "prediction", "profiler")))),
     "image_ports": ("SERVING/tools/docker/Dockerfile", (("2.4.0", (8500, 8501)),)),
     "image_model_base_path": ("SERVING/tools/docker/Dockerfile", (("2.4.0", "/models"),)),
     "request_metrics": ("SERVING/servables/tensorflow/util.cc", (("2.4.0", False), ("2.5.1", True))),

@@ -100,7 +100,8 @@ flag_values = st.booleans() | st.integers(-2, 70000) | st.floats(-1, 2) | st.sam
 requests = st.fixed_dictionaries({}, optional={
     "version": st.sampled_from(table.RELEASES) | st.sampled_from(["2.20", "2.15.0", "2.21.0", "1.15.0", "latest", "v2.17.1", "2.99"]),
     "models": models, "goal": st.sampled_from(["online", "bulk"]), "objective_p99_ms": maybe(st.floats(0.01, 1000)),
-    "backend": st.sampled_from(["auto", "docker", "embedded"]), "gpu": st.sampled_from(["auto", "none", "require"]), "gpu_servers": st.sampled_from(["one", "per_gpu"]),
+    "backend": st.sampled_from(["auto", "docker", "embedded"]),
+    "gpu": st.sampled_from(["auto", "none", "require"]), "gpu_servers": st.sampled_from(["one", "per_gpu"]),
     "cpus": maybe(st.floats(0.01, 300)),
     "image": maybe(st.just("registry.example/serving:1")), "build": st.booleans(),
     "build_options": maybe(st.sampled_from(["--config=nativeopt", "--copt=-mavx2", "--config=release --copt=-march=znver5", "--copt=-march=x86-64-v3",

@@ -145,6 +145,7 @@ CASES = {
     "one port for both": (host(), {"flags": {"port": 9000, "rest_api_port": 9000}}),
     "metrics without REST": (host(), {"flags": {"monitoring_config_file": "/etc/m", "rest_api_port": 0}}),
     "all three thread flags": (host(), {"flags": {"tensorflow_session_parallelism": 2, "tensorflow_intra_op_parallelism": 2}}),
+    "a variable's value that does nothing": (host(), {"environment": {"TF_ENABLE_ONEDNN_OPTS": "yes"}}),
     "bfloat16 without oneDNN": (host(), {"flags": {"mixed_precision": "bfloat16"}}),
 }
 
@@ -162,6 +163,8 @@ def told(key, value, remedy):
         return all(f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
     if key == "options":
         return "Leave it out of tfserving_options" in remedy
+    if key == "environment":
+        return "Leave it out of tfserving_environment" in remedy
     if value is None:
         return True
     return f"tfserving_{key}: {str(value).lower() if isinstance(value, bool) else value}" in remedy or (key == "version" and f"release {value}" in remedy)

@@ -91,6 +91,12 @@ def test_trap_04_release_configuration_is_kept_and_old_compilers_are_known():
     planned(host(), request(version="2.19.1", build=True, build_options="--config=release --copt=-march=haswell"))
 
 
+def test_trap_05_a_log_without_the_line_proves_nothing():
+    warned(planned(host(), request(environment={"TF_CPP_MIN_LOG_LEVEL": "1"})), "hides the line", "proves nothing")
+    warned(planned(host(), request(environment={"TF_CPP_MIN_LOG_LEVEL": 3})), "load errors too")
+    assert not [text for text in planned(host(), request(environment={"TF_CPP_MIN_LOG_LEVEL": "0"}))["warnings"] if "LOG_LEVEL" in text]
+
+
 def test_trap_06_releases_whose_tools_refuse_their_python_are_mended():
     for release, python in (("2.8.4", "3.7"), ("2.13.1", "3.8"), ("2.17.1", "3.9")):
         made = planned(host(), request(version=release, build=True))
@@ -200,11 +206,14 @@ def test_trap_22_quotas_are_not_seen_by_tensorflow():
 def test_trap_23_the_mkl_build_is_no_fast_lane():
     warned(planned(host(), request(build=True, build_options="--config=release --config=mkl")), "mkl", "no OpenMP", "oneDNN")
     warned(planned(host(), request(image="tensorflow/serving:2.20.0-mkl")), "mkl", "no OpenMP")
+    warned(planned(host(), request(environment={"OMP_NUM_THREADS": "4", "KMP_BLOCKTIME": "1"})), "KMP_BLOCKTIME, OMP_NUM_THREADS", "no OpenMP")
 
 
 def test_trap_24_the_profiler_is_off():
     assert planned(host(), request())["server"]["flags"]["enable_profiler"] is False
-    assert "enable_profiler" not in planned(host(), request(version="2.4.4"))["server"]["flags"]
+    before = planned(host(), request(version="2.4.4"))
+    assert "enable_profiler" not in before["server"]["flags"]
+    warned(before, "profiler of 2.4.4", "cannot be turned off before 2.5.1")
     warned(planned(host(), request(flags={"enable_profiler": True})), "without authentication")
 
 
@@ -261,8 +270,18 @@ def test_trap_44_loads_that_fail_are_told_at_once():
     warned(planned(host(), request(flags={"max_num_load_retries": 5})), "closed ports")
 
 
+def test_trap_46_labels_move_after_their_versions_are_there():
+    warned(planned(host(), request(flags={"allow_version_labels_for_unavailable_models": True})), "versions first", "AVAILABLE")
+
+
 def test_trap_47_polled_configuration_wins_over_reloads():
     warned(planned(host(), request(flags={"model_config_file_poll_wait_seconds": 60})), "wins over a reload")
+
+
+def test_trap_48_batching_per_model_changes_with_the_version():
+    two = [{"name": "a", "signatures": SIGNATURES, "batching": {"max_batch_size": 8}}, {"name": "b", "signatures": SIGNATURES}]
+    made = planned(host(), {"version": "2.20.0", "models": two})
+    assert "with a new version of the model and not before" in decision(made, "flag enable_per_model_batching_parameters")["reason"]
 
 
 def test_trap_50_one_rest_thread_answers_nothing():
@@ -279,6 +298,11 @@ def test_trap_52_mixed_precision_that_does_nothing():
     assert "do nothing" in refused(host(), request(flags={"mixed_precision": "bf16"}), "flag mixed_precision")["reason"]
     assert "oneDNN, which is off" in refused(host(), request(flags={"mixed_precision": "bfloat16"}), "flag mixed_precision")["reason"]
     planned(host("x86-64-v4", [*V4, "avx512_bf16"]), request(flags={"mixed_precision": "bfloat16"}))
+
+
+def test_variables_that_tensorflow_does_not_understand():
+    assert "'yes'" in refused(host(), request(environment={"TF_ENABLE_ONEDNN_OPTS": "yes"}), "environment TF_ENABLE_ONEDNN_OPTS")["reason"]
+    assert decision(planned(host(), request(environment={"TF_ENABLE_ONEDNN_OPTS": True})), "oneDNN")["choice"] == "on"
 
 
 def test_trap_53_tls_covers_grpc_only():
