@@ -1,27 +1,13 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that find a host's NVIDIA GPUs and what hands them to containers. Whatever fails here, the host is described."""
+"""Hands that look whether a host has NVIDIA GPUs. Most hosts have none: for them this is all that runs, and all that is even compiled."""
 
 from __future__ import annotations
-
-import os
-import re
-import time
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cdi, gpu_details, gpus, nvidia_smi, nvml
 
 _NVIDIA, _DISPLAY_CONTROLLER, _PCI = "0x10de", "0x03", "sys/bus/pci/devices"
 # Signs of NVIDIA's driver that cost no process to see; the last is WSL's, which has no PCI bus.
 _DRIVER_SIGNS = ("proc/driver/nvidia/version", "dev/nvidiactl", "dev/dxg")
-_LIBRARY = "libnvidia-ml.so.1"
-_LIBRARY_PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "run/opengl-driver/lib",
-                   "run/nvidia/driver/usr/lib/x86_64-linux-gnu", "run/nvidia/driver/usr/lib64")
-_PROGRAM_PLACES = ("usr/bin", "usr/local/bin", "bin", "usr/lib/wsl/lib", "usr/local/nvidia/toolkit", "opt/bin")
-_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
-_VERSION = re.compile(r"version:? v?(\d+\.\d+\.\d+\S*)")
-_NVML_LIMIT_S, _LIMIT_S, _TOOL_LIMIT_S = 8.0, 9.0, 2.0
-_KERNEL_LOG, _KERNEL_LOG_MOST = "/dev/kmsg", 20000
 
 
 def read(files, directories, detail=False):
@@ -29,84 +15,16 @@ def read(files, directories, detail=False):
 
     files: what capability.host.Files gives. directories: where the container engine looks for CDI descriptions.
     """
-    begun = time.monotonic()
-    pci = _on_the_bus(files)
-    if not pci and not any(files.exists(sign) for sign in _DRIVER_SIGNS):
+    places = _on_the_bus(files)
+    signs = any(files.exists(sign) for sign in _DRIVER_SIGNS)
+    if not places and not signs:
         return [], None, [] if detail else None, []
-    answers, failure = {}, None
-    if any(device["driver"] == "nvidia" for device in pci) or any(files.exists(sign) for sign in _DRIVER_SIGNS):
-        answers, failure = _ask(files, [device["pci_bus_id"] for device in pci if device["driver"] == "nvidia"], detail, begun)
-    version = gpus.driver_version_of(files.text("proc/driver/nvidia/version"))
-    groups, problems = gpus.describe(pci, answers, version, failure)
-    if failure and not pci:
-        problems.append(f"NVIDIA's driver: {failure}")
-    return groups, _container_side(files, directories, groups), gpu_details.details(answers, _kernel_log(files)) if detail else None, problems
+    from ansible_collections.tfserving.fleet.plugins.module_utils.capability import nvidia_driver
+
+    return nvidia_driver.read(files, places, signs, directories, detail)
 
 
 def _on_the_bus(files):
-    """NVIDIA's display controllers, with what sysfs and the driver's files below /proc tell of them."""
-    found = []
-    for place in files.names(_PCI):
-        base = f"{_PCI}/{place}"
-        if files.line(f"{base}/vendor") == _NVIDIA and files.line(f"{base}/class").startswith(_DISPLAY_CONTROLLER):
-            node, cpus = files.line(f"{base}/numa_node"), files.line(f"{base}/local_cpulist")
-            told = gpus.information_of(files.text(f"proc/driver/nvidia/gpus/{place}/information"))
-            found.append(dict(told, pci_bus_id=place, device_id=f"{_NVIDIA[2:]}:{files.line(f'{base}/device')[2:]}", driver=files.link_name(f"{base}/driver"),
-                              numa_node=int(node) if node.isdigit() else None, cpu_affinity=cpus or None))
-    return found
-
-
-def _ask(files, addresses, detail, begun):
-    """(answers, why there are none or None): the library's, and where it left something open nvidia-smi's."""
-    answers = {}
-    for library in _libraries(files):
-        answers = nvml.read(library, detail, max(1.0, _NVML_LIMIT_S - (time.monotonic() - begun)))
-        if answers.get((None, "load"), (None, None))[0] != nvml.LIBRARY_NOT_FOUND:
-            break
-    if not gpus.lacking(answers):
-        return answers, None
-    program = _program(files, "nvidia-smi")
-    more, said = nvidia_smi.read(program, addresses, max(0.5, _LIMIT_S - (time.monotonic() - begun))) if program else ({}, None)
-    whole = gpus.filled(answers, more)
-    return whole, None if gpus.value_of(whole, None, "count") else gpus.failure_of(answers, said)
-
-
-def _libraries(files):
-    """Where the library may be: first wherever the loader of this system finds it."""
-    places = [f"{place}/{_LIBRARY}" for place in _LIBRARY_PLACES]
-    return ([_LIBRARY] if files.root == "/" else []) + [files.path(place) for place in places if files.exists(place)] or [files.path(places[0])]
-
-
-def _program(files, name):
-    return next((files.path(f"{place}/{name}") for place in _PROGRAM_PLACES if files.exists(f"{place}/{name}")), None)
-
-
-def _container_side(files, directories, groups):
-    """{toolkit, hook, cdi}: the version of NVIDIA's container toolkit, whether the hook behind --gpus is there, and the CDI descriptions."""
-    tool = _program(files, "nvidia-ctk") or _program(files, "nvidia-container-cli")
-    said = _VERSION.search(nvidia_smi.run([tool, "--version"], time.monotonic() + _TOOL_LIMIT_S)[1]) if tool else None
-    texts = [files.text(f"{directory}/{name}") for directory in dict.fromkeys([*directories, *_CDI_DIRECTORIES]) for name in files.names(directory)
-             if name.endswith((".yaml", ".yml", ".json"))]
-    return {"toolkit": said[1] if said else None, "hook": _program(files, "nvidia-container-runtime-hook") is not None,
-            "cdi": cdi.describe(texts, groups)}
-
-
-def _kernel_log(files):
-    """The kernel's log, or None where this account may not read it."""
-    try:
-        log = os.open(files.path(_KERNEL_LOG), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    parts = []
-    try:
-        for _record in range(_KERNEL_LOG_MOST):
-            parts.append(os.read(log, 8192).decode("utf-8", "replace"))
-            if not parts[-1]:
-                break
-    except BlockingIOError:
-        pass
-    except OSError:     # a record was overwritten while it was read
-        pass
-    finally:
-        os.close(log)
-    return "".join(parts)
+    """The PCI addresses of NVIDIA's display controllers."""
+    return [place for place in files.names(_PCI)
+            if files.line(f"{_PCI}/{place}/vendor") == _NVIDIA and files.line(f"{_PCI}/{place}/class").startswith(_DISPLAY_CONTROLLER)]
