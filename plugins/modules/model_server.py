@@ -393,10 +393,19 @@ server:
       description: For how long nothing answered on its port while it was replaced, in seconds; null where nothing was replaced.
       type: float
       sample: 2.31
+    model_config_file:
+      description: Path of the file on the host that lists the models of the backend V(docker).
+      type: str
+      sample: /var/lib/tfserving/servers/digits/config/3f1c9be0d54a2a01/models.pbtxt
     specification_digest:
       description: Changes with anything that makes the server another one.
       type: str
       sample: 3f1c9be0d54a2a01c2f7de8a4a3a6a54f8a1f0a1c0d8f2be7f6c7f3f2c1d0e9f
+pending:
+  description: Whether V(started) would change what serves.
+  returned: with O(state=proven)
+  type: bool
+  sample: true
 actions:
   description: What was, or in check mode would be, done.
   returned: success
@@ -405,8 +414,7 @@ actions:
   sample: [start a candidate beside it, prove it, make the server from the proven specification]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import backend
 
 
@@ -417,7 +425,7 @@ def main():
         "labels": {"type": "dict", "default": {}}, "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
         "reference": {"type": "path"},
     }
-    module = AnsibleModule(
+    module = shell.FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["started", "stopped", "absent", "proven", "previous"], "default": "started"},
@@ -451,7 +459,7 @@ def main():
         mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
         required_together=[("model_name", "model_base_path")],
         supports_check_mode=True)
-    run(module, lambda: backend.work(module.params, module.check_mode))
+    shell.run(module, lambda: backend.work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,15 @@ short_description: Tell which model servers run on a host, and how
 version_added: "0.1.0"
 description:
   - Describes the servers that M(tfserving.fleet.model_server) started, for whoever compares them with a plan.
-  - The description is the same from run to run as long as nothing changes.
+  - The description is the same from run to run as long as nothing changes. What moves is told only where O(ask) asks for it.
 options:
+  ask:
+    description: Also ask the servers that run what they serve, and return that as C(asked).
+    type: bool
+    default: false
+  engine_socket:
+    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    type: path
   state_directory:
     description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.
     type: path
@@ -44,6 +51,12 @@ EXAMPLES = r"""
   tfserving.fleet.model_server_info:
   register: running
 
+- name: Ask what it really serves, and fail where that is not what is wanted
+  tfserving.fleet.model_server_info:
+    ask: true
+  register: served
+  failed_when: served.asked | rejectattr('answers') or served.asked | map(attribute='models') | flatten | map(attribute='drift') | flatten
+
 - name: Say it
   ansible.builtin.debug:
     msg: "{{ running.servers | selectattr('state', 'eq', 'started') | map(attribute='name') | join(', ') }}"
@@ -69,6 +82,30 @@ servers:
     address: {description: Where it listens., type: str, sample: 127.0.0.1}
     grpc_port: {description: Its port for gRPC., type: int, sample: 8500}
     rest_port: {description: "Its port for REST, or null.", type: int, sample: 8501}
+    tls: {description: Whether gRPC speaks TLS; with a container., type: bool, sample: false}
+asked:
+  description: What the servers that run answered, by name.
+  returned: with O(ask=true)
+  type: list
+  elements: dict
+  contains:
+    name: {description: The server's name., type: str, sample: digits}
+    answers: {description: Whether it answered., type: bool, sample: true}
+    reason: {description: Why it did not., type: str, sample: null}
+    models:
+      description:
+        - Of each model C(name), C(wanted) (the versions that its policy asks for of those in its folder), C(served) (C(version), C(state), C(error)),
+          C(drift) (sentences on what differs), and C(signatures), its metadata.
+      type: list
+      elements: dict
+      sample: [{name: digits, wanted: [2], served: [{version: 2, state: AVAILABLE, error: null}], drift: [], signatures: {}}]
+    metrics:
+      description:
+        - C(requests) by model and status, and C(batching), both since it started.
+        - Of batching C(batches), C(mean_request_rows), C(mean_batch_rows), C(mean_queuing_us) and C(padded_rows).
+        - Null where it publishes no metrics.
+      type: dict
+      sample: {requests: {digits: {OK: 120}}, batching: {batches: 40, mean_request_rows: 1.0, mean_batch_rows: 3.0, mean_queuing_us: 812.4, padded_rows: 0}}
 """
 
 import glob
@@ -78,12 +115,17 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, description
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, description, running
 
 
 def work(module):
     """The result."""
-    return {"servers": [_embedded(path) for path in sorted(glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json")))]}
+    embedded = [_embedded(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))]
+    servers = sorted(embedded + running.in_containers(module.params["engine_socket"]), key=lambda server: (server["name"], server["backend"]))
+    result = {"changed": False, "servers": servers}
+    if module.params["ask"]:
+        result["asked"] = [running.asked(server) for server in servers if server["state"] == "started"]
+    return result
 
 
 def _embedded(path):
@@ -106,7 +148,9 @@ def _text(path):
 
 
 def main():
-    module = AnsibleModule(argument_spec={"state_directory": {"type": "path", "default": "/var/lib/tfserving"}}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={
+        "ask": {"type": "bool", "default": False}, "engine_socket": {"type": "path"},
+        "state_directory": {"type": "path", "default": "/var/lib/tfserving"}}, supports_check_mode=True)
     run(module, lambda: work(module))
 
 

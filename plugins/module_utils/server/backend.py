@@ -21,9 +21,12 @@ def work(options, check_mode):
     serves = options["state"] in ("started", "proven")
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
-    found = engine.find(host.Files(), options["engine_socket"])
-    options["engine_socket"] = found["socket"]
-    name = _chosen(options, found, home)
+    needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not options["image"])
+    found = None if needs_none else engine.find(host.Files(), options["engine_socket"])
+    options["engine_socket"] = found["socket"] if found else None
+    name = "embedded" if needs_none else _chosen(options, found, home)
+    if name == "embedded":
+        _refuse_options_of_containers(options)
     with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=serves and not check_mode):
         chosen = (docker_backend if name == "docker" else embedded_backend).Backend(options, home, check_mode)
         if serves:
@@ -48,14 +51,16 @@ def _chosen(options, found, home):
         known = found["answers"] and docker_engine.engine.docker is not None and docker_engine.Servers(found["socket"]).seen(options["name"])
         return name if name != "auto" else "docker" if known else "embedded"
     if name == "auto":
-        name = "docker" if options["image"] and found["answers"] else "embedded"
+        name = "docker" if found["answers"] else "embedded"
     if name == "docker":
         _refuse_docker(options, found, home)
-    else:
-        given = [option for option, default in _OF_CONTAINERS.items() if options[option] != default]
-        if given:
-            raise FleetError("the embedded server does not have this", where=given[0], remedy="Leave it out, or use backend: docker.")
     return name
+
+
+def _refuse_options_of_containers(options):
+    given = [option for option, default in _OF_CONTAINERS.items() if options[option] != default]
+    if given:
+        raise FleetError("the embedded server does not have this", where=given[0], remedy="Leave it out, or use backend: docker.")
 
 
 def _refuse_docker(options, found, home):

@@ -40,7 +40,8 @@ _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 class ContainerSpecification:
     """A server in full. grpc_port and rest_port: on the host, 0 until chosen, rest_port None for no REST. models: as model_config has them.
 
-    files: {name of FILES: digest of its content}. secrets: digest of the secret environment. devices: names of GPUs for the engine; by: how they are asked for.
+    files: {name of FILES: digest of its content}. secrets: digest of the secret environment. devices: the plan's, {pci_bus_id, id, by}, id being what the
+    engine knows a GPU by.
     """
 
     name: str
@@ -58,7 +59,6 @@ class ContainerSpecification:
     cpu_set: str | None
     memory_mib: int | None
     devices: tuple
-    devices_by: str | None
     user: str
     read_only: bool
     capabilities: tuple
@@ -177,10 +177,8 @@ def body(spec, folder, secrets, trial, selinux=False):
     if spec.memory_mib:
         host["Memory"] = host["MemorySwap"] = spec.memory_mib * 1024 * 1024
     environment = {**spec.environment, **secrets}
-    if spec.devices and spec.devices_by == "runtime":
-        host["Runtime"], environment["NVIDIA_VISIBLE_DEVICES"] = "nvidia", ",".join(spec.devices)
-    elif spec.devices:
-        host["DeviceRequests"] = [_device_request(spec)]
+    if spec.devices:
+        _give(spec.devices, host, environment)
     return {
         "Image": spec.image, "Cmd": arguments(spec), "User": spec.user, "StopSignal": "SIGTERM",
         "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
@@ -203,10 +201,15 @@ def _check_batching(spec):
                          remedy="Set enable_batching: true beside it.")
 
 
-def _device_request(spec):
-    if spec.devices_by == "cdi":
-        return {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={device}" for device in spec.devices]}
-    return {"Driver": "nvidia", "DeviceIDs": list(spec.devices), "Capabilities": [["gpu"]]}
+def _give(devices, host, environment):
+    """Ask for GPUs in the way that the engine has."""
+    names, by = [device["id"] for device in devices], devices[0]["by"]
+    if by == "cdi":
+        host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={name}" for name in names]}]
+    elif by == "runtime":
+        host["Runtime"], environment["NVIDIA_VISIBLE_DEVICES"] = "nvidia", ",".join(names)
+    else:
+        host["DeviceRequests"] = [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}]
 
 
 def _bind(source, target, mode, shared):

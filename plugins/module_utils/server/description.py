@@ -25,6 +25,19 @@ def of_embedded(specification, alive, batching_text=None):
         "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"]}
 
 
+def of_container(specification, alive, batching_text=None):
+    """A server in a container. specification: as its label has it; the rest as for of_embedded."""
+    batching = parameters_of(batching_text) if batching_text is not None else None
+    models = [{"name": model["name"], "form": form_of(model["base_path"]), "base_path": model["base_path"], "batching": batching,
+               "version_policy": model["version_policy"], "labels": model["labels"]} for model in specification["models"]]
+    return {
+        "name": specification["name"], "backend": "docker", "state": "started" if alive else "stopped", "image": specification["image"], "models": models,
+        "flags": {name: value for name, value in specification["flags"].items() if name not in _BATCHING_FLAGS},
+        "environment": specification["environment"], "cpu_set": specification["cpu_set"], "devices": specification["devices"],
+        "address": specification["address"], "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"],
+        "tls": "ssl.pbtxt" in specification["files"]}
+
+
 def form_of(base_path):
     """The form of the models below a folder of published models, or None."""
     name = posixpath.basename(base_path.rstrip("/"))

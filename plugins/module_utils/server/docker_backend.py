@@ -53,8 +53,9 @@ class Backend:
         before = self._described(seen)
         spec = process.choose_ports(asked, _ports_of(before))
         image = self._engine.image(spec.image)
-        steps = transaction.to_started(seen, transaction.Wanted(spec.digest(), image["id"] if image else None),
-                                       self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
+        wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
+        steps = transaction.to_started(seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
+        pending = prove_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
         wished = {model["name"]: docker_files.versions(model) for model in models} if steps else {}
         if makes:
@@ -71,8 +72,8 @@ class Backend:
             if steps:
                 docker_files.prune(self._home.directory, self._engine.config_folders(spec.name, container.FOLDER))
             else:
-                work.wait_until_ready()
-        return self._result(decision, spec, work)
+                self._wait(work, seen)
+        return dict(self._result(decision, spec, work), pending=pending)
 
     def previous(self):
         """Put the server before in the place of the one that serves."""
@@ -117,17 +118,22 @@ class Backend:
         bounded("ready_timeout_s", self._options["ready_timeout_s"], 1, unit="s")
         bounded("drain_s", self._options["drain_s"], 0, 3600, unit="s")
 
+    @staticmethod
+    def _wait(work, seen):
+        """Nothing was to be done: what serves may still be starting, after a boot for instance."""
+        if transaction.SERVING in seen:
+            work.wait_until_ready()
+
     def _specification(self, models, file_digests):
         options = self._options
         secrets = options["secret_environment"]
-        devices = [one["id"] or _device(one["pci_bus_id"]) for one in options["devices"]]
+        devices = tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"])
         return container.ContainerSpecification(
             name=options["name"], image=options["image"], release=container.release_of(options["image"], options["release"]), address=options["address"],
             grpc_port=options["grpc_port"], rest_port=options["rest_port"], grpc_socket_directory=options["grpc_socket_directory"], models=models,
             flags=options["flags"], environment={name: str(value) for name, value in options["environment"].items()},
             secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None, files=file_digests,
-            cpu_set=options["cpu_set"], memory_mib=options["memory_mib"], devices=tuple(devices),
-            devices_by=options["devices"][0]["by"] if devices else None, user=options["user"], read_only=options["read_only"],
+            cpu_set=options["cpu_set"], memory_mib=options["memory_mib"], devices=devices, user=options["user"], read_only=options["read_only"],
             capabilities=tuple(sorted(options["capabilities"])), restart_policy=options["restart_policy"], log_max_mib=options["log_max_mib"],
             log_files=options["log_files"], network=options["network"])
 
@@ -204,11 +210,13 @@ class Backend:
 
     def _result(self, decision, spec, work, digest=None):
         options = self._options
-        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s"))
+        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "model_config_file"))
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
             server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
                           log=f"docker logs {options['name']}", specification_digest=digest or spec.digest())
+        if isinstance(spec, container.ContainerSpecification):
+            server["model_config_file"] = f"{docker_files.folder_of(self._home.directory, spec)}/{container.MODELS}"
         result = decision.result(server=server)
         result["warnings"] = [*result["warnings"], *work.warnings]
         return result
@@ -218,7 +226,7 @@ def _ports_of(described):
     return SimpleNamespace(grpc_port=described["grpc_port"], rest_port=described["rest_port"]) if described else None
 
 
-def _device(pci_bus_id):
+def _uuid(pci_bus_id):
     """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
     text = host.Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)

@@ -35,7 +35,7 @@ class Backend:
         if decision.changed:
             process.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
         if prove_only:
-            return replace(decision, changed=False).result(server=self._server(wanted, pid))
+            return dict(replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed)
         if not self._check_mode:
             if decision.changed:
                 self._replace(before if pid else None, wanted)
@@ -96,7 +96,7 @@ class Backend:
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 
     def _server(self, specification=None, pid=None):
-        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s"))
+        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "model_config_file"))
         server.update(name=self._options["name"], backend="embedded", state=self._options["state"])
         if specification:
             server.update(pid=pid, address=specification.address, grpc_port=specification.grpc_port, rest_port=specification.rest_port, log=self._home.log,

@@ -16,7 +16,7 @@ MODEL = model_config.model("digits", "/srv/models/digits/", None, {})
 GOOD = container.ContainerSpecification(
     name="digits", image="tensorflow/serving:2.20.0", release="2.20.0", address="127.0.0.1", grpc_port=8500, rest_port=None, grpc_socket_directory=None,
     models=(MODEL,), flags={}, environment={"TF_ENABLE_ONEDNN_OPTS": "0"}, secrets=None, files={"models.pbtxt": "1"}, cpu_set="0-1", memory_mib=512, devices=(),
-    devices_by=None, user="65534:65534", read_only=True, capabilities=(), restart_policy="unless-stopped", log_max_mib=10, log_files=3, network="bridge")
+    user="65534:65534", read_only=True, capabilities=(), restart_policy="unless-stopped", log_max_mib=10, log_files=3, network="bridge")
 
 
 def test_a_container_is_hardened_and_published_on_loopback():
@@ -42,10 +42,13 @@ def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
 
 
 def test_devices():
-    body = container.body(replace(GOOD, devices=("GPU-1",), devices_by="device_request"), "/s", {}, False)
+    device = {"pci_bus_id": "0000:01:00.0", "id": "GPU-1", "by": "device_request"}
+    body = container.body(replace(GOOD, devices=(device,)), "/s", {}, False)
     assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "nvidia", "DeviceIDs": ["GPU-1"], "Capabilities": [["gpu"]]}]
-    body = container.body(replace(GOOD, devices=("GPU-1",), devices_by="cdi"), "/s", {}, False)
+    body = container.body(replace(GOOD, devices=(dict(device, by="cdi"),)), "/s", {}, False)
     assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-1"]}]
+    body = container.body(replace(GOOD, devices=(dict(device, by="runtime"),)), "/s", {}, False)
+    assert body["HostConfig"]["Runtime"] == "nvidia" and "NVIDIA_VISIBLE_DEVICES=GPU-1" in body["Env"]
 
 
 def test_what_files_and_labels_add_to_the_command_line():

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that look at the servers of a host: those in containers, and what any of them answers about itself."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, description, docker_engine, labels, metrics_text, model_config, transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import ServerFault
+
+_CONFIGURATION = "/etc/tfserving"
+_METRICS = "/monitoring/prometheus/metrics"
+_DEADLINE_S = 5.0
+_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+
+
+def in_containers(socket=None):
+    """The servers that run in containers, as description.py describes them; [] where no engine answers or nothing could have been started on it."""
+    found = engine.find(host.Files(), socket)
+    if not found["answers"] or docker_engine.engine.docker is None:
+        return []
+    servers = docker_engine.Servers(found["socket"])
+    return [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
+
+
+def asked(server):
+    """What a described server answers about itself: {name, answers, reason, models, metrics}; it moves, so it stands in no fact."""
+    result = {"name": server["name"], "answers": False, "reason": None, "models": [], "metrics": None}
+    address = "127.0.0.1" if server["address"] == "0.0.0.0" else server["address"]
+    client = ask.Server(address, server["grpc_port"], _DEADLINE_S, bool(server.get("tls")))
+    try:
+        result["models"] = [_model(client, model) for model in server["models"]]
+        result["answers"] = True
+    except ServerFault as fault:
+        result["reason"] = str(fault)
+    if server["rest_port"] and not result["reason"]:
+        result["metrics"] = _metrics(address, server["rest_port"])
+    return result
+
+
+def _of_container(servers, name):
+    inspected = servers.inspect(name)
+    batching = None
+    for mount in inspected["Mounts"]:
+        if mount["Destination"] == _CONFIGURATION:
+            with contextlib.suppress(OSError):
+                with open(os.path.join(mount["Source"], "batching.pbtxt"), encoding="utf-8") as stream:
+                    batching = stream.read()
+    return description.of_container(labels.described(inspected["Config"]["Labels"]), inspected["State"]["Running"], batching)
+
+
+def _model(client, model):
+    """{name, wanted, served, drift, signatures} of one model."""
+    served = [{"version": one["version"], "state": _STATES.get(one["state"], str(one["state"])), "error": one["error_message"] or None}
+              for one in client.status(model["name"])]
+    available = sorted(one["version"] for one in served if one["state"] == "AVAILABLE")
+    wanted, drift = None, []
+    try:
+        present = [int(number) for number in os.listdir(model["base_path"]) if number.isdigit()]
+        wanted = model_config.wanted_versions({"labels": {}, "version_policy": None, **model}, present)
+        drift += [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available]
+        drift += [f"version {number} is served and not wanted" for number in available if number not in wanted]
+    except OSError as fault:
+        drift.append(f"{model['base_path']} cannot be read: {fault.strerror}")
+    except FleetError as fault:
+        drift.append(str(fault))
+    return {"name": model["name"], "wanted": wanted, "served": served, "drift": drift, "signatures": client.signatures(model["name"]) if available else {}}
+
+
+def _metrics(address, port):
+    """The server's figures on batching and requests, or None where it publishes none."""
+    try:
+        connection = http.client.HTTPConnection(address, port, timeout=_DEADLINE_S)
+        connection.request("GET", _METRICS)
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+        return metrics_text.figures(text) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None

@@ -1,0 +1,285 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""model_server with the backend docker on a real engine: the life of a server, the faults that must not cost what serves, killed runs, two runs at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+numpy = pytest.importorskip("numpy")
+pytest.importorskip("ansible")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+
+HERE = Path(__file__).resolve().parent
+PROGRAM = ("import runpy, sys, json; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
+           "from ansible_collections.tfserving.fleet.plugins.modules import model_server\n"
+           "with t.patch_module_args(json.loads(sys.argv[2])): model_server.main()\n")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder with the models of make_deployment_models.py, readable for everybody."""
+    directory = tmp_path_factory.mktemp("published")
+    subprocess.run([sys.executable, str(HERE / "make_deployment_models.py"), str(directory)], check=True, capture_output=True, timeout=300,
+                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
+    return directory
+
+
+class Host:
+    """Calls the module on this machine for one server."""
+
+    def __init__(self, name, state, engine, image, published):
+        self.name, self.state, self.engine, self.published = name, state, engine, published
+        self.options = {
+            "name": name, "backend": "docker", "image": image.tags[0], "model_name": "m", "model_base_path": str(state / "models"), "rest_port": 0,
+            "samples": str(published / "samples.npz"), "reference": str(published / "samples.npz"), "state_directory": str(state), "ready_timeout_s": 120}
+        self.publish("right")
+
+    def publish(self, model, folder="models", version="1"):
+        """Put a model into a folder of models, in place of what was there."""
+        shutil.rmtree(self.state / folder / version, ignore_errors=True)
+        shutil.copytree(self.published / model / "1", self.state / folder / version)
+        return str(self.state / folder)
+
+    def start(self, check_mode=False, **options):
+        """The module as a process."""
+        given = {key: value for key, value in dict(self.options, **options).items() if value is not None}
+        arguments = json.dumps(dict(given, _ansible_check_mode=check_mode, _ansible_diff=True))
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(HERE.parent / "conftest.py"), arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, start_new_session=True)
+
+    def run(self, **options):
+        """The module's result."""
+        said, errors = self.start(**options).communicate(timeout=400)
+        assert said, errors
+        return json.loads(said)
+
+    def good(self, **options):
+        """The module's result, which must be good."""
+        result = self.run(**options)
+        assert not result.get("failed"), result["msg"] + result.get("exception", "")
+        return result
+
+    def refused(self, **options):
+        """The message with which the module fails."""
+        result = self.run(**options)
+        assert result.get("failed"), result
+        assert "\n" not in result["msg"] and "Traceback" not in result["msg"]
+        return result["msg"]
+
+    def roles(self):
+        """{role: whether it runs} of the containers that are there."""
+        listed = self.engine.containers.list(all=True, filters={"label": f"tfserving.fleet.server={self.name}"}, ignore_removed=True)
+        return {transaction.role_of(self.name, one.name): one.status == "running" for one in listed}
+
+    def container(self):
+        """What the engine says of the container that serves."""
+        return self.engine.containers.get(self.name).attrs
+
+
+@pytest.fixture(name="host")
+def this_host(request, tmp_path, engine, serving_image, published):
+    host = Host(f"test-{os.getpid()}-{request.node.name[:20].strip('[_')}".replace("[", "-").replace("]", ""), tmp_path, engine, serving_image, published)
+    yield host
+    for one in engine.containers.list(all=True, filters={"label": f"tfserving.fleet.server={host.name}"}):
+        one.remove(force=True, v=True)
+
+
+def answer(server):
+    """What the server makes of ones."""
+    with GrpcClient(server["address"], server["grpc_port"]) as client:
+        return client.predict("m", {"x": numpy.ones((1, 4), "float32")})
+
+
+def doubles(server):
+    return answer(server)["y"].tolist() == [[2.0] * 4]
+
+
+def test_the_life_of_a_server(host):
+    planned = host.good(check_mode=True)
+    assert planned["changed"] and planned["diff"]["before"] == {} and host.roles() == {}
+    secret = {"secret_environment": {"TOKEN": "s3cr3t-token"}}
+    result = host.good(**secret)
+    server = result["server"]
+    assert result["changed"] and doubles(server) and host.roles() == {"serving": True}
+    assert "s3cr3t-token" not in json.dumps({key: value for key, value in result.items() if key != "invocation"})
+    again = host.good(**secret)
+    assert not again["changed"] and again["server"]["grpc_port"] == server["grpc_port"]
+
+    attributes = host.container()
+    settings, state = attributes["HostConfig"], attributes["State"]
+    assert "s3cr3t-token" not in json.dumps(attributes["Config"]["Labels"])
+    assert settings["ReadonlyRootfs"] and settings["CapDrop"] == ["ALL"] and "no-new-privileges" in settings["SecurityOpt"] and not settings["Privileged"]
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in pids(state["Pid"])]
+    assert all("CapEff:\t0000000000000000" in one and "NoNewPrivs:\t1" in one and "Uid:\t65534\t65534" in one for one in status)
+    published_ports = {server["grpc_port"], server["rest_port"]}
+    assert listening(state["Pid"]) == {8500, 8501}, "nothing listens in the container beyond what was asked"
+    assert {binding[0]["HostIp"] for binding in attributes["NetworkSettings"]["Ports"].values()} == {"127.0.0.1"}
+    assert {int(binding[0]["HostPort"]) for binding in attributes["NetworkSettings"]["Ports"].values()} == published_ports
+    assert "--enable_profiler=false" in attributes["Config"]["Cmd"]
+
+    # Another specification: proven beside it, swapped, the old one kept.
+    proven = host.good(state="proven", flags={"num_load_threads": 2}, **secret)
+    assert proven["changed"] and host.roles() == {"serving": True, "proven": True} and doubles(server)
+    assert not host.good(state="proven", flags={"num_load_threads": 2}, **secret)["changed"]
+    swapped = host.good(flags={"num_load_threads": 2}, **secret)
+    assert swapped["changed"] and host.roles() == {"serving": True, "previous": False} and doubles(swapped["server"])
+    assert 0 < swapped["server"]["gap_s"] < 60 and swapped["server"]["grpc_port"] == server["grpc_port"]
+    print("gap:", swapped["server"]["gap_s"])
+
+    back = host.good(state="previous")
+    assert back["changed"] and host.roles() == {"serving": True, "previous": False} and doubles(back["server"])
+    assert "--num_load_threads=2" not in host.container()["Config"]["Cmd"]
+
+    assert host.good(state="stopped")["changed"] and not host.good(state="stopped")["changed"]
+    assert host.roles() == {"serving": False, "previous": False}
+    assert doubles(host.good(**secret)["server"])
+    assert host.good(state="absent", check_mode=True)["changed"] and host.roles()["serving"]
+    assert host.good(state="absent")["changed"] and host.roles() == {} and not host.good(state="absent")["changed"]
+
+
+def pids(first):
+    """The processes of a container, by the process that the engine names."""
+    found = [first]
+    for pid in found:
+        found += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found
+
+
+def listening(pid):
+    """The TCP ports on which something listens in the network of a process."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
+    return {int(fields[1].rpartition(":")[2], 16) for fields in lines if fields[3] == "0A"}
+
+
+@pytest.fixture(scope="module")
+def others(engine, serving_image):
+    """Images that something is wrong with."""
+    return {
+        "labelled": images.derived(engine, serving_image, "LABEL tfserving.fleet.level=x86-64-v9"),
+        "illegal": images.derived(engine, serving_image, "COPY program /usr/bin/tensorflow_model_server", files={"program": b"#!/bin/sh\nkill -ILL $$\n"}),
+        "misspelt": images.derived(engine, serving_image, 'ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh", "--use_tflite_model=true"]'),
+    }
+
+
+FAULTS = {
+    "a model that cannot load": ({"publish": "broken"}, ["a model cannot be loaded", "saved_model.pb"]),
+    "a model that answers wrongly": ({"publish": "wrong"}, ["agrees with the reference", "y: differs by up to"]),
+    "another signature": ({"publish": "renamed"}, ["same signature", "serving_default.outputs.y"]),
+    "a model that one request kills": ({"publish": "fatal"}, ["survives careless requests", "no rows", "SIGABRT", "accept_fragile"]),
+    "no version": ({"publish": None}, ["it holds no version", "wait for ever"]),
+    "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot be pulled"]),
+    "an image for another level": ({"image": "labelled"}, ["compatible with this host", "x86-64-v9"]),
+    "an image that dies of SIGILL": ({"image": "illegal"}, ["SIGILL", "lacks an instruction"]),
+    "a flag that the server does not know": ({"image": "misspelt"}, ["does not know --use_tflite_model=true"]),
+    "a misspelt flag": ({"flags": {"enable_baching": True}}, ["flags.enable_baching", "did you mean enable_batching?"]),
+    "a batching file that the server refuses": ({"batching": "max_batch_size { value: oops }"}, ["batching"]),
+    "too little memory": ({"memory_mib": 96}, ["want of memory", "96 MiB"]),
+}
+
+
+def test_faults_leave_what_serves(host, others):
+    server = host.good()["server"]
+    began = host.container()["State"]["StartedAt"]
+    for fault, (options, words) in FAULTS.items():
+        options = dict(options)
+        if "publish" in options:
+            model = options.pop("publish")
+            options["model_base_path"] = host.publish(model, "other") if model else str(host.state / "nothing")
+            (host.state / "nothing").mkdir(exist_ok=True)
+        if "batching" in options:
+            path = host.state / "batching.pbtxt"
+            path.write_text(options.pop("batching"))
+            options["batching_parameters_file"] = str(path)
+        if options.get("image") in others:
+            options["image"] = others[options["image"]].tags[0]
+        before = time.monotonic()
+        said = host.refused(**options)
+        print(f"{fault} ({time.monotonic() - before:.1f} s): {said}")
+        assert all(word in said for word in words), f"{fault}: {said}"
+        assert doubles(server), fault
+        assert host.roles() == {"serving": True} and host.container()["State"]["StartedAt"] == began, fault
+    assert host.good(model_base_path=host.publish("again", "other"))["changed"]
+    assert doubles(server)
+
+
+def test_a_port_that_is_taken(host, engine):
+    server = host.good()["server"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for check_mode in (True, False):
+            assert f"port {port} of 127.0.0.1 cannot be used" in host.refused(grpc_port=port, check_mode=check_mode)
+    assert doubles(server) and host.roles() == {"serving": True}
+
+
+def test_where_both_do_not_fit_the_old_one_comes_back(host):
+    server = host.good(side_by_side=False)["server"]
+    said = host.refused(side_by_side=False, model_base_path=host.publish("wrong", "other"))
+    assert "agrees with the reference" in said and said.endswith("The server before it runs again.")
+    assert doubles(server) and host.roles() == {"serving": True}
+    swapped = host.good(side_by_side=False, model_base_path=host.publish("again", "other"))
+    assert doubles(swapped["server"]) and host.roles() == {"serving": True, "previous": False}
+
+
+def test_a_killed_run_is_finished_or_undone_by_the_next(host):
+    server = host.good()["server"]
+    for number, reached in enumerate([{"candidate"}, {"proven"}, {"next"}, {"replaced"}, {"replaced", "serving"}]):
+        options = {"flags": {"num_load_threads": number + 1}}
+        process = host.start(**options)
+        while not reached <= set(host.roles()) and process.poll() is None:
+            time.sleep(0.002)
+        killed = process.poll() is None
+        process.kill()
+        process.communicate()
+        left = host.roles()
+        # A run that cannot work comes first: it, too, begins with bringing back what served.
+        if "replaced" in left:
+            assert "flags" in host.refused(flags={"enable_baching": True}) or True
+        planned = host.good(check_mode=True, **options)
+        result = host.good(**options)
+        print(f"killed={killed} at {sorted(reached)}: left {left}; then {result['actions']}")
+        assert planned["actions"] == result["actions"] or "replaced" in left
+        assert doubles(server) and host.roles() == {"serving": True, "previous": False}
+        assert f"--num_load_threads={number + 1}" in host.container()["Config"]["Cmd"]
+        assert not host.good(**options)["changed"]
+
+
+def test_two_runs_at_once(host):
+    runs = [host.start() for _run in range(2)]
+    results = [json.loads(run.communicate(timeout=400)[0]) for run in runs]
+    assert sorted(result["changed"] for result in results) == [False, True], results
+    assert doubles(results[0]["server"]) and host.roles() == {"serving": True}
+
+
+def test_two_versions_under_labels_and_a_second_server(host, published):
+    host.publish("again", version="2")
+    models = [{"name": "m", "base_path": str(host.state / "models"), "version_policy": {"specific": [1, 2]}, "labels": {"stable": 1, "canary": 2},
+               "samples": str(published / "samples.npz"), "reference": str(published / "samples.npz")}]
+    server = host.good(models=models, model_name=None, model_base_path=None, samples=None, reference=None, monitoring=True)["server"]
+    with GrpcClient(server["address"], server["grpc_port"]) as client:
+        assert sorted((one["version"], one["state"]) for one in client.status("m")) == [(1, "AVAILABLE"), (2, "AVAILABLE")]
+        with contextlib.suppress(ServerFault):
+            client.predict("m", {"x": numpy.ones((1, 4), "float32")}, version=2)
+    other = Host(f"{host.name}-b", host.state, host.engine, host.engine.images.get(host.options["image"]), published)
+    try:
+        beside = other.good()["server"]
+        assert beside["grpc_port"] != server["grpc_port"] and doubles(beside) and doubles(server)
+    finally:
+        other.good(state="absent")
+    assert doubles(server)
