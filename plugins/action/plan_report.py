@@ -69,7 +69,8 @@ def plan_all(hosts):
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             capabilities = variables["ansible_facts"].get("tfserving_capabilities")
-            plans[host] = planned(capabilities, request_of(variables)) if capabilities else None
+            made = planned(capabilities or {}, request_of(variables))   # faults of the request are told for unknown hosts too
+            plans[host] = made if capabilities else None
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)
     if faults:

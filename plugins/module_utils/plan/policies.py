@@ -49,14 +49,16 @@ def check_condition(number, condition, tree, tokens):
     """
     names = [token for token, following in zip(tokens, tokens[1:]) if token["type"] in ("unquoted_identifier", "quoted_identifier")
              and following["type"] not in ("lparen", "colon")]
-    _Walk(number, condition, iter(names)).visit(tree, FIELDS)
+    literals = [token for token in tokens if token["type"] == "literal"]
+    _Walk(number, condition, iter(names), iter(literals)).visit(tree, FIELDS)
 
 
 class _Walk:
-    """Follows a syntax tree and the capabilities' fields at once; positions come from the tokens, which name the fields in the same order."""
+    """Follows a syntax tree and the capabilities' fields at once; positions come from the tokens, in which fields and literals have the same order."""
 
-    def __init__(self, number, condition, names):
-        self.number, self.condition, self.names = number, condition, names
+    def __init__(self, number, condition, names, literals):
+        self.number, self.condition, self.names, self.literals = number, condition, names, literals
+        self.last_literal = 0
 
     def visit(self, node, fields):
         """The fields that the node's value has: a mapping, [mapping], or None for a value or what cannot be told."""
@@ -109,11 +111,13 @@ class _Walk:
 
     def _comparator(self, node, fields):
         for child in node["children"]:
-            if node["value"] in _ORDERING and child["type"] == "literal" and not isinstance(child["value"], (int, float)):
-                position = max(self.condition.find(str(child["value"])), 0)
-                self._fail(position, f"JMESPath orders numbers only, and {child['value']!r} is none: the condition would never hold; "
-                           f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)")
             self.visit(child, fields)
+            if node["value"] in _ORDERING and child["type"] == "literal" and (isinstance(child["value"], bool) or not isinstance(child["value"], (int, float))):
+                self._fail(self.last_literal, f"JMESPath orders numbers only, and {child['value']!r} is none: the condition would never hold; "
+                           f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)")
+
+    def _literal(self, node, fields):
+        self.last_literal = next(self.literals, {"start": 0})["start"]
 
     def _function_expression(self, node, fields):
         element = None
