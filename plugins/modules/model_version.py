@@ -45,7 +45,7 @@ options:
     type: bool
     default: false
   checksum:
-    description: What the archive's checksum must be, C(sha256:) and 64 hexadecimal digits. Folders are compared file by file without it.
+    description: What the archive's checksum must be, V(sha256:) and 64 hexadecimal digits. Folders are compared file by file without it.
     type: str
   server:
     description: The server that serves O(path), asked over gRPC from the host.
@@ -111,7 +111,7 @@ options:
     type: float
     default: 3600
   inventory:
-    description: What the controller's source holds, as C({path: {sha256, bytes}}). For the action plugin, not for playbooks.
+    description: The checksum and the size of each file of the controller's source, by path. For the action plugin, not for playbooks.
     type: dict
   piece:
     description: A part of the controller's source that lies on the host already. For the action plugin, not for playbooks.
