@@ -61,8 +61,8 @@ def main():
     balancer = Balancer(found.pop(_BALANCER))
     if options.command == "balance":
         balancer.serve(list(found.values()), options.model, options.grpc_port, options.rest_port)
-        balancer.wait_until_up(found.values())
     else:
+        balancer.wait_until_up(found.values())
         _log(directory).unlink(missing_ok=True)
         client = AskingClient(f"{balancer.address}:{balancer.port}", options.model, json.loads(options.inputs), _log(directory), options.rate)
         (directory / "asking.pid").write_text(str(client.pid), encoding="ascii")
@@ -71,13 +71,14 @@ def main():
 
 def _up(engine, fleet, options):
     image = engine.images.get(options.image) if options.image else images.serving(engine)
-    reference = fleet.registry.publish(image)
+    # The same in another coat, for a rolling update of the image.
+    following = images.derived(engine, image, f"LABEL {engines.PREFIX}.build=next")
     stock = image if options.image else images.tensorflow(engine)
     wanted = {f"tfs{number + 1}": {"cpuinfo": cpuinfo} for number, cpuinfo in zip(range(options.hosts), options.cpuinfo + [None] * options.hosts)}
     hosts = fleet.hosts(wanted, stock=stock)
     balancers = fleet.hosts({_BALANCER: {"runs_engine": False}})
     inventory = fleet.inventory(hosts, balancers)
-    inventory["all"]["vars"].update(testbed_image=reference)
+    inventory["all"]["vars"].update(testbed_image=fleet.reference(image), testbed_next_image=fleet.reference(following))
     (fleet.directory / "inventory.json").write_text(json.dumps(inventory, indent=1), encoding="utf-8")
 
 

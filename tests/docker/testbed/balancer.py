@@ -29,10 +29,11 @@ backend {backend}
     balance roundrobin
     # The engine's proxy takes connections before the server in the container listens, so only the server's own word counts.
     option httpchk
-    http-check send meth GET uri /v1/models/{model}
+    http-check send meth GET uri /v1/models/{model} ver HTTP/1.1 hdr Host balancer
     http-check expect rstring AVAILABLE
-    default-server proto h2 check check-proto h1 port {rest_port} inter 500ms fall 2 rise 1
 """
+# HAProxy 2.6 takes no protocol of checks from a default-server line.
+_SERVER = "    server {name} {address}:{grpc_port} proto h2 check check-proto h1 port {rest_port} inter 500ms fall 2 rise 1\n"
 
 
 class Balancer:
@@ -45,8 +46,8 @@ class Balancer:
 
     def serve(self, hosts, model, grpc_port=8500, rest_port=8501):
         """Balance over these hosts' servers of that model; what was balanced before is dropped when its requests have ended."""
-        lines = [f"    server {host.name} {host.address}:{grpc_port}\n" for host in hosts]
-        text = _CONFIGURATION.format(socket=SOCKET, port=PORT, backend=BACKEND, model=model, rest_port=rest_port) + "".join(lines)
+        lines = [_SERVER.format(name=host.name, address=host.address, grpc_port=grpc_port, rest_port=rest_port) for host in hosts]
+        text = _CONFIGURATION.format(socket=SOCKET, port=PORT, backend=BACKEND, model=model) + "".join(lines)
         self.host.run("sh", "-c", "mkdir -p /run/haproxy && cat >/etc/haproxy/haproxy.cfg <<'END'\n" + text + "END")
         self.host.run("haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg")
         self.host.run("sh", "-c", "if pid=$(cat /run/haproxy.pid 2>/dev/null) && kill -USR2 $pid; then exit; fi; "

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
@@ -53,10 +54,10 @@ def locked(name):
 
 def sweep(engine, owner=None):
     """Remove the containers and networks of owner; without one, those whose owner was a process that is no more."""
-    for container in engine.containers.list(all=True, filters={"label": OWNER}):
-        if _is_swept(container.labels[OWNER], owner):
-            with contextlib.suppress(NotFound):
-                container.remove(force=True, v=True)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for container in engine.containers.list(all=True, filters={"label": OWNER}):
+            if _is_swept(container.labels[OWNER], owner):
+                pool.submit(_remove, container)
     for network in engine.networks.list(filters={"label": OWNER}):
         if _is_swept(network.attrs["Labels"][OWNER], owner):
             with contextlib.suppress(NotFound):
@@ -66,6 +67,11 @@ def sweep(engine, owner=None):
 def this_process():
     """The owner that stands for this process."""
     return f"process-{os.getpid()}-{_birth_of(os.getpid())}"
+
+
+def _remove(container):
+    with contextlib.suppress(NotFound):
+        container.remove(force=True, v=True)
 
 
 def _is_swept(found, owner):
