@@ -18,7 +18,7 @@ _THROTTLING = {4: "sw_power_cap", 8: "hw_slowdown", 16: "sync_boost", 32: "sw_th
 def details(answers, kernel_log):
     """What changes by the minute, of each GPU that the driver lists; null is not known. kernel_log: its text, or None where it cannot be read."""
     xids = _xids(kernel_log)
-    return [_details_of(answers, gpu, xids) for gpu in range(gpus.value_of(answers, None, "count") or 0)]
+    return [_details_of(answers, gpu, xids) for gpu in gpus.indices(answers)]
 
 
 def _details_of(answers, gpu, xids):

@@ -29,7 +29,7 @@ REMEDIES = {
     "crash": "install the driver again, and look at the kernel's log", "hang": "look at the kernel's log; enable persistence mode if starting a GPU is slow"}
 _MAY_LACK = (("memory", 3),)    # where the GPU's memory is the machine's
 _ESSENTIAL = ("name", "uuid", "compute", "memory")
-_WORDS = {"name": "product", "uuid": "UUID", "compute": "compute capability", "memory": "memory"}
+_WORDS = {"name": "product", "uuid": "UUID", "compute": "compute capability", "memory": "memory", "mig": "all MIG slices"}
 _FAMILIES = {2: "fermi", 3: "kepler", 5: "maxwell", 6: "pascal", 9: "hopper", 10: "blackwell", 12: "blackwell", 13: "rubin"}
 _SMI_FAULTS = {"[N/A]": 3, "N/A": 3, "[Not Supported]": 3, "[Not Found]": 6, "[Insufficient Permissions]": 4, "[GPU is lost]": 15, "[Reset Required]": 16,
                "[GPU requires reset]": 16}
@@ -143,6 +143,11 @@ def value_of(answers, gpu, question):
     return answers.get((gpu, question), (None, None))[1]
 
 
+def indices(answers):
+    """The indices of the GPUs of which the driver told something, if only why it tells nothing."""
+    return sorted(gpu for gpu, question in answers if question == "handle")
+
+
 def describe(pci, answers, kernel_driver, failure):
     """(groups, problems): the GPUs as docs/architecture.md describes them, and a line about each that cannot be used or is known in part.
 
@@ -152,7 +157,7 @@ def describe(pci, answers, kernel_driver, failure):
     versions = {"driver_version": kernel_driver or value_of(answers, None, "driver"), "cuda_version": _cuda(value_of(answers, None, "cuda"))}
     devices = {device["pci_bus_id"]: dict(device) for device in pci}
     unplaced = []
-    for gpu in range(value_of(answers, None, "count") or 0):
+    for gpu in indices(answers):
         told = _told(answers, gpu)
         if told["pci_bus_id"] is None:
             unplaced.append(told)
@@ -206,9 +211,14 @@ def problem_of(answers, gpu):
         return explained(fault)
     missing = [(question, answers.get((gpu, question), ("hang", None))[0]) for question in _ESSENTIAL]
     missing = [(question, fault) for question, fault in missing if fault is not None and (question, fault) not in _MAY_LACK]
+    if value_of(answers, gpu, "mig"):
+        asked = ["mig_count", *(f"mig.{index}.handle" for index in range(MOST_INSTANCES))]
+        faults = [answers.get((gpu, question), (None, None))[0] for question in asked]
+        missing += [("mig", fault) for fault in faults if fault not in (None, 6)][:1]
     if not missing:
         return None
-    return f"not told: {', '.join(_WORDS[question] for question, _fault in missing)} ({explained(missing[0][1])})"
+    why, colon, remedy = explained(missing[0][1]).partition(": ")
+    return f"the driver did not tell {', '.join(_WORDS[question] for question, _fault in missing)} ({why}){colon}{remedy}"
 
 
 def _instances(answers, gpu, memory):

@@ -50,7 +50,11 @@ def read(path, detail=False, limit_s=LIMIT_S):
         if repeated and gpu is not None:    # what ends the child for two GPUs is not asked for a third
             for other in range(answers[None, "count"][1]):
                 answers.setdefault((other, question), (fault, None))
-        if question in _NEEDED or time.monotonic() >= deadline:
+        if question in _NEEDED:
+            return answers
+        if time.monotonic() >= deadline:
+            for other in range(answers.get((None, "count"), (None, 0))[1] or 0):
+                answers.setdefault((other, "handle"), (HUNG, None))
             return answers
 
 

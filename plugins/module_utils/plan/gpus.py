@@ -92,6 +92,8 @@ def _usable(draft, host, wanted, release, backend):
     if how is None:
         return None, (missing, remedy), None
     devices = [device for gpu, _answer in supported for device in _devices(gpu, how, host.container)]
+    if not devices and supported[0][0].get("problem"):
+        return None, _of_problem(supported[0][0]["problem"]), None
     if not devices:
         return None, ("MIG is on and no slice is made", "Make slices (nvidia-smi mig -cgi PROFILE -C) or turn MIG off (nvidia-smi -mig 0)"), None
     short = _too_small(wanted["models"], devices)

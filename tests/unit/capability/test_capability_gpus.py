@@ -96,8 +96,8 @@ def test_mig_instances_are_told_with_their_sizes(lay):
     ((1, 1, 9728), 80, "1g.10gb"), ((1, 1, 19968), 80, "1g.20gb"), ((4, 4, 40192), 80, "4g.40gb")])
 def test_profiles_of_drivers_whose_names_do_not_carry_them(attributes, memory_gib, profile):
     told = dict(zip(("gpu_slices", "compute_slices", "memory_mib"), attributes))
-    answers = {(0, "mig.0.handle"): (None, None), (0, "mig.0.name"): (None, "A100"), (0, "mig.0.attributes"): (None, told), (0, "mig"): (None, 1),
-               (0, "memory"): (None, {"total": memory_gib << 30, "free": 0}), (None, "count"): (None, 1)}
+    answers = {(0, "handle"): (None, None), (0, "mig.0.handle"): (None, None), (0, "mig.0.name"): (None, "A100"), (0, "mig.0.attributes"): (None, told),
+               (0, "mig"): (None, 1), (0, "memory"): (None, {"total": memory_gib << 30, "free": 0}), (None, "count"): (None, 1)}
     (group,), _problems = gpus.describe([], answers, None, None)
     assert group["mig"][0]["profile"] == profile
 
@@ -105,10 +105,10 @@ def test_profiles_of_drivers_whose_names_do_not_carry_them(attributes, memory_gi
 @pytest.mark.parametrize("function", STABLE)
 def test_every_error_of_every_call_is_an_answer(function, lay):
     """One call refuses with each code, on the first of two GPUs where it is asked of one: the second is whole, and nothing else of the first is lost."""
+    files = lay("fallen_off", smi=False)
+    two = re.sub(r"(?m)^fault .*\n", "", standin.description("fallen_off"))
     for code in CODES:
-        files = lay("fallen_off", f"{function} 0 error {code}", f"{function} -1 error {code}", smi=False)
-        (Path(files.root) / standin.LIBRARY / "gpu.description").write_text(
-            re.sub(r"(?m)^fault \w+ 1 .*\n", "", (Path(files.root) / standin.LIBRARY / "gpu.description").read_text()))
+        (Path(files.root) / standin.LIBRARY / "gpu.description").write_text(f"{two}fault {function} 0 error {code}\nfault {function} -1 error {code}\n")
         groups, _container, details, _problems = read(files, detail=True)
         found = devices(groups)
         assert [device["pci_bus_id"] for device in found] == ["0000:3b:00.0", "0000:d8:00.0"]
@@ -141,7 +141,7 @@ def test_a_call_that_hangs_costs_that_answer_alone_and_nvidia_smi_is_asked_for_i
 
 
 @pytest.mark.parametrize("faults", [
-    ("nvmlInit_v2 * hang",), ("nvmlInit_v2 * hang", "nvidia-smi * hang"), ("nvmlDeviceGetHandleByIndex_v2 * hang", "nvidia-smi * hang")])
+    ("nvmlInit_v2 * hang",), ("nvmlDeviceGetHandleByIndex_v2 * hang",), ("nvmlInit_v2 * hang", "nvidia-smi * hang")])
 def test_a_hung_driver_ends_in_time_and_is_named(faults, lay):
     groups, _container, _details, problems = read(lay("t4", *faults))
     assert len(devices(groups)) == 1
@@ -262,3 +262,16 @@ def test_an_answer_takes_no_longer_than_it_is_given(library, tmp_path):
     begun = time.monotonic()
     answers = nvml.read(str(tmp_path / standin.LIBRARY / "libnvidia-ml.so.1"), limit_s=0.5)
     assert time.monotonic() - begun < 1 and answers[None, "driver"][0] == "hang"
+
+
+def test_gpus_that_a_slow_driver_had_no_time_for_are_named(lay):
+    """Eight GPUs that take two seconds each to start, as without persistence mode: those that were reached are whole."""
+    found = devices(read(lay("a100x8", "nvmlDeviceGetHandleByIndex_v2 * slow 2000", smi=False))[0])
+    reached = [device for device in found if device["problem"] is None]
+    assert len(found) == 8 and 2 <= len(reached) <= 4 and all(device["memory_mib"] == 40960 for device in reached)
+    assert all("did not answer in time" in device["problem"] and device["pci_bus_id"] for device in found if device not in reached)
+
+
+def test_mig_slices_that_this_account_may_not_see_are_named(lay):
+    (group,), _container, _details, problems = read(lay("a100_mig", "nvmlDeviceGetMigDeviceHandleByIndex * error 4", smi=False))
+    assert group["mig"] == [] and "all MIG slices (no permission" in problems[0] and "become root" in problems[0]
