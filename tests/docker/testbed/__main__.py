@@ -28,7 +28,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start hosts and a balancer, write inventory.json")
     up.add_argument("--hosts", type=int, default=3)
-    up.add_argument("--image", help="an image of this machine's engine to publish instead of the embedded server's, such as tensorflow/serving:2.20.0")
+    up.add_argument("--image", help="an image to publish instead of the embedded server's, such as tensorflow/serving:2.20.0")
     up.add_argument("--cpuinfo", action="append", default=[], help="another machine's /proc/cpuinfo, for the first host, the second, and so on")
     balance = commands.add_parser("balance", help="put the balancer in front of the hosts' servers of a model")
     balance.add_argument("--model", required=True)
@@ -70,7 +70,7 @@ def main():
 
 
 def _up(engine, fleet, options):
-    image = engine.images.get(options.image) if options.image else images.serving(engine)
+    image = images.named(engine, options.image) if options.image else images.serving(engine)
     # The same in another coat, for a rolling update of the image.
     following = images.derived(engine, image, f"LABEL {engines.PREFIX}.build=next")
     stock = image if options.image else images.tensorflow(engine)

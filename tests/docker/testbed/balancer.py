@@ -18,10 +18,15 @@ defaults
     mode http
     log global
     option httplog
-    option redispatch
-    timeout connect 2s
+    # Predict changes nothing, so a request that its server did not answer may go to another one.
+    retries 3
+    retry-on conn-failure empty-response response-timeout
+    option redispatch 1
+    option http-buffer-request
+    timeout connect 1s
+    timeout check 1s
     timeout client 1m
-    timeout server 1m
+    timeout server 2s
 frontend grpc
     bind :{port} proto h2
     default_backend {backend}
@@ -56,6 +61,11 @@ class Balancer:
     def states(self):
         """{host: UP, DOWN, DRAIN, MAINT …} as HAProxy sees them."""
         return {name: row["status"] for name, row in self._rows().items()}
+
+    def settled_states(self, settle_s=3):
+        """states(), a while after HAProxy was started; before, all servers count as up."""
+        time.sleep(settle_s)
+        return self.states()
 
     def take_out(self, host, timeout_s=30):
         """Give the host no more requests and wait until those it has are answered."""

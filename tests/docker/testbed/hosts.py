@@ -146,8 +146,10 @@ class Fleet:
         return {"all": {
             "vars": {
                 "ansible_user": "deploy", "ansible_become": True, "ansible_ssh_private_key_file": str(self.key), "ansible_pipelining": True,
-                "ansible_python_interpreter": "/usr/bin/python3", "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=5",
-                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"},
+                "ansible_python_interpreter": "/usr/bin/python3", "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
+                # A host that is gone is noticed within seconds.
+                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5 "
+                                           "-o ServerAliveInterval=3 -o ServerAliveCountMax=3"},
             "children": {group: {"hosts": {host.name: {"ansible_host": host.address} for host in members}}
                          for group, members in (("serving", hosts), ("balancers", balancers))}}}
 

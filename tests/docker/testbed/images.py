@@ -44,9 +44,9 @@ class Unbuildable(Exception):
 
 def base(engine):
     """Debian with Python and nothing else."""
-    named = os.environ.get("TESTBED_BASE_IMAGE")
-    if named:
-        return _found(engine, named) or engine.images.pull(named)
+    chosen = os.environ.get("TESTBED_BASE_IMAGE")
+    if chosen:
+        return named(engine, chosen)
     return _once(engine, f"{PREFIX}/base:{key_of(SUITE, BASE_PACKAGES, *LEFT_OUT)}", lambda tag: _bootstrap(engine, tag))
 
 
@@ -69,6 +69,11 @@ def serving(engine):
     below, packed = tensorflow(engine), program.pack("server.embedded.main")
     return _build(engine, f"{PREFIX}/serving:{key_of(below.id, packed, HERE / 'serving')}", HERE / "serving", below,
                   files={"tensorflow_model_server.pyz": packed}, arguments={"VERSION": VERSION})
+
+
+def named(engine, name):
+    """Somebody else's image, pulled where this machine does not have it."""
+    return _found(engine, name) or engine.images.pull(name)
 
 
 def derived(engine, below, *instructions, files=None):
