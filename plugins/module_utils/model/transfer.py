@@ -28,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, versions
 
 PREFIX = ".tfserving-partial-"
-_BLOCK = 1 << 20
+_BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
 _SILENCE_S = 60
 _KEPT_S = 86400
 _LAST_WORDS = 400
@@ -200,7 +200,7 @@ def download(source, partial, checksum):
         expected = answer.headers.get("Content-Length")
         end = target.tell() + int(expected) if expected else None
         try:
-            shutil.copyfileobj(answer, target, _BLOCK)
+            shutil.copyfileobj(answer, target, _RECEIVED)
         except (OSError, urllib.error.URLError) as fault:
             if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise

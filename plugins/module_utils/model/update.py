@@ -77,9 +77,9 @@ class Folder:
                 found.add(number)
         return found
 
-    def publish(self, partial, number, source, fingerprint, content):
-        """Give what came its number, whole, with a manifest that says that it is not proven yet."""
-        told = dict(transfer.brought_manifest(partial.path) or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
+    def publish(self, partial, number, source, fingerprint, content, brought):
+        """Give what came its number, whole, with a manifest that says that it is not proven yet. brought: the source's own, or None."""
+        told = dict(brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
         told.update(files=content, fingerprint=fingerprint, fetched_from=versions.public(source), proven=False)
         publish.write_file(os.path.join(partial.path, saved_model.MANIFEST), manifest.text(told).encode())
         publish.publish_directory(partial.path, self.of(number))
@@ -186,8 +186,11 @@ class Configuration:
 
     def __init__(self, path, model):
         self.path, self.model = path, model
-        self.message = served_config.parse(saved_model.read_file(path).decode("utf-8", "replace"), path)
-        self.labels, self.specific = served_config.labels(self.message, model), served_config.specific(self.message, model)
+        self._hold(served_config.parse(saved_model.read_file(path).decode("utf-8", "replace"), path))
+
+    def _hold(self, message):
+        self.message = message
+        self.labels, self.specific = served_config.labels(message, self.model), served_config.specific(message, self.model)
 
     def with_version(self, number):
         """The message that lists the version too."""
@@ -210,7 +213,7 @@ class Configuration:
         except client.ServerFault:
             publish.write_file(self.path, before, mode)
             raise
-        self.__init__(self.path, self.model)
+        self._hold(message)
 
 
 class Update:
@@ -319,8 +322,15 @@ class Update:
             if content is None:
                 content = transfer.content_of(partial.path, versions.public(source))
             partial.verify(content, versions.public(source))
-            self._folder.publish(partial, number, source, self._fingerprint, content)
+            self._folder.publish(partial, number, source, self._fingerprint, content, self._brought(partial))
         return []
+
+    def _brought(self, partial):
+        """The manifest that the source has, or None: how a conversion was made and judged travels with it."""
+        if self._options["inventory"] is not None:
+            return self._options["manifest"]
+        local = self._local()
+        return transfer.brought_manifest(local if os.path.isdir(local) else partial.path)
 
     def _unpack(self, kind, source, partial, key):
         if kind != "http":

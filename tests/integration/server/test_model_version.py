@@ -219,6 +219,44 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
     assert len(re.findall("versions:", config.read_text(encoding="utf-8"))) == 1
 
 
+def killed_when(appears, **options):
+    """Start the module and kill it when a path is there."""
+    process = subprocess.Popen(command(**options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    end = time.monotonic() + 60
+    while not appears.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert appears.exists()
+
+
+def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve, model_directory, samples, tmp_path):
+    """The server tries a version that does not load for minutes; the run is killed meanwhile, and later the server itself."""
+    folder = tmp_path / "m"
+    shutil.copytree(model_directory / "half_plus_two", folder)
+    server = serve("--model_name=m", f"--model_base_path={folder}").ready()
+    options = {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "samples": samples["right"], "ready_timeout_s": 2}
+    good_source = variant(model_directory, tmp_path / "good", "good")
+    killed_when(folder / "2", source=good_source, **options)
+    result = good(source=good_source, **dict(options, ready_timeout_s=60))
+    assert (result["published"], result["version"], result["served"]) == (False, 2, [2])
+    broken = tmp_path / "broken"
+    shutil.copytree(model_directory / "half_plus_two" / "1", broken)
+    (broken / "saved_model.pb").write_bytes(b"\x0a\xffno model")
+    with Client(server) as client:
+        killed_when(folder / "3", source=str(broken), **options)
+        refused("version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading", source=str(broken), **options)
+    assert not client.faults and client.answers > 20 and visible(folder) == ["1", "2"]
+    process = subprocess.Popen(command(source=str(broken), **dict(options, ready_timeout_s=120)), stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (folder / "4").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    server.stop(signal.SIGKILL)
+    told = json.loads(process.communicate(timeout=120)[0])
+    assert told["failed"] and "version 4 was withdrawn, no version serves: the server does not answer any more" in told["msg"]
+    assert visible(folder) == ["1", "2"]
+
+
 # --- Sources
 
 def packed(folder, name="m/1"):
@@ -230,7 +268,7 @@ def packed(folder, name="m/1"):
 
 
 @contextlib.contextmanager
-def web(content, breaks=(), stall=None, validators=True):
+def web(content, breaks=(), stall=None, validators=True, port=0):
     """A web server for one file, which understands ranges; it breaks off its first answers after so many bytes, or stalls after some.
 
     Yields (url, where each request began).
@@ -267,7 +305,7 @@ def web(content, breaks=(), stall=None, validators=True):
         def log_message(self, *_arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/m.tar.gz", requests
         server.shutdown()
@@ -301,14 +339,16 @@ def test_a_run_that_is_killed_leaves_no_half_version(model_directory, tmp_path):
     content = packed(variant(model_directory, tmp_path / "v", os.urandom(1 << 20)))
     with web(content, stall=500_000) as (url, _requests):
         process = subprocess.Popen(command(path=str(tmp_path / "m"), source=url), stdout=subprocess.DEVNULL)
-        end = time.monotonic() + 30
-        while not any(path.stat().st_size >= 400_000 for path in tmp_path.glob("m/.tfserving-partial-*/archive")) and time.monotonic() < end:
+        end, size = time.monotonic() + 60, 0
+        while size < 400_000 and time.monotonic() < end:
+            size = max((path.stat().st_size for path in tmp_path.glob("m/.tfserving-partial-*/archive")), default=0)
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    assert size >= 400_000
     assert not [name for name in visible(tmp_path / "m") if name.isdigit()] and visible(tmp_path / "m")
-    with web(content) as (url, _requests):
-        assert good(path=str(tmp_path / "m"), source=url)["changed"]
+    with web(content, port=int(url.partition("127.0.0.1:")[2].partition("/")[0])) as (url, requests):
+        assert good(path=str(tmp_path / "m"), source=url)["changed"] and requests[0] >= 400_000, "the next run goes on"
     assert contents(tmp_path / "m" / "1") == contents(tmp_path / "v")
 
 
@@ -380,6 +420,25 @@ def test_a_full_disk(model_directory, tmp_path):
 
 
 # --- From the controller
+
+def test_a_piece_that_was_damaged_on_its_way(model_directory, tmp_path):
+    """The module as the action plugin calls it: an inventory, then pieces."""
+    files = contents(Path(variant(model_directory, tmp_path / "v", "piece")))
+    options = {"path": str(tmp_path / "m"), "source": "v",
+               "inventory": {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()}}
+    for damaged in (True, False):
+        lacking = good(**options)["missing"]
+        assert len(lacking) == (len(files) if damaged else 1), "what came well is kept"
+        piece = json.dumps(lacking).encode() + b"\n" + b"".join(files[name][offset:offset + count] for name, offset, count in lacking)
+        (tmp_path / "piece").write_bytes(piece.replace(b"piece", b"PIECE") if damaged else piece)
+        result = run(piece=str(tmp_path / "piece"), **options)
+        if damaged:
+            assert result["failed"] and "assets.extra/note was damaged on its way" in result["msg"] and "Run again." in result["msg"]
+    assert result["published"] and contents(tmp_path / "m" / "1") == files
+    (tmp_path / "piece").write_bytes(b'[["../outside", 0, 1]]\nx')
+    refused("which the source does not have", **dict(options, path=str(tmp_path / "n"), piece=str(tmp_path / "piece")))
+    assert not (tmp_path / "outside").exists()
+
 
 def playbook(tmp_path, **options):
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
