@@ -24,8 +24,8 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: runtime ## Show the whole path on this machine; the report is build/demo/report.html
-	@tools/demo
+demo: runtime ## Show the whole path on this machine; the report is build/demo/report.html. BACKEND=docker IMAGE=NAME serves in containers
+	@tools/demo $(if $(BACKEND),-e tfserving_backend=$(BACKEND)) $(if $(IMAGE),-e tfserving_image=$(IMAGE))
 
 test: begin $(STAGES) ## Run everything below; REQUIRE_DOCKER=1 also requires a container engine, REQUIRE_ALL=1 also Python 3.9
 	@awk '{ seconds += $$3 } END { printf "\nall %d stages passed in %d s\n", NR, seconds }' build/stages

@@ -36,6 +36,9 @@ ARGUMENTS = {
     "confidence": {"type": "float", "default": 0.95},
     "cpus": {"type": "str", "required": True},
     "state_directory": {"type": "path", "required": True},
+    "backend": {"type": "str", "choices": ["docker", "embedded"], "default": "embedded"},
+    "image": {"type": "str"},
+    "server": {"type": "dict", "default": {}},
     "progress": {"type": "path"},
     "seed": {"type": "int", "default": 1},
 }
@@ -92,6 +95,8 @@ class Trial:
             bounded(name, options[name], minimum, maximum, unit)
         if options["objective_p99_ms"] is not None:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, None, "ms")
+        if (options["backend"] == "docker") != bool(options["image"]):
+            raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
         self.call = call
         self.options = options
         self.forms = forms
@@ -129,8 +134,8 @@ class Trial:
                 self._stop_unless(tried, {steps.server_key(self.start), steps.server_key(best)})
             self._say(f"{step['name']}: {'kept' if step['kept'] else 'not kept'}: {step['reason']}")
         total = self._measure_total(best, before)
-        return {"model": self.options["name"], "backend": "embedded", "start": self.start, "configuration": best, "steps": found, "total": total,
-                "noise": noise, "method": self._method()}
+        return {"model": self.options["name"], "backend": self.options["backend"], "image": self.options["image"], "start": self.start,
+                "configuration": best, "steps": found, "total": total, "noise": noise, "method": self._method()}
 
     def _measure_noise(self, accuracy):
         """The start against itself on a second server: what noise alone shows."""
@@ -231,12 +236,19 @@ class Trial:
             if of["batching"] is not None:
                 batching = self.servers[key]["batching"] = f"{self.options['state_directory']}/{name}.batching.pbtxt"
                 self.call("tfserving.fleet.batching_parameters", path=batching, **of["batching"])
-            self.servers[key].update(self.call(
-                "tfserving.fleet.model_server", name=name, state="started", python=self.options["python"], model_name=self.options["name"],
-                model_base_path=self.forms[of["form"]], grpc_port=0, rest_port=0, flags=of["flags"], environment=of["environment"],
-                cpu_set=limits.format_cpu_list(self.server_cpus) if self.server_cpus else None, batching_parameters_file=batching, idle_exit_s=IDLE_EXIT_S,
-                state_directory=self.options["state_directory"])["server"])
+            self.servers[key].update(self._call_server(
+                name, "started", model_name=self.options["name"], model_base_path=self.forms[of["form"]], grpc_port=0, rest_port=0, flags=of["flags"],
+                environment=of["environment"], cpu_set=limits.format_cpu_list(self.server_cpus) if self.server_cpus else None,
+                batching_parameters_file=batching)["server"])
         return self.servers[key]
+
+    def _call_server(self, name, state, **described):
+        if self.options["backend"] == "docker":
+            by = {"image": self.options["image"], "restart_policy": "no"}
+        else:
+            by = {"python": self.options["python"], "idle_exit_s": IDLE_EXIT_S}
+        return self.call("tfserving.fleet.model_server", name=name, state=state, backend=self.options["backend"],
+                         state_directory=self.options["state_directory"], **{**by, **self.options["server"], **described})
 
     def _stop_unless(self, of, needed):
         if steps.server_key(of) not in needed:
@@ -245,7 +257,7 @@ class Trial:
     def _stop(self, key):
         server = self.servers.pop(key, None)
         if server:
-            self.call("tfserving.fleet.model_server", name=server["name"], state="absent", state_directory=self.options["state_directory"])
+            self._call_server(server["name"], "absent")
             if server["batching"]:
                 self.call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
 

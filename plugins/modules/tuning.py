@@ -13,8 +13,8 @@ description:
   - Starts trial servers of one model on the host, measures each candidate side by side with the best configuration so far, in
     interleaved windows of one run, and keeps it only where accuracy holds, the latency objective holds and the gain is larger than the noise.
   - The noise is measured first, as the start against itself on a second server. That nothing is kept is a normal result.
-  - The trial servers are separate from those that serve. All are stopped at the end; should the controller die, they end by
-    themselves ten minutes after their last request.
+  - The trial servers are separate from those that serve. All are stopped at the end. Should the controller die, those of the backend V(embedded) end by
+    themselves ten minutes after their last request; containers stay until the next tuning of the model, which takes them up again.
   - The generator runs on the same host. Where there are two CPUs or more, it gets CPUs of its own.
 notes:
   - This runs as an action plugin on the controller, which needs C(hdrhistogram), and calls M(tfserving.fleet.model_server),
@@ -108,6 +108,18 @@ options:
     description: Where the trial servers keep their state on the host.
     type: path
     required: true
+  backend:
+    description: What serves in the trials, as O(tfserving.fleet.model_server#module:backend).
+    type: str
+    choices: [docker, embedded]
+    default: embedded
+  image:
+    description: Image of the backend V(docker).
+    type: str
+  server:
+    description: Further options of M(tfserving.fleet.model_server) for the trial servers, for instance C(devices), C(user) and C(memory_mib).
+    type: dict
+    default: {}
   progress:
     description: File on the host to which the load generator writes how far it is, for the callback P(tfserving.fleet.progress#callback).
     type: path
@@ -136,6 +148,21 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Find out what TensorFlow Serving gains from oneDNN on this host
+  tfserving.fleet.tuning:
+    name: digits
+    backend: docker
+    image: tensorflow/serving:2.20.0
+    python: /opt/tfserving/venv/bin/python
+    model_directory: /srv/models
+    samples: /srv/samples/digits.npz
+    cpus: 0-7
+    state_directory: /var/lib/tfserving
+    start: {protocol: grpc}
+    candidates:
+      - name: oneDNN off
+        change: {environment: {TF_ENABLE_ONEDNN_OPTS: "0"}}
+
 - name: Find out what makes the digits model faster on this host
   tfserving.fleet.tuning:
     name: digits

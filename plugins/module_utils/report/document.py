@@ -23,7 +23,7 @@ BEFORE_KEYS = ("goodput_rps", "p50_ms", "p99_ms", "requests")
 STATEMENTS = {
     "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
                 "tests. It is not TensorFlow Serving, and its figures must not be read as TensorFlow Serving's.",
-    "docker": "These figures are of TensorFlow Serving, run in a container.",
+    "docker": "These figures are of the server in the container image {image}.",
     None: "Nothing has been measured: no figure in this report speaks of a server's speed.",
 }
 
@@ -49,7 +49,7 @@ def build(hosts, title, measured_at=None):
         "measured_at": measured_at,
         "backend": backend,
         "is_tensorflow_serving": None if backend is None else backend == "docker",
-        "statement": STATEMENTS[backend],
+        "statement": STATEMENTS[backend].format(image=first["image"] if first else None),
         "tuned_host": first["host"] if first else None,
         "method": first["method"] if first else None,
         **_summaries(first),
@@ -114,7 +114,7 @@ def _tuning(tuning, data, where):
     total = _step(tuning.get("total"), f"{where}.total")
     noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
     method = _method(_mapping(tuning.get("method"), f"{where}.method"), noise or total, steps, f"{where}.method")
-    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "start": tuning.get("start"),
+    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "image": tuning.get("image"), "start": tuning.get("start"),
             "configuration": tuning.get("configuration"), "method": method, "noise": noise, "steps": steps, "total": total}
 
 
