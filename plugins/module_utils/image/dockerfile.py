@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image.labels import BUILDING
 
 SOURCES = "tfserving-sources.tar"  # beside the Docker file; ADD unpacks it
 DOWNLOADER = "tfserving-bazel-downloader.cfg"
-BUILD_LABEL = "org.tfserving.fleet.building"
 _FROM = re.compile(r"^(FROM\s+)(\S+)(.*)$", re.MULTILINE | re.IGNORECASE)
 _INSTRUCTION = r"(?:[^\n]*\\\n)*[^\n]*"
 _UPSTREAM = r"github\.com/tensorflow/serving"
@@ -82,5 +82,5 @@ def _mirrored(name, mirrors):
 
 
 def _labelled(text):
-    """Each stage labelled, so that what a killed engine left of a build can be told from other people's containers."""
-    return _FROM.sub(lambda found: f"{found[0]}\nLABEL {BUILD_LABEL}=1", text)
+    """Each stage that runs something labelled, so that what a killed engine left of a build can be told from other people's containers."""
+    return _FROM.sub(lambda found: found[0] if "$" in found[2] else f"{found[0]}\nLABEL {BUILDING}=1", text)

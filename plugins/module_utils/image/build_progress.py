@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a build is: Bazel's own [n / m] as a percentage with the time left, and the step of the Docker file before that."""
+
+from __future__ import annotations
+
+import collections
+import re
+
+_COUNT = re.compile(r"\[([\d,]+) / ([\d,]+)\]")
+_STEP = re.compile(r"^Step (\d+)/(\d+) : ((?:RUN|ADD|COPY|FROM) .*)")
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\b]")
+_WINDOW_S = 600.0
+_LEAST_S = 5.0
+_SHOWN = 60
+
+
+class Progress:
+    """Takes the lines of a build; says when there is news. now: seconds of any clock that only goes forward."""
+
+    def __init__(self, what, every_s=10.0):
+        self._what, self._every_s = what, every_s
+        self._seen = collections.deque()
+        self._said_at, self._step, self._total = None, "", 0
+        self.done = self.total = None
+
+    def line(self, text, now):
+        """What to say about a line of output, or None where nothing new is worth a line."""
+        text = _ESCAPES.sub("", text)
+        step, count = _STEP.match(text), _COUNT.search(text)
+        if step:
+            self._step, self.done, self.total = f"step {step[1]} of {step[2]}", None, None
+            self._seen.clear()
+            return self._say(f"{self._step}: {step[3][:_SHOWN]}", now, True)
+        if not count:
+            return None
+        self.done, self.total = (int(number.replace(",", "")) for number in count.groups())
+        self._seen.append((now, self.done))
+        while now - self._seen[0][0] > _WINDOW_S:
+            self._seen.popleft()
+        if not self.total:
+            return None
+        left = self.left_s()
+        tail = f", about {duration(left)} left" if left is not None else ""
+        return self._say(f"{self._step}: {100 * self.done // self.total} %, {self.done} of {self.total} actions{tail}", now, self.done == self.total)
+
+    def left_s(self):
+        """Seconds left at the pace of the last ten minutes, or None while that is not known. What a cache answers at first is soon out of the window."""
+        (began, first), (now, done) = self._seen[0], self._seen[-1]
+        if now - began < _LEAST_S or done <= first:
+            return None
+        return (self.total - done) * (now - began) / (done - first)
+
+    def _say(self, text, now, at_once):
+        if not at_once and self._said_at is not None and now - self._said_at < self._every_s:
+            return None
+        self._said_at = now
+        return f"{self._what}: {text}"
+
+
+def duration(seconds):
+    """A time span as people say it."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

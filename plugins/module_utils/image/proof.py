@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that start an image once, with a model of 200 bytes and no network, and read what its server says of itself."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels, probe_model, server_log
+
+_SERVES = "Running gRPC ModelServer"
+_LAST_LINES = 6
+_PROBE = f"{labels.PREFIX}probe"
+_ENDS = {132: "killed by SIGILL", 134: "aborted", 137: "killed", 139: "segmentation fault"}
+
+
+def start_once(engine, image_id, timeout_s):
+    """{exit_status, serves, log: server_log.parse()} of an image's server that was started, looked at and removed."""
+    for left in engine.containers(f"{_PROBE}=1"):
+        engine.remove_container(left)
+    container = engine.create(image_id, files=_model(), environment={"TF_CPP_MIN_LOG_LEVEL": "0", "MODEL_NAME": "model"}, labels={_PROBE: "1"},
+                              host={"network_mode": "none", "auto_remove": False})
+    try:
+        engine.start(container)
+        text, status = engine.wait_until(container, lambda text: _SERVES in text, timeout_s)
+    finally:
+        engine.remove_container(container)
+    return {"exit_status": status, "serves": status is None and _SERVES in text, "log": server_log.parse(text, status),
+            "last": [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]}
+
+
+def judge(name, image_labels, started):
+    """Raise FleetError where an image does not start, or does not do what its label says."""
+    fatal = started["log"]["fatal"]
+    if fatal:
+        named = fatal["instruction"]
+        how = f"it needs {named}" if named else f"its server died of an illegal instruction (exit status {started['exit_status']})"
+        raise FleetError(f"it was built for another CPU than this host's: {how}", where=name,
+                         remedy="Serve the image of this host's class; this one is refused.")
+    if not started["serves"]:
+        status = started["exit_status"]
+        how = "does not serve in time" if status is None else f"ended with exit status {status}" + (f" ({_ENDS[status]})" if status in _ENDS else "")
+        raise FleetError(f"its server {how}; its last words: {' | '.join(started['last']) or 'none'}", where=name,
+                         remedy="The image is refused; build it again.")
+    lies = labels.lies(image_labels, started["log"]["cpu_flags"])
+    if lies:
+        raise FleetError(f"it does not do what its label says: its server leaves {', '.join(lies)} unused", where=name,
+                         remedy="The image is refused: build it from the recipe again, and see what its build passed to the compiler.")
+
+
+def _model():
+    content, packed = probe_model.saved_model(), io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("models/model/1/saved_model.pb")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()

@@ -1,0 +1,444 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: serving_image
+short_description: Build, bring and prove images of TensorFlow Serving made for a class of hosts
+version_added: "0.1.0"
+description:
+  - With O(state=built) builds the image of a recipe on a builder, unless the builder, the registry or the archive has it, and hands it to the registry or the
+    archive.
+  - With O(state=present) brings that image to a host that serves, refuses one that does not fit its CPU or GPU, starts it once with a model of 200 bytes and no
+    network, and compares what its server says with what its labels promise. Only then it gets its name.
+  - With O(state=pruned) removes images of this collection that nobody keeps and no container uses.
+  - No image has its name before it is whole and was started once. One that the builder's CPU cannot run is started on the first host of its class, and is
+    called C(<name>-unstarted) until then.
+notes:
+  - A build takes hours and several GiB of memory for each job. It is checked before whether the builder has that.
+  - Sources are compiled only after git's checksum of all their files was found to be the recipe's.
+  - Stopping the task (by signal or with the connection) ends the build and removes its containers. What was compiled stays in O(directory) for the next run.
+options:
+  state:
+    description: What is wanted on the host.
+    type: str
+    choices: [built, present, pruned]
+    default: present
+  recipe:
+    description: The recipe, C(build) of the plan, as it is. Needed for O(state=built).
+    type: dict
+  image:
+    description: With O(state=present) and without O(recipe), the name of an image of your own, which is pulled where it is missing and started once.
+    type: str
+  registry:
+    description: Address and path of a registry that the engine is logged in to, C(registry.example.com/team) for instance. Without it, O(archive) ships images.
+    type: str
+  archive:
+    description: Directory on the host for the image as parts with checksums, written with O(state=built), loaded and then removed with O(state=present).
+    type: path
+  keep:
+    description: With O(state=pruned), the names of images to keep.
+    type: list
+    elements: str
+    default: []
+  stock_image:
+    description: An image to compare with. It is started in the same way where the host has it, and is never pulled.
+    type: str
+  capabilities:
+    description: What the host can do, C(ansible_facts.tfserving_capabilities). Without it the CPU is read here, and GPUs are not judged.
+    type: dict
+  directory:
+    description: Directory on the builder for sources, the compiler's cache and logs.
+    type: path
+    default: /var/lib/tfserving/build
+  jobs:
+    description: The most compilers at once. Without it, as many as there are CPUs and as memory allows.
+    type: int
+  memory_per_job_mib:
+    description: Memory to allow for each job, in MiB.
+    type: int
+    default: 2048
+  memory_reserve_mib:
+    description: Memory to leave for Bazel and the linker, in MiB.
+    type: int
+    default: 4096
+  disk_mib:
+    description: Free disk that a build needs where the engine keeps its images, in MiB.
+    type: int
+    default: 40960
+  cache_mib:
+    description: The largest cache of compiled files that is kept for later builds, in MiB; 0 for none. It is served to the build on loopback.
+    type: int
+    default: 51200
+  network:
+    description: Network of the build's containers. The cache on loopback is reached with V(host) alone.
+    type: str
+    default: host
+  mirrors:
+    description:
+      - What stands in for addresses that the builder cannot reach, C({prefix of a URL or of an image's name: replacement}). URLs are replaced in the Docker
+        files and in Bazel's downloads.
+    type: dict
+    default: {}
+  proxies:
+    description: Proxies for the build, C({http_proxy, https_proxy, no_proxy}). They do not stay in the image.
+    type: dict
+    default: {}
+  start_timeout_s:
+    description: The longest that a server may take until it serves, in seconds.
+    type: float
+    default: 120
+  progress:
+    description: A file on the host to which a line is appended while a build goes on, with Bazel's own count as a percentage and the time left.
+    type: path
+  engine_socket:
+    description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
+    type: str
+requirements:
+  - Python's Docker SDK (docker) on the host
+  - git on the builder, where the sources are a git directory
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Says what would be built, pushed, brought or removed.
+    support: full
+  diff_mode:
+    description: Shows the image and what was made of it.
+    support: full
+  platform:
+    description: Linux with Docker Engine 20.10 or later, or Podman's compatible socket, and Python 3.9 or later.
+    platforms: linux
+    support: full
+seealso:
+  - module: tfserving.fleet.serving_image_info
+  - module: tfserving.fleet.server_log_info
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Build the image of a class and push it
+  tfserving.fleet.serving_image:
+    state: built
+    recipe: "{{ tfs_capabilities_plan_result.plan.build }}"
+    registry: registry.example.com/team
+  async: 43200
+  poll: 30
+
+- name: Bring it to a host of the class and prove it there
+  tfserving.fleet.serving_image:
+    recipe: "{{ tfs_capabilities_plan_result.plan.build }}"
+    registry: registry.example.com/team
+    capabilities: "{{ ansible_facts.tfserving_capabilities }}"
+    stock_image: tensorflow/serving:2.20.0
+
+- name: Remove what nobody uses any more
+  tfserving.fleet.serving_image:
+    state: pruned
+    keep: ["{{ tfs_capabilities_plan_result.plan.image }}"]
+"""
+
+RETURN = r"""
+image:
+  description: The image's name.
+  returned: O(state=built) or O(state=present)
+  type: str
+  sample: tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7
+id:
+  description: The image's id on this host, null where it is not here.
+  returned: O(state=built) or O(state=present)
+  type: str
+  sample: sha256:0d1f3c7ba4e6
+reference:
+  description: The image by digest in the registry, null without one.
+  returned: O(state=built) or O(state=present)
+  type: str
+  sample: registry.example.com/team/tfserving-fleet/serving@sha256:5f0c3d
+files:
+  description: The files of the archive, to ship; empty with a registry.
+  returned: O(state=built)
+  type: list
+  elements: path
+  sample: [/var/lib/tfserving/images/b4d9765984c7/manifest.json, /var/lib/tfserving/images/b4d9765984c7/part-00000]
+started:
+  description: Whether the image was started on a CPU that runs it.
+  returned: O(state=built) or O(state=present)
+  type: bool
+  sample: true
+build:
+  description: The build, null where there was none; C(seconds), the C(jobs) it ended with, C(notes) on lowered jobs, the file C(log) with all its output.
+  returned: O(state=built)
+  type: dict
+  sample: {seconds: 7212.4, jobs: 12, notes: [], log: /var/lib/tfserving/build/logs/2.20.0-x86-64-v3-b4d9765984c7.log}
+proof:
+  description:
+    - What the server said when it was started now, null where it was not. C(unused) names the instructions that the CPU has and the server does not use,
+      C(unused_before) those that O(stock_image) leaves unused (null where it is not here), C(conclusive) says whether the log tells.
+  returned: O(state=built) or O(state=present)
+  type: dict
+  sample: {unused: [], unused_before: [AVX2, FMA], conclusive: true}
+removed:
+  description: The images that were removed, by name or id.
+  returned: O(state=pruned)
+  type: list
+  elements: str
+  sample: [tfserving-fleet/serving:2.19.1-x86-64-v3-59911e51925f]
+actions:
+  description: What was done, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [build tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7]
+"""
+
+import os
+import shutil
+import signal
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, builder, engine, labels, proof
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import recipe as recipes
+
+UNSTARTED = "-unstarted"
+
+OPTIONS = {
+    "state": {"type": "str", "choices": ["built", "present", "pruned"], "default": "present"},
+    "recipe": {"type": "dict"},
+    "image": {"type": "str"},
+    "registry": {"type": "str"},
+    "archive": {"type": "path"},
+    "keep": {"type": "list", "elements": "str", "default": []},
+    "stock_image": {"type": "str"},
+    "capabilities": {"type": "dict"},
+    "directory": {"type": "path", "default": "/var/lib/tfserving/build"},
+    "jobs": {"type": "int"},
+    "memory_per_job_mib": {"type": "int", "default": 2048},
+    "memory_reserve_mib": {"type": "int", "default": 4096},
+    "disk_mib": {"type": "int", "default": 40960},
+    "cache_mib": {"type": "int", "default": 51200},
+    "network": {"type": "str", "default": "host"},
+    "mirrors": {"type": "dict", "default": {}},
+    "proxies": {"type": "dict", "default": {}},
+    "start_timeout_s": {"type": "float", "default": 120},
+    "progress": {"type": "path"},
+    "engine_socket": {"type": "str"},
+}
+
+
+class Cancelled(BaseException):
+    """Somebody wants this to end; what runs cleans up behind itself."""
+
+
+class Image:
+    """One image on one host: read, decide, act."""
+
+    def __init__(self, options, check_mode):
+        self.options, self.check_mode = options, check_mode
+        self.recipe = recipes.check(options["recipe"]) if options["recipe"] else None
+        self.name = self.recipe["image"] if self.recipe else options["image"]
+        self.engine = engine.Engine(options["engine_socket"])
+        self.architecture, self.cpu_flags, self.compute = self._host()
+
+    def built(self):
+        """The module's result for state built."""
+        held, reference, manifest = self._held(), self._in_registry(), self._archive()
+        actions = []
+        if not (held or reference or manifest):
+            actions.append(f"build {self.name}")
+        if self.options["registry"] and not reference:
+            actions.append(f"push {self._remote(self.name)}")
+        if self.options["archive"] and not manifest:
+            actions.append(f"write {self.options['archive']}")
+        decision = Decision(bool(actions), self._shown(held, reference), self._shown(True, True), tuple(actions), header=self.name)
+        told = {"build": None, "proof": None}
+        if actions and not self.check_mode:
+            work = builder.Builder(self.engine, self.options)
+            with work.alone():
+                if not held:
+                    held, told = self._build(work)
+                if self.options["registry"]:
+                    reference = self._push(held)
+                if self.options["archive"]:
+                    manifest = archives.write(self.options["archive"], self._described(held), self.engine.save(held["id"]))
+        return decision.result(
+            image=self.name, id=held["id"] if held else None, reference=reference, started=self._is_started(held, reference, manifest),
+            files=self._files(manifest), **told)
+
+    def present(self):
+        """The module's result for state present."""
+        held = self.engine.image(self.name)
+        if held and self.recipe:
+            labels.check_recipe(held["labels"], self.recipe["digest"], self.name)
+        promised = labels.of(self.recipe) if self.recipe else held["labels"] if held else {}
+        self._refuse(promised)
+        actions = () if held else (f"bring {self.name}", "start it once", f"call it {self.name}")
+        decision = Decision(not held, self._shown(held, None), self._shown(True, None), actions, header=self.name)
+        told, reference = None, None
+        if not self.check_mode and not (held and self.recipe):
+            reference = self._in_registry()
+            found = held or self._bring(reference)
+            told = self._prove(found, keep=bool(held))
+            self._tag(found["id"], self.name)
+            held = self.engine.image(self.name)
+            if self.options["archive"]:
+                shutil.rmtree(self.options["archive"], ignore_errors=True)
+        return decision.result(image=self.name, id=held["id"] if held else None, reference=reference, started=bool(held), proof=told)
+
+    def pruned(self):
+        """The module's result for state pruned."""
+        wanted = {name for kept in self.options["keep"] for name in (kept, kept + UNSTARTED)}
+        known = {image["id"]: image for label in (labels.RECIPE, f"{labels.STAGE}=base") for image in self.engine.images(label)}
+        going = [image for image in known.values() if not wanted.intersection(map(self._local, image["tags"]))
+                 and not self.engine.in_use(image["id"])]
+        names = [name for image in going for name in image["tags"] or [image["id"]]]
+        decision = Decision(bool(names), "".join(f"{name}\n" for name in names), "", tuple(f"remove {name}" for name in names), header="images")
+        if not self.check_mode:
+            for name in names:
+                self.engine.remove_image(name)
+        return decision.result(removed=names)
+
+    def _host(self):
+        capabilities = self.options["capabilities"]
+        if not capabilities:
+            with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+                capabilities = cpuinfo.read(stream.read(), os.uname().machine)
+        compute = [(gpu["compute"]["major"], gpu["compute"]["minor"]) for gpu in capabilities.get("gpus") or () if gpu.get("compute")]
+        return capabilities["architecture"], capabilities["cpu"]["flags"], compute
+
+    def _held(self):
+        """The image under its name or its name before it was started; another image under that name is a fault."""
+        for name in (self.name, self.name + UNSTARTED):
+            found = self.engine.image(name)
+            if found:
+                labels.check_recipe(found["labels"], self.recipe["digest"], name)
+                return found
+        return None
+
+    def _in_registry(self):
+        if not self.options["registry"]:
+            return None
+        return self.engine.in_registry(self._remote(self.name)) or self.engine.in_registry(self._remote(self.name + UNSTARTED))
+
+    def _archive(self):
+        manifest = archives.read(self.options["archive"]) if self.options["archive"] else None
+        return manifest if manifest and self.recipe and manifest["labels"].get(labels.RECIPE) == self.recipe["digest"] else None
+
+    def _build(self, work):
+        """(the image, what is told of its build and its proof). Where its proof fails, nothing of it stays."""
+        done = work.build(self.recipe)
+        made = self.engine.image(done["id"])
+        told = None
+        if labels.refusal(made["labels"], self.architecture, self.cpu_flags) is None:
+            told = self._prove(made)
+        self._tag(made["id"], self.name if told else self.name + UNSTARTED)
+        return self.engine.image(made["id"]), {"build": {key: done[key] for key in ("seconds", "jobs", "notes", "log")}, "proof": told}
+
+    def _push(self, held):
+        name = self.name if self.name in held["tags"] else self.name + UNSTARTED
+        self._tag(held["id"], self._remote(name))
+        try:
+            return self.engine.push(self._remote(name))
+        finally:
+            self.engine.remove_image(self._remote(name), keep_parents=True)
+
+    def _bring(self, reference):
+        if self.options["archive"]:
+            manifest = self._archive()
+            if not manifest:
+                raise FleetError(f"there is no archive of {self.name}", where=self.options["archive"], remedy="Ship it from its builder first.")
+            self._refuse(manifest["labels"])
+            self.engine.load(archives.stream(self.options["archive"], manifest))
+            found = self.engine.image(manifest["id"])
+        elif self.options["registry"] and self.recipe:
+            if not reference:
+                raise FleetError(f"the registry does not have {self.name}", where=self.options["registry"], remedy="Build it first (state: built).")
+            found = self.engine.pull(reference)
+        else:
+            found = self.engine.pull(self.name)
+        if not found:
+            raise FleetError(f"{self.name} was brought and is not there", where=self.engine.url, remedy="Run it again.")
+        return found
+
+    def _prove(self, found, keep=False):
+        """Start it once and judge it. An image that fails is removed, unless it was here before."""
+        try:
+            if self.recipe:
+                labels.check_recipe(found["labels"], self.recipe["digest"], self.name)
+            self._refuse(found["labels"])
+            started = proof.start_once(self.engine, found["id"], self.options["start_timeout_s"])
+            proof.judge(self.name, found["labels"], started)
+        except FleetError:
+            if not keep:
+                self.engine.remove_image(found["id"], keep_parents=True)
+            raise
+        stock = self.options["stock_image"]
+        before = proof.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
+        return {"unused": started["log"]["judged"], "unused_before": before["judged"] if before else None, "conclusive": started["log"]["conclusive"]}
+
+    def _refuse(self, image_labels):
+        fault = labels.refusal(image_labels, self.architecture, self.cpu_flags, self.compute)
+        if fault:
+            raise FleetError(fault, where=self.name, remedy="Build the image of this host's own class: take `build` of its plan.")
+
+    def _tag(self, image_id, name):
+        """Give it its name and take the one from before it was started."""
+        self.engine.tag(image_id, name)
+        if not name.endswith(UNSTARTED) and self.engine.image(name + UNSTARTED):
+            self.engine.remove_image(name + UNSTARTED, keep_parents=True)
+
+    def _remote(self, name):
+        return f"{self.options['registry'].rstrip('/')}/{name}"
+
+    def _local(self, name):
+        prefix = f"{(self.options['registry'] or '').rstrip('/')}/"
+        return name[len(prefix):] if len(prefix) > 1 and name.startswith(prefix) else name
+
+    def _described(self, held):
+        return {"image": self.name, "id": held["id"], "labels": held["labels"], "started": self.name in held["tags"]}
+
+    def _is_started(self, held, reference, manifest):
+        if held:
+            return self.name in held["tags"]
+        if manifest:
+            return manifest["started"]
+        return bool(reference and self.engine.in_registry(self._remote(self.name)))
+
+    def _files(self, manifest):
+        return [os.path.join(self.options["archive"], name) for name in [part["name"] for part in manifest["parts"]] + [archives.MANIFEST]] if manifest else []
+
+    def _shown(self, held, reference):
+        where = [word for word, there in (("on this host", held), ("in the registry", reference and self.options["registry"])) if there]
+        return f"{self.name}: {' and '.join(where) or 'absent'}\n"
+
+
+def _cancel(number, _frame):
+    raise Cancelled(signal.Signals(number).name)
+
+
+def main():
+    """Ansible's entry."""
+    module = AnsibleModule(OPTIONS, supports_check_mode=True, mutually_exclusive=[["recipe", "image"], ["registry", "archive"]],
+                           required_if=[("state", "built", ["recipe"]), ("state", "present", ["recipe", "image"], True)])
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _cancel)
+    try:
+        shell.run(module, lambda: getattr(Image(module.params, module.check_mode), module.params["state"])())
+    except Cancelled as cancelled:
+        print(f'{{"failed": true, "msg": "stopped by {cancelled}; nothing of the image was kept but what was compiled"}}')
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

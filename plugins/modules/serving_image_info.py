@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: serving_image_info
+short_description: List the images of this collection on a host
+version_added: "0.1.0"
+description:
+  - Lists the images that M(tfserving.fleet.serving_image) built or brought, with what their labels say and who uses them.
+options:
+  engine_socket:
+    description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
+    type: str
+requirements:
+  - Python's Docker SDK (docker) on the host
+attributes:
+  action_group:
+    description: Belongs to the action group C(tfserving.fleet.fleet).
+    support: full
+    membership:
+      - tfserving.fleet.fleet
+  check_mode:
+    description: Only reads, with or without check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is nothing to show.
+    support: none
+  platform:
+    description: Linux with Docker Engine 20.10 or later, or Podman's compatible socket, and Python 3.9 or later.
+    platforms: linux
+    support: full
+seealso:
+  - module: tfserving.fleet.serving_image
+author:
+  - The tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: See which images are here
+  tfserving.fleet.serving_image_info:
+  register: here
+
+- name: Name them
+  ansible.builtin.debug:
+    msg: "{{ here.names }}"
+"""
+
+RETURN = r"""
+names:
+  description: The names of all images listed, sorted.
+  returned: success
+  type: list
+  elements: str
+  sample: [tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7]
+images:
+  description: The images, by id.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The image's id.
+      type: str
+    names:
+      description: Its names.
+      type: list
+      elements: str
+    digests:
+      description: Its references by digest.
+      type: list
+      elements: str
+    size_bytes:
+      description: Its size.
+      type: int
+    used_by:
+      description: The names of the containers made from it.
+      type: list
+      elements: str
+    label:
+      description:
+        - What its labels say. C(recipe) is the recipe's digest, then C(release), C(commit), C(kind), C(level), C(cpu_flags), C(compute_capabilities), and
+          C(tensorrt), null for none.
+      type: dict
+  sample:
+    - id: sha256:0d1f3c7ba4e6
+      names: [tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7]
+      digests: []
+      size_bytes: 421000000
+      used_by: [digits]
+      label:
+        recipe: b4d9765984c7273f3c96027cd85ed4174e64a644217da8248c8640a8a3077fe8
+        release: 2.20.0
+        commit: bc7e9d2b9a419294c4526e293c2df8727b0d3116
+        kind: cpu
+        level: x86-64-v3
+        cpu_flags: [abm, avx, avx2, bmi1, bmi2, f16c, fma, movbe, sse4_2]
+        compute_capabilities: []
+        tensorrt: null
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, labels
+
+
+def describe(engine_socket):
+    """The module's result."""
+    asked = engine.Engine(engine_socket)
+    found = [{
+        "id": image["id"], "names": image["tags"], "digests": image["digests"], "size_bytes": image["size_bytes"], "used_by": asked.in_use(image["id"]),
+        "label": labels.read(image["labels"]),
+    } for image in asked.images(labels.RECIPE)]
+    return {"changed": False, "images": found, "names": sorted(name for image in found for name in image["names"])}
+
+
+def main():
+    """Ansible's entry."""
+    module = AnsibleModule({"engine_socket": {"type": "str"}}, supports_check_mode=True)
+    shell.run(module, lambda: describe(module.params["engine_socket"]))
+
+
+if __name__ == "__main__":
+    main()
