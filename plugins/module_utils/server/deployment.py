@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import gpu_use, host, nvidia
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import container, docker_engine, gates, last_words, proof, transaction
 
@@ -90,6 +91,8 @@ class Deployment:
         first = self._questions.first(server, step.verb == "prove")
         if self._stopped_at is not None and step.role == transaction.SERVING:
             self.gap_s = round(time.monotonic() - self._stopped_at, 3)
+        if getattr(self._spec, "devices", ()):
+            self._use_gpus(identifier)
         if step.verb == "prove":
             self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))
 
@@ -122,6 +125,16 @@ class Deployment:
         rest = last_words.rest_missing(log) if container.REST_PORT in docker_engine.ports(inspected) else None
         if rest:
             raise gates.closed(gates.RUNNING, f"it serves no REST: {rest}", where=self.name)
+
+    def _use_gpus(self, identifier):
+        """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
+        details = nvidia.read(host.Files(), (), detail=True)[2]
+        listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
+        verdict = gpu_use.judge(self._engine.last_lines(identifier), self._spec.devices, listed, self._engine.process_ids(identifier))
+        if verdict["used"] is False:
+            raise gates.closed(gates.GPU, verdict["reason"], where=self.name, remedy=verdict["remedy"][:1].upper() + verdict["remedy"][1:] + ".")
+        if verdict["used"] is None or verdict["remedy"]:
+            self.warnings.append(f"GPU: {verdict['reason']}")
 
     def _died(self, identifier, inspected, what):
         words = self._words(identifier, inspected)

@@ -74,6 +74,14 @@ class Servers(engine.Engine):
         with self._asking(f"log of {container}"):
             return self.api.logs(container, tail=_LOG_LINES).decode("utf-8", "replace")
 
+    def process_ids(self, container):
+        """The processes of a container as the host numbers them; nothing where the engine numbers them otherwise, as Podman may."""
+        try:
+            found = {int(row[0]) for row in self.api.top(container, ps_args="-eo pid")["Processes"]}
+        except Exception:   # an engine that does not know the question
+            return set()
+        return found if self.inspect(container)["State"]["Pid"] in found else set()
+
     def config_folders(self, name, target):
         """Where on the host the folders lie that a server's containers have mounted at target."""
         found = set()

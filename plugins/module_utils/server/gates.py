@@ -10,8 +10,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import describe
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import tensors
 
-COMPATIBLE, RUNNING, AVAILABLE, PREDICT, SIGNATURE, AGREEMENT, CARELESS = (
-    "compatible with this host", "running", "available", "answers", "same signature", "agrees with the reference", "survives careless requests")
+COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
+    "compatible with this host", "running", "available", "answers", "uses its GPU", "same signature", "agrees with the reference", "survives careless requests")
 AVAILABLE_STATE = 30
 
 LABEL_LEVEL = "tfserving.fleet.level"
