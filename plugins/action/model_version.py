@@ -36,7 +36,8 @@ class ActionModule(ActionBase):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
-                return self._send(folder, dict(arguments, inventory=transfer.content_of(folder, source)), task_vars)
+                told = {"inventory": transfer.content_of(folder, source), "manifest": transfer.brought_manifest(folder)}
+                return self._send(folder, dict(arguments, **told), task_vars)
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from fault
 

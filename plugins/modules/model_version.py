@@ -113,6 +113,9 @@ options:
   inventory:
     description: The checksum and the size of each file of the controller's source, by path. For the action plugin, not for playbooks.
     type: dict
+  manifest:
+    description: The manifest of the controller's source, if it has one. For the action plugin, not for playbooks.
+    type: dict
   piece:
     description: A part of the controller's source that lies on the host already. For the action plugin, not for playbooks.
     type: path
@@ -231,7 +234,7 @@ def main():
         "server": {"type": "dict", "options": SERVER}, "samples": {"type": "path"}, "sample_rows": {"type": "int", "default": 8},
         "signature": {"type": "str", "default": "serving_default"}, "tolerance": {"type": "float", "default": 0.001}, "label": {"type": "str"},
         "config_file": {"type": "path"}, "keep": {"type": "int"}, "ready_timeout_s": {"type": "float", "default": 120},
-        "transfer_timeout_s": {"type": "float", "default": 3600}, "inventory": {"type": "dict"}, "piece": {"type": "path"},
+        "transfer_timeout_s": {"type": "float", "default": 3600}, "inventory": {"type": "dict"}, "manifest": {"type": "dict"}, "piece": {"type": "path"},
     }, required_if=[("state", "absent", ("version",))], supports_check_mode=True)
     shell.run(module, lambda: update.Update(module.params).run(module.check_mode))
 

@@ -151,8 +151,8 @@ def _compare(request, asked, judged, candidate):
         _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
     except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
         if convert_lite.WITHOUT_FLEX in str(fault):
-            raise Refused("the file calls TensorFlow's own operations, and the TensorFlow Lite of this converter's TensorFlow cannot, so that nothing proves its "
-                          "answers; convert with a release of TensorFlow whose interpreter has the Flex delegate, or serve the SavedModel") from fault
+            raise Refused("the file calls TensorFlow's own operations, and the TensorFlow Lite of this converter's TensorFlow cannot, so that nothing proves "
+                          "its answers; convert with a release of TensorFlow whose interpreter has the Flex delegate, or serve the SavedModel") from fault
         raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
     judged.update(examples=examples, outputs=parity.compare(reference, answered))
     if request["metric"]:

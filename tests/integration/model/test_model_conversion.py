@@ -359,6 +359,20 @@ def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
         assert failed["failed"] and words in failed["msg"] and "\n" not in failed["msg"]
 
 
+def play(directory, inventory, *flags):
+    """What the playbook convert says."""
+    (directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+    done = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "tfserving.fleet.convert", "-i", str(directory / "inventory.json"), *flags],
+        capture_output=True, text=True, check=False, timeout=300,
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home"), XDG_CACHE_HOME=str(directory / "cache")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+
+
 def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
     """The playbook convert: check mode with diff on a clean host, then for real, then again."""
     models = [
@@ -366,33 +380,39 @@ def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
         {"name": "float64", "source": str(zoo / "float64"), "optimize": "auto", "version": 5},
         {"name": "strings", "source": str(zoo / "strings"), "optimize": "none"},
     ]
-    inventory = {"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
-                         "vars": {"tfserving_python": sys.executable, "tfserving_model_directory": str(tmp_path / "models"), "tfserving_models": models}}}
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
-
-    def play(*flags):
-        done = subprocess.run(
-            [
-                os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
-                "tfserving.fleet.convert",
-                "-i",
-                str(tmp_path / "inventory.json"),
-                *flags,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-            env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(tmp_path / "home")),
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    planned = play("--check", "--diff")
-    assert "changed=2" in planned and '+  "key":' in planned and not (tmp_path / "models").exists()
-    made = play()
-    assert "changed=2" in made and "dense: tflite_dynamic_range: accuracy 1 before" in made and "float64: tflite_dynamic_range: input x is float64" in made
+    inventory = {"all": {"hosts": {"localhost": LOCAL}, "vars": {
+        "tfserving_python": sys.executable, "tfserving_model_directory": str(tmp_path / "models"), "tfserving_models": models}}}
+    planned = play(tmp_path, inventory, "--check", "--diff")
+    assert "changed=1" in planned and '+  "key":' in planned and not (tmp_path / "models").exists()
+    made = play(tmp_path, inventory)
+    assert "changed=1" in made and "dense: tflite_dynamic_range: accuracy 1 before" in made and "float64: tflite_dynamic_range: input x is float64" in made
     assert sorted(str(path.relative_to(tmp_path / "models")) for path in (tmp_path / "models").glob("*/*/*")) == [
         "dense/saved_model/1", "dense/tflite_dynamic_range/1", "float64/saved_model/5", "strings/saved_model/1"]
     before = contents(tmp_path / "models")
-    assert "changed=0" in play() and contents(tmp_path / "models") == before
+    assert "changed=0" in play(tmp_path, inventory) and contents(tmp_path / "models") == before
+
+
+def test_a_converter_of_the_inventory_converts_once_for_all_hosts(zoo, tmp_path):
+    """Two hosts get what one converter made, whole; their plans name the forms; the second run changes nothing."""
+    models = [{"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1,
+               "batching": {"max_batch_size": 4, "allowed_batch_sizes": [2, 4]}}]
+
+    def host(name, *forms):
+        plan = {"models": [{"name": "dense", "form": form, "batching": None} for form in forms], "candidates": []}
+        return dict(LOCAL, tfserving_model_directory=str(tmp_path / name), **({"tfs_capabilities_plan_result": {"plan": plan}} if forms else {}))
+
+    inventory = {"all": {"vars": {"tfserving_python": sys.executable, "tfserving_models": models},
+                         "children": {"tfserving_converters": {"hosts": {"converter": host("converter")}},
+                                      "serving": {"hosts": {"a": host("a", "tflite_float16"), "b": host("b", "saved_model")}}}}}
+    play(tmp_path, inventory)
+    for name in ("a", "b"):
+        for form in ("saved_model", "tflite_float16"):
+            there, made = tmp_path / name / "dense" / form / "1", tmp_path / "converter" / "dense" / form / "1"
+            shipped, origin = contents(there), contents(made)
+            shipped.pop("manifest.json", None)
+            assert origin.pop("manifest.json") and shipped == origin and "assets.extra/tf_serving_warmup_requests" in shipped
+    manifest = json.loads((tmp_path / "a" / "dense" / "tflite_float16" / "1" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["gates"]["metric"]["name"] == "accuracy", "how it was judged travels with it"
+    before = {name: contents(tmp_path / name) for name in ("converter", "a", "b")}
+    again = play(tmp_path, inventory)
+    assert again.count("changed=0") == 3 and {name: contents(tmp_path / name) for name in before} == before

@@ -23,7 +23,7 @@ tensorflow = pytest.importorskip("tensorflow")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    analysis, check, convert, forms, lite_file, samples, saved_model, tensorflow_ops)
+    analysis, check, convert, forms, lite_file, samples, saved_model, tensorflow_ops, tensorrt)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 
 METRICS = {"attention": "accuracy", "convolution": "accuracy", "decision_tree": "accuracy", "dense": "accuracy", "features": "accuracy",
@@ -203,6 +203,34 @@ def test_two_outputs_and_both_differences_are_recorded(results):
     recorded = results["two_in_two_out"][2]["gates"]
     assert set(recorded["outputs"]) == {"sum", "difference"}
     assert recorded["metric"]["before"] == pytest.approx(0, abs=1e-4) and 0 < recorded["metric"]["after"] < 0.1
+
+
+def test_what_tensorrt_is_asked_for_is_what_its_converter_takes(zoo, tmp_path):
+    """TensorFlow's own API takes the arguments; without a GPU the conversion ends with a reason, and with nothing left behind."""
+    import inspect
+
+    from tensorflow.python.compiler.tensorrt import trt_convert
+    taken = inspect.signature(trt_convert.TrtGraphConverterV2.__init__).parameters
+    asked = tensorrt.arguments("INT8", [1, 8], 1024, "serving_default")
+    assert set(asked) | {"input_saved_model_dir"} <= set(taken)
+    assert asked["precision_mode"] in tensorrt.PRECISIONS and set(tensorrt.PRECISIONS) <= set(trt_convert.TrtPrecisionMode.supported_precision_modes())
+    for method, words in (("convert", {"calibration_input_fn"}), ("build", {"input_fn"}), ("save", {"output_saved_model_dir", "save_gpu_specific_engines"})):
+        assert words <= set(inspect.signature(getattr(trt_convert.TrtGraphConverterV2, method)).parameters)
+    contract = saved_model.read(str(zoo / "dense"))["signatures"]["serving_default"]
+    made = convert.work({
+        "action": "convert", "form": "tensorrt", "source": str(zoo / "dense"), "model": "dense", "size_bytes": 1, "signature": "serving_default",
+        "contract": contract, "staged": str(tmp_path), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "metric_output": None, "metric_function": None,
+        "metric_goal": None, "allowed_loss": 0.1, "maximum_difference": None, "accept_unjudged": False, "select_tf_ops": False, "batch_sizes": [1, 8],
+        "precision": "FP16", "memory_mib": None, "workspace_mib": 64, "compute_capability": "8.6", "asked": None, "progress": None})
+    assert not made["accepted"] and "this converter has no GPU that TensorFlow can use" in made["reason"] and not list(tmp_path.iterdir())
+
+
+def test_tensorflow_and_we_write_the_same_records(tmp_path):
+    from ansible_collections.tfserving.fleet.plugins.module_utils.model import tfrecord
+    with tensorflow.io.TFRecordWriter(str(tmp_path / "theirs")) as stream:
+        for record in (b"hello", b"", b"x" * 100000):
+            stream.write(record)
+    assert (tmp_path / "theirs").read_bytes() == b"".join(map(tfrecord.frame, (b"hello", b"", b"x" * 100000)))
 
 
 @pytest.fixture(scope="session")
