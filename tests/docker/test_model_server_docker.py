@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -21,13 +20,13 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = ("import runpy, sys, json; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
-           "from ansible_collections.tfserving.fleet.plugins.modules import model_server\n"
-           "with t.patch_module_args(json.loads(sys.argv[2])): model_server.main()\n")
+           "from ansible_collections.tfserving.fleet.plugins.modules import model_server, model_server_info\n"
+           "with t.patch_module_args(json.loads(sys.argv[2])): dict(server=model_server, info=model_server_info)[sys.argv[3]].main()\n")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +58,8 @@ class Host:
         """The module as a process."""
         given = {key: value for key, value in dict(self.options, **options).items() if value is not None}
         arguments = json.dumps(dict(given, _ansible_check_mode=check_mode, _ansible_diff=True))
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(HERE.parent / "conftest.py"), arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True, start_new_session=True)
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(HERE.parent / "conftest.py"), arguments, "server"], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def run(self, **options):
         """The module's result."""
@@ -80,6 +79,14 @@ class Host:
         assert result.get("failed"), result
         assert "\n" not in result["msg"] and "Traceback" not in result["msg"]
         return result["msg"]
+
+    def info(self):
+        """(the description of the server, what it answered) of model_server_info."""
+        arguments = json.dumps({"ask": True, "state_directory": str(self.state)})
+        done = subprocess.run([sys.executable, "-c", PROGRAM, str(HERE.parent / "conftest.py"), arguments, "info"], stdout=subprocess.PIPE, text=True,
+                              check=True)
+        result = json.loads(done.stdout)
+        return [next((one for one in result[key] if one["name"] == self.name), None) for key in ("servers", "asked")]
 
     def roles(self):
         """{role: whether it runs} of the containers that are there."""
@@ -132,6 +139,11 @@ def test_the_life_of_a_server(host):
     assert {int(binding[0]["HostPort"]) for binding in attributes["NetworkSettings"]["Ports"].values()} == published_ports
     assert "--enable_profiler=false" in attributes["Config"]["Cmd"]
 
+    described, asked = host.info()
+    assert (described["backend"], described["state"], described["grpc_port"]) == ("docker", "started", server["grpc_port"])
+    assert described["models"][0]["base_path"] == str(host.state / "models") and "s3cr3t-token" not in json.dumps(described)
+    assert asked["answers"] and asked["models"][0]["wanted"] == [1] and asked["models"][0]["drift"] == []
+
     # Another specification: proven beside it, swapped, the old one kept.
     proven = host.good(state="proven", flags={"num_load_threads": 2}, **secret)
     assert proven["changed"] and host.roles() == {"serving": True, "proven": True} and doubles(server)
@@ -170,8 +182,9 @@ def listening(pid):
 def others(engine, serving_image):
     """Images that something is wrong with."""
     return {
-        "labelled": images.derived(engine, serving_image, "LABEL tfserving.fleet.level=x86-64-v9"),
-        "illegal": images.derived(engine, serving_image, "COPY program /usr/bin/tensorflow_model_server", files={"program": b"#!/bin/sh\nkill -ILL $$\n"}),
+        "labelled": images.derived(
+            engine, serving_image, "LABEL org.tfserving.fleet.recipe=1 org.tfserving.fleet.level=x86-64-v9 org.tfserving.fleet.cpu_flags=avx10_9"),
+        "illegal": images.derived(engine, serving_image, 'ENTRYPOINT ["/bin/sh", "-c", "kill -ILL $$"]'),
         "misspelt": images.derived(engine, serving_image, 'ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh", "--use_tflite_model=true"]'),
     }
 
@@ -274,8 +287,12 @@ def test_two_versions_under_labels_and_a_second_server(host, published):
     server = host.good(models=models, model_name=None, model_base_path=None, samples=None, reference=None, monitoring=True)["server"]
     with GrpcClient(server["address"], server["grpc_port"]) as client:
         assert sorted((one["version"], one["state"]) for one in client.status("m")) == [(1, "AVAILABLE"), (2, "AVAILABLE")]
-        with contextlib.suppress(ServerFault):
-            client.predict("m", {"x": numpy.ones((1, 4), "float32")}, version=2)
+        assert client.predict("m", {"x": numpy.ones((1, 4), "float32")}, version=2)["y"].tolist() == [[2.0] * 4]
+    _described, asked = host.info()
+    assert asked["metrics"]["requests"]["m"]["OK"] >= 1 and asked["models"][0]["wanted"] == [1, 2]
+    shutil.rmtree(host.state / "models" / "1")
+    assert host.info()[1]["models"][0]["drift"], "a version that is wanted is not there any more"
+    host.publish("right")
     other = Host(f"{host.name}-b", host.state, host.engine, host.engine.images.get(host.options["image"]), published)
     try:
         beside = other.good()["server"]

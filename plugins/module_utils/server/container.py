@@ -94,7 +94,8 @@ def registry_of(image):
 
 def check(spec):
     """Return the specification; raise FleetError for the first value that no server can have."""
-    specification.check_name(spec.name)
+    if len(specification.check_name(spec.name)) < 2:
+        raise FleetError(f"{spec.name!r} is too short for a container's name", where="name", remedy="Give it two characters or more.")
     if not spec.image or re.search(r"\s", spec.image):
         raise FleetError(f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest", where="image")
     specification.check_ports(spec)

@@ -182,7 +182,7 @@ class Deployment:
                 return _with(fault, "The server before it runs again.")
             return _with(fault, "The server before it goes on serving.")
         except FleetError as second:
-            return _with(fault, f"What served before could not be brought back ({second}): the next run begins with that.")
+            return _with(fault, f"Whether the server before serves is not known ({second}): the next run begins with that.")
 
 
 def _with(fault, sentence):

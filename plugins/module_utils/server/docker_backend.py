@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability import 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
     client,
@@ -168,8 +170,8 @@ class Backend:
             self._refuse_incompatible(spec, image)
 
     def _refuse_incompatible(self, spec, image):
-        level = cpuinfo.read(host.Files().text("proc/cpuinfo"))["cpu"]["level"]
-        fault = gates.incompatible(image["labels"], level)
+        cpu = cpuinfo.read(host.Files().text("proc/cpuinfo"), os.uname().machine)
+        fault = image_labels.refusal(image["labels"], cpu["architecture"], cpu["cpu"]["flags"])
         if fault:
             raise gates.closed(gates.COMPATIBLE, fault, where=spec.image, remedy="Use the official image, or one built for this host's class.")
 

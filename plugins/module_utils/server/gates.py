@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import levels
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import describe
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import tensors
@@ -13,9 +12,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import tens
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
     "compatible with this host", "running", "available", "answers", "uses its GPU", "same signature", "agrees with the reference", "survives careless requests")
 AVAILABLE_STATE = 30
-
-LABEL_LEVEL = "tfserving.fleet.level"
-LABEL_COMPUTE = "tfserving.fleet.compute_capabilities"
 
 # Another dtype for each, one that a careless client could send.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
@@ -27,18 +23,6 @@ FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: tr
 def closed(gate, what, where=None, remedy=None):
     """The FleetError of a gate that does not let the candidate pass."""
     return FleetError(f"the gate \"{gate}\" is closed: {what}", where=where, remedy=remedy)
-
-
-def incompatible(image_labels, host_level, compute=()):
-    """Why an image cannot run on this host, by its labels, or None. compute: the compute capabilities of the GPUs it would get, as (major, minor)."""
-    needed = image_labels.get(LABEL_LEVEL)
-    if needed and host_level and not levels.may_run(needed, host_level):
-        return f"the image is built for {needed}, this host is {host_level}"
-    built = [tuple(map(int, entry.split("."))) for entry in image_labels.get(LABEL_COMPUTE, "").replace(",", " ").split()]
-    for one in compute:
-        if built and not any(have[0] == one[0] and have <= one for have in built):
-            return f"the image has no code for the GPU's compute capability {one[0]}.{one[1]}"
-    return None
 
 
 def unavailable(statuses, wanted):

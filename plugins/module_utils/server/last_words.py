@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 _MOST_LINES = 4
 _FINAL = "Failed to start server"
-_TELLING = re.compile(r"^unknown argument:|^Couldn't interpret|: [EFW] \S+\] "
+_TELLING = re.compile(r"^unknown argument:|^Couldn't interpret|: [EFW] \S+\] |^[EF]\d{4} \S+ +\d+ \S+\] "
                       r"|\] (Loading servable:|Could not find base path|No versions of)"
                       r"|^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called|Illegal instruction|aren't available on your machine")
 # What says nothing although it looks as if it did: retries that are off say that they are exhausted after a success too.
-_HARMLESS = re.compile(r"exhausted max_num_retries: 0$|Overriding num_tflite|Could not find cuda|computation_placer|cuda_\w+\.cc|Unable to register cu")
+_HARMLESS = re.compile(r"exhausted max_num_retries: 0$|Overriding num_tflite|Could not find cuda|computation_placer|cuda_\w+\.cc|Unable to register cu"
+                       r"|^@ +0x|^\*\*\* Check failure stack trace")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def rest_missing(log):
 
 
 def _lines(text):
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _HARMLESS.search(line)]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _HARMLESS.search(line.strip())]
     telling = list(dict.fromkeys(line for line in lines if line.startswith(_FINAL) or _TELLING.search(line)))
     telling = [line for line in telling if line.startswith(_FINAL)] or telling
     return " | ".join(line[:400] for line in (telling or lines)[-_MOST_LINES:]) or "nothing"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -13,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask,
 
 _ANY = "0.0.0.0"
 _DEADLINE_S = 30.0
+_DYING_S, _POLL_S = 30.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Questions:
                     warnings.append(f"{model.name} answers a request of another dtype as if it were right: its clients must take care")
             except client.ServerFault:
                 pass
-            words = ended()
+            words = _end_of(found, ended)
             if words:
                 onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
                 raise gates.closed(gates.CARELESS, f"one request with {what} ends the server ({words.cause}); it says: {words.lines}", where=model.name,
@@ -125,6 +127,16 @@ class Questions:
             return question()
         except client.ServerFault as fault:
             raise gates.closed(gate, str(fault).rstrip("."), where=model.name) from fault
+
+
+def _end_of(found, ended):
+    """The last words of a server that a request killed, or None. An engine takes a moment to see that its container ended."""
+    end = time.monotonic() + _DYING_S
+    words = ended()
+    while not words and not speaks(found) and time.monotonic() < end:
+        time.sleep(_POLL_S)
+        words = ended()
+    return words
 
 
 def _request(model, contract):

@@ -70,7 +70,7 @@ def test_what_files_and_labels_add_to_the_command_line():
     ({"flags": {"enable_per_model_batching_parameters": True}}, "flags.enable_per_model_batching_parameters"), ({"restart_policy": "always"}, "restart_policy"),
     ({"models": (MODEL, MODEL)}, "models[0].name"), ({"models": (model_config.model("m", "relative"),)}, "models[0].base_path"),
     ({"models": (model_config.model("m", "/m", {"latest": 0}),)}, None), ({"models": (model_config.model("m", "/m", {"latest": 1, "all": True}),)}, None),
-    ({"environment": {"A B": "1"}}, "environment"), ({"name": "a/b"}, "name")])
+    ({"environment": {"A B": "1"}}, "environment"), ({"name": "a/b"}, "name"), ({"name": "m"}, "name")])
 def test_what_no_server_can_have(change, where):
     with pytest.raises(FleetError) as caught:
         container.check(replace(GOOD, **change))
@@ -114,13 +114,6 @@ def test_versions_that_cannot_be(policy, labelled, present, words):
     with pytest.raises(FleetError) as caught:
         model_config.wanted_versions(model_config.model("m", "/m", policy, labelled), present)
     assert words in str(caught.value)
-
-
-def test_an_image_and_its_host():
-    built = {gates.LABEL_LEVEL: "x86-64-v4", gates.LABEL_COMPUTE: "8.0 8.6"}
-    assert gates.incompatible(built, "x86-64-v3") == "the image is built for x86-64-v4, this host is x86-64-v3"
-    assert gates.incompatible(built, "x86-64-v4", [(8, 9)]) is None and gates.incompatible({}, "x86-64-v1") is None
-    assert gates.incompatible(built, "x86-64-v4", [(9, 0)]) == "the image has no code for the GPU's compute capability 9.0"
 
 
 def test_careless_requests():

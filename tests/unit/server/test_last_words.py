@@ -24,6 +24,8 @@ NO_VERSION = ("2024-11-01 10:00:00.000000: W tensorflow_serving/sources/storage_
     (137, False, "", "", "SIGKILL", "nothing"),
     (139, False, "", "", "SIGSEGV", "nothing"),
     (134, False, ABORT, "", "SIGABRT: a check inside the server failed", "Check failed: index >= 0"),
+    (134, False, "F0000 00:00:1777777777.123456      15 control_flow_ops.cc:720] Abort_op intentional failure; no rows\n*** Check failure stack trace: ***\n"
+     "    @     0x7f46996741f5  (unknown)", "", "SIGABRT", "Abort_op intentional failure"),
     (255, False, BROKEN, "", "a model cannot be loaded (exit status 255)", "Can't parse"),
     (255, False, "Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '/etc/tfserving/batching.pbtxt'", "", "batching|text proto",
      "Invalid protobuf"),
