@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_a_call_that_hangs_costs_that_answer_alone_and_nvidia_smi_is_asked_for_i
     found = devices(read(lay("h200", f"{function} 0 hang", smi=False))[0])
     assert found[0][missing] is None and found[0]["uuid"] and found[1][missing] is not None and found[1]["problem"] is None
     found = devices(read(lay("h200", f"{function} 0 hang"))[0])
-    assert found[0][missing] == found[1][missing] is not None and found[0]["problem"] is None
+    assert found[0][missing] == found[1][missing] and found[0][missing] and found[0]["problem"] is None
 
 
 @pytest.mark.parametrize("faults", [
@@ -162,8 +163,8 @@ def test_every_function_that_an_old_driver_lacks_is_done_without(function, lay):
 
 def test_a_driver_of_2020(lay):
     """No second and third versions, no MIG; nvidia-smi knows neither compute_cap nor mig.mode.current."""
-    newer = [name for name in STABLE if name.endswith(("_v3", "_v2")) and name not in ("nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2",
-                                                                                   "nvmlDeviceGetPciInfo_v2")]
+    had = ("nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetPciInfo_v2")
+    newer = [name for name in STABLE if name.endswith(("_v3", "_v2")) and name not in had]
     (group,), _container, _details, problems = read(lay("old_driver", lacking=[*newer, "nvmlDeviceGetMigMode"]))
     assert problems == [] and (group["driver_version"], group["cuda_version"], group["compute"]) == ("440.118.02", "10.2", {"major": 7, "minor": 5})
     (group,), _container, _details, problems = read(lay("old_driver", "nvmlInit_v2 * exit"))
@@ -277,3 +278,19 @@ def test_gpus_that_a_slow_driver_had_no_time_for_are_named(lay):
 def test_mig_slices_that_this_account_may_not_see_are_named(lay):
     (group,), _container, _details, problems = read(lay("a100_mig", "nvmlDeviceGetMigDeviceHandleByIndex * error 4", smi=False))
     assert group["mig"] == [] and "all MIG slices (no permission" in problems[0] and "become root" in problems[0]
+
+
+@pytest.mark.parametrize("name", ["a100_mig", "h200", "sick"])
+def test_a_record_describes_the_same_gpus_and_tells_no_uuid(name, lay, library, tmp_path):
+    """What tools/record-gpus prints on a machine stands for that machine in these tests."""
+    files = lay(name)
+    before = read(files, detail=True)
+    done = subprocess.run([sys.executable, str(FIXTURES.parents[2] / "tools" / "record-gpus"), "--library",
+                           str(Path(files.root) / standin.LIBRARY / "libnvidia-ml.so.1"), "a machine"], capture_output=True, text=True, check=True)
+    assert not set(re.findall(r"(?:GPU|MIG)-\S+", standin.description(name))) & set(re.findall(r"(?:GPU|MIG)-\S+", done.stdout))
+    after = read(host.Files(standin.lay(tmp_path / "recorded", library, done.stdout)), detail=True)
+
+    def without_uuids(found):
+        text = re.sub(r"(GPU|MIG)-[0-9a-f-]+", r"\1", json.dumps(found))
+        return re.sub(r'"pid": \d+, "memory_mib": \d+', "", text).replace('"processes": [{}]', '"processes": []')
+    assert without_uuids(after) == without_uuids(before)
