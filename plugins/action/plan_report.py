@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
 import os
+import pathlib
+import re
 import shutil
 
 from ansible.plugins.action import ActionBase
@@ -20,7 +24,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
 
-_ROLE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles", "tfs_capabilities")
+_COLLECTION = pathlib.Path(__file__).resolve().parents[2]
+_ROLE = str(_COLLECTION / "roles" / "tfs_capabilities")
+_PREFIX = "tfserving_"
+_CLOSE = 0.75
 _OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "path"},
@@ -68,14 +75,31 @@ def plan_all(hosts):
     for host, variables in hosts.items():
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
+            refuse_misspelt(variables)
             capabilities = variables["ansible_facts"].get("tfserving_capabilities")
             made = planned(capabilities or {}, request_of(variables))   # faults of the request are told for unknown hosts too
             plans[host] = made if capabilities else None
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)
     if faults:
-        raise FleetError(" ".join(f"{text} [{fleet.shortened(named)}]" for text, named in faults.items()))
+        raise FleetError(" ".join(f"{text.rstrip('.')} (on {fleet.shortened(named)})." for text, named in faults.items()))
     return plans
+
+
+@functools.cache
+def _known_variables():
+    """The names of the collection's own variables: all that its roles and playbooks mention."""
+    texts = [path.read_text(encoding="utf-8") for folder in ("roles", "playbooks") for path in sorted((_COLLECTION / folder).rglob("*.yml"))]
+    return frozenset(re.findall(r"\btfserving_\w+", "\n".join(texts))) | {f"tfserving_{key}" for key in KEYS}
+
+
+def refuse_misspelt(variables):
+    """Raise FleetError for a variable that nothing reads and whose name is nearly that of one that is read."""
+    known = _known_variables()
+    for name in sorted(name for name in variables if name.startswith(_PREFIX) and name not in known):
+        close = difflib.get_close_matches(name[len(_PREFIX):], [other[len(_PREFIX):] for other in sorted(known)], n=1, cutoff=_CLOSE)
+        if close:
+            raise FleetError(f"no such variable; did you mean {_PREFIX}{close[0]}?", where=name)
 
 
 def against(plans, hosts, variable):

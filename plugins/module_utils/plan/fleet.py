@@ -49,7 +49,8 @@ def differences(plans, earlier, width=120):
 
 def against_running(running, width=120):
     """Lines: what deploying the plans would change on the hosts. running: as in text()."""
-    lines = ["CHANGES to what runs now", *_by_text({host: found["differences"] for host, found in running.items()}, width)]
+    known = {host: found["differences"] for host, found in running.items() if found["seen"]}
+    lines = ["CHANGES to what runs now", *(_by_text(known, width) if known else [])]
     for seen, words in (("remembered", "not asked now, compared with what was seen last"), (None, "not known what runs")):
         reasons = {host: [f"{words}: {found['reason']}" if found["reason"] else words] for host, found in running.items() if found["seen"] == seen}
         lines += _by_text(reasons, width) if reasons else []
@@ -115,8 +116,9 @@ def _summary(groups, count, width):
     """Lines: the heading, and a table with one row a group."""
     classes = len({plan["host_class"] for _hosts, plan in groups if plan})
     refused = sum(len(hosts) for hosts, plan in groups if plan and plan["refusals"])
-    yield f"PLAN for {_count(count, 'host')} of {_count(classes, 'class', 'classes')}; " + (f"something is refused on {refused}" if refused else
-                                                                                            "nothing is refused")
+    unknown = sum(len(hosts) for hosts, plan in groups if plan is None)
+    yield "; ".join([f"PLAN for {_count(count, 'host')} of {_count(classes, 'class', 'classes')}",
+                     f"something is refused on {refused}" if refused else "nothing is refused", *([f"{unknown} not known yet"] if unknown else [])])
     yield ""
     rows = [_HEADINGS] + [_row(number, hosts, plan) for number, (hosts, plan) in enumerate(groups, 1)]
     widths = _fitting([max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))], width)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
@@ -16,6 +18,8 @@ GPUS = ("auto", "none", "require")
 GPU_SERVERS = ("one", "per_gpu")
 FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
 OPTIMIZE = ("auto", "none") + FORMS[1:]
+_NUMBER = (int, float)
+_SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a list", dict: "a mapping"}
 
 # Key -> (type, default). The variables are these names behind tfserving_.
 KEYS = {
@@ -82,7 +86,20 @@ def _known(where, given, keys):
 def _typed(name, value, kind, default):
     if value is None:
         return {tuple: list, dict: dict}.get(type(default), lambda same: same)(default)
+    value = _of_command_line(value, kind)
     if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
-        wanted = " or ".join(part.__name__ for part in (kind if isinstance(kind, tuple) else (kind,)))
-        raise FleetError(f"{value!r} is not of type {wanted}", where=name)
+        quote = f'Write it in quotes: "{value}".' if kind is str and isinstance(value, (int, float)) else None
+        raise FleetError(f"{value!r} is not {_SPOKEN[kind]}", where=name, remedy=quote)
+    return value
+
+
+def _of_command_line(value, kind):
+    """The value; a text that says true, false or a number as that, because -e name=value hands over texts alone."""
+    if not isinstance(value, str):
+        return value
+    if kind is bool:
+        return {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}.get(value.lower(), value)
+    if kind == _NUMBER:
+        with contextlib.suppress(ValueError):
+            return float(value)
     return value

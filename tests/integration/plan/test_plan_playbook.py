@@ -159,7 +159,8 @@ def test_the_difference_against_an_earlier_plan_and_check_mode(fleet):
 @pytest.mark.parametrize(("variables", "words"), [
     ({"tfserving_goal": "fast"}, "tfserving_goal: 'fast' is not known; allowed: online, bulk"),
     ({"tfserving_policies": [{"when": "cpu.levle == 'x'", "choose": {"goal": "bulk"}}]}, "at character 5 of"),
-    ({"tfs_capabilities_requst": {}}, "did you mean tfs_capabilities_request"),
+    ({"tfs_capabilities_requst": {}}, "did you mean tfs_capabilities_request"), ({"tfserving_flgas": {}}, "tfserving_flgas: no such variable; did you mean"),
+    ({"tfserving_version": 2.2}, 'tfserving_version: 2.2 is not a text. Write it in quotes: "2.2" (on a)'),
 ])
 def test_faults_are_one_clear_line(fleet, variables, words):
     fleet.known("a", "haswell")

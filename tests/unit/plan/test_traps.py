@@ -314,6 +314,11 @@ def test_session_parallelism_beside_the_other_two():
                                 "flag tensorflow_session_parallelism")["reason"]
 
 
+def test_values_of_the_command_line_are_understood():
+    assert planned(host(), request(build="yes", cpus="2"))["server"]["cpu_set"] == "0-1"
+    assert planned(host(), request(build="off"))["build"] is None
+
+
 def test_no_server_for_a_cpu_without_avx_but_an_image_of_its_own():
     old = host("x86-64-v2", ["cx16", "popcnt", "sse4_2"])
     fault = refused(old, request(), "image")
@@ -331,8 +336,8 @@ def test_embedded_says_what_it_is():
 
 
 @pytest.mark.parametrize(("key", "value", "words"), [
-    ("goal", "fast", "online, bulk"), ("modles", [], "did you mean models"), ("models", {"name": "m"}, "not of type list"),
-    ("build", "yes", "not of type bool"),
+    ("goal", "fast", "online, bulk"), ("modles", [], "did you mean models"), ("models", {"name": "m"}, "not a list"),
+    ("build", "perhaps", "not true or false"), ("cpus", "four", "not a number"), ("version", 2.2, 'in quotes: "2.2"'), ("flags", [], "not a mapping"),
     ("cpus", 0, "out of range"), ("models", [{"name": "m"}, {"name": "m"}], "two models"), ("models", [{"nam": "m"}], "a mapping with a name"),
     ("models", [{"name": "m", "optimise": "auto"}], "did you mean optimize"), ("models", [{"name": "m", "optimize": "tflite"}], "tflite_dynamic_range"),
     ("models", [{"name": "m", "batching": "on"}], "none, auto"), ("models", [{"name": "m", "signatures": {"s": {}}}], "saved_model_info"),
