@@ -40,6 +40,11 @@ def parse(text, where):
     return message
 
 
+def names(message):
+    """The models that are listed."""
+    return [dict(one).get("name", "") for listed in _values(message, "model_config_list") for one in _values(listed, "config")]
+
+
 def labels(message, name):
     """{label: version} of a model. Raises FleetError where the model is not listed."""
     return {dict(one).get("key", ""): dict(one).get("value", 0) for one in _values(_model(message, name), "version_labels")}

@@ -16,9 +16,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common import publ
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, served_config, transfer, versions
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, tensors, wire
 
-_RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
 _UNLOADING = 40
 
@@ -108,10 +107,10 @@ class Served:
         self.model = options["model"]
         self._server = ask.Server(options["address"], options["port"], options["deadline_s"], options["secure"])
 
-    def statuses(self):
-        """What the server says about the model's versions; [] where it does not know the model. Raises ServerFault."""
+    def statuses(self, model=None):
+        """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
         try:
-            return self._server.status(self.model)
+            return self._server.status(model or self.model)
         except client.ServerFault as fault:
             if fault.code == "NOT_FOUND":
                 return []
@@ -166,7 +165,7 @@ class Served:
 
     def take(self, message):
         """Let the server serve what a configuration lists, at once."""
-        self._server.call(_RELOAD, served_config.reload_request(message))
+        self._server.call(wire.RELOAD_CONFIG, served_config.reload_request(message))
 
 
 def _sizes(path):
@@ -191,6 +190,13 @@ class Configuration:
     def _hold(self, message):
         self.message = message
         self.labels, self.specific = served_config.labels(message, self.model), served_config.specific(message, self.model)
+
+    def check(self, server):
+        """Raise FleetError for a model that the server does not have yet: a reload waits until it can be loaded, and everybody else's behind it."""
+        for name in served_config.names(self.message):
+            if not server.statuses(name):
+                raise FleetError(f"it lists the model {name}, which the server does not know", where=self.path,
+                                 remedy="Name the file that the server was started with, or start the server with it.")
 
     def with_version(self, number):
         """The message that lists the version too."""
@@ -249,6 +255,8 @@ class Update:
         if options["source"] is None and not there:
             raise FleetError(f"version {number} is not there; there: {', '.join(map(str, numbers)) or 'none'}", where="version", remedy="Name its source.")
         config = Configuration(options["config_file"], self._server.model) if options["config_file"] and self._server else None
+        if config:
+            config.check(self._server)
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
         actions = ([] if there else [f"publish version {number} from {versions.public(options['source'])}"])

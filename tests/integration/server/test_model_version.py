@@ -217,6 +217,10 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         refused("version 7 is not there; there: 2", version=7, label="stable", **options)
     assert not client.faults and client.answers > 20
     assert len(re.findall("versions:", config.read_text(encoding="utf-8"))) == 1
+    config.write_text(config.read_text(encoding="utf-8").replace("model_config_list {", 'model_config_list { config { name: "new" base_path: "/nowhere" }'),
+                      encoding="utf-8")  # Trap 44: a reload would wait for it for ever.
+    refused("it lists the model new, which the server does not know", source=canary, version=9, label="canary", **options)
+    assert visible(folder) == ["2"]
 
 
 def killed_when(appears, **options):
