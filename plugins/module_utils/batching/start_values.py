@@ -93,15 +93,15 @@ def _queue(sizes, threads, goal, memory_mib, signatures):
     least = max(threads, for_one_request, 2)
     if goal == "online":
         return least, "about one for each batch thread and enough for the largest request: more would only wait; beyond it clients hear UNAVAILABLE at once"
-    row_bytes = _row_bytes(signatures or {})
-    if row_bytes is None:
+    of_row = row_bytes(signatures or {})
+    if of_row is None:
         return max(least, _BULK_QUEUE_UNKNOWN), "generous, for clients that keep many requests in flight; the size of a row is not known"
-    fitting = int(memory_mib * 2**20 / _BULK_MEMORY_SHARE // (executed * row_bytes))
-    return max(least, min(_BULK_QUEUE, fitting)), (f"generous, for clients that keep many requests in flight; full queues of {row_bytes} bytes a row stay "
+    fitting = int(memory_mib * 2**20 / _BULK_MEMORY_SHARE // (executed * of_row))
+    return max(least, min(_BULK_QUEUE, fitting)), (f"generous, for clients that keep many requests in flight; full queues of {of_row} bytes a row stay "
                                                    f"below one part in {_BULK_MEMORY_SHARE} of the usable memory, or hold the largest request")
 
 
-def _row_bytes(signatures):
+def row_bytes(signatures):
     """Bytes of one example over all inputs, of the largest signature; None where a shape or type leaves it open."""
     sizes = [[_tensor_bytes(tensor) for tensor in signature["inputs"].values()] for signature in signatures.values() if signature["inputs"]]
     if not sizes or any(size is None for signature in sizes for size in signature):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_values import row_bytes
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cdi
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import host as hosts
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
@@ -19,6 +20,8 @@ _HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)", 
 # What loading takes beside the weights, and two versions at once while one replaces the other: upstream's resource estimate and version policy.
 _LOADED = 1.2
 _CONTEXT_MIB = 600
+# What a layer makes of its input is often larger than the input, so inputs should take a small part of the memory.
+_SHARE_OF_INPUTS = 8
 _PORTS_OF_A_SERVER = 2
 
 
@@ -189,10 +192,19 @@ def environment(draft, wanted, chosen):
     return found
 
 
-def say_memory(draft, wanted, chosen):
-    """Warn where one version of the models fits the device, and two, while one replaces the other, do not."""
-    if chosen.memory_mib and _needed_mib(wanted["models"], versions=2) > chosen.memory_mib:
+def say_memory(draft, wanted, planned, chosen):
+    """Warn where one version of the models fits the device, and two, while one replaces the other, do not; and where batches alone take much of it."""
+    if not chosen.memory_mib:
+        return
+    if _needed_mib(wanted["models"], versions=2) > chosen.memory_mib:
         draft.warn(f"two versions of the models do not fit into {chosen.memory_mib} MiB of GPU memory at once: a new version replaces the old one with a gap")
+    for model, made in zip(wanted["models"], planned):
+        batching = made["batching"] or {}
+        rows, at_once = batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0, batching.get("num_batch_threads") or 1
+        inputs_mib = rows * at_once * (row_bytes(model["signatures"] or {}) or 0) / 2**20
+        if inputs_mib > (chosen.memory_mib - _needed_mib([model])) / _SHARE_OF_INPUTS:
+            draft.warn(f"{model['name']}: {at_once} batches of {rows} rows at once take {inputs_mib:.0f} MiB of {chosen.memory_mib} MiB of GPU memory for "
+                       "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads")
 
 
 def one_each(wanted, chosen):

@@ -46,7 +46,7 @@ def _serve(draft, host, wanted):
     cpu_set, cpus = flags.choose_cpus(draft, host, wanted)
     planned = models.choose_models(draft, host, wanted, release, given.devices, cpus)
     environment = flags.choose_environment(draft, host, wanted, release, gpus.environment(draft, wanted, given) if given else {})
-    gpus.say_memory(draft, wanted, given)
+    gpus.say_memory(draft, wanted, planned, given)
     one_each = gpus.one_each(wanted, given)
     chosen = flags.choose_flags(draft, host, wanted, release, planned, cpus, environment)
     return {

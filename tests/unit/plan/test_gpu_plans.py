@@ -136,6 +136,16 @@ def test_the_models_must_fit_the_memory_and_two_versions_are_warned_of():
     assert not any("two versions" in text for text in made(group(), model={"size_bytes": 1 << 30})["warnings"])
 
 
+def test_batches_that_take_much_of_the_memory_are_warned_of():
+    """1,024 rows of 8 MiB in 8 batches at once are 64 GiB."""
+    signatures = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 2048, 1024]}}, "outputs": {}}}
+    batched = {"max_batch_size": 1024, "num_batch_threads": 8, "max_enqueued_batches": 8}
+    found = made(group(), model={"signatures": signatures, "batching": batched})
+    assert any("8 batches of 1024 rows at once take 65536 MiB of 40960 MiB" in text for text in found["warnings"])
+    small = made(group(), model={"signatures": signatures, "batching": dict(batched, max_batch_size=8)})
+    assert not any("batches of" in text for text in small["warnings"])
+
+
 def test_tensorrt_is_said_to_be_usable_or_not():
     def tensorrt(found):
         return next(item for item in found["decisions"] if item["subject"] == "TensorRT")["choice"]

@@ -89,6 +89,7 @@ CASES = {
     "a GPU whose driver fails": (host(gpus=[dict(gpu(None), problem="nvidia-smi fails: reboot the host")]), {"gpu": "require"}),
     "a GPU that fell off the bus": (host(gpus=[dict(gpu(None), problem="it has fallen off the bus")]), {"gpu": "require"}),
     "a GPU with MIG on and no slice": (host(gpus=[dict(gpu((8, 0)), mig=[], index=0, uuid="GPU-0")]), {"gpu": "require"}),
+    "a GPU whose slices this account may not see": (host(gpus=[dict(gpu((8, 0)), mig=[], index=0, problem="no slices told: become root")]), {"gpu": "require"}),
     "a model larger than the GPU": (host(gpus=[dict(gpu(), memory_mib=16000)]), dict(model(size_bytes=2**35), gpu="require")),
     "a driver that cannot compile the release's PTX": (host(gpus=[dict(gpu((10, 0), "550.54"), cuda_version="12.4")]), {"gpu": "require"}),
     "CDI descriptions of another host": (
