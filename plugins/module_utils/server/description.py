@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-FORMS = ("saved_model", "tflite_dynamic_range", "tensorrt")
+FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
 _BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
 _FIELD = re.compile(r"(\w+)\s*(?::\s*([^\s{}]+)|\{\s*value:\s*([^\s{}]+)\s*\})")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import FORMS
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.running import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import description
 
@@ -67,6 +68,7 @@ def test_an_embedded_server_is_described_by_what_it_left():
     assert found["models"] == [{"name": "digits", "form": "tflite_dynamic_range", "base_path": "/srv/models/digits/tflite_dynamic_range/", "batching": {
         "max_batch_size": 8, "allowed_batch_sizes": [4, 8], "pad_variable_length_inputs": True, "thread_pool_name": "pool"}}]
     assert description.form_of("/srv/models/digits") is None
+    assert set(description.FORMS) == set(FORMS)
 
 
 def test_the_page_tells_what_would_change_and_how_that_is_known():

@@ -215,3 +215,23 @@ def test_the_tool_names_a_tag_that_is_not_there(upstream):
     _tagged(upstream, "2.20.0")
     told = subprocess.run([sys.executable, str(TOOL), str(upstream), "9.9.9"], capture_output=True, text=True, check=False)
     assert told.returncode == 2 and "9.9.9: no such tag" in told.stdout
+
+
+def test_compilers_know_what_archspec_says():
+    targets = pytest.importorskip("archspec.cpu").TARGETS
+    lowest = {}
+    for target in targets.values():
+        for compiler in ("gcc", "clang"):
+            for entry in target.compilers.get(compiler, ()):
+                march = (entry.get("flags") or "").partition("-march=")[2].split(" ")[0].replace("{name}", entry.get("name", target.name))
+                first = tuple(int(part) for part in str(entry["versions"]).partition(":")[0].split(".")) if str(entry["versions"])[0].isdigit() else None
+                if march and first:
+                    lowest.setdefault(march, {}).setdefault(compiler, []).append(first)
+    checked = 0
+    for march, compilers in table.MARCH_COMPILERS.items():
+        for compiler, version in compilers.items():
+            found = min(lowest.get(march, {}).get(compiler, []), default=None)
+            if found:
+                checked += 1
+                assert found[:2] == version or found[0] == version[0] and version[1] == 0 and len(found) == 1, (march, compiler, found)
+    assert checked > 12
