@@ -86,11 +86,11 @@ def fleet(testbed, engine, serving_reference):
 
 @pytest.fixture(scope="session")
 def haproxy(testbed):
-    """haproxy(hosts, model) is a balancer.Balancer in front of these hosts' servers of that model."""
-    def serve(hosts, model, **ports):
+    """haproxy(hosts, model) is a balancer.Balancer in front of these hosts' servers of that model; options: those of Balancer.serve."""
+    def serve(hosts, model, **options):
         (host,) = testbed.hosts({"balancer": {"runs_engine": False}})
         balancer = Balancer(host)
-        balancer.serve(hosts, model, **ports)
+        balancer.serve(hosts, model, **options)
         return balancer
 
     return serve

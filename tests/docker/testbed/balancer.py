@@ -18,24 +18,26 @@ defaults
     mode http
     log global
     option httplog
-    # Predict changes nothing, so a request that its server did not answer may go to another one.
-    retries 3
-    retry-on conn-failure empty-response response-timeout
-    option redispatch 1
-    option http-buffer-request
     timeout connect 1s
     timeout check 1s
     timeout client 1m
-    timeout server 2s
+    timeout server {server_s}s
+    option redispatch 1
 frontend grpc
     bind :{port} proto h2
     default_backend {backend}
 backend {backend}
-    balance roundrobin
+{retries}    balance roundrobin
     # The engine's proxy takes connections before the server in the container listens, so only the server's own word counts.
     option httpchk
     http-check send meth GET uri /v1/models/{model} ver HTTP/1.1 hdr Host balancer
     http-check expect rstring AVAILABLE
+"""
+# Predict changes nothing, so a request that its server did not answer may go to another one.
+_RETRIES = """\
+    retries 3
+    retry-on conn-failure empty-response response-timeout
+    option http-buffer-request
 """
 # HAProxy 2.6 takes no protocol of checks from a default-server line.
 _SERVER = "    server {name} {address}:{grpc_port} proto h2 check check-proto h1 port {rest_port} inter 500ms fall 2 rise 1\n"
@@ -49,10 +51,12 @@ class Balancer:
     def __init__(self, host):
         self.host, self.address = host, host.address
 
-    def serve(self, hosts, model, grpc_port=8500, rest_port=8501):
-        """Balance over these hosts' servers of that model; what was balanced before is dropped when its requests have ended."""
+    def serve(self, hosts, model, grpc_port=8500, rest_port=8501, retries=False):
+        """Balance over these hosts' servers of that model; what was balanced before is dropped when its requests have ended.
+        retries: ask another server where one broke off or is silent for 2 s. Without, a request that is sent and not answered is lost, for all to see."""
         lines = [_SERVER.format(name=host.name, address=host.address, grpc_port=grpc_port, rest_port=rest_port) for host in hosts]
-        text = _CONFIGURATION.format(socket=SOCKET, port=PORT, backend=BACKEND, model=model) + "".join(lines)
+        text = _CONFIGURATION.format(socket=SOCKET, port=PORT, backend=BACKEND, model=model, retries=_RETRIES if retries else "",
+                                     server_s=2 if retries else 60) + "".join(lines)
         self.host.run("sh", "-c", "mkdir -p /run/haproxy && cat >/etc/haproxy/haproxy.cfg <<'END'\n" + text + "END")
         self.host.run("haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg")
         self.host.run("sh", "-c", "if pid=$(cat /run/haproxy.pid 2>/dev/null) && kill -USR2 $pid; then exit; fi; "
