@@ -18,7 +18,7 @@ _LIBRARY_PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr
 _PROGRAM_PLACES = ("usr/bin", "usr/local/bin", "bin", "usr/lib/wsl/lib", "usr/local/nvidia/toolkit", "opt/bin")
 _CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _VERSION = re.compile(r"version:? v?(\d+\.\d+\.\d+\S*)")
-_NVML_LIMIT_S, _LIMIT_S, _TOOL_LIMIT_S = 8.0, 9.0, 2.0
+_NVML_LIMIT_S, _LIMIT_S, _TOOL_LIMIT_S, _LEAST_S = 8.0, 9.0, 2.0, 0.4
 _KERNEL_LOG, _KERNEL_LOG_MOST = "/dev/kmsg", 20000
 
 
@@ -33,7 +33,7 @@ def read(files, places, signs, directories, detail):
     groups, problems = gpus.describe(pci, answers, version, failure)
     if failure and not pci:
         problems.append(f"NVIDIA's driver: {failure}")
-    return groups, _container_side(files, directories, groups), gpu_details.details(answers, _kernel_log(files)) if detail else None, problems
+    return groups, _container_side(files, directories, groups, begun), gpu_details.details(answers, _kernel_log(files)) if detail else None, problems
 
 
 def _on_the_bus(files, place):
@@ -55,7 +55,7 @@ def _ask(files, addresses, detail, begun):
     if not gpus.lacking(answers):
         return answers, None
     program = _program(files, "nvidia-smi")
-    more, said = nvidia_smi.read(program, addresses, max(0.5, _LIMIT_S - (time.monotonic() - begun))) if program else ({}, None)
+    more, said = nvidia_smi.read(program, addresses, max(_LEAST_S, _LIMIT_S - (time.monotonic() - begun))) if program else ({}, None)
     whole = gpus.filled(answers, more)
     return whole, None if gpus.value_of(whole, None, "count") else gpus.failure_of(answers, said)
 
@@ -70,10 +70,12 @@ def _program(files, name):
     return next((files.path(f"{place}/{name}") for place in _PROGRAM_PLACES if files.exists(f"{place}/{name}")), None)
 
 
-def _container_side(files, directories, groups):
+def _container_side(files, directories, groups, begun):
     """{toolkit, hook, cdi}: the version of NVIDIA's container toolkit, whether the hook behind --gpus is there, and the CDI descriptions."""
     tool = _program(files, "nvidia-ctk") or _program(files, "nvidia-container-cli")
-    said = _VERSION.search(nvidia_smi.run([tool, "--version"], time.monotonic() + _TOOL_LIMIT_S)[1]) if tool else None
+    now = time.monotonic()
+    until = max(now + _LEAST_S, min(now + _TOOL_LIMIT_S, begun + _LIMIT_S))
+    said = _VERSION.search(nvidia_smi.run([tool, "--version"], until)[1]) if tool else None
     texts = [files.text(f"{directory}/{name}") for directory in dict.fromkeys([*directories, *_CDI_DIRECTORIES]) for name in files.names(directory)
              if name.endswith((".yaml", ".yml", ".json"))]
     return {"toolkit": said[1] if said else None, "hook": _program(files, "nvidia-container-runtime-hook") is not None,
@@ -89,12 +91,14 @@ def _kernel_log(files):
     parts = []
     try:
         for _record in range(_KERNEL_LOG_MOST):
-            parts.append(os.read(log, 8192).decode("utf-8", "replace"))
-            if not parts[-1]:
+            try:
+                part = os.read(log, 8192)
+            except BrokenPipeError:     # a record was overwritten before it was read
+                continue
+            if not part:
                 break
-    except BlockingIOError:
-        pass
-    except OSError:     # a record was overwritten while it was read
+            parts.append(part.decode("utf-8", "replace"))
+    except OSError:     # there is no more yet
         pass
     finally:
         os.close(log)

@@ -247,6 +247,23 @@ def test_health_names_what_is_wrong(lay):
     assert one["xids"] == [79] and one["health"]["state"] == "failed"
 
 
+@pytest.mark.parametrize("program, says, version", [
+    ("nvidia-ctk", "NVIDIA Container Toolkit CLI version 1.17.4\ncommit: 9b69590c7428470a72f2ae05f826412976af1395", "1.17.4"),
+    ("nvidia-container-cli", "cli-version: 1.14.3\nlib-version: 1.14.3\nbuild date: 2023-10-19T11:32+00:00", "1.14.3")])
+def test_the_container_side_is_found(program, says, version, lay):
+    """What the programs say of themselves is theirs; the CDI description is in the layout of nvidia-ctk cdi generate."""
+    files = lay("t4")
+    bare = read(files)[1]
+    assert bare == {"toolkit": None, "hook": False, "cdi": None}
+    for name in (program, "nvidia-container-runtime-hook"):
+        (Path(files.root) / "usr/bin" / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+        (Path(files.root) / "usr/bin" / name).chmod(0o755)
+    (Path(files.root) / "etc/cdi").mkdir(parents=True)
+    (Path(files.root) / "etc/cdi/nvidia.yaml").write_text('cdiVersion: 0.5.0\ndevices:\n- containerEdits:\n    deviceNodes:\n    - path: /dev/nvidia0\n'
+                                                          '  name: "0"\nkind: nvidia.com/gpu\n')
+    assert read(files)[1] == {"toolkit": version, "hook": True, "cdi": {"names": "index", "problem": None}}
+
+
 def test_eight_gpus_in_seven_slices_each_fit_the_facts_and_the_time(lay):
     files = lay("a100x8_mig")
     root = Path(files.root)
