@@ -39,7 +39,7 @@ def machine(cpuinfo, cpus, usable=None, affinity=None, engine="docker", version=
                usable=usable or float(int(last) - int(first) + 1))
     described = {
         "schema": 1, "architecture": found["architecture"], "cpu": cpu, "memory": {"total_mib": 64000, "limit_mib": None, "usable_mib": 64000},
-        "gpus": [_gpu(number, **gpu) for number, gpu in enumerate(gpus)],
+        "gpus": _gpus(gpus),
         "container": {"engine": engine, "version": version if engine else None, "api_version": None, "socket": None, "answers": bool(engine) and answers,
                       "reason": reason, "runtimes": list(runtimes) if engine else [], "cdi_directories": list(cdi)},
         "os": {"distribution": "debian", "version": "12", "kernel": "6.1.0", "init": "systemd", "libc": None},
@@ -48,10 +48,24 @@ def machine(cpuinfo, cpus, usable=None, affinity=None, engine="docker", version=
     return dict(described, classes=classes(described))
 
 
-def _gpu(number, compute, driver, bound="nvidia"):
-    major, _dot, minor = str(compute).partition(".")
-    return {"pci_bus_id": f"0000:0{number + 1}:00.0", "device_id": "10de:1eb8", "driver": bound, "driver_version": driver and str(driver), "product": None,
-            "compute": {"major": int(major), "minor": int(minor)} if compute else None, "memory_mib": None, "mig": None}
+# PCI device ids of the GPUs of cases.yml by compute capability: K80, GTX 1080, V100, T4, A100, L4, H100, B200 (pci-ids.ucw.cz). Unknown: a T4.
+DEVICE_IDS = {"3.7": "102d", "6.1": "1b80", "7.0": "1db4", "7.5": "1eb8", "8.0": "20b0", "8.9": "27b8", "9.0": "2330", "10.0": "2901"}
+
+
+def _gpus(described):
+    """The GPUs as the capabilities list them: identical ones as one group with its devices."""
+    groups = {}
+    for number, gpu in enumerate(described):
+        compute, driver, bound = gpu["compute"] and str(gpu["compute"]), gpu["driver"] and str(gpu["driver"]), gpu.get("bound", "nvidia")
+        major, _dot, minor = (compute or "").partition(".")
+        group = groups.setdefault((compute, driver, bound), {
+            "product": None, "family": None, "compute": {"major": int(major), "minor": int(minor)} if compute else None, "memory_mib": None, "count": 0,
+            "device_id": f"10de:{DEVICE_IDS.get(compute, '1eb8')}", "driver": bound, "driver_version": driver, "cuda_version": None, "ecc": None, "mig": None,
+            "problem": None, "devices": []})
+        group["count"] += 1
+        group["devices"].append({"pci_bus_id": f"0000:0{number + 1}:00.0", "uuid": f"GPU-{number}" if compute else None, "index": number if compute else None,
+                                 "numa_node": 0, "cpu_affinity": None, "mig_uuids": None})
+    return list(groups.values())
 
 
 def made(case):
