@@ -48,7 +48,8 @@ def start_values(capabilities, goal, given=None, signatures=None):
 
 def _read(capabilities):
     try:
-        return float(capabilities["cpu"]["usable"]), bool(capabilities["gpus"]), capabilities["memory"]["usable_mib"]
+        computing = [gpu for gpu in capabilities["gpus"] if gpu["driver"] == "nvidia"]
+        return float(capabilities["cpu"]["usable"]), bool(computing), capabilities["memory"]["usable_mib"]
     except (KeyError, TypeError, ValueError) as fault:
         raise FleetError(f"cpu.usable, gpus and memory.usable_mib are needed ({fault!r})", where="capabilities",
                          remedy="Pass what tfserving.fleet.capability_facts returned.") from fault
