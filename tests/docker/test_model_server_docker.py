@@ -20,7 +20,7 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
 HERE = Path(__file__).resolve().parent
@@ -278,6 +278,20 @@ def test_two_runs_at_once(host):
     results = [json.loads(run.communicate(timeout=400)[0]) for run in runs]
     assert sorted(result["changed"] for result in results) == [False, True], results
     assert doubles(results[0]["server"]) and host.roles() == {"serving": True}
+
+
+def test_tls(host):
+    key, certificate = host.state / "key.pem", host.state / "certificate.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"],
+                   check=True, capture_output=True)
+    configuration = host.state / "tls.pbtxt"
+    configuration.write_text("".join(f"{name}: {json.dumps(path.read_text())}\n" for name, path in (("server_key", key), ("server_cert", certificate))))
+    configuration.chmod(0o600)
+    result = host.good(ssl_config_file=str(configuration))
+    assert key.read_text().splitlines()[5] not in json.dumps(result) + json.dumps(host.container())
+    assert host.info()[1]["answers"], "asked with TLS"
+    with pytest.raises(ServerFault, match="UNAVAILABLE"):
+        answer(result["server"])
 
 
 def test_two_versions_under_labels_and_a_second_server(host, published):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -154,10 +155,10 @@ def differences(reference, answered, tolerance):
 
 
 def _distance(wanted, given):
-    if wanted == given or (wanted != wanted and given != given):
+    if wanted == given or (math.isnan(wanted) and math.isnan(given)):
         return 0.0
     far = abs(wanted - given) / max(1.0, abs(wanted))
-    return far if far == far else float("inf")
+    return math.inf if math.isnan(far) else far
 
 
 def _texts(kind, raw, number):
