@@ -18,7 +18,7 @@ HOME = ROOT / "build" / "test-demo-docker"
 
 def demo(image, **variables):
     """tools/demo as a process with few and short windows and one candidate, its output a pipe."""
-    short = {"tfserving_demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5,
+    short = {"demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5,
              "tfs_tuning_candidates": [{"name": "REST to gRPC", "change": {"protocol": "grpc"}}], **variables}
     return subprocess.Popen([sys.executable, str(ROOT / "tools" / "demo"), "-e", "tfserving_backend=docker", "-e", f"tfserving_image={image}",
                              "-e", json.dumps(short)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

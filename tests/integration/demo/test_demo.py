@@ -18,7 +18,7 @@ import pytest
 pytestmark = pytest.mark.alone
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOME = ROOT / "build" / "test-demo"
-SHORT = {"tfserving_demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5}
+SHORT = {"demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5}
 STEP_KEYS = {"name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy"}
 STARTED_S = 240
 
