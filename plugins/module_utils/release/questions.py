@@ -69,7 +69,11 @@ def cell(name, release):
 
 
 def source(name, release):
-    """Where cell() has it from: a file of upstream's repository and the tag at which the value appeared."""
+    """Where a cell, a flag or a batching field has it from: a file of upstream's repository and the tag at which the value appeared."""
+    if name in table.FLAGS:
+        return f"tensorflow_serving/model_servers/main.cc@{table.FLAGS[name][2]}"
+    if name in table.BATCHING_FIELDS:
+        return f"tensorflow_serving/servables/tensorflow/session_bundle_config.proto@{table.BATCHING_FIELDS[name][3]}"
     where = (table.READ.get(name) or table.TOLD[name])[0].replace("SERVING/", "tensorflow_serving/")
     return f"{where}@{_pair(name, release)[0]}"
 

@@ -120,6 +120,8 @@ def test_every_cell_has_a_value_and_a_source_at_every_release():
             questions.cell(name, release)
             assert questions.source(name, release)
     assert questions.source("cuda", "2.19.1") == "tensorflow_serving/tools/docker/Dockerfile.devel-gpu@2.15.1"
+    assert all("@" in questions.source(name, "2.20.0") for name in (*table.FLAGS, *table.BATCHING_FIELDS))
+    assert questions.source("mixed_precision", "2.20.0") == "tensorflow_serving/model_servers/main.cc@2.15.1"
 
 
 def test_histories_name_releases_of_the_table_in_order():
