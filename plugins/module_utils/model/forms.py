@@ -25,8 +25,8 @@ FORMS = {
     NONE: Form(lite=False, memory_times=0),
     "tflite_dynamic_range": Form(),
     "tflite_float16": Form(),
-    "tflite_int8": Form(calibrated=True, memory_times=8),
-    "tflite_int16x8": Form(calibrated=True, memory_times=8),
+    "tflite_int8": Form(calibrated=True, memory_times=12),
+    "tflite_int16x8": Form(calibrated=True, memory_times=9),
     "tensorrt": Form(lite=False),
 }
 
