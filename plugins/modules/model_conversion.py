@@ -59,7 +59,7 @@ options:
   samples:
     description:
       - Examples on this host, in a NumPy archive (C(.npz)) with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric)
-        is set; in JSON lines, C({"inputs": {name: value}, "label": value}) each; in a TFRecord file of tf.Example messages whose features are named as the
+        is set; in JSON lines, each with C(inputs), values by name, and C(label); in a TFRecord file of tf.Example messages whose features are named as the
         inputs, labels in C(label), or whole, where the signature parses examples itself; or in a warm-up file.
       - Without it, the source's warm-up file is used where it has one; without that, outputs are compared on made-up inputs.
     type: path
