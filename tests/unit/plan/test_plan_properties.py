@@ -121,7 +121,7 @@ requests = st.fixed_dictionaries({}, optional={
     "measured": st.lists(st.just("oneDNN"), max_size=1),
 })
 # PLAN_EXAMPLES=5000 looks longer.
-many = hypothesis.settings(max_examples=int(os.environ.get("PLAN_EXAMPLES", "400")), deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+many = hypothesis.settings(max_examples=int(os.environ.get("PLAN_EXAMPLES", "200")), deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 
 
 @many
