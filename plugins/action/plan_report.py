@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
         refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
         return dict(result, **decision.result(plans=plans, refused_hosts=refused, changes=changes, running=running,
-                                              news=news(variables, options["running"])))
+                                              news=news(plans, variables, options["running"])))
 
 
 def plan_all(hosts):
@@ -108,17 +108,23 @@ def against(plans, hosts, variable):
     for host, plan in plans.items():
         now = _told(hosts[host], variable)
         servers, seen, reason = now.get("servers"), "now", None
-        if servers is None:
+        if servers is None or _unseen(now, plan):
             servers = hosts[host]["ansible_facts"].get("tfserving_servers")
-            seen, reason = None if servers is None else "remembered", " ".join(str(now.get("msg") or "").split()) or None
+            seen, reason = None if servers is None else "remembered", " ".join(str(now.get("unseen") or now.get("msg") or "").split()) or None
         found[host] = {"seen": seen, "reason": reason, "differences": realities.differences(plan, servers) if plan and servers is not None else []}
     return found
 
 
-def news(hosts, variable):
+def news(plans, hosts, variable):
     """The hosts that told now that something else runs on them than is remembered."""
-    told = {host: _told(variables, variable) for host, variables in hosts.items()}
-    return sorted(host for host, now in told.items() if "servers" in now and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers"))
+    told = {host: _told(hosts[host], variable) for host in plans}
+    return sorted(host for host, now in told.items() if "servers" in now and not _unseen(now, plans[host])
+                  and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers"))
+
+
+def _unseen(now, plan):
+    """Whether servers in containers may run that could not be seen, and matter to this plan."""
+    return bool(now.get("unseen")) and (plan or {}).get("backend") != "embedded"
 
 
 def _told(variables, variable):

@@ -63,6 +63,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+unseen:
+  description: Why this user cannot see the servers in containers, which then are not among RV(servers); null where all are seen.
+  returned: success
+  type: str
+  sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
 servers:
   description: The servers, by name.
   returned: success
@@ -121,8 +126,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import aliv
 def work(module):
     """The result."""
     embedded = [_embedded(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))]
-    servers = sorted(embedded + running.in_containers(module.params["engine_socket"]), key=lambda server: (server["name"], server["backend"]))
-    result = {"changed": False, "servers": servers}
+    contained, unseen = running.in_containers(module.params["engine_socket"])
+    servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
+    result = {"changed": False, "servers": servers, "unseen": unseen}
     if module.params["ask"]:
         result["asked"] = [running.asked(server) for server in servers if server["state"] == "started"]
     return result

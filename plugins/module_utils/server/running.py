@@ -21,12 +21,17 @@ _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOA
 
 
 def in_containers(socket=None):
-    """The servers that run in containers, as description.py describes them; [] where no engine answers or nothing could have been started on it."""
+    """(the servers that run in containers, as description.py describes them, None), or ([], why this user cannot see them).
+
+    Where no engine runs, or nothing could have been started on it, there are none.
+    """
     found = engine.find(host.Files(), socket)
+    if found["socket"] and not found["answers"] and not os.access(found["socket"], os.R_OK | os.W_OK):
+        return [], f"servers in containers cannot be seen: {found['reason']}"
     if not found["answers"] or docker_engine.engine.docker is None:
-        return []
+        return [], None
     servers = docker_engine.Servers(found["socket"])
-    return [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
+    return [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)], None
 
 
 def asked(server):

@@ -37,6 +37,7 @@ class Machine:
                                                encoding="utf-8")
         self.variables = {
             "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_python": sys.executable, "tfserving_backend": "embedded",
+            "tfserving_engine_socket": "/nonexistent.sock",
             "tfserving_state_directory": str(directory / "state"), "tfserving_model_directory": str(directory / "models"), "tfserving_version": "2.20.0",
             "tfserving_models": [{"name": "twice"}], "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0, "tfs_server_ready_timeout_s": 240}
 

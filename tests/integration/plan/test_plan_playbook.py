@@ -192,7 +192,8 @@ def test_many_hosts_from_a_warm_cache_cost_one_task_each(fleet):
 
 
 def test_asking_what_runs_costs_one_task_a_host_and_another_where_it_changed(fleet):
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_state_directory": str(fleet.directory / "state")}
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_state_directory": str(fleet.directory / "state"),
+            "tfserving_engine_socket": "/nonexistent.sock"}
     names = known_fleet(fleet, 6)
     code, output, tasks = fleet.run(dict.fromkeys(names, here))
     assert code == 0, output[-2000:]

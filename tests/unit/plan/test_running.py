@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import FORMS
@@ -69,6 +70,21 @@ def test_an_embedded_server_is_described_by_what_it_left():
         "max_batch_size": 8, "allowed_batch_sizes": [4, 8], "pad_variable_length_inputs": True, "thread_pool_name": "pool"}}]
     assert description.form_of("/srv/models/digits") is None
     assert set(description.FORMS) == set(FORMS)
+
+
+def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
+    pytest.importorskip("ansible")
+    from ansible_collections.tfserving.fleet.plugins.action.plan_report import against, news
+    blind = {"asked": {"servers": [], "unseen": "servers in containers cannot be seen: permission denied"}}
+    hosts = {"new": dict(blind, ansible_facts={}), "old": dict(blind, ansible_facts={"tfserving_servers": [server()]}),
+             "laptop": dict(blind, ansible_facts={}), "gone": {"asked": {"unreachable": True, "msg": "no\nroute"}, "ansible_facts": {}}}
+    plans = dict.fromkeys(hosts, PLAN)
+    plans["laptop"] = plan(dict(HOST, container={"engine": None}), {"models": [{"name": "digits"}]})
+    found = against(plans, hosts, "asked")
+    assert {host: entry["seen"] for host, entry in found.items()} == {"new": None, "old": "remembered", "laptop": "now", "gone": None}
+    assert "permission denied" in found["old"]["reason"] and found["old"]["differences"] == [] and found["gone"]["reason"] == "no route"
+    assert found["laptop"]["differences"] == ["digits: not served yet"]
+    assert news(plans, hosts, "asked") == ["laptop"]
 
 
 def test_the_page_tells_what_would_change_and_how_that_is_known():
