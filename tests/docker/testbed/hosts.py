@@ -9,6 +9,7 @@ A fleet belongs to an owner, a text. All there is to know about it stands in the
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -20,7 +21,7 @@ import time
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNER, PREFIX, key_of, locked, sweep
 from ansible_collections.tfserving.fleet.tests.docker.testbed.registry import Registry
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 # Enough for an engine in a container where --privileged is refused.
 CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "SYS_CHROOT", "SETPCAP", "AUDIT_WRITE"]
@@ -50,14 +51,15 @@ class Host:
         return self.run("docker", *command, check=check)
 
     def put(self, source, path):
-        """Copy a folder or file of this machine into the host, so that it is there as path."""
+        """Copy a folder or file of this machine into the host, so that it is there as path. The engine writes beside what the host mounted, hence two steps."""
         source, path = pathlib.Path(source), pathlib.PurePosixPath(path)
-        self.run("mkdir", "-p", str(path.parent))
-        packing = subprocess.Popen(["tar", "-C", str(source.parent), "-c", "--owner=0", "--group=0", f"--transform=s,^{source.name},{path.name},", source.name],
-                                   stdout=subprocess.PIPE)
-        self.container.put_archive(str(path.parent), packing.stdout)
+        packing = subprocess.Popen(["tar", "-C", str(source.parent), "-c", "--owner=0", "--group=0", source.name], stdout=subprocess.PIPE)
+        self.run("mkdir", "-p", "/var/tmp/put", str(path.parent))
+        self.container.put_archive("/var/tmp/put", packing.stdout)
         if packing.wait():
             raise RuntimeError(f"tar could not pack {source}")
+        self.run("cp", "-aT", f"/var/tmp/put/{source.name}", str(path))
+        self.run("rm", "-rf", "/var/tmp/put")
 
     def start_engine(self, **configuration):
         """Start the host's engine; configuration: keys of daemon.json to change before, such as live_restore=True."""
@@ -193,7 +195,15 @@ class Fleet:
                 finally:
                     host.container.remove(force=True, v=True)
                 image.tag(finished)
+                self._forget_stores(volume)
         return volume
+
+    def _forget_stores(self, kept):
+        """Remove the stores of former images, gigabytes each; those that a host uses stay."""
+        for volume in self._engine.volumes.list(filters={"name": f"{PREFIX}-store-"}):
+            if volume.name != kept:
+                with contextlib.suppress(APIError):
+                    volume.remove()
 
     def _exists(self, things, name):
         try:
