@@ -79,8 +79,8 @@ options:
     default: host
   mirrors:
     description:
-      - What stands in for addresses that the builder cannot reach, C({prefix of a URL or of an image's name: replacement}). URLs are replaced in the Docker
-        files and in Bazel's downloads.
+      - What stands in for addresses that the builder cannot reach. A key is the prefix of a URL or of an image's name, its value what replaces it. URLs are
+        replaced in the Docker files and in Bazel's downloads.
     type: dict
     default: {}
   proxies:
@@ -167,7 +167,7 @@ files:
   type: list
   elements: path
   sample: [/var/lib/tfserving/images/b4d9765984c7/manifest.json, /var/lib/tfserving/images/b4d9765984c7/part-00000]
-started:
+started_once:
   description: Whether the image was started on a CPU that runs it.
   returned: O(state=built) or O(state=present)
   type: bool
@@ -266,6 +266,7 @@ class Image:
         if actions and not self.check_mode:
             work = builder.Builder(self.engine, self.options)
             with work.alone():
+                held = self._held()  # another run may have built it while this one waited
                 if not held:
                     held, told = self._build(work)
                 if self.options["registry"]:
@@ -273,7 +274,7 @@ class Image:
                 if self.options["archive"]:
                     manifest = archives.write(self.options["archive"], self._described(held), self.engine.save(held["id"]))
         return decision.result(
-            image=self.name, id=held["id"] if held else None, reference=reference, started=self._is_started(held, reference, manifest),
+            image=self.name, id=held["id"] if held else None, reference=reference, started_once=self._is_started(held, reference, manifest),
             files=self._files(manifest), **told)
 
     def present(self):
@@ -294,7 +295,7 @@ class Image:
             held = self.engine.image(self.name)
             if self.options["archive"]:
                 shutil.rmtree(self.options["archive"], ignore_errors=True)
-        return decision.result(image=self.name, id=held["id"] if held else None, reference=reference, started=bool(held), proof=told)
+        return decision.result(image=self.name, id=held["id"] if held else None, reference=reference, started_once=bool(held), proof=told)
 
     def pruned(self):
         """The module's result for state pruned."""

@@ -79,7 +79,7 @@ def test_an_image_is_what_its_label_says(engine, built, level, tmp_path):
     shown = "\n".join(parts.instructions(engine, image, symbol, tmp_path) for symbol in ("kernel", "integers"))
     assert parts.level_of(shown) == level
     if runs_here and "avx512f" in HERE:
-        assert told["started"] and told["proof"]["conclusive"] and told["proof"]["unused"] == UNUSED[level]
+        assert told["started_once"] and told["proof"]["conclusive"] and told["proof"]["unused"] == UNUSED[level]
 
 
 def test_the_second_time_nothing_is_built(built, work):
@@ -87,7 +87,7 @@ def test_the_second_time_nothing_is_built(built, work):
         again = parts.run("serving_image", state="built", recipe=told["recipe"], directory=str(work / "build"), **BUILD)
         assert not again["changed"] and again["id"] == told["id"] and again["build"] is None
         present = parts.run("serving_image", recipe=told["recipe"], capabilities=parts.capabilities("x86-64-v4"))
-        assert not present["changed"] and present["started"]
+        assert not present["changed"] and present["started_once"]
 
 
 def test_check_mode_says_what_would_be_built(engine, sources, bases, work):
@@ -117,7 +117,7 @@ def test_a_stopped_build_leaves_its_work_and_nothing_else(engine, sources, bases
         time.sleep(0.1)
     assert not engine.images.list(made["image"])
     told = parts.run("serving_image", state="built", recipe=made, directory=str(work / "build"), **BUILD)
-    assert told["started"], told
+    assert told["started_once"], told
     hits = int(log.read_text(encoding="utf-8").rpartition("processes: ")[2].split()[0])
     assert hits >= 3
 
@@ -137,7 +137,7 @@ def test_out_of_memory_is_tried_again_with_fewer_jobs(sources, bases, work):
                     killed = True
         assert process.poll() is None
     told = parts.result(process)
-    assert told["started"] and told["build"]["jobs"] == 1, told
+    assert told["started_once"] and told["build"]["jobs"] == 1, told
     assert "ran out of memory and goes on with 1 jobs" in told["build"]["notes"][0]
 
 

@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet of six hosts in three classes and two builders, each with an engine of its own: three builds, by registry or by archives, whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
+
+CPUINFO = Path(__file__).resolve().parents[1] / "fixtures" / "capability" / "cpuinfo"
+TARGETS = {"sandy": "intel_sandybridge", "ivy": "intel_ivybridge", "haswell": "intel_haswell", "zen": "amd_zen", "cascade": "intel_cascadelake",
+           "zen4": "amd_zen4"}
+LEVELS = {"sandy": "x86-64-v2", "ivy": "x86-64-v2", "haswell": "x86-64-v3", "zen": "x86-64-v3", "cascade": "x86-64-v4", "zen4": "x86-64-v4"}
+NAMES_OF = {"x86-64-v2": {"SSE4.2"}, "x86-64-v3": {"SSE4.2", "AVX", "AVX2", "FMA"}, "x86-64-v4": {"SSE4.2", "AVX", "AVX2", "FMA", "AVX512F"}}
+LOGS = "/var/lib/tfserving/build/logs"
+
+
+class ImageFleet:
+    """The hosts, and what a play over them needs."""
+
+    def __init__(self, testbed, engine, directory):
+        self.registry = testbed.registry
+        self.empty = f"{self.registry.address}/{uuid.uuid4().hex[:12]}"  # what was pushed to a registry stays from run to run
+        self.bases = {"debian:12-compilers": testbed.reference(parts.compilers(engine)), "debian:12-small": testbed.reference(parts.small(engine))}
+        builders = testbed.hosts({"build1": {}, "build2": {}})
+        targets = testbed.hosts({name: {"cpuinfo": CPUINFO / f"{machine}.txt"} for name, machine in TARGETS.items()})
+        self.builders, self.targets = {host.name: host for host in builders}, {host.name: host for host in targets}
+        self.hosts = builders + targets
+        self.sources = dict(parts.packed_sources(directory), archive="/srv/sources.tar.gz")
+        for host in builders:
+            host.put(directory / "sources.tar.gz", "/srv/sources.tar.gz")
+        self.controller = directory / "controller"
+        self.playbook = directory / "build.yml"
+        kept = f"{directory}/{{{{ inventory_hostname }}}}.json"
+        self.playbook.write_text(json.dumps([{
+            "hosts": "all", "gather_facts": False,
+            "vars": {
+                "tfserving_version": parts.RELEASE, "tfserving_models": [{"name": "m"}], "tfserving_backend": "docker", "tfserving_build_sources": self.sources,
+                "tfserving_build_base_images": self.bases, "tfserving_build": "{{ inventory_hostname not in tfserving_image_builders }}",
+                "tfserving_image_builders": list(self.builders), "tfs_image_controller_directory": str(self.controller),
+                "tfserving_image_build": {"memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}},
+            "tasks": [
+                {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities"}},
+                {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}},
+                {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_image"}},
+                {"ansible.builtin.copy": {"content": "{{ tfs_image_result | to_json }}", "dest": kept, "mode": "0644"},
+                 "vars": {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable},
+                 "delegate_to": "localhost", "changed_when": False}]}]), encoding="utf-8")
+
+    def results(self):
+        """{host: tfs_image_result} of the last run."""
+        return {host.name: json.loads((self.playbook.parent / f"{host.name}.json").read_text(encoding="utf-8")) for host in self.hosts}
+
+    def images(self, host):
+        return sorted(line for line in host.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if line.startswith("tfserving-fleet/serving:"))
+
+    def logs(self):
+        """{name of a build's log: text} over all builders."""
+        found = {}
+        for host in self.builders.values():
+            for name in host.run("sh", "-c", f"ls {LOGS} 2>/dev/null || true").split():
+                assert name not in found, f"two builders built {name}"
+                found[name] = host.run("cat", f"{LOGS}/{name}")
+        return found
+
+    def forget_images(self):
+        """All hosts as before the first run, but for the compiler's cache and the base images."""
+        for host in self.hosts:
+            host.run("sh", "-c", f"docker images --quiet --filter label=org.tfserving.fleet.recipe | xargs -r docker rmi --force >/dev/null; rm -rf {LOGS}")
+
+
+@pytest.fixture(scope="module")
+def image_fleet(testbed, engine, tmp_path_factory):
+    return ImageFleet(testbed, engine, tmp_path_factory.mktemp("fleet"))
+
+
+def check(image_fleet):
+    """Each host has the image of its class and nothing else of ours, and the image does what its label says."""
+    results = image_fleet.results()
+    for name, host in image_fleet.targets.items():
+        (image,) = image_fleet.images(host)
+        assert f"{parts.RELEASE}-{LEVELS[name]}-" in image and results[name]["image"] == image
+    assert len({tuple(image_fleet.images(host)) for host in image_fleet.targets.values()}) == 3
+    return results
+
+
+def wait_for_build(image_fleet, text, timeout_s=180):
+    """The builder whose newest log has the text."""
+    end = time.monotonic() + timeout_s
+    while True:
+        for host in image_fleet.builders.values():
+            if text in host.run("sh", "-c", f"cat {LOGS}/* 2>/dev/null || true"):
+                return host
+        assert time.monotonic() < end, f"{text!r} never came"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("way", ["registry", "archives"])
+def test_three_classes_are_built_once_each(image_fleet, play, way):
+    image_fleet.forget_images()
+    arguments = ["-e", f"tfserving_image_registry={image_fleet.empty}"] if way == "registry" else []
+    play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
+    results = check(image_fleet)
+    for name in TARGETS:
+        assert results[name]["proof"]["conclusive"] and not NAMES_OF[LEVELS[name]] & set(results[name]["proof"]["unused"])
+    logs = image_fleet.logs()
+    assert len(logs) == 3 and {text.count("Compiling with") for text in logs.values()} == {1}
+    assert sorted(len(results[name]["built"]) for name in image_fleet.builders) == [1, 2]
+    again = play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
+    assert {counts["changed"] for counts in again.recap.values()} == {0}, again.output[-3000:]
+    assert image_fleet.logs() == logs
+    check(image_fleet)
+
+
+def test_whatever_is_killed_the_next_run_ends_well(image_fleet, play):
+    """A builder's engine while it compiles, the registry before the push, the controller while archives are on their way."""
+    image_fleet.forget_images()
+    arguments = ["--limit", "build1,build2,haswell", "-e", json.dumps({
+        "tfserving_image_registry": f"{image_fleet.empty}/killed", "tfserving_build_options": "--config=release --copt=-mavx2 --copt=-DKILLED=1",
+        "tfserving_image_build": {"jobs": 1, "memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}})]
+    haswell = image_fleet.targets["haswell"]
+
+    run = play(image_fleet.playbook, image_fleet.hosts, *arguments)
+    builder = wait_for_build(image_fleet, "[3 / 8]")
+    builder.stop_engine(kill=True)
+    run.fail()
+    builder.start_engine()
+    assert image_fleet.images(builder) == image_fleet.images(haswell) == []
+
+    run = play(image_fleet.playbook, image_fleet.hosts, *arguments)
+    wait_for_build(image_fleet, "[5 / 8]")
+    image_fleet.registry.container.stop(timeout=1)
+    try:
+        run.fail()
+    finally:
+        image_fleet.registry.container.start()
+    assert image_fleet.images(haswell) == [] and len(image_fleet.images(builder)) == 1
+    (log,) = image_fleet.logs().values()
+    assert int(log.rpartition("processes: ")[2].split()[0]) >= 3, "nothing of the killed build was taken"
+
+    play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
+    assert image_fleet.images(haswell) == image_fleet.images(builder)
+    assert list(image_fleet.logs().values()) == [log], "what was built was built again"
+
+    haswell.run("sh", "-c", "docker images --quiet --filter label=org.tfserving.fleet.recipe | xargs docker rmi --force")
+    arguments += ["-e", "tfserving_image_registry="]
+    run = play(image_fleet.playbook, image_fleet.hosts, *arguments)
+    run.wait_for("Bring them to the hosts that miss them")
+    run.kill()
+    assert image_fleet.images(haswell) == []
+    play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
+    assert image_fleet.images(haswell) == image_fleet.images(builder) and list(image_fleet.logs().values()) == [log]
