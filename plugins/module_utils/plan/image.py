@@ -61,25 +61,30 @@ def _own_build(draft, host, wanted, release, kind):
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn("oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells")
-    options, reasons = recipes.mended_options(wanted["build_options"] or "", host.level, host.cpu_flags, release, kind)
+    level, majors = recipes.union(wanted["build_for"]) if wanted["build_for"] else recipes.parse_class(host.image_class)
+    majors = majors if kind == "gpu" else []
+    if not may_run(level, host.level):
+        draft.refuse("build", f"an image for {' and '.join(wanted['build_for'])} is one for {level}, which this {host.level} CPU does not run",
+                     "Name this host's class among them, or leave tfserving_build_for out", {"build_for": []})
+        return None, None
+    options, reasons = recipes.mended_options(wanted["build_options"] or "", level, host.cpu_flags, release, kind)
     draft.decide("build options", options, "; ".join(reasons) or "tfserving_build_options")
     if "--config=mkl" in options.split():
         kind = "mkl" if kind == "cpu" else kind
         _warn_of_mkl(draft, release)
-    majors = recipes.parse_class(host.image_class)[1] if kind == "gpu" else []
-    fault = recipes.problem(release, options, host.level, host.cpu_flags, kind, majors)
+    fault = recipes.problem(release, options, level, host.cpu_flags, kind, majors)
     if fault:
-        draft.refuse("build options", fault, f"Let the plan choose for {host.level}: leave tfserving_build_options out", {"build_options": None})
+        draft.refuse("build options", fault, f"Let the plan choose for {level}: leave tfserving_build_options out", {"build_options": None})
         return None, None
-    recipe = recipes.recipe(release, host.level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"])
+    recipe = recipes.recipe(release, level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"])
     for mend in recipe["mends"]:
         if mend["mend"] == "get_pip":
             draft.warn(f"{mend['reason']}; a build of {release} was not tried with it: keep the built image")
     unused = [flag for flag in questions.stock_cpu_flags(release) if flag in host.cpu_flags and flag not in recipe["cpu_flags"]]
     if unused:
-        draft.warn(f"an image for every {host.level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it to be "
+        draft.warn(f"an image for every {level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it to be "
                    "slower")
-    shared_by = host.image_class if kind == "gpu" else host.level
+    shared_by = "-".join([level, *(f"cc{major}" for major in majors)])
     return draft.decide("image", recipe["image"], f"built once for all hosts of the class {shared_by}"), recipe
 
 

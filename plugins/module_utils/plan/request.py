@@ -25,7 +25,7 @@ _SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a l
 KEYS = {
     "version": (str, None), "models": (list, ()), "goal": (str, "online"), "objective_p99_ms": ((int, float), None), "backend": (str, "auto"),
     "gpu": (str, "auto"), "gpu_servers": (str, "one"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None),
-    "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
+    "build_for": (list, ()), "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
     "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
 MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize",

@@ -73,6 +73,13 @@ def test_trap_02_an_own_build_names_its_instructions():
     assert not [option for option in options if "avx512" in option]
 
 
+def test_one_image_for_several_classes_is_built_for_the_lowest():
+    shared = request(build=True, build_for=["x86-64-v2", "x86-64-v3", "x86-64-v4"])
+    assert planned(host(), shared)["build"]["level"] == "x86-64-v2"
+    fault = refused(host(), request(build=True, build_for=["x86-64-v4"]), "build")
+    assert "which this x86-64-v3 CPU does not run" in fault["reason"] and fault["change"] == {"build_for": []}
+
+
 def test_trap_03_nativeopt_becomes_the_options_of_the_class():
     for asked in (request(options=["TF_SERVING_BUILD_OPTIONS=--config=nativeopt"]), request(build=True, build_options="--config=nativeopt"),
                   request(build=True, build_options="--config=release --copt=-march=native")):
