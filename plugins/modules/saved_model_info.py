@@ -174,7 +174,7 @@ saved_model:
         - What became of loading it, null without O(load). How long it took (C(load_s), seconds), how much memory it took beside TensorFlow's own
           (C(memory_mib)), the signatures that answered (C(answered)), and the careless requests (C(careless)), each with C(signature), C(request) and
           C(outcome), V(answered), V(refused) or V(killed). Requests behind one that killed the process were not sent.
-        - RV(saved_model.loaded.survives) is true where none of them ended the process.
+        - C(survives) is true where none of them ended the process.
       type: dict
       sample:
         load_s: 0.2

@@ -359,6 +359,22 @@ def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
         assert failed["failed"] and words in failed["msg"] and "\n" not in failed["msg"]
 
 
+def test_what_is_served_is_judged_by_the_manifest_of_its_conversion(zoo, serve, tmp_path):
+    destination = tmp_path / "models" / "dense" / "tflite_float16"
+    made = run("model_conversion", tmp_path / "tmp", **lite(zoo, destination, form="tflite_float16"))
+    server = serve({"dense": destination}, "--prefer_tflite_model=true")
+    options = {"target": {"port": server.grpc_port, "model": "dense"}, "samples": zoo / "dense.npz"}
+    found = run("model_server_check", tmp_path / "tmp", **options, conversion=made["path"])
+    assert found["accepted"] and found["metric"]["name"] == "accuracy" and "within the allowed 0.1" in found["reason"], found
+    manifest = json.loads((destination / "1" / "manifest.json").read_text(encoding="utf-8"))
+    manifest["gates"]["metric"]["before"] = found["metric"]["value"] + 0.2       # As if the source had been that much better.
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    worse = run("model_server_check", tmp_path / "tmp", **options, conversion=tmp_path)
+    assert worse["failed"] and "what is served is refused: accuracy" in worse["msg"] and "above the allowed 0.1. Serve the source" in worse["msg"]
+    none = run("model_server_check", tmp_path / "tmp", **options, conversion=zoo / "dense")
+    assert none["failed"] and "manifest.json: cannot be read" in none["msg"]
+
+
 def play(directory, inventory, *flags):
     """What the playbook convert says."""
     (directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
