@@ -72,7 +72,8 @@ def test_deploy_twice_and_undo(deployment):
     ({"tfs_server_grpc_port": 65536}, "grpc_port: 65536 is out of range; allowed: 0 to 65535"), ({"tfs_server_backend": "dokcer"}, "tfs_server_backend"),
     ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: no such flag"),
     ({"tfs_capabilities_plan_result": {"plan": {
-        "backend": None, "image": None, "release": None, "models": [], "server": {"flags": {}, "environment": {}}, "refusals": [{"subject": "backend", "reason": "this CPU has no AVX", "remedy": "Take it out", "change": {}}]}}}, "this CPU has no AVX. Take it out.")])
+        "backend": None, "image": None, "release": None, "models": [], "server": {"flags": {}, "environment": {}},
+        "refusals": [{"subject": "backend", "reason": "this CPU has no AVX", "remedy": "Take it out", "change": {}}]}}}, "this CPU has no AVX. Take it out.")])
 def test_what_is_refused(deployment, variables, words):
     code, _changed, said = deployment.run(**variables)
     assert code != 0 and words in said
