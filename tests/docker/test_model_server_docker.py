@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -143,6 +144,12 @@ def test_the_life_of_a_server(host):
     assert (described["backend"], described["state"], described["grpc_port"]) == ("docker", "started", server["grpc_port"])
     assert described["models"][0]["base_path"] == str(host.state / "models") and "s3cr3t-token" not in json.dumps(described)
     assert asked["answers"] and asked["models"][0]["wanted"] == [1] and asked["models"][0]["drift"] == []
+
+    # One that died is started again by the engine, and is no reason to do anything.
+    os.kill(state["Pid"], signal.SIGKILL)
+    while host.container()["State"]["Pid"] in (0, state["Pid"]):
+        time.sleep(0.1)
+    assert not host.good(**secret)["changed"] and doubles(server)
 
     # Another specification: proven beside it, swapped, the old one kept.
     proven = host.good(state="proven", flags={"num_load_threads": 2}, **secret)

@@ -27,6 +27,7 @@ class Deployment:
         self.warnings = []
         self._stopped_at = None
         self._served_before = False
+        self._restarts = 0
 
     def seen(self):
         """{role: Seen} of its containers now."""
@@ -99,10 +100,10 @@ class Deployment:
     def _wait(self, role, identifier, timeout_s):
         """The proof.Place of a container whose server listens. Raises FleetError with its last words."""
         end = time.monotonic() + timeout_s
+        inspected = self._engine.inspect(identifier)
+        self._restarts = inspected.get("RestartCount", 0)
         while True:
-            inspected = self._engine.inspect(identifier)
-            state = inspected["State"]
-            if state["Status"] in ("exited", "dead") or state.get("Restarting") or inspected.get("RestartCount"):
+            if self._has_ended(inspected):
                 self._died(identifier, inspected, "it ended before it was ready")
             published = docker_engine.ports(inspected)
             if container.GRPC_PORT in published:
@@ -114,6 +115,12 @@ class Deployment:
                 words = last_words.explain(None, False, self._engine.last_lines(identifier))
                 raise gates.closed(gates.AVAILABLE, f"{words.cause} after {timeout_s:g} s; it says: {words.lines}", where=self.name, remedy=words.remedy)
             time.sleep(_POLL_S)
+            inspected = self._engine.inspect(identifier)
+
+    def _has_ended(self, inspected):
+        """Whether the server ended, also if the engine started it again since it was first looked at."""
+        state = inspected["State"]
+        return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
 
     def _hear(self, identifier, inspected):
         """Refuse a server that serves something else than it was told to, which only its log says."""
@@ -147,9 +154,7 @@ class Deployment:
     def _lives(self, identifier):
         """None while the server lives, else the Words about its end."""
         inspected = self._engine.inspect(identifier)
-        if inspected["State"]["Running"] and not inspected.get("RestartCount"):
-            return None
-        return self._words(identifier, inspected)
+        return self._words(identifier, inspected) if self._has_ended(inspected) else None
 
     def _settle(self, seen):
         """Put in place by a run that did not end: keep it if it works, else bring back what it replaced."""
