@@ -93,14 +93,14 @@ def test_a_server_taken_out_first_costs_no_request_and_one_that_dies_costs_some(
 @pytest.mark.parametrize("live_restore", [False, True])
 def test_an_engine_that_stops_takes_its_containers_with_it_unless_told_otherwise(serving, live_restore):
     host = serving[0]
-    host.configure_engine(live_restore=live_restore)
-    host.run("sh", "-c", "kill -HUP $(cat /var/run/docker.pid)")
+    host.reload_engine(live_restore=live_restore)
     began = host.run("pgrep", "-f", "python3.*model_server")
     host.stop_engine()
     try:
         assert host.run("pgrep", "-f", "python3.*model_server", check=False) == (began if live_restore else "")
     finally:
-        host.start_engine(live_restore=False)
+        host.start_engine()
+        host.reload_engine(live_restore=False)
     wait_until_served(host)
 
 

@@ -71,6 +71,11 @@ class Host:
         """End the host's engine as a service manager does, or with SIGKILL; what becomes of its containers is the engine's to say (live-restore)."""
         self.run("host-engine", "kill" if kill else "stop")
 
+    def reload_engine(self, **configuration):
+        """Change daemon.json and have the running engine read it, which it does for some keys, live_restore among them."""
+        self.configure_engine(**configuration)
+        self.run("sh", "-c", "kill -HUP $(cat /var/run/docker.pid)")
+
     def configure_engine(self, **configuration):
         """Change daemon.json; holds from the engine's next start on."""
         known = json.loads(self.run("cat", "/etc/docker/daemon.json"))
