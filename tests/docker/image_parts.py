@@ -105,20 +105,18 @@ def run(name, **options):
     return result(start(name, **options))
 
 
-def instructions(engine, image, symbol, directory):
+def instructions(engine, image, symbol):
     """The disassembly of one function of the server in an image."""
-    container = engine.containers.create(image)
+    holder = engine.containers.create(image)
+    reader = engine.containers.create(compilers(engine), ["objdump", "-d", f"--disassemble={symbol}", "/tmp/tensorflow_model_server"])
     try:
-        packed = pathlib.Path(directory) / "server.tar"
-        with open(packed, "wb") as stream:
-            for part in container.get_archive("/usr/bin/tensorflow_model_server")[0]:
-                stream.write(part)
+        reader.put_archive("/tmp", b"".join(holder.get_archive("/usr/bin/tensorflow_model_server")[0]))
+        reader.start()
+        assert reader.wait()["StatusCode"] == 0
+        return reader.logs().decode()
     finally:
-        container.remove(force=True)
-    with tarfile.open(packed) as archive:
-        archive.extract("tensorflow_model_server", directory, filter="data")
-    return subprocess.run(["objdump", "-d", f"--disassemble={symbol}", str(pathlib.Path(directory) / "tensorflow_model_server")], check=True,
-                          capture_output=True, text=True).stdout
+        holder.remove(force=True)
+        reader.remove(force=True)
 
 
 def level_of(text):
