@@ -201,7 +201,6 @@ actions:
 import os
 import shutil
 import signal
-import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo
@@ -291,7 +290,8 @@ class Image:
             reference = self._in_registry()
             found = held or self._bring(reference)
             told = self._prove(found, keep=bool(held))
-            self._tag(found["id"], self.name)
+            if self.recipe:
+                self._tag(found["id"], self.name)
             held = self.engine.image(self.name)
             if self.options["archive"]:
                 shutil.rmtree(self.options["archive"], ignore_errors=True)
@@ -435,10 +435,10 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _cancel)
     try:
-        shell.run(module, lambda: getattr(Image(module.params, module.check_mode), module.params["state"])())
+        image = Image(module.params, module.check_mode)
+        shell.run(module, getattr(image, module.params["state"]))
     except Cancelled as cancelled:
-        print(f'{{"failed": true, "msg": "stopped by {cancelled}; nothing of the image was kept but what was compiled"}}')
-        sys.exit(1)
+        module.fail_json(msg=f"stopped by {cancelled}; nothing of the image was kept but what was compiled")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Sources:
                 if archive.startswith(prefix):
                     archive = mirror + archive[len(prefix):]
             try:
-                with urllib.request.urlopen(archive, timeout=_TIMEOUT_S) as answer:
+                with urllib.request.build_opener().open(archive, timeout=_TIMEOUT_S) as answer:
                     _copy(answer, stream)
             except (urllib.error.URLError, OSError) as fault:
                 raise FleetError(f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}", where=archive,

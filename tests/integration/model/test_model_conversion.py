@@ -220,8 +220,8 @@ def test_a_metric_of_the_users_own_and_other_files_of_samples(zoo, tmp_path):
 
 def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, tmp_path):
     began = time.monotonic()
-    result = run("model_conversion", tmp_path / "tmp", **lite(zoo, tmp_path / "models" / "a" / "lite", "gigabyte", samples=None, metric=None,
-                                                             accept_unjudged=True, memory_mib=4096))
+    options = lite(zoo, tmp_path / "models" / "a" / "lite", "gigabyte", samples=None, metric=None, accept_unjudged=True, memory_mib=4096)
+    result = run("model_conversion", tmp_path / "tmp", **options)
     assert result["failed"] and "MiB of memory, 4096 MiB are free. Convert on a host with more memory" in result["msg"]
     assert time.monotonic() - began < 60 and not (tmp_path / "models" / "a" / "lite").exists()
 

@@ -279,7 +279,12 @@ def test_the_polled_file_wins_and_may_break(servers, folder):
     server.wait_for(f"Failed to read ModelServerConfig file: Invalid protobuf file: '{config}'")
     assert ask(server, "h", label="stable") == ("OK", 3)
     rewrite(config, kept.replace("}\n}", f"}}\n{entry('broken', folder / 'broken')}}}"))
-    until((200, "END"), lambda: (lambda code, told: (code, told.get("model_version_status", [{}])[0].get("state")))(*rest(server, "/v1/models/broken")))
+
+    def state_of_broken():
+        code, told = rest(server, "/v1/models/broken")
+        return code, told.get("model_version_status", [{}])[0].get("state")
+
+    until((200, "END"), state_of_broken)
     assert ask(server, "h", label="stable") == ("OK", 3), "a broken model harms no other"
     rewrite(config, kept)
 

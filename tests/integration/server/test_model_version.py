@@ -170,7 +170,7 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     repaired = variant(model_directory, tmp_path / "repaired", "repaired")
     assert good(source=repaired, version=20, **options)["published"], "what the server said of this number before is not taken for it"
     # A version that was seen to serve well is not withdrawn because of samples that are wrong.
-    refused("is not served as it should be", "so it stays", source=repaired, **dict(options, samples=samples["foreign"]))
+    refused("is not served as it should be", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]})
     assert good(source=repaired, **options)["changed"] is False
 
 
@@ -242,7 +242,7 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
     options = {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "samples": samples["right"], "ready_timeout_s": 2}
     good_source = variant(model_directory, tmp_path / "good", "good")
     killed_when(folder / "2", source=good_source, **options)
-    result = good(source=good_source, **dict(options, ready_timeout_s=60))
+    result = good(source=good_source, **{**options, "ready_timeout_s": 60})
     assert (result["published"], result["version"], result["served"]) == (False, 2, [2])
     broken = tmp_path / "broken"
     shutil.copytree(model_directory / "half_plus_two" / "1", broken)
@@ -251,7 +251,7 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
         killed_when(folder / "3", source=str(broken), **options)
         refused("version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading", source=str(broken), **options)
     assert not client.faults and client.answers > 20 and visible(folder) == ["1", "2"]
-    process = subprocess.Popen(command(source=str(broken), **dict(options, ready_timeout_s=120)), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(source=str(broken), **{**options, "ready_timeout_s": 120}), stdout=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not (folder / "4").exists() and time.monotonic() < end:
         time.sleep(0.01)
@@ -440,7 +440,7 @@ def test_a_piece_that_was_damaged_on_its_way(model_directory, tmp_path):
             assert result["failed"] and "assets.extra/note was damaged on its way" in result["msg"] and "Run again." in result["msg"]
     assert result["published"] and contents(tmp_path / "m" / "1") == files
     (tmp_path / "piece").write_bytes(b'[["../outside", 0, 1]]\nx')
-    refused("which the source does not have", **dict(options, path=str(tmp_path / "n"), piece=str(tmp_path / "piece")))
+    refused("which the source does not have", **{**options, "path": str(tmp_path / "n"), "piece": str(tmp_path / "piece")})
     assert not (tmp_path / "outside").exists()
 
 
@@ -496,7 +496,7 @@ def test_from_the_controller_in_pieces_that_go_on(model_directory, tmp_path):
     again = play(tmp_path, **options)
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
     (tmp_path / "files" / "w.tar.gz").write_bytes(packed(variant(model_directory, tmp_path / "w", "archived")))
-    done = play(tmp_path, **dict(options, source="w.tar.gz"))
+    done = play(tmp_path, **{**options, "source": "w.tar.gz"})
     assert done.returncode == 0 and contents(tmp_path / "m" / "2") == contents(tmp_path / "w"), done.stdout + done.stderr
-    missing = play(tmp_path, **dict(options, source="nowhere"))
+    missing = play(tmp_path, **{**options, "source": "nowhere"})
     assert missing.returncode and "nowhere: there is neither such a folder nor such an archive on the controller" in missing.stdout

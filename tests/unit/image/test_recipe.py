@@ -8,6 +8,7 @@ Run as a program it writes the golden table anew.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    import conftest  # noqa: F401
+    importlib.import_module("conftest")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import X86_64_LEVELS
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import tfrecord, warmup
 
 # A TFRecord file of the record "hello", as TensorFlow 2.21's tf.io.TFRecordWriter writes it.
-HELLO = bytes.fromhex("0500000000000000" "eab2043e" "68656c6c6f" "bb1f1c19")
+HELLO = bytes.fromhex("0500000000000000 eab2043e 68656c6c6f bb1f1c19")
 
 
 def held(field, *parts):

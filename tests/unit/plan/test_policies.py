@@ -53,8 +53,8 @@ def test_conditions(condition, holds):
     ("memory.usable_mib > `1` && cpu.cors", 32, "did you mean cores"), ("length(gpuz) > `0`", 8, "gpus"), ("max_by(gpus, &compute.majr)", 23, "major"),
     ("cpu.[level, thread]", 13, "threads"), ("{level: cpu.lvl}", 13, "level"), ("gpus[*].compute.level", 17, "major"), ("cpu.level ==", 13, "JMESPath"),
     ("cpu.level = 'a'", 11, "JMESPath"), ("cpu.level >= 'x86-64-v3'", 14, "orders numbers only"),
-    ("cpu.level == 'x86-64-v3' || cpu.level > 'x86-64-v3'", 41, "orders numbers only"), ("contains(cpu.flags, 'avx') && gpus[?compute.major > `true`]", 53,
-                                                                                       "orders numbers only"),
+    ("cpu.level == 'x86-64-v3' || cpu.level > 'x86-64-v3'", 41, "orders numbers only"),
+    ("contains(cpu.flags, 'avx') && gpus[?compute.major > `true`]", 53, "orders numbers only"),
 ])
 def test_faulty_conditions_are_refused_with_their_position(condition, position, words):
     text = fault(condition)
