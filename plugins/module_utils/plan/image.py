@@ -61,7 +61,7 @@ def _own_build(draft, host, wanted, release, kind):
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn("oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells")
-    level, majors = recipes.union(wanted["build_for"]) if wanted["build_for"] else recipes.parse_class(host.image_class)
+    level, majors = recipes.union(wanted["build_for"]) if wanted["build_for"] else (host.level, recipes.parse_class(host.image_class)[1])
     majors = majors if kind == "gpu" else []
     if not may_run(level, host.level):
         draft.refuse("build", f"an image for {' and '.join(wanted['build_for'])} is one for {level}, which this {host.level} CPU does not run",

@@ -104,6 +104,7 @@ requests = st.fixed_dictionaries({}, optional={
     "gpu": st.sampled_from(["auto", "none", "require"]), "gpu_servers": st.sampled_from(["one", "per_gpu"]),
     "cpus": maybe(st.floats(0.01, 300)),
     "image": maybe(st.just("registry.example/serving:1")), "build": st.booleans(),
+    "build_for": st.sampled_from([[], [], ["x86-64-v3"], ["x86-64-v2", "x86-64-v4-cc8"]]),
     "build_options": maybe(st.sampled_from(["--config=nativeopt", "--copt=-mavx2", "--config=release --copt=-march=znver5", "--copt=-march=x86-64-v3",
                                             "--config=release --copt=-march=haswell", "--copt=-march=strange", "--config=mkl", "--copt=-mavx512f",
                                             "--copt=-march=skylake-avx512", "", "nonsense"])),

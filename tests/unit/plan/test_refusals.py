@@ -146,6 +146,7 @@ CASES = {
     "one port for both": (host(), {"flags": {"port": 9000, "rest_api_port": 9000}}),
     "metrics without REST": (host(), {"flags": {"monitoring_config_file": "/etc/m", "rest_api_port": 0}}),
     "all three thread flags": (host(), {"flags": {"tensorflow_session_parallelism": 2, "tensorflow_intra_op_parallelism": 2}}),
+    "a build shared with classes above the host's": (host(V2, "x86-64-v2"), {"build": True, "build_for": ["x86-64-v3", "x86-64-v4"]}),
     "a variable's value that does nothing": (host(), {"environment": {"TF_ENABLE_ONEDNN_OPTS": "yes"}}),
     "bfloat16 without oneDNN": (host(), {"flags": {"mixed_precision": "bfloat16"}}),
 }
@@ -166,7 +167,7 @@ def told(key, value, remedy):
         return "Leave it out of tfserving_options" in remedy
     if key == "environment":
         return "Leave it out of tfserving_environment" in remedy
-    if value is None:
+    if value is None or f"leave tfserving_{key} out" in remedy:
         return True
     return f"tfserving_{key}: {str(value).lower() if isinstance(value, bool) else value}" in remedy or (key == "version" and f"release {value}" in remedy)
 
