@@ -98,7 +98,7 @@ class Balancer:
         raise RuntimeError(f"not all servers are up behind the balancer after {timeout_s} s: {seen}")
 
     def _tell(self, command):
-        return self.host.run("sh", "-c", f"echo '{command}' | socat stdio {SOCKET}")
+        return self.host.run("sh", "-c", f"echo '{command}' | socat -t10 stdio {SOCKET}")
 
     def _rows(self):
         """{host: HAProxy's statistics of it}"""
