@@ -424,6 +424,12 @@ class Image:
         return f"{self.name}: {' and '.join(where) or 'absent'}\n"
 
 
+def act(module):
+    """The module's result."""
+    image = Image(module.params, module.check_mode)
+    return {"built": image.built, "present": image.present, "pruned": image.pruned}[module.params["state"]]()
+
+
 def _cancel(number, _frame):
     raise Cancelled(signal.Signals(number).name)
 
@@ -435,8 +441,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _cancel)
     try:
-        image = Image(module.params, module.check_mode)
-        shell.run(module, getattr(image, module.params["state"]))
+        shell.run(module, lambda: act(module))
     except Cancelled as cancelled:
         module.fail_json(msg=f"stopped by {cancelled}; nothing of the image was kept but what was compiled")
 

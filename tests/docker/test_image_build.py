@@ -97,6 +97,11 @@ def test_check_mode_says_what_would_be_built(engine, sources, bases, work):
     assert not engine.images.list(made["image"])
 
 
+def test_an_engine_that_does_not_answer_is_one_clear_line():
+    told = parts.run("serving_image", state="pruned", engine_socket="/nowhere.sock")
+    assert told["failed"] and "unix:///nowhere.sock: connect: no container engine answers" in told["msg"]
+
+
 def test_sources_that_are_not_the_commits_are_not_built(sources, bases, work):
     made = parts.recipe_of("x86-64-v3", dict(sources, tree="0" * 40), bases)
     told = parts.run("serving_image", state="built", recipe=made, directory=str(work / "build"), **BUILD)
