@@ -102,6 +102,9 @@ class Balancer:
 
     def _rows(self):
         """{host: HAProxy's statistics of it}"""
-        titles, *rows = self._tell(f"show stat {BACKEND} 4 -1").splitlines()
+        told = ""
+        while not told.strip():  # Now and then HAProxy closes a connection without a word.
+            told = self._tell(f"show stat {BACKEND} 4 -1")
+        titles, *rows = told.splitlines()
         found = [dict(zip(titles.lstrip("# ").split(","), row.split(","))) for row in rows if row]
         return {row["svname"]: row for row in found}
