@@ -198,7 +198,8 @@ class Backend:
             reference = ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") and wished else None
             asked.append(proof.Model(model["name"], wished.get(model["name"], ()), model["labels"], one.get("signature") or "serving_default", samples,
                                      reference, self._options["tolerance"]))
-        return proof.Questions(asked, self._options["accept_fragile"], self._options["accept_signature_change"], lambda: self._signatures(before, models))
+        accepted = (self._options["accept_fragile"], self._options["accept_signature_change"])
+        return proof.Questions(asked, self._options["ready_timeout_s"], *accepted, before=lambda: self._signatures(before, models))
 
     def _signatures(self, before, models):
         """{model: {signature: ...}} of what serves now, as far as it answers."""

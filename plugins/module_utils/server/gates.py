@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import tens
 
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
     "compatible with this host", "running", "available", "answers", "uses its GPU", "same signature", "agrees with the reference", "survives careless requests")
-AVAILABLE_STATE = 30
+AVAILABLE_STATE, END_STATE = 30, 50
 
 # Another dtype for each, one that a careless client could send.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
@@ -23,6 +23,11 @@ FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: tr
 def closed(gate, what, where=None, remedy=None):
     """The FleetError of a gate that does not let the candidate pass."""
     return FleetError(f"the gate \"{gate}\" is closed: {what}", where=where, remedy=remedy)
+
+
+def is_loading(statuses, wanted):
+    """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
+    return not any(one["state"] == END_STATE for one in statuses if one["version"] in wanted)
 
 
 def unavailable(statuses, wanted):

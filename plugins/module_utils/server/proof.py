@@ -54,18 +54,20 @@ def speaks(found):
 
 
 class Questions:
-    """The gates' questions about a server's models. before: a function that returns the signatures of what serves now, {model: {...}}, or None."""
+    """The gates' questions about a server's models. timeout_s: how long versions may be loading.
 
-    def __init__(self, models, accept_fragile=False, accept_signature=False, before=dict):
-        self._models, self._accept_fragile, self._accept_signature, self._before = models, accept_fragile, accept_signature, before
+    before: a function that returns the signatures of what serves now, {model: {...}}, or None.
+    """
+
+    def __init__(self, models, timeout_s, accept_fragile=False, accept_signature=False, before=dict):
+        self._models, self._timeout_s, self._before = models, timeout_s, before
+        self._accept_fragile, self._accept_signature = accept_fragile, accept_signature
 
     def first(self, found, proving):
         """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the gates that follow."""
         asked = {}
         for model in self._models:
-            fault = gates.unavailable(self._ask(gates.AVAILABLE, model, lambda model=model: found.server.status(model.name)), model.versions)
-            if fault:
-                raise gates.closed(gates.AVAILABLE, fault, where=model.name, remedy="Publish the version again, whole.")
+            self._available(found, model)
             contract = signatures.chosen(self._ask(gates.PREDICT, model, lambda model=model: found.server.signatures(model.name)), model.signature,
                                          where=model.name)
             asked[model.name] = (contract, _request(model, contract))
@@ -73,6 +75,17 @@ class Questions:
                 self._ask(gates.PREDICT, model, lambda model=model, version=version, label=label:
                           found.server.predict(model.name, asked[model.name][1], model.signature, version, label))
         return asked
+
+    def _available(self, found, model):
+        end = time.monotonic() + self._timeout_s
+        while True:
+            statuses = self._ask(gates.AVAILABLE, model, lambda: found.server.status(model.name))
+            fault = gates.unavailable(statuses, model.versions)
+            if fault is None:
+                return
+            if not gates.is_loading(statuses, model.versions) or time.monotonic() > end:
+                raise gates.closed(gates.AVAILABLE, fault, where=model.name, remedy="Publish the version again, whole.")
+            time.sleep(_POLL_S)
 
     def all(self, found, asked, ended):
         """The gates behind the first ones, in order; returns warnings. ended(): the last words of a server that died, or None."""

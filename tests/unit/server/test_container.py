@@ -127,6 +127,15 @@ def test_careless_requests():
     assert gates.made_up({"x": {"dtype": "float32", "shape": None}}) is None
 
 
+def test_versions_that_load_and_versions_that_never_will():
+    available, loading = {"version": 2, "state": 30, "error_message": ""}, {"version": 1, "state": 20, "error_message": ""}
+    broken = {"version": 1, "state": 50, "error_message": "DATA_LOSS"}
+    assert gates.unavailable([available], [2]) is None and gates.is_loading([available], [2])
+    assert gates.unavailable([available, loading], [1, 2]) == "version 1 is not AVAILABLE: still loading" and gates.is_loading([available, loading], [1, 2])
+    assert gates.unavailable([available, broken], [1, 2]) == "version 1 is not AVAILABLE: DATA_LOSS" and not gates.is_loading([available, broken], [1, 2])
+    assert gates.unavailable([available], [1, 2]) == "version 1 is unknown to the server; it has 2" and gates.is_loading([available], [1, 2])
+
+
 def test_changed_signatures():
     before = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 4]}}, "outputs": {"y": {"dtype": "float32", "shape": [None]}}}}
     after = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 5]}}, "outputs": {"z": {"dtype": "float32", "shape": [None]}}}}
