@@ -292,13 +292,12 @@ gpu_details:
       health: {state: ok, reasons: []}
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import FleetModule, run
 
 
 def main():
-    module = AnsibleModule(argument_spec={"engine_socket": {"type": "path"}, "detail": {"type": "str", "choices": ["basic", "full"], "default": "basic"}},
+    module = FleetModule(argument_spec={"engine_socket": {"type": "path"}, "detail": {"type": "str", "choices": ["basic", "full"], "default": "basic"}},
                            supports_check_mode=True)
     run(module, lambda: detect(module.params["engine_socket"], module.params["detail"] == "full"))
 

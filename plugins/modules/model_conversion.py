@@ -316,7 +316,6 @@ actions:
 import os
 import sys
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -536,7 +535,7 @@ class Conversion:
 
 def main():
     """Ansible's entry."""
-    module = AnsibleModule({
+    module = shell.FleetModule({
         "python": {"type": "path"}, "source": {"type": "path", "required": True}, "destination": {"type": "path", "required": True},
         "version": {"type": "int"}, "form": {"type": "str", "choices": list(forms.FORMS), "default": forms.NONE},
         "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},

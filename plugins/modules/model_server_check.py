@@ -195,7 +195,6 @@ outputs:
 import os
 import sys
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -248,7 +247,7 @@ def main():
         "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
         "signature": {"type": "str", "default": "serving_default"}, "version": {"type": "int"},
     }
-    module = AnsibleModule({
+    module = shell.FleetModule({
         "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
         "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
         "metric_function": {"type": "path"}, "conversion": {"type": "path"},

@@ -117,9 +117,8 @@ import glob
 import json
 import os
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import run
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import FleetModule, run
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, description, running
 
 
@@ -154,7 +153,7 @@ def _text(path):
 
 
 def main():
-    module = AnsibleModule(argument_spec={
+    module = FleetModule(argument_spec={
         "ask": {"type": "bool", "default": False}, "engine_socket": {"type": "path"},
         "state_directory": {"type": "path", "default": "/var/lib/tfserving"}}, supports_check_mode=True)
     run(module, lambda: work(module))

@@ -216,7 +216,6 @@ actions:
   sample: ["publish version 42 from files/digits", "remove version 38"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import update
 
@@ -228,7 +227,7 @@ SERVER = {
 
 def main():
     """Ansible's entry."""
-    module = AnsibleModule({
+    module = shell.FleetModule({
         "path": {"type": "path", "required": True}, "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "version": {"type": "int"}, "source": {"type": "str"}, "remote_src": {"type": "bool", "default": False}, "checksum": {"type": "str"},
         "server": {"type": "dict", "options": SERVER}, "samples": {"type": "path"}, "sample_rows": {"type": "int", "default": 8},

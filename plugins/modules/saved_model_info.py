@@ -212,7 +212,6 @@ saved_model:
 import os
 import sys
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
@@ -248,7 +247,7 @@ def _load(described, options):
 
 def main():
     """Ansible's entry."""
-    module = AnsibleModule({
+    module = shell.FleetModule({
         "path": {"type": "path", "required": True}, "server_release": {"type": "str"}, "load": {"type": "bool", "default": False},
         "python": {"type": "path"}, "timeout_s": {"type": "float", "default": 300},
     }, supports_check_mode=True)

@@ -111,7 +111,6 @@ exit_status:
   sample: null
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, server_log
@@ -147,7 +146,7 @@ def describe(options):
 def main():
     """Ansible's entry."""
     one = ["container", "path", "text"]
-    module = AnsibleModule(OPTIONS, supports_check_mode=True, required_one_of=[one], mutually_exclusive=[one])
+    module = shell.FleetModule(OPTIONS, supports_check_mode=True, required_one_of=[one], mutually_exclusive=[one])
     shell.run(module, lambda: describe(module.params))
 
 

@@ -202,7 +202,6 @@ import os
 import shutil
 import signal
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
@@ -436,7 +435,7 @@ def _cancel(number, _frame):
 
 def main():
     """Ansible's entry."""
-    module = AnsibleModule(OPTIONS, supports_check_mode=True, mutually_exclusive=[["recipe", "image"], ["registry", "archive"]],
+    module = shell.FleetModule(OPTIONS, supports_check_mode=True, mutually_exclusive=[["recipe", "image"], ["registry", "archive"]],
                            required_if=[("state", "built", ["recipe"]), ("state", "present", ["recipe", "image"], True)])
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _cancel)

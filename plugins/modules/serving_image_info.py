@@ -102,7 +102,6 @@ images:
         tensorrt: null
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, labels
 
@@ -119,7 +118,7 @@ def describe(engine_socket):
 
 def main():
     """Ansible's entry."""
-    module = AnsibleModule({"engine_socket": {"type": "str"}}, supports_check_mode=True)
+    module = shell.FleetModule({"engine_socket": {"type": "str"}}, supports_check_mode=True)
     shell.run(module, lambda: describe(module.params["engine_socket"]))
 
 

@@ -71,7 +71,7 @@ def test_check_mode_sends_nothing(load_test):
     ({"cpu_set": [4096]}, "cpu_set: CPU 4096 is not among those this host offers: "),
     ({"samples": "/nowhere.npz"}, "samples: /nowhere.npz is no file on this host."),
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python': No such file or directory."),
-    ({"concurrency": "many"}, "argument 'concurrency' is of type str and we were unable to convert to int"),
+    ({"concurrency": "many"}, "concurrency: 'many' is not a whole number"),
 ])
 def test_faults_are_one_clear_line(load_test, options, text):
     result = load_test(**options)
