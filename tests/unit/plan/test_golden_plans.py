@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def readable(case, plan_made):
     asked = dict(request(case), models=[{key: value for key, value in model.items() if key != "signatures"} for model in request(case)["models"]])
     head = f"# {case['name'].replace('-', ' ')}\n---\n"
     return head + yaml.dump({"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown}, Dumper=_Indented, sort_keys=False,
-                            width=140, allow_unicode=True)
+                            width=100, allow_unicode=True)
 
 
 class _Indented(yaml.SafeDumper):
@@ -138,16 +137,6 @@ def test_plan_is_the_golden_one(case):
 def test_there_is_no_golden_plan_without_its_case():
     assert sorted(path.stem for path in (FIXTURES / "plan" / "golden").iterdir()) == sorted(NAMES)
     assert len(NAMES) >= 60
-
-
-def test_a_thousand_plans_take_a_second_or_two():
-    """A tenth of what tests/bench/plan.py measures, in processor time."""
-    hosts = [machine(**described) for described in CASES["machines"].values()]
-    asked = request(CASES["cases"][0])
-    began = time.process_time()
-    for number in range(1000):
-        plan(hosts[number % len(hosts)], asked)
-    assert time.process_time() - began < 2.0
 
 
 if __name__ == "__main__":
