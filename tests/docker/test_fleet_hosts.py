@@ -105,7 +105,7 @@ def test_an_engine_that_stops_takes_its_containers_with_it_unless_told_otherwise
 
 
 def test_a_host_shows_another_machine_s_cpu_and_a_wrong_clock(testbed):
-    (host,) = testbed.hosts({"zen4": {"cpuinfo": CPUINFO / "amd_zen4.txt", "runs_engine": False}})
+    (host,) = testbed.hosts({"tomorrow": {"cpuinfo": CPUINFO / "amd_zen4.txt", "runs_engine": False}})
     assert host.run("cat", "/proc/cpuinfo") == (CPUINFO / "amd_zen4.txt").read_text()
     ahead_s = float(host.run("python3-tomorrow", "-c", "import time; print(time.time())")) - time.time()
     assert 86000 < ahead_s < 86500
