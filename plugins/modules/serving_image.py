@@ -436,7 +436,7 @@ def _cancel(number, _frame):
 def main():
     """Ansible's entry."""
     module = shell.FleetModule(OPTIONS, supports_check_mode=True, mutually_exclusive=[["recipe", "image"], ["registry", "archive"]],
-                                required_if=[("state", "built", ["recipe"]), ("state", "present", ["recipe", "image"], True)])
+                               required_if=[("state", "built", ["recipe"]), ("state", "present", ["recipe", "image"], True)])
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _cancel)
     try:
