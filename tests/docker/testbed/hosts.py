@@ -153,6 +153,8 @@ class Fleet:
         return {"all": {
             "vars": {
                 "ansible_user": "deploy", "ansible_become": True, "ansible_ssh_private_key_file": str(self.key), "ansible_pipelining": True,
+                # Folders of the hosts' own; the controller's, which `make` names, may be where this user must not write.
+                "ansible_remote_tmp": "~/.ansible/tmp", "ansible_async_dir": "~/.ansible_async",
                 "ansible_python_interpreter": "/usr/bin/python3", "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
                 # A host that is gone is noticed within seconds.
                 "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5 "
