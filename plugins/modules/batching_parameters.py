@@ -119,23 +119,14 @@ options:
     type: int
 extends_documentation_fragment:
   - ansible.builtin.files
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description:
       - Checks and shows everything, writes nothing.
       - A model's version that an earlier task would have published may be missing.
-    support: full
   diff_mode:
     description: Shows the files before and after.
-    support: full
-  platform:
-    description: Works on Linux.
-    platforms: linux
     support: full
 seealso:
   - module: tfserving.fleet.capability_facts

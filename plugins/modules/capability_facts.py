@@ -29,28 +29,18 @@ options:
     type: str
     choices: [basic, full]
     default: basic
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
   action:
     description: Has an action on the controller, which adds the classes.
     support: full
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
   facts:
     description: Returns a fact.
     support: full
   platform:
     description: Linux on x86-64 and aarch64; other systems are described as far as they can be read.
     platforms: posix
-    support: full
 seealso:
   - plugin: tfserving.fleet.cpu_capability
     plugin_type: filter

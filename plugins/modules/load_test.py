@@ -115,22 +115,11 @@ options:
   progress:
     description: Path of a file to append a line to after each warm-up and window.
     type: path
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Checks the options, says what would be sent and sends nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
-  platform:
-    description: Runs on Linux.
-    platforms: linux
-    support: full
 author:
   - The tfserving.fleet contributors (@tfserving)
 """

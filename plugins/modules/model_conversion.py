@@ -160,22 +160,16 @@ options:
   progress:
     description: A file on this host to which a line is appended when a stage of the conversion begins.
     type: path
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Says what it would publish; the gates are not known before the conversion.
-    support: full
   diff_mode:
     description: Shows the manifest.
     support: full
   platform:
     description: Any Linux with Python 3.9 or later; every form but V(none) needs TensorFlow for O(python), or a container.
-    platforms: linux
-    support: full
 seealso:
   - module: tfserving.fleet.saved_model_info
   - module: tfserving.fleet.model_server_check

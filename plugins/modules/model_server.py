@@ -258,21 +258,13 @@ options:
     description: Folder for what is kept about servers, such as locks, configuration and the embedded server's logs.
     type: path
     default: /var/lib/tfserving
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Says what it would do and changes nothing. What a gate would refuse is told as far as it can be known without a candidate.
-    support: full
   diff_mode:
     description: Shows the difference of the server's specification.
-    support: full
-  platform:
-    description: Target systems.
-    platforms: linux
     support: full
 seealso:
   - module: tfserving.fleet.batching_parameters

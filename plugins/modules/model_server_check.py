@@ -23,7 +23,7 @@ options:
     description: The served model to ask.
     type: dict
     required: true
-    suboptions:
+    suboptions: &served
       name:
         description: A name for messages.
         type: str
@@ -38,7 +38,7 @@ options:
         type: str
         default: 127.0.0.1
       port:
-        description: The port of O(target.protocol), 1 to 65535.
+        description: The port of the protocol, 1 to 65535.
         type: int
         required: true
       model:
@@ -87,35 +87,7 @@ options:
   reference_target:
     description: Another served model to compare with; suboptions as in O(target).
     type: dict
-    suboptions:
-      name:
-        description: A name for messages.
-        type: str
-        default: server
-      protocol:
-        description: How to ask it.
-        type: str
-        choices: [grpc, rest]
-        default: grpc
-      address:
-        description: Where it listens.
-        type: str
-        default: 127.0.0.1
-      port:
-        description: The port of O(reference_target.protocol), 1 to 65535.
-        type: int
-        required: true
-      model:
-        description: The model's name.
-        type: str
-        required: true
-      signature:
-        description: The signature to call.
-        type: str
-        default: serving_default
-      version:
-        description: The version to ask. Without it, the server chooses.
-        type: int
+    suboptions: *served
   deadline_s:
     description: The longest that one request may take, in seconds, more than 0.
     type: float
@@ -124,22 +96,11 @@ options:
     description: The longest that the whole check may take, in seconds, more than 0.
     type: float
     default: 600
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Asks the server in check mode too; it changes nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
-  platform:
-    description: Any Linux with Python 3.9 or later.
-    platforms: linux
-    support: full
 seealso:
   - module: tfserving.fleet.model_conversion
 author:

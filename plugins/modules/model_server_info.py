@@ -24,22 +24,8 @@ options:
     description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.
     type: path
     default: /var/lib/tfserving
-attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
-  check_mode:
-    description: Changes nothing, so check mode is the same.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
-  platform:
-    description: Target systems.
-    platforms: linux
-    support: full
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 seealso:
   - module: tfserving.fleet.model_server
 author:

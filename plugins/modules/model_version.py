@@ -119,21 +119,13 @@ options:
   piece:
     description: A part of the controller's source that lies on the host already. For the action plugin, not for playbooks.
     type: path
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Says what would be published, labelled and removed, and does nothing. Whether the version would serve well is not known before it is there.
-    support: full
   diff_mode:
     description: Shows the versions and the label, before and after.
-    support: full
-  platform:
-    description: Any Linux with Python 3.9 or later.
-    platforms: linux
     support: full
 notes:
   - Under a policy that serves only the newest version, clients get the new one from the moment it is loaded, while its answers are checked. A list of specific

@@ -31,22 +31,17 @@ options:
   path:
     description: Where to write the plans as JSON on the controller. Folders that are missing are made.
     type: path
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Prints, and says whether the file would change.
-    support: full
   diff_mode:
     description: Shows the change of the file.
     support: full
   platform:
     description: Runs on the controller.
     platforms: posix
-    support: full
 author:
   - The tfserving.fleet contributors (@tfserving)
 """

@@ -59,22 +59,14 @@ options:
   measured_at:
     description: When it was measured, as it shall be written. The module does not look at the clock, so that the same input gives the same report.
     type: str
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
   check_mode:
     description: Can run in check mode and returns what it would write.
-    support: full
   diff_mode:
     description: Shows the summary and the digest of the data before and after, not the whole page.
     support: full
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
 """
 
 EXAMPLES = r"""

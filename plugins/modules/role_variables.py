@@ -23,22 +23,12 @@ options:
     description: Directory of the role. Inside a role this is the variable of the same name.
     type: path
     required: true
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
-  check_mode:
-    description: Changes nothing, with or without check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
   platform:
     description: Runs on the controller.
     platforms: posix
-    support: full
 author:
   - The tfserving.fleet contributors (@tfserving)
 """

@@ -36,22 +36,11 @@ options:
     description: The longest that O(load) may take, in seconds, more than 0.
     type: float
     default: 300
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
-  check_mode:
-    description: Only reads, with or without check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
   platform:
     description: Any Linux with Python 3.9 or later; O(load) needs TensorFlow for O(python).
-    platforms: linux
-    support: full
 seealso:
   - module: tfserving.fleet.model_conversion
 author:

@@ -34,22 +34,8 @@ options:
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host, for O(container)
-attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
-  check_mode:
-    description: Only reads, with or without check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
-  platform:
-    description: Any Linux with Python 3.9 or later.
-    platforms: linux
-    support: full
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 seealso:
   - module: tfserving.fleet.serving_image
 author:

@@ -100,22 +100,16 @@ options:
 requirements:
   - Python's Docker SDK (docker) on the host
   - git on the builder, where the sources are a git directory
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
   check_mode:
     description: Says what would be built, pushed, brought or removed.
-    support: full
   diff_mode:
     description: Shows the image and what was made of it.
     support: full
   platform:
     description: Linux with Docker Engine 20.10 or later, or Podman's compatible socket, and Python 3.9 or later.
-    platforms: linux
-    support: full
 seealso:
   - module: tfserving.fleet.serving_image_info
   - module: tfserving.fleet.server_log_info

@@ -17,22 +17,11 @@ options:
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
-  action_group:
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    support: full
-    membership:
-      - tfserving.fleet.fleet
-  check_mode:
-    description: Only reads, with or without check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: none
   platform:
     description: Linux with Docker Engine 20.10 or later, or Podman's compatible socket, and Python 3.9 or later.
-    platforms: linux
-    support: full
 seealso:
   - module: tfserving.fleet.serving_image
 author:

@@ -127,22 +127,11 @@ options:
     description: Seed of the order of windows and of arrivals.
     type: int
     default: 1
+extends_documentation_fragment:
+  - tfserving.fleet.attributes
 attributes:
   check_mode:
-    support: full
     description: Says what would be tried, starts and measures nothing.
-  diff_mode:
-    support: none
-    description: Nothing that stays is changed.
-  platform:
-    support: full
-    platforms: linux
-    description: Linux.
-  action_group:
-    support: full
-    description: Belongs to the action group C(tfserving.fleet.fleet).
-    membership:
-      - tfserving.fleet.fleet
 author:
   - The tfserving.fleet contributors (@tfserving)
 """
