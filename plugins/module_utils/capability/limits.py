@@ -15,18 +15,18 @@ _MOST_CPUS = 1 << 16
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?$", re.ASCII)
 
 
-def parse_cpu_list(text):
+def parse_cpu_list(text, where="CPU list"):
     """The CPU numbers of a list such as '0-3,8' as a frozenset; the empty text is the empty set. Raises FleetError on another syntax."""
     cpus = set()
     for part in text.strip().split(","):
         found = _RANGE.match(part.strip())
         if found is None:
             if text.strip():
-                raise FleetError(f"{part!r} is not a CPU number or a range of them, as in 0-3,8", where="CPU list")
+                raise FleetError(f"{part!r} is not a CPU number or a range of them, as in 0-3,8", where=where)
             break
         first, last = int(found[1]), int(found[2] or found[1])
         if not first <= last < _MOST_CPUS:
-            raise FleetError(f"{part!r} is not a range of CPU numbers below {_MOST_CPUS}", where="CPU list")
+            raise FleetError(f"{part!r} is not a range of CPU numbers below {_MOST_CPUS}", where=where)
         cpus.update(range(first, last + 1))
     return frozenset(cpus)
 

@@ -1,16 +1,21 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that put files and directories in place whole or not at all: written beside, flushed, then renamed."""
+"""Hands that put files and directories in place whole or not at all: written beside, flushed, then renamed; and a lock for who does so."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 STAGING_PREFIX = ".tfserving-staging-"
+_POLL_S = 0.05
 
 
 def write_file(path, content, mode=0o644):
@@ -57,6 +62,19 @@ def publish_directory(staged, final):
     os.chmod(staged, 0o755)
     os.rename(staged, final)
     _flush_directory(os.path.dirname(os.path.abspath(final)))
+
+
+def lock(stream, wait_s, what, where):
+    """Lock an open file, which is unlocked when it is closed. what: what somebody else may be changing, for the FleetError after wait_s."""
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as fault:
+            if time.monotonic() > end:
+                raise FleetError(f"somebody else is changing this {what}", where=where, remedy="Try again when that has ended.") from fault
+        time.sleep(_POLL_S)
 
 
 def sweep(parent):

@@ -80,10 +80,16 @@ def signed(value):
 
 def held(number, content):
     """The bytes of a field that holds a text's or a message's bytes."""
-    return _written(number << 3 | _BYTES) + _written(len(content)) + bytes(content)
+    return varint(number << 3 | _BYTES) + varint(len(content)) + bytes(content)
 
 
-def _written(value):
+def whole(number, value):
+    """The bytes of a field that holds a whole number."""
+    return varint(number << 3 | _VARINT) + varint(value % (2 * _SIGN))
+
+
+def varint(value):
+    """A number that is not negative: seven bits a byte, the lowest first."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

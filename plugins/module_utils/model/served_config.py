@@ -92,18 +92,8 @@ def _encoded(message, known):
     content = b""
     for field, value in message:
         number, kind = known[field]
-        content += _number(number, value) if kind is int else protobuf.held(number, value.encode() if kind is str else _encoded(value, kind))
+        content += protobuf.whole(number, value) if kind is int else protobuf.held(number, value.encode() if kind is str else _encoded(value, kind))
     return content
-
-
-def _number(field, value):
-    content = bytearray()
-    for rest in (field << 3, value % 2 ** 64):
-        while rest > 127:
-            content.append(rest & 127 | 128)
-            rest >>= 7
-        content.append(rest)
-    return bytes(content)
 
 
 def _model(message, name):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -37,15 +36,7 @@ class Folder:
             yield
             return
         with open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8") as stream:
-            end = time.monotonic() + _LOCK_S
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as fault:
-                    if time.monotonic() > end:
-                        raise FleetError("somebody else is changing this model", where=self.path, remedy="Try again when that has ended.") from fault
-                time.sleep(_POLL_S)
+            publish.lock(stream, _LOCK_S, "model", self.path)
             publish.sweep(self.path)
             yield
 

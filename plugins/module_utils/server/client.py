@@ -13,6 +13,7 @@ import http.client
 import json
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
 
 try:
@@ -79,7 +80,7 @@ def encode_tensor(array, typed=False, into=None):
     elif dtype in ("DT_HALF", "DT_BFLOAT16"):
         values.extend(array.ravel().view("uint16").tolist())
     elif _DTYPES[dtype][1] in _RAW_FIELDS:
-        tensor.MergeFromString(bytes([_RAW_FIELDS[_DTYPES[dtype][1]] << 3 | 2]) + _varint(array.nbytes) + array.tobytes())
+        tensor.MergeFromString(bytes([_RAW_FIELDS[_DTYPES[dtype][1]] << 3 | 2]) + protobuf.varint(array.nbytes) + array.tobytes())
     else:
         values.extend(array.ravel().tolist())
     return tensor
@@ -290,15 +291,6 @@ def _rest_tensors(infos):
         shape = None if info["tensor_shape"]["unknown_rank"] else [None if size < 0 else size for size in sizes]
         tensors[name] = {"dtype": dtype_name(info["dtype"]), "shape": shape, "tensor": info["name"]}
     return tensors
-
-
-def _varint(number):
-    """A length as protobuf writes it: seven bits a byte, the lowest first."""
-    content = bytearray()
-    while number > 127:
-        content.append(number & 127 | 128)
-        number >>= 7
-    return bytes(content) + bytes([number])
 
 
 def _as_bytes(value):

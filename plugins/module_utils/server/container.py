@@ -108,8 +108,7 @@ def check(spec):
     if "monitoring.pbtxt" in spec.files and spec.rest_port is None:
         raise FleetError("metrics come over REST, and the server would silently have none", where="monitoring", remedy="Give rest_port.")
     specification.check_environment(spec.environment)
-    if spec.cpu_set is not None:
-        specification.cpu_numbers(spec.cpu_set)
+    specification.check_cpu_set(spec.cpu_set)
     if spec.memory_mib is not None:
         bounded("memory_mib", spec.memory_mib, 64, unit="MiB")
     bounded("log_max_mib", spec.log_max_mib, 1, unit="MiB")

@@ -13,7 +13,6 @@ Beside the folder lies a lock, which is held while somebody changes the server.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ import socket
 import subprocess
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive
@@ -56,7 +56,7 @@ class Home:
             return
         os.makedirs(os.path.dirname(lock), mode=0o755, exist_ok=True)
         with open(lock, "w", encoding="utf-8") as stream:
-            _lock(stream, time.monotonic() + timeout_s, self.name)
+            publish.lock(stream, timeout_s, "server", self.name)
             if create:
                 os.makedirs(self.directory, mode=0o755, exist_ok=True)
             yield
@@ -80,7 +80,7 @@ class Home:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path("server.pid"))
         publish.write_file(self._path("server.json"), json.dumps(wanted.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
-        cpus = specifications.cpu_numbers(wanted.cpu_set) if wanted.cpu_set else None
+        cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
         with open(self.log, "ab") as log:
             began = log.tell()
             try:
@@ -202,7 +202,7 @@ def _bind_fault(address, port):
 def refuse_foreign_cpus(wanted):
     """Raise FleetError when the specification names CPUs that this process may not use."""
     if wanted.cpu_set:
-        foreign = specifications.cpu_numbers(wanted.cpu_set) - os.sched_getaffinity(0)
+        foreign = limits.parse_cpu_list(wanted.cpu_set) - os.sched_getaffinity(0)
         if foreign:
             usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
             raise FleetError(f"CPU {', '.join(map(str, sorted(foreign)))} cannot be used here; usable: {usable}", where="cpu_set")
@@ -230,14 +230,3 @@ def _how(code):
     name = signal.Signals(-code).name
     hints = {"SIGILL": ": this CPU lacks an instruction that it was built with", "SIGKILL": ": killed from outside, perhaps for want of memory"}
     return f"by {name}{hints.get(name, '')}"
-
-
-def _lock(stream, end, name):
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as fault:
-            if time.monotonic() > end:
-                raise FleetError("somebody else is changing this server", where=name, remedy="Try again when that has ended.") from fault
-        time.sleep(_POLL_S)

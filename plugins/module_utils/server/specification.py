@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean
@@ -90,22 +91,10 @@ def check(specification):
         raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
                          remedy="Leave out one of the two.")
     check_environment(specification.environment)
-    if specification.cpu_set is not None:
-        cpu_numbers(specification.cpu_set)
+    check_cpu_set(specification.cpu_set)
     if specification.idle_exit_s is not None:
         bounded("idle_exit_s", specification.idle_exit_s, 1, unit="s")
     return specification
-
-
-def cpu_numbers(text):
-    """The set of CPU numbers of a list such as "0-3,6". Raises FleetError."""
-    numbers = set()
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not found or int(found[2] or found[1]) < int(found[1]) or int(found[2] or found[1]) > 8191:
-            raise FleetError(f"{text!r} is no list of CPUs; allowed: numbers and ranges that rise, such as 0 or 0-3,6", where="cpu_set")
-        numbers |= set(range(int(found[1]), int(found[2] or found[1]) + 1))
-    return numbers
 
 
 def command(specification, program_path):
@@ -149,6 +138,12 @@ def check_environment(variables, where="environment"):
     for name in variables:
         if not _VARIABLE.fullmatch(name):
             raise FleetError(f"{name!r} is no name for an environment variable", where=where)
+
+
+def check_cpu_set(cpu_set):
+    """Raise FleetError for a text that names no CPU. None is no set at all."""
+    if cpu_set is not None and not limits.parse_cpu_list(cpu_set, where="cpu_set"):
+        raise FleetError("it names no CPU", where="cpu_set", remedy="Give numbers and ranges, as in 0-3,8, or leave it out.")
 
 
 def check_ports(specification):

@@ -93,9 +93,12 @@ def from_file(content, where):
 
 def predict_request(model, inputs, signature_name="serving_default", version=None, label=None):
     """The bytes of a PredictRequest. inputs: {name: Tensor}."""
-    spec = _bytes(1, model.encode()) + (_bytes(2, _number(1, version)) if version is not None else b"") + _bytes(3, signature_name.encode())
-    spec += _bytes(4, label.encode()) if label else b""
-    return _bytes(1, spec) + b"".join(_bytes(2, _bytes(1, name.encode()) + _bytes(2, _tensor_proto(tensor))) for name, tensor in inputs.items())
+    spec = protobuf.held(1, model.encode())
+    spec += protobuf.held(2, protobuf.whole(1, version)) if version is not None else b""
+    spec += protobuf.held(3, signature_name.encode())
+    spec += protobuf.held(4, label.encode()) if label else b""
+    given = [protobuf.held(1, name.encode()) + protobuf.held(2, _tensor_proto(tensor)) for name, tensor in inputs.items()]
+    return protobuf.held(1, spec) + b"".join(protobuf.held(2, one) for one in given)
 
 
 def predict_response(content):
@@ -105,7 +108,7 @@ def predict_response(content):
 
 def status_request(model):
     """The bytes of a GetModelStatusRequest."""
-    return _bytes(1, _bytes(1, model.encode()))
+    return protobuf.held(1, protobuf.held(1, model.encode()))
 
 
 def status_response(content):
@@ -121,7 +124,7 @@ def status_response(content):
 
 def metadata_request(model):
     """The bytes of a GetModelMetadataRequest for the signatures."""
-    return _bytes(1, _bytes(1, model.encode())) + _bytes(2, b"signature_def")
+    return protobuf.held(1, protobuf.held(1, model.encode())) + protobuf.held(2, b"signature_def")
 
 
 def metadata_response(content):
@@ -170,11 +173,11 @@ def _texts(kind, raw, number):
 
 
 def _tensor_proto(tensor):
-    shape = b"".join(_bytes(2, _number(1, size)) for size in tensor.shape)
-    head = _number(1, _KINDS[tensor.dtype][0]) + _bytes(2, shape)
+    shape = b"".join(protobuf.held(2, protobuf.whole(1, size)) for size in tensor.shape)
+    head = protobuf.whole(1, _KINDS[tensor.dtype][0]) + protobuf.held(2, shape)
     if tensor.dtype == "string":
-        return head + b"".join(_bytes(8, text) for text in tensor.content)
-    return head + _bytes(4, tensor.content)
+        return head + b"".join(protobuf.held(8, text) for text in tensor.content)
+    return head + protobuf.held(4, tensor.content)
 
 
 def _from_proto(message):
@@ -211,19 +214,3 @@ def _info(message):
     shape = protobuf.grouped(parts.get(3, [b""])[-1])
     sizes = [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in shape.get(2, [])]
     return {"dtype": signature.dtype_name(parts.get(2, [0])[-1]), "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes]}
-
-
-def _bytes(field, content):
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(field, value):
-    return _varint(field << 3) + _varint(value)
-
-
-def _varint(number):
-    content = bytearray()
-    while number > 127:
-        content.append(number & 127 | 128)
-        number >>= 7
-    return bytes(content) + bytes([number])

@@ -15,7 +15,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 NO_LIMIT_V1 = "9223372036854771712"
 
 
-@pytest.mark.parametrize("text, cpus", [("", []), ("\n", []), ("0", [0]), ("0-3,8\n", [0, 1, 2, 3, 8]), ("3,1-2", [1, 2, 3]), ("0-0", [0])])
+@pytest.mark.parametrize("text, cpus", [
+    ("", []), ("\n", []), ("0", [0]), ("0-3,8\n", [0, 1, 2, 3, 8]), ("3,1-2", [1, 2, 3]), ("0-0", [0]), (" 2 , 4-5 ", [2, 4, 5])])
 def test_cpu_list(text, cpus):
     assert sorted(limits.parse_cpu_list(text)) == cpus
 
