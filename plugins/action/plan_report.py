@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.action.role_variables import refuse_unknown
@@ -22,7 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS, MODEL_KEYS
 
 _COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 _ROLE = str(_COLLECTION / "roles" / "tfs_capabilities")
@@ -57,8 +58,10 @@ class ActionModule(ActionBase):
             if decision.changed and not self._task.check_mode:
                 os.makedirs(os.path.dirname(os.path.abspath(options["path"])), exist_ok=True)
                 publish.write_file(options["path"], decision.after.encode())
-        except (FleetError, OSError) as fault:
+        except FleetError as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
+        except OSError as fault:
+            return dict(result, failed=True, msg=f"plan_report: path: {options['path']} cannot be written: {fault.strerror}.")
         Display().display("\n" + fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running))
         refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
@@ -76,7 +79,7 @@ def plan_all(hosts):
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             refuse_misspelt(variables)
-            capabilities = variables["ansible_facts"].get("tfserving_capabilities")
+            capabilities = _value(variables, "ansible_facts").get("tfserving_capabilities")
             made = planned(capabilities or {}, request_of(variables))   # faults of the request are told for unknown hosts too
             plans[host] = made if capabilities else None
         except FleetError as fault:
@@ -96,6 +99,9 @@ def _known_variables():
 def refuse_misspelt(variables):
     """Raise FleetError for a variable that nothing reads and whose name is nearly that of one that is read."""
     known = _known_variables()
+    for name in (f"{_PREFIX}{key}" for key in MODEL_KEYS):
+        if name in variables and name not in known:
+            raise FleetError("no such variable", where=name, remedy=f"Give {name[len(_PREFIX):]} to each model in tfserving_models.")
     for name in sorted(name for name in variables if name.startswith(_PREFIX) and name not in known):
         close = difflib.get_close_matches(name[len(_PREFIX):], [other[len(_PREFIX):] for other in sorted(known)], n=1, cutoff=_CLOSE)
         if close:
@@ -110,9 +116,16 @@ def against(plans, hosts, variable):
         servers, seen, reason = now.get("servers"), "now", None
         if servers is None or _unseen(now, plan):
             servers = hosts[host]["ansible_facts"].get("tfserving_servers")
-            seen, reason = None if servers is None else "remembered", " ".join(str(now.get("unseen") or now.get("msg") or "").split()) or None
+            seen, reason = None if servers is None else "remembered", _why_unseen(now)
         found[host] = {"seen": seen, "reason": reason, "differences": realities.differences(plan, servers) if plan and servers is not None else []}
     return found
+
+
+def _why_unseen(now):
+    """Why a host did not tell what runs on it, in one line, or None. Ansible has said of each host that cannot be reached why not."""
+    if now.get("unreachable"):
+        return "the host cannot be reached"
+    return " ".join(str(now.get("unseen") or now.get("msg") or "").split()).removeprefix("Task failed: ").removeprefix("Action failed: ") or None
 
 
 def news(plans, hosts, variable):
@@ -134,8 +147,16 @@ def _told(variables, variable):
 def request_of(variables):
     """A host's request: tfs_capabilities_request where the host has one, else the collection-wide variables, as that role's default takes them."""
     if "tfs_capabilities_request" in variables:
-        return variables["tfs_capabilities_request"]
-    return {key: variables[f"tfserving_{key}"] for key in KEYS if f"tfserving_{key}" in variables}
+        return _value(variables, "tfs_capabilities_request")
+    return {key: _value(variables, f"{_PREFIX}{key}") for key in KEYS if f"{_PREFIX}{key}" in variables}
+
+
+def _value(variables, name):
+    """A host's variable, evaluated; what its expression lacks is told with its name."""
+    try:
+        return variables[name]
+    except AnsibleError as fault:
+        raise FleetError(f"cannot be evaluated: {str(fault).partition(chr(10))[0]}", where=name) from fault
 
 
 def decide(plans, path):
@@ -155,7 +176,7 @@ def _read(path):
         with open(path, encoding="utf-8") as stream:
             plans = json.load(stream)
     except (OSError, ValueError) as fault:
-        raise FleetError(f"cannot be read as earlier plans: {fault}", where="earlier", remedy="Name a file that an earlier run wrote.") from fault
+        raise FleetError(f"{path} cannot be read as earlier plans: {fault}", where="earlier", remedy="Name a file that an earlier run wrote.") from fault
     needed = {"models", "server", "refusals"}
     if not isinstance(plans, dict) or not all(plan is None or (isinstance(plan, dict) and needed <= set(plan)) for plan in plans.values()):
         raise FleetError(f"{path} holds no plans by host", where="earlier", remedy="Name a file that an earlier run wrote.")

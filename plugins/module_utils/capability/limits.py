@@ -11,7 +11,7 @@ import re
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 CONTROLLERS = ("cpu", "cpuset", "memory")
-_MOST_CPUS = 1 << 16
+MOST_CPUS = 1 << 16
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?$", re.ASCII)
 
 
@@ -25,8 +25,8 @@ def parse_cpu_list(text, where="CPU list"):
                 raise FleetError(f"{part!r} is not a CPU number or a range of them, as in 0-3,8", where=where)
             break
         first, last = int(found[1]), int(found[2] or found[1])
-        if not first <= last < _MOST_CPUS:
-            raise FleetError(f"{part!r} is not a range of CPU numbers below {_MOST_CPUS}", where=where)
+        if not first <= last < MOST_CPUS:
+            raise FleetError(f"{part!r} is not a range of CPU numbers below {MOST_CPUS}", where=where)
         cpus.update(range(first, last + 1))
     return frozenset(cpus)
 

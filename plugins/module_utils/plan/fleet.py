@@ -163,7 +163,7 @@ def _details(number, hosts, plan, shared, width):
     """Lines: one group. What they get and what is refused come first, the reasons after."""
     yield from _wrapped("", f"{number}. {plan['host_class'] if plan else NO_PLAN}: {shortened(hosts)}", width, indented=2)
     if plan is None:
-        yield from _listed("do", ["Detect what they can do: run this without --tags offline, with the hosts reachable"], width)
+        yield from _listed("do", ["What they can do is not known: run tfserving.fleet.detect for them while they can be reached"], width)
         return
     if plan["models"]:
         yield from _listed("server", [f"{plan['backend']}, {plan['image'] or plan['release']}"], width)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import form
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches, flags, gpus, image, models, policies, request, server
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import Host
@@ -17,7 +18,7 @@ def plan(capabilities, asked):
     capabilities: the mapping of "Capabilities". asked: the mapping of "Request"; its policies carry `holds`, whether their condition holds here.
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """
-    draft, host = Draft(), Host(capabilities or {})
+    draft, host = Draft(), Host(form.check(capabilities or {}))
     wanted, answers, not_understood = request.complete(policies.choose(draft, asked))
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])

@@ -162,7 +162,7 @@ def _with(asked, chosen):
     changed = dict(asked)
     for key, value in chosen.items():
         if key in ("flags", "environment") and isinstance(value, dict):
-            changed[key] = dict(asked.get(key) or {}, **value)
+            changed[key] = {**(asked.get(key) or {}), **value}
         elif key in ("optimize", "batching"):
             changed["models"] = [_with_model(model, key, value) for model in changed.get("models") or []]
         else:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import options
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
 
 BACKENDS = ("auto", "docker", "embedded")
 GOALS = ("online", "bulk")
@@ -19,6 +21,7 @@ GPU_SERVERS = ("one", "per_gpu")
 FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
 OPTIMIZE = ("auto", "none") + FORMS[1:]
 _NUMBER = (int, float)
+_LONGEST_MS = 3600000
 _SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a list", dict: "a mapping"}
 
 # Key -> (type, default). The variables are these names behind tfserving_.
@@ -45,13 +48,15 @@ def complete(request):
     one_of("tfserving_goal", wanted["goal"], GOALS)
     one_of("tfserving_gpu", wanted["gpu"], GPUS)
     one_of("tfserving_gpu_servers", wanted["gpu_servers"], GPU_SERVERS)
-    for key in ("objective_p99_ms", "cpus"):
+    for key, most in (("objective_p99_ms", _LONGEST_MS), ("cpus", limits.MOST_CPUS)):
         if wanted[key] is not None:
-            bounded(f"tfserving_{key}", wanted[key], minimum=0.001)
-    asked = wanted["flags"].get("enable_batching")
+            bounded(f"tfserving_{key}", wanted[key], 0.001, most)
+    specification.check_environment(wanted["environment"], "tfserving_environment")
+    asked, batching = wanted["flags"].get("enable_batching"), None
     if isinstance(asked, bool):
+        batching = "auto" if asked else "none"
         wanted["flags"] = {name: value for name, value in wanted["flags"].items() if name != "enable_batching"}
-    wanted["models"] = [_model(number, model, {True: "auto", False: "none"}.get(asked)) for number, model in enumerate(wanted["models"])]
+    wanted["models"] = [_model(number, model, batching) for number, model in enumerate(wanted["models"])]
     names = [model["name"] for model in wanted["models"]]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
@@ -88,9 +93,16 @@ def _typed(name, value, kind, default):
         return {tuple: list, dict: dict}.get(type(default), lambda same: same)(default)
     value = _of_command_line(value, kind)
     if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
-        quote = f'Write it in quotes: "{value}".' if kind is str and isinstance(value, (int, float)) else None
-        raise FleetError(f"{value!r} is not {_SPOKEN[kind]}", where=name, remedy=quote)
+        raise FleetError(f"{value!r} is not {_SPOKEN[kind]}", where=name, remedy=_in_quotes(value) if kind is str else None)
     return value
+
+
+def _in_quotes(value):
+    """What to do about a number in the place of a text, or None. YAML drops a zero at the end: 2.20 arrives as 2.2, and nobody can tell them apart."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    other = f', or "{value}0" where you wrote that: YAML reads it as the number {value}' if isinstance(value, float) else ""
+    return f'Write it in quotes: "{value}"{other}.'
 
 
 def _of_command_line(value, kind):

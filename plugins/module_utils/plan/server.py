@@ -22,9 +22,11 @@ def choose_release(draft, wanted):
     except FleetError as fault:
         draft.refuse("release", fault.what, fault.remedy, {"version": questions.instead_of(wanted["version"])})
         return None
-    if questions.is_newer_than_table(release):
+    newer = questions.is_newer_than_table(release)
+    if newer:
         draft.warn(f"release {release} is newer than the release table: planned with what {questions.releases()[-1]} knows; flags and images may differ")
-    reason = "as tfserving_version says" if release == wanted["version"] else f"what the release table has for {wanted['version']}"
+    known = release == wanted["version"] or newer
+    reason = "as tfserving_version says" if known else f"what the release table has for {wanted['version']}"
     return draft.decide("release", release, reason)
 
 

@@ -134,10 +134,12 @@ def decide_absent(name, found, running):
 
 
 def check_environment(variables, where="environment"):
-    """Raise FleetError for a name that no environment variable has."""
-    for name in variables:
-        if not _VARIABLE.fullmatch(name):
+    """Raise FleetError for a name or a value that no environment variable has; null stands for a variable that is not set."""
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(str(name)):
             raise FleetError(f"{name!r} is no name for an environment variable", where=where)
+        if isinstance(value, (list, dict)) or "\0" in str(value):
+            raise FleetError(f"{value!r} is no value for an environment variable; allowed: a text, a number, true or false", where=f"{where}.{name}")
 
 
 def check_cpu_set(cpu_set):

@@ -14,10 +14,12 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.running import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 from hypothesis import strategies as st
@@ -185,6 +187,33 @@ def test_following_the_remedies_ends_in_a_plan_without_refusals(host, request):
             return
         request = apply(request, refusals[0]["change"])
     raise AssertionError(f"still refused: {refusals}")
+
+
+leaves = st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats() | st.text(max_size=5) | st.sampled_from(["2.20.0", "auto", "none", "0-3", "1e400"])
+keys = st.text(max_size=3) | st.integers(0, 1)
+nonsense = st.recursive(leaves, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keys, inner, max_size=2), max_leaves=4)
+
+
+def inside(thing):
+    """Where something of a nested thing can be put: (container, key)."""
+    for key in thing if isinstance(thing, dict) else range(len(thing)):
+        yield thing, key
+        if isinstance(thing[key], (dict, list)):
+            yield from inside(thing[key])
+
+
+@many
+@hypothesis.given(capabilities, requests, st.data())
+def test_nonsense_anywhere_is_one_line(host, request, data):
+    host, request = copy.deepcopy((host, request))
+    request = dict(request, models=request.get("models") or [{"name": "m", "optimize": None, "batching": None}])
+    places = [*inside(host), *inside(request), *((request, key) for key in KEYS)]
+    for holder, key in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=2)):
+        holder[key] = data.draw(nonsense)
+    try:
+        json.dumps(fleet.text({"h": plan(host, request)}))
+    except FleetError as fault:
+        assert "\n" not in str(fault) and str(fault).endswith((".", "!", "?"))
 
 
 @hypothesis.settings(many, max_examples=60)

@@ -82,7 +82,7 @@ def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
     plans["laptop"] = plan(dict(HOST, container={"engine": None}), {"models": [{"name": "digits"}]})
     found = against(plans, hosts, "asked")
     assert {host: entry["seen"] for host, entry in found.items()} == {"new": None, "old": "remembered", "laptop": "now", "gone": None}
-    assert "permission denied" in found["old"]["reason"] and found["old"]["differences"] == [] and found["gone"]["reason"] == "no route"
+    assert "permission denied" in found["old"]["reason"] and found["old"]["differences"] == [] and found["gone"]["reason"] == "the host cannot be reached"
     assert found["laptop"]["differences"] == ["digits: not served yet"]
     assert news(plans, hosts, "asked") == ["laptop"]
 

@@ -344,8 +344,11 @@ def test_embedded_says_what_it_is():
 
 @pytest.mark.parametrize(("key", "value", "words"), [
     ("goal", "fast", "online, bulk"), ("modles", [], "did you mean models"), ("models", {"name": "m"}, "not a list"),
-    ("build", "perhaps", "not true or false"), ("cpus", "four", "not a number"), ("version", 2.2, 'in quotes: "2.2"'), ("flags", [], "not a mapping"),
-    ("cpus", 0, "out of range"), ("models", [{"name": "m"}, {"name": "m"}], "two models"), ("models", [{"nam": "m"}], "a mapping with a name"),
+    ("build", "perhaps", "not true or false"), ("cpus", "four", "not a number"), ("version", 2.2, '"2.20" where you wrote that'),
+    ("version", 2, 'in quotes: "2".'), ("flags", [], "not a mapping"),
+    ("cpus", 0, "out of range"), ("cpus", float("inf"), "0.001 to 65536"), ("cpus", "1e400", "0.001 to 65536"), ("cpus", float("nan"), "out of range"),
+    ("environment", {"A B": "1"}, "no name"), ("environment", {1: 2}, "no name"), ("environment", {"A": [1]}, "tfserving_environment.A"),
+    ("models", [{"name": "m"}, {"name": "m"}], "two models"), ("models", [{"nam": "m"}], "a mapping with a name"),
     ("models", [{"name": "m", "optimise": "auto"}], "did you mean optimize"), ("models", [{"name": "m", "optimize": "tflite"}], "tflite_dynamic_range"),
     ("models", [{"name": "m", "batching": "on"}], "none, auto"), ("models", [{"name": "m", "signatures": {"s": {}}}], "saved_model_info"),
 ])
