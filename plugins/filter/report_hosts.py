@@ -22,7 +22,7 @@ def _entry(host, known):
         "plan": (known.get("tfs_capabilities_plan_result") or {}).get("plan"),
         "server": next((result["server"] for result in served if result.get("server")), None),
         "tunings": [{"model": _model(result), **result["tuning"]} for result in tuned if result.get("tuning")],
-        "checks": [{"model": _model(result), **result["check"]} for result in served if result.get("check")],
+        "checks": [{"model": _model(check), **check} for result in served for check in result.get("checks") or ()],
     }
 
 

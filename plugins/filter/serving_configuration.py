@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter behind tfserving.fleet.serving_configuration: what the plan, or a tuning, has a model served with."""
+"""The filter behind tfserving.fleet.serving_configuration: what the plan has a model served with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import steps
 
 
-def serving_configuration(plan, model, tunings=(), start=None):
+def serving_configuration(plan, model, start=None):
     """{protocol, form, batching, environment, flags} of one model on one host."""
     try:
-        return steps.changed(steps.proven(plan, model, tunings), start or {}, "start")
+        return steps.planned(plan, model, start)
     except FleetError as fault:
         raise AnsibleFilterError(f"serving_configuration: {fault}") from fault
 

@@ -196,7 +196,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
+    suboptions: &devices
       pci_bus_id:
         description: Where it sits.
         type: str
@@ -209,6 +209,33 @@ options:
         type: str
         choices: [device_request, cdi, runtime]
         default: device_request
+  copies:
+    description:
+      - Several servers of this description instead of one, such as one for each GPU, as a plan names them (C(server.per_gpu)). Backend V(docker) only.
+      - They are made so one after the other; the first that fails ends the task, and what it should replace serves on.
+      - A copy that is there and not in the list any more is stopped and kept, and the server without a suffix likewise. The states V(stopped), V(absent) and
+        V(previous) hold for the server and all its copies that are on the host.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      suffix:
+        description: Comes behind O(name). Empty for the server that keeps it, so that one server becomes several without a second name for the first.
+        type: str
+        default: ""
+      devices:
+        description: As O(devices), for this copy.
+        type: list
+        elements: dict
+        default: []
+        suboptions: *devices
+      cpu_set:
+        description: As O(cpu_set), for this copy; by default O(cpu_set).
+        type: str
+      port_offset:
+        description: How far its ports are from O(grpc_port) and O(rest_port). A port of V(0) is chosen for each copy.
+        type: int
+        default: 0
   user:
     description: The user, UID or UID:GID, as whom the server runs. It must be able to read the models. Backend V(docker) only.
     type: str
@@ -304,6 +331,15 @@ EXAMPLES = r"""
     cpu_set: 0-3
     memory_mib: 4096
 
+- name: Serve on each GPU, on ports 8500, 8502 and so on
+  tfserving.fleet.model_server:
+    name: digits
+    image: tensorflow/serving:2.20.0-gpu
+    grpc_port: 8500
+    model_name: digits
+    model_base_path: /srv/models/digits/saved_model
+    copies: "{{ tfs_capabilities_plan_result.plan.server.per_gpu }}"
+
 - name: Prove the successor, and leave the server that serves alone
   tfserving.fleet.model_server:
     name: digits
@@ -336,7 +372,7 @@ EXAMPLES = r"""
 RETURN = r"""
 server:
   description: >-
-    The server. What does not apply to the backend or the state is null. In check mode C(pid) is null where the server is not
+    The server; the first one of several. What does not apply to the backend or the state is null. In check mode C(pid) is null where the server is not
     running yet, and a port that is still to be chosen may become another.
   returned: success
   type: dict
@@ -393,6 +429,17 @@ server:
       description: Changes with anything that makes the server another one.
       type: str
       sample: 3f1c9be0d54a2a01c2f7de8a4a3a6a54f8a1f0a1c0d8f2be7f6c7f3f2c1d0e9f
+servers:
+  description: The server, or all copies of it, those that were stopped because they are not wanted any more among them; each with the keys of RV(server).
+  returned: success
+  type: list
+  elements: dict
+summary:
+  description: A line about each of RV(servers).
+  returned: success
+  type: list
+  elements: str
+  sample: ["digits: started, gRPC 127.0.0.1:8500 (docker)"]
 pending:
   description: Whether V(started) would change what serves.
   returned: with O(state=proven)
@@ -417,6 +464,10 @@ def main():
         "labels": {"type": "dict", "default": {}}, "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
         "reference": {"type": "path"},
     }
+    devices = {"type": "list", "elements": "dict", "default": [], "options": {
+        "pci_bus_id": {"type": "str", "required": True}, "id": {"type": "str"},
+        "by": {"type": "str", "choices": ["device_request", "cdi", "runtime"], "default": "device_request"}}}
+    copy = {"suffix": {"type": "str", "default": ""}, "devices": devices, "cpu_set": {"type": "str"}, "port_offset": {"type": "int", "default": 0}}
     module = shell.FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -437,9 +488,7 @@ def main():
             "secret_environment": {"type": "dict", "default": {}, "no_log": True},
             "batching_parameters_file": {"type": "path"}, "monitoring": {"type": "bool", "default": False}, "session_config_file": {"type": "path"},
             "ssl_config_file": {"type": "path"}, "cpu_set": {"type": "str"}, "memory_mib": {"type": "int"},
-            "devices": {"type": "list", "elements": "dict", "default": [], "options": {
-                "pci_bus_id": {"type": "str", "required": True}, "id": {"type": "str"},
-                "by": {"type": "str", "choices": ["device_request", "cdi", "runtime"], "default": "device_request"}}},
+            "devices": devices, "copies": {"type": "list", "elements": "dict", "default": [], "options": copy},
             "user": {"type": "str", "default": "65534:65534"}, "read_only": {"type": "bool", "default": True},
             "capabilities": {"type": "list", "elements": "str", "default": []},
             "restart_policy": {"type": "str", "choices": ["unless-stopped", "on-failure", "no"], "default": "unless-stopped"},

@@ -64,7 +64,8 @@ servers:
     backend: {description: What serves., type: str, sample: embedded}
     state: {description: V(started) or V(stopped)., type: str, sample: started}
     image: {description: The image's name; null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
-    models: {description: "Of each model C(name), C(form) (null where its folder does not tell), C(base_path) and C(batching), its parameters or null.",
+    models: {description: "Of each model C(name), C(form) (null where its folder does not tell), C(base_path) and C(batching), its parameters or null;
+                           batching is left out where each model has a file of its own.",
              type: list, elements: dict}
     flags: {description: "Flags that were asked for, without those of ports, models and batching.", type: dict, sample: {enable_profiler: false}}
     environment: {description: Environment variables that were asked for., type: dict, sample: {TF_ENABLE_ONEDNN_OPTS: "0"}}
@@ -73,6 +74,8 @@ servers:
     address: {description: Where it listens., type: str, sample: 127.0.0.1}
     grpc_port: {description: Its port for gRPC., type: int, sample: 8500}
     rest_port: {description: "Its port for REST, or null.", type: int, sample: 8501}
+    copy_of: {description: "The server's name, less its suffix, where it is one of several copies (O(tfserving.fleet.model_server#module:copies)), or null.",
+              type: str, sample: null}
     tls: {description: Whether gRPC speaks TLS; with a container., type: bool, sample: false}
 asked:
   description: What the servers that run answered, by name.

@@ -117,6 +117,36 @@ def doubles(server):
     return answer(server)["y"].tolist() == [[2.0] * 4]
 
 
+def test_several_servers_of_one_description(host):
+    """As for the GPUs of a host, without GPUs: one becomes two, a second run changes nothing, two become one, and back."""
+    one, two = {}, {"copies": [{"suffix": "", "cpu_set": "0"}, {"suffix": "-gpu1"}]}
+
+    def running():
+        listed = host.engine.containers.list(filters={"label": "tfserving.fleet.server"})
+        return sorted(each.name for each in listed if each.name.startswith(host.name))
+    try:
+        first = host.good(**one)["server"]
+        planned = host.good(check_mode=True, **two)
+        assert planned["changed"] and [server["name"] for server in planned["servers"]] == [host.name, f"{host.name}-gpu1"] and running() == [host.name]
+        several = host.good(**two)
+        assert several["changed"] and several["server"]["grpc_port"] == first["grpc_port"] and all(doubles(server) for server in several["servers"])
+        assert running() == [host.name, f"{host.name}-gpu1"] and not host.good(**two)["changed"]
+        proven = host.good(state="proven", **one)
+        assert proven["pending"] and running() == [host.name, f"{host.name}-gpu1", f"{host.name}.proven"]
+        single = host.good(**one)
+        assert single["changed"] and running() == [host.name] and not host.good(**one)["changed"]
+        assert any("stop the server" in action for action in single["actions"]) and len(single["summary"]) == 2
+        assert host.good(state="previous")["changed"] and running() == [host.name, f"{host.name}-gpu1"] and not host.good(**two)["changed"]
+        assert host.good(state="previous")["changed"] and running() == [host.name] and not host.good(**one)["changed"]
+        host.good(**two)
+        host.publish("broken", "broken-models")
+        said = host.refused(model_base_path=str(host.state / "broken-models"), side_by_side=False, **two)
+        assert "The server before it runs again" in said and running() == [host.name, f"{host.name}-gpu1"]
+    finally:
+        assert host.good(state="absent")["changed"] and running() == []
+        assert not host.good(state="absent")["changed"]
+
+
 def test_the_life_of_a_server(host):
     planned = host.good(check_mode=True)
     assert planned["changed"] and planned["diff"]["before"] == {} and host.roles() == {}

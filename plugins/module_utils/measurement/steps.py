@@ -21,7 +21,8 @@ KEYS = ("protocol", "form", "batching", "environment", "flags")
 CANDIDATE_KEYS = ("name", "change", "reason", "model")
 PROTOCOLS = ("grpc", "rest")
 _MERGED = ("environment", "flags")
-_LITE_FLAG = "prefer_tflite_model"
+_LITE_FLAG, _GRPC_THREADS = "prefer_tflite_model", "grpc_max_threads"
+_BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
 _PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {}, "flags": {}}
 
 
@@ -48,10 +49,28 @@ def planned(plan, model, start=None):
     return changed(configuration(of_plan, "plan"), start or {}, "start")
 
 
-def proven(plan, model, tunings):
-    """The configuration to serve: the plan's, or what a tuning found. tunings: tuning results, of which the one of this model counts."""
-    found = [tuning for tuning in tunings if tuning and tuning["model"] == model]
-    return configuration(found[-1]["configuration"], "tuning") if found else planned(plan, model)
+def of_server(plan, names, tunings=()):
+    """What a server of these models is served with: {forms: {model: form}, batching: parameters for all or None, per_model: {model: parameters or None}, where
+    they differ (else empty), environment, flags}.
+
+    Form and batching of a model are those that its tuning proved, else the plan's. Environment and flags belong to the whole server: they are those of the
+    first model that was tuned, else the plan's. tunings: tuning results; of several of a model the last counts.
+    """
+    found = {tuning["model"]: configuration(tuning["configuration"], "tuning") for tuning in tunings if tuning and tuning["model"] in names}
+    each = {name: found.get(name) or planned(plan, name) for name in names}
+    leading = each[next((name for name in names if name in found), names[0])]
+    forms, batching = ({name: of[key] for name, of in each.items()} for key in ("form", "batching"))
+    flags = {name: value for name, value in leading["flags"].items() if name not in (_LITE_FLAG, *_BATCHING_FLAGS)}
+    threads = [of["flags"][_GRPC_THREADS] for of in each.values() if of["flags"].get(_GRPC_THREADS)]
+    if threads:
+        flags[_GRPC_THREADS] = max(threads)
+    if any(form.startswith("tflite") for form in forms.values()):
+        flags[_LITE_FLAG] = True
+    differ = any(parameters != batching[names[0]] for parameters in batching.values())
+    if differ:
+        flags.update(dict.fromkeys(_BATCHING_FLAGS, True))
+    return {"forms": forms, "batching": None if differ else batching[names[0]], "per_model": batching if differ else {},
+            "environment": leading["environment"], "flags": flags}
 
 
 def changed(before, change, where="change"):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_values import row_bytes
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cdi
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cdi, limits
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import host as hosts
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 
@@ -94,7 +95,7 @@ def _usable(draft, host, wanted, release, backend):
     how, missing, remedy = cdi.way(host.container, host.gpu_groups)
     if how is None:
         return None, (missing, remedy), None
-    devices = [device for gpu, _answer in supported for device in _devices(gpu, how, host.container)]
+    devices = _placed(bound, supported, how, host.container)
     if not devices and supported[0][0].get("problem"):
         return None, _of_problem(supported[0][0]["problem"]), None
     if not devices:
@@ -130,6 +131,17 @@ def _devices(gpu, how, container):
     slices = [dict(gpu, memory_mib=part.get("memory_mib"), profile=part.get("profile"), id=f"{gpu['index']}:{place}" if by_index or not uuid else uuid)
               for place, (part, uuid) in enumerate(zip(gpu["mig"], gpu.get("mig_uuids") or ()))]
     return sorted(slices, key=lambda part: -(part["memory_mib"] or 0))
+
+
+def _placed(bound, supported, how, container):
+    """The devices of the supported GPUs, each with its `place` among those of the host. A broken GPU holds its place, so that the others keep theirs."""
+    found, place = [], 0
+    usable = [gpu for gpu, _answer in supported]
+    for gpu in bound:
+        devices = _devices(gpu, how, container) if gpu in usable else []
+        found += [dict(device, place=place + number) for number, device in enumerate(devices)]
+        place += len(devices) or (1 if gpu.get("problem") and not gpu.get("compute") else 0)
+    return found
 
 
 def _too_small(models, devices):
@@ -187,8 +199,6 @@ def environment(draft, wanted, chosen):
     else:
         found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         draft.decide("GPU memory", "as needed", "TensorFlow would take all of it at the start; so a second server, and a look at what is used, stay possible")
-    if wanted["gpu_servers"] == "one":
-        found.update(_visible(chosen.devices))
     return found
 
 
@@ -207,19 +217,22 @@ def say_memory(draft, wanted, planned, chosen):
                        "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads")
 
 
-def one_each(wanted, chosen):
-    """A server for each device, [{name, devices, environment, cpu_set, port_offset}]; empty where one server gets them all."""
-    if wanted["gpu_servers"] != "per_gpu" or len(chosen.devices) < 2:
+def one_each(host, wanted, chosen):
+    """A server for each device, [{suffix, devices, cpu_set, port_offset}]; empty where one server gets them all. The first place has no suffix."""
+    if wanted["gpu_servers"] != "per_gpu" or [device["place"] for device in chosen.devices] in ([], [0]):
         return []
-    return [{"name": f"gpu{place}", "devices": [planned], "environment": _visible([device]), "cpu_set": device.get("cpu_affinity"),
-             "port_offset": place * _PORTS_OF_A_SERVER}
-            for place, (device, planned) in enumerate(zip(chosen.devices, chosen.as_planned))]
+    return [{"suffix": f"-gpu{device['place']}" if device["place"] else "", "devices": [planned], "cpu_set": _cpus_beside(host, wanted, device),
+             "port_offset": device["place"] * _PORTS_OF_A_SERVER} for device, planned in zip(chosen.devices, chosen.as_planned)]
 
 
-def _visible(devices):
-    """A MIG slice is named to CUDA too: without it CUDA takes whichever it sees first."""
-    slices = [device["id"] for device in devices if device["id"].startswith("MIG-")]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(slices)} if slices else {}
+def _cpus_beside(host, wanted, device):
+    """The CPUs beside a GPU, as far as processes of this host may use them; None for those of the plan, which the user may have chosen."""
+    try:
+        beside = limits.parse_cpu_list(device.get("cpu_affinity") or "")
+    except FleetError:
+        return None
+    usable = beside & set(host.affinity) if host.affinity else beside
+    return None if wanted["cpus"] or not usable or usable == set(host.affinity) else limits.format_cpu_list(usable)
 
 
 def _shown(device):

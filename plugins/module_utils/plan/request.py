@@ -31,8 +31,8 @@ KEYS = {
     "build_for": (list, ()), "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
     "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
-MODEL_KEYS = ("name", "source", "samples", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged", "optimize",
-              "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")
+MODEL_KEYS = ("name", "source", "samples", "reference", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged",
+              "optimize", "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")
 
 
 def complete(request):

@@ -18,20 +18,46 @@ def differences(plan, servers):
 
     Flags and variables that a tuning proved count as differences: the plan does not know them.
     """
-    served = {model["name"]: (server, model) for server in reversed(servers) if server.get("state", _STARTED) == _STARTED for model in server["models"]}
+    started = [server for server in servers if server.get("state", _STARTED) == _STARTED]
+    served = {model["name"]: (server, model) for server in reversed(started) for model in server["models"]}
     planned = {model["name"]: model for model in plan["models"]}
-    found = [text for name, model in planned.items() for text in _of_model(plan, model, served.get(name))]
+    parts = plan["server"].get("per_gpu")
+    if parts:
+        found = [text for part in parts for text in _of_part(plan, part, started)]
+    else:
+        found = [text for model in planned.values() for text in _of_model(plan["server"], plan, model, served.get(model["name"]))]
+    found += [f"{server['name']}: not planned any more, will be stopped" for server in started if _is_surplus(server, parts)] if planned else []
     gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
     return found + [f"{name}: served by {served[name][0]['name']}, and not asked for any more" for name in gone]
 
 
-def _of_model(plan, model, served):
+def _of_part(plan, part, started):
+    """What one server of several would change: compared is the one that runs under its suffix."""
+    planned = {model["name"] for model in plan["models"]}
+    server = next((server for server in started if _suffix(server) == part["suffix"] and planned & {model["name"] for model in server["models"]}), None)
+    wanted = dict(plan["server"], devices=part["devices"], cpu_set=part["cpu_set"] or plan["server"]["cpu_set"])
+    running = {model["name"]: (server, model) for model in server["models"]} if server else {}
+    (device,) = part["devices"]
+    where = f"GPU {device['pci_bus_id']}{' ' + device['id'] if device['id'].startswith('MIG-') else ''}: "
+    return [where + text for model in plan["models"] for text in _of_model(wanted, plan, model, running.get(model["name"]))]
+
+
+def _suffix(server):
+    """What a server's name adds to that of the description it is a copy of."""
+    return server["name"][len(server["copy_of"]):] if server.get("copy_of") else ""
+
+
+def _is_surplus(server, parts):
+    return bool(server.get("copy_of")) and _suffix(server) not in {part["suffix"] for part in parts or [{"suffix": ""}]}
+
+
+def _of_model(wanted, plan, model, served):
     if served is None:
         yield f"{model['name']}: not served yet"
         return
     server, running = served
     now = flat(dict(_known(server, _SERVER_KEYS), **_known(running, _MODEL_KEYS)))
-    planned = flat(dict(_known(dict(plan["server"], backend=plan["backend"], image=plan["image"]), _SERVER_KEYS), **_known(model, _MODEL_KEYS)))
+    planned = flat(dict(_known(dict(wanted, backend=plan["backend"], image=plan["image"]), _SERVER_KEYS), **_known(model, _MODEL_KEYS)))
     compared = {key for key in {**now, **planned} if key.partition(".")[0] in {**server, **running}}
     for key in sorted(compared):
         if now.get(key) != planned.get(key):

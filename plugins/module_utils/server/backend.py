@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import docker_backend, docker_engine, embedded_backend, process
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import copies, docker_backend, docker_engine, embedded_backend, process
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
+_SERVING = ("started", "proven")
 # Options that the embedded server has no use for, and what they are when nobody gave them.
-_OF_CONTAINERS = {"monitoring": False, "session_config_file": None, "ssl_config_file": None, "memory_mib": None, "devices": [], "grpc_socket_directory": None}
+_OF_CONTAINERS = {"monitoring": False, "session_config_file": None, "ssl_config_file": None, "memory_mib": None, "devices": [], "copies": [],
+                  "grpc_socket_directory": None}
 
 
 def work(options, check_mode):
     """The module's result."""
-    options = dict(options, models=_models(options))
+    options = dict(options, models=_models(options), copy_of=None)
     home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
-    serves = options["state"] in ("started", "proven")
+    serves = options["state"] in _SERVING
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
     needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not options["image"])
@@ -27,13 +29,52 @@ def work(options, check_mode):
     name = "embedded" if needs_none else _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
-    with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=serves and not check_mode):
-        chosen = (docker_backend if name == "docker" else embedded_backend).Backend(options, home, check_mode)
-        if serves:
-            return chosen.started(prove_only=options["state"] == "proven")
-        if options["state"] == "previous":
-            return chosen.previous()
-        return chosen.stopped(absent=options["state"] == "absent")
+        results = [_one(embedded_backend, options, check_mode)]
+    else:
+        results = _in_containers(options, check_mode) if serves else _no_more(options, check_mode)
+    result = copies.whole(results)
+    return dict(result, summary=[copies.said(server) for server in result["servers"]])
+
+
+def _one(backend, options, check_mode, how=None):
+    """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
+    home, how = process.Home(options["state_directory"], specifications.check_name(options["name"])), how or options["state"]
+    with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
+        chosen = backend.Backend(options, home, check_mode)
+        if how in _SERVING:
+            return chosen.started(prove_only=how == "proven")
+        if how in (copies.PREVIOUS, copies.RESUME):
+            return chosen.previous() if how == copies.PREVIOUS else chosen.resumed()
+        return chosen.surplus() if how == copies.SURPLUS else chosen.stopped(absent=how == "absent")
+
+
+def _in_containers(options, check_mode):
+    """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
+    results, waited = [], False
+    wanted = copies.each(options)
+    for one in wanted:
+        try:
+            results.append(_one(docker_backend, dict(one, drain_s=0.0) if waited else one, check_mode))
+        except FleetError as fault:
+            raise copies.in_part(fault, results) from fault
+        waited = waited or results[-1]["changed"]
+    names = {one["name"] for one in wanted}
+    for name in docker_engine.Servers(options["engine_socket"]).alike(options["name"]):
+        if name not in names:
+            only_told = options["state"] == "proven"
+            found = _one(docker_backend, dict(options, name=name, state="stopped", drain_s=0.0), check_mode or only_told, copies.SURPLUS)
+            results.append(dict(found, changed=False, actions=[], pending=found["changed"]) if only_told else found)
+    return results
+
+
+def _no_more(options, check_mode):
+    """The results of the server and its copies as they are on the host, for the states in which nothing new is served."""
+    servers = docker_engine.Servers(options["engine_socket"])
+    names = servers.alike(options["name"])
+    if options["state"] != copies.PREVIOUS or len(names) < 2:
+        return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
+    back = copies.back({name: servers.seen(name) for name in names})
+    return [_one(docker_backend, dict(options, name=name, state=copies.STATES[how]), check_mode, how) for name, how in back]
 
 
 def _models(options):
@@ -47,8 +88,8 @@ def _models(options):
 def _chosen(options, found, home):
     """docker or embedded. Raises FleetError where that cannot be."""
     name = options["backend"]
-    if options["state"] not in ("started", "proven"):
-        known = found["answers"] and docker_engine.engine.docker is not None and docker_engine.Servers(found["socket"]).seen(options["name"])
+    if options["state"] not in _SERVING:
+        known = found["answers"] and docker_engine.engine.docker is not None and docker_engine.Servers(found["socket"]).alike(options["name"])
         return name if name != "auto" else "docker" if known else "embedded"
     if name == "auto":
         name = "docker" if found["answers"] else "embedded"

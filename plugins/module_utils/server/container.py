@@ -124,6 +124,11 @@ def user_id(spec):
     return int(_USER.fullmatch(spec.user)[1])
 
 
+def keeps_cuda_cache(spec):
+    """Whether what CUDA compiles at the first start is kept for the next."""
+    return spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE
+
+
 def arguments(spec):
     """The server's command line behind the image's entry point, a list."""
     given = {"port": GRPC_PORT, "rest_api_port": REST_PORT if spec.rest_port is not None else 0}
@@ -146,10 +151,11 @@ def defaults(spec):
     return {name: value for name, value in wished.items() if name in questions.flags(spec.release)}
 
 
-def body(spec, folder, secrets, trial, selinux=False):
+def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None):
     """What the engine's API takes to create the container.
 
     folder: where on the host the files of FOLDER lie. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
+    cuda_cache: a folder on the host, for a server that keeps CUDA's cache.
     """
     shared = "z" if selinux else ""
     binds = [_bind(folder, FOLDER, "ro", shared)] + [_bind(path, path, "ro", shared) for path in model_config.folders(spec.models)]
@@ -158,8 +164,8 @@ def body(spec, folder, secrets, trial, selinux=False):
     temporary = {"/tmp": "rw,noexec,nosuid,size=64m"}
     if spec.grpc_socket_directory and trial:
         temporary[SOCKET_FOLDER] = f"rw,noexec,nosuid,size=1m,uid={user_id(spec)}"
-    if spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE:
-        binds.append(_bind(posixpath.join(posixpath.dirname(posixpath.dirname(folder)), "cuda"), CUDA_CACHE, "rw", shared))
+    if cuda_cache and keeps_cuda_cache(spec):
+        binds.append(_bind(cuda_cache, CUDA_CACHE, "rw", shared))
     ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
     if spec.rest_port is not None:
         ports[f"{REST_PORT}/tcp"] = spec.rest_port
@@ -204,6 +210,9 @@ def _check_batching(spec):
 def _give(devices, host, environment):
     """Ask for GPUs in the way that the engine has."""
     names, by = [device["id"] for device in devices], devices[0]["by"]
+    slices = [name for name in names if name.startswith("MIG-")]
+    if slices:      # Named to CUDA too: it takes whichever slice it sees first.
+        environment.setdefault("CUDA_VISIBLE_DEVICES", ",".join(slices))
     if by == "cdi":
         host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={name}" for name in names]}]
     elif by == "runtime":

@@ -15,27 +15,36 @@ _FIELD = re.compile(r"(\w+)\s*(?::\s*([^\s{}]+)|\{\s*value:\s*([^\s{}]+)\s*\})")
 
 def of_embedded(specification, alive, batching_text=None):
     """An embedded server. specification: as its state has it; batching_text: the text proto of its batching parameters, where it has any."""
-    base_path = specification["model_base_path"]
-    model = {"name": specification["model_name"], "form": form_of(base_path), "base_path": base_path,
-             "batching": parameters_of(batching_text) if batching_text is not None else None}
+    models = specification.get("models") or [{"name": specification["model_name"], "base_path": specification["model_base_path"]}]
     return {
-        "name": specification["name"], "backend": specification["backend"], "state": "started" if alive else "stopped", "image": None, "models": [model],
-        "flags": {name: value for name, value in specification["flags"].items() if name not in _BATCHING_FLAGS},
+        "name": specification["name"], "backend": specification["backend"], "state": "started" if alive else "stopped", "image": None,
+        "models": [_model(specification, model, batching_text) for model in models], "flags": _flags(specification),
         "environment": specification["environment"], "cpu_set": specification["cpu_set"], "devices": [], "address": specification["address"],
         "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"]}
 
 
 def of_container(specification, alive, batching_text=None):
     """A server in a container. specification: as its label has it; the rest as for of_embedded."""
-    batching = parameters_of(batching_text) if batching_text is not None else None
-    models = [{"name": model["name"], "form": form_of(model["base_path"]), "base_path": model["base_path"], "batching": batching,
-               "version_policy": model["version_policy"], "labels": model["labels"]} for model in specification["models"]]
+    models = [dict(_model(specification, model, batching_text), version_policy=model["version_policy"], labels=model["labels"])
+              for model in specification["models"]]
     return {
         "name": specification["name"], "backend": "docker", "state": "started" if alive else "stopped", "image": specification["image"], "models": models,
-        "flags": {name: value for name, value in specification["flags"].items() if name not in _BATCHING_FLAGS},
+        "flags": _flags(specification),
         "environment": specification["environment"], "cpu_set": specification["cpu_set"], "devices": specification["devices"],
         "address": specification["address"], "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"],
         "tls": "ssl.pbtxt" in specification["files"]}
+
+
+def _model(specification, model, batching_text):
+    """A model, without `batching` where each has a file of its own: what the server loaded it with is not known."""
+    known = {"name": model["name"], "form": form_of(model["base_path"]), "base_path": model["base_path"]}
+    if specification["flags"].get("enable_per_model_batching_parameters"):
+        return known
+    return dict(known, batching=parameters_of(batching_text) if batching_text is not None else None)
+
+
+def _flags(specification):
+    return {name: value for name, value in specification["flags"].items() if name not in _BATCHING_FLAGS}
 
 
 def form_of(base_path):

@@ -92,11 +92,31 @@ class Backend:
             work.carry_out(steps, seen)
         return self._result(self._decision(mending, steps, self._described(seen), then, True), spec, work, seen[transaction.PREVIOUS].digest)
 
+    def resumed(self):
+        """Start again the server that was stopped and kept."""
+        name = self._options["name"]
+        mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
+        then = self._described(seen)
+        steps = transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False) if then else ()
+        spec = SimpleNamespace(**{key: then[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")}) if then else None
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then.get("models", ()), {}, {}))
+        if not self._check_mode and then:
+            work.carry_out(steps, seen)
+        return self._result(self._decision(mending, steps, {}, then, True), spec, work, then and seen[transaction.SERVING].digest)
+
+    def surplus(self):
+        """Stop a server that is not wanted any more and keep it, but nothing that served before it: going back starts it again."""
+        return self._stopped(lambda seen: [*transaction.to_stopped(seen), *([transaction.Step("remove", transaction.PREVIOUS)]
+                                                                            if transaction.PREVIOUS in seen else [])])
+
     def stopped(self, absent=False):
         """Stop the server and keep it, or leave nothing of it."""
+        return self._stopped(transaction.to_absent if absent else transaction.to_stopped, absent)
+
+    def _stopped(self, steps_of, absent=False):
         spec = SimpleNamespace(name=self._options["name"], memory_mib=None)
         mending, seen = ((), self._engine.seen(spec.name)) if absent else self._mended(spec, ())
-        steps = transaction.to_absent(seen) if absent else transaction.to_stopped(seen)
+        steps = steps_of(seen)
         before = self._described(seen)
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, {}))
         if not self._check_mode:
@@ -183,10 +203,16 @@ class Backend:
 
     def _make(self, spec, files, role):
         folder = docker_files.folder_of(self._home.directory, spec)
-        docker_files.write(folder, files, spec)
+        docker_files.write(folder, files, spec, self._cuda_cache())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
-        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux())
+        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux(), self._cuda_cache())
+        if self._options["copy_of"]:
+            body["Labels"][labels.COPY_OF] = self._options["copy_of"]
         self._engine.make(transaction.container_name(spec.name, role), body)
+
+    def _cuda_cache(self):
+        """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
+        return os.path.join(self._options["state_directory"], "servers", self._options["copy_of"] or self._options["name"], "cuda")
 
     def _questions(self, models, wished, before):
         options = {one["name"]: one for one in self._options["models"] or ()}

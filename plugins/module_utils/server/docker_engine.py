@@ -38,6 +38,12 @@ class Servers(engine.Engine):
             listed = self.api.containers(all=True, filters={"label": labels.NAME})
         return sorted({one["Labels"][labels.NAME] for one in listed})
 
+    def alike(self, name):
+        """The names of the server and of its copies on this host, sorted."""
+        with self._asking("containers"):
+            listed = self.api.containers(all=True, filters={"label": labels.NAME})
+        return sorted({one["Labels"][labels.NAME] for one in listed if name in (one["Labels"][labels.NAME], one["Labels"].get(labels.COPY_OF))})
+
     def inspect(self, container):
         """What the engine knows of a container, in its own words."""
         with self._asking(f"container {container}"):

@@ -40,8 +40,8 @@ def folder_of(directory, spec):
     return os.path.join(directory, "config", spec.digest()[:16])
 
 
-def write(folder, files, spec):
-    """Write the configuration; nobody but the server's user and root reads its secrets."""
+def write(folder, files, spec, cuda_cache):
+    """Write the configuration and make the folder of CUDA's cache where it is kept; nobody but the server's user and root reads its secrets."""
     os.makedirs(folder, mode=0o755, exist_ok=True)
     for name, content in files.items():
         path = os.path.join(folder, name)
@@ -49,11 +49,10 @@ def write(folder, files, spec):
         publish.write_file(path, content, 0o400 if secret else 0o444)
         if secret and os.geteuid() == 0:
             os.chown(path, container.user_id(spec), -1)
-    if spec.environment.get("CUDA_CACHE_PATH") == container.CUDA_CACHE:
-        cache = os.path.join(os.path.dirname(os.path.dirname(folder)), "cuda")
-        os.makedirs(cache, mode=0o700, exist_ok=True)
+    if container.keeps_cuda_cache(spec):
+        os.makedirs(cuda_cache, mode=0o700, exist_ok=True)
         with contextlib.suppress(PermissionError):
-            os.chown(cache, container.user_id(spec), -1)
+            os.chown(cuda_cache, container.user_id(spec), -1)
     if spec.grpc_socket_directory:
         os.makedirs(spec.grpc_socket_directory, mode=0o755, exist_ok=True)
         with contextlib.suppress(PermissionError):

@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import process
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import model_config, process
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
 
@@ -79,9 +79,9 @@ class Backend:
             raise FleetError(fault.what, fault.where, f"{fault.remedy} The server before it runs again.") from fault
 
     def _specification(self):
-        options, (model, *more) = self._options, self._options["models"]
-        if more or model["version_policy"] or model["labels"]:
-            raise FleetError("the embedded backend serves the newest version of one model", where="models", remedy="Use backend: docker for more.")
+        options = self._options
+        models = tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in options["models"])
+        plain = len(models) == 1 and not models[0]["version_policy"] and not models[0]["labels"]
         if options["secret_environment"]:
             raise FleetError("the embedded server keeps its specification in a file that others may read", where="secret_environment",
                              remedy="Use backend: docker, or environment for what is no secret.")
@@ -90,7 +90,8 @@ class Backend:
         readable = batching and not (self._check_mode and not os.path.exists(batching))
         return specifications.Specification(
             name=options["name"], backend="embedded", address=specifications.ADDRESS, grpc_port=options["grpc_port"], rest_port=options["rest_port"],
-            python=options["python"] or sys.executable, program=process.program_digest(), model_name=model["name"], model_base_path=model["base_path"],
+            python=options["python"] or sys.executable, program=process.program_digest(), model_name=models[0]["name"],
+            model_base_path=models[0]["base_path"], models=() if plain else models,
             flags=options["flags"], environment={key: str(value) for key, value in options["environment"].items()},
             cpu_set=options["cpu_set"], batching_parameters_file=batching, idle_exit_s=options["idle_exit_s"],
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)

@@ -11,6 +11,7 @@ NAME = "tfserving.fleet.server"
 DIGEST = "tfserving.fleet.specification"
 DESCRIPTION = "tfserving.fleet.description"
 VERSION = "tfserving.fleet.version"
+COPY_OF = "tfserving.fleet.copy_of"
 
 
 def described(container_labels):

@@ -6,6 +6,7 @@
 server.json  the specification that was last started
 server.pid   which process that is (written by the process itself)
 server.log   what it said, also before it was restarted
+models.pbtxt its models, where it has several
 
 Beside the folder lies a lock, which is held while somebody changes the server.
 """
@@ -26,7 +27,7 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
 
@@ -80,13 +81,15 @@ class Home:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path("server.pid"))
         publish.write_file(self._path("server.json"), json.dumps(wanted.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
+        if wanted.models:
+            publish.write_file(self._path("models.pbtxt"), model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
         with open(self.log, "ab") as log:
             began = log.tell()
             try:
                 started = subprocess.Popen(
-                    specifications.command(wanted, path), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/", start_new_session=True,
-                    env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: self._begin(cpus))
+                    specifications.command(wanted, path, self._path("models.pbtxt")), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/",
+                    start_new_session=True, env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: self._begin(cpus))
             except OSError as fault:
                 raise FleetError(f"cannot run {wanted.python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists.") from fault
         self._wait_until_ready(wanted, started.poll, began, ready_timeout_s)

@@ -57,7 +57,8 @@ def _of_container(servers, name):
             with contextlib.suppress(OSError):
                 with open(os.path.join(mount["Source"], "batching.pbtxt"), encoding="utf-8") as stream:
                     batching = stream.read()
-    return description.of_container(labels.described(inspected["Config"]["Labels"]), inspected["State"]["Running"], batching)
+    found = inspected["Config"]["Labels"]
+    return dict(description.of_container(labels.described(found), inspected["State"]["Running"], batching), copy_of=found.get(labels.COPY_OF))
 
 
 def _model(client, model):

@@ -15,13 +15,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags, model_config
 
 BACKENDS = ("embedded",)
 ADDRESS = "127.0.0.1"
 # Flags that options of their own set.
 OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "model_name", "model_base_path": "model_base_path",
-               "batching_parameters_file": "batching_parameters_file"}
+               "batching_parameters_file": "batching_parameters_file", "model_config_file": "models"}
 # Flags that make a server print and end.
 _NOT_SERVING = ("version",)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -33,6 +33,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Specification:
     """A server in full. grpc_port: 0 until chosen. rest_port: None for no REST, 0 until chosen. flags: {name: value}, environment: {name: text}.
 
+    models: as model_config has them, where the server takes more than the newest version of one model; model_name and model_base_path are the first's.
     batching_parameters and program are digests of what their files hold, so that a changed file is another specification.
     """
 
@@ -51,15 +52,16 @@ class Specification:
     batching_parameters_file: str | None
     batching_parameters: str | None
     idle_exit_s: float | None
+    models: tuple = ()
 
     def as_dict(self):
         """As data; from_dict is the inverse."""
-        return asdict(self)
+        return dict(asdict(self), models=list(self.models))
 
     @classmethod
     def from_dict(cls, data):
         """The specification that as_dict() made."""
-        return cls(**data)
+        return cls(**dict(data, models=tuple(data.get("models") or ())))
 
     def digest(self):
         """A text that two specifications share only if they are equal."""
@@ -82,8 +84,11 @@ def check(specification):
     check_name(specification.name)
     if not _MODEL_NAME.fullmatch(specification.model_name):
         raise FleetError(f"{specification.model_name!r} is no name for a model; allowed: text without '/', ':' and blanks", where="model_name")
-    if not specification.model_base_path.startswith("/"):
-        raise FleetError(f"{specification.model_base_path!r} is not an absolute path", where="model_base_path")
+    for path in [specification.model_base_path, *(model["base_path"] for model in specification.models)]:
+        if not path.startswith("/"):
+            raise FleetError(f"{path!r} is not an absolute path", where="model_base_path")
+    if specification.models:
+        model_config.check(specification.models)
     check_ports(specification)
     for name in sorted(specification.flags):
         _check_flag(name, specification.flags[name])
@@ -97,10 +102,13 @@ def check(specification):
     return specification
 
 
-def command(specification, program_path):
-    """The server's command line, a list. program_path: where its program lies."""
-    given = {"port": specification.grpc_port, "rest_api_port": specification.rest_port or 0, "model_name": specification.model_name,
-             "model_base_path": specification.model_base_path}
+def command(specification, program_path, models_path=None):
+    """The server's command line, a list. program_path: where its program lies; models_path: and the file of its models, where it has one."""
+    models = {"model_config_file": models_path} if specification.models else {
+        "model_name": specification.model_name, "model_base_path": specification.model_base_path}
+    given = {"port": specification.grpc_port, "rest_api_port": specification.rest_port or 0, **models}
+    if any(model["labels"] for model in specification.models):
+        given["allow_version_labels_for_unavailable_models"] = True
     if specification.batching_parameters_file:
         given.update(enable_batching=True, batching_parameters_file=specification.batching_parameters_file)
     given.update(specification.flags)

@@ -100,12 +100,26 @@ PLAN = {"models": [{"name": "m", "form": "saved_model", "batching": None}, {"nam
         "server": {"flags": {"max_num_load_retries": 0}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}}
 
 
-def test_what_is_served_is_what_the_plan_chose_until_a_tuning_proved_better():
-    by_plan = steps.proven(PLAN, "m", [])
-    assert by_plan == {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+def test_a_server_serves_what_the_plan_chose_until_a_tuning_proved_better():
+    by_plan = steps.of_server(PLAN, ["m"])
+    assert by_plan == {"forms": {"m": "saved_model"}, "batching": None, "per_model": {}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
                        "flags": {"max_num_load_retries": 0}}
-    better = dict(by_plan, batching={"max_batch_size": 8})
-    assert steps.proven(PLAN, "m", [{"model": "n", "configuration": by_plan}, {"model": "m", "configuration": better}]) == better
+    tuned = {"form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}, "environment": {}, "flags": {"grpc_max_threads": 64}}
+    other = dict(tuned, form="saved_model", batching=None)
+    found = steps.of_server(PLAN, ["m"], [{"model": "n", "configuration": other}, {"model": "m", "configuration": tuned}])
+    assert found == {"forms": {"m": "tflite_dynamic_range"}, "batching": {"max_batch_size": 8}, "per_model": {}, "environment": {},
+                     "flags": {"grpc_max_threads": 64, "prefer_tflite_model": True}}
+
+
+def test_several_models_share_what_is_the_servers_and_keep_what_is_theirs():
+    both = steps.of_server(PLAN, ["m", "n"])
+    assert both["forms"] == {"m": "saved_model", "n": "tflite_dynamic_range"} and both["batching"] is None
+    assert both["per_model"] == {"m": None, "n": {"max_batch_size": 4}}
+    assert both["flags"] == {"max_num_load_retries": 0, "prefer_tflite_model": True, "enable_batching": True, "enable_per_model_batching_parameters": True}
+    tuned = {"form": "saved_model", "batching": {"max_batch_size": 4}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "flags": {"grpc_max_threads": 80}}
+    alike = steps.of_server(PLAN, ["m", "n"], [{"model": "m", "configuration": tuned}])
+    assert alike["batching"] == {"max_batch_size": 4} and alike["per_model"] == {} and alike["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert alike["flags"] == {"grpc_max_threads": 80, "prefer_tflite_model": True}
 
 
 def test_the_form_decides_the_flag_that_makes_a_server_look_for_it():

@@ -58,18 +58,42 @@ def test_a_fraction_of_the_memory_that_the_user_set_is_kept():
 
 def test_one_server_gets_the_largest_mig_slice_and_the_rest_is_named():
     found = made(group(mig=MIG))
-    assert ids(found) == [("MIG-0-0", "device_request")] and found["server"]["environment"]["CUDA_VISIBLE_DEVICES"] == "MIG-0-0"
+    assert ids(found) == [("MIG-0-0", "device_request")] and "CUDA_VISIBLE_DEVICES" not in found["server"]["environment"]
     assert any("2 more stay unused" in text and "per_gpu" in text for text in found["warnings"])
 
 
 def test_a_server_for_each_gpu_or_slice_is_planned_by_choice():
     servers = made(group(count=2), gpu_servers="per_gpu")["server"]["per_gpu"]
-    assert [(server["name"], server["devices"][0]["id"], server["cpu_set"], server["port_offset"]) for server in servers] == [
-        ("gpu0", "GPU-0", "0-1", 0), ("gpu1", "GPU-1", "1-2", 2)]
+    assert [(server["suffix"], server["devices"][0]["id"], server["cpu_set"], server["port_offset"]) for server in servers] == [
+        ("", "GPU-0", "0-1", 0), ("-gpu1", "GPU-1", "1-2", 2)]
     servers = made(group(mig=MIG), gpu_servers="per_gpu")["server"]["per_gpu"]
-    assert [server["environment"]["CUDA_VISIBLE_DEVICES"] for server in servers] == ["MIG-0-0", "MIG-0-1", "MIG-0-2"]
+    assert [(server["suffix"], server["devices"][0]["id"]) for server in servers] == [("", "MIG-0-0"), ("-gpu1", "MIG-0-1"), ("-gpu2", "MIG-0-2")]
+    assert made(group(), gpu_servers="per_gpu")["server"]["per_gpu"] == []
     one = made(group(count=2))
     assert one["server"]["per_gpu"] == [] and len(ids(one)) == 2 and any("first of the 2 GPUs" in text for text in one["warnings"])
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_servers_keep_their_names_and_ports_where_another_gpu_breaks(lost):
+    """The CPUs beside a GPU are those that processes may use; one that belongs to all CPUs has no set of its own."""
+    whole = group(count=3)
+    whole["devices"][2]["cpu_affinity"] = "6-200"
+    broken = dict(whole, compute=None, problem="it has fallen off the bus: reboot", count=1, devices=[whole["devices"][lost]])
+    left = dict(whole, count=2, devices=[device for place, device in enumerate(whole["devices"]) if place != lost])
+
+    def named(*groups):
+        return {server["devices"][0]["id"]: (server["suffix"], server["port_offset"], server["cpu_set"])
+                for server in made(*groups, gpu_servers="per_gpu")["server"]["per_gpu"]}
+    before = named(whole)
+    assert before == {"GPU-0": ("", 0, "0-1"), "GPU-1": ("-gpu1", 2, "1-2"), "GPU-2": ("-gpu2", 4, "6-7")}
+    assert named(left, broken) == {gpu: server for gpu, server in before.items() if gpu != f"GPU-{lost}"}
+
+
+def test_a_gpu_that_no_server_could_use_takes_no_place():
+    old = group(compute="3.7", product="Tesla K80", count=1)
+    old["devices"] = [dict(old["devices"][0], pci_bus_id="0000:00:01.0", uuid="GPU-old")]
+    servers = made(old, group(count=2), gpu_servers="per_gpu")["server"]["per_gpu"]
+    assert [(server["suffix"], server["devices"][0]["id"]) for server in servers] == [("", "GPU-0"), ("-gpu1", "GPU-1")]
 
 
 def test_mig_without_slices_is_refused_with_both_remedies():

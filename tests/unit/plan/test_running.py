@@ -45,6 +45,19 @@ def test_what_deploying_would_change():
     assert differences(PLAN, [server(), server(name="old", model={"name": "letters"})]) == ["letters: served by old, and not asked for any more"]
 
 
+def test_servers_of_one_gpu_each():
+    """Each is compared with the one that runs under its suffix; those that no GPU is left for are named."""
+    parts = [{"suffix": suffix, "devices": [{"pci_bus_id": f"0000:0{number}:00.0", "id": f"GPU-{number}", "by": "cdi"}], "cpu_set": None,
+              "port_offset": 2 * number} for number, suffix in enumerate(("", "-gpu1"))]
+    several = dict(PLAN, server=dict(PLAN["server"], devices=parts[0]["devices"], per_gpu=parts))
+    running = [server(name=f"digits{part['suffix']}", copy_of="digits", devices=part["devices"]) for part in parts]
+    assert differences(several, running) == []
+    assert differences(several, running[:1]) == ["GPU 0000:01:00.0: digits: not served yet"]
+    assert differences(several, [server(devices=[])])[0].startswith("GPU 0000:00:00.0: digits: devices: none -> [")
+    assert differences(several, [running[0], dict(running[1], cpu_set="0-1")]) == ["GPU 0000:01:00.0: digits: cpu_set: 0-1 -> none"]
+    assert differences(PLAN, [server(copy_of="digits"), dict(running[1], devices=[])]) == ["digits-gpu1: not planned any more, will be stopped"]
+
+
 def test_what_a_server_does_not_tell_is_not_compared():
     told = {key: value for key, value in server(image="other").items() if key not in ("image", "flags", "devices")}
     told["models"] = [{"name": "digits"}]

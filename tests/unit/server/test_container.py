@@ -35,6 +35,19 @@ def test_a_container_is_hardened_and_published_on_loopback():
     assert "z" in container.body(GOOD, "/s", {}, False, selinux=True)["HostConfig"]["Binds"][0].rpartition(",")[2]
 
 
+def test_a_slice_is_named_to_cuda_and_its_cache_is_kept():
+    part = {"pci_bus_id": "0000:07:00.0", "id": "MIG-1", "by": "device_request"}
+    spec = replace(GOOD, environment={"CUDA_CACHE_PATH": container.CUDA_CACHE}, devices=(part,))
+    body = container.body(spec, "/state/config", {}, False, cuda_cache="/state/servers/digits/cuda")
+    assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "nvidia", "DeviceIDs": ["MIG-1"], "Capabilities": [["gpu"]]}]
+    assert "CUDA_VISIBLE_DEVICES=MIG-1" in body["Env"] and "/state/servers/digits/cuda:/var/cache/tfserving/cuda:rw" in body["HostConfig"]["Binds"]
+    whole = container.body(replace(spec, environment={}, devices=(dict(part, id="GPU-1", by="runtime"),)), "/s", {}, False, cuda_cache="/c")
+    assert whole["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-1"] and whole["HostConfig"]["Runtime"] == "nvidia"
+    assert not any("/c:" in bind for bind in whole["HostConfig"]["Binds"])
+    described = container.body(replace(spec, devices=(dict(part, id="0:1", by="cdi"),)), "/s", {}, False)
+    assert described["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=0:1"]}]
+
+
 def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
     host = container.body(replace(GOOD, address="0.0.0.0", rest_port=8501), "/state/config", {}, trial=True)["HostConfig"]
     assert host["PortBindings"] == {inside: [{"HostIp": "127.0.0.1", "HostPort": ""}] for inside in ("8500/tcp", "8501/tcp")}

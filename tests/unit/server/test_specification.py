@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import model_config, specification
 
 GOOD = specification.Specification(
     name="digits", backend="embedded", address="127.0.0.1", grpc_port=8500, rest_port=8501, python="/usr/bin/python3", program="0123", model_name="digits",
@@ -55,6 +55,18 @@ def test_command_and_environment():
         "TF_ENABLE_ONEDNN_OPTS": "0", "TFSERVING_EMBEDDED_ADDRESS": "127.0.0.1", "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0"}
     plain = replace(GOOD, rest_port=None, batching_parameters_file=None, flags={}, idle_exit_s=None)
     assert specification.command(plain, "p")[2:] == ["--port=8500", "--rest_api_port=0", "--model_name=digits", "--model_base_path=/srv/models/digits"]
+
+
+def test_several_models_come_from_a_file():
+    models = (model_config.model("digits", "/srv/models/digits"), model_config.model("letters", "/srv/models/letters", {"specific": [1]}, {"stable": 1}))
+    several = specification.check(replace(GOOD, models=models, batching_parameters_file=None, flags={}))
+    assert specification.command(several, "p", "/state/models.pbtxt")[2:] == [
+        "--port=8500", "--rest_api_port=8501", "--model_config_file=/state/models.pbtxt", "--allow_version_labels_for_unavailable_models=true"]
+    assert several.digest() != GOOD.digest() and specification.Specification.from_dict(several.as_dict()) == several
+    with pytest.raises(FleetError, match="listed twice"):
+        specification.check(replace(GOOD, models=models[:1] * 2))
+    with pytest.raises(FleetError, match="not an absolute path"):
+        specification.check(replace(GOOD, models=(*models, model_config.model("far", "s3://there/m"))))
 
 
 @pytest.mark.parametrize(("field", "value", "where", "words"), [

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which models a host's server has, where they lie, and how they are served: of the inventory, the plan and what tunings proved."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import steps
+
+_OF_A_SERVER = ("name", "base_path", "samples", "reference", "signature")
+# Rows of a request with samples: a server that batches refuses more than a batch.
+_BATCH = 32
+_PLAIN = {"forms": {}, "batching": None, "per_model": {}, "environment": {}, "flags": {}}
+
+
+def description(plan, known, model, tunings, directory, given):
+    """{name, models, batching, per_model, environment, flags, forms, checks}.
+
+    models: as model_server takes them. per_model: as batching_parameters takes models; empty where one batching holds for all. checks: [{name, samples,
+    metric, batch}] of the models that have samples.
+    plan: the host's, empty without one or where it refuses. known: tfserving_models. model: the one to serve, empty for all of known. directory: where models
+    are published. given: {base_path, samples, reference, metric} that the user said for the only model; empty values are not said.
+    """
+    names = [model] if model else [one["name"] for one in known]
+    found = steps.of_server(plan, names, tunings) if plan and names else _PLAIN
+    said = {key: value for key, value in given.items() if value} if len(names) == 1 else {}
+    whole = [_whole(name, next((one for one in known if one["name"] == name), {}), found, directory, said) for name in names]
+    return dict(
+        found, name=names[0] if names else "", models=[{key: one[key] for key in _OF_A_SERVER if one.get(key)} for one in whole],
+        per_model=[{"name": one["name"], "directory": one["base_path"], "parameters": one["batching"], "batched": one["batching"] is not None}
+                   for one in whole if found["per_model"]],
+        checks=[{"name": one["name"], "samples": one["samples"], "metric": one.get("metric") or "",
+                 "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH)} for one in whole if one.get("samples")])
+
+
+def _whole(name, known, found, directory, said):
+    """A model with all that is known of it."""
+    batching = found["per_model"].get(name) if found["per_model"] else found["batching"]
+    return {**known, "base_path": f"{directory}/{name}/{found['forms'].get(name, 'saved_model')}", **said, "name": name, "batching": batching}

@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which models a host's server has, of the inventory, the plan and the user."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.served_models import description
+
+KNOWN = [{"name": "digits", "samples": "/s.npz", "metric": "accuracy", "optimize": "auto"}, {"name": "letters", "reference": "/r.npz", "signature": "predict"}]
+PLAN = {"models": [{"name": "digits", "form": "tflite_float16", "batching": {"max_batch_size": 8}},
+                   {"name": "letters", "form": "saved_model", "batching": None}],
+        "server": {"flags": {"num_load_threads": 2}, "environment": {"A": "b"}}}
+
+
+def test_all_models_of_the_inventory_are_served_by_one_server():
+    found = description(PLAN, KNOWN, "", [], "/m", {"base_path": "/only/for/one", "samples": ""})
+    assert found["name"] == "digits" and found["models"] == [
+        {"name": "digits", "base_path": "/m/digits/tflite_float16", "samples": "/s.npz"},
+        {"name": "letters", "base_path": "/m/letters/saved_model", "reference": "/r.npz", "signature": "predict"}]
+    assert found["batching"] is None and found["per_model"] == [
+        {"name": "digits", "directory": "/m/digits/tflite_float16", "parameters": {"max_batch_size": 8}, "batched": True},
+        {"name": "letters", "directory": "/m/letters/saved_model", "parameters": None, "batched": False}]
+    assert found["checks"] == [{"name": "digits", "samples": "/s.npz", "metric": "accuracy", "batch": 8}] and found["environment"] == {"A": "b"}
+
+
+def test_one_is_served_alone_where_it_is_named():
+    found = description(PLAN, KNOWN, "letters", [], "/m", {"base_path": "/elsewhere", "samples": "/mine.npz", "metric": "auc"})
+    assert found["name"] == "letters" and found["per_model"] == [] and found["models"] == [
+        {"name": "letters", "base_path": "/elsewhere", "samples": "/mine.npz", "reference": "/r.npz", "signature": "predict"}]
+    assert found["checks"] == [{"name": "letters", "samples": "/mine.npz", "metric": "auc", "batch": 32}]
+
+
+def test_without_a_plan_models_are_served_as_they_are():
+    found = description({}, [], "m", [], "/m", {})
+    assert found["models"] == [{"name": "m", "base_path": "/m/m/saved_model"}] and found["flags"] == {} and found["batching"] is None
+    assert description({}, [], "", [], "/m", {})["models"] == [] and description({}, [], "", [], "/m", {})["name"] == ""
+    with pytest.raises(FleetError, match="no model 'm'"):
+        description(PLAN, KNOWN, "m", [], "/m", {})
