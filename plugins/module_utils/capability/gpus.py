@@ -20,15 +20,18 @@ FAULTS = {
     18: "the versions of NVIDIA's kernel module and of its library differ", 19: "it is in use", 20: "not enough memory", 21: "no data",
     22: "not supported with ECC", 23: "not enough resources", 24: "that clock is not supported", 25: "this driver knows another version of the question",
     26: "the question is outdated", 27: "it is not ready", 28: "no GPU was found", 29: "it is in the wrong state", 30: "that reset is not supported",
-    "crash": "the driver's library crashed", "hang": "the driver did not answer in time"}
+    "crash": "the driver's library crashed", "hang": "the driver did not answer in time", "odd": "its answer makes no sense"}
 REMEDIES = {
     4: "let the account use /dev/nvidia*, or become root", 8: "attach the power cables", 9: "load the module (modprobe nvidia), or install the driver again",
     11: "look at the kernel's log", 12: "install the driver's libraries",
     15: "look for Xid 79 in the kernel's log and reboot; where it comes back, look at power, temperature and seating", 16: "reset it (nvidia-smi -r) or reboot",
     17: "give the container or service access to /dev/nvidia*", 18: "reboot, so that the module of the installed driver is loaded",
     "crash": "install the driver again, and look at the kernel's log", "hang": "look at the kernel's log; enable persistence mode if starting a GPU is slow"}
+_NO_SUCH_GPU = 2                # what the driver says of an index that it does not have
 _MAY_LACK = (("memory", 3),)    # where the GPU's memory is the machine's
 _ESSENTIAL = ("name", "uuid", "compute", "memory")
+_ALSO_DESCRIBED = ("driver", "cuda", "pci", "ecc", "mig", "mig_count")
+_OF_AN_INSTANCE = re.compile(r"mig\.\d\.(?:handle|uuid|name)$")
 _WORDS = {"name": "product", "uuid": "UUID", "compute": "compute capability", "memory": "memory", "mig": "all MIG slices"}
 _FAMILIES = {2: "fermi", 3: "kepler", 5: "maxwell", 6: "pascal", 9: "hopper", 10: "blackwell", 12: "blackwell", 13: "rubin"}
 _SMI_FAULTS = {"[N/A]": 3, "N/A": 3, "[Not Supported]": 3, "[Not Found]": 6, "[Insufficient Permissions]": 4, "[GPU is lost]": 15, "[Reset Required]": 16,
@@ -37,6 +40,9 @@ _SMI_INSTANCE = re.compile(r"^\s+MIG\s+(\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]
 _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
 MOST_INSTANCES = 8
+# What an answer must be to make sense: CUDA 12.4 is 12040, and no GPU has a pebibyte.
+_SENSIBLE = {"cuda": lambda number: 0 <= number < 100000, "compute": lambda pair: 0 < pair[0] < 100 and 0 <= pair[1] < 100,
+             "memory": lambda memory: 0 < memory["total"] < 1 << 50, "name": bool, "uuid": bool}
 
 
 def family(major, minor):
@@ -79,6 +85,8 @@ def rows_to_answers(rows, listing):
         for question, (field, parse) in read.items():
             answers[None if question == "driver" else gpu, question] = _cell(row.get(field), parse)
         answers[gpu, "pci"] = _cell(row.get("pci.bus_id"), lambda text, row=row: _smi_pci(text, row.get("pci.device_id", "")))
+        if gpu in instances:
+            answers[gpu, "mig_count"] = answers[gpu, "mig_listed"] = (None, len(instances[gpu]))
         for index, (profile, uuid) in instances.get(gpu, {}).items():
             answers[gpu, f"mig.{index}.handle"] = (None, None)
             answers[gpu, f"mig.{index}.uuid"] = (None, uuid)
@@ -120,10 +128,22 @@ def _smi_pci(text, device):
     return [int(part, 16) for part in place.groups()] + [int(device, 16) if device.startswith("0x") else 0]
 
 
+def sensible(answers):
+    """The answers, with a fault in the place of those that make no sense, and texts without control characters."""
+    def judged(question, fault, value):
+        if isinstance(value, str):
+            value = "".join(letter if letter.isprintable() else "?" for letter in value).strip()
+        odd = fault is None and value is not None and not _SENSIBLE.get(question, lambda _value: True)(value)
+        return ("odd", None) if odd else (fault, value)
+    return {(gpu, question): judged(question, *found) for (gpu, question), found in answers.items()}
+
+
 def lacking(answers):
-    """Whether something that a description needs was not told, for whatever reason but that the GPU has it not."""
+    """Whether something that a description has was not told, for whatever reason but that the GPU or the driver has it not."""
     count = value_of(answers, None, "count")
-    return not count or any(answers.get((gpu, question), ("hang", None))[0] not in (None, 3) for gpu in range(count) for question in _ESSENTIAL)
+    essential = [answers.get((gpu, question), ("hang", None))[0] for gpu in range(count or 0) for question in _ESSENTIAL]
+    others = [fault for (_gpu, question), (fault, _value) in answers.items() if question in _ALSO_DESCRIBED or _OF_AN_INSTANCE.match(question)]
+    return not count or any(fault not in (None, 3) for fault in essential) or any(fault not in (None, 3, 6, 13) for fault in others)
 
 
 def filled(answers, more):
@@ -144,8 +164,8 @@ def value_of(answers, gpu, question):
 
 
 def indices(answers):
-    """The indices of the GPUs of which the driver told something, if only why it tells nothing."""
-    return sorted(gpu for gpu, question in answers if question == "handle")
+    """The indices of the GPUs of which the driver told something, if only why it tells nothing; without those that it counted and does not have."""
+    return sorted(gpu for (gpu, question), (fault, _value) in answers.items() if question == "handle" and fault != _NO_SUCH_GPU)
 
 
 def describe(pci, answers, kernel_driver, failure):
@@ -212,7 +232,8 @@ def problem_of(answers, gpu):
     missing = [(question, answers.get((gpu, question), ("hang", None))[0]) for question in _ESSENTIAL]
     missing = [(question, fault) for question, fault in missing if fault is not None and (question, fault) not in _MAY_LACK]
     if value_of(answers, gpu, "mig"):
-        asked = ["mig_count", *(f"mig.{index}.handle" for index in range(MOST_INSTANCES))]
+        listed = value_of(answers, gpu, "mig_listed")
+        asked = ["mig_count", *(f"mig.{index}.handle" for index in range(MOST_INSTANCES if listed is None else listed))]
         faults = [answers.get((gpu, question), (None, None))[0] for question in asked]
         missing += [("mig", fault) for fault in faults if fault not in (None, 6)][:1]
     if not missing:
@@ -234,7 +255,7 @@ def _instances(answers, gpu, memory):
 
 def _profile(attributes, memory):
     """The profile's name from its parts, for drivers whose names do not carry it: 1g.5gb, 1c.3g.20gb; None where a part is missing."""
-    if not attributes or not memory:
+    if not attributes or not memory or not memory["total"]:
         return None
     share = -(-attributes["memory_mib"] * MOST_INSTANCES * 2**20 // memory["total"])
     gigabytes = round(share / MOST_INSTANCES * -(-memory["total"] // 2**30))

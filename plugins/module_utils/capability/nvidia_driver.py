@@ -49,14 +49,14 @@ def _ask(files, addresses, detail, begun):
     """(answers, why there are none or None): the library's, and where it left something open nvidia-smi's."""
     answers = {}
     for library in _libraries(files):
-        answers = nvml.read(library, detail, max(1.0, _NVML_LIMIT_S - (time.monotonic() - begun)))
+        answers = gpus.sensible(nvml.read(library, detail, max(1.0, _NVML_LIMIT_S - (time.monotonic() - begun))))
         if answers.get((None, "load"), (None, None))[0] != nvml.LIBRARY_NOT_FOUND:
             break
     if not gpus.lacking(answers):
         return answers, None
     program = _program(files, "nvidia-smi")
     more, said = nvidia_smi.read(program, addresses, max(_LEAST_S, _LIMIT_S - (time.monotonic() - begun))) if program else ({}, None)
-    whole = gpus.filled(answers, more)
+    whole = gpus.filled(answers, gpus.sensible(more))
     return whole, None if gpus.value_of(whole, None, "count") else gpus.failure_of(answers, said)
 
 

@@ -24,10 +24,10 @@ LIMIT_S = 9.0
 CRASHED, HUNG = "crash", "hang"
 FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND = 13, 12
 _INVALID_ARGUMENT, _INSUFFICIENT_SIZE, _VERSION_MISMATCH = 2, 7, 25
-# Without persistence mode the first question to a GPU starts it, which takes seconds; all others are answered at once.
-_SLOW, _PATIENCE_SLOW_S, _PATIENCE_S = ("load", "init", "handle"), 4.0, 1.5
+# Without persistence mode the first question to a GPU starts it, which takes seconds; all others are answered at once. Shares of the time that there is.
+_SLOW, _PATIENCE_SLOW, _PATIENCE = ("load", "init", "handle"), 1 / 2, 3 / 16
 _NEEDED = ("load", "init", "count")
-_MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 64, 36, 256, 96
+_MOST_INSTANCES, _MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 8, 64, 36, 256, 96
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,15 +41,17 @@ def read(path, detail=False, limit_s=LIMIT_S):
     deadline = time.monotonic() + limit_s
     answers = {}
     while True:
-        asked, fault = _in_a_child(path, detail, answers, deadline)
+        asked, fault = _in_a_child(path, detail, answers, deadline, limit_s)
         if asked is None:
             return answers
         gpu, question = asked
-        repeated = any(found[0] == fault and name == question for (_gpu, name), found in answers.items())
+        alike = _alike(question)
+        repeated = any(found[0] == fault and name in alike for (_gpu, name), found in answers.items())
         answers[asked] = (fault, None)
-        if repeated and gpu is not None:    # what ends the child for two GPUs is not asked for a third
-            for other in range(answers[None, "count"][1]):
-                answers.setdefault((other, question), (fault, None))
+        if repeated and gpu is not None:    # what ends the child for two GPUs or two slices is not asked for a third
+            for other in range(answers[None, "count"][1]) if len(alike) == 1 else (gpu,):
+                for name in alike:
+                    answers.setdefault((other, name), (fault, None))
         if question in _NEEDED:
             return answers
         if time.monotonic() >= deadline:
@@ -58,7 +60,13 @@ def read(path, detail=False, limit_s=LIMIT_S):
             return answers
 
 
-def _in_a_child(path, detail, answers, deadline):
+def _alike(question):
+    """The questions that make the same call of one GPU: this one, or the same of each of its slices."""
+    of, _dot, rest = question.partition(".")
+    return [f"{of}.{index}.{rest.partition('.')[2]}" for index in range(_MOST_INSTANCES)] if rest else [question]
+
+
+def _in_a_child(path, detail, answers, deadline, limit_s):
     """Ask what is not answered yet, and put it into answers. Returns (None, None), or the question that ended the child and how."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -68,7 +76,7 @@ def _in_a_child(path, detail, answers, deadline):
     asked, ended, rest = None, False, b""
     try:
         while not ended:
-            patience = _PATIENCE_SLOW_S if asked is None or asked[1] in _SLOW else _PATIENCE_S
+            patience = limit_s * (_PATIENCE_SLOW if asked is None or asked[1] in _SLOW else _PATIENCE)
             ready, _writing, _failed = select.select([reading], [], [], max(0.0, min(patience, deadline - time.monotonic())))
             if not ready:
                 return asked or (None, "load"), HUNG
@@ -141,7 +149,7 @@ class _Questions:
             return
         self._ask(None, "driver", lambda: self._text(("nvmlSystemGetDriverVersion",)))
         self._ask(None, "cuda", lambda: self._number(("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion")))
-        for gpu in range(min(self._ask(None, "count", lambda: self._number(("nvmlDeviceGetCount_v2", "nvmlDeviceGetCount"))) or 0, _MOST_GPUS)):
+        for gpu in range(self._ask(None, "count", lambda: min(self._number(("nvmlDeviceGetCount_v2", "nvmlDeviceGetCount")), _MOST_GPUS)) or 0):
             handle = self._ask(gpu, "handle", lambda gpu=gpu: self._handle(("nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByIndex"), gpu), keep=True)
             if handle is not None:
                 self._ask_gpu(gpu, handle)
@@ -172,7 +180,8 @@ class _Questions:
         self._ask(gpu, "memory", lambda: self._memory(handle))
         self._ask(gpu, "ecc", lambda: self._numbers(("nvmlDeviceGetEccMode",), 2, handle)[0])
         mode = self._ask(gpu, "mig", lambda: self._numbers(("nvmlDeviceGetMigMode",), 2, handle)[0])
-        for index in range(min(self._ask(gpu, "mig_count", lambda: self._number(("nvmlDeviceGetMaxMigDeviceCount",), handle)) or 0, 8) if mode else 0):
+        most = self._ask(gpu, "mig_count", lambda: self._number(("nvmlDeviceGetMaxMigDeviceCount",), handle)) if mode else 0
+        for index in range(min(most or 0, _MOST_INSTANCES)):
             self._ask_instance(gpu, handle, index)
         if self.detail:
             self._ask_details(gpu, handle)

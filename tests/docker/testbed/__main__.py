@@ -14,7 +14,7 @@ import sys
 import time
 
 from ansible_collections.tfserving.fleet.tests.docker.testbed import engine as engines
-from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+from ansible_collections.tfserving.fleet.tests.docker.testbed import gpus, images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.asking import AskingClient, Log
 from ansible_collections.tfserving.fleet.tests.docker.testbed.balancer import Balancer
 from ansible_collections.tfserving.fleet.tests.docker.testbed.hosts import Fleet
@@ -30,6 +30,7 @@ def main():
     up.add_argument("--hosts", type=int, default=3)
     up.add_argument("--image", help="an image to publish instead of the embedded server's, such as tensorflow/serving:2.20.0")
     up.add_argument("--cpuinfo", action="append", default=[], help="another machine's /proc/cpuinfo, for the first host, the second, and so on")
+    commands.add_parser("gpus", help="start hosts with and without GPUs, whose driver is a stand-in, and write inventory.json")
     balance = commands.add_parser("balance", help="put the balancer in front of the hosts' servers of a model")
     balance.add_argument("--model", required=True)
     balance.add_argument("--grpc-port", type=int, default=8500)
@@ -57,6 +58,10 @@ def main():
     if options.command == "up":
         _up(engine, fleet, options)
         return 0
+    if options.command == "gpus":
+        hosts, cpu, seeing = gpus.start(engine, fleet)
+        _write(fleet, fleet.inventory(hosts), testbed_image=seeing, testbed_cpu_image=cpu)
+        return 0
     found = {host.name: host for host in fleet.found()}
     balancer = Balancer(found.pop(_BALANCER))
     if options.command == "balance":
@@ -77,8 +82,11 @@ def _up(engine, fleet, options):
     wanted = {f"tfs{number + 1}": {"cpuinfo": cpuinfo} for number, cpuinfo in zip(range(options.hosts), options.cpuinfo + [None] * options.hosts)}
     hosts = fleet.hosts(wanted, stock=stock)
     balancers = fleet.hosts({_BALANCER: {"runs_engine": False}})
-    inventory = fleet.inventory(hosts, balancers)
-    inventory["all"]["vars"].update(testbed_image=fleet.reference(image), testbed_next_image=fleet.reference(following))
+    _write(fleet, fleet.inventory(hosts, balancers), testbed_image=fleet.reference(image), testbed_next_image=fleet.reference(following))
+
+
+def _write(fleet, inventory, **variables):
+    inventory["all"]["vars"].update(variables)
     (fleet.directory / "inventory.json").write_text(json.dumps(inventory, indent=1), encoding="utf-8")
 
 

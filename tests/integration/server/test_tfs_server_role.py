@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,41 @@ def test_deploy_twice_and_undo(deployment):
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
     assert deployment.run(tfs_server_state="absent")[:2] == (0, 0)
+
+
+def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_directory):
+    """Batched differently, so that each has a file of its own; both are asked for their samples."""
+    import numpy
+    deployment = Deployment(tmp_path, model_directory)
+    models, published = [], tmp_path / "models"
+    for name, source, width in (("halves", "half_plus_two", 1), ("doubles", "double", 4)):
+        shutil.copytree(model_directory / source, published / name / "saved_model")
+        numpy.savez(tmp_path / f"{name}.npz", **{"inputs.x": numpy.ones((4, width), "float32")})
+        models.append({"name": name, "samples": str(tmp_path / f"{name}.npz")})
+    plan = {"backend": "embedded", "image": None, "release": "2.20.0", "refusals": [], "models": [
+        {"name": "halves", "form": "saved_model", "batching": {"max_batch_size": 2}}, {"name": "doubles", "form": "saved_model", "batching": None}],
+        "server": {"flags": {"num_load_threads": 2}, "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "cpu_set": None, "devices": [], "per_gpu": [],
+                   "start_timeout_s": None}}
+    given = {"tfs_capabilities_plan_result": {"plan": plan}, "tfserving_models": models, "tfserving_model_directory": str(published),
+             "tfs_server_model_name": "", "tfs_server_model_base_path": ""}
+    try:
+        code, changed, said = deployment.run(**given)
+        assert code == 0 and changed == 2, said
+        assert (published / "halves/saved_model/1/batching_params.pbtxt").read_text().count("max_batch_size { value: 2 }") == 1
+        assert said.count("(item=halves)") == 1 and said.count("(item=doubles)") == 1
+        port = re.search(r"halves: started, gRPC 127\.0\.0\.1:\d+, REST 127\.0\.0\.1:(\d+) \(embedded\)", said)[1]
+        for name, row, answer in (("halves", [1.0], [2.5]), ("doubles", [1.0] * 4, [2.0] * 4)):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{name}:predict", json.dumps({"instances": [row]}).encode())
+            (predicted,) = json.load(urllib.request.urlopen(request, timeout=30))["predictions"]
+            assert (predicted["y"] if name == "doubles" else predicted) == answer
+        code, changed, said = deployment.run(**given)
+        assert (code, changed) == (0, 0), said
+        assert int(re.search(r"ok=(\d+)", said)[1]) <= 10
+        code, changed, said = deployment.run(**dict(given, tfs_server_model_name="doubles"))
+        assert code == 0 and "doubles: started" in said and changed == 1, "one by itself is another server"
+    finally:
+        deployment.run(**dict(given, tfs_server_state="absent"))
+        deployment.run(**dict(given, tfs_server_state="absent", tfs_server_model_name="doubles"))
 
 
 @pytest.mark.parametrize(("variables", "words"), [
