@@ -21,7 +21,8 @@ description:
   - Containers are hardened unless told otherwise. They run with a read-only root, without capabilities and new privileges, not as root, behind an init,
     and publish their ports on the loopback address.
   - The backend V(embedded) is a small model server of this collection over TensorFlow's Python package. It speaks TensorFlow Serving's gRPC and REST APIs and
-    takes its flags, yet it is not TensorFlow Serving, and its speed is not TensorFlow Serving's. It listens on the loopback address only. It is started again when its specification changed; if the new one does not become ready, the one before it comes back.
+    takes its flags, yet it is not TensorFlow Serving, and its speed is not TensorFlow Serving's. It listens on the loopback address only.
+    It is started again when its specification changed; if the new one does not become ready, the one before it comes back.
   - A server is another one when anything of its specification changed, the content of its configuration files and the image behind its name included.
 requirements:
   - "backend V(docker): Docker Engine 20.10 or later, or Podman's compatible socket, and the Python package docker, on the host"

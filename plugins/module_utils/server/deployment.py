@@ -137,7 +137,9 @@ class Deployment:
         """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
         details = nvidia.read(host.Files(), (), detail=True)[2]
         listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
-        verdict = gpu_use.judge(self._engine.last_lines(identifier), self._spec.devices, listed, self._engine.process_ids(identifier))
+        # A container that served before has said then which GPUs it saw.
+        log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
+        verdict = gpu_use.judge(log, self._spec.devices, listed, self._engine.process_ids(identifier))
         if verdict["used"] is False:
             raise gates.closed(gates.GPU, verdict["reason"], where=self.name, remedy=verdict["remedy"][:1].upper() + verdict["remedy"][1:] + ".")
         if verdict["used"] is None or verdict["remedy"]:

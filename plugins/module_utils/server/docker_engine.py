@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
+import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine
@@ -75,10 +77,11 @@ class Servers(engine.Engine):
         with self._asking(f"rename {container}"):
             self.api.rename(container, name)
 
-    def last_lines(self, container):
-        """What a container said last."""
+    def last_lines(self, container, since=None):
+        """What a container said last. since: the engine's word for when it was started, where what it said before does not count."""
+        begun = {"since": calendar.timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S"))} if since else {}
         with self._asking(f"log of {container}"):
-            return self.api.logs(container, tail=_LOG_LINES).decode("utf-8", "replace")
+            return self.api.logs(container, tail=_LOG_LINES, **begun).decode("utf-8", "replace")
 
     def process_ids(self, container):
         """The processes of a container as the host numbers them; nothing where the engine numbers them otherwise, as Podman may."""

@@ -21,16 +21,29 @@ NO_DRIVER = "nodriver"
 MACHINES = {"plain": (None, "amd_zen3"), "t4": ("t4", "intel_cascadelake"), "mig": ("a100_mig", "amd_zen3"), "h200": ("h200", "intel_sapphirerapids"),
             NO_DRIVER: ("l4", "amd_zen4")}
 _CPUS = pathlib.Path(standin.__file__).resolve().parents[1] / "capability" / "cpuinfo"
-# TensorFlow's words for each device that the engine names to the hook, which it does by this variable.
+# TensorFlow's words for each device that the engine names to the hook, which it does by this variable; where the devices sit the descriptions tell.
 _SAYS_IT_SEES = r"""#!/bin/sh
-place=0
+number=0
 for device in $(echo "$NVIDIA_VISIBLE_DEVICES" | tr , ' '); do
-    echo "I tensorflow/core/common_runtime/gpu/gpu_device.cc:2020] Created device /job:localhost/replica:0/task:0/device:GPU:$place with 1024 MB memory:" \
-        " -> device: $place, name: $device, pci bus id: 0000:00:0$place.0, compute capability: 0.0" >&2
-    place=$((place + 1))
+    case $device in
+%s    esac
+    echo "I tensorflow/core/common_runtime/gpu/gpu_device.cc:2020] Created device /job:localhost/replica:0/task:0/device:GPU:$number with 1024 MB memory:" \
+        " -> device: $number, name: $device, pci bus id: $place, compute capability: 0.0" >&2
+    number=$((number + 1))
 done
 exec /usr/bin/tf_serving_entrypoint.sh "$@"
 """
+
+
+def _says_it_sees():
+    cases = []
+    for gpus, _cpu in MACHINES.values():
+        place = None
+        for line in standin.description(gpus).splitlines() if gpus else ():
+            key, *words = line.split()
+            place = words[0] if key == "pci" else place
+            cases += [f"    {word}) place={place} ;;\n" for word in words if word.startswith(("GPU-", "MIG-"))]
+    return (_SAYS_IT_SEES % "".join(cases)).encode()
 
 
 def start(engine, fleet):
@@ -38,9 +51,10 @@ def start(engine, fleet):
     shutil.rmtree(fleet.directory / "gpus", ignore_errors=True)
     library = standin.build(fleet.directory / "gpus" / "libnvidia-ml.so.1")
     cpu = images.serving(engine)
-    seeing = images.derived(engine, cpu, "COPY --chmod=755 sees /usr/bin/sees", 'ENTRYPOINT ["/usr/bin/sees"]', files={"sees": _SAYS_IT_SEES.encode()})
+    seeing = images.derived(engine, cpu, "COPY sees /usr/bin/sees", 'ENTRYPOINT ["/bin/sh", "/usr/bin/sees"]', files={"sees": _says_it_sees()})
     wanted = {name: {"cpuinfo": _CPUS / f"{text}.txt", "hooks": [HOOK] if gpus and name != NO_DRIVER else []} for name, (gpus, text) in MACHINES.items()}
-    hosts = fleet.hosts(wanted, stock=images.tensorflow(engine))
+    fleet.hosts({name: wanted[name] for name in wanted if name != NO_DRIVER}, stock=images.tensorflow(engine))
+    hosts = fleet.hosts(wanted)
     for host in hosts:
         _equip(host, MACHINES[host.name][0], library, fleet.directory / "gpus" / host.name)
     return hosts, fleet.reference(cpu), fleet.reference(seeing)

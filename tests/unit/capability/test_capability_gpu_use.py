@@ -45,3 +45,8 @@ def test_the_drivers_processes_tell_where_the_log_is_silent():
 def test_a_gpu_that_the_server_does_not_see_is_named():
     found = judge(SINCE_2_6, [*T4, {"pci_bus_id": "0000:00:05.0"}])
     assert found["used"] is True and "does not see 0000:00:05.0" in found["reason"]
+
+
+def test_a_server_on_another_gpu_than_its_own_is_named():
+    found = judge(SINCE_2_6, [{"pci_bus_id": "0000:00:05.0"}])
+    assert found["used"] is True and found["remedy"] and "computes on 0000:00:04.0, and does not see 0000:00:05.0" in found["reason"]
