@@ -217,10 +217,12 @@ def say_memory(draft, wanted, planned, chosen):
                        "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads")
 
 
-def one_each(host, wanted, chosen):
+def one_each(draft, host, wanted, chosen):
     """A server for each device, [{suffix, devices, cpu_set, port_offset}]; empty where one server gets them all. The first place has no suffix."""
     if wanted["gpu_servers"] != "per_gpu" or [device["place"] for device in chosen.devices] in ([], [0]):
         return []
+    draft.decide("GPU servers", str(len(chosen.devices)), "tfserving_gpu_servers: per_gpu; each further one has -gpu and its number behind the name and "
+                 f"ports that are {_PORTS_OF_A_SERVER} higher")
     return [{"suffix": f"-gpu{device['place']}" if device["place"] else "", "devices": [planned], "cpu_set": _cpus_beside(host, wanted, device),
              "port_offset": device["place"] * _PORTS_OF_A_SERVER} for device, planned in zip(chosen.devices, chosen.as_planned)]
 

@@ -48,7 +48,7 @@ def _serve(draft, host, wanted):
     planned = models.choose_models(draft, host, wanted, release, given.devices, cpus)
     environment = flags.choose_environment(draft, host, wanted, release, gpus.environment(draft, wanted, given) if given else {})
     gpus.say_memory(draft, wanted, planned, given)
-    one_each = gpus.one_each(host, wanted, given)
+    one_each = gpus.one_each(draft, host, wanted, given)
     chosen = flags.choose_flags(draft, host, wanted, release, planned, cpus, environment)
     return {
         "release": release, "backend": backend, "image": name, "build": recipe, "models": planned,
