@@ -9,6 +9,7 @@ import functools
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet, policies
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
 
@@ -46,7 +47,8 @@ def plan_table(plans, earlier=None, width=120):
 
 def planned(capabilities, request=None):
     """The same for other plugins: raises FleetError."""
-    return plan(capabilities, _with_verdicts(capabilities, dict(request or {})))
+    asked = dict(request or {})
+    return plan(capabilities, _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None)
 
 
 def _with_verdicts(capabilities, request):

@@ -22,7 +22,8 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 HANDS = {
     "common/program", "common/publish", "common/shell",
     "capability/host", "capability/engine", "capability/nvidia", "capability/nvidia_driver", "capability/nvidia_smi", "capability/nvml",
-    "image/archives", "image/bazel_cache", "image/builder", "image/engine", "image/proof", "image/sources",
+    "image/archives", "image/bazel_cache", "image/builder", "image/engine", "image/microarchitectures",
+    "image/proof", "image/sources",
     "model/check", "model/convert", "model/convert_lite", "model/convert_tensorrt", "model/lite_file", "model/metric_function", "model/probe",
     "model/published", "model/sample_files", "model/samples", "model/saved_model", "model/served", "model/transfer", "model/update",
     "server/alive", "server/ask", "server/backend", "server/client", "server/deployment", "server/docker_backend", "server/docker_engine",

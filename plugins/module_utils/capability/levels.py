@@ -21,9 +21,10 @@ AI_FLAGS = {
     "aarch64": frozenset("asimddp asimdhp bf16 i8mm sme sme2 sve sve2".split()),
 }
 
-# What else the kernels of TensorFlow and its libraries ask for.
+# What else the kernels of TensorFlow and its libraries ask for, or a compiler uses that makes code for an exact microarchitecture.
 _OTHER_FLAGS = {
-    "x86_64": frozenset("avx512vbmi avx512_vbmi2 gfni".split()),
+    "x86_64": frozenset("aes avx512er avx512ifma avx512pf avx512vbmi avx512_bitalg avx512_vbmi2 avx512_vpopcntdq fma4 gfni pclmulqdq sse4a tbm vaes "
+                        "vpclmulqdq xop".split()),
     "aarch64": frozenset("asimd asimdfhm asimdrdm atomics crc32 fp fphp svebf16 svei8mm".split()),
 }
 

@@ -14,7 +14,7 @@ import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 
 NATIVE = ("--config=nativeopt", "--copt=-march=native", "--copt=-mtune=native")
@@ -24,6 +24,8 @@ KINDS = ("cpu", "gpu", "mkl")
 _DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
 _TARGET = "binary_build"  # the stage with the binary; the one after it only removes files that a layer below keeps
 _RELEASE = "--config=release"
+_MARCH = "--copt=-march="
+_NONE = {"names": {}, "marches": {}}  # of microarchitectures.known(), where nobody asked archspec
 
 
 def level_options(level, cpu_flags):
@@ -33,27 +35,30 @@ def level_options(level, cpu_flags):
     return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
 
 
-def needed_flags(options):
-    """The CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table knows."""
+def microarchitecture_options(name, release, kind, known):
+    """Bazel's options for an exact microarchitecture, or None where the compiler of a release makes no code for it. known: of microarchitectures.known()."""
+    words = known["names"][name]["options"].get(compiler_of(release, kind))
+    return words and " ".join([*([_RELEASE] if "avx" in flags_of(name, known) else []), *(f"--copt={word}" for word in words.split()), "--copt=-O3"])
+
+
+def needed_flags(options, known=None):
+    """The CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table and archspec know."""
     copts = [option.partition("--copt=")[2] for option in options.split()]
     if _RELEASE in options.split():
         copts += ["-mavx", "-msse4.2"]
     needed = {flag for copt in copts for flag in table.COPT_FLAGS.get(copt, ())}
     for march in _marches(options):
-        level = table.MARCH_LEVELS.get(march)
-        if level in table.LEVEL_OPTIONS:
-            needed.update(needed_flags(table.LEVEL_OPTIONS[level]))
-        needed.update(table.MARCH_FLAGS.get(march, ()))
+        needed.update(_march_flags(march, known))
     taken_back = {flag for (_compiler, flag), (option, _why, _source) in table.KNOWN_BAD.items() if option in copts}
     return sorted(needed - taken_back)
 
 
-def lacking(options, cpu_flags):
+def lacking(options, cpu_flags, known=None):
     """The flags that a program built with these options needs and a CPU does not have."""
-    return [flag for flag in needed_flags(options) if flag not in cpu_flags]
+    return [flag for flag in needed_flags(options, known) if flag not in cpu_flags]
 
 
-def mended_options(given, level, cpu_flags, release, kind):
+def mended_options(given, level, cpu_flags, release, kind, known=None):
     """(options, reasons): what is passed for what a user gave ('' for nothing). Native code becomes the level's; what is missing is added."""
     own = level_options(level, cpu_flags)
     reasons, words = [], given.split()
@@ -66,39 +71,65 @@ def mended_options(given, level, cpu_flags, release, kind):
     elif _RELEASE not in words and "avx" in cpu_flags:
         words = [_RELEASE, *words]
         reasons.append(f"the argument replaces the default, so {_RELEASE} is repeated in front")
-    compiler = questions.cell("gpu_compiler" if kind == "gpu" else "cpu_compiler", release)[0]
+    compiler = questions.compiler(release, kind == "gpu")[0]
     for (troubled, flag), (option, why, _source) in sorted(table.KNOWN_BAD.items()):
-        implied = any(flag in table.MARCH_FLAGS.get(march, ()) for march in _marches(" ".join(words)))
+        implied = any(flag in _march_flags(march, known) for march in _marches(" ".join(words)))
         if compiler == troubled and implied and f"--copt={option}" not in words:
             words.append(f"--copt={option}")
             reasons.append(f"{option} is added: {why}")
     return " ".join(words), reasons
 
 
-def problem(release, options, level, cpu_flags, kind, majors=()):
+def problem(release, options, cpu_flags, kind, majors=(), known=None):
     """Why a release cannot be built so for a host, as text, or None. majors: compute capabilities, for kind gpu."""
-    compiler, version = questions.cell("gpu_compiler" if kind == "gpu" else "cpu_compiler", release)
+    compiler, version = questions.compiler(release, kind == "gpu")
     for option in options.split():
-        march = option.partition("--copt=-march=")[2]
+        march = option.partition(_MARCH)[2]
         if option in NATIVE:
             return f"{option} makes a program for the builder's CPU alone"
-        if march and not may_run(table.MARCH_LEVELS.get(march), level):
-            needs = table.MARCH_LEVELS.get(march)
-            return f"-march={march} makes a program for {needs}, this host is {level}" if needs else f"-march={march} is not known to the release table"
-        if march and questions.march_problem(release, march, kind == "gpu"):
-            return questions.march_problem(release, march, kind == "gpu")
+        if march and march_problem(release, march, kind, known):
+            return march_problem(release, march, kind, known)
         for flag in table.COPT_FLAGS.get(option.partition("--copt=")[2], ()):
             if (compiler, flag) in table.KNOWN_BAD:
-                return f"{option} does not compile with {compiler} {_dotted(version)} of {release}: {table.KNOWN_BAD[compiler, flag][1]}"
-    needed = lacking(options, cpu_flags)
+                return f"{option} does not compile with {compiler_of(release, kind)} of {release}: {table.KNOWN_BAD[compiler, flag][1]}"
+    needed = lacking(options, cpu_flags, known)
     if needed:
-        culprits = [option for option in options.split() if lacking(option, cpu_flags)]
+        culprits = [option for option in options.split() if lacking(option, cpu_flags, known)]
         return f"{' '.join(culprits)} makes a program that needs {spelt(needed)}, which this CPU lacks"
     families = _families(release)
     unsupported = [str(major) for major in majors if kind == "gpu" and major < families[0]]
     if unsupported:
         return f"CUDA {questions.cell('cuda', release)} of {release} is not built for compute capability {', '.join(unsupported)}.x"
     return None
+
+
+def march_problem(release, march, kind, known=None):
+    """Why the compiler of a release does not take a value of -march, as text, or None."""
+    found = (known or _NONE)["marches"].get(_archspecs(march))
+    if not found:
+        return f"-march={march} is not known to archspec"
+    compiler, version = questions.compiler(release, kind == "gpu")
+    lowest = found["compilers"].get(compiler)
+    if lowest is None or list(version) < lowest:
+        needs = f"needs {questions.spelt_compiler(compiler, lowest)} or later" if lowest else f"is not known to {compiler}"
+        return f"-march={march} {needs}; the {'GPU ' if kind == 'gpu' else ''}devel image of {release} compiles with {compiler_of(release, kind)}"
+    return None
+
+
+def compiler_of(release, kind):
+    """The compiler of a release's devel image as people write it."""
+    return questions.spelt_compiler(*questions.compiler(release, kind == "gpu"))
+
+
+def flags_of(name, known=None):
+    """The CPU flags that a program for a level or a microarchitecture may use, as far as the release table and archspec know (a frozenset)."""
+    names = (known or _NONE)["names"]
+    if name in names:
+        return flags_of(names[name]["level"]).union(names[name]["flags"])
+    if name in table.LEVEL_OPTIONS:
+        return frozenset(flag for level, options in table.LEVEL_OPTIONS.items() if may_run(level, name) for flag in needed_flags(options))
+    raise FleetError(f"{name!r} is neither an image class nor a microarchitecture that archspec knows{did_you_mean(name, [*table.LEVEL_OPTIONS, *names])}",
+                     where="tfserving_build_for", remedy="Name classes such as x86-64-v3 or x86-64-v3-cc8, or archspec's names, such as zen4.")
 
 
 def compute_capabilities(release, majors):
@@ -111,12 +142,12 @@ def compute_capabilities(release, majors):
     return (*native, portable)
 
 
-def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sources=None):
+def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sources=None, name=None, known=None):
     """The recipe of an image.
 
     release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options gives them. kind: cpu, gpu or mkl.
     majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
-    sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance.
+    sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance. name: of the exact microarchitecture, where it is for one.
     """
     one_of("kind", kind, KINDS)
     if level not in table.LEVEL_OPTIONS or level == "aarch64":
@@ -130,24 +161,23 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
         sources = {"archive": f"{ARCHIVES}/{commit}.tar.gz", "commit": commit, "tree": tree}
     compute = list(compute_capabilities(release, majors)) if kind == "gpu" else []
     if kind == "mkl":
-        words = [word for word in questions.cell("build_options_mkl", release).split() if word != _RELEASE or "avx" in needed_flags(options)]
+        words = [word for word in questions.cell("build_options_mkl", release).split() if word != _RELEASE or "avx" in needed_flags(options, known)]
         options = " ".join(dict.fromkeys([*words, *options.split()]))
     if compute:
         options += f" --{questions.cell('capabilities_option', release)}=TF_CUDA_COMPUTE_CAPABILITIES={','.join(compute)}"
     suffix = table.IMAGES[kind]
     pinned = {"TF_SERVING_VERSION_GIT_COMMIT": sources["commit"], "TF_SERVING_VERSION_GIT_BRANCH": release}
-    compiler, version = questions.cell("gpu_compiler" if kind == "gpu" else "cpu_compiler", release)
     made = {
-        "release": release, "kind": kind, "level": level, "cpu_flags": needed_flags(options), "compute_capabilities": compute,
+        "release": release, "kind": kind, "level": level, "cpu_flags": needed_flags(options, known), "compute_capabilities": compute,
         "tensorrt": questions.cell("tensorrt_installed", release) if kind == "gpu" and questions.cell("tensorrt_compiled", release) else None,
-        "compiler": f"{compiler} {_dotted(version)}",
+        "compiler": compiler_of(release, kind),
         "sources": dict(sources),
         "base_images": dict(base_images or {}),
         "mends": _mends(release),
         "devel": {"dockerfile": f"{_DOCKERFILES}.devel{suffix}", "target": _TARGET, "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options)},
         "runtime": {"dockerfile": f"{_DOCKERFILES}{suffix.replace('-', '.')}", "arguments": pinned},
     }
-    return dict(made, digest=digest(made), image=f"{REPOSITORY}:{_tag(made)}-{digest(made)[:12]}")
+    return dict(made, digest=digest(made), image=f"{REPOSITORY}:{_tag(made, name or level)}-{digest(made)[:12]}")
 
 
 def digest(made):
@@ -168,18 +198,31 @@ def check(given):
     return given
 
 
-def union(classes):
-    """(level, majors) of one image for hosts of several image classes: the lowest level, and the compute capabilities of all."""
+def union(classes, known=None):
+    """(name, level, majors) of one image for hosts of several classes: the lowest of their names, its level, and the compute capabilities of all.
+
+    classes: image classes, or microarchitectures by archspec's names. The lowest is that whose program all others run; name is None where that is a level.
+    """
     parsed = [parse_class(name) for name in classes]
-    lowest = [level for level, _majors in parsed if all(may_run(level, other) for other, _more in parsed)]
+    flags = {name: flags_of(name, known) for name, _majors in parsed}
+    order = [*table.LEVEL_OPTIONS, *(known or _NONE)["names"]]
+    lowest = [name for name in sorted(flags, key=order.index)
+              if all(flags[name] <= other and (name == "aarch64") == (more == "aarch64") for more, other in flags.items())]
     if not lowest:
-        raise FleetError(f"no image runs on {', '.join(classes)}: they are of different architectures", where="image classes", remedy="Build one for each.")
-    return lowest[0], sorted({major for _level, majors in parsed for major in majors})
+        raise FleetError(f"no image for one of {', '.join(classes)} runs on all the others", where="tfserving_build_for",
+                         remedy="Build one for each, or name the level that they share.")
+    level = (known or _NONE)["names"][lowest[0]]["level"] if lowest[0] in (known or _NONE)["names"] else lowest[0]
+    return None if lowest[0] == level else lowest[0], level, sorted({major for _name, majors in parsed for major in majors})
 
 
 def parse_class(image_class):
     """(level, major compute capabilities) of an image class, 'x86-64-v3-cc8' for instance."""
     return re.sub(r"(-cc\d+)+$", "", image_class), [int(major) for major in re.findall(r"-cc(\d+)", image_class)]
+
+
+def is_class(name):
+    """Whether it is the name of an image class, and not of a microarchitecture."""
+    return parse_class(name)[0] in table.LEVEL_OPTIONS
 
 
 def spelt(flags):
@@ -195,10 +238,21 @@ def _mends(release):
     return mends
 
 
-def _tag(made):
+def _archspecs(march):
+    """The value of -march for which archspec has data."""
+    return table.MARCH_ALIASES.get(march, march)
+
+
+def _march_flags(march, known):
+    known = known or _NONE
+    found = known["names"][known["marches"][_archspecs(march)]["name"]] if _archspecs(march) in known["marches"] else None
+    return [*needed_flags(table.LEVEL_OPTIONS[found["level"]]), *found["flags"]] if found else ()
+
+
+def _tag(made, name):
     families = sorted({_major(entry) for entry in made["compute_capabilities"] if entry.startswith("sm_")})
     kind = ["mkl"] if made["kind"] == "mkl" else ["gpu"] if made["kind"] == "gpu" and not families else []
-    return "-".join([made["release"], made["level"], *kind, *(f"cc{family}" for family in families)])
+    return "-".join([made["release"], name, *kind, *(f"cc{family}" for family in families)])
 
 
 def _families(release):
@@ -210,8 +264,4 @@ def _major(entry):
 
 
 def _marches(options):
-    return [option.partition("--copt=-march=")[2] for option in options.split() if option.startswith("--copt=-march=")]
-
-
-def _dotted(version):
-    return ".".join(str(number) for number in version)
+    return [option.partition(_MARCH)[2] for option in options.split() if option.startswith(_MARCH)]

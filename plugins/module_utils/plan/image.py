@@ -61,31 +61,61 @@ def _own_build(draft, host, wanted, release, kind):
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn("oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells")
-    level, majors = recipes.union(wanted["build_for"]) if wanted["build_for"] else (host.level, recipes.parse_class(host.image_class)[1])
+    known = wanted["microarchitectures"]
+    name, level, majors = (recipes.union(wanted["build_for"], known) if wanted["build_for"] else
+                           (None, host.level, recipes.parse_class(host.image_class)[1]))
     majors = majors if kind == "gpu" else []
     if not may_run(level, host.level):
-        draft.refuse("build", f"an image for {' and '.join(wanted['build_for'])} is one for {level}, which this {host.level} CPU does not run",
+        draft.refuse("build", f"an image for {' and '.join(wanted['build_for'])} is one for {name or level}, which this {host.level} CPU does not run",
                      "Name this host's class among them, or leave tfserving_build_for out", {"build_for": []})
         return None, None
-    options, reasons = recipes.mended_options(wanted["build_options"] or "", level, host.cpu_flags, release, kind)
-    draft.decide("build options", options, "; ".join(reasons) or "tfserving_build_options")
-    if "--config=mkl" in options.split():
-        kind = "mkl" if kind == "cpu" else kind
-        _warn_of_mkl(draft, release)
-    fault = recipes.problem(release, options, level, host.cpu_flags, kind, majors)
-    if fault:
-        draft.refuse("build options", fault, f"Let the plan choose for {level}: leave tfserving_build_options out", {"build_options": None})
+    chosen = _exact_options(draft, host, name, level, release, kind, known) if name and not wanted["build_options"] else \
+        _options(draft, host, wanted, level, release, kind, majors, known)
+    if chosen is None:
         return None, None
-    recipe = recipes.recipe(release, level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"])
+    options, kind = chosen
+    recipe = recipes.recipe(release, level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"], name, known)
     for mend in recipe["mends"]:
         if mend["mend"] == "get_pip":
             draft.warn(f"{mend['reason']}; a build of {release} was not tried with it: keep the built image")
     unused = [flag for flag in questions.stock_cpu_flags(release) if flag in host.cpu_flags and flag not in recipe["cpu_flags"]]
     if unused:
-        draft.warn(f"an image for every {level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it to be "
-                   "slower")
-    shared_by = "-".join([level, *(f"cc{major}" for major in majors)])
+        draft.warn(f"an image for every {name or level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it "
+                   "to be slower")
+    shared_by = "-".join([name or level, *(f"cc{major}" for major in majors)])
     return draft.decide("image", recipe["image"], f"built once for all hosts of the class {shared_by}"), recipe
+
+
+def _options(draft, host, wanted, level, release, kind, majors, known):
+    """(Bazel's options, the kind of the image that they make), or None when refused."""
+    options, reasons = recipes.mended_options(wanted["build_options"] or "", level, host.cpu_flags, release, kind, known)
+    draft.decide("build options", options, "; ".join(reasons) or "tfserving_build_options")
+    if "--config=mkl" in options.split():
+        kind = "mkl" if kind == "cpu" else kind
+        _warn_of_mkl(draft, release)
+    fault = recipes.problem(release, options, host.cpu_flags, kind, majors, known)
+    if fault:
+        draft.refuse("build options", fault, f"Let the plan choose for {level}: leave tfserving_build_options out", {"build_options": None})
+        return None
+    return options, kind
+
+
+def _exact_options(draft, host, name, level, release, kind, known):
+    """The same for a microarchitecture."""
+    compiler = recipes.compiler_of(release, kind)
+    own = recipes.microarchitecture_options(name, release, kind, known)
+    if not own:
+        draft.refuse("build", f"{compiler} of {release} makes no code for {name}, as far as archspec knows",
+                     f"Build for its level (tfserving_build_for: ['{level}']), or a release with a newer compiler", {"build_for": [level]})
+        return None
+    options, reasons = recipes.mended_options(own, level, recipes.flags_of(name, known), release, kind, known)
+    draft.decide("build options", options, "; ".join([f"what archspec has for {compiler} of {release} and {name}", *reasons]))
+    lacking = recipes.lacking(options, host.cpu_flags, known)
+    if lacking:
+        draft.refuse("build", f"a program for {name} may use {recipes.spelt(lacking)}, which this CPU lacks",
+                     "Name what this host is, or leave tfserving_build_for out", {"build_for": []})
+        return None
+    return options, kind
 
 
 def _warn_of_mkl(draft, release):

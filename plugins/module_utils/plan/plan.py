@@ -12,14 +12,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.plan.host import H
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 
-def plan(capabilities, asked):
+def plan(capabilities, asked, microarchitectures=None):
     """What the host gets, and why: the mapping of docs/architecture.md, "Plan".
 
     capabilities: the mapping of "Capabilities". asked: the mapping of "Request"; its policies carry `holds`, whether their condition holds here.
+    microarchitectures: of image/microarchitectures.known(), for a request that asks for one.
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """
     draft, host = Draft(), Host(form.check(capabilities or {}))
     wanted, answers, not_understood = request.complete(policies.choose(draft, asked))
+    wanted["microarchitectures"] = microarchitectures or {"names": {}, "marches": {}}
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])
     for refusal in not_understood:

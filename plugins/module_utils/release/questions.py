@@ -183,14 +183,19 @@ def onednn_by_default(release, cpu_flags):
     return cell("onednn_by_default", release) and any(flag in cpu_flags for flag in table.ONEDNN_DEFAULT_FLAGS)
 
 
-def march_problem(release, march, gpu=False):
-    """Why a release's compiler cannot take -march=VALUE, or None."""
-    compiler, version = cell("gpu_compiler" if gpu else "cpu_compiler", release)
-    needed = table.MARCH_COMPILERS.get(march, {}).get(compiler)
-    if needed and version < needed:
-        return (f"-march={march} needs {compiler} {_dotted(needed)} or later; the {'GPU ' if gpu else ''}devel image of {release} "
-                f"compiles with {compiler} {_dotted(version)}")
-    return None
+def compiler(release, gpu=False):
+    """(name, version as a tuple) of the compiler that a release's devel image compiles with."""
+    return cell("gpu_compiler" if gpu else "cpu_compiler", release)
+
+
+def compilers():
+    """All that compiler() answers, for whatever release."""
+    return sorted({value for name in ("cpu_compiler", "gpu_compiler") for _release, value in table.TOLD[name][1]})
+
+
+def spelt_compiler(name, version):
+    """A compiler as people write it, gcc 10.5."""
+    return f"{name} {_dotted(version)}"
 
 
 def reported_version(release):

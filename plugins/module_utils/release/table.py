@@ -201,29 +201,8 @@ LOWEST_DRIVERS = {11: 450, 12: 525, 13: 580}
 # CPU flags (the kernel's spelling) that make TensorFlow switch oneDNN's operations on by itself. Source: github.com/tensorflow/tensorflow pull request 56039.
 ONEDNN_DEFAULT_FLAGS = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16")
 
-# The lowest compiler that knows a -march value: {value: {compiler: version}}. Source: archspec 0.2.7 (microarchitectures.json).
-MARCH_COMPILERS = {
-    "haswell": {"gcc": (4, 9), "clang": (3, 9)},
-    "skylake-avx512": {"gcc": (6, 0), "clang": (3, 9)},
-    "cascadelake": {"gcc": (9, 0), "clang": (8, 0)},
-    "icelake-server": {"gcc": (8, 0), "clang": (7, 0)},
-    "sapphirerapids": {"gcc": (11, 0), "clang": (12, 0)},
-    "znver2": {"gcc": (9, 0), "clang": (9, 0)},
-    "znver3": {"gcc": (10, 3), "clang": (12, 0)},
-    "znver4": {"gcc": (12, 3), "clang": (16, 0)},
-    "znver5": {"gcc": (14, 1), "clang": (19, 1)},
-    "x86-64-v2": {"gcc": (11, 1), "clang": (12, 0)},
-    "x86-64-v3": {"gcc": (11, 1), "clang": (12, 0)},
-    "x86-64-v4": {"gcc": (11, 1), "clang": (12, 0)},
-}
-
-# The psABI level that code for a -march value needs. Source: GCC's documentation of -march; the x86-64 psABI.
-MARCH_LEVELS = {
-    "x86-64": "x86-64-v1", "x86-64-v2": "x86-64-v2", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4", "haswell": "x86-64-v3", "broadwell": "x86-64-v3",
-    "znver1": "x86-64-v3", "znver2": "x86-64-v3", "znver3": "x86-64-v3", "znver4": "x86-64-v4", "znver5": "x86-64-v4", "skylake": "x86-64-v3",
-    "skylake-avx512": "x86-64-v4", "cascadelake": "x86-64-v4", "icelake-server": "x86-64-v4", "sapphirerapids": "x86-64-v4", "nehalem": "x86-64-v2",
-    "sandybridge": "x86-64-v2", "ivybridge": "x86-64-v2",
-}
+# Values of -march for which archspec has no data: {value: another that allows the same vector instructions}. Source: GCC's documentation of -march.
+MARCH_ALIASES = {"icelake-server": "icelake-client"}
 
 # The official images. Source: SERVING/tools/docker/Dockerfile*; amd64 only: github.com/tensorflow/serving issues 1750 and 1948.
 IMAGES = {"repository": "tensorflow/serving", "cpu": "", "gpu": "-gpu", "mkl": "-mkl", "architectures": ("x86_64",)}
@@ -233,7 +212,8 @@ COPT_FLAGS = {
     "-msse4.2": ("sse4_2",), "-mavx": ("avx",), "-mavx2": ("avx2",), "-mfma": ("fma",), "-mf16c": ("f16c",), "-mbmi": ("bmi1",), "-mbmi2": ("bmi2",),
     "-mlzcnt": ("abm",), "-mmovbe": ("movbe",), "-mpopcnt": ("popcnt",), "-mcx16": ("cx16",), "-mavx512f": ("avx512f",), "-mavx512bw": ("avx512bw",),
     "-mavx512cd": ("avx512cd",), "-mavx512dq": ("avx512dq",), "-mavx512vl": ("avx512vl",), "-mavx512vnni": ("avx512_vnni",),
-    "-mavx512bf16": ("avx512_bf16",), "-mavxvnni": ("avx_vnni",),
+    "-mavx512bf16": ("avx512_bf16",), "-mavx512vbmi": ("avx512vbmi",), "-mavx512vbmi2": ("avx512_vbmi2",), "-mavx512ifma": ("avx512ifma",),
+    "-mavx512bitalg": ("avx512_bitalg",), "-mavx512vpopcntdq": ("avx512_vpopcntdq",), "-mavxvnni": ("avx_vnni",),
 }
 
 # Compiler options of an own build for a psABI level; single options, because the compilers of many releases do not know -march=x86-64-v3.
@@ -250,12 +230,6 @@ LEVEL_OPTIONS = {
 # What a devel image's compiler cannot do although its version knows the option: (compiler, CPU flag) -> (the option that takes it back, why, source).
 KNOWN_BAD = {
     ("clang", "avx512_bf16"): ("-mno-avx512bf16", "clang fails on TensorFlow's sources with AVX512_BF16", "github.com/llvm/llvm-project issue 143365"),
-}
-
-# The CPU flags beyond its psABI level that code for a -march value needs, as far as TensorFlow or KNOWN_BAD care. Source: archspec 0.2.7.
-MARCH_FLAGS = {
-    "cascadelake": ("avx512_vnni",), "icelake-server": ("avx512_vnni",), "sapphirerapids": ("amx_bf16", "amx_int8", "amx_tile", "avx512_bf16", "avx512_vnni"),
-    "znver4": ("avx512_bf16", "avx512_vnni"), "znver5": ("avx512_bf16", "avx512_vnni", "avx_vnni"),
 }
 
 # The sources of each release: (commit, id of its tree). The id is git's checksum of all files: it holds for an archive from anywhere, however compressed.

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import X86_64_LEVELS
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import dockerfile, recipe
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import dockerfile, microarchitectures, recipe
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 
 GOLDEN = Path(__file__).resolve().parents[2] / "fixtures" / "image" / "recipes.txt"
@@ -36,7 +36,7 @@ def planned(release, image_class, kind="cpu"):
     kind = "gpu" if majors else kind
     try:
         options, _reasons = recipe.mended_options("", level, flags, release, kind) if level in ALL_OF else ("", [])
-        fault = recipe.problem(release, options, level, flags, kind, majors)
+        fault = recipe.problem(release, options, flags, kind, majors)
         return fault or recipe.recipe(release, level, options, kind, majors)
     except FleetError as fault:
         return str(fault)
@@ -95,16 +95,17 @@ def test_a_recipe_that_somebody_changed_is_refused():
 
 def test_known_bad_combinations_are_mended_or_refused():
     v4 = ALL_OF["x86-64-v4"] | {"avx512_vnni", "avx512_bf16"}
-    options, reasons = recipe.mended_options("--config=release --copt=-march=znver4", "x86-64-v4", v4, "2.20.0", "cpu")
+    known = microarchitectures.known()
+    options, reasons = recipe.mended_options("--config=release --copt=-march=znver4", "x86-64-v4", v4, "2.20.0", "cpu", known)
     assert options.endswith("--copt=-mno-avx512bf16") and "clang fails" in reasons[0]
-    assert "avx512_bf16" not in recipe.needed_flags(options) and "avx512_vnni" in recipe.needed_flags(options)
-    assert "does not compile with clang" in recipe.problem("2.20.0", "--config=release --copt=-mavx512bf16", "x86-64-v4", v4, "cpu")
-    assert "builder's CPU alone" in recipe.problem("2.20.0", "--config=nativeopt", "x86-64-v4", v4, "cpu")
+    assert "avx512_bf16" not in recipe.needed_flags(options, known) and "avx512_vnni" in recipe.needed_flags(options, known)
+    assert "does not compile with clang" in recipe.problem("2.20.0", "--config=release --copt=-mavx512bf16", v4, "cpu")
+    assert "builder's CPU alone" in recipe.problem("2.20.0", "--config=nativeopt", v4, "cpu")
 
 
 def test_union_of_classes():
-    assert recipe.union(["x86-64-v4-cc8", "x86-64-v3-cc7-cc8", "x86-64-v3"]) == ("x86-64-v3", [7, 8])
-    with pytest.raises(FleetError, match="different architectures"):
+    assert recipe.union(["x86-64-v4-cc8", "x86-64-v3-cc7-cc8", "x86-64-v3"]) == (None, "x86-64-v3", [7, 8])
+    with pytest.raises(FleetError, match="runs on all the others"):
         recipe.union(["aarch64", "x86-64-v3"])
 
 
@@ -128,21 +129,71 @@ def test_docker_files_get_the_mends_digests_and_mirrors():
         dockerfile.mended("FROM scratch\n", made, True)
 
 
-def test_what_archspec_knows_of_the_compilers():
-    """The release table's options of a level bring what archspec gives the release's compiler for it, and its -march rows are archspec's."""
-    cpu = pytest.importorskip("archspec.cpu")
-    for release in ("2.11.0", "2.14.1", "2.19.1", "2.20.0"):
-        compiler, version = questions.cell("cpu_compiler", release)
-        for level in ("x86-64-v3", "x86-64-v4"):
-            target = cpu.TARGETS[level.replace("-", "_")]
-            assert target.optimization_flags(compiler, ".".join(map(str, version)))
-            assert set(recipe.needed_flags(table.LEVEL_OPTIONS[level])) <= target.features
-    names = {"znver2": "zen2", "znver3": "zen3", "znver4": "zen4", "znver5": "zen5"}
-    for march, compilers in table.MARCH_COMPILERS.items():
-        target = cpu.TARGETS.get(names.get(march, march.replace("-", "_")))
-        for compiler, lowest in compilers.items() if target else ():
-            assert f"-march={march} " in target.optimization_flags(compiler, ".".join(map(str, lowest)))
-            assert set(table.MARCH_FLAGS.get(march, ())) <= target.features
+@pytest.mark.parametrize(("release", "march", "refused"), [
+    ("2.19.1", "x86-64-v3", True), ("2.20.0", "x86-64-v3", False), ("2.20.0", "znver5", True), ("2.20.0", "znver4", False), ("2.11.1", "cascadelake", True),
+    ("2.12.0", "cascadelake", False), ("2.12.0", "sapphirerapids", True), ("2.20.0", "sapphirerapids", False), ("2.4.0", "haswell", False),
+    ("2.20.0", "icelake-server", False), ("2.4.0", "icelake-server", True), ("2.20.0", "pentium", True)])
+def test_compilers_and_march(release, march, refused):
+    """From the release notes of GCC and Clang."""
+    assert bool(recipe.march_problem(release, march, "cpu", microarchitectures.known())) is refused
+
+
+# What GCC's manual says that the values of -march allow beyond the psABI level; AMX and the like as the vendors name them.
+@pytest.mark.parametrize(("name", "level", "flags"), [
+    ("nehalem", "x86-64-v2", ""), ("haswell", "x86-64-v3", "aes pclmulqdq"), ("zen3", "x86-64-v3", "aes pclmulqdq sse4a vaes vpclmulqdq"),
+    ("skylake_avx512", "x86-64-v4", "aes pclmulqdq"),
+    ("cascadelake", "x86-64-v4", "aes avx512_vnni pclmulqdq"), ("bulldozer", "x86-64-v2", "abm aes avx fma4 pclmulqdq sse4a xop xsave"),
+    ("zen4", "x86-64-v4", "aes avx512_bf16 avx512_bitalg avx512_vbmi2 avx512_vnni avx512_vpopcntdq avx512ifma avx512vbmi gfni pclmulqdq sse4a vaes "
+                          "vpclmulqdq")])
+def test_what_a_program_for_a_microarchitecture_needs(name, level, flags):
+    known = microarchitectures.known()["names"][name]
+    assert (known["level"], known["flags"]) == (level, flags.split())
+
+
+def test_the_options_of_a_level_bring_no_more_than_archspecs():
+    from archspec.cpu import TARGETS
+    for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4"):
+        assert set(recipe.needed_flags(table.LEVEL_OPTIONS[level])) <= TARGETS[level.replace("-", "_")].features
+
+
+def test_an_image_for_an_exact_microarchitecture():
+    known = microarchitectures.known()
+    assert recipe.microarchitecture_options("zen4", "2.20.0", "cpu", known) == "--config=release --copt=-march=znver4 --copt=-mtune=znver4 --copt=-O3"
+    older = recipe.microarchitecture_options("zen4", "2.19.1", "cpu", known)
+    assert "-march=znver3 " in older and "--copt=-mavx512vbmi2" in older and "bf16" not in older
+    assert {"avx512_vnni", "avx512vbmi"} <= set(recipe.needed_flags(older, known)) and "avx512_bf16" not in recipe.needed_flags(older, known)
+    assert recipe.microarchitecture_options("zen4", "2.17.1", "cpu", known) is None
+    assert recipe.microarchitecture_options("zen4", "2.17.1", "gpu", known) is not None
+    assert not recipe.microarchitecture_options("nehalem", "2.20.0", "cpu", known).startswith("--config=release")
+    options, _reasons = recipe.mended_options(recipe.microarchitecture_options("zen4", "2.20.0", "cpu", known), "x86-64-v4",
+                                              recipe.flags_of("zen4", known), "2.20.0", "cpu", known)
+    made = recipe.recipe("2.20.0", "x86-64-v4", options, name="zen4", known=known)
+    assert made["image"].startswith("tfserving-fleet/serving:2.20.0-zen4-") and made["level"] == "x86-64-v4"
+    assert {"avx512_vnni", "sse4a"} <= set(made["cpu_flags"]) and "avx512_bf16" not in made["cpu_flags"]
+    recipe.check(made)
+
+
+def test_archspec_is_needed_only_where_a_microarchitecture_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "archspec", None)  # as where it is not installed
+    for asked in ({}, {"build_for": ["x86-64-v3-cc8", "aarch64"]}, {"build_options": "--config=release --copt=-mavx2"}, {"build_for": "x"}):
+        assert not microarchitectures.needed(asked)
+    for asked in ({"build_for": ["x86-64-v3", "zen4-cc8"]}, {"build_options": "--copt=-march=haswell"}, {"options": ["--copt=-march=haswell"]},
+                  {"policies": [{"when": "x", "choose": {"build_options": "--copt=-march=haswell"}}]}):
+        assert microarchitectures.needed(asked)
+    with pytest.raises(FleetError, match="needs the Python package archspec on the controller. Install it"):
+        microarchitectures.known.__wrapped__()
+
+
+def test_the_union_of_microarchitectures_is_the_one_that_all_run():
+    known = microarchitectures.known()
+    assert recipe.union(["zen4", "zen3-cc8", "zen2"], known) == ("zen2", "x86-64-v3", [8])
+    assert recipe.union(["zen4", "x86-64-v3"], known) == (None, "x86-64-v3", [])
+    assert recipe.union(["skylake_avx512-cc9", "haswell"], known) == ("haswell", "x86-64-v3", [9])
+    for apart in (["sapphirerapids", "zen4"], ["haswell", "x86-64-v4"], ["bulldozer", "zen"], ["zen4", "aarch64"]):
+        with pytest.raises(FleetError, match="runs on all the others"):
+            recipe.union(apart, known)
+    with pytest.raises(FleetError, match="zen44.*microarchitecture that archspec knows.*zen4"):
+        recipe.union(["zen44"], known)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ After a wanted change: python tests/unit/plan/test_golden_plans.py writes golden
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -21,7 +22,10 @@ if __name__ == "__main__":
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.cpuinfo import read
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
+
+plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
 yaml = pytest.importorskip("yaml")
 FIXTURES = ROOT / "tests" / "fixtures"

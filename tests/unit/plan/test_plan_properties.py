@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import copy
 import json
 import os
@@ -15,14 +16,17 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.running import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
 from hypothesis import strategies as st
+
+plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
 LEVEL_FLAGS = {
     "x86-64-v1": [],

@@ -8,20 +8,24 @@ A kind is a statement that refuses, wherever it stands. They are found in the so
 
 from __future__ import annotations
 
+import functools
 import ast
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
+
+plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
 UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
 WATCHED = {f"plan/{path.stem}": () for path in (UTILS / "plan").glob("*.py") if path.stem not in ("draft", "request", "policies", "__init__")}
 WATCHED.update({
     "plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"), "plan/models": ("lite_problem",), "plan/batches": ("problem",),
-    "release/questions": ("march_problem",), "image/recipe": ("problem",), "model/lite": ("refusal",), "model/legality": (), "batching/parameters": (),
+    "release/questions": (), "image/recipe": ("problem", "march_problem"), "model/lite": ("refusal",), "model/legality": (), "batching/parameters": (),
     "capability/cdi": ("way",)})
 _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
@@ -30,7 +34,8 @@ UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", 
 _NOT_REFUSING = {("release/questions", "_problem"), ("release/questions", "sources"), ("model/legality", "well_formed")}
 
 V2 = ["cx16", "popcnt", "sse4_2"]
-V3 = sorted([*V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
+V3 = sorted([*V2, "aes", "pclmulqdq", "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
+V4 = sorted([*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"])
 
 
 def tensors(dtype="float32", inputs=(None, 8), outputs=(None, 2)):
@@ -99,6 +104,10 @@ CASES = {
     "a toolkit that the engine does not know": (host(gpus=[gpu()], runtimes=["runc"], nvidia={"toolkit": "1.17", "hook": None, "cdi": None}),
                                                 {"gpu": "require"}),
     "podman without CDI": (host(gpus=[gpu()], engine="podman", version="4.9.4"), {"gpu": "require"}),
+    "an exact CPU that the host is not": (host(), {"build": True, "build_for": ["skylake_avx512"]}),
+    "an exact CPU of the same level that the host is not": (host(), {"build": True, "build_for": ["excavator"]}),
+    "an exact CPU that the compiler does not know": (host(V4, "x86-64-v4"), {"build": True, "build_for": ["zen5"]}),
+    "code that one compiler does not have": (host(), {"build": True, "build_options": "--config=release --copt=-march=icelake"}),
     "native code for a host": (host(), {"build": True, "build_options": "--config=release --copt=-march=skylake-avx512"}),
     "code for a CPU that nobody knows": (host(), {"build": True, "build_options": "--config=release --copt=-march=strange"}),
     "a compiler that is too old": (host(), {"version": "2.19.1", "build": True, "build_options": "--config=release --copt=-march=x86-64-v3"}),
@@ -191,7 +200,7 @@ def sites():
         text = (UTILS / f"{key}.py").read_text(encoding="utf-8")
         tree = ast.parse(text)
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (key, node.name) not in _NOT_REFUSING):
-            if key == "image/recipe" and function.name != "problem":
+            if key == "image/recipe" and function.name not in ("problem", "march_problem"):
                 continue
             for statement in (node for node in ast.walk(function) if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))):
                 if not _refuses(statement, function.name in returning, function.name):

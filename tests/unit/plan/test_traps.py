@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import functools
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
-V3 = ["abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "movbe", "popcnt", "sse4_2"]
+plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
+
+V3 = ["abm", "aes", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "movbe", "pclmulqdq", "popcnt", "sse4_2"]
 V4 = sorted([*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"])
 SIGNATURES = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 8]}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 2]}}}}
 
