@@ -97,6 +97,9 @@ exit_status:
   sample: null
 """
 
+import codecs
+import os
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, server_log
@@ -110,23 +113,25 @@ OPTIONS = {
 }
 
 
-def read(options):
-    """(the log's text, the exit status or None)."""
-    if options["container"]:
-        return engine.Engine(options["engine_socket"]).log(options["container"])
-    if options["path"]:
-        try:
-            with open(options["path"], encoding="utf-8", errors="replace") as stream:
-                return stream.read(), options["exit_status"]
-        except OSError as fault:
-            raise FleetError(f"cannot read it: {fault.strerror}", where=options["path"], remedy="Name the server's log.") from fault
-    return options["text"], options["exit_status"]
-
-
 def describe(options):
     """The module's result."""
-    text, status = read(options)
-    return dict(server_log.parse(text, status), changed=False, exit_status=status)
+    if options["container"] is not None:
+        lines, status = engine.Engine(options["engine_socket"]).log_lines(options["container"])
+        return dict(server_log.parse(lines, status), changed=False, exit_status=status)
+    told = _of_file(options["path"], options["exit_status"]) if options["path"] is not None else server_log.parse(options["text"], options["exit_status"])
+    return dict(told, changed=False, exit_status=options["exit_status"])
+
+
+def _of_file(path, status):
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise FleetError("it is no file", where=path, remedy="Name the server's log.")
+        with open(path, "rb") as stream:
+            encoding = "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+        with open(path, encoding=encoding, errors="replace") as stream:
+            return server_log.parse(stream, status)
+    except OSError as fault:
+        raise FleetError(f"cannot read it: {fault.strerror}", where=path, remedy="Name the server's log.") from fault
 
 
 def main():

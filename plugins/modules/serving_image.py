@@ -167,7 +167,9 @@ started_once:
   type: bool
   sample: true
 build:
-  description: The build, null where there was none; C(seconds), the C(jobs) it ended with, C(notes) on lowered jobs, the file C(log) with all its output.
+  description:
+    - The build, null where there was none; C(seconds), the C(jobs) it ended with (null where a killed run had left the image whole), C(notes) on lowered jobs,
+      the file C(log) with all its output.
   returned: O(state=built)
   type: dict
   sample: {seconds: 7212.4, jobs: 12, notes: [], log: /var/lib/tfserving/build/logs/2.20.0-x86-64-v3-b4d9765984c7.log}
@@ -192,6 +194,7 @@ actions:
   sample: [build tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7]
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -245,7 +248,7 @@ class Image:
 
     def built(self):
         """The module's result for state built."""
-        held, reference, manifest = self._held(), self._in_registry(), self._archive()
+        held, reference, manifest = self._held(), self._in_registry(), self._kept()
         actions = []
         if not (held or reference or manifest):
             actions.append(f"build {self.name}")
@@ -258,12 +261,13 @@ class Image:
         if actions and not self.check_mode:
             work = builder.Builder(self.engine, self.options)
             with work.alone():
-                held = self._held()  # another run may have built it while this one waited
-                if not held:
+                held, reference, manifest = self._held(), self._in_registry(), self._kept()  # another run may have ended while this one waited
+                if not (held or reference or manifest):
                     held, told = self._build(work)
-                if self.options["registry"]:
+                if self.options["registry"] and not reference:
                     reference = self._push(held)
-                if self.options["archive"]:
+                if self.options["archive"] and not manifest:
+                    shutil.rmtree(self.options["archive"], ignore_errors=True)
                     manifest = archives.write(self.options["archive"], self._described(held), self.engine.save(held["id"]))
         return decision.result(
             image=self.name, id=held["id"] if held else None, reference=reference, started_once=self._is_started(held, reference, manifest),
@@ -329,6 +333,14 @@ class Image:
         manifest = archives.read(self.options["archive"]) if self.options["archive"] else None
         return manifest if manifest and self.recipe and manifest["labels"].get(labels.RECIPE) == self.recipe["digest"] else None
 
+    def _kept(self):
+        """The manifest of the archive where it is whole, so that one that was damaged on the builder is written again and not shipped for ever."""
+        try:
+            manifest = self._archive()
+        except FleetError:
+            return None
+        return manifest if manifest and archives.is_whole(self.options["archive"], manifest) else None
+
     def _build(self, work):
         """(the image, what is told of its build and its proof). Where its proof fails, nothing of it stays."""
         done = work.build(self.recipe)
@@ -366,20 +378,26 @@ class Image:
         return found
 
     def _prove(self, found, keep=False):
-        """Start it once and judge it. An image that fails is removed, unless it was here before."""
-        try:
+        """Start it once and judge it. An image that fails is removed, unless it was here before; a fault of the engine says nothing of the image."""
+        with self._judging(found, keep):
             if self.recipe:
                 labels.check_recipe(found["labels"], self.recipe["digest"], self.name)
             self._refuse(found["labels"])
-            started = proof.start_once(self.engine, found["id"], self.options["start_timeout_s"])
+        started = proof.start_once(self.engine, found["id"], self.options["start_timeout_s"])
+        with self._judging(found, keep):
             proof.judge(self.name, found["labels"], started)
+        stock = self.options["stock_image"]
+        before = proof.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
+        return {"unused": started["log"]["judged"], "unused_before": before["judged"] if before else None, "conclusive": started["log"]["conclusive"]}
+
+    @contextlib.contextmanager
+    def _judging(self, found, keep):
+        try:
+            yield
         except FleetError:
             if not keep:
                 self.engine.remove_image(found["id"], keep_parents=True)
             raise
-        stock = self.options["stock_image"]
-        before = proof.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
-        return {"unused": started["log"]["judged"], "unused_before": before["judged"] if before else None, "conclusive": started["log"]["conclusive"]}
 
     def _refuse(self, image_labels):
         fault = labels.refusal(image_labels, self.architecture, self.cpu_flags, self.compute)

@@ -52,18 +52,29 @@ def read(directory):
 
 def stream(directory, manifest):
     """The archive's bytes, after each part was found whole. Raises FleetError that names the first part that is not."""
+    for path, digest in _damaged(directory, manifest):
+        raise FleetError(f"this part of the image is {'damaged' if digest else 'missing'}", where=path, remedy="Ship it again: the parts that are whole stay.")
+    return _chunks(directory, manifest)
+
+
+def is_whole(directory, manifest):
+    """Whether all parts of an archive are there and as they were written."""
+    return not any(_damaged(directory, manifest))
+
+
+def _damaged(directory, manifest):
+    """(path, its checksum or None where it is missing) of each part that is not what the manifest says."""
     for part in manifest["parts"]:
         path, digest = os.path.join(directory, part["name"]), hashlib.sha256()
         try:
             with open(path, "rb") as file:
                 for content in iter(lambda: file.read(_READ_BYTES), b""):
                     digest.update(content)
+            found = digest.hexdigest()
         except FileNotFoundError:
-            digest = None
-        if digest is None or digest.hexdigest() != part["sha256"]:
-            raise FleetError("this part of the image is damaged" if digest else "this part of the image is missing", where=path,
-                             remedy="Ship it again: the parts that are whole stay.")
-    return _chunks(directory, manifest)
+            found = None
+        if found != part["sha256"]:
+            yield path, found
 
 
 def _chunks(directory, manifest):

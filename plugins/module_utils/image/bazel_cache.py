@@ -25,6 +25,9 @@ def serving(directory, limit_mib):
     """Serve the cache below directory while the block runs; gives its URL. What was used longest ago goes first where it grew beyond limit_mib."""
     for kind in ("cas", "ac"):
         os.makedirs(os.path.join(directory, kind), exist_ok=True)
+    for left in os.scandir(directory):
+        if left.is_file():
+            os.unlink(left)
     _shrink(directory, limit_mib << 20)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"directory": directory}))
     server.daemon_threads = True
@@ -35,6 +38,7 @@ def serving(directory, limit_mib):
     finally:
         server.shutdown()
         server.server_close()
+        _shrink(directory, limit_mib << 20)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -66,7 +70,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path is None:
             self._answer(400)
             return
-        handle, staged = tempfile.mkstemp(dir=self.directory)
+        try:
+            handle, staged = tempfile.mkstemp(dir=self.directory)
+        except OSError:
+            self._refuse()
+            return
         try:
             with os.fdopen(handle, "wb") as stream:
                 while left:
@@ -81,9 +89,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return
             os.replace(staged, path)
             self._answer(200)
+        except OSError:
+            self._refuse()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(staged)
+
+    def _refuse(self):
+        """Nothing more can be kept here; a build goes on without."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self._answer(507)
 
     def log_message(self, format, *args):
         """Say nothing for each of a million requests."""

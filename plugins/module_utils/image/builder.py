@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import tarfile
+import tempfile
 import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
@@ -38,30 +39,41 @@ class Builder:
 
     @contextlib.contextmanager
     def alone(self):
-        """The only one that builds on this host; first removes what a build left whose engine or whose host died."""
-        os.makedirs(self.directory, exist_ok=True)
-        with open(os.path.join(self.directory, "lock"), "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._say("another build runs on this host; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            self.clear()
-            yield
+        """The only one that builds on this host; first removes what a build left whose engine or whose host died. Its process id stands in the file lock."""
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            with open(os.path.join(self.directory, "lock"), "a", encoding="utf-8") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._say("another build runs on this host; waiting for it")
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                lock.truncate(0)
+                lock.write(f"{os.getpid()}\n")
+                lock.flush()
+                self.clear()
+                yield
+        except OSError as fault:
+            raise FleetError(f"cannot write: {fault.strerror or fault}", where=fault.filename or self.directory,
+                             remedy="Free some disk there, or name another directory; what was compiled is kept.") from fault
 
     def clear(self):
         """Remove the containers of builds; under the lock there is no build whose they could be."""
-        for container in self.engine.containers(f"{labels.BUILDING}=1"):
+        for container in self.engine.labelled(f"{labels.BUILDING}=1"):
             self.engine.remove_container(container)
 
     def build(self, recipe):
-        """Build the image of a recipe: {id, log, notes, jobs, seconds}. Nothing is tagged."""
+        """Build the image of a recipe: {id, log, notes, jobs, seconds}. Nothing is tagged. One that a killed run left whole is taken as it is."""
         began = time.monotonic()
+        log = os.path.join(self.directory, "logs", f"{recipe['image'].rpartition(':')[2]}.log")
+        left = self._whole(recipe, "runtime")
+        if left:
+            self._forget_devel(recipe)
+            return {"id": left[0], "log": log, "notes": ["an earlier run made it and ended before it was started once"], "jobs": None, "seconds": 0.0}
         running, notes = preflight.jobs(self._facts(), self.settings)
         for note in notes:
             self._say(note)
         tree = sources.Sources(recipe, os.path.join(self.directory, "sources"), self.settings["mirrors"])
-        log = os.path.join(self.directory, "logs", f"{recipe['image'].rpartition(':')[2]}.log")
         os.makedirs(os.path.dirname(log), exist_ok=True)
         with open(log, "a", encoding="utf-8") as stream, contextlib.ExitStack() as stack:
             if self.settings["cache_mib"]:
@@ -72,8 +84,16 @@ class Builder:
             self._base(recipe, tree, stream)
             devel, running = self._devel(recipe, tree, running, cache, stream, notes)
             made = self._run(recipe, "runtime", tree, {"TF_SERVING_BUILD_IMAGE": devel}, stream)
-        self.engine.remove_image(devel)
+        self._forget_devel(recipe)
         return {"id": made, "log": log, "notes": notes, "jobs": running, "seconds": round(time.monotonic() - began, 1)}
+
+    def _whole(self, recipe, stage):
+        """The ids of the images of a stage that are there: the label comes last, so an image that has it is whole."""
+        return [image["id"] for image in self.engine.images(f"{labels.RECIPE}={recipe['digest']}") if image["labels"].get(labels.STAGE) == stage]
+
+    def _forget_devel(self, recipe):
+        for image in self._whole(recipe, "devel"):
+            self.engine.remove_image(image)
 
     def _base(self, recipe, tree, stream):
         """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
@@ -82,7 +102,7 @@ class Builder:
         self.engine.tag(base, f"{_BASE}:{recipe['release']}-{recipe['kind']}")
 
     def _devel(self, recipe, tree, running, cache, stream, notes):
-        done = [image["id"] for image in self.engine.images(f"{labels.RECIPE}={recipe['digest']}") if image["labels"].get(labels.STAGE) == "devel"]
+        done = self._whole(recipe, "devel")
         while not done:
             options = preflight.bazel_options(running, self._bazel_memory_mib(running), cache, f"/tensorflow-serving/{_RULES}" if self._rules() else None)
             try:
@@ -129,24 +149,19 @@ class Builder:
     @contextlib.contextmanager
     def _context(self, text, tree):
         """The build's context as an open tar file: the Docker file and, where it needs them, the sources."""
-        path = os.path.join(self.directory, f"context-{os.getpid()}.tar")
-        try:
-            with open(path, "w+b") as stream:
-                with tarfile.open(fileobj=stream, mode="w") as context:
-                    for name, content in (("Dockerfile", text), (_RULES, self._rules())):
-                        member = tarfile.TarInfo(name)
-                        member.size = len(content.encode())
-                        context.addfile(member, io.BytesIO(content.encode()))
-                    if tree:
-                        member = tarfile.TarInfo(dockerfile.SOURCES)
-                        member.size = os.path.getsize(tree.path)
-                        with open(tree.path, "rb") as packed:
-                            context.addfile(member, packed)
-                stream.seek(0)
-                yield stream
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        with tempfile.TemporaryFile(dir=self.directory) as stream:
+            with tarfile.open(fileobj=stream, mode="w") as context:
+                for name, content in (("Dockerfile", text), (_RULES, self._rules())):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content.encode())
+                    context.addfile(member, io.BytesIO(content.encode()))
+                if tree:
+                    member = tarfile.TarInfo(dockerfile.SOURCES)
+                    member.size = os.path.getsize(tree.path)
+                    with open(tree.path, "rb") as packed:
+                        context.addfile(member, packed)
+            stream.seek(0)
+            yield stream
 
     def _facts(self):
         told = self.engine.information()

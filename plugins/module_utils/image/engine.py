@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import time
@@ -77,8 +78,10 @@ class Engine:
     def build(self, context, on_line, **options):
         """Build from a context (an open tar file); on_line gets each line of output. Returns the image's id; raises BuildFailed with the builder's words."""
         built, rest = None, ""
-        with self._asking("build"):
-            for event in self.api.build(fileobj=context, custom_context=True, decode=True, rm=True, forcerm=True, timeout=None, **options):
+        asked = dict(options, fileobj=context, custom_context=True, decode=True, rm=True, forcerm=True, timeout=None)
+        # Closed before anything is cleared: an engine ends a build when its connection does.
+        with contextlib.closing(self._answers("build", lambda: self.api.build(**asked))) as events:
+            for event in events:
                 if "error" in event:
                     raise BuildFailed(event["error"].strip(), (event.get("errorDetail") or {}).get("code"))
                 built = (event.get("aux") or {}).get("ID") or built
@@ -122,8 +125,7 @@ class Engine:
 
     def save(self, image_id):
         """The image as a stream of bytes: a tar archive as `docker load` takes it, without names."""
-        with self._asking(f"save {image_id}"):
-            return self.api.get_image(image_id, chunk_size=_PART_BYTES)
+        return self._answers(f"save {image_id}", lambda: self.api.get_image(image_id, chunk_size=_PART_BYTES))
 
     def load(self, stream):
         """Load an archive, an iterable of bytes."""
@@ -147,26 +149,40 @@ class Engine:
         with self._asking("start"):
             self.api.start(container)
 
-    def log(self, container):
+    def log(self, container, tail="all"):
         """(the container's log as text, its exit status or None while it runs). container: name or id."""
         with self._asking(f"container {container}"):
             try:
                 state = self.api.inspect_container(container)["State"]
-            except docker.errors.NotFound:
+            except (docker.errors.NotFound, docker.errors.NullResource):
                 raise FleetError(f"there is no container {container!r} here", where=self.url, remedy="List them: docker ps --all.") from None
-            text = self.api.logs(container, stdout=True, stderr=True).decode("utf-8", "replace")
+            text = self.api.logs(container, stdout=True, stderr=True, tail=tail).decode("utf-8", "replace")
         ended = not state.get("Running") and not str(state.get("StartedAt", "0001")).startswith("0001")
         return text, state["ExitCode"] if ended else None
+
+    def log_lines(self, container):
+        """The same with the log as an iterable of its lines, however long it is."""
+        _text, status = self.log(container, tail=0)
+        decode, rest = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
+
+        def lines():
+            nonlocal rest
+            for part in self._answers(f"log of {container}", lambda: self.api.logs(container, stdout=True, stderr=True, stream=True, follow=False)):
+                *whole, rest = (rest + decode(part)).split("\n")
+                yield from whole
+            yield rest
+
+        return lines(), status
 
     def remove_container(self, container):
         """Stop and remove a container at once."""
         with self._asking(f"remove container {container}"), contextlib.suppress(docker.errors.NotFound):
             self.api.remove_container(container, force=True, v=True)
 
-    def containers(self, label):
-        """The ids of all containers with a label."""
+    def labelled(self, label):
+        """{id: the label's value} of all containers with a label ('name' or 'name=value')."""
         with self._asking("containers"):
-            return [each["Id"] for each in self.api.containers(all=True, filters={"label": label})]
+            return {each["Id"]: each["Labels"][label.partition("=")[0]] for each in self.api.containers(all=True, filters={"label": label})}
 
     def wait_until(self, container, done, timeout_s):
         """log() of a container as soon as done(text) holds or it ended; after timeout_s as it then is."""
@@ -176,6 +192,11 @@ class Engine:
             if status is not None or done(text) or time.monotonic() > deadline:
                 return text, status
             time.sleep(0.2)
+
+    def _answers(self, what, ask):
+        """What the engine streams, piece by piece; only its own faults are taken for its faults, not those of whoever reads."""
+        with self._asking(what):
+            yield from ask()
 
     @staticmethod
     def _follow(events, what, on_line):

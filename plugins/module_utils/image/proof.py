@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import tarfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels, probe_model, server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive
 
 _SERVES = "Running gRPC ModelServer"
 _LAST_LINES = 6
@@ -19,9 +22,9 @@ _ENDS = {132: "killed by SIGILL", 134: "aborted", 137: "killed", 139: "segmentat
 
 def start_once(engine, image_id, timeout_s):
     """{exit_status, serves, log: server_log.parse()} of an image's server that was started, looked at and removed."""
-    for left in engine.containers(f"{_PROBE}=1"):
-        engine.remove_container(left)
-    container = engine.create(image_id, files=_model(), environment={"TF_CPP_MIN_LOG_LEVEL": "0", "MODEL_NAME": "model"}, labels={_PROBE: "1"},
+    _sweep(engine)
+    owner = json.dumps([os.getpid(), alive.birth_of(os.getpid())])
+    container = engine.create(image_id, files=_model(), environment={"TF_CPP_MIN_LOG_LEVEL": "0", "MODEL_NAME": "model"}, labels={_PROBE: owner},
                               host={"network_mode": "none", "auto_remove": False})
     try:
         engine.start(container)
@@ -30,6 +33,14 @@ def start_once(engine, image_id, timeout_s):
         engine.remove_container(container)
     return {"exit_status": status, "serves": status is None and _SERVES in text, "log": server_log.parse(text, status),
             "last": [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]}
+
+
+def _sweep(engine):
+    """Remove what killed runs left; another run's proof goes on beside this one."""
+    for container, owner in engine.labelled(_PROBE).items():
+        pid, birth = json.loads(owner)
+        if alive.birth_of(pid) != birth:
+            engine.remove_container(container)
 
 
 def judge(name, image_labels, started):

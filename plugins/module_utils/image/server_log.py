@@ -20,7 +20,7 @@ CPU_FLAGS = {
 # TensorFlow asks for macros that compilers spell otherwise (__AMXTILE__ for __AMX_TILE__): these stay in the line whatever was compiled.
 NEVER_GONE = ("AMX_TILE", "AMX_INT8", "AMX_BF16", "AMX_FP16")
 
-_GUARD = re.compile(r"(?P<before>.*?)cpu_feature_guard\.cc:\d+\]\s?(?P<text>.*)$")
+_GUARD = re.compile(r"cpu_feature_guard\.cc:\d+\]\s?(?P<text>.*)$")
 _ABSL = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d+\.\d+\s+\d+ \S*$")
 _TENSORFLOW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: [IWEF] \S*$")
 # In the order of their years. Where the names stand on the next line, that is the second pattern.
@@ -34,45 +34,86 @@ _WORDINGS = (
     ("two_lines", re.compile(_OPTIMIZED + r"to use available CPU instructions in performance.critical operations\."),
      re.compile(r"To enable the following instructions:\s*(?P<names>[^,]*), in other operations, rebuild TensorFlow")),
 )
+_PREFIX_LENGTH = 200
 _LINES_BETWEEN = 20  # other threads write between the two lines of one record
 _FATAL = re.compile(r"The TensorFlow library was compiled to use (?P<name>\S+) instructions, but these aren't available on your machine")
 _ILLEGAL = re.compile(r"\bIllegal instruction\b|\bSIGILL\b|uncaught target signal 4\b")
 _SESSION = re.compile(r"\bRestoring SavedModel bundle\b")
 _SIGILL = 4
+_ILLEGALLY = {"kind": "illegal_instruction", "instruction": None}
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_NAMES = re.compile(r"(?:\s*[A-Z][A-Z0-9_.]*(?![a-z]))*")
+# A row without one of these says nothing; most rows of a long log are told by that.
+_SIGNS = ("cpu_feature_guard.cc", "To enable the following", "but these aren't available", "Illegal instruction", "SIGILL", "target signal 4",
+          "Restoring SavedModel bundle")
 
 
-def parse(text, exit_status=None):
+def parse(log, exit_status=None):
     """What a log says about instructions.
 
-    text: the log, of a container, a file or a terminal. exit_status: of the server where it ended: as a shell or an engine says it (128 + signal), or a
-    negative signal. Returns {lines: [{wording, prefix, instructions}], unused, judged, cpu_flags, conclusive, fatal}: unused are all names in TensorFlow's
-    order, judged those that a rebuild can make go away, cpu_flags judged in the kernel's spelling. conclusive: whether a name that is not listed is in
-    use, or was not looked for. fatal: None, or {kind: missing_instruction|illegal_instruction, instruction}.
+    log: of a container, a file or a terminal, as a text or as its lines. exit_status: of the server where it ended: as a shell or an engine says it
+    (128 + signal), or a negative signal. Returns {lines: [{wording, prefix, instructions}], unused, judged, cpu_flags, conclusive, fatal}: unused are all
+    names in TensorFlow's order, judged those that a rebuild can make go away, cpu_flags judged in the kernel's spelling. conclusive: whether a name that is
+    not listed is in use, or was not looked for; not so where a line was cut off before its names. fatal: None, or
+    {kind: missing_instruction|illegal_instruction, instruction}.
     """
-    rows = [row.rstrip("\r") for row in text.split("\n")]
-    found = [line for number in range(len(rows)) for line in [_guard_line(rows, number)] if line]
-    names = {name for line in found for name in line["instructions"]}
+    found, waiting, told, session = [], [], None, False
+    for row in _rows(log.split("\n") if isinstance(log, str) else log):
+        waiting = [(line, second, left - 1) for line, second, left in waiting if left]
+        if any(sign in row for sign in _SIGNS):
+            _answer(waiting, row)
+            line, second = _guard_line(row)
+            if line:
+                found.append(line)
+            if second:
+                waiting.append((line, second, _LINES_BETWEEN))
+                _answer(waiting, row)
+            told, session = told or _fatal(row), session or bool(_SESSION.search(row))
+    whole = [line for line in found if line["instructions"] is not None]
+    names = {name for line in whole for name in line["instructions"]}
     order = list(CPU_FLAGS)
     unused = sorted(names, key=lambda name: (order.index(name) if name in CPU_FLAGS else len(order), name))
     judged = [name for name in unused if name not in NEVER_GONE]
-    fatal = _fatal(rows, exit_status)
+    if exit_status in (-_SIGILL, 128 + _SIGILL):
+        told = told or _ILLEGALLY
     return {
-        "lines": found, "unused": unused, "judged": judged, "cpu_flags": sorted(CPU_FLAGS[name] for name in judged if name in CPU_FLAGS),
-        "conclusive": not fatal and (bool(found) or any(_SESSION.search(row) for row in rows)), "fatal": fatal,
+        "lines": whole, "unused": unused, "judged": judged, "cpu_flags": sorted(CPU_FLAGS[name] for name in judged if name in CPU_FLAGS),
+        "conclusive": not told and whole == found and (bool(found) or session), "fatal": told,
     }
 
 
-def _guard_line(rows, number):
-    guard = _GUARD.search(rows[number])
-    if not guard:
-        return None
+def _rows(lines):
+    """The rows of a log without a terminal's colours and line ends, whoever wrote it on whatever system."""
+    for line in lines:
+        yield from (_ESCAPES.sub("", line) if "\x1b" in line else line).replace("\r", "\n").rstrip("\n").split("\n")
+
+
+def _guard_line(row):
+    """(the line that is in a row or None, the pattern of its second row where its names come there or None)."""
+    guard = _GUARD.search(row)
+    if not guard or _FATAL.search(row):
+        return None, None
+    prefix = _prefix(row[max(0, guard.start() - _PREFIX_LENGTH):guard.start()])
     for wording, first, second in _WORDINGS:
         matched = first.search(guard["text"])
-        if matched and second:
-            matched = next(filter(None, map(second.search, rows[number + 1:number + 1 + _LINES_BETWEEN])), None)
         if matched:
-            return {"wording": wording, "prefix": _prefix(guard["before"]), "instructions": re.findall(r"[A-Z][A-Z0-9_.]*", matched["names"])}
-    return None
+            return {"wording": wording, "prefix": prefix, "instructions": None if second else _names(matched["names"])}, second
+    return {"instructions": None}, None  # cut off, or in words of its own
+
+
+def _answer(waiting, row):
+    """Give the names in a row to the first line that waits for them."""
+    for place, (line, second, _left) in enumerate(waiting):
+        matched = second.search(row)
+        if matched:
+            line["instructions"] = _names(matched["names"])
+            del waiting[place]
+            return
+
+
+def _names(text):
+    """The names that a text begins with; what stands behind them is the writer's of the log, such as the rest of a JSON record."""
+    return _NAMES.match(text)[0].split()
 
 
 def _prefix(before):
@@ -80,10 +121,8 @@ def _prefix(before):
     return "absl" if _ABSL.search(before) else "tensorflow" if _TENSORFLOW.search(before) else "other"
 
 
-def _fatal(rows, exit_status):
-    told = next(filter(None, map(_FATAL.search, rows)), None)
+def _fatal(row):
+    told = _FATAL.search(row)
     if told:
         return {"kind": "missing_instruction", "instruction": told["name"]}
-    if exit_status in (-_SIGILL, 128 + _SIGILL) or any(_ILLEGAL.search(row) for row in rows):
-        return {"kind": "illegal_instruction", "instruction": None}
-    return None
+    return _ILLEGALLY if _ILLEGAL.search(row) else None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,43 @@ def test_amx_is_listed_and_not_judged():
     told = server_log.parse(log("sapphire-rapids"))
     assert told["unused"] == ["AVX512_FP16", "AMX_TILE", "AMX_INT8", "AMX_BF16"]
     assert told["judged"] == ["AVX512_FP16"] and told["cpu_flags"] == ["avx512_fp16"]
+
+
+TWO_LINES = log("tensorflow-2.20")
+JSON = "".join(json.dumps({"log": row + "\n", "stream": "stderr", "time": "2026-04-23T10:11:12Z"}) + "\n" for row in TWO_LINES.splitlines())
+COLOURS = TWO_LINES.replace("AVX2", "\x1b[1;31mAVX2\x1b[0m\x1b[K").replace("\n", "\x1b[K\n")
+
+
+@pytest.mark.parametrize("text", [
+    TWO_LINES.replace("\n", "\r\n"), TWO_LINES.replace("\n", "\r"), COLOURS, JSON, json.dumps({"message": TWO_LINES}),
+    "\n".join(f"2026-11-27T03:11:02.123456789Z stderr F {row}" for row in TWO_LINES.splitlines()),
+    "\n".join(f"web-1  | {row}" for row in TWO_LINES.splitlines()),
+    TWO_LINES.replace("\n", "\nE0423 10:11:12.131415       1 other.cc:1] between\n", 1), "\0\ufffd\n" * 9 + TWO_LINES + "\0", TWO_LINES + TWO_LINES,
+], ids=["windows", "old mac", "colours", "docker's files", "one record", "kubernetes", "compose", "another thread", "garbage", "two servers"])
+def test_whatever_carries_it_the_line_is_read(text):
+    for given in (text, iter(text.splitlines(keepends=True))):
+        told = server_log.parse(given)
+        assert told["unused"] == "AVX2 AVX512F AVX512_VNNI AVX512_BF16 FMA".split() and told["conclusive"] and told["fatal"] is None
+
+
+def test_names_end_where_a_record_goes_on():
+    told = server_log.parse(json.dumps({"log": log("tensorflow-1.13"), "time": "2026-04-23T10:11:12Z"}))
+    assert told["unused"] == ["AVX2", "FMA"]
+
+
+def test_a_line_that_was_cut_off_proves_nothing():
+    first, second = TWO_LINES.rstrip("\n").split("\n")
+    for cut in (first, f"{first}\n{second[:50]}", first[:-20], first + "\n" * 50 + second):
+        told = server_log.parse(f"{cut}\n{SESSION}")
+        assert told["unused"] == [] and not told["conclusive"], cut
+
+
+def test_two_servers_in_one_log():
+    first, second = TWO_LINES.rstrip("\n").split("\n")
+    other = second.replace("AVX2 AVX512F AVX512_VNNI AVX512_BF16 FMA", "AMX_TILE FMA")
+    told = server_log.parse("\n".join([first, first, second, other, log("tensorflow-2.21"), log("tensorflow-1.0")]))
+    assert [line["wording"] for line in told["lines"]][:3] == ["two_lines"] * 3
+    assert told["unused"] == "SSE4.1 AVX2 AVX512F AVX512_VNNI AVX512_BF16 AMX_TILE FMA".split()
 
 
 def test_silence_proves_nothing_unless_a_session_was_made_in_sight():
