@@ -19,12 +19,10 @@ class FilterModule:
 
 
 def serving_image_work(hosts, builders):
-    """{builder: [recipe]} of {host: {recipe, present, images, level}} and the names of the builders."""
+    """{builder: [recipe]} of {host: {recipe, present, images, level}} and the names of the builders; those that are not among the hosts build nothing."""
+    names = builders.split(",") if isinstance(builders, str) else builders
     try:
-        absent = [name for name in builders if name not in hosts]
-        if absent:
-            raise FleetError(f"the builder {absent[0]} is not among the hosts of this play, or failed before", where="tfs_image_builders",
-                             remedy="Let the play run on it, or name another.")
-        return assignment.assign(assignment.missing(hosts), {name: {key: hosts[name][key] for key in ("level", "images")} for name in builders})
+        here = {name: {key: hosts[name][key] for key in ("level", "images")} for name in names if name in hosts}
+        return assignment.assign(assignment.missing(hosts), here, [name for name in names if name not in hosts])
     except FleetError as fault:
         raise AnsibleFilterError(f"serving_image_work: {fault}") from None

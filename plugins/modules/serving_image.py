@@ -205,8 +205,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, builder, engine, labels, proof
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import recipe as recipes
-
-UNSTARTED = "-unstarted"
+from ansible_collections.tfserving.fleet.plugins.module_utils.image.recipe import UNSTARTED
 
 OPTIONS = {
     "state": {"type": "str", "choices": ["built", "present", "pruned"], "default": "present"},

@@ -12,6 +12,9 @@ version_added: "0.1.0"
 description:
   - Lists the images that M(tfserving.fleet.serving_image) built or brought, with what their labels say and who uses them.
 options:
+  archives:
+    description: Directory on the host below which a builder keeps images as archives; RV(archived) names them.
+    type: path
   engine_socket:
     description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
     type: str
@@ -45,6 +48,12 @@ names:
   type: list
   elements: str
   sample: [tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7]
+archived:
+  description: The names of the images that O(archives) holds, sorted; empty without it.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 images:
   description: The images, by id.
   returned: success
@@ -92,23 +101,29 @@ images:
 """
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, labels
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, engine, labels
+
+OPTIONS = {
+    "archives": {"type": "path"},
+    "engine_socket": {"type": "str"},
+}
 
 
-def describe(engine_socket):
+def describe(options):
     """The module's result."""
-    asked = engine.Engine(engine_socket)
+    asked = engine.Engine(options["engine_socket"])
     found = [{
         "id": image["id"], "names": image["tags"], "digests": image["digests"], "size_bytes": image["size_bytes"], "used_by": asked.in_use(image["id"]),
         "label": labels.read(image["labels"]),
     } for image in asked.images(labels.RECIPE)]
-    return {"changed": False, "images": found, "names": sorted(name for image in found for name in image["names"])}
+    return {"changed": False, "images": found, "names": sorted(name for image in found for name in image["names"]),
+            "archived": archives.names(options["archives"]) if options["archives"] else []}
 
 
 def main():
     """Ansible's entry."""
-    module = shell.FleetModule({"engine_socket": {"type": "str"}}, supports_check_mode=True)
-    shell.run(module, lambda: describe(module.params["engine_socket"]))
+    module = shell.FleetModule(OPTIONS, supports_check_mode=True)
+    shell.run(module, lambda: describe(module.params))
 
 
 if __name__ == "__main__":

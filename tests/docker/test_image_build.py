@@ -114,8 +114,10 @@ def test_a_stopped_build_leaves_its_work_and_nothing_else(engine, sources, bases
     log = work / "build" / "logs" / f"{made['image'].rpartition(':')[2]}.log"
     process = parts.start("serving_image", state="built", recipe=made, directory=str(work / "build"), jobs=1, **BUILD)
     wait_for(log, "[3 / 8]")
-    process.send_signal(getattr(signal, how))
+    lock = work / "build" / "lock"
+    os.kill(int(lock.read_text(encoding="ascii")), getattr(signal, how))
     process.wait(60)
+    assert how == "SIGKILL" or lock.read_text(encoding="ascii") == ""
     end = time.monotonic() + 30
     while leftovers(engine):
         assert time.monotonic() < end, "containers of the build are left"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,8 +34,10 @@ def write(directory, image, stream):
         manifest = dict(image, parts=parts)
         publish.write_file(os.path.join(staged, MANIFEST), json.dumps(manifest, indent=1).encode())
         publish.publish_directory(staged, directory)
-    except BaseException:
+    except BaseException as fault:
         shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(fault, OSError):
+            raise FleetError(f"cannot write the archive: {fault.strerror or fault}", where=directory, remedy="Free some disk there and run again.") from fault
         raise
     return manifest
 
@@ -48,6 +51,16 @@ def read(directory):
         return None
     except ValueError as fault:
         raise FleetError("the manifest is damaged", where=os.path.join(directory, MANIFEST), remedy="Remove the directory and ship the image again.") from fault
+
+
+def names(parent):
+    """The names of the images whose archives lie below a directory; damaged ones are not counted."""
+    found = []
+    for entry in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
+        with contextlib.suppress(FleetError, NotADirectoryError):
+            manifest = read(os.path.join(parent, entry))
+            found += [manifest["image"]] if manifest else []
+    return sorted(found)
 
 
 def stream(directory, manifest):

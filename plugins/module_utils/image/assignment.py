@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image.recipe import UNSTARTED
 
 
 def missing(hosts):
@@ -14,18 +15,21 @@ def missing(hosts):
     return {host["recipe"]["image"]: host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]}
 
 
-def assign(recipes, builders):
+def assign(recipes, builders, absent=()):
     """{builder: [recipe]} for {image: recipe}, every builder named.
 
-    builders: {name: {level, images}}: what its CPU can run, and the names of the images it has. One that has an image keeps it; then the one with the least to
-    do; then one whose CPU can start what it built; then by name.
+    builders: {name: {level, images}}: what its CPU can run, and the names of the images it has, as images or as archives, started once or not. One that has an
+    image keeps it; then the one with the least to do; then one whose CPU can start what it built; then by name. absent: the names of those that do not answer.
     """
     if recipes and not builders:
-        raise FleetError(f"{len(recipes)} images are to be built and there is no builder", where="tfs_image_builders",
-                         remedy="Name hosts of the inventory that build, for instance tfs_image_builders: [build-1], and let the play run on them too.")
+        many = f"{len(recipes)} images are" if len(recipes) > 1 else f"the image {next(iter(recipes))} is"
+        why = f"none of its builders ({', '.join(sorted(absent))}) is among the hosts that this play reaches" if absent else "there is no builder"
+        raise FleetError(f"{many} to be built and {why}", where="tfs_image_builders", remedy=(
+            "Let the play run on one of them (see --limit), and see that it answers." if absent else
+            "Name hosts of the inventory that build, for instance tfserving_image_builders: [build-1], and let the play run on them too."))
+    held = {name: {image for held in builder["images"] for image in (held, held.partition(UNSTARTED)[0])} for name, builder in builders.items()}
     work = {name: [] for name in sorted(builders)}
-    for image, recipe in sorted(recipes.items(), key=lambda pair: (not any(pair[0] in builder["images"] for builder in builders.values()), pair[0])):
-        chosen = min(work, key=lambda name: (image not in builders[name]["images"], len(work[name]),
-                                             not may_run(recipe["level"], builders[name]["level"]), name))
+    for image, recipe in sorted(recipes.items(), key=lambda pair: (not any(pair[0] in images for images in held.values()), pair[0])):
+        chosen = min(work, key=lambda name: (image not in held[name], len(work[name]), not may_run(recipe["level"], builders[name]["level"]), name))
         work[chosen].append(recipe)
     return work

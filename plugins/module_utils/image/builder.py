@@ -22,6 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.image.engine impor
 
 _LAST_LINES = 40
 _SHOWN_LINES = 8
+_FULL = "Free some disk where the engine keeps its images, and run again: what was compiled is kept."
 _RULES = dockerfile.DOWNLOADER
 _BASE, _BASE_STAGE = "tfserving-fleet/build-base", "base_build"
 
@@ -39,7 +40,7 @@ class Builder:
 
     @contextlib.contextmanager
     def alone(self):
-        """The only one that builds on this host; first removes what a build left whose engine or whose host died. Its process id stands in the file lock."""
+        """The only one that builds on this host, whose process id stands in the file lock; first removes what a build left whose engine or host died."""
         try:
             os.makedirs(self.directory, exist_ok=True)
             with open(os.path.join(self.directory, "lock"), "a", encoding="utf-8") as lock:
@@ -52,7 +53,10 @@ class Builder:
                 lock.write(f"{os.getpid()}\n")
                 lock.flush()
                 self.clear()
-                yield
+                try:
+                    yield
+                finally:
+                    lock.truncate(0)
         except OSError as fault:
             raise FleetError(f"cannot write: {fault.strerror or fault}", where=fault.filename or self.directory,
                              remedy="Free some disk there, or name another directory; what was compiled is kept.") from fault
@@ -80,6 +84,7 @@ class Builder:
                 cache = stack.enter_context(bazel_cache.serving(os.path.join(self.directory, "bazel-cache"), self.settings["cache_mib"]))
             else:
                 cache = None
+            self._bring_bases(recipe, tree)
             self._say(f"{recipe['image']}: building with {running} jobs; all its output is in {log}")
             self._base(recipe, tree, stream)
             devel, running = self._devel(recipe, tree, running, cache, stream, notes)
@@ -94,6 +99,21 @@ class Builder:
     def _forget_devel(self, recipe):
         for image in self._whole(recipe, "devel"):
             self.engine.remove_image(image)
+
+    def _bring_bases(self, recipe, tree):
+        """Pull what both Docker files start from, so that a base image that cannot be had is told at once and not after hours."""
+        for stage in ("devel", "runtime"):
+            for name in dockerfile.base_images(self._docker_file(recipe, stage, tree)):
+                if not self.engine.image(name):
+                    self._say(f"{recipe['image']}: pulling {name}")
+                    try:
+                        self.engine.pull(name)
+                    except FleetError as fault:
+                        raise FleetError(f"cannot get the base image: {fault.what}", where=name, remedy=_FULL if preflight.disk_full([fault.what]) else (
+                            "Let the builder's engine reach its registry, name a mirror (mirrors), or load the image there.")) from fault
+
+    def _docker_file(self, recipe, stage, tree):
+        return dockerfile.mended(tree.text(recipe[stage]["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"])
 
     def _base(self, recipe, tree, stream):
         """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
@@ -128,7 +148,7 @@ class Builder:
             if told:
                 self._say(told)
 
-        text = dockerfile.mended(tree.text(part["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"])
+        text = self._docker_file(recipe, stage, tree)
         if stage == "devel" and self._rules():
             added = f"ADD {dockerfile.SOURCES} /tensorflow-serving/"
             text = text.replace(added, f"{added}\nCOPY {_RULES} /tensorflow-serving/")
@@ -141,8 +161,8 @@ class Builder:
             if stage == "devel" and preflight.out_of_memory([*last, fault.words], fault.status):
                 raise OutOfMemory(fault.words) from fault
             words = " | ".join([*list(last)[-_SHOWN_LINES:], fault.words])
-            raise FleetError(f"the {stage} build failed; its last words: {words}", where=stream.name,
-                             remedy="All its output is there. What was compiled is kept: the next run goes on.") from fault
+            raise FleetError(f"the {stage} build failed; its last words: {words}", where=stream.name, remedy=_FULL if preflight.disk_full([*last, fault.words])
+                             else "All its output is there. What was compiled is kept: the next run goes on.") from fault
         finally:
             self.clear()
 

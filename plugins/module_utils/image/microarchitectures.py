@@ -22,7 +22,7 @@ _MARCH = re.compile(r"-march=(\S+)")
 def needed(request):
     """Whether a request asks for an exact microarchitecture, by name or by -march, in whatever key or policy."""
     shared = request.get("build_for") or []
-    return "-march=" in str(request) or isinstance(shared, list) and any(isinstance(name, str) and not recipe.is_class(name) for name in shared)
+    return "-march=" in str(request) or isinstance(shared, list) and any(not recipe.is_class(str(name)) for name in shared)
 
 
 @functools.lru_cache(maxsize=1)

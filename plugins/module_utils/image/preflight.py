@@ -47,6 +47,11 @@ def out_of_memory(lines, status):
     return status == _KILLED or any(_OUT_OF_MEMORY.search(line) for line in lines)
 
 
+def disk_full(lines):
+    """Whether the last lines of a build say that a disk is full."""
+    return any("no space left on device" in line.lower() for line in lines)
+
+
 def bazel_options(running, memory_mib, cache=None, downloader=None):
     """The value of TF_SERVING_BAZEL_OPTIONS: how the work is done, not what comes of it. cache: URL of a cache that outlives a failed build."""
     options = ["--curses=no", "--color=no", "--show_progress_rate_limit=5", f"--jobs={running}", f"--local_ram_resources={memory_mib}"]

@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 
 NATIVE = ("--config=nativeopt", "--copt=-march=native", "--copt=-mtune=native")
 REPOSITORY = "tfserving-fleet/serving"
+UNSTARTED = "-unstarted"  # behind the name of an image until it was started once
 ARCHIVES = "https://github.com/tensorflow/serving/archive"
 KINDS = ("cpu", "gpu", "mkl")
 _DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
@@ -203,7 +204,7 @@ def union(classes, known=None):
 
     classes: image classes, or microarchitectures by archspec's names. The lowest is that whose program all others run; name is None where that is a level.
     """
-    parsed = [parse_class(name) for name in classes]
+    parsed = [parse_class(str(name)) for name in classes]
     flags = {name: flags_of(name, known) for name, _majors in parsed}
     order = [*table.LEVEL_OPTIONS, *(known or _NONE)["names"]]
     lowest = [name for name in sorted(flags, key=order.index)

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
+import lzma
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -46,7 +50,7 @@ class Sources:
         try:
             with open(self.path, "rb") as stream:
                 return source_tree.tree_id(_identities(_members(stream))) == self.wanted["tree"]
-        except (OSError, tarfile.TarError):
+        except (OSError, tarfile.TarError, EOFError):
             return False
 
     def _bring(self, stream, mirrors):
@@ -60,7 +64,7 @@ class Sources:
             try:
                 with urllib.request.build_opener().open(archive, timeout=_TIMEOUT_S) as answer:
                     _copy(answer, stream)
-            except (urllib.error.URLError, OSError) as fault:
+            except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as fault:
                 raise FleetError(f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}", where=archive,
                                  remedy="Let the builder reach it, name a mirror, or bring the archive to the builder and name its path.") from fault
         else:
@@ -72,6 +76,8 @@ class Sources:
         stream.seek(0)
 
     def _pack_git(self, stream, directory):
+        if not shutil.which("git"):
+            raise FleetError("the program git is missing on this host", where=directory, remedy="Install it, or name an archive.")
         done = subprocess.run(["git", "-c", f"safe.directory={os.path.abspath(directory)}", "-C", directory, "archive", "--format=tar", self.wanted["commit"]],
                               stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
@@ -80,8 +86,9 @@ class Sources:
     def _keep(self, stream):
         try:
             members = _members(stream)
-        except tarfile.TarError as fault:
-            raise FleetError(f"this is no tar archive: {fault}", where=self.wanted["archive"], remedy="Name the archive of a release's sources.") from fault
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as fault:
+            what = str(fault).partition("\n")[0].rstrip(":")
+            raise FleetError(f"this is no whole tar archive: {what}", where=self.wanted["archive"], remedy="Name the archive of a release's sources.") from None
         for candidate in (members, _without_top(members)):
             found = source_tree.tree_id(_identities(candidate))
             if found == self.wanted["tree"]:

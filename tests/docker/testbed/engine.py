@@ -55,7 +55,7 @@ def locked(name):
 def sweep(engine, owner=None):
     """Remove the containers and networks of owner; without one, those whose owner was a process that is no more."""
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for container in engine.containers.list(all=True, filters={"label": OWNER}):
+        for container in engine.containers.list(all=True, ignore_removed=True, filters={"label": OWNER}):
             if _is_swept(container.labels[OWNER], owner):
                 pool.submit(_remove, container)
     for network in engine.networks.list(filters={"label": OWNER}):
