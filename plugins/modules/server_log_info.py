@@ -12,6 +12,8 @@ version_added: "0.1.0"
 description:
   - Reads the log of a TensorFlow Serving server and finds the line in which TensorFlow names the instructions that the CPU has and the server was not compiled
     for, in the wording of every release from TensorFlow 1.0 to 2.21.
+  - It is found whatever carries it, a container engine's files, a log collector's prefixes or JSON, a terminal's colours, Windows's line ends or UTF-16, and in
+    logs of any length or with other bytes in them.
   - Tells a server that died because it was compiled for instructions that its CPU lacks from one that ended otherwise.
   - The line comes when the first SavedModel is loaded, and not at all where nothing is missing or the level INFO is hidden (C(TF_CPP_MIN_LOG_LEVEL)).
     RV(conclusive) says whether a name that is not listed proves anything.
@@ -73,7 +75,8 @@ cpu_flags:
   elements: str
   sample: [avx2, avx512_vnni, avx512f, fma]
 conclusive:
-  description: Whether an instruction that is not listed is in use (or TensorFlow does not look for it). False where the log shows no loaded SavedModel.
+  description: Whether an instruction that is not listed is in use (or TensorFlow does not look for it). False where the log shows no loaded SavedModel or a
+    line of it was cut off.
   returned: success
   type: bool
   sample: true

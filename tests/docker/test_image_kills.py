@@ -127,11 +127,11 @@ class Pair:
     def log(self):
         return self.builder.run("sh", "-c", f"cat {STATE}/build/logs/{self.tag}.log 2>/dev/null || true")
 
-    def wait(self, host, condition, timeout_s=120):
+    def wait(self, host, condition, timeout_s=300):
         """Until a shell's condition holds on a host; asked there, so that it is seen at once."""
-        host.run("timeout", str(timeout_s), "sh", "-c", f"until {condition}; do sleep 0.02; done")
+        host.run("timeout", str(timeout_s), "sh", "-c", f"until {condition}; do sleep 0.02; done >/dev/null 2>&1")
 
-    def wait_in_registry(self, condition, timeout_s=120):
+    def wait_in_registry(self, condition, timeout_s=300):
         status, output = self.registry.container.exec_run(["timeout", str(timeout_s), "sh", "-c", f"until {condition}; do sleep 0.02; done"])
         assert status == 0, output
 

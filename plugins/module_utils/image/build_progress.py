@@ -27,7 +27,7 @@ class Progress:
 
     def line(self, text, now):
         """What to say about a line of output, or None where nothing new is worth a line."""
-        text = _ESCAPES.sub("", text)
+        text = plain(text)
         step, count = _STEP.match(text), _COUNT.search(text)
         if step:
             self._step, self.done, self.total = f"step {step[1]} of {step[2]}", None, None
@@ -57,6 +57,11 @@ class Progress:
             return None
         self._said_at = now
         return f"{self._what}: {text}"
+
+
+def plain(text):
+    """A line without a terminal's colours."""
+    return _ESCAPES.sub("", text)
 
 
 def duration(seconds):

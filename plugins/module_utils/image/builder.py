@@ -140,6 +140,7 @@ class Builder:
         progress = build_progress.Progress(f"{recipe['image'].rpartition(':')[2]} {stage}")
 
         def on_line(line):
+            line = build_progress.plain(line)
             stream.write(line + "\n")
             stream.flush()
             if line.strip():

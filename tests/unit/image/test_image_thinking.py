@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import tarfile
 import urllib.error
@@ -139,6 +140,12 @@ def test_the_cache_keeps_only_what_is_what_it_is_called(tmp_path):
         assert urllib.request.urlopen(f"{url}/cas/{digest}").read() == content
     with bazel_cache.serving(str(tmp_path), 0) as url, pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{url}/cas/{digest}")
+    (tmp_path / "tmpkilled").write_bytes(content)  # what a killed run was about to keep
+    with bazel_cache.serving(str(tmp_path), 1) as url:
+        assert not (tmp_path / "tmpkilled").exists()
+        shutil.rmtree(tmp_path)
+        with pytest.raises(urllib.error.HTTPError, match="507"):
+            put(f"{url}/cas/{digest}", content)
 
 
 def test_an_archive_is_whole_or_refused(tmp_path):

@@ -23,7 +23,10 @@ def fetched(url):
 
 
 def stored(url, content):
-    urllib.request.urlopen(urllib.request.Request(url, data=content, method="PUT")).close()
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, data=content, method="PUT")).close()
+    except urllib.error.URLError as fault:
+        print(f"WARNING: Remote Cache: {fault}", flush=True)
 
 
 class Build:
