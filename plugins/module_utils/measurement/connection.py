@@ -191,7 +191,7 @@ class GrpcMessages:
             if len(self.codes) > 1000:
                 self.codes.clear()
             number, http, _message = http2.status(block)
-            self.codes[block] = client.code_name(number) if number is not None else client.code_of_http(http)
+            self.codes[block] = client.code_name(number) if number is not None else client.code_without_status(http)
         return self.codes[block]
 
 

@@ -108,10 +108,14 @@ class _Call:
         if kind in (http2.HEADERS, http2.CONTINUATION) and flags & http2.END_STREAM:
             number, http, message = http2.status(http2.unpadded(flags, payload))
             if number != 0:
-                raise _Refused(client.code_name(number) if number is not None else client.code_of_http(http), message)
+                if number is None:
+                    raise _Refused(client.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
+                raise _Refused(client.code_name(number), message)
             return True
         if kind == http2.DATA:
             self._answer += payload
+            if flags & http2.END_STREAM:
+                raise _Refused("UNAVAILABLE", "no gRPC server answers there: what came is another one's page")
         elif kind == http2.RST_STREAM:
             raise _Refused("INTERNAL", f"the server ended the call (error {http2.STREAM.unpack(payload)[0]})")
         elif kind == http2.GOAWAY:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf
@@ -35,9 +36,12 @@ _DTYPES = {
 }
 # Fields whose packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
 _RAW_FIELDS = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "dcomplex_val": 12}
+_MOST_DIMENSIONS, _MOST_BYTES = 64, 1 << 31
 _BY_NAME = {name: dtype for dtype, (name, _field) in _DTYPES.items()}
 _CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
                   499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
+                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
 _CODES = ("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
           "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED").split()
 
@@ -98,9 +102,9 @@ def decode_tensor(tensor, bfloat16=None):
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise FleetError(f"a tensor needs a whole shape; this one has {list(shape)}")
-    count = 1
-    for size in shape:
-        count *= size
+    if len(shape) > _MOST_DIMENSIONS:
+        raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {_MOST_DIMENSIONS}")
+    count = math.prod(shape)
     name, field = _DTYPES[dtype]
     if tensor.tensor_content and dtype != "DT_STRING":
         flat = _from_content(tensor.tensor_content, name, bfloat16)
@@ -150,6 +154,11 @@ def code_name(number):
 def code_of_http(status):
     """The name of the gRPC status that an HTTP status stands for: UNAVAILABLE for 503."""
     return _CODES_OF_HTTP.get(status, "UNKNOWN")
+
+
+def code_without_status(http):
+    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
+    return _CODES_OF_FOREIGN_HTTP.get(http, "UNKNOWN")
 
 
 class GrpcClient:
@@ -329,6 +338,8 @@ def _filled(values, count):
         raise FleetError(f"a tensor for {count} values holds {len(values)}")
     if len(values) == count:
         return values
+    if count * values.itemsize > _MOST_BYTES:  # A few bytes could ask for any memory; no message holds more than this otherwise.
+        raise FleetError(f"a tensor of {count} values is larger than {_MOST_BYTES >> 30} GiB")
     last = values[-1] if len(values) else (b"" if values.dtype == object else 0)
     return numpy.concatenate([values, numpy.full(count - len(values), last, values.dtype)])
 

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 numpy = pytest.importorskip("numpy")
@@ -60,3 +63,24 @@ def test_refusals(server):
         ask.Server("127.0.0.1", 1).status("m")
     with pytest.raises(ServerFault, match="UNAVAILABLE"):
         ask.Server("127.0.0.1", server.rest_port).status("m")
+
+
+@pytest.mark.parametrize(("frames", "code"), [
+    ("000001 01 05 00000001 8d", "UNIMPLEMENTED"),                                              # HEADERS, END_STREAM: status 404, no gRPC status
+    ("000001 01 04 00000001 8d 000004 00 01 00000001 70616765", "UNAVAILABLE"),                 # the same with a page behind it
+])
+def test_whoever_is_no_grpc_server_knows_nothing_of_models(frames, code):
+    """RFC 9113's frames; RFC 7541 has status 404 at 13. gRPC's own table says what the status stands for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def answer():
+            connection, _peer = listener.accept()
+            with connection:
+                connection.sendall(bytes.fromhex("000000 04 00 00000000" + frames))
+                while connection.recv(1 << 16):
+                    pass
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ServerFault, match="no gRPC server answers there") as caught:
+            ask.Server("127.0.0.1", listener.getsockname()[1], 5).status("m")
+        thread.join()
+    assert caught.value.code == code

@@ -180,6 +180,13 @@ def test_a_request_of_wrong_rank_does_not_kill_a_convolution(call):
     assert call("plain", "convolution", {"x": numpy.zeros((2, 8, 8, 1), F)})["y"].shape == (2, 8, 8, 2)
 
 
+def tensor_of(shape, values):
+    tensor = wire.message("tensorflow.TensorProto")(dtype=1, float_val=values)
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return tensor
+
+
 @pytest.mark.parametrize(("edit", "code", "text"), [
     (lambda request: request.ClearField("model_spec"), "INVALID_ARGUMENT", "Missing ModelSpec"),
     (lambda request: request.output_filter.append("nope"), "INVALID_ARGUMENT",
@@ -188,6 +195,13 @@ def test_a_request_of_wrong_rank_does_not_kill_a_convolution(call):
     (lambda request: setattr(request.model_spec, "version_label", "canary"), "INVALID_ARGUMENT", "Unrecognized servable version label: canary"),
     (lambda request: setattr(request.inputs["x"], "tensor_content", b"12345"), "INVALID_ARGUMENT", "tensor parsing error: x"),
     (lambda request: setattr(request.inputs["x"], "dtype", 20), "INVALID_ARGUMENT", "tensor parsing error: x"),
+    (lambda request: request.inputs["x"].CopyFrom(tensor_of([2**33], [1.0])), "INVALID_ARGUMENT", "tensor parsing error: x"),  # 32 GiB of one value
+    (lambda request: request.inputs["x"].CopyFrom(tensor_of([2**40] * 3, [])), "INVALID_ARGUMENT", "tensor parsing error: x"),
+    (lambda request: request.inputs["x"].CopyFrom(tensor_of([1] * 300, [1.0])), "INVALID_ARGUMENT", "tensor parsing error: x"),
+    (lambda request: request.inputs["x"].CopyFrom(tensor_of([-1], [1.0])), "INVALID_ARGUMENT", "tensor parsing error: x"),
+    (lambda request: setattr(request.inputs["x"].tensor_shape, "unknown_rank", True), "INVALID_ARGUMENT", "tensor parsing error: x"),
+    (lambda request: setattr(request.model_spec, "name", ""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+    (lambda request: setattr(request.model_spec.version, "value", -1), "NOT_FOUND", "Servable not found for request: Specific(half_plus_two, -1)"),
 ])
 def test_faults_of_the_message(servers, edit, code, text):
     request = wire.message("tensorflow.serving.PredictRequest")()

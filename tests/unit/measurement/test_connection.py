@@ -97,7 +97,7 @@ PREFACE_SIZE = len(PREFACE) + 9 + 18 + 9 + 4
     ("88 5f 10 6170706c69636174696f6e2f67727063" + PLAIN_STATUS, "OK"),     # an answer of trailers only: :status 200, content-type, grpc-status
     ("00 0c 677270632d6d657373616765 03 6f682e" + PLAIN_STATUS.replace("01 30", "01 33"), "INVALID_ARGUMENT"),
     ("88", "UNKNOWN"),                                                      # no gRPC status at all
-    ("8d", "NOT_FOUND"), ("08 03 353033", "UNAVAILABLE"),                   # a proxy's answer: :status 404, :status 503
+    ("8d", "UNIMPLEMENTED"), ("08 03 353033", "UNAVAILABLE"),                   # a proxy's answer: :status 404, :status 503
     ("00 0b 677270632d737461747573 02 3939", "UNKNOWN"),                    # a number that gRPC does not define
     ("00 7f 0d" + "61" * 140 + "01 61" + PLAIN_STATUS, "OK"),               # a name of 140 bytes: 127 + 13
 ])

@@ -28,6 +28,8 @@ def of(fault):
     """The Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for a dtype that has no form here, or UNKNOWN."""
     if isinstance(fault, Status):
         return fault
+    if isinstance(fault, MemoryError):
+        return Status("RESOURCE_EXHAUSTED", f"No memory is left: {fault}")
     if isinstance(fault, FleetError):
         return Status("UNIMPLEMENTED", fault.what)
     number = getattr(fault, "error_code", None)
