@@ -49,13 +49,16 @@ class ActionModule(ActionBase):
             raise FleetError("there is neither such a folder nor such an archive on the controller", where=source,
                              remedy="Set remote_src for a path on the host.") from fault
         if os.path.isdir(found):
+            if checksum:
+                raise versions.no_checksum_of_a_folder(source)
             return found
         transfer.check_digest(found, checksum)
         parent = tempfile.mkdtemp(prefix="tfserving-")
         stack.callback(shutil.rmtree, parent, ignore_errors=True)
         unpacked = transfer.Partial(parent, "archive")
-        unpacked.begin(os.path.getsize(found))
-        transfer.unpack(found, unpacked)
+        with transfer.disk_faults(unpacked):
+            unpacked.begin(os.path.getsize(found))
+            transfer.unpack(found, unpacked)
         return unpacked.path
 
     def _send(self, folder, arguments, task_vars):

@@ -357,7 +357,7 @@ class Conversion:
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
-        versions = published.versions(self.destination, key)
+        versions = published.held(self.destination, key)
         version, found = manifest.place(versions, key, self.options["version"])
         if found:
             return self._found(version, found)

@@ -45,7 +45,7 @@ options:
     type: bool
     default: false
   checksum:
-    description: What the archive's checksum must be, V(sha256:) and 64 hexadecimal digits. Folders are compared file by file without it.
+    description: What the archive's checksum must be, V(sha256:) and 64 hexadecimal digits. A folder takes none, as it is compared file by file.
     type: str
   server:
     description: The server that serves O(path), asked over gRPC from the host.
@@ -209,7 +209,7 @@ actions:
 """
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import update
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import update, versions
 
 SERVER = {
     "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
@@ -227,6 +227,7 @@ def main():
         "config_file": {"type": "path"}, "keep": {"type": "int"}, "ready_timeout_s": {"type": "float", "default": 120},
         "transfer_timeout_s": {"type": "float", "default": 3600}, "inventory": {"type": "dict"}, "manifest": {"type": "dict"}, "piece": {"type": "path"},
     }, required_if=[("state", "absent", ("version",))], supports_check_mode=True)
+    module.no_log_values.update(versions.secrets(module.params["source"] or ""))
     shell.run(module, lambda: update.Update(module.params).run(module.check_mode))
 
 

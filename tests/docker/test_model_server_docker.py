@@ -343,6 +343,11 @@ def test_two_versions_under_labels_and_a_second_server(host, published):
     assert asked["metrics"]["requests"]["m"]["OK"] >= 1 and asked["models"][0]["wanted"] == [1, 2]
     shutil.rmtree(host.state / "models" / "1")
     assert host.info()[1]["models"][0]["drift"], "a version that is wanted is not there any more"
+    container = host.engine.containers.get(host.name)
+    container.pause()
+    described, asked = host.info()
+    container.unpause()
+    assert described["state"] == "started" and not asked["answers"] and "DEADLINE_EXCEEDED: no answer within 5 s" in asked["reason"]
     host.publish("right")
     other = Host(f"{host.name}-b", host.state, host.engine, host.engine.images.get(host.options["image"]), published)
     try:

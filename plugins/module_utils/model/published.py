@@ -10,17 +10,22 @@ import shutil
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model, versions
 
 
-def versions(destination, wanted):
+def numbered(folder):
+    """{number: folder's name} of the versions in a model's folder, as servers see them. Raises OSError where it cannot be read."""
+    names = [name for name in sorted(os.listdir(folder)) if versions.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))]
+    return {versions.number_of(name): name for name in names}
+
+
+def held(destination, wanted):
     """{number: manifest} below destination; None where there is none of ours, or where it has the key wanted and a file is not what it says."""
     found = {}
-    for name in os.listdir(destination) if os.path.isdir(destination) else []:
+    for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
-        if name.isdigit() and os.path.isdir(directory):
-            held = _manifest(directory)
-            found[int(name)] = None if held is None or (held["key"] == wanted and not _sound(directory, held)) else held
+        told = _manifest(directory)
+        found[number] = None if told is None or (told["key"] == wanted and not _sound(directory, told)) else told
     return found
 
 

@@ -69,6 +69,8 @@ def digest(directory):
 def file_digest(path):
     """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
     total = hashlib.sha256()
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FleetError("it is no plain file", where=path)  # A pipe would be waited for without end.
     try:
         with open(path, "rb") as stream:
             for block in iter(lambda: stream.read(1 << 20), b""):

@@ -10,12 +10,17 @@ gone on with by the next one for the same source.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
+import http.client
 import json
+import lzma
 import os
 import posixpath
 import shutil
+import signal
+import stat
 import subprocess
 import tarfile
 import time
@@ -23,6 +28,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, versions
@@ -32,6 +38,8 @@ _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that littl
 _SILENCE_S = 60
 _KEPT_S = 86400
 _LAST_WORDS = 400
+_PR_SET_PDEATHSIG = 1
+_NOT_AN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, ValueError)
 
 
 class Partial:
@@ -144,17 +152,36 @@ def unpack(archive, partial):
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                _unpack({one.filename: one for one in opened.infolist() if not one.is_dir()}, opened.open, archive, partial)
+                members = {one.filename: one for one in opened.infolist() if not one.is_dir()}
+                _refuse_strange([name for name, one in members.items() if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG)], archive)
+                _unpack(members, opened.open, archive, partial)
             return
         with tarfile.open(archive) as opened:
             members = [member for member in opened.getmembers() if not member.isdir()]
-            strange = [member.name for member in members if not member.isfile()]
-            if strange:
-                raise FleetError(f"{strange[0]} is a link or a device", where=archive, remedy="Pack plain files.")
+            opened.fileobj.seek(opened.offset)
+            if opened.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:  # tarfile takes what is cut between two files for whole.
+                raise EOFError("its end is missing")
+            while opened.fileobj.read(_BLOCK):  # Checksums of compressed archives stand at their end.
+                pass
+            _refuse_strange([member.name for member in members if not member.isfile()], archive)
             _unpack({member.name: member for member in members}, opened.extractfile, archive, partial)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as fault:
-        why = (str(fault) or type(fault).__name__).splitlines()[0]
-        raise FleetError(f"it is no archive that can be read: {why}", where=archive, remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.") from fault
+    except _NOT_AN_ARCHIVE as fault:
+        raise _unreadable(archive, partial, fault) from fault
+    except OSError as fault:
+        if fault.errno is not None:
+            raise
+        raise _unreadable(archive, partial, fault) from fault  # What the libraries for gzip and bzip2 say of what they cannot read.
+
+
+def _unreadable(archive, partial, fault):
+    partial.drop()
+    why = (str(fault) or type(fault).__name__).splitlines()[0].rstrip(":")
+    return FleetError(f"it is no archive that can be read: {why}", where=archive, remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.")
+
+
+def _refuse_strange(names, archive):
+    if names:
+        raise FleetError(f"{names[0]} is a link or a device", where=archive, remedy="Pack plain files.")
 
 
 def _unpack(members, opened, archive, partial):
@@ -201,7 +228,7 @@ def download(source, partial, checksum):
         end = target.tell() + int(expected) if expected else None
         try:
             shutil.copyfileobj(answer, target, _RECEIVED)
-        except (OSError, urllib.error.URLError) as fault:
+        except (OSError, http.client.HTTPException) as fault:
             if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise FleetError(f"the transfer broke off: {fault}", where=versions.public(source), remedy="Run again: it goes on where it ended.") from fault
@@ -229,7 +256,7 @@ def listing(source, timeout_s):
         lines = [line.split(None, 2) for line in _told(command, timeout_s, source) if not line.startswith("TOTAL:")]
         found = {url[len(base):]: (int(size), moment) for size, moment, url in lines if url.startswith(base) and not url.endswith("/")}
     if not found:
-        raise FleetError("there is nothing below it", where=versions.public(source))
+        raise FleetError("there is nothing below it", where=versions.public(source), remedy="Name the folder of one version, not an archive.")
     versions.check_content(found, versions.public(source))
     return {name: size for name, (size, _moment) in found.items()}, _hash([versions.public(base), sorted(found.items())])
 
@@ -276,7 +303,10 @@ def _noted(path, notes):
 
 
 def _open(source, headers, method="GET"):
-    parts = urllib.parse.urlsplit(source)
+    try:
+        parts = urllib.parse.urlsplit(source)
+    except ValueError as fault:
+        raise FleetError(f"is no address: {fault}", where=versions.public(source)) from fault
     if parts.username:
         source = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
@@ -289,7 +319,7 @@ def _open(source, headers, method="GET"):
         return opener.open(request, timeout=_SILENCE_S)
     except urllib.error.HTTPError as fault:
         raise FleetError(f"the server answers with HTTP status {fault.code} {fault.reason}", where=versions.public(source)) from fault
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, http.client.HTTPException) as fault:
         raise FleetError(f"cannot be fetched: {getattr(fault, 'reason', None) or fault}", where=versions.public(source)) from fault
 
 
@@ -303,15 +333,25 @@ def _client(source):
 
 
 def _told(command, timeout_s, source):
-    """The lines that a client says. Raises FleetError with its last words."""
+    """The lines that a client says, times in UTC. Raises FleetError with its last words."""
+    where, death = versions.public(source), ctypes.CDLL(None).prctl
+    # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, TZ="UTC"),
+                               close_fds=False, start_new_session=True, preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL))
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+        said, complained = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as fault:
-        raise FleetError(f"{command[0]} did not end within {timeout_s:g} s", where=versions.public(source), remedy="Run again, or allow more.") from fault
-    words = " ".join(done.stderr.decode("utf-8", "replace").split())[-_LAST_WORDS:]
-    if done.returncode and (words or done.stdout):  # aws ends with status 1, without a word, where it finds nothing.
-        raise FleetError(f"{command[0]} ended with exit status {done.returncode}: {words or 'no words'}", where=versions.public(source))
-    return [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
+        raise FleetError(f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more.") from fault
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    words, code = " ".join(complained.decode("utf-8", "replace").split())[-_LAST_WORDS:], process.returncode
+    if code < 0:
+        raise FleetError(f"{command[0]} was killed by signal {-code}", where=where, remedy="Run again: what came whole is not fetched again.")
+    if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
+        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no words'}", where=where)
+    return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _all_files(folder):

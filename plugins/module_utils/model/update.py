@@ -30,15 +30,28 @@ class Folder:
     @contextlib.contextmanager
     def locked(self, create):
         """Hold the folder's lock, so that two runs do not interleave. create: make the folder; without it a folder that is not there needs no lock."""
-        if create:
-            os.makedirs(self.path, mode=0o755, exist_ok=True)
-        if not os.path.isdir(self.path):
+        stream = self._lock(create)
+        if stream is None:
             yield
             return
-        with open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8") as stream:
+        with stream:
             publish.lock(stream, _LOCK_S, "model", self.path)
             publish.sweep(self.path)
             yield
+
+    def _lock(self, create):
+        """The open file of the lock, which programs that are started here hold too; None without a folder."""
+        try:
+            if create:
+                os.makedirs(self.path, mode=0o755, exist_ok=True)
+            if not os.path.isdir(self.path):
+                return None
+            stream = open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8")
+        except OSError as fault:
+            remedy = "Run as the user whose folder it is." if isinstance(fault, PermissionError) else None
+            raise FleetError(f"cannot be written: {fault.strerror}", where=fault.filename or self.path, remedy=remedy) from fault
+        os.set_inheritable(stream.fileno(), True)
+        return stream
 
     def numbers(self):
         """The versions, ascending; a number that begins with zeros counts as the server counts it."""
@@ -49,8 +62,7 @@ class Folder:
         return os.path.join(self.path, self._names().get(number, str(number)))
 
     def _names(self):
-        names = os.listdir(self.path) if os.path.isdir(self.path) else []
-        return {int(name): name for name in sorted(names) if name.isascii() and name.isdigit() and os.path.isdir(os.path.join(self.path, name))}
+        return published.numbered(self.path) if os.path.isdir(self.path) else {}
 
     def manifest(self, number):
         """A version's manifest, or None."""
@@ -72,7 +84,10 @@ class Folder:
         told = dict(brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
         told.update(files=content, fingerprint=fingerprint, fetched_from=versions.public(source), proven=False)
         publish.write_file(os.path.join(partial.path, saved_model.MANIFEST), manifest.text(told).encode())
-        publish.publish_directory(partial.path, self.of(number))
+        try:
+            publish.publish_directory(partial.path, self.of(number))
+        except (FileExistsError, NotADirectoryError) as fault:
+            raise FleetError("there is something of this name already that is no version", where=self.of(number), remedy="Remove it.") from fault
 
     def prove(self, number):
         """Note that a version was seen to serve well."""
@@ -125,8 +140,10 @@ class Served:
                 return fault
             if time.monotonic() > end:
                 state = [one for one in statuses if one["version"] == number]
-                return (f"it was not AVAILABLE after {timeout_s:g} s" + (f": {state[0]['error_message'] or 'still loading'}" if state else
-                        ": the server does not look at it; its version policy may not want it, or it serves another folder"))
+                why = state[0]["error_message"] or "still loading" if state else (
+                    "the server does not look at it; its version policy may not want it, or it serves another folder" if statuses else
+                    f"the server knows no model {self.model}, or it has never seen a version of it")
+                return f"it was not AVAILABLE after {timeout_s:g} s: {why}"
             time.sleep(_POLL_S)
 
     def settle(self):
@@ -227,8 +244,15 @@ class Update:
         if self._options["samples"]:
             ask.arrays(self._options["samples"], "inputs.", 1)
         with self._folder.locked(create=not check_mode and self._options["state"] == "present" and self._options["source"] is not None):
-            self._before = self._server.statuses() if self._server else []
+            self._before = self._asked() if self._server else []
             return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
+
+    def _asked(self):
+        """What the server says before anything is changed. Raises FleetError."""
+        try:
+            return self._server.statuses()
+        except client.ServerFault as fault:
+            raise FleetError(fault.what, where=fault.where, remedy="Nothing was changed. Look whether this is the gRPC port of a server that runs.") from fault
 
     def _remove(self, check_mode):
         number, numbers = self._options["version"], self._folder.numbers()
@@ -280,6 +304,8 @@ class Update:
         elif kind in ("path", "file"):
             source = self._local()
             if os.path.isdir(source):
+                if options["checksum"]:
+                    raise versions.no_checksum_of_a_folder(source)
                 self._content = transfer.content_of(source, source)
             elif os.path.isfile(source):
                 self._fingerprint = transfer.check_digest(source, options["checksum"])
@@ -319,7 +345,11 @@ class Update:
             else:
                 self._unpack(kind, source, partial, key)
             if content is None:
-                content = transfer.content_of(partial.path, versions.public(source))
+                try:
+                    content = transfer.content_of(partial.path, versions.public(source))
+                except FleetError:
+                    partial.drop()
+                    raise
             partial.verify(content, versions.public(source))
             self._folder.publish(partial, number, source, self._fingerprint, content, self._brought(partial))
         return []
@@ -372,12 +402,13 @@ class Update:
 
     def _withdraw(self, number, config, fault):
         fault = " ".join(fault.split())
-        if not self._folder.unproven(number):
-            raise FleetError(f"version {number} is not served as it should be: {fault}", where=self._server.model,
-                             remedy="It served well before, so it stays: look at the server, the samples and the host.")
         if config is not None:
             with contextlib.suppress(client.ServerFault):
                 config.apply(served_config.with_versions(config.message, config.model, set(config.specific) - {number}), self._server)
+        if self._options["source"] is None or not self._folder.unproven(number):
+            stays = "It was there already, so it stays" if self._options["source"] is None else "It served well before, so it stays"
+            raise FleetError(f"version {number} is not served as it should be: {fault}", where=self._server.model,
+                             remedy=f"{stays}: look at the server, the samples and the host.")
         self._folder.remove(number)
         left = []
         with contextlib.suppress(client.ServerFault):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import posixpath
 import re
+import urllib.parse
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
@@ -24,6 +25,11 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _LARGEST = 2 ** 63 - 1
+
+
+def number_of(name):
+    """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
+    return int(name) if name.isascii() and name.isdigit() and int(name) <= _LARGEST else None
 
 
 def kind_of(source):
@@ -50,12 +56,26 @@ def public(source):
     return f"{found.group(0)}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
+def secrets(source):
+    """What of a source must not be shown: a password, and what follows a question mark."""
+    found = _SCHEME.match(source)
+    if not found:
+        return set()
+    rest, _mark, query = source[found.end():].partition("?")
+    password = rest.partition("/")[0].rpartition("@")[0].partition(":")[2]
+    return {one for one in (password, urllib.parse.unquote(password), query) if one}
+
+
 def check(options):
     """Raise FleetError for options that do not go together."""
     version, server = options["version"], options["server"]
     bounded("version", version or 0, 0, _LARGEST)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
         raise FleetError(f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum")
+    if options["checksum"] and options["source"] is not None and kind_of(options["source"]) == "store":
+        raise no_checksum_of_a_folder(public(options["source"]))
+    if options["source"] == "":
+        raise FleetError("it is empty", where="source", remedy="Name a version, or leave it out to use the one that is there.")
     if options["source"] is None and version is None:
         raise FleetError("neither source nor version is given", where="version", remedy="Name the version that is there, or a source to publish.")
     bounded("keep", 1 if options["keep"] is None else options["keep"], 1)
@@ -73,7 +93,15 @@ def check(options):
         bounded(name, options[name], 0.001, unit="s")
     if server:
         bounded("server.port", server["port"], 1, 65535)
+        if not server["model"]:
+            raise FleetError("it is empty", where="server.model", remedy="Give the name under which the server serves this folder.")
         bounded("server.deadline_s", server["deadline_s"], 0.001, unit="s")
+
+
+def no_checksum_of_a_folder(source):
+    """The FleetError for a checksum that nothing would be compared with."""
+    return FleetError(f"it is the checksum of an archive, and {source} is a folder", where="checksum",
+                      remedy="Leave it out: folders are compared file by file, and with the manifest that they bring.")
 
 
 def check_content(content, where):
@@ -99,6 +127,8 @@ def place(published, same, version=None, known=()):
     """
     if version is None:
         newest = max(published, default=0)
+        if newest not in same and max(newest, *known, 0) == _LARGEST:
+            raise FleetError(f"no number is left above {_LARGEST}", where="version", remedy="Give one.")
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(f"version {version} is there already and holds something else", where="version",

@@ -12,6 +12,7 @@ import shutil
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import container, model_config
 
 _SECRET_FILES = ("ssl.pbtxt",)
@@ -72,11 +73,11 @@ def versions(model):
     if model_config.is_remote(model["base_path"]):
         return ()
     try:
-        names = os.listdir(model["base_path"])
+        present = published.numbered(model["base_path"])
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
                          remedy="Publish the model there, or mend the path.") from fault
-    return tuple(model_config.wanted_versions(model, [int(name) for name in names if name.isdigit()]))
+    return tuple(model_config.wanted_versions(model, sorted(present)))
 
 
 def refuse_unreadable(model, wanted, user):

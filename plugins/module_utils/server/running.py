@@ -11,6 +11,7 @@ import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, description, docker_engine, labels, metrics_text, model_config, transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import ServerFault
 
@@ -31,7 +32,8 @@ def in_containers(socket=None):
     if not found["answers"] or docker_engine.engine.docker is None:
         return [], None
     servers = docker_engine.Servers(found["socket"])
-    return [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)], None
+    seen = [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
+    return [one for one in seen if one], None
 
 
 def asked(server):
@@ -50,15 +52,25 @@ def asked(server):
 
 
 def _of_container(servers, name):
-    inspected = servers.inspect(name)
+    """The description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
+    try:
+        inspected = servers.inspect(name)
+    except FleetError:
+        if transaction.SERVING not in servers.seen(name):
+            return None
+        raise
     batching = None
     for mount in inspected["Mounts"]:
         if mount["Destination"] == _CONFIGURATION:
             with contextlib.suppress(OSError):
                 with open(os.path.join(mount["Source"], "batching.pbtxt"), encoding="utf-8") as stream:
                     batching = stream.read()
-    found = inspected["Config"]["Labels"]
-    return dict(description.of_container(labels.described(found), inspected["State"]["Running"], batching), copy_of=found.get(labels.COPY_OF))
+    try:
+        found = inspected["Config"]["Labels"]
+        return dict(description.of_container(labels.described(found), inspected["State"]["Running"], batching), copy_of=found.get(labels.COPY_OF))
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise FleetError(f"its labels cannot be read as the description of a server ({fault})", where=f"container {name}",
+                         remedy="Deploy the server again, or remove it with state: absent.") from fault
 
 
 def _model(client, model):
@@ -66,17 +78,22 @@ def _model(client, model):
     served = [{"version": one["version"], "state": _STATES.get(one["state"], str(one["state"])), "error": one["error_message"] or None}
               for one in client.status(model["name"])]
     available = sorted(one["version"] for one in served if one["state"] == "AVAILABLE")
-    wanted, drift = None, []
-    try:
-        present = [int(number) for number in os.listdir(model["base_path"]) if number.isdigit()]
-        wanted = model_config.wanted_versions({"labels": {}, "version_policy": None, **model}, present)
-        drift += [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available]
-        drift += [f"version {number} is served and not wanted" for number in available if number not in wanted]
-    except OSError as fault:
-        drift.append(f"{model['base_path']} cannot be read: {fault.strerror}")
-    except FleetError as fault:
-        drift.append(str(fault))
+    wanted, drift = _wanted(model, available)
     return {"name": model["name"], "wanted": wanted, "served": served, "drift": drift, "signatures": client.signatures(model["name"]) if available else {}}
+
+
+def _wanted(model, available):
+    """(the versions that a model's policy asks for, or None where nobody but the server sees them, sentences on what differs from those available)."""
+    if model_config.is_remote(model["base_path"]):
+        return None, [] if available else ["no version is AVAILABLE"]
+    try:
+        wanted = model_config.wanted_versions({"labels": {}, "version_policy": None, **model}, sorted(published.numbered(model["base_path"])))
+    except OSError as fault:
+        return None, [f"{model['base_path']} cannot be read: {fault.strerror}"]
+    except FleetError as fault:
+        return None, [str(fault)]
+    return wanted, [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available] + [
+        f"version {number} is served and not wanted" for number in available if number not in wanted]
 
 
 def _metrics(address, port):

@@ -14,9 +14,12 @@ import os
 import re
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 import zipfile
@@ -29,53 +32,10 @@ pytest.importorskip("ansible")
 pytest.importorskip("grpc")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
+from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import command, contents, good, refused, run, variant, visible
 
 ROOT = Path(__file__).resolve().parents[3]
 ONES = numpy.ones((2, 1), "float32")
-
-
-def command(check_mode=False, **options):
-    """The module's own executable, called as Ansible does."""
-    arguments = json.dumps(dict(options, _ansible_check_mode=check_mode, _ansible_diff=True))
-    program = ("import runpy, sys; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
-               "from ansible_collections.tfserving.fleet.plugins.modules import model_version\n"
-               "with t.patch_module_args(__import__('json').loads(sys.argv[2])): model_version.main()\n")
-    return [sys.executable, "-c", program, str(ROOT / "tests" / "conftest.py"), arguments]
-
-
-def run(environment=None, **options):
-    done = subprocess.run(command(**options), capture_output=True, text=True, check=False, timeout=300, env=dict(os.environ, **(environment or {})))
-    assert done.stdout, done.stderr
-    return json.loads(done.stdout)
-
-
-def good(**options):
-    result = run(**options)
-    assert not result.get("failed"), result
-    return result
-
-
-def refused(*texts, **options):
-    result = run(**options)
-    assert result.get("failed"), result
-    assert all(text in result["msg"] for text in texts) and "\n" not in result["msg"], result["msg"]
-    return result
-
-
-def visible(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != ".tfserving-lock") if folder.exists() else []
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"}
-
-
-def variant(model_directory, folder, note, name="half_plus_two"):
-    """A version whose content differs by a note from that of others, and answers alike."""
-    shutil.copytree(model_directory / name / "1", folder)
-    (folder / "assets.extra").mkdir()
-    (folder / "assets.extra" / "note").write_bytes(note if isinstance(note, bytes) else note.encode())
-    return str(folder)
 
 
 @pytest.fixture(scope="module", name="samples")
@@ -175,14 +135,24 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
 
 
 def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_directory, tmp_path):
-    _server, options = served
+    server, options = served
     source = variant(model_directory, tmp_path / "a", "elsewhere")
+    refused("version 40 was withdrawn, no version serves", "the server knows no model nobody", source=source, version=40, **dict(
+        options, ready_timeout_s=2, path=str(tmp_path / "nobody"), server={"port": server.grpc_port, "model": "nobody"}))
+    assert visible(tmp_path / "nobody") == []
     elsewhere = dict(options, path=str(tmp_path / "elsewhere"), ready_timeout_s=2)
     refused("version 40 was withdrawn", "the server does not look at it", source=source, version=40, **elsewhere)
     assert visible(tmp_path / "elsewhere") == []
     before = visible(Path(options["path"]))
-    refused("UNAVAILABLE", source=source, **dict(options, server={"port": 1, "model": "m"}))
+    refused("UNAVAILABLE", "Nothing was changed. Look whether this is the gRPC port", source=source, **dict(options, server={"port": 1, "model": "m"}))
+    refused("UNAVAILABLE", "Nothing was changed.", source=source, **dict(options, server={"port": server.rest_port, "model": "m"}))
+    refused("server.model: it is empty", source=source, **dict(options, server={"port": server.grpc_port, "model": ""}))
     assert visible(Path(options["path"])) == before
+    # A lower version than what the policy serves: what was there before this run stays there.
+    assert good(path=str(tmp_path / "lower"), source=source, remote_src=True, version=0)["published"]
+    refused("version 0 is not served as it should be", "It was there already, so it stays", version=0, **dict(
+        options, path=str(tmp_path / "lower"), ready_timeout_s=2))
+    assert visible(tmp_path / "lower") == ["0"]
 
 
 def test_canary_and_stable(serve, model_directory, samples, tmp_path):
@@ -215,6 +185,11 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         assert (promoted["changed"], promoted["pruned"], promoted["served"]) == (True, [1], [2])
         assert not good(version=2, label="stable", keep=1, **options)["changed"]
         refused("version 7 is not there; there: 2", version=7, label="stable", **options)
+        listed = config.read_text(encoding="utf-8")
+        shutil.copytree(wrong, folder / "1")
+        refused("version 1 is not served as it should be", "y: differs by up to", "so it stays", version=1, label="canary", **options)
+        assert config.read_text(encoding="utf-8") == listed and visible(folder) == ["1", "2"] and by_label("stable") == [2.5]
+        shutil.rmtree(folder / "1")
     assert not client.faults and client.answers > 20
     assert len(re.findall("versions:", config.read_text(encoding="utf-8"))) == 1
     config.write_text(config.read_text(encoding="utf-8").replace("model_config_list {", 'model_config_list { config { name: "new" base_path: "/nowhere" }'),
@@ -331,12 +306,34 @@ def test_a_download_goes_on_where_it_broke_off(model_directory, tmp_path):
     with web(content) as (url, requests):
         refused("it has the checksum sha256:", "not the one that was asked for", path=str(tmp_path / "n"), source=url, checksum="sha256:" + "0" * 64)
         assert visible(tmp_path / "n") == []
-        assert good(path=str(tmp_path / "n"), source=url.replace("//", "//user:secret@"), checksum=checksum)["changed"]
-        assert "secret" not in (tmp_path / "n" / "1" / "manifest.json").read_text(encoding="utf-8")
+        told = good(path=str(tmp_path / "n"), source=url.replace("//", "//user:s%40cret@") + "?X-Signature=c0ffee", checksum=checksum)
+        assert told["changed"]
+        for shown in (json.dumps(told), (tmp_path / "n" / "1" / "manifest.json").read_text(encoding="utf-8")):
+            assert "cret" not in shown and "c0ffee" not in shown, shown
     with web(content, validators=False) as (url, _requests):
         refused("tells neither ETag nor Last-Modified", "Give its checksum", path=str(tmp_path / "o"), source=url)
     refused("cannot be fetched", path=str(tmp_path / "o"), source="http://127.0.0.1:9/m.tar.gz")
     assert visible(tmp_path / "o") == []
+
+
+def test_a_transfer_of_unknown_length_that_breaks_off(model_directory, tmp_path):
+    """In chunks, the last of which never comes; then without any length, which a broken archive alone tells."""
+    content = packed(variant(model_directory, tmp_path / "v", os.urandom(1 << 16)))
+    checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    chunk = content[:30000]
+    for head, body in (("Transfer-Encoding: chunked", b"7530\r\n" + chunk + b"\r\n7530\r\nhalf"), ("Connection: close", chunk)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def answer(listener=listener, head=head, body=body):
+                connection, _peer = listener.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+            thread = threading.Thread(target=answer)
+            thread.start()
+            refused("the transfer broke off" if "chunked" in head else "it has the checksum", path=str(tmp_path / "m"), checksum=checksum,
+                    source=f"http://127.0.0.1:{listener.getsockname()[1]}/m.tar.gz")
+            thread.join()
+        assert [name for name in visible(tmp_path / "m") if name.isdigit()] == []
 
 
 def test_a_run_that_is_killed_leaves_no_half_version(model_directory, tmp_path):
@@ -383,11 +380,97 @@ def test_archives(model_directory, tmp_path):
     refuse(evil("../outside"), "would be written outside")
     refuse(evil("m/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "m/link is a link or a device")
     refuse(evil("m/device", type=tarfile.CHRTYPE), "m/device is a link or a device")
+    refuse(evil("m/hard", type=tarfile.LNKTYPE, linkname="m/saved_model.pb"), "m/hard is a link or a device")
+    refuse(evil("m/pipe", type=tarfile.FIFOTYPE), "m/pipe is a link or a device")
+    refuse(evil("m/../../outside"), "would be written outside")
+    refuse(evil("/outside"), "would be written outside")
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.write(version / "saved_model.pb", "m/saved_model.pb")
+        link = zipfile.ZipInfo("m/link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    refuse(tmp_path / "link.zip", "m/link is a link or a device")
     refuse(evil("n/saved_model.pb"), "holds several models: m, n")
     refuse(tmp_path / "nowhere", "neither a folder nor an archive")
     refuse(version / "saved_model.pb", "no archive that can be read")
     refuse(tmp_path, "it is no version of a model")
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_archives_that_are_cut_or_damaged(model_directory, tmp_path, kind):
+    """Whatever is missing, no version comes of it; a plain tar that was damaged within a file is known by its checksum alone."""
+    version = Path(variant(model_directory, tmp_path / "v", os.urandom(1 << 16)))
+    whole = tmp_path / f"m.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in contents(version).items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(whole, "w" if kind == "tar" else f"w:{kind[4:]}") as archive:
+            archive.add(version, "m")
+    content, source = whole.read_bytes(), tmp_path / f"bad.{kind}"
+    cuts = [tarfile.BLOCKSIZE * 3, content.rindex(b"\0ustar") - 257] if kind == "tar" else []  # the latter before the last file's head
+    bad = [content[:size] for size in (*cuts, len(content) // 2, len(content) - tarfile.RECORDSIZE if kind == "tar" else len(content) - 9, 10, 0)]
+    if kind != "tar":
+        bad.append(content[:len(content) // 2] + bytes(64) + content[len(content) // 2 + 64:])
+    for one in bad:
+        source.write_bytes(one)
+        refused("", path=str(tmp_path / "m"), source=f"file://{source}")
+        assert visible(tmp_path / "m") == [], len(one)
+    assert good(path=str(tmp_path / "m"), source=f"file://{whole}")["published"] and contents(tmp_path / "m" / "1") == contents(version)
+
+
+def test_folders_that_are_no_versions(model_directory, tmp_path):
+    folder, source = tmp_path / "m", variant(model_directory, tmp_path / "v", "v")
+    shutil.copytree(source, folder / "007")
+    for name in ("7x", "-9", "99999999999999999999999", "\u0663"):
+        (folder / name).mkdir()
+    (folder / "9").write_text("a file", encoding="utf-8")
+    options = {"path": str(folder), "remote_src": True}
+    assert good(source=source, **options)["version"] == 7, "as a server counts it"
+    other = variant(model_directory, tmp_path / "w", "w")
+    refused("version 7 is there already and holds something else", source=other, version=7, **options)
+    refused(f"{folder}/9: there is something of this name already that is no version. Remove it.", source=other, version=9, **options)
+    assert good(source=other, **options)["version"] == 8
+    assert good(source=source, version=2 ** 63 - 1, **options)["published"]
+    refused(f"no number is left above {2 ** 63 - 1}", source=other, **options)
+    refused("version: -1 is out of range; allowed: 0 to 9223372036854775807", source=other, version=-1, **options)
+
+
+def test_sources_and_addresses_that_are_none(model_directory, tmp_path):
+    source = Path(variant(model_directory, tmp_path / "v", "v"))
+    path = str(tmp_path / "m")
+    checksum = "sha256:" + "0" * 64
+    refused(f"checksum: it is the checksum of an archive, and {source} is a folder", path=path, source=str(source), remote_src=True, checksum=checksum)
+    refused("source: it is empty", path=path, source="", remote_src=True)
+    refused("http://[::1/m.tar: is no address: Invalid IPv6 URL", path=path, source="http://[::1/m.tar")
+    refused("cannot be written: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True)
+    (source / "link").symlink_to("/nonexistent")
+    refused(f"{source}/link: cannot be read: No such file or directory", path=path, source=str(source), remote_src=True)
+    (source / "link").unlink()
+    os.mkfifo(source / "pipe")
+    refused(f"{source}/pipe: it is no plain file", path=path, source=str(source), remote_src=True)
+    assert visible(tmp_path / "m") == []
+
+
+def test_a_folder_that_this_user_may_not_write(model_directory):
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory() as parent:  # Everybody may look into it, unlike pytest's own.
+        os.chmod(parent, 0o755)
+        folder, source = Path(parent) / "m", variant(model_directory, Path(parent) / "v", "v")
+        folder.mkdir()
+        refuse_to_nobody(folder, source)
+
+
+def refuse_to_nobody(folder, source):
+    program = command(path=str(folder), source=source, remote_src=True)
+    program[2] = program[2].replace("with t.", "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\nwith t.")
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60, cwd="/")
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    assert told["msg"] == f"{folder}/.tfserving-lock: cannot be written: Permission denied. Run as the user whose folder it is." and visible(folder) == []
 
 
 def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path):
@@ -398,12 +481,6 @@ def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path)
     refused("assets.extra/note is not what the version's manifest says", path=str(tmp_path / "o"), source=str(tmp_path / "copy"), remote_src=True)
     refused("version 1 is there already and holds something else", path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "w", "w"), version=1,
             remote_src=True)
-
-
-def test_object_stores_need_their_clients(tmp_path):
-    for source, name in (("s3://bucket/m", "aws"), ("gs://bucket/m", "gcloud or gsutil")):
-        refused(f"needs the command line client {name} on this host", path=str(tmp_path / "m"), source=source, environment={"PATH": str(tmp_path)})
-    assert visible(tmp_path / "m") == []
 
 
 def test_a_full_disk(model_directory, tmp_path):
