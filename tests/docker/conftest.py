@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.asking import AskingClient
 from ansible_collections.tfserving.fleet.tests.docker.testbed.balancer import Balancer
 from ansible_collections.tfserving.fleet.tests.docker.testbed.hosts import Fleet
-from ansible_collections.tfserving.fleet.tests.docker.testbed.playbook import Run
+from ansible_collections.tfserving.fleet.tests.docker.testbed.playbook import AdHoc, Run
 
 MODELS = Path(__file__).resolve().parent.parent / "integration" / "server" / "make_models.py"
 
@@ -82,6 +83,30 @@ def fleet(testbed, engine, serving_reference):
         return started
 
     return hosts
+
+
+@pytest.fixture(scope="session")
+def podman_host(testbed, serving_reference):
+    """A hosts.Host whose engine is Podman; the services of root and of deploy run and have serving_reference."""
+    (host,) = testbed.hosts({"podman": {"has_podman": True}})
+    for user in ("root", "deploy"):
+        host.start_podman(user)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda user: host.podman("pull", "--quiet", serving_reference, user=user), ("root", "deploy")))
+    return host
+
+
+@pytest.fixture()
+def module_on(testbed, tmp_path):
+    """module_on(host, "model_server", {options}) is the module's result on the host over SSH, as root unless become=False; check: in check mode.
+    The whole output, with all that three v show, is then in result["_output"]."""
+    def call(host, module, options, become=True, check=False):
+        inventory = testbed.inventory([host])
+        inventory["all"]["vars"]["ansible_become"] = become
+        run = AdHoc(inventory, tmp_path / "ad-hoc", host.name, f"tfserving.fleet.{module}", options, *(["--check", "--diff"] if check else []))
+        return dict(run.result, _output=run.output)
+
+    return call
 
 
 @pytest.fixture(scope="session")

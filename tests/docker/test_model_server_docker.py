@@ -12,7 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -356,3 +358,93 @@ def test_two_versions_under_labels_and_a_second_server(host, published):
     finally:
         other.good(state="absent")
     assert doubles(server)
+
+
+def test_a_unix_socket_for_clients_on_the_host(host):
+    folder = Path(tempfile.mkdtemp()) / "socket"
+    folder.parent.chmod(0o755)
+    try:
+        server = host.good(grpc_socket_directory=str(folder))["server"]
+        path = folder / "grpc.sock"
+
+        def served_by(before):
+            """When the socket was made, which gives a client an answer and lets an ordinary user in. before: when the last one was."""
+            with GrpcClient("unix", path) as client:
+                assert client.predict("m", {"x": numpy.ones((1, 4), "float32")})["y"].tolist() == [[2.0] * 4]
+            connecting = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+            subprocess.run(["/usr/bin/python3", "-c", connecting, str(path)], check=True, user=12345, group=12345)
+            assert path.stat().st_uid == 65534 and path.stat().st_ctime_ns != before and [one.name for one in folder.iterdir()] == ["grpc.sock"]
+            return path.stat().st_ctime_ns
+
+        first = served_by(None)
+        assert doubles(server)
+
+        # A candidate has a socket of its own, so nothing changes before the swap; then the new server's is in its place.
+        assert host.good(grpc_socket_directory=str(folder), flags={"num_load_threads": 2}, state="proven")["changed"]
+        assert served_by(None) == first
+        assert host.good(grpc_socket_directory=str(folder), flags={"num_load_threads": 2})["changed"]
+        second = served_by(first)
+        assert host.good(state="previous")["changed"]
+        third = served_by(second)
+
+        # A server that was killed leaves its socket behind, and the one that the engine starts again replaces it.
+        pid = host.container()["State"]["Pid"]
+        os.kill(pid, signal.SIGKILL)
+        while host.container()["State"]["Pid"] in (0, pid):
+            time.sleep(0.1)
+        assert not host.good(grpc_socket_directory=str(folder))["changed"]
+        served_by(third)
+    finally:
+        shutil.rmtree(folder.parent)
+
+
+def test_options_have_their_effect_on_the_server(host, engine):
+    cpu, network = str(max(os.sched_getaffinity(0))), engine.networks.create(host.name)
+    batching = host.state / "batching.pbtxt"
+    batching.write_text("max_batch_size { value: 16 }")
+    options = {"monitoring": True, "network": network.name, "cpu_set": cpu, "memory_mib": 3000, "environment": {"TF_CPP_MAX_VLOG_LEVEL": "0"},
+               "restart_policy": "on-failure", "log_max_mib": 3, "log_files": 2, "user": "12345:23456", "capabilities": ["NET_BIND_SERVICE"],
+               "read_only": False, "batching_parameters_file": str(batching), "flags": {"num_load_threads": 2}}
+    try:
+        server = host.good(**options)["server"]
+        assert doubles(server)
+        attributes = host.container()
+        for pid in pids(attributes["State"]["Pid"]):
+            status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+            assert status["Cpus_allowed_list"] == cpu and status["CapBnd"] == f"{1 << 10:016x}"
+            assert status["Uid"].split() == ["12345"] * 4 and status["Gid"].split() == ["23456"] * 4
+            assert b"TF_CPP_MAX_VLOG_LEVEL=0" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        said = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        assert {"--num_load_threads=2", "--enable_batching=true", "--monitoring_config_file=/etc/tfserving/monitoring.pbtxt"} <= set(said)
+        assert memory_limit(pid) == 3000 * 2 ** 20
+        assert list(attributes["NetworkSettings"]["Networks"]) == [network.name]
+        assert attributes["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "3m", "max-file": "2"}}
+        assert attributes["HostConfig"]["RestartPolicy"]["Name"] == "on-failure" and attributes["HostConfig"]["ReadonlyRootfs"] is False
+        with urllib.request.urlopen(f"http://127.0.0.1:{server['rest_port']}/monitoring/prometheus/metrics", timeout=10) as metrics:
+            assert b':tensorflow:serving:request_count{model_name="m",status="OK"}' in metrics.read()
+        assert not host.good(**options)["changed"]
+
+        # What this server has not built, or nobody could use, is refused with a remedy.
+        session, tls = host.state / "session.pbtxt", host.state / "tls.pbtxt"
+        session.write_text("intra_op_parallelism_threads: 1")
+        tls.write_text('server_key: "/etc/key.pem" server_cert: "/etc/cert.pem"')
+        for wrong, words in (({"session_config_file": str(session)}, ["is not built into the embedded server", "or use an image of TensorFlow Serving"]),
+                             ({"ssl_config_file": str(tls)}, ["TLS configuration is refused", "PEM texts, not paths"]),
+                             ({"network": "host"}, ["network: no port is published with host"]), ({"network": "of-nobody"}, ["of-nobody not found"]),
+                             ({"cpu_set": "9999"}, ["cpu_set: CPU 9999 cannot be used here"]),
+                             ({"rest_port": None}, ["monitoring: metrics come over REST"])):
+            said = host.refused(**dict(options, **wrong))
+            print(said)
+            assert all(word in said for word in words) and doubles(server)
+    finally:
+        host.good(state="absent")
+        network.remove()
+
+
+def memory_limit(pid):
+    """What the kernel limits a process's memory to, in bytes."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return int(Path(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes").read_text())
+    return int(Path(f"/sys/fs/cgroup{path}/memory.max").read_text())

@@ -114,6 +114,8 @@ def check(spec):
     bounded("log_max_mib", spec.log_max_mib, 1, unit="MiB")
     bounded("log_files", spec.log_files, 1)
     one_of("restart_policy", spec.restart_policy, RESTART_POLICIES)
+    if spec.network in ("host", "none") or spec.network.startswith("container:"):
+        raise FleetError(f"no port is published with {spec.network}", where="network", remedy="Name a network of the engine, such as bridge.")
     if not _USER.fullmatch(spec.user):
         raise FleetError(f"{spec.user!r} is no user; allowed: UID or UID:GID, as numbers", where="user")
     return spec
@@ -151,11 +153,11 @@ def defaults(spec):
     return {name: value for name, value in wished.items() if name in questions.flags(spec.release)}
 
 
-def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None):
+def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=()):
     """What the engine's API takes to create the container.
 
     folder: where on the host the files of FOLDER lie. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
-    cuda_cache: a folder on the host, for a server that keeps CUDA's cache.
+    cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket.
     """
     shared = "z" if selinux else ""
     binds = [_bind(folder, FOLDER, "ro", shared)] + [_bind(path, path, "ro", shared) for path in model_config.folders(spec.models)]
@@ -163,7 +165,7 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None):
         binds.append(_bind(spec.grpc_socket_directory, SOCKET_FOLDER, "rw", shared))
     temporary = {"/tmp": "rw,noexec,nosuid,size=64m"}
     if spec.grpc_socket_directory and trial:
-        temporary[SOCKET_FOLDER] = f"rw,noexec,nosuid,size=1m,uid={user_id(spec)}"
+        temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"     # Podman knows no uid= here.
     if cuda_cache and keeps_cuda_cache(spec):
         binds.append(_bind(cuda_cache, CUDA_CACHE, "rw", shared))
     ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
@@ -185,8 +187,10 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None):
     environment = {**spec.environment, **secrets}
     if spec.devices:
         _give(spec.devices, host, environment)
+    # A server's umask keeps all but its own user from its socket; who may ask is for the folder to say.
+    begin = {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *entry_point]} if spec.grpc_socket_directory and entry_point else {}
     return {
-        "Image": spec.image, "Cmd": arguments(spec), "User": spec.user, "StopSignal": "SIGTERM",
+        **begin, "Image": spec.image, "Cmd": arguments(spec), "User": spec.user, "StopSignal": "SIGTERM",
         "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
         "ExposedPorts": {inside: {} for inside in ports}, "Labels": labels_of(spec), "HostConfig": host,
     }

@@ -35,6 +35,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
 _EXAMPLES = 8
 _MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _SPARE_MIB = 256
+_NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
 
 
 class Backend:
@@ -65,9 +66,11 @@ class Backend:
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
         decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image)
         work = deployment.Deployment(self._engine, spec, options, lambda role: self._make(spec, files, role), self._questions(models, wished, before))
+        if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
+            work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
             if makes and image is None:
-                docker_files.trust_registry(spec.image, options["registry_ca"])
+                docker_files.trust_registry(spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless())
                 self._engine.fetch(spec.image, options["registry_login"])
                 self._refuse_incompatible(spec, self._engine.image(spec.image))
             work.carry_out(steps, seen)
@@ -179,8 +182,10 @@ class Backend:
         return not (available and memory_mib and available < memory_mib)
 
     def _refuse_what_cannot_work(self, spec, models, wished, image, seen):
+        rootless = self._engine.is_rootless()
         for model in models:
-            docker_files.refuse_unreadable(model, wished[model["name"]], container.user_id(spec))
+            docker_files.refuse_unreadable(model, wished[model["name"]], spec, rootless)
+        docker_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             process.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
@@ -205,7 +210,8 @@ class Backend:
         folder = docker_files.folder_of(self._home.directory, spec)
         docker_files.write(folder, files, spec, self._cuda_cache())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
-        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux(), self._cuda_cache())
+        entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
+        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux(), self._cuda_cache(), entry_point)
         if self._options["copy_of"]:
             body["Labels"][labels.COPY_OF] = self._options["copy_of"]
         self._engine.make(transaction.container_name(spec.name, role), body)
@@ -243,7 +249,7 @@ class Backend:
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
             server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
-                          log=f"docker logs {options['name']}", specification_digest=digest or spec.digest())
+                          log=f"{options['engine']} logs {options['name']}", specification_digest=digest or spec.digest())
         if isinstance(spec, container.ContainerSpecification):
             server["model_config_file"] = f"{docker_files.folder_of(self._home.directory, spec)}/{container.MODELS}"
         result = decision.result(server=server)

@@ -9,12 +9,17 @@ import calendar
 import contextlib
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine as sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import labels
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.transaction import Seen, role_of
 
 _LOG_LINES = 400
+# Limits that an engine may take and forget, and the options that ask for them.
+_LIMITS = {"Memory": "memory_mib", "CpusetCpus": "cpu_set"}
+_TOP_S = 10.0
+_PROCESSES = ("-eo%20pid", "hpid")      # Docker hands this to ps; Podman has a word of its own for the host's numbers.
 
 
 class Servers(engine.Engine):
@@ -62,10 +67,30 @@ class Servers(engine.Engine):
             raise FleetError(f"{reference} is not on the host and cannot be pulled: {fault.what}", where="image",
                              remedy="Check its name, the registry and the login, or bring it to the host before.") from fault
 
+    def is_rootless(self):
+        """Whether the engine itself runs as an ordinary user: Docker says it among its security options, Podman with a word of its own."""
+        information = self.information()
+        return bool(information.get("Rootless")) or any("name=rootless" in option for option in information.get("SecurityOptions") or ())
+
+    def entry_point(self, image):
+        """The command that an image begins with, a list."""
+        with self._asking(f"image {image}"):
+            return (self.api.inspect_image(image).get("Config") or {}).get("Entrypoint") or []
+
     def make(self, name, body):
-        """Make a container, not started."""
-        with self._asking(f"container {name}"):
-            self.api.create_container_from_config(body, name=name)
+        """Make a container, not started. Raises FleetError, also where the engine forgot a limit that it was told."""
+        try:
+            with self._asking(f"container {name}"):
+                self.api.create_container_from_config(body, name=name)
+        except FleetError as fault:
+            if "container-init binary" not in fault.what:
+                raise
+            raise FleetError(fault.what, fault.where, "Install catatonit, which Podman runs as a container's first process.") from fault
+        asked, given = body["HostConfig"], self.inspect(name)["HostConfig"]
+        for limit, option in _LIMITS.items():
+            if asked.get(limit) and not given.get(limit):
+                raise FleetError("this engine sets no such limit, as one of an ordinary user (rootless) without the cgroup for it", where=option,
+                                 remedy="Leave it out, or use the engine of root, or have the cgroup (version 2) delegated to the user.")
 
     def stop(self, container, grace_s):
         """End a container with SIGTERM, forcibly after grace_s seconds."""
@@ -84,12 +109,15 @@ class Servers(engine.Engine):
             return self.api.logs(container, tail=_LOG_LINES, **begun).decode("utf-8", "replace")
 
     def process_ids(self, container):
-        """The processes of a container as the host numbers them; nothing where the engine numbers them otherwise, as Podman may."""
-        try:
-            found = {int(row[0]) for row in self.api.top(container, ps_args="-eo pid")["Processes"]}
-        except Exception:   # an engine that does not know the question
-            return set()
-        return found if self.inspect(container)["State"]["Pid"] in found else set()
+        """The processes of a container as the host numbers them; nothing where the engine numbers them otherwise."""
+        first = self.inspect(container)["State"]["Pid"]
+        for question in _PROCESSES:
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+                asked = sockets.ask(self.url.partition("unix://")[2], f"/containers/{container}/top?stream=false&ps_args={question}", _TOP_S)
+                found = {int(row[0]) for row in asked["Processes"]}
+                if first in found:
+                    return found
+        return set()
 
     def config_folders(self, name, target):
         """Where on the host the folders lie that a server's containers have mounted at target."""

@@ -16,7 +16,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import publi
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import container, model_config
 
 _SECRET_FILES = ("ssl.pbtxt",)
-_CERTIFICATES = "/etc/docker/certs.d"
+_CERTIFICATES = "/etc/docker/certs.d"       # Podman looks there, too.
+_CERTIFICATES_OF_USER = {"docker": "~/.config/docker/certs.d", "podman": "~/.config/containers/certs.d"}
+_READS_ALL = {"DAC_OVERRIDE", "DAC_READ_SEARCH", "ALL"}
 _SELINUX = "/sys/fs/selinux/enforce"
 
 
@@ -80,19 +82,34 @@ def versions(model):
     return tuple(model_config.wanted_versions(model, sorted(present)))
 
 
-def refuse_unreadable(model, wanted, user):
-    """Raise FleetError for the first file of the wanted versions that the user (a number) may not read."""
-    if user == 0:
+def refuse_unreadable(model, wanted, spec, rootless=False):
+    """Raise FleetError for the first file of the wanted versions that the server's user may not read, who is root without root's power as a rule."""
+    user = container.user_id(spec)
+    if user == 0 and _READS_ALL & {name.upper().replace("CAP_", "", 1) for name in spec.capabilities}:
         return
+    owner = user if not rootless else os.geteuid() if user == 0 else None
     for version in wanted:
         directory = os.path.join(model["base_path"], str(version))
         for path in _all_below(directory):
             status = os.stat(path)
             needed = 5 if os.path.isdir(path) else 4
-            bits = status.st_mode >> 6 if status.st_uid == user else status.st_mode
+            bits = status.st_mode >> 6 if status.st_uid == owner else status.st_mode
             if bits & needed != needed:
                 raise FleetError(f"user {user}, as whom the server runs, may not read it", where=path,
                                  remedy=f"Let everybody read the model (chmod -R o+rX {directory}), or set user.")
+
+
+def refuse_what_cannot_be_given(spec, rootless):
+    """Raise FleetError where the server's user cannot have its secret files or the folder of its socket, since only root gives files to another."""
+    user, giver = container.user_id(spec), os.geteuid()
+    if giver == 0 and not rootless or giver != 0 and user == (0 if rootless else giver):
+        return
+    wished = [container.FILES[name] for name in _SECRET_FILES if name in spec.files]
+    if spec.grpc_socket_directory and not _everybody_writes(spec.grpc_socket_directory):
+        wished.append("grpc_socket_directory")
+    if wished:
+        raise FleetError(f"what this needs cannot be given to user {user}, as whom the server runs", where=wished[0],
+                         remedy="Run as root (become); with a rootless engine run as its user and set user: \"0:0\", which is that user there.")
 
 
 def size_bytes(model, wanted):
@@ -100,17 +117,23 @@ def size_bytes(model, wanted):
     return sum(os.path.getsize(path) for version in wanted for path in _all_below(os.path.join(model["base_path"], str(version))) if os.path.isfile(path))
 
 
-def trust_registry(image, certificates):
-    """Tell Docker Engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None."""
+def trust_registry(image, certificates, engine, rootless):
+    """Tell the engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None.
+    engine: docker or podman."""
     if not certificates:
         return
     registry = container.registry_of(image)
     if registry is None:
         raise FleetError(f"{image} names no registry", where="registry_ca", remedy="Leave it out, or name the image with its registry.")
-    content, path = _read(certificates, "registry_ca"), os.path.join(_CERTIFICATES, registry, "ca.crt")
-    if not os.path.exists(path) or _read(path, "registry_ca") != content:
+    folder = os.path.expanduser(_CERTIFICATES_OF_USER[engine]) if rootless else _CERTIFICATES
+    content, path = _read(certificates, "registry_ca"), os.path.join(folder, registry, "ca.crt")
+    if os.path.exists(path) and _read(path, "registry_ca") == content:
+        return
+    try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         publish.write_file(path, content)
+    except PermissionError as fault:
+        raise FleetError(f"{path} cannot be written, where the engine looks for it", where="registry_ca", remedy="Run as root (become).") from fault
 
 
 def selinux():
@@ -124,6 +147,10 @@ def memory_available_mib():
         with open("/proc/meminfo", encoding="ascii") as stream:
             return next(int(line.split()[1]) // 1024 for line in stream if line.startswith("MemAvailable:"))
     return None
+
+
+def _everybody_writes(directory):
+    return os.path.isdir(directory) and os.stat(directory).st_mode & 0o003 == 0o003
 
 
 def _all_below(directory):

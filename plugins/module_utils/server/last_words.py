@@ -31,6 +31,7 @@ class Words:
 _BY_LOG = (
     (r"aren't available on your machine|Illegal instruction", "this CPU lacks an instruction that the image was built with (SIGILL)",
      "Use the official image, or one built for this host's level."),
+    (r"is not built into the embedded server", "the image is the embedded server, which lacks this", "Leave it out, or use an image of TensorFlow Serving."),
     (r"port is already allocated|[Aa]ddress already in use|Couldn't bind to port", "a port is taken", "Choose another port, or end what listens there."),
     (r"^Couldn't interpret value", "a flag's value cannot be read", "Mend the value in flags."),
     (r"Could not find base path", "the model's folder is not there for the server", "Give a model_base_path that holds versions, folders named by numbers."),
@@ -38,6 +39,7 @@ _BY_LOG = (
     (r"batching_parameters|BatchingParameters|allowed_batch_sizes|max_batch_size|max_execution_batch_size|batch_timeout_micros",
      "the server refuses the batching parameters", "Mend the file; tfserving.fleet.batching_parameters checks it before it is written."),
     (r"Invalid protobuf file", "a configuration file is no valid text proto", "Mend the file that the server names."),
+    (r"OCI permission denied", "the engine may not start it so", "Mend the engine or its limits: nothing of the server ran yet."),
     (r"[Pp]ermission denied", "the server may not read a file", "Let the server's user read it (chmod o+rX), or set user."),
     (r"did not become available|Loading servable: .* failed", "a model cannot be loaded", "Publish the model again, whole, or serve another version."),
     (r"BuildAndStart gRPC server|ssl_config_file|SSLConfig", "the TLS configuration is refused", "Give PEM texts, not paths, in ssl_config_file."),
@@ -59,6 +61,9 @@ def explain(exit_code, killed_for_memory, log, memory_mib=None, engine_error="")
         limit = f", its limit is {memory_mib} MiB" if memory_mib else ""
         return Words(f"it was killed for want of memory{limit} (OOM)", lines, "Give it more memory, or serve less on this host.")
     by_signal = _BY_SIGNAL.get(exit_code - 128) if exit_code is not None and exit_code > 128 else None
+    if exit_code == 128 + 9 and memory_mib:
+        return Words(f"SIGKILL: killed for want of memory (its limit is {memory_mib} MiB) or from outside, the engine does not tell", lines,
+                     "Give it more memory; the kernel's log (dmesg) says which it was.")
     if by_signal and exit_code == 128 + 4:
         return Words(by_signal[0], lines, by_signal[1])
     for pattern, cause, remedy in _BY_LOG:

@@ -20,7 +20,7 @@ import time
 
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNER, PREFIX, key_of, locked, sweep
-from ansible_collections.tfserving.fleet.tests.docker.testbed.registry import Registry
+from ansible_collections.tfserving.fleet.tests.docker.testbed.registry import Registry, SecuredRegistry
 from docker.errors import APIError, NotFound
 
 # Enough for an engine in a container where --privileged is refused.
@@ -100,6 +100,19 @@ class Host:
         """Undo small_disk."""
         self.run("umount", "-l", path)
 
+    def podman(self, *command, user="root", check=True):
+        """Run a command of Podman, root's or that of an ordinary user."""
+        rootless = ["runuser", "-u", user, "--", "env", f"XDG_RUNTIME_DIR=/run/user/{self.run('id', '-u', user).strip()}", f"HOME=/home/{user}"]
+        return self.run(*([] if user == "root" else rootless), "podman", *command, check=check, workdir="/")
+
+    def start_podman(self, user="root"):
+        """Start the service of Podman's Docker-compatible socket, root's or that of an ordinary user."""
+        self.run("host-podman", "start", user)
+
+    def stop_podman(self, user="root"):
+        """End that service; containers go on."""
+        self.run("host-podman", "stop", user)
+
     def reset(self, *paths):
         """Remove all containers and these paths, so that the next test finds a host where nothing ever served; images stay."""
         self.run("sh", "-c", "ids=$(docker ps -aq); [ -z \"$ids\" ] || docker rm --force --volumes $ids")
@@ -115,7 +128,7 @@ class Fleet:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.network = self._network()
         self.key = self._key()
-        self._registry = None
+        self._registry = self._secured_registry = None
 
     @property
     def registry(self):
@@ -123,6 +136,13 @@ class Fleet:
         if self._registry is None:
             self._registry = Registry(self._engine, self.network, self.owner)
         return self._registry
+
+    @property
+    def secured_registry(self):
+        """A registry.SecuredRegistry with the same images, started when it is asked for first."""
+        if self._secured_registry is None:
+            self._secured_registry = SecuredRegistry(self._engine, self.network, self.owner, self.directory)
+        return self._secured_registry
 
     def reference(self, image):
         """An image of this machine's engine as the hosts can pull it, by digest."""
@@ -162,9 +182,9 @@ class Fleet:
             "children": {group: {"hosts": {host.name: {"ansible_host": host.address} for host in members}}
                          for group, members in (("serving", hosts), ("balancers", balancers))}}}
 
-    def _start(self, name, seed=None, store=None, cpuinfo=None, runs_engine=True, hooks=()):
+    def _start(self, name, seed=None, store=None, cpuinfo=None, runs_engine=True, hooks=(), has_podman=False):
         """seed: a volume that the engine's store begins as a copy of; store: one that it is. cpuinfo: path of another machine's, shown as /proc/cpuinfo.
-        hooks: names of programs that do nothing and that the engine finds, such as nvidia-container-runtime-hook."""
+        hooks: names of programs that do nothing and that the engine finds, such as nvidia-container-runtime-hook. has_podman: instead of Docker Engine."""
         api = self._engine.api
         binds = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"}}
         if seed:
@@ -178,10 +198,11 @@ class Fleet:
             binds=binds, init=True, cap_add=CAPABILITIES, security_opt=["seccomp=unconfined", "apparmor=unconfined"], device_cgroup_rules=["a *:* rwm"])
         # What `docker run` makes of --security-opt systempaths=unconfined and --cgroupns=host.
         host_config.update(MaskedPaths=[], ReadonlyPaths=[], CgroupnsMode="host")
+        image = (images.podman_host if has_podman else images.host)(self._engine)
         made = api.create_container(
-            images.host(self._engine).id, hostname=name, host_config=host_config, labels={OWNER: self.owner, _NAME: name},
+            image.id, hostname=name, host_config=host_config, labels={OWNER: self.owner, _NAME: name},
             environment={"AUTHORIZED_KEY": self.key.with_suffix(".pub").read_text(), "HOOKS": " ".join(hooks),
-                         "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine else ""},
+                         "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine and not has_podman else ""},
             networking_config=api.create_networking_config({self.network.name: api.create_endpoint_config(aliases=[name])}))
         api.start(made["Id"])
         host = Host(self._engine.containers.get(made["Id"]))

@@ -56,6 +56,12 @@ def host(engine):
     return _build(engine, f"{PREFIX}/host:{key_of(below.id, HERE / 'host')}", HERE / "host", below, network_mode="host")
 
 
+def podman_host(engine):
+    """A host of a fleet with Podman as its engine."""
+    below = host(engine)
+    return _build(engine, f"{PREFIX}/podman:{key_of(below.id, HERE / 'podman')}", HERE / "podman", below, network_mode="host")
+
+
 def tensorflow(engine):
     """Debian with TensorFlow from PyPI, as this environment has it."""
     below, packages = base(engine), list(_distributions("tensorflow", "grpcio"))

@@ -28,12 +28,9 @@ class Run:
         hosts = directory / "inventory.json"
         hosts.write_text(json.dumps(inventory), encoding="utf-8")
         self._output = directory / "output"
-        program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
-        environment = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml", ANSIBLE_HOST_KEY_CHECKING="False",
-                           ANSIBLE_HOME=str(directory / "home"), ANSIBLE_SSH_CONTROL_PATH_DIR=f"/tmp/tfs-{os.getpid()}", ANSIBLE_STDOUT_CALLBACK="default")
         with open(self._output, "wb") as stream:
-            self.process = subprocess.Popen([shutil.which(program) or "ansible-playbook", "-i", str(hosts), str(playbook), *map(str, arguments)],
-                                            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+            self.process = subprocess.Popen([_program("ansible-playbook"), "-i", str(hosts), str(playbook), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                            stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, env=_environment(directory))
 
     @property
     def output(self):
@@ -74,6 +71,32 @@ class Run:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+
+class AdHoc:
+    """One module on one host, as the command ansible runs it. result: the module's; output: all that was said, with -vvv."""
+
+    def __init__(self, inventory, directory, host, module, options, *arguments):
+        directory = pathlib.Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        hosts = directory / "inventory.json"
+        hosts.write_text(json.dumps(inventory), encoding="utf-8")
+        given = ["-a", json.dumps(options)] if options else []
+        done = subprocess.run([_program("ansible"), "-i", str(hosts), "-vvv", "--one-line", host, "-m", module, *given, *arguments], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(directory), check=False)
+        self.output = done.stdout
+        found = re.search(rf"^{re.escape(host)} \| [A-Z!]+ => (?={{)", self.output, re.MULTILINE)
+        assert found, self.output[-5000:]
+        self.result = json.JSONDecoder().raw_decode(self.output, found.end())[0]
+
+
+def _program(name):
+    return shutil.which(os.path.join(os.path.dirname(sys.executable), name)) or name
+
+
+def _environment(directory):
+    return dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml", ANSIBLE_HOST_KEY_CHECKING="False",
+                ANSIBLE_HOME=str(directory / "home"), ANSIBLE_SSH_CONTROL_PATH_DIR=f"/tmp/tfs-{os.getpid()}", ANSIBLE_STDOUT_CALLBACK="default")
 
 
 def _family(pid):

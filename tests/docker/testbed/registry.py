@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import http.client
+import json
+import pathlib
 import socket
+import subprocess
 import time
 
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
@@ -14,6 +17,16 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNE
 
 NAME, PORT = "registry.test", 5000
 _USUAL_PORT = 15055
+_SECURED_CONFIGURATION = {
+    "version": 0.1, "log": {"level": "warn"},
+    "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "maintenance": {"readonly": {"enabled": True}}},
+    "http": {"addr": f":{PORT}", "tls": {"certificate": "/etc/certificate.pem", "key": "/etc/key.pem"}},
+    "auth": {"htpasswd": {"realm": "fleet", "path": "/etc/htpasswd"}}}
+# The registry takes passwords as bcrypt has them, which Debian's Python can make.
+_SECURED = """echo "$CONFIGURATION" >/etc/secured.json; echo "$CERTIFICATE" >/etc/certificate.pem; echo "$KEY" >/etc/key.pem
+python3 -W ignore -c 'import crypt, os
+print(os.environ["USERNAME"], crypt.crypt(os.environ["PASSWORD"], crypt.mksalt(crypt.METHOD_BLOWFISH)), sep=":")' >/etc/htpasswd
+exec docker-registry serve /etc/secured.json"""
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -65,6 +78,45 @@ class Registry:
             try:
                 self.digest("nothing", "yet")
                 return
+            except OSError:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}") from None
+                time.sleep(0.1)
+
+
+class SecuredRegistry:
+    """A second registry with the images of the first, which asks for a login and has a certificate that nobody knows: see certificates and login."""
+
+    name = "secured.test"
+    address = f"{name}:{PORT}"
+    login = {"username": "fleet", "password": "pa55-w0rd-0f-th3-t3st"}
+
+    def __init__(self, engine, network, owner, directory):
+        """directory: where the key and the certificate are made on this machine."""
+        self.certificates, key = pathlib.Path(directory) / "certificate.pem", pathlib.Path(directory) / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", self.certificates, "-days", "2",
+                        "-subj", f"/CN={self.name}", "-addext", f"subjectAltName=DNS:{self.name}"], check=True, capture_output=True)
+        host = engine.api.create_host_config(init=True, binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry", "mode": "ro"}})
+        made = engine.api.create_container(
+            images.host(engine).id, ["sh", "-c", _SECURED], host_config=host, labels={OWNER: owner},
+            environment={"CONFIGURATION": json.dumps(_SECURED_CONFIGURATION), "CERTIFICATE": self.certificates.read_text(encoding="ascii"),
+                         "KEY": key.read_text(encoding="ascii"), "USERNAME": self.login["username"], "PASSWORD": self.login["password"]},
+            networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[self.name])}))
+        engine.api.start(made["Id"])
+        self.container = engine.containers.get(made["Id"])
+        self._wait()
+
+    def reference(self, reference):
+        """A reference of the first registry as one of this."""
+        return reference.replace(Registry.address, self.address, 1)
+
+    def _wait(self):
+        (attached,) = self.container.attrs["NetworkSettings"]["Networks"].values()
+        end = time.monotonic() + 30
+        while True:
+            try:
+                with socket.create_connection((attached["IPAddress"], PORT), timeout=2):
+                    return
             except OSError:
                 if time.monotonic() > end:
                     raise RuntimeError(f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}") from None

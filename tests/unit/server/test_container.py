@@ -54,6 +54,16 @@ def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
     assert host["RestartPolicy"] == {"Name": "no"}
 
 
+def test_a_socket_is_for_whoever_may_enter_its_folder():
+    spec = replace(GOOD, grpc_socket_directory="/srv/socket")
+    body = container.body(spec, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
+    assert body["Entrypoint"] == ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", "/usr/bin/entry.sh"] and body["Cmd"] == container.arguments(spec)
+    assert "/srv/socket:/run/tfserving:rw" in body["HostConfig"]["Binds"]
+    trial = container.body(spec, "/s", {}, trial=True, entry_point=["/usr/bin/entry.sh"])["HostConfig"]
+    assert "/run/tfserving" in trial["Tmpfs"] and not any("/srv/socket" in bind for bind in trial["Binds"]), "a candidate touches no socket that serves"
+    assert "Entrypoint" not in container.body(GOOD, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
+
+
 def test_devices():
     device = {"pci_bus_id": "0000:01:00.0", "id": "GPU-1", "by": "device_request"}
     body = container.body(replace(GOOD, devices=(device,)), "/s", {}, False)
@@ -81,6 +91,7 @@ def test_what_files_and_labels_add_to_the_command_line():
     ({"release": "2.10.0", "flags": {"mixed_precision": "bfloat16"}}, "flags.mixed_precision"), ({"user": "nobody"}, "user"), ({"memory_mib": 1}, "memory_mib"),
     ({"rest_port": 8500}, "rest_port"), ({"files": {"monitoring.pbtxt": "1"}}, "monitoring"), ({"models": ()}, "models"),
     ({"flags": {"enable_per_model_batching_parameters": True}}, "flags.enable_per_model_batching_parameters"), ({"restart_policy": "always"}, "restart_policy"),
+    ({"network": "host"}, "network"), ({"network": "container:other"}, "network"),
     ({"models": (MODEL, MODEL)}, "models[0].name"), ({"models": (model_config.model("m", "relative"),)}, "models[0].base_path"),
     ({"models": (model_config.model("m", "/m", {"latest": 0}),)}, None), ({"models": (model_config.model("m", "/m", {"latest": 1, "all": True}),)}, None),
     ({"environment": {"A B": "1"}}, "environment"), ({"name": "a/b"}, "name"), ({"name": "m"}, "name")])

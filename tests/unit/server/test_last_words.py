@@ -21,7 +21,11 @@ NO_VERSION = ("2024-11-01 10:00:00.000000: W tensorflow_serving/sources/storage_
     (132, False, "/usr/bin/tf_serving_entrypoint.sh: line 3:     7 Illegal instruction", "", "SIGILL", "Illegal instruction"),
     (134, False, "The TensorFlow library was compiled to use AVX512F instructions, but these aren't available on your machine.", "", "SIGILL", "AVX512F"),
     (137, True, "I am fine", "", "killed for want of memory, its limit is 256 MiB (OOM)", "I am fine"),
-    (137, False, "", "", "SIGKILL", "nothing"),
+    (137, False, "", "", "SIGKILL: killed for want of memory (its limit is 256 MiB) or from outside", "nothing"),
+    (126, False, "", "runc: runc create failed: error setting rlimit type 7: operation not permitted: OCI permission denied", "the engine may not start it so",
+     "rlimit"),
+    (255, False, "Failed to start server. Error: UNIMPLEMENTED: --tensorflow_session_config_file is not built into the embedded server of tfserving.fleet", "",
+     "the image is the embedded server", "tensorflow_session_config_file"),
     (139, False, "", "", "SIGSEGV", "nothing"),
     (134, False, ABORT, "", "SIGABRT: a check inside the server failed", "Check failed: index >= 0"),
     (134, False, "F0000 00:00:1777777777.123456      15 control_flow_ops.cc:720] Abort_op intentional failure; no rows\n*** Check failure stack trace: ***\n"
