@@ -114,7 +114,9 @@ options:
     description: The output that O(metric) judges, where the signature has several.
     type: str
   allowed_loss:
-    description: By how much O(metric) may become worse, in its own unit, 0 or more; 0.01 is one percentage point of accuracy.
+    description:
+      - By how much O(metric) may become worse, in its own unit, 0 or more; 0.01 is one percentage point of accuracy.
+      - A source whose accuracy, top-k share or AUC is no more than that is refused, as nothing could be lost then.
     type: float
     default: 0.01
   maximum_difference:
@@ -308,6 +310,7 @@ actions:
 """
 
 import os
+import re
 import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
@@ -316,6 +319,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
     check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
@@ -326,6 +330,8 @@ MAKING = ("select_tf_ops", "batch_sizes")
 TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
 ASKED = ("signature", "form", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+# By a fault of its own; 128 and the signal's number is what a shell and a container say. A SIGKILL comes from outside, for instance for lack of memory.
+_CRASHED = re.compile(r"was killed by SIG(ABRT|BUS|FPE|ILL|SEGV)\b|ended with exit status 1(32|34|35|36|39)\b")
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
@@ -348,12 +354,12 @@ class Conversion:
         self.model = saved_model.read(self.source)
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()
-        refused = forms.refusal(self.options, self.contract, self.samples, None)
+        refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
         source = {"path": self.source, "digest": saved_model.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
         converter = self._call({"action": "release"}) if self.needs_program else None
-        refused = forms.refusal(self.options, self.contract, self.samples, (converter or {}).get("tensorflow"))
+        refused = self._refusal((converter or {}).get("tensorflow"))
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
@@ -367,6 +373,10 @@ class Conversion:
             reason = "not known before the conversion" if self.converted else self._reason(None)
             return self._result(self._decision(newest, content, version), version, None if self.converted else True, reason, None)
         return self._make(source, converter, version, newest)
+
+    def _refusal(self, converter):
+        name = self.options["signature"]
+        return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
 
     def _not_yet(self):
         """What check mode says where an earlier task would have made the source."""
@@ -434,12 +444,20 @@ class Conversion:
 
     def _convert(self, staged):
         with publish.scratch_directory() as asked:
-            judged = self._call(self._request("convert", staged, asked))
+            try:
+                judged = self._call(self._request("convert", staged, asked))
+            except FleetError as fault:
+                if not _CRASHED.match(fault.what):
+                    raise
+                return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
             problem = lite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)
             if judged["accepted"] and self.options["through_server"]:
-                self._serve(staged, asked, judged)
+                try:
+                    self._serve(staged, asked, judged)
+                except Refused as reason:
+                    judged.update(accepted=False, reason=f"through a server: {reason}")
         return judged
 
     def _request(self, action, staged, asked=None):

@@ -102,6 +102,10 @@ saved_model:
           method_name: tensorflow/serving/predict
           inputs: {image: {dtype: float32, shape: [null, 8, 8, 1], tensor: "serving_default_image:0"}}
           outputs: {output_0: {dtype: float32, shape: [null, 10], tensor: "StatefulPartitionedCall:0"}}
+    optional_inputs:
+      description: For each signature that has defaults the names of the inputs that requests may leave out.
+      type: dict
+      sample: {}
     ops:
       description: For each signature the names of the operations behind it.
       type: dict
@@ -123,6 +127,14 @@ saved_model:
           elements: str
         custom_ops:
           description: Operations that are none of TensorFlow's own.
+          type: list
+          elements: str
+        state_ops:
+          description: Operations that keep something from one request for the next. No form but the SavedModel itself answers like it.
+          type: list
+          elements: str
+        random_ops:
+          description: Operations that draw random numbers anew for each request.
           type: list
           elements: str
         batching:
@@ -149,6 +161,8 @@ saved_model:
           parses_examples: false
           tables: []
           custom_ops: []
+          state_ops: []
+          random_ops: []
           batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], doubts: []}
           tensorflow_lite: {likely: true, blocking_ops: [], reasons: []}
           tensorrt: {likely: true, ops_outside: [], reasons: []}
@@ -215,7 +229,8 @@ def describe(options):
     """The module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, unit="s")
     described = saved_model.read(os.path.abspath(options["path"]))
-    found = {name: analysis.analyse(name, signature, described["ops"][name]) for name, signature in described["signatures"].items()}
+    found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()))
+             for name, signature in described["signatures"].items()}
     loaded = _load(described, options) if options["load"] else None
     return {"changed": False, "saved_model": dict(
         described, analysis=found, warnings=analysis.warnings(described, options["server_release"]), loaded=loaded)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality, lite, tensorrt_ops
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality, lite, purity, tensorrt_ops
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.tensorflow_ops import NAMES
 
 _EXAMPLE_PARSERS = frozenset(
@@ -18,16 +18,19 @@ _TABLES = frozenset("HashTable HashTableV2 LookupTableFind LookupTableFindV2 Loo
 _CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 
 
-def analyse(name, signature, ops):
-    """What a signature means for serving: {string_inputs, parses_examples, tables, custom_ops, batching, tensorflow_lite, tensorrt, careless_request}.
+def analyse(name, signature, ops, optional_inputs=()):
+    """What a signature means for serving: {string_inputs, parses_examples, tables, custom_ops, state_ops, random_ops, batching,
+    tensorflow_lite, tensorrt, careless_request}.
 
-    ops: names of the operations behind the signature. Lists are sorted; reasons are sentences.
+    ops: names of the operations behind the signature. optional_inputs: its inputs with a default. Lists are sorted; reasons are sentences.
     """
     tables, custom = sorted(_TABLES & set(ops)), custom_ops(ops)
     return {
         "string_inputs": sorted(key for key, tensor in signature["inputs"].items() if tensor["dtype"] == "string"),
-        "parses_examples": bool(_EXAMPLE_PARSERS & set(ops)), "tables": tables, "custom_ops": custom, "batching": batching(name, signature),
-        "tensorflow_lite": lite.likelihood(signature, ops), "tensorrt": tensorrt_ops.likelihood(signature, ops), "careless_request": careless_request(ops)}
+        "parses_examples": bool(_EXAMPLE_PARSERS & set(ops)), "tables": tables, "custom_ops": custom,
+        "state_ops": purity.state_ops(ops), "random_ops": purity.random_ops(ops), "batching": batching(name, signature),
+        "tensorflow_lite": lite.likelihood(signature, ops, optional_inputs), "tensorrt": tensorrt_ops.likelihood(signature, ops),
+        "careless_request": careless_request(ops)}
 
 
 def custom_ops(ops):
@@ -58,11 +61,16 @@ def careless_request(ops):
 
 def warnings(described, server_release=None):
     """Sentences about the whole model. described: the result of saved_model.read. server_release: the server that is to load it, or None."""
-    custom = sorted({op for ops in described["ops"].values() for op in custom_ops(ops)})
+    every = {op for ops in described["ops"].values() for op in ops}
+    custom, python, state = custom_ops(every), purity.python_ops(every), purity.state_ops(every)
     found = []
     if custom:
         found.append(f"{', '.join(custom)}: not TensorFlow's own. Only a server that was built with them loads this model; TensorFlow Serving's own "
                      "images bring those of TensorFlow Text and, in later releases, of TensorFlow Decision Forests.")
+    if python:
+        found.append(f"{', '.join(python)}: it calls Python code of the process that exported it. No server has that: export the model without.")
+    if state:
+        found.append(f"{', '.join(state)}: it keeps something from one request for the next. All clients of a server share that, and no two servers do.")
     written = described["tensorflow_version"]
     if server_release and written and _minor(written) > _minor(server_release):
         found.append(f"TensorFlow {written} wrote it, the server is {server_release}: an older server refuses operations and attributes that it does not know. "

@@ -29,7 +29,7 @@ def check(request):
     value = None
     if request["metric"]:
         value = {"name": request["metric"], "value": metric_function.measure(request, answered, None if labels is None else labels[:examples])}
-    reference = _reference(request, examples)
+    reference = _reference(request, examples, answered)
     return {"examples": examples, "metric": value, "outputs": None if reference is None else parity.compare(reference, answered)}
 
 
@@ -44,10 +44,11 @@ def _ask(target, request):
         return (*samples.answers(lambda rows: server.predict(model, rows, name, version), inputs, feeding, request["batch"]), labels)
 
 
-def _reference(request, examples):
-    """{name: array} to compare with, or None."""
+def _reference(request, examples, answered):
+    """{name: array} to compare with, or None. Of more examples than were asked it is cut where the answer has a row for each."""
     if request["reference_target"]:
         return _ask(request["reference_target"], request)[1]
     if request["reference"]:
-        return {name: array[:examples] for name, array in samples.outputs(request["reference"]).items()}
+        rows = {name for name, array in answered.items() if array.ndim and len(array) == examples}
+        return {name: array[:examples] if name in rows else array for name, array in samples.outputs(request["reference"]).items()}
     return None

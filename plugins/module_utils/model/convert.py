@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import sys
 
@@ -69,10 +70,14 @@ def warm_up(request):
 
 
 def _convert(request, form, ended):
+    import numpy
     program.say(request["progress"], "loading TensorFlow")
     asked = _Samples(request)
     program.say(request["progress"], f"converting the signature {request['signature']} to {request['form']}")
     calibration = asked.rows(_CALIBRATION_EXAMPLES) if form.calibrated or request["precision"] == "INT8" else []
+    strange = sorted({key for rows in calibration for key, array in rows.items() if array.dtype.kind == "f" and not numpy.isfinite(array).all()})
+    if strange:
+        raise Refused(f"it is calibrated on representative examples, and {', '.join(strange)} holds NaN or infinite values in the samples")
     if form.lite:
         content = convert_lite.convert(request, calibration)
         ended["lowest_runtime"] = lite_file.lowest_runtime(content)
@@ -133,17 +138,17 @@ def _signature(directory, name):
 
 
 def _compare(request, asked, judged, candidate):
-    """Fill judged: the outputs of both models over the same inputs, asked alike. Returns the function that asks the candidate, or None."""
+    """Fill judged: the outputs of both models over the same inputs, asked alike. Returns the function that asks the candidate. Raises Refused."""
     import tensorflow
     if asked.inputs is None:
-        return None
+        raise Refused("nothing can be compared with the source, as no inputs can be made up for this signature; give samples")
     program.say(request["progress"], f"asking the source for {len(next(iter(asked.inputs.values())))} examples")
     source = _signature(request["source"], request["signature"])
     try:
         examples, reference = samples.answers(source, asked.inputs, asked.feeding, _BATCH)
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:
         if judged["synthetic"]:
-            return None
+            raise Refused(f"nothing can be compared with the source, as it does not answer made-up inputs ({first_line(fault)}); give samples") from fault
         raise FleetError(f"the source cannot answer the samples: {first_line(fault)}", where=request["samples"]) from fault
     program.say(request["progress"], f"asking {request['form']} for {examples} examples")
     try:
@@ -151,13 +156,17 @@ def _compare(request, asked, judged, candidate):
         _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
     except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
         if convert_lite.WITHOUT_FLEX in str(fault):
-            raise Refused("the file calls TensorFlow's own operations, and the TensorFlow Lite of this converter's TensorFlow cannot, so that nothing proves "
-                          "its answers; convert with a release of TensorFlow whose interpreter has the Flex delegate, or serve the SavedModel") from fault
+            raise Refused("the file calls TensorFlow's own operations, and this converter's Python package of TensorFlow lacks the Flex delegate that runs them, "
+                          f"so that nothing proves its answers; convert with TensorFlow {convert_lite.FLEX_UP_TO} or older (python, container_image), "
+                          "or serve the SavedModel") from fault
         raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
     judged.update(examples=examples, outputs=parity.compare(reference, answered))
     if request["metric"]:
         labels = None if asked.labels is None else asked.labels[:examples]
         before, after = (metric_function.measure(request, outputs, labels) for outputs in (reference, answered))
+        if not math.isfinite(before):
+            raise FleetError(f"{request['metric']} of the source itself is {before}", where=request["samples"],
+                             remedy="Mend the samples, their labels or the metric.")
         judged["metric"] = {"name": request["metric"], "before": before, "after": after, "allowed_loss": request["allowed_loss"],
                             "goal": request["metric_goal"] or metrics.goal_of(request["metric"])}
     if request["asked"]:

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite_
 
 FILE = "model.tflite"
 WITHOUT_FLEX = "link the Flex delegate"
+FLEX_UP_TO = "2.18"     # Looked for in TensorFlow's packages for Python: 2.18 exports TF_AcquireFlexDelegate, 2.19, 2.20 and 2.21 do not.
 
 
 def convert(request, calibration):
@@ -59,6 +60,7 @@ def _serialized(contract, details):
     """The bytes of the SignatureDef that TensorFlow Serving is to read: the source's names and shapes, the tensor names of the file."""
     from tensorflow.core.protobuf import meta_graph_pb2
     definition = meta_graph_pb2.SignatureDef(method_name=contract["method_name"])
+    _refuse_shared_outputs({name: detail["name"] for name, detail in details.get_output_details().items() if name in contract["outputs"]})
     for side, held in (("inputs", details.get_input_details()), ("outputs", details.get_output_details())):
         for name, tensor in contract[side].items():
             if name not in held:
@@ -70,6 +72,14 @@ def _serialized(contract, details):
             for size in tensor["shape"] or ():      # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
                 info.tensor_shape.dim.add(size=-1 if size is None else size)
     return definition.SerializeToString(deterministic=True)
+
+
+def _refuse_shared_outputs(tensors):
+    """tensors: {output: name of its tensor}. TensorFlow Serving does not load a file that lists one tensor as two outputs."""
+    shared = sorted(name for name, tensor in tensors.items() if list(tensors.values()).count(tensor) > 1)
+    if shared:
+        raise refused.Refused(f"the outputs {', '.join(shared)} are one and the same in TensorFlow Lite, and TensorFlow Serving does not load such a file; "
+                              "export one of them, or serve the SavedModel")
 
 
 def _number(dtype):
@@ -85,7 +95,11 @@ def _why_not(fault):
         return f"TensorFlow Lite has no operation of its own for {', '.join(sorted(select | custom))}; serve the SavedModel"
     if select:
         return f"TensorFlow Lite has no operation of its own for {', '.join(sorted(select))}; allow select_tf_ops, or serve the SavedModel"
-    return f"TensorFlow Lite's converter cannot take it: {refused.first_line(fault)}"
+    unknown = re.search(r"Op type not registered '([^']+)'", words)
+    if unknown:
+        return f"the converter's TensorFlow does not know the operation {unknown.group(1)}; convert with one that does, or serve the SavedModel"
+    said = re.search(r"error:(?: loc\(.*\):)? *'(?:tf|tfl)\.(\w+)' op ([^\n]+)", words)      # Without MLIR's account of the place.
+    return f"TensorFlow Lite's converter cannot take it: {' '.join(said.groups()) if said else refused.first_line(fault)}"
 
 
 def _listed(words, kind):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, tensorrt
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, purity, tensorrt
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,17 @@ def check(options):
         raise FleetError(f"{options['batch_sizes']} is not a list of different sizes, each 1 or more", where="batch_sizes")
 
 
-def refusal(options, signature, samples, converter):
-    """Why the form is refused before the model is touched, or None. samples: whether there are real ones. converter: its release of TensorFlow."""
+def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
+    """Why the form is refused before the model is touched, or None.
+
+    samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: what purity.refusal takes.
+    """
     name = options["form"]
     form = FORMS[name]
     if name == NONE:
         return None
     problem = lite.refusal(signature) if form.lite else tensorrt.refusal(options, samples, converter)
+    problem = problem or purity.refusal(ops, optional_inputs)
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"
     return problem or gates.needs_judgement(samples, options["metric"], options["accept_unjudged"])

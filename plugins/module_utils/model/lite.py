@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import purity
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import describe
 
 # tensorflow_serving/servables/tensorflow/tflite_session.cc maps these; any other fails at load with "Unknown TfLite type".
@@ -58,13 +59,14 @@ def _numbers(release):
     return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
-def likelihood(signature, ops):
+def likelihood(signature, ops, optional_inputs=()):
     """{likely, blocking_ops, reasons}: whether a conversion to TensorFlow Lite is likely to succeed; only a conversion proves it.
 
-    ops: names of the operations behind the signature. Lists are sorted; reasons are sentences.
+    ops: names of the operations behind the signature. optional_inputs: its inputs with a default. Lists are sorted; reasons are sentences.
     """
-    blocking = sorted(set(ops) - CONVERTIBLE)
-    reasons = [reason for reason in [refusal(signature)] if reason]
-    if blocking:
-        reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(blocking)}.")
+    impure, blocking = purity.refusal(ops, optional_inputs), sorted(set(ops) - CONVERTIBLE)
+    missing = sorted(set(blocking) - {*purity.python_ops(ops), *purity.state_ops(ops)})
+    reasons = [f"{reason.rstrip('.')}." for reason in (refusal(signature), impure and impure[0].upper() + impure[1:]) if reason]
+    if missing:
+        reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(missing)}.")
     return {"likely": not reasons, "blocking_ops": blocking, "reasons": reasons}

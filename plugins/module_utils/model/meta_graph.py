@@ -16,6 +16,7 @@ SERVED_TAGS = ["serve"]
 # Field numbers of tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/{graph,function,node_def,attr_value,op_def}.proto.
 _META_GRAPHS, _INFO, _GRAPH, _SIGNATURES, _ASSETS, _OBJECTS = 2, 1, 2, 5, 6, 7
 _TAGS, _VERSION = 4, 5
+_DEFAULTS = 4
 _NODES, _LIBRARY, _VERSIONS = 1, 2, 4
 _PRODUCER = 1
 _FUNCTION, _FUNCTION_SIGNATURE, _FUNCTION_NODES = 1, 1, 3
@@ -32,7 +33,8 @@ def parse(content, where):
     """Describe the meta graph that TensorFlow Serving loads (tags: serve).
 
     content: bytes of saved_model.pb. Returns {tags, tensorflow_version, graph_version, exporter: keras3|tensorflow2|tensorflow1, signatures: {key: the
-    contract's signature}, ops: {key: sorted names of all operations behind that signature}, assets: [file names],
+    contract's signature}, optional_inputs: {key: sorted names of the inputs with a default, where there are any}, ops: {key: sorted names of
+    all operations behind that signature}, assets: [file names],
     variables: {count, parameters, dtypes: {dtype: count}}}; parameters is null where a variable's shape is not known.
     Raises FleetError when the bytes are no SavedModel or none of its graphs is tagged for serving.
     """
@@ -53,10 +55,13 @@ def _describe(graph):
     definition = protobuf.grouped(_last(graph, _GRAPH))
     nodes = dict(_node(node) for node in definition.get(_NODES, []))
     library = _library(_last(definition, _LIBRARY))
-    signatures = {key: _signature(value) for key, value in sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()) if key not in INTERNAL}
+    messages = {key: value for key, value in sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()) if key not in INTERNAL}
+    signatures = {key: _signature(value) for key, value in messages.items()}
+    defaults = {key: sorted(protobuf.entries(protobuf.grouped(value).get(_DEFAULTS, []))) for key, value in messages.items()}
     return {
         "tags": _tags(graph), "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
         "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None), "exporter": _exporter(graph), "signatures": signatures,
+        "optional_inputs": {key: names for key, names in defaults.items() if names},
         "ops": {key: _reachable(signature, nodes, library) for key, signature in signatures.items()},
         "assets": sorted({protobuf.text(_last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}),
         "variables": _variables(definition.get(_NODES, [])),

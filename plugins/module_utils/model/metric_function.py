@@ -23,5 +23,5 @@ def measure(request, outputs, labels):
         return float(function(outputs, labels))
     except KeyError as fault:
         raise FleetError(f"it has no function {NAME}(outputs, labels), or that found no {fault}", where=path) from fault
-    except Exception as fault:      # It is the user's code: whatever it raises is told as it is.
+    except (Exception, SystemExit) as fault:      # It is the user's code: whatever it raises is told as it is.
         raise FleetError(f"{type(fault).__name__}: {fault}".replace("\n", " "), where=path, remedy=f"Mend {NAME}(outputs, labels).") from fault

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import struct
 
@@ -26,21 +27,21 @@ def kind_of(beginning):
     """"records" for a TFRecord file, "lines" for JSON lines, else "archive", by a file's first bytes."""
     if tfrecord.is_one(beginning):
         return "records"
-    return "lines" if beginning.lstrip()[:1] == b"{" else "archive"
+    return "lines" if beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "archive"
 
 
 def from_lines(content, path):
     """JSON lines: {"inputs": {name: value}, "label": value} each; {"b64": text} stands for bytes, as in TensorFlow Serving's REST API."""
     examples = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         if not line.strip():
             continue
         try:
             held = json.loads(line)
             example = dict(held["inputs"], **({LABELS: held["label"]} if "label" in held else {}))
+            examples.append({name: numpy.asarray(_plain(value)) for name, value in example.items()})
         except (ValueError, KeyError, TypeError) as fault:
             raise FleetError(f"line {number} is not {{\"inputs\": {{name: value}}, \"label\": value}}: {fault}", where=path) from fault
-        examples.append({name: numpy.asarray(_plain(value)) for name, value in example.items()})
     return _columns(examples, path)
 
 
@@ -144,5 +145,5 @@ def _objects(values):
 
 def _plain(value):
     if isinstance(value, dict):
-        return base64.b64decode(value["b64"])
+        return base64.b64decode(value["b64"], validate=True)
     return [_plain(one) for one in value] if isinstance(value, list) else value

@@ -76,7 +76,8 @@ def archive(path):
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
-        raise FleetError(f"neither a NumPy archive (.npz) of plain arrays nor TFRecords nor JSON lines: {fault}", where=path,
+        words = "" if "pickle" in str(fault) else f": {fault}"      # NumPy advises to trust the file.
+        raise FleetError(f"neither a NumPy archive (.npz) of plain arrays nor TFRecords nor JSON lines{words}", where=path,
                          remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.") from fault
 
 
@@ -98,12 +99,23 @@ def fit(inputs, tensors, where="samples"):
         wanted = tensors[name]["dtype"]
         if (wanted == "string") != (array.dtype == object):
             raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
-        if wanted in numpy.sctypeDict and wanted != "string":
+        if array.dtype.kind in "iu" and numpy.dtype(numpy.sctypeDict.get(wanted, "V")).kind in "biu":
+            array = _whole(name, array, wanted, where)
+        elif wanted in numpy.sctypeDict and wanted != "string":
             if not numpy.can_cast(array.dtype, wanted, "same_kind"):
                 raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
             array = array.astype(wanted)
         fitted[name] = array
     return fitted
+
+
+def _whole(name, array, wanted, where):
+    """Integers, as files hold them, in the type wanted, which has to hold each of them."""
+    lowest, highest = (0, 1) if wanted == "bool" else (numpy.iinfo(wanted).min, numpy.iinfo(wanted).max)
+    found = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if found[0] < lowest or found[1] > highest:
+        raise FleetError(f"inputs.{name} holds numbers from {found[0]} to {found[1]}; the signature takes {wanted}, {lowest} to {highest}", where=where)
+    return array.astype(wanted)
 
 
 def synthetic(tensors, examples):

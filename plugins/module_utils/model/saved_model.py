@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_
 
 MANIFEST = "manifest.json"
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_STRANGE = "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
@@ -51,11 +52,24 @@ def read_file(path, limit=-1):
 
 
 def files(directory):
-    """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model."""
+    """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model.
+
+    Raises FleetError for what cannot be copied: a link that leads nowhere or back to where it lies, a pipe, a socket, a device.
+    """
     found = []
-    for parent, _names, names in os.walk(directory, followlinks=True):
-        found += [os.path.relpath(os.path.join(parent, name), directory) for name in names]
+    for parent, folders, names in os.walk(directory, followlinks=True):
+        real = os.path.realpath(parent)
+        looping = [name for name in folders if os.path.islink(os.path.join(parent, name)) and _holds(os.path.realpath(os.path.join(parent, name)), real)]
+        for name in sorted(names) + looping:
+            path = os.path.join(parent, name)
+            if not os.path.isfile(path):
+                raise FleetError(_STRANGE, where=path, remedy="Remove it, or copy the model to a directory of its own.")
+            found.append(os.path.relpath(path, directory))
     return sorted(name for name in found if name != MANIFEST)
+
+
+def _holds(outer, inner):
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
 def digest(directory):
@@ -82,6 +96,9 @@ def file_digest(path):
 
 def _content(directory):
     path = os.path.join(directory, "saved_model.pb")
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        raise FleetError("it is a file; a SavedModel is a directory", where=directory,
+                         remedy="Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.")
     if not os.path.isdir(directory):
         raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
     if not os.path.isfile(path):
@@ -93,6 +110,8 @@ def _content(directory):
             remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
         elif os.path.isfile(path + "txt"):
             remedy = "Save it in binary form: saved_model.pbtxt is not read."
+        elif os.path.isfile(path[:-len("pb")] + "cpb"):
+            remedy = "It is in parts (saved_model.cpb), which is not read: export it without tf.saved_model.SaveOptions(experimental_image_format=True)."
         else:
             remedy = "Name the directory of one version of a SavedModel."
         raise FleetError("it holds no saved_model.pb", where=directory, remedy=remedy)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import refused
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
 
 _ENTRY = embedded.__name__.partition(".module_utils.")[2]
 _READY = "Entering the event loop"
+_FAULT = re.compile(r"failed: ([A-Z_]+: [^\n]+)")
 _POLL_S = 0.05
 
 
@@ -24,7 +27,8 @@ _POLL_S = 0.05
 def version(staged, model, python, directory, timeout_s, environment):
     """Serve the version in the directory staged, TensorFlow Lite first; the port is the value. directory: for the server's files.
 
-    The server ends with this process, however that dies. Raises FleetError with the server's words where it does not load.
+    The server ends with this process, however that dies. Raises FleetError with the server's words where it does not start,
+    Refused with them where it does not load the version.
     """
     os.makedirs(os.path.join(directory, model))
     os.symlink(staged, os.path.join(directory, model, "1"))
@@ -49,6 +53,9 @@ def _wait(server, log, end):
         if _READY in words:
             return
         if server.poll() is not None or time.monotonic() > end:
+            said = _FAULT.search(words)
+            if said:
+                raise refused.Refused(f"the server does not load it: {said.group(1).strip()}")
             lines = [line.strip() for line in words.splitlines() if line.strip()]
             raise FleetError(f"the server does not load it: {' | '.join(lines[-4:]) or 'it said nothing'}", where="through_server")
         time.sleep(_POLL_S)

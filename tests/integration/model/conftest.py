@@ -19,11 +19,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory):
-    """Below it NAME for each model of model_zoo.EXPECTED, and NAME.npz."""
+    """Below it NAME for each model of model_zoo.EXPECTED and odd_models.EXPECTED, and NAME.npz for some."""
     pytest.importorskip("tensorflow")
     import model_zoo
+    import odd_models
     directory = tmp_path_factory.mktemp("zoo")
     model_zoo.build(str(directory))
+    odd_models.build(str(directory), str(directory / "dense"))
     return directory
 
 

@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import model_zoo
+import odd_models
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
@@ -27,8 +28,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 
 METRICS = {"attention": "accuracy", "convolution": "accuracy", "decision_tree": "accuracy", "dense": "accuracy", "features": "accuracy",
-           "hostile": "accuracy", "two_in_two_out": "rmse"}
-CONVERTED = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome == "accepted")
+           "hostile": "accuracy", "no_fingerprint": "accuracy", "two_in_two_out": "rmse"}
+EXPECTED = {**model_zoo.EXPECTED, **odd_models.EXPECTED}
+CONVERTED = sorted(name for name, (outcome, _words) in EXPECTED.items() if outcome == "accepted")
 READABLE = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items() if outcome != "fault" or name == "gigabyte")
 
 
@@ -36,7 +38,7 @@ READABLE = sorted(name for name, (outcome, _words) in model_zoo.EXPECTED.items()
 def results(zoo, tmp_path_factory):
     """name -> what became of it, and the bytes of the file where it was accepted; each model is converted once."""
     found = {}
-    for name in model_zoo.EXPECTED:
+    for name in EXPECTED:
         try:
             found[name] = outcome(zoo, name, tmp_path_factory.mktemp(name))
         except FleetError as fault:
@@ -60,7 +62,7 @@ def outcome(zoo, name, staged, form="tflite_dynamic_range", select=False):
         "allowed_loss": 0.1, "maximum_difference": None, "accept_unjudged": metric is None, "select_tf_ops": select, "batch_sizes": [], "precision": "FP16",
         "memory_mib": 4096 if name == "gigabyte" else None}
     samples_file = files[0] if files else None
-    refusal = forms.refusal(options, contract, samples_file, None)
+    refusal = forms.refusal(options, contract, samples_file, None, described["ops"]["serving_default"], described["optional_inputs"].get("serving_default", ()))
     if refusal:
         return "refused", refusal, None
     made = convert.work(dict(
@@ -73,9 +75,9 @@ def outcome(zoo, name, staged, form="tflite_dynamic_range", select=False):
         return "accepted", made["reason"], dict(made, content=stream.read())
 
 
-@pytest.mark.parametrize("name", model_zoo.EXPECTED)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_each_model_ends_as_was_written_down(results, name):
-    expected, words = model_zoo.EXPECTED[name]
+    expected, words = EXPECTED[name]
     found, reason, _made = results[name]
     assert found == expected, reason
     words = {"unjudged": "without a judgement"}.get(words, words)
@@ -162,7 +164,7 @@ def test_an_accepted_model_answers_like_its_source_under_the_names_of_the_metada
 
     interpreter = tensorflow.lite.Interpreter(model_content=content)
     tensors = {detail["name"]: detail["index"] for detail in interpreter.get_input_details() + interpreter.get_output_details()}
-    source = tensorflow.saved_model.load(str(zoo / name)).signatures["serving_default"]
+    source = tensorflow.saved_model.load(str(zoo / name), tags=["serve"]).signatures["serving_default"]
     rows = 4 if name == "fixed_batch" else 3
     inputs = {key: array if contract["inputs"][key]["shape"] not in ([], [64]) else array[0]
               for key, array in samples.synthetic(contract["inputs"], rows).items()}
@@ -265,7 +267,7 @@ def test_the_served_model_answers_like_its_source(zoo, results, served, tmp_path
         numpy.savez(archive, **{f"inputs.{key}": array.astype("S") if array.dtype == object else array for key, array in made.items()})
     inputs, labels = samples.read(str(archive))
     feeding = signatures.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
-    source = tensorflow.saved_model.load(str(zoo / name)).signatures["serving_default"]
+    source = tensorflow.saved_model.load(str(zoo / name), tags=["serve"]).signatures["serving_default"]
     _count, reference = samples.answers(
         lambda rows: {key: value.numpy() for key, value in source(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()},
         samples.fit(inputs, contract["inputs"]),
@@ -304,7 +306,7 @@ def test_each_served_form_answers_like_its_source(zoo, forms_made, served, tmp_p
     recorded = forms_made[name, form, select][2]["gates"]
     given = next((zoo / f"{name}{end}" for end in (".npz", ".tfrecord") if (zoo / f"{name}{end}").exists()), None)
     inputs, labels = samples.read(str(given), tensors=contract["inputs"]) if given else (samples.synthetic(contract["inputs"], 8), None)
-    source = tensorflow.saved_model.load(str(zoo / name)).signatures["serving_default"]
+    source = tensorflow.saved_model.load(str(zoo / name), tags=["serve"]).signatures["serving_default"]
     feeding = signatures.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
     _count, reference = samples.answers(
         lambda rows: {key: value.numpy() for key, value in source(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()},

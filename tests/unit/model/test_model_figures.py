@@ -89,6 +89,9 @@ def measure(metric, scores, labels):
     ([0.2, 0.5, 0.7], [0, 1, 0], 2 / 3),                     # one score a row
     ([[0.2], [0.7]], [0, 1], 1.0),
     ([3, 0, 2], [3, 1, 2], 2 / 3),                           # classes themselves
+    (["cat", "dog"], ["cat", "cat"], 0.5),
+    ([[float("nan"), 0.1], [0.8, 0.2]], [0, 0], 0.5),        # a row with NaN is never right
+    ([float("nan"), 0.7], [0, 1], 0.5),
 ])
 def test_accuracy(scores, labels, expected):
     assert measure("accuracy", scores, labels) == pytest.approx(expected)
@@ -116,6 +119,17 @@ def test_metrics_are_scikit_learns():
     ("auc", [[0.1] * 3], [1], "one score for each example"),
     ("rmse", [[0.1, 0.2]], [0.1], r"labels of the output's shape \[1, 2\]"),
     ("acuracy", [0.1], [1], "did you mean accuracy"),
+    ("accuracy", [[0.1, 0.9]], [2], "the label 2 is no class number from 0 to 1"),
+    ("accuracy", [[0.1, 0.9]], [-1], "the label -1 is no class number"),
+    ("accuracy", [[0.1, 0.9]], [0.5], "the label 0.5 is no class number"),
+    ("accuracy", [[0.1, 0.9]], [float("nan")], "the label nan is no class number"),
+    ("accuracy", [[0.1, 0.9]], ["cat"], "the labels are texts, the output's classes are not"),
+    ("accuracy", ["cat"], [1], "the labels are numbers, the output's classes are not"),
+    ("accuracy", [[0.1, 0.9]], [[1, 0, 0]], r"labels of shape \[1, 3\] are neither class numbers nor one-hot rows of 2 classes"),
+    ("accuracy", [[0.1, 0.9]], [[[1, 0]]], "neither class numbers nor one-hot rows"),
+    ("accuracy", [0.1], [2], "the label 2 is no class number from 0 to 1"),
+    ("top_k", [[0.1] * 6], [6], "the label 6 is no class number from 0 to 5"),
+    ("rmse", [0.1], ["a"], "rmse needs numbers as labels"),
 ])
 def test_metrics_that_do_not_fit_are_refused(metric, scores, labels, words):
     with pytest.raises(FleetError, match=words):
@@ -177,6 +191,22 @@ def test_dtypes_are_fitted_or_refused():
             samples.fit({"x": wrong}, wanted)
     with pytest.raises(FleetError, match="the signature takes int32"):
         samples.fit({"x": numpy.array([1.5])}, {"x": {"dtype": "int32"}})
+
+
+@pytest.mark.parametrize("numbers, wanted, words", [
+    ([0, 255], "uint8", None), ([0, 256], "uint8", "holds numbers from 0 to 256; the signature takes uint8, 0 to 255"),
+    ([-1, 3], "uint8", "holds numbers from -1 to 3"), ([-128, 127], "int8", None), ([2**31], "int32", "from 2147483648 to 2147483648"),
+    ([0, 1], "bool", None), ([2], "bool", "the signature takes bool, 0 to 1"), ([2**63 - 1], "int64", None),
+])
+def test_integers_of_files_become_what_the_signature_takes_where_they_fit(numbers, wanted, words):
+    """JSON lines and tf.Example know one type of integer."""
+    asked = {"x": numpy.array(numbers)}, {"x": {"dtype": wanted}}
+    if words:
+        with pytest.raises(FleetError, match=words):
+            samples.fit(*asked)
+    else:
+        fitted = samples.fit(*asked)["x"]
+        assert fitted.dtype == wanted and fitted.tolist() == numbers
 
 
 @pytest.mark.parametrize("feeding, requests, shape", [((None, set()), [3, 3, 1], (7, 2)), ((2, set()), [2, 2, 2], (6, 2)), ((1, {"x"}), [None] * 7, (7, 2))])

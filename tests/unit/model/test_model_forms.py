@@ -58,6 +58,15 @@ def test_refusals_before_anything_starts(given, samples, words):
     assert found is None if words is None else words in found
 
 
+@pytest.mark.parametrize("form", ["tflite_float16", "tensorrt"])
+def test_no_form_stands_for_answers_that_depend_on_more_than_the_request(form):
+    given = options(form, accept_unjudged=True, **({"server_release": "2.17.1", "compute_capability": "8.6", "batch_sizes": [1]} if form == "tensorrt" else {}))
+    assert forms.refusal(given, SIGNATURE, True, None, ["MatMul"]) is None
+    assert "(AssignVariableOp)" in forms.refusal(given, SIGNATURE, True, None, ["MatMul", "AssignVariableOp"])
+    assert "has defaults for x" in forms.refusal(given, SIGNATURE, True, None, ["MatMul"], ["x"])
+    assert forms.refusal(options("none"), SIGNATURE, True, None, ["AssignVariableOp"]) is None
+
+
 TRT = {"server_release": "2.17.1", "compute_capability": "8.6", "precision": "FP16", "batch_sizes": [1, 8]}
 
 

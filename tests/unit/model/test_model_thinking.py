@@ -82,10 +82,28 @@ def test_analysis_names_what_stands_in_the_way():
     assert found["careless_request"]["can_kill"] and any("trap 41" in reason for reason in found["careless_request"]["reasons"])
     assert found["tensorrt"]["likely"] and found["tensorrt"]["ops_outside"] == ["LookupTableFindV2", "Mine>Op", "ParseExampleV2", "RegexReplace"]
     assert analysis.analyse("s", DIGITS, ["MatMul", "Const"]) == {
-        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [],
+        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [], "state_ops": [], "random_ops": [],
         "batching": {"legal": True, "first_dimensions": {"image": "any"}, "shared": True, "reasons": [], "doubts": []},
         "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []}, "tensorrt": {"likely": True, "ops_outside": [], "reasons": []},
         "careless_request": {"can_kill": False, "reasons": []}}
+
+
+@pytest.mark.parametrize("ops, optional, words", [
+    (["MatMul", "AssignAddVariableOp"], [], "It keeps something from one request for the next (AssignAddVariableOp)"),
+    (["MatMul", "LookupTableInsertV2"], [], "(LookupTableInsertV2)"),
+    (["Add", "RandomUniform"], [], "Its answers are random (RandomUniform)"),
+    (["EagerPyFunc"], [], "It calls Python code of the process that exported it (EagerPyFunc), which no server has"),
+    (["MatMul"], ["scale"], "The signature has defaults for scale"),
+])
+def test_what_a_converted_form_cannot_stand_for(ops, optional, words):
+    found = analysis.analyse("s", DIGITS, ops, optional)["tensorflow_lite"]
+    assert not found["likely"] and words in found["reasons"][0] and len([line for line in found["reasons"] if "Variable" in line]) <= 1
+
+
+def test_what_concerns_all_servers_of_a_model_is_a_warning():
+    described = {"ops": {"s": ["EagerPyFunc", "AssignVariableOp"]}, "tensorflow_version": None, "exporter": "tensorflow2", "warmup": None}
+    python, state = analysis.warnings(described)
+    assert python.startswith("EagerPyFunc: ") and "No server has that" in python and "no two servers do" in state
 
 
 @pytest.mark.parametrize("ops, dtype, words", [
@@ -148,7 +166,8 @@ def metric(before, after, allowed=0.01, name="accuracy"):
     (BROKEN, None, {"accept_unjudged": True}, False, "answers differently"),
     (FINE, None, {}, False, "was not judged"),
     (FINE, None, {"accept_unjudged": True}, True, "without a judgement"),
-    (None, None, {"accept_unjudged": True}, True, "without a judgement"),
+    (None, None, {"accept_unjudged": True}, False, "could not be compared"),
+    (None, metric(0.9, 0.9), {}, True, "within"),
     (FINE, metric(0.9, 0.9), {"maximum_difference": 0.01}, False, "differ by up to 0.02; allowed: 0.01"),
     (FINE, metric(0.9, 0.9), {"maximum_difference": 0.02}, True, "within"),
     (None, None, {"maximum_difference": 0.02, "accept_unjudged": True}, False, "could not be compared"),
@@ -200,3 +219,12 @@ def test_places(published, version, expected):
 def test_a_version_is_never_replaced(there):
     with pytest.raises(FleetError, match="version 3 is there already .* Give a new number"):
         manifest.place({3: there}, A["key"], 3)
+
+
+@pytest.mark.parametrize("name, before, after, allowed, accepted", [
+    ("accuracy", 0.0, 0.0, 0.01, False), ("accuracy", 0.9, 0.9, 1.0, False), ("auc", 0.5, 0.1, 0.5, False), ("top_k", 0.02, 0.02, 0.01, True),
+    ("rmse", 0.0, 0.0, 0.01, True), ("function", 0.0, 0.0, 0.01, True),
+])
+def test_a_metric_that_could_not_fall_too_low_judges_nothing(name, before, after, allowed, accepted):
+    found, reason = gates.decide(FINE, metric(before, after, allowed, name))
+    assert found is accepted and ("no loss is above the allowed" in reason) is not accepted
