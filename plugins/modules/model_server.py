@@ -25,7 +25,7 @@ description:
     It is started again when its specification changed; if the new one does not become ready, the one before it comes back.
   - A server is another one when anything of its specification changed, the content of its configuration files and the image behind its name included.
 requirements:
-  - "backend V(docker): Docker Engine 20.10 or later, or Podman's compatible socket, and the Python package docker, on the host"
+  - "backend V(docker): Docker Engine 20.10 or later, or Podman's compatible socket (4.3 or later, also rootless), and the Python package docker, on the host"
   - "backend V(embedded): a Python with tensorflow and grpcio, on the host"
 options:
   name:
@@ -132,7 +132,7 @@ options:
         type: str
         required: true
   registry_ca:
-    description: Absolute path of a file on the host with the certificates (PEM) that sign the registry's. Made known to Docker Engine for this registry.
+    description: Absolute path of a file on the host with the certificates (PEM) that sign the registry's. Made known to the engine for this registry.
     type: path
   engine_socket:
     description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
@@ -149,10 +149,12 @@ options:
     description: Port for REST, likewise; without it there is no REST.
     type: int
   grpc_socket_directory:
-    description: Absolute path of a folder on the host in which the server makes the socket C(grpc.sock), for clients on the same host.
+    description:
+      - Absolute path of a folder on the host in which the server makes the socket C(grpc.sock), for clients on the same host. Who may enter it may ask.
+      - A folder that is not there is made, for all to enter; the server's user becomes its owner.
     type: path
   network:
-    description: Network of the engine that the container joins.
+    description: Network of the engine that the container joins, one that publishes ports.
     type: str
     default: bridge
   flags:
@@ -178,7 +180,7 @@ options:
     type: bool
     default: false
   session_config_file:
-    description: Absolute path of a text file of TensorFlow's session configuration. Backend V(docker) only.
+    description: Absolute path of a text file of TensorFlow's session configuration. Backend V(docker) only, and no image of the embedded server.
     type: path
   ssl_config_file:
     description:
@@ -189,7 +191,9 @@ options:
     description: The CPUs that the server may use, such as V(0) or V(0-3,6). By default all; TensorFlow sees a CPU set, and does not see a quota.
     type: str
   memory_mib:
-    description: The memory that the server may use, in MiB, 64 or more, without swap. Backend V(docker) only.
+    description:
+      - The memory that the server may use, in MiB, 64 or more, without swap. Backend V(docker) only.
+      - Refused, as O(cpu_set) is, where the engine takes such a limit and forgets it, as rootless ones do.
     type: int
   devices:
     description: The GPUs that the server gets, as a plan names them (C(server.devices)). Backend V(docker) only.
@@ -250,7 +254,7 @@ options:
     elements: str
     default: []
   restart_policy:
-    description: When the engine starts the server again. Backend V(docker) only.
+    description: When the engine starts the server again. Podman does not after a reboot. Backend V(docker) only.
     type: str
     choices: [unless-stopped, on-failure, "no"]
     default: unless-stopped
@@ -259,7 +263,7 @@ options:
     type: int
     default: 10
   log_files:
-    description: How many such files are kept, 1 or more. Backend V(docker) only.
+    description: How many such files are kept, 1 or more; Podman keeps one. Backend V(docker) only.
     type: int
     default: 3
   side_by_side:

@@ -32,7 +32,7 @@ options:
       - How the server ended, as a shell or an engine says it (132 is SIGILL) or as a negative signal. For O(container) the engine tells it.
     type: int
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
+    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host, for O(container)

@@ -95,7 +95,7 @@ options:
     description: A file on the host to which a line is appended while a build goes on, with Bazel's own count as a percentage and the time left.
     type: path
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
+    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host

@@ -16,7 +16,7 @@ options:
     description: Directory on the host below which a builder keeps images as archives; RV(archived) names them.
     type: path
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or C(/var/run/docker.sock).
+    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HAPROXY = ROOT / "docs" / "examples" / "haproxy"
@@ -37,11 +39,15 @@ class Update:
         """Start a run; again: the update before once more."""
         if not again:
             self.number = next(self._numbers)
+        return self.play(ROOT / "playbooks" / "deploy.yml", hosts, **variables)
+
+    def play(self, playbook, hosts=None, **variables):
+        """Start a playbook with the variables of the update before, but for these."""
         given = {"tfserving_hosts": "serving", "tfs_server_image": self._reference, "tfs_server_model_name": MODEL, "tfs_server_model_base_path": FOLDER,
                  "tfs_server_address": "0.0.0.0", "tfs_server_samples": "/srv/models/samples.npz", "tfs_server_reference": "/srv/models/samples.npz",
                  "tfs_server_leave_tasks": str(HAPROXY / "leave.yml"), "tfs_server_return_tasks": str(HAPROXY / "return.yml"), "tfs_server_drain_s": 0,
                  "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number}, **variables}
-        return self._play(ROOT / "playbooks" / "deploy.yml", hosts or [self.host], "-e", json.dumps(given), balancers=[self.balancer.host])
+        return self._play(playbook, hosts or [self.host], "-e", json.dumps(given), balancers=[self.balancer.host])
 
     def containers(self):
         """{name: state} on the host; {} while its engine does not answer."""
@@ -121,6 +127,48 @@ def test_the_controller_is_killed(update, point):
     run.kill()
     update.host.run("pkill", "-KILL", "-f", f"^{PYTHON}$", check=False)
     update.deploy(again=True).succeed()
+    assert update.is_served()
+
+
+REFUSED = {
+    "a model that cannot load": ({"model_base_path": "/srv/other/broken"}, "a model cannot be loaded"),
+    "a model that answers wrongly": ({"model_base_path": "/srv/other/wrong"}, "agrees with the reference"),
+    "another signature": ({"model_base_path": "/srv/other/renamed"}, "same signature"),
+    "a model that one request kills": ({"model_base_path": "/srv/other/fatal"}, "survives careless requests"),
+    "an image that is not there": ({"image": "registry.test:5000/no/such:1"}, "cannot be pulled"),
+    "an image for another level": ({"image": "labelled"}, "compatible with this host"),
+    "an image that dies of SIGILL": ({"image": "illegal"}, "SIGILL"),
+    "a port that is taken": ({"grpc_port": 22}, "port 22 of 0.0.0.0 cannot be used"),
+    "a batching file that the server refuses": ({"batching_parameters_file": "/srv/other/batching.pbtxt"}, "batching"),
+    "a misspelt flag": ({"flags": {"enable_baching": True}}, "did you mean enable_batching?"),
+    "too little memory": ({"memory_mib": 96}, "want of memory"),
+}
+
+
+def test_what_is_refused_never_leaves_the_balancer(update, made, engine, serving_image, registry, tmp_path):
+    """One playbook that includes the role with one fault after the other, while the host gets requests."""
+    label = "LABEL org.tfserving.fleet.recipe=1 org.tfserving.fleet.level=x86-64-v9 org.tfserving.fleet.cpu_flags=avx10_9"
+    others = {"labelled": label, "illegal": 'ENTRYPOINT ["/bin/sh", "-c", "kill -ILL $$"]'}
+    others = {name: registry.publish(images.derived(engine, serving_image, instruction)) for name, instruction in others.items()}
+    for model in ("broken", "wrong", "renamed", "fatal"):
+        update.host.put(made / model, f"/srv/other/{model}")
+    update.host.run("sh", "-c", "echo 'max_batch_size { value: oops }' >/srv/other/batching.pbtxt")
+    before, began = update.containers(), update.host.docker("inspect", "--format={{.State.StartedAt}}", MODEL)
+    update.number = update.number or 1
+    tasks = []
+    for fault, (options, words) in REFUSED.items():
+        given = {f"tfs_server_{option}": others.get(value, value) if option == "image" else value for option, value in options.items()}
+        tasks.append({"name": fault, "block": [
+            {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_server"}, "vars": given}, {"ansible.builtin.meta": "end_play"}], "rescue": [
+            {"ansible.builtin.assert": {"that": ["said in ansible_failed_result.msg"], "fail_msg": "{{ ansible_failed_result.msg }}"}, "vars": {"said": words}},
+            {"ansible.builtin.debug": {"msg": "refused as it should be"}}]})
+    playbook = tmp_path / "faults.yml"
+    playbook.write_text(json.dumps([{"hosts": "serving", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    run = update.play(playbook).succeed()
+    assert run.output.count("refused as it should be") == len(REFUSED), run.output[-3000:]
+    assert "Take the host out of the balancer" not in run.output
+    assert update.containers() == before and update.host.docker("inspect", "--format={{.State.StartedAt}}", MODEL) == began
+    update.deploy().succeed()
     assert update.is_served()
 
 

@@ -10,6 +10,8 @@ import contextlib
 import os
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine as sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 try:
@@ -19,7 +21,7 @@ try:
 except ImportError:
     docker = None
 
-SOCKET = "unix:///var/run/docker.sock"
+SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
 _PART_BYTES = 1 << 20
 
@@ -31,7 +33,7 @@ class Engine:
         if docker is None:
             raise FleetError("the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host", where="docker",
                              remedy="Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter.")
-        self.url = _url(url or os.environ.get("DOCKER_HOST") or SOCKET)
+        self.url = _url(url or os.environ.get("DOCKER_HOST") or sockets.find(host.Files())["socket"] or SOCKET)
         with self._asking("connect"):
             self.client = docker.DockerClient(base_url=self.url, timeout=_ANSWER_S)
             self.client.ping()

@@ -18,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import labels, model_config, specification
 
 GRPC_PORT, REST_PORT = 8500, 8501
-TRIAL_ADDRESS = "127.0.0.1"
+TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
 FOLDER = "/etc/tfserving"
 SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
@@ -153,11 +153,12 @@ def defaults(spec):
     return {name: value for name, value in wished.items() if name in questions.flags(spec.release)}
 
 
-def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=()):
+def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
     """What the engine's API takes to create the container.
 
     folder: where on the host the files of FOLDER lie. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
-    cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket.
+    cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman
+    shall make it.
     """
     shared = "z" if selinux else ""
     binds = [_bind(folder, FOLDER, "ro", shared)] + [_bind(path, path, "ro", shared) for path in model_config.folders(spec.models)]
@@ -168,13 +169,14 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
         temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"     # Podman knows no uid= here.
     if cuda_cache and keeps_cuda_cache(spec):
         binds.append(_bind(cuda_cache, CUDA_CACHE, "rw", shared))
+    # Netavark 1.4 takes 0.0.0.0 for one address, which nobody has, and no address for all.
+    address = "" if podman and spec.address == ANY_ADDRESS else spec.address
     ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
     if spec.rest_port is not None:
         ports[f"{REST_PORT}/tcp"] = spec.rest_port
     host = {
         "Binds": binds, "Tmpfs": temporary, "Init": True, "ReadonlyRootfs": spec.read_only, "NetworkMode": spec.network,
-        "PortBindings": {inside: [{"HostIp": TRIAL_ADDRESS if trial else spec.address, "HostPort": "" if trial else str(port)}]
-                         for inside, port in ports.items()},
+        "PortBindings": {inside: [{"HostIp": TRIAL_ADDRESS if trial else address, "HostPort": "" if trial else str(port)}] for inside, port in ports.items()},
         "CapDrop": ["ALL"], "CapAdd": list(spec.capabilities), "SecurityOpt": ["no-new-privileges"], "Privileged": False,
         "RestartPolicy": {"Name": "no" if trial else spec.restart_policy},
         "LogConfig": {"Type": "json-file", "Config": {"max-size": f"{spec.log_max_mib}m", "max-file": str(spec.log_files)}},

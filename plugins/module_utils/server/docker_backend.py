@@ -211,7 +211,8 @@ class Backend:
         docker_files.write(folder, files, spec, self._cuda_cache())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
-        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux(), self._cuda_cache(), entry_point)
+        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux(), self._cuda_cache(), entry_point,
+                              self._options["engine"] == "podman")
         if self._options["copy_of"]:
             body["Labels"][labels.COPY_OF] = self._options["copy_of"]
         self._engine.make(transaction.container_name(spec.name, role), body)

@@ -85,9 +85,10 @@ class AdHoc:
         done = subprocess.run([_program("ansible"), "-i", str(hosts), "-vvv", "--one-line", host, "-m", module, *given, *arguments], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(directory), check=False)
         self.output = done.stdout
-        found = re.search(rf"^{re.escape(host)} \| [A-Z!]+ => (?={{)", self.output, re.MULTILINE)
+        found = re.search(rf"^{re.escape(host)} \| (SUCCESS|CHANGED|FAILED!) => (?={{)", self.output, re.MULTILINE)
         assert found, self.output[-5000:]
-        self.result = json.JSONDecoder().raw_decode(self.output, found.end())[0]
+        # What ansible shows is without the module's own word for it.
+        self.result = dict(json.JSONDecoder().raw_decode(self.output, found.end())[0], failed=found[1] == "FAILED!")
 
 
 def _program(name):

@@ -48,6 +48,13 @@ def test_a_slice_is_named_to_cuda_and_its_cache_is_kept():
     assert described["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=0:1"]}]
 
 
+def test_podman_publishes_on_all_addresses_where_none_is_named():
+    everywhere = replace(GOOD, address="0.0.0.0")
+    assert container.body(everywhere, "/s", {}, trial=False)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == "0.0.0.0"
+    assert container.body(everywhere, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == ""
+    assert container.body(GOOD, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == "127.0.0.1"
+
+
 def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
     host = container.body(replace(GOOD, address="0.0.0.0", rest_port=8501), "/state/config", {}, trial=True)["HostConfig"]
     assert host["PortBindings"] == {inside: [{"HostIp": "127.0.0.1", "HostPort": ""}] for inside in ("8500/tcp", "8501/tcp")}
