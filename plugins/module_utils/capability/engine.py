@@ -10,7 +10,9 @@ import os
 import socket
 import time
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 5.0            # Podman runs programs to answer what it is, which takes its time on a busy host.
+PATIENT_S = 30.0           # Where something is to be done there.
+_DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
 _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
@@ -19,20 +21,21 @@ _SHIMS = ("io.containerd.runc.", "io.containerd.runtime.")  # other names of run
 _NONE = {"engine": None, "version": None, "api_version": None, "socket": None, "answers": False, "reason": None, "runtimes": [], "cdi_directories": []}
 
 
-def find(files, socket_path=None):
+def find(files, socket_path=None, timeout_s=TIMEOUT_S):
     """The engine of a host as docs/architecture.md describes it: the first that answers, or the first there is with the reason why it does not.
 
-    files: what capability.host.Files gives. socket_path: the one socket to ask, instead of the usual places.
+    files: what capability.host.Files gives. socket_path: the one socket to ask, instead of the usual places. timeout_s: how long each may take.
     """
     user = f"/run/user/{os.getuid()}"
     candidates = [socket_path] if socket_path else [*_SYSTEM_SOCKETS, f"{user}/docker.sock", f"{user}/podman/podman.sock"]
     silent = None
     for candidate in candidates:
         if socket_path or files.exists(candidate):
-            found = _describe(candidate, files)
+            found = _describe(candidate, files, timeout_s)
             if found["answers"]:
                 return found
-            silent = silent or found
+            # That the engine of another user is closed to this one tells less than why an own one does not answer.
+            silent = found if silent is None or silent["reason"].startswith(_DENIED) else silent
     return silent or _installed(files)
 
 
@@ -65,12 +68,12 @@ def ask(path, what, timeout_s=TIMEOUT_S):
     return found
 
 
-def _describe(path, files):
+def _describe(path, files, timeout_s):
     guess = "podman" if "podman" in path else "docker"
     try:
-        version, information = ask(files.path(path), "/version"), ask(files.path(path), "/info")
+        version, information = (ask(files.path(path), what, timeout_s) for what in ("/version", "/info"))
     except (OSError, ValueError) as fault:
-        return dict(_NONE, engine=guess, socket=path, reason=_reason(fault, path))
+        return dict(_NONE, engine=guess, socket=path, reason=_reason(fault, path, timeout_s))
     podman = "Podman Engine" in [component.get("Name") for component in _list(version.get("Components")) if isinstance(component, dict)]
     return dict(_NONE, engine="podman" if podman else "docker", version=_text(version.get("Version")), api_version=_text(version.get("ApiVersion")),
                 socket=path, answers=True, runtimes=sorted(name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)),
@@ -98,13 +101,13 @@ def _installed(files):
     return dict(_NONE)
 
 
-def _reason(fault, path):
+def _reason(fault, path, timeout_s):
     if isinstance(fault, PermissionError):
-        return f"permission denied at {path}: join the group that owns it, or become root"
+        return f"{_DENIED} at {path}: join the group that owns it, or become root"
     if isinstance(fault, ConnectionRefusedError):
         return f"nothing listens at {path}: start the engine"
     if isinstance(fault, socket.timeout):
-        return f"no answer at {path} within {TIMEOUT_S:g} s"
+        return f"no answer at {path} within {timeout_s:g} s"
     if isinstance(fault, FileNotFoundError):
         return f"there is no socket at {path}"
     return f"cannot ask {path}: {getattr(fault, 'strerror', None) or fault}"

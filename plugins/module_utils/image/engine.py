@@ -33,7 +33,7 @@ class Engine:
         if docker is None:
             raise FleetError("the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host", where="docker",
                              remedy="Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter.")
-        self.url = _url(url or os.environ.get("DOCKER_HOST") or sockets.find(host.Files())["socket"] or SOCKET)
+        self.url = _url(url or os.environ.get("DOCKER_HOST") or sockets.find(host.Files(), timeout_s=sockets.PATIENT_S)["socket"] or SOCKET)
         with self._asking("connect"):
             self.client = docker.DockerClient(base_url=self.url, timeout=_ANSWER_S)
             self.client.ping()

@@ -24,7 +24,7 @@ def work(options, check_mode):
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
     needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not options["image"])
-    found = None if needs_none else engine.find(host.Files(), options["engine_socket"])
+    found = None if needs_none else engine.find(host.Files(), options["engine_socket"], engine.PATIENT_S)
     options["engine_socket"], options["engine"] = (found["socket"], found["engine"]) if found else (None, None)
     name = "embedded" if needs_none else _chosen(options, found, home)
     if name == "embedded":

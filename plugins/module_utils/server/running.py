@@ -26,7 +26,7 @@ def in_containers(socket=None):
 
     Where no engine runs, or nothing could have been started on it, there are none.
     """
-    found = engine.find(host.Files(), socket)
+    found = engine.find(host.Files(), socket, engine.PATIENT_S)
     if found["socket"] and not found["answers"] and os.path.exists(found["socket"]) and not os.access(found["socket"], os.R_OK | os.W_OK):
         return [], f"servers in containers cannot be seen: {found['reason']}"
     if not found["answers"] or docker_engine.engine.docker is None:
