@@ -160,7 +160,6 @@ def test_an_image_is_brought_and_started_once(published, user, module_on, servin
     assert not brought["failed"], brought["msg"]
     assert brought["started_once"] and brought["image"] == serving_reference
     assert not own.run("serving_image_info")["failed"]
-    assert "doubles" not in own.containers()
 
 
 def test_what_only_root_can_give_to_another_user_is_refused_and_given_to_oneself(published, module_on, serving_reference):

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-TIMEOUT_S = 5.0            # Podman runs programs to answer what it is, which takes its time on a busy host.
+TIMEOUT_S = 10.0           # Podman runs programs to answer what it is, which takes its time on a busy host.
 PATIENT_S = 30.0           # Where something is to be done there.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
