@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -696,6 +697,29 @@ def test_requests_in_flight_are_finished(serve, model_directory):
         answers = [one.exception() or one.result() for one in asked]
     assert any(isinstance(answer, dict) for answer in answers), answers
     assert all(isinstance(answer, dict) or answer.code == "UNAVAILABLE" for answer in answers)
+
+
+def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_directory):
+    """All are on the server before the signal: each client has seen that its head was read, and sent the rest."""
+    server = serve("--model_name=m", f"--model_base_path={model_directory}/double", "--rest_api_num_threads=2").ready()
+    body = json.dumps({"instances": [[1, 2, 3, 4]]}).encode()
+    sent = threading.Barrier(31)
+
+    def ask():
+        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=60) as connection, connection.makefile("rb") as answer:
+            connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+            assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+            connection.sendall(body)
+            sent.wait(60)
+            return answer.read()
+
+    with ThreadPoolExecutor(30) as pool:
+        asked = [pool.submit(ask) for _request in range(30)]
+        sent.wait(60)
+        time.sleep(0.2)  # One works at a time, some 20 ms each: most of them still wait for their turn.
+        assert server.stop() == 0
+        answers = [one.result() for one in asked]
+    assert all(b" 200 OK" in answer and b'"y": [2.0, 4.0, 6.0, 8.0]' in answer for answer in answers), answers
 
 
 def test_a_used_port_is_a_start_failure(serve, servers, model_directory):

@@ -82,15 +82,16 @@ class RestService:
         if headers.get("expect", "").lower() == "100-continue":
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = _read_body(stream, headers)
-        with self._slots, self._activity:
-            code, kind, content = self.answer(verb, target, body, headers)
         stays = headers.get("connection", "keep-alive" if protocol == "HTTP/1.1" else "close").lower() != "close"
-        head = [f"HTTP/1.1 {code} {_REASONS[code]}", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
-        if self._cors:
-            head += ["Access-Control-Allow-Origin: *", "Access-Control-Allow-Methods: POST, GET", "Access-Control-Allow-Headers: Content-Type"]
-        if not stays:
-            head.append("Connection: close")
-        connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if verb == "HEAD" else content))
+        with self._activity:  # A request waits for its turn in it, and ends with the last byte of its answer.
+            with self._slots:
+                code, kind, content = self.answer(verb, target, body, headers)
+            head = [f"HTTP/1.1 {code} {_REASONS[code]}", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
+            if self._cors:
+                head += ["Access-Control-Allow-Origin: *", "Access-Control-Allow-Methods: POST, GET", "Access-Control-Allow-Headers: Content-Type"]
+            if not stays:
+                head.append("Connection: close")
+            connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if verb == "HEAD" else content))
         return stays
 
     def answer(self, verb, target, body, headers):
