@@ -33,6 +33,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
 )
 
 _EXAMPLES = 8
+_OF_A_MODEL = "batching_params.pbtxt"   # batching.files has the name too, and much that a host need not be sent
 _MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _SPARE_MIB = 256
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
@@ -226,7 +227,8 @@ class Backend:
         asked = []
         for model in models:
             one = options.get(model["name"]) or {}
-            limit = min(_EXAMPLES, _largest_batch(self._options["batching_parameters_file"]))
+            files = [f"{model['base_path']}/{version}/{_OF_A_MODEL}" for version in wished.get(model["name"], ())]
+            limit = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
             samples = ask.arrays(one["samples"], "inputs.", limit) if one.get("samples") and wished else None
             reference = ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") and wished else None
             asked.append(proof.Model(model["name"], wished.get(model["name"], ()), model["labels"], one.get("signature") or "serving_default", samples,
@@ -270,9 +272,9 @@ def _uuid(pci_bus_id):
 
 
 def _largest_batch(path):
-    """The most rows that one request may have under a file of batching parameters."""
+    """How many rows a request of the gates may have under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
         with open(path, encoding="utf-8") as stream:
             found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
-        return int(found[1]) if found else _EXAMPLES
+        return min(_EXAMPLES, int(found[1])) if found else _EXAMPLES
     return _EXAMPLES
