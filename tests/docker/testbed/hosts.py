@@ -26,7 +26,7 @@ from docker.errors import APIError, NotFound
 # Enough for an engine in a container where --privileged is refused.
 CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "SYS_CHROOT", "SETPCAP", "AUDIT_WRITE"]
 _NAME = f"{PREFIX}.host"
-_READY_S = 60
+_READY_S = 180
 
 
 class Host:
