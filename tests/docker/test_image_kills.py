@@ -204,7 +204,6 @@ def test_a_builder_whose_engine_dies(pair, run, dice):
 def test_an_archive_that_is_interrupted(pair, run, dice):
     """The builder's engine as it packs, the controller as it fetches and as it sends, the host's engine as it loads."""
     pair.forget()
-    steps = pair.log().count("Step ")
     play = run()
     pair.wait(pair.builder, f"ls -d {STATE}/images/.tfserving-staging-*/part-00000")
     time.sleep(dice.uniform(0, 0.3))
@@ -213,6 +212,7 @@ def test_an_archive_that_is_interrupted(pair, run, dice):
     pair.builder.start_engine()
     assert pair.names(pair.target) == []
     assert ended or pair.builder.run("ls", f"{STATE}/images/{pair.parts}/manifest.json")
+    steps = pair.log().count("Step ")
 
     play = run()
     arrived = pair.controller / pair.parts
