@@ -156,8 +156,8 @@ def _compare(request, asked, judged, candidate):
         _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
     except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
         if convert_lite.WITHOUT_FLEX in str(fault):
-            raise Refused("the file calls TensorFlow's own operations, and this converter's Python package of TensorFlow lacks the Flex delegate that runs them, "
-                          f"so that nothing proves its answers; convert with TensorFlow {convert_lite.FLEX_UP_TO} or older (python, container_image), "
+            raise Refused("the file calls TensorFlow's own operations, and this converter's Python package of TensorFlow lacks the Flex delegate that runs "
+                          f"them, so that nothing proves its answers; convert with TensorFlow {convert_lite.FLEX_UP_TO} or older (python, container_image), "
                           "or serve the SavedModel") from fault
         raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
     judged.update(examples=examples, outputs=parity.compare(reference, answered))

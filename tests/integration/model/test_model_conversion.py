@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -235,31 +237,64 @@ def test_tensorrt_is_refused_before_anything_starts(zoo, tmp_path):
 
 
 def test_a_killed_conversion_leaves_no_half_version_and_the_next_run_no_directory(zoo, tmp_path):
-    """SIGKILL at 10 random moments of a conversion; the converter itself ends with its caller."""
-    destination, temporary, options = tmp_path / "models" / "dense" / "lite", tmp_path / "tmp", {}
-    began = time.monotonic()
-    options = lite(zoo, destination)
-    run("model_conversion", temporary, **options)
+    """SIGKILL 30 times, at random moments of the whole conversion and of publishing; to the module, to all its processes, or to the converter alone."""
+    temporary, began = tmp_path / "tmp", time.monotonic()
+    run("model_conversion", temporary, **lite(zoo, tmp_path / "first" / "lite"))
     duration, seed = time.monotonic() - began, random.randrange(10**6)
-    moments = random.Random(seed)
-    for _kill in range(10):
-        shutil.rmtree(destination / "1", ignore_errors=True)
-        process = start("model_conversion", temporary, **options)
-        time.sleep(moments.uniform(0.05, duration))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
-        visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
-        assert visible in ([], ["1"]), f"seed {seed}"
-        assert not visible or is_whole(destination / "1"), f"seed {seed}"
+
+    def lane(number):
+        """15 kills, one after the other, as the machine has two processors."""
+        destination, moments, outcomes = tmp_path / f"dense{number}" / "lite", random.Random(seed + number), []
+        for kill in range(15):
+            shutil.rmtree(destination / "1", ignore_errors=True)
+            process = start("model_conversion", temporary, **lite(zoo, destination))
+            if kill % 3 == 0:       # While it publishes: the converted file is there, the version is not.
+                while process.poll() is None and not list(destination.glob(STAGING + "*/model.tflite")):
+                    time.sleep(0.001)
+                time.sleep(moments.uniform(0, 0.05))
+            else:
+                time.sleep(moments.uniform(0.05, duration))
+            outcomes.append(killed(process, ("module", "all", "converter")[kill % 5 % 3]))
+            visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
+            assert visible in ([], ["1"]) and (not visible or is_whole(destination / "1")), f"seed {seed}, {outcomes}"
+        return outcomes
+
+    with concurrent.futures.ThreadPoolExecutor(2) as lanes:
+        outcomes = [outcome for made in lanes.map(lane, range(2)) for outcome in made]
+    assert outcomes.count("killed") >= 15, f"seed {seed}: too few were met while they ran, {outcomes}"
     until = time.monotonic() + 5
     while converters(temporary) and time.monotonic() < until:
         time.sleep(0.05)
     assert not converters(temporary), "a converter outlived its caller"
-    shutil.rmtree(destination / "1", ignore_errors=True)
-    assert run("model_conversion", temporary, **options)["version"] == 1
-    assert os.listdir(destination) == ["1"] and is_whole(destination / "1") and not list(temporary.iterdir()), f"seed {seed}"
+    for number in range(2):
+        destination = tmp_path / f"dense{number}" / "lite"
+        shutil.rmtree(destination / "1", ignore_errors=True)
+        assert run("model_conversion", temporary, **lite(zoo, destination))["version"] == 1
+        assert os.listdir(destination) == ["1"] and is_whole(destination / "1") and not list(temporary.iterdir()), f"seed {seed}"
+
+
+def killed(process, whom):
+    """Send SIGKILL to a module, to it and all that it started, or to its converter alone; "killed" where that met it, "ended" where it was faster."""
+    below = [int(child) for child in children(process.pid)]
+    alone = whom == "converter" and bool(below)
+    for one in below if alone else [process.pid, *(below if whom == "all" else ())]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    out, _error = process.communicate(timeout=120)
+    if alone and out.strip():
+        result = json.loads(out)
+        assert not result.get("failed") or "was killed by SIGKILL" in result["msg"], result
+        return "killed" if result.get("failed") else "ended"
+    return "killed" if process.returncode == -signal.SIGKILL else "ended"
+
+
+def children(process):
+    """The ids of the processes that one started."""
+    try:
+        with open(f"/proc/{process}/task/{process}/children", encoding="ascii") as stream:
+            return stream.read().split()
+    except FileNotFoundError:
+        return []
 
 
 def converters(temporary):

@@ -42,7 +42,8 @@ def test_json_lines(tmp_path):
     (b'{"inputs": {"x": [1]}}\n{"inputs": {"x": [1, 2]}}\n', "x has examples of unlike shapes. Pad them"),
     (b'{"inputs": {"x": 1, "y": 1}}\n{"inputs": {"x": 1}}\n', "y is missing in 1 of 2 examples"),
     (b'{"inputs": {"x": [[1, 2], [3]]}}\n', "line 1 is not"), (b'{"inputs": {"x": 1}, "label": {"a": 1}}\n', "line 1 is not"),
-    (b'{"inputs": {"x": {"b64": "@@@"}}}\n', "line 1 is not"), (b"[1, 2]\n", "line 1 is not"), (b'{\n "inputs": {"x": 1}\n}\n', "line 1 is not"),
+    (b'{"inputs": {"x": {"b64": "@@@"}}}\n', "line 1 is not"), (b"[1, 2]\n", "line 1 is not"),
+    (b'{\n "inputs": {"x": 1}\n}\n', "line 1 is not"),
     (tfrecord.frame(b"\xff\xff"), "not a TFRecord file of PredictionLog or tf.Example messages"),
     (tfrecord.frame(b"")[:-1], "cut short"),
 ])
@@ -108,7 +109,8 @@ def test_a_metric_of_the_users_own(tmp_path):
     request = {"metric": "function", "metric_function": str(path), "metric_output": None}
     assert metric_function.measure(request, {"y": numpy.array([1.0, 5.0])}, numpy.array([1.0, 2.0])) == 3.0
     for text, words in (("def metric(outputs, labels):\n    return 1 / 0\n", "ZeroDivisionError: division by zero. Mend metric"),
-                        ("import sys\ndef metric(outputs, labels):\n    sys.exit(3)\n", "SystemExit: 3"), ("x = 1\n", "it has no function"), ("import sys\ndef metric(outputs, labels):\n    sys.exit(3)\n", "SystemExit: 3"),
+                        ("import sys\ndef metric(outputs, labels):\n    sys.exit(3)\n", "SystemExit: 3"),
+                        ("x = 1\n", "it has no function"), ("import sys\ndef metric(outputs, labels):\n    sys.exit(3)\n", "SystemExit: 3"),
                         ("def metric(outputs, labels):\n    return 'much'\n", "ValueError")):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(FleetError) as caught:
