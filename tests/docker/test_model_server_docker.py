@@ -269,6 +269,30 @@ def test_faults_leave_what_serves(host, others):
     assert doubles(server)
 
 
+def convert(host, model, folder):
+    """Publish a model of make_deployment_models.py as TensorFlow Lite below a folder, by the module; returns the version's path."""
+    options = {"source": host.published / model / "1", "destination": host.state / folder / "tflite_float16", "form": "tflite_float16", "accept_unjudged": True}
+    done = subprocess.run([sys.executable, "-m", "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"], capture_output=True, text=True,
+                          input=json.dumps({"ANSIBLE_MODULE_ARGS": {key: str(value) for key, value in options.items()}}), check=False, timeout=300)
+    made = json.loads(done.stdout)
+    assert made["accepted"], made
+    return Path(made["path"])
+
+
+def test_a_converted_form_that_answers_otherwise_here_takes_no_traffic(host):
+    """What was compared in the converter is asked of the candidate: a file that was exchanged on the way loads and answers, and serves nobody."""
+    good, other = convert(host, "right", "converted"), convert(host, "wrong", "foreign")
+    serving = {"model_base_path": str(good.parent), "flags": {"prefer_tflite_model": True}, "samples": None, "reference": None, "accept_fragile": True}
+    server = host.good(**serving)["server"]
+    assert doubles(server)
+    began = host.container()["State"]["StartedAt"]
+    shutil.copytree(good, good.parent / "2")
+    shutil.copyfile(other / "model.tflite", good.parent / "2" / "model.tflite")
+    said = host.refused(**dict(serving, flags={"prefer_tflite_model": True, "num_load_threads": 2}))
+    assert "agrees with the reference" in said and "y: differs by up to" in said, said
+    assert host.roles() == {"serving": True} and host.container()["State"]["StartedAt"] == began
+
+
 def test_a_port_that_is_taken(host, engine):
     server = host.good()["server"]
     with socket.socket() as taken:

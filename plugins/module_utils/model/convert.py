@@ -13,7 +13,7 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    convert_lite, convert_tensorrt, forms, gates, lite_file, memory, metric_function, metrics, parity, samples, saved_model, signature, warmup)
+    convert_lite, convert_tensorrt, forms, gates, lite_file, manifest, memory, metric_function, metrics, parity, samples, saved_model, signature, warmup)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused, first_line
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
 
@@ -91,14 +91,16 @@ def _convert(request, form, ended):
         if form.lite:
             with open(os.path.join(request["staged"], convert_lite.FILE), "wb") as stream:
                 stream.write(content)
+        left = {key: array[:judged["examples"]] for key, array in asked.inputs.items()}
+        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared)
         ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
 
 
 class _Samples:
-    """The examples that a conversion is judged by. inputs is None where none were given and none can be made up."""
+    """The examples that a conversion is judged by. inputs is None where none were given and none can be made up. compared: both models' answers."""
 
     def __init__(self, request):
-        tensors, self.labels = request["contract"]["inputs"], None
+        tensors, self.labels, self.compared = request["contract"]["inputs"], None, None
         if request["samples"] is None:
             self.inputs = samples.synthetic(tensors, _SYNTHETIC_EXAMPLES)
         else:
@@ -171,6 +173,7 @@ def _compare(request, asked, judged, candidate):
                             "goal": request["metric_goal"] or metrics.goal_of(request["metric"])}
     if request["asked"]:
         samples.write(os.path.join(request["asked"], ASKED), asked.inputs, asked.labels, reference)
+    asked.compared = (reference, answered)
     return ask
 
 

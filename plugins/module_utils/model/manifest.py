@@ -11,6 +11,8 @@ import json
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 SCHEMA = 1
+# Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
+ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
 
 
 def key(source_digest, options, converter):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -16,6 +17,7 @@ except ImportError:
     numpy = None
 
 _INPUTS, _LABELS = "inputs.", "labels"
+_MOST_ANSWERS, _MOST_BYTES = 32, 4 << 20
 
 
 def read(path, limit=None, metric=None, tensors=None, signature="serving_default"):
@@ -170,11 +172,45 @@ def _joined(arrays, sizes):
     return numpy.concatenate([array.ravel() for array in arrays])
 
 
+def write_answers(path, inputs, reference, answered):
+    """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
+
+    Distances are absolute below 1 and relative above, as a deployment measures them. Nothing is written where an output has no row for each example,
+    nor for types and texts that such an archive does not hold as they are.
+    """
+    examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values()]
+    if any(not array.ndim or len(array) != examples for array in reference.values()) or not all(map(_keeps, arrays)):
+        return
+    size = sum(array.nbytes for array in arrays) // examples
+    few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
+    distances = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _save(path, distances, {name: array[:few] for name, array in inputs.items()}, {name: array[:few] for name, array in reference.items()})
+
+
+def _keeps(array):
+    """Whether plain numbers, or texts without the NULs at their end that NumPy cuts off."""
+    if array.dtype == object:
+        return all(isinstance(one, bytes) and not one.endswith(b"\0") for one in array.ravel())
+    return array.dtype.kind in "biu" or array.dtype in ("float32", "float64")
+
+
+def _farthest(wanted, given):
+    if wanted.dtype.kind not in "fiu":
+        return 0.0
+    wanted, given = wanted.astype("float64"), given.astype("float64")
+    far = abs(wanted - given) / numpy.maximum(1.0, abs(wanted))
+    return float(far[numpy.isfinite(far)].max(initial=0.0))
+
+
 def write(path, inputs, labels, reference):
     """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes."""
-    arrays = {_INPUTS + name: array for name, array in inputs.items()}
-    arrays.update({f"outputs.{name}": array for name, array in reference.items()}, **({} if labels is None else {_LABELS: labels}))
-    numpy.savez(path, **{name: array.astype("S") if array.dtype == object else array for name, array in arrays.items()})
+    _save(path, {} if labels is None else {_LABELS: labels}, inputs, reference)
+
+
+def _save(path, arrays, inputs, reference):
+    arrays.update({_INPUTS + name: array for name, array in inputs.items()}, **{f"outputs.{name}": array for name, array in reference.items()})
+    numpy.savez(path, **{name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def requests(content, signature):

@@ -17,6 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
     client,
@@ -34,6 +35,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
 
 _EXAMPLES = 8
 _OF_A_MODEL = "batching_params.pbtxt"   # batching.files has the name too, and much that a host need not be sent
+_TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
 _MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _SPARE_MIB = 256
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
@@ -227,14 +229,23 @@ class Backend:
         asked = []
         for model in models:
             one = options.get(model["name"]) or {}
-            files = [f"{model['base_path']}/{version}/{_OF_A_MODEL}" for version in wished.get(model["name"], ())]
+            versions = wished.get(model["name"], ())
+            files = [f"{model['base_path']}/{version}/{_OF_A_MODEL}" for version in versions]
             limit = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
-            samples = ask.arrays(one["samples"], "inputs.", limit) if one.get("samples") and wished else None
-            reference = ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") and wished else None
-            asked.append(proof.Model(model["name"], wished.get(model["name"], ()), model["labels"], one.get("signature") or "serving_default", samples,
-                                     reference, self._options["tolerance"]))
+            asked.append(proof.Model(model["name"], versions, model["labels"], one.get("signature") or "serving_default",
+                                     *self._right_answers(model["base_path"], one, versions, limit) if wished else (None, None, 0.0)))
         accepted = (self._options["accept_fragile"], self._options["accept_signature_change"])
         return proof.Questions(asked, self._options["ready_timeout_s"], *accepted, before=lambda: self._signatures(before, models))
+
+    def _right_answers(self, base_path, one, versions, limit):
+        """(inputs, reference, tolerance) of a model: the user's, or those that a conversion left beside the newest of its versions."""
+        tolerance = self._options["tolerance"]
+        left = os.path.join(base_path, str(max(versions, default="")), manifest.ANSWERS)
+        if not one.get("reference") and os.path.isfile(left):
+            allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in ask.arrays(left, "tolerance.").items()}
+            return ask.arrays(left, "inputs.", limit), ask.arrays(left, "outputs.", limit), allowed
+        return (ask.arrays(one["samples"], "inputs.", limit) if one.get("samples") else None,
+                ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") else None, tolerance)
 
     def _signatures(self, before, models):
         """{model: {signature: ...}} of what serves now, as far as it answers."""

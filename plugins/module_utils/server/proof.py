@@ -26,7 +26,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Model:
-    """What is asked of one model. versions: wanted numbers. inputs, reference: {name: Tensor} or None."""
+    """What is asked of one model. versions: wanted numbers. inputs, reference: {name: Tensor} or None.
+
+    tolerance: how far an answer may be from the reference; a number, or one for each output.
+    """
 
     name: str
     versions: tuple
@@ -34,7 +37,7 @@ class Model:
     signature: str
     inputs: dict | None
     reference: dict | None
-    tolerance: float
+    tolerance: float | dict
 
 
 def place(published, arguments):

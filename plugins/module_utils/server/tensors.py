@@ -139,7 +139,10 @@ def metadata_response(content):
 
 
 def differences(reference, answered, tolerance):
-    """Sentences about outputs that differ by more than tolerance (absolute below 1, relative above). Both are {name: Tensor}."""
+    """Sentences about outputs that differ by more than tolerance (absolute below 1, relative above). Both are {name: Tensor}.
+
+    tolerance: a number, or {name: number}.
+    """
     found = []
     for name, wanted in sorted(reference.items()):
         if name not in answered:
@@ -152,8 +155,9 @@ def differences(reference, answered, tolerance):
             wrong = sum(one != other for one, other in zip(wanted.content, given.content))
             found += [f"{name}: {wrong} of {len(wanted.content)} strings differ"] if wrong else []
         else:
+            allowed = tolerance[name] if isinstance(tolerance, dict) else tolerance
             far = max((_distance(one, other) for one, other in zip(wanted.values(), given.values())), default=0.0)
-            found += [f"{name}: differs by up to {far:.6g}; allowed: {tolerance:g}"] if not far <= tolerance else []
+            found += [f"{name}: differs by up to {far:.6g}; allowed: {allowed:g}"] if not far <= allowed else []
     return found
 
 

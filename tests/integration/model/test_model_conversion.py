@@ -146,8 +146,11 @@ def test_conversion_is_judged_published_and_idempotent(zoo, tmp_path):
         result["accepted"]
         and result["changed"]
         and is_whole(destination / "1")
-        and sorted(os.listdir(destination / "1")) == ["manifest.json", "model.tflite"]
+        and sorted(os.listdir(destination / "1")) == ["assets.extra", "manifest.json", "model.tflite"]
     )
+    left, archive = numpy.load(destination / "1" / "assets.extra" / "tfserving_fleet_answers.npz"), numpy.load(zoo / "dense.npz")
+    assert (left["inputs.x"] == archive["inputs.x"][:32]).all() and (left["outputs.scores"].argmax(axis=1) == archive["labels"][:32]).all()
+    assert 0 < left["tolerance.scores"] <= result["gates"]["outputs"]["scores"]["max_abs"]
     assert (destination / "1" / "model.tflite").read_bytes()[4:8] == b"TFL3"
     assert result["gates"]["examples"] == 200 and result["gates"]["metric"]["before"] == 1.0 and 0.9 <= result["gates"]["metric"]["after"] <= 1.0
     assert json.loads((destination / "1" / "manifest.json").read_text(encoding="utf-8"))["gates"] == result["gates"]
