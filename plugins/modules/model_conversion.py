@@ -15,8 +15,12 @@ description:
   - The forms V(tflite_...) convert one signature to TensorFlow Lite, for C(--prefer_tflite_model). The names, shapes and all outputs of the signature
     survive, as the metadata that TensorFlow Serving reads is written into the file.
   - V(tensorrt) gives what TF-TRT can take to TensorRT, with the engines built beforehand on the GPU of the converter.
+  - A signature that keeps something from one request for the next, draws random numbers, calls Python or has inputs with a default is published as it is
+    alone, V(none): no comparison proves that another form answers like it.
   - Before anything is published the result is loaded and asked for the samples, its outputs are compared with the source's, the task metric decides, and on
     request the same is asked of a server that loaded it.
+  - What was compared travels with a converted version, in C(assets.extra/tfserving_fleet_answers.npz). M(tfserving.fleet.model_server) asks it of a server in
+    a container before that takes traffic.
   - With O(batch_sizes), or where the source brings one, the version gets a warm-up file whose requests were replayed before.
   - A form that is refused is a normal result, not a failure. Nothing is published then, and RV(reason) says why.
   - Runs again only when the source, the options or the converter's release are others.
@@ -74,7 +78,8 @@ options:
   select_tf_ops:
     description:
       - Let TensorFlow Lite call TensorFlow's operations where it has none of its own. TensorFlow Serving is linked with them.
-      - The converter has to run the file before it is published; one whose TensorFlow Lite lacks the Flex delegate, as that of TensorFlow 2.21, refuses.
+      - The converter has to run the file before it is published. The Python packages of TensorFlow 2.18 and older can; those from 2.19 on lack the Flex
+        delegate, and a converter that has such a one refuses.
     type: bool
     default: false
   server_release:
@@ -123,7 +128,9 @@ options:
     description: The largest absolute difference from the source that any output may have, 0 or more. Without it, differences are recorded and do not decide.
     type: float
   accept_unjudged:
-    description: Accept a form that can lose accuracy although no metric on labelled samples judged it.
+    description:
+      - Accept a form that can lose accuracy although no metric on labelled samples judged it. Its outputs are compared all the same, and one that cannot be
+        compared is refused.
     type: bool
     default: false
   through_server:

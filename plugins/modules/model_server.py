@@ -99,7 +99,10 @@ options:
           - Without it a request is made up from the signature.
         type: path
       reference:
-        description: NumPy archive (C(.npz)) on the host with C(outputs.<name>), the right answers to O(models[].samples).
+        description:
+          - NumPy archive (C(.npz)) on the host with C(outputs.<name>), the right answers to O(models[].samples).
+          - Without it a version that M(tfserving.fleet.model_conversion) converted is asked what it was judged by, and has to answer like its source, within
+            twice the distance that the converter saw and O(tolerance).
         type: path
   tolerance:
     description: The largest difference from O(models[].reference), absolute below 1 and as a fraction of the right answer above.

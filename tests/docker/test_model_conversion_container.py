@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,18 +51,51 @@ def test_it_converts_as_on_the_host(engine, options, tmp_path):
     assert not running(engine, tmp_path)
 
 
-def test_a_killed_caller_leaves_neither_container_nor_version(engine, options, tmp_path):
+def begun(engine, tmp_path, options):
+    """A conversion that runs in its container."""
+    (tmp_path / "progress").unlink(missing_ok=True)
     process = start(**options, progress=tmp_path / "progress")
     end = time.monotonic() + 120
     while not (tmp_path / "progress").exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert running(engine, tmp_path), "it runs in a container"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    end = time.monotonic() + 30
-    while running(engine, tmp_path) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert not running(engine, tmp_path) and not (tmp_path / "models/half/tflite_float16/1").exists()
+    return process
+
+
+def half_versions(tmp_path):
+    """What a server would see and its manifest does not vouch for; versions that are whole are taken away."""
+    base, half = tmp_path / "models/half/tflite_float16", []
+    for version in [path for path in base.iterdir() if path.name.isdigit()] if base.exists() else []:
+        listed = json.loads((version / "manifest.json").read_text(encoding="utf-8"))["files"]
+        found = {str(path.relative_to(version)): hashlib.sha256(path.read_bytes()).hexdigest() for path in version.rglob("*") if path.is_file()}
+        half += [version] if {**found, "manifest.json": None} != {**{name: one["sha256"] for name, one in listed.items()}, "manifest.json": None} else []
+        shutil.rmtree(version)
+    return half
+
+
+def test_a_killed_caller_leaves_neither_container_nor_version(engine, options, tmp_path):
+    """At once, and at random moments later; the next run removes what is left."""
+    seed = random.randrange(10**6)
+    for pause in (0, *(random.Random(seed).uniform(0, 3) for _kill in range(2))):
+        process = begun(engine, tmp_path, options)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        end = time.monotonic() + 30
+        while running(engine, tmp_path) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert not running(engine, tmp_path) and not half_versions(tmp_path), f"seed {seed}"
+    assert json.loads(start(**options).communicate(timeout=300)[0])["accepted"]
+    assert os.listdir(tmp_path / "models/half/tflite_float16") == ["1"]
+
+
+def test_a_killed_container_is_one_clear_line_and_leaves_nothing(engine, options, tmp_path):
+    process = begun(engine, tmp_path, options)
+    for one in running(engine, tmp_path):
+        one.kill()
+    result = json.loads(process.communicate(timeout=120)[0])
+    assert result["failed"] and "ended with exit status 137" in result["msg"] and "\n" not in result["msg"], result
+    assert not running(engine, tmp_path) and not (tmp_path / "models/half/tflite_float16").exists()
 
 
 def test_an_image_that_is_not_there_is_one_clear_line(options):

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TensorFlow's operations in TensorFlow Lite, converted, compared and served. Needs a Python whose TensorFlow has the Flex delegate: FLEX_PYTHON names it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PYTHON = os.environ.get("FLEX_PYTHON")
+pytestmark = pytest.mark.skipif(not PYTHON, reason="FLEX_PYTHON names no Python with TensorFlow 2.18 or older, whose interpreter has the Flex delegate")
+MODULE = "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"
+
+
+@pytest.mark.parametrize("name, judged", [
+    ("strings", {}), ("inline_table", {}), ("inner_float64", {}), ("growing_list", {}), ("recurrent_loop", {}),
+    ("features", {"samples": "features.tfrecord", "metric": "accuracy", "allowed_loss": 0.05}),
+])
+def test_it_answers_like_its_source_through_a_server(zoo, tmp_path, name, judged):
+    options = {"python": PYTHON, "source": zoo / name, "destination": tmp_path / name / "tflite_dynamic_range", "form": "tflite_dynamic_range",
+               "select_tf_ops": True, "through_server": True, "accept_unjudged": not judged, **judged}
+    if judged:
+        options["samples"] = zoo / judged["samples"]
+    given = {key: value if isinstance(value, (bool, float)) else str(value) for key, value in options.items()}
+    done = subprocess.run([sys.executable, "-m", MODULE], input=json.dumps({"ANSIBLE_MODULE_ARGS": given}), capture_output=True, text=True, check=False,
+                          timeout=300)
+    made = json.loads(done.stdout)
+    assert made.get("accepted"), made
+    assert b"Flex" in (tmp_path / name / "tflite_dynamic_range" / "1" / "model.tflite").read_bytes(), "it has what it was to prove"
+    for key, output in made["gates"]["served"]["outputs"].items():
+        assert output["difference"] is None and output["max_abs"] <= made["gates"]["outputs"][key]["max_abs"] * 1.5 + 1e-4
