@@ -323,7 +323,7 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
     check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
@@ -399,7 +399,7 @@ class Conversion:
         bounded("version", 1 if options["version"] is None else options["version"], 1, 2**63 - 1)
         bounded("allowed_loss", options["allowed_loss"], 0)
         bounded("maximum_difference", options["maximum_difference"] or 0, 0)
-        bounded("timeout_s", options["timeout_s"], 0.001, unit="s")
+        bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
         bounded("memory_mib", 1 if options["memory_mib"] is None else options["memory_mib"], 1, unit="MiB")
         bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
         if options["server_release"]:

@@ -157,7 +157,7 @@ import os
 import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, gates, manifest, saved_model
 
@@ -173,7 +173,7 @@ def run(options):
     bounded("batch", options["batch"], 1)
     bounded("limit", 1 if options["limit"] is None else options["limit"], 1)
     for name in ("deadline_s", "timeout_s"):
-        bounded(name, options[name], 0.001, unit="s")
+        bounded(name, options[name], 0.001, LONGEST_S, "s")
     rules = _rules(options["conversion"]) if options["conversion"] else None
     request = {name: options[name] for name in ASKED}
     if rules:

@@ -66,7 +66,7 @@ servers:
     image: {description: The image's name; null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
     models: {description: "Of each model C(name), C(form) (null where its folder does not tell), C(base_path) and C(batching), its parameters or null;
                            batching is left out where each model has a file of its own.",
-             type: list, elements: dict}
+             type: list, elements: dict, sample: [{name: digits, form: saved_model, base_path: /srv/models/digits/saved_model, batching: null}]}
     flags: {description: "Flags that were asked for, without those of ports, models and batching.", type: dict, sample: {enable_profiler: false}}
     environment: {description: Environment variables that were asked for., type: dict, sample: {TF_ENABLE_ONEDNN_OPTS: "0"}}
     cpu_set: {description: The CPUs that it may use; null for all., type: str, sample: 0-3}

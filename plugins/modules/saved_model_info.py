@@ -114,47 +114,51 @@ saved_model:
       description: For each signature what it means for serving.
       type: dict
       contains:
-        string_inputs:
-          description: Names of the inputs that take strings.
-          type: list
-          elements: str
-        parses_examples:
-          description: Whether it parses tf.Example records.
-          type: bool
-        tables:
-          description: Operations on lookup tables.
-          type: list
-          elements: str
-        custom_ops:
-          description: Operations that are none of TensorFlow's own.
-          type: list
-          elements: str
-        state_ops:
-          description: Operations that keep something from one request for the next. No form but the SavedModel itself answers like it.
-          type: list
-          elements: str
-        random_ops:
-          description: Operations that draw random numbers anew for each request.
-          type: list
-          elements: str
-        batching:
-          description:
-            - Whether a server may batch its requests (C(legal)) and why not (C(reasons)), what the signature leaves open (C(doubts)), the first dimension of
-              each input, V(any), a number, V(none) for a scalar or V(unknown) (C(first_dimensions)), and whether all inputs share one that can be the batch's
-              (C(shared)).
+        serving_default:
+          description: Of each signature, under its name.
           type: dict
-        tensorflow_lite:
-          description:
-            - Whether a conversion to TensorFlow Lite is likely to succeed (C(likely)), the operations that stand in the way (C(blocking_ops)), and why
-              not as sentences (C(reasons)). Only a conversion proves it.
-          type: dict
-        tensorrt:
-          description:
-            - Whether TF-TRT is likely to make it faster (C(likely)), the operations that stay with TensorFlow (C(ops_outside)), and why not (C(reasons)).
-          type: dict
-        careless_request:
-          description: Whether one request of a wrong shape can end the server (C(can_kill)), and how to prevent it (C(reasons)).
-          type: dict
+          contains:
+            string_inputs:
+              description: Names of the inputs that take strings.
+              type: list
+              elements: str
+            parses_examples:
+              description: Whether it parses tf.Example records.
+              type: bool
+            tables:
+              description: Operations on lookup tables.
+              type: list
+              elements: str
+            custom_ops:
+              description: Operations that are none of TensorFlow's own.
+              type: list
+              elements: str
+            state_ops:
+              description: Operations that keep something from one request for the next. No form but the SavedModel itself answers like it.
+              type: list
+              elements: str
+            random_ops:
+              description: Operations that draw random numbers anew for each request.
+              type: list
+              elements: str
+            batching:
+              description:
+                - Whether a server may batch its requests (C(legal)) and why not (C(reasons)), what the signature leaves open (C(doubts)), the first
+                  dimension of each input, V(any), a number, V(none) for a scalar or V(unknown) (C(first_dimensions)), and whether all inputs share one
+                  that can be the batch's (C(shared)).
+              type: dict
+            tensorflow_lite:
+              description:
+                - Whether a conversion to TensorFlow Lite is likely to succeed (C(likely)), the operations that stand in the way (C(blocking_ops)), and why
+                  not as sentences (C(reasons)). Only a conversion proves it.
+              type: dict
+            tensorrt:
+              description:
+                - Whether TF-TRT is likely to make it faster (C(likely)), the operations that stay with TensorFlow (C(ops_outside)), and why not (C(reasons)).
+              type: dict
+            careless_request:
+              description: Whether one request of a wrong shape can end the server (C(can_kill)), and how to prevent it (C(reasons)).
+              type: dict
       sample:
         serving_default:
           string_inputs: []
@@ -217,7 +221,7 @@ import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, probe, saved_model
 
 # With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
@@ -227,7 +231,7 @@ PROGRAM = probe.__name__.partition("module_utils.")[2]
 
 def describe(options):
     """The module's result."""
-    bounded("timeout_s", options["timeout_s"], 0.001, unit="s")
+    bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
     described = saved_model.read(os.path.abspath(options["path"]))
     found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()))
              for name, signature in described["signatures"].items()}

@@ -118,10 +118,15 @@ OPTIONS = {
 
 def describe(options):
     """The module's result."""
-    if options["container"] is not None:
+    if options["container"]:
         lines, status = engine.Engine(options["engine_socket"]).log_lines(options["container"])
         return dict(server_log.parse(lines, status), changed=False, exit_status=status)
-    told = _of_file(options["path"], options["exit_status"]) if options["path"] is not None else server_log.parse(options["text"], options["exit_status"])
+    if options["path"]:
+        told = _of_file(options["path"], options["exit_status"])
+    elif options["text"] is not None:
+        told = server_log.parse(options["text"], options["exit_status"])
+    else:
+        raise FleetError("container and path are empty", where="server_log_info", remedy="Give a container, the path of a log, or its text.")
     return dict(told, changed=False, exit_status=options["exit_status"])
 
 

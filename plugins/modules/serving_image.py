@@ -240,8 +240,10 @@ class Image:
 
     def __init__(self, options, check_mode):
         self.options, self.check_mode = options, check_mode
-        self.recipe = recipes.check(options["recipe"]) if options["recipe"] else None
+        self.recipe = recipes.check(options["recipe"]) if options["recipe"] is not None else None
         self.name = self.recipe["image"] if self.recipe else options["image"]
+        if not self.name and options["state"] != "pruned":
+            raise FleetError("it is empty, and so is image", where="recipe", remedy="Give `build` of the plan as the recipe, or the name of an image.")
         self.engine = engine.Engine(options["engine_socket"])
         self.architecture, self.cpu_flags, self.compute = self._host()
 

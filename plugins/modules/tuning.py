@@ -181,28 +181,48 @@ tuning:
     start:
       description: The configuration it started from.
       type: dict
+      sample: {protocol: rest, form: saved_model, batching: null, environment: {}, flags: {}}
     configuration:
       description: The configuration that proved best; equal to RV(tuning.start) when nothing was kept.
       type: dict
+      sample: {protocol: grpc, form: tflite_dynamic_range, batching: null, environment: {}, flags: {}}
     steps:
       description:
         - One entry a candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain),
           C(gain_interval), C(noise_floor), C(accuracy), C(curve_before) and C(curve_after). What was not measured is null.
       type: list
       elements: dict
+      sample:
+        - name: TensorFlow Lite
+          change: {form: tflite_dynamic_range}
+          kept: true
+          reason: "+151.2 % (97.5 % interval +143.4 % to +159.3 %, 6 rounds): faster, beyond the noise floor of +4.1 %"
+          goodput_rps: 406.0
+          p50_ms: 15.3
+          p99_ms: 72.6
+          requests: 2437
+          gain: 1.512
+          gain_interval: [1.434, 1.593]
+          noise_floor: 0.041
+          accuracy: {before: 0.989, after: 0.989}
+          curve_before: [[0.5, 38.4], [0.99, 91.0]]
+          curve_after: [[0.5, 15.3], [0.99, 72.6]]
     total:
       description: The same for the final configuration against the start, and C(open_loop), latencies of both at one rate below their ceilings.
       type: dict
+      sample: {name: total, kept: true, gain: 1.498, gain_interval: [1.422, 1.576], noise_floor: 0.041, requests: 4880}
     noise:
       description: The same for the start against itself.
       type: dict
+      sample: {name: noise, kept: false, gain: 0.004, gain_interval: [-0.033, 0.041], noise_floor: 0.041, requests: 4120}
     method:
       description: How it was measured, with the number of void windows and why they were void.
       type: dict
-  sample: {}
+      sample: {loop: closed, concurrency: 8, window_s: 1.0, rounds: 6, looks: 2, confidence: 0.95, minimum_gain: 0.03, void_windows: 0, void_reasons: []}
 actions:
   description: What would be tried.
   returned: in check mode
   type: list
   elements: str
+  sample: ["Measure REST to gRPC: JSON is dear for number lists; by how much depends on the size of the tensors"]
 """

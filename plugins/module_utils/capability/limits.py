@@ -92,7 +92,7 @@ def quota(version, first, period=None):
     words = (first or "").split() + ((period or "").split() if version == 1 else [])
     if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words) or not int(words[1]):
         return None
-    return round(int(words[0]) / int(words[1]), 2) or None
+    return max(0.01, round(int(words[0]) / int(words[1]), 2)) if int(words[0]) else None
 
 
 def least(values):

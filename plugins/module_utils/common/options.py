@@ -6,12 +6,18 @@
 from __future__ import annotations
 
 import difflib
+import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
+# More than anybody waits; the clocks of sockets and processes cannot count much further.
+LONGEST_S = 7 * 86400
+
 
 def bounded(name, value, minimum=None, maximum=None, unit=""):
-    """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open)."""
+    """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open), and for what is no number."""
+    if not isinstance(value, (int, float)):
+        raise FleetError(f"{value!r} is not a number", where=name)
     too_low = minimum is not None and not value >= minimum
     too_high = maximum is not None and not value <= maximum
     if too_low or too_high:
@@ -37,6 +43,21 @@ def did_you_mean(value, allowed):
     """'; did you mean …?' for the closest spelling, or the empty string."""
     close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def unusable(values, where=""):
+    """A FleetError about the first of values (a dict, nested) that no program can take: a number without an end, or a text with a NUL, or None."""
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
+        place = (f"{where}.{key}" if where else str(key)) if isinstance(values, dict) else f"{where}[{key}]"
+        if isinstance(value, float) and not math.isfinite(value):
+            return FleetError(f"{value!r} is not a finite number", where=place)
+        if isinstance(value, str) and "\0" in value:
+            return FleetError("it holds a NUL character, which no file, server or program takes", where=place)
+        fault = unusable(value, place) if isinstance(value, (dict, list)) else None
+        if fault:
+            return fault
+    return None
 
 
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list"}

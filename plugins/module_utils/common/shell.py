@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import options
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 
@@ -14,19 +15,24 @@ class FleetModule(AnsibleModule):
 
     def __init__(self, *arguments, **settings):
         self._given = {}
-        super().__init__(*arguments, **settings)
+        try:
+            super().__init__(*arguments, **settings)
+        except (OverflowError, TypeError) as fault:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
+            self.fail_json(msg=str(fault))
         self._given = None
+        self._refuse(options.unusable(self.params))
 
     def _load_params(self):
         super()._load_params()
         self._given = dict(self.params)
 
     def fail_json(self, msg, **result):
-        fault = None
-        if self._given:
-            from ansible_collections.tfserving.fleet.plugins.module_utils.common import options
-            fault = options.wrong_type(self.argument_spec, self._given)
+        fault = options.wrong_type(self.argument_spec, self._given) if self._given else None
         super().fail_json(msg=str(fault) if fault else msg, **result)
+
+    def _refuse(self, fault):
+        if fault:
+            self.fail_json(msg=str(fault), fault=fault.as_dict())
 
 
 def run(module, work):

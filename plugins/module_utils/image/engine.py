@@ -216,7 +216,7 @@ class Engine:
             yield
         except docker.errors.APIError as fault:
             raise FleetError(_explanation(fault), where=f"{self.url}: {what}") from fault
-        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as fault:
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as fault:
             raise FleetError(f"the container engine does not answer any more ({_short(fault)})" if what != "connect" else
                              f"no container engine answers ({_short(fault)})", where=f"{self.url}: {what}",
                              remedy="Start it, let this account use its socket, and run again.") from fault

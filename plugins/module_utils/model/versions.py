@@ -15,7 +15,7 @@ import re
 import urllib.parse
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 
 AVAILABLE, END = 30, 50
 PIECE_BYTES = 64 << 20
@@ -90,12 +90,12 @@ def check(options):
     bounded("sample_rows", options["sample_rows"], 1)
     bounded("tolerance", options["tolerance"], 0)
     for name in ("ready_timeout_s", "transfer_timeout_s"):
-        bounded(name, options[name], 0.001, unit="s")
+        bounded(name, options[name], 0.001, LONGEST_S, "s")
     if server:
         bounded("server.port", server["port"], 1, 65535)
         if not server["model"]:
             raise FleetError("it is empty", where="server.model", remedy="Give the name under which the server serves this folder.")
-        bounded("server.deadline_s", server["deadline_s"], 0.001, unit="s")
+        bounded("server.deadline_s", server["deadline_s"], 0.001, LONGEST_S, "s")
 
 
 def no_checksum_of_a_folder(source):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
@@ -143,7 +143,7 @@ class Backend:
         return mending, deployment.Deployment(self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})).mend(seen)
 
     def _check_options(self):
-        bounded("ready_timeout_s", self._options["ready_timeout_s"], 1, unit="s")
+        bounded("ready_timeout_s", self._options["ready_timeout_s"], 1, LONGEST_S, "s")
         bounded("drain_s", self._options["drain_s"], 0, 3600, unit="s")
 
     @staticmethod

@@ -21,7 +21,8 @@ _POLICIES = ("latest", "specific", "all")
 def model(name, base_path, version_policy=None, labels=None):
     """One model, whole."""
     policy = {key: value for key, value in (version_policy or {}).items() if value is not None and value is not False and value != []}
-    return {"name": name, "base_path": base_path.rstrip("/") or base_path, "version_policy": policy or None, "labels": dict(labels or {})}
+    versions = {label: int(number) if str(number).isdecimal() else number for label, number in (labels or {}).items()}
+    return {"name": name, "base_path": (base_path or "").rstrip("/") or base_path or "", "version_policy": policy or None, "labels": versions}
 
 
 def check(models):

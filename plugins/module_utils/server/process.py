@@ -213,7 +213,10 @@ def refuse_foreign_cpus(wanted):
 
 def _free_port(address, other=None):
     with socket.socket() as probe:
-        probe.bind((address, 0))
+        try:
+            probe.bind((address, 0))
+        except OSError as fault:
+            raise FleetError(f"no server can listen on {address!r}: {fault.strerror}", where="address", remedy="Give an address of this host.") from fault
         port = probe.getsockname()[1]
     return port if port != other else _free_port(address, other)
 

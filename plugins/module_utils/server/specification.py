@@ -82,10 +82,10 @@ def check_name(name):
 def check(specification):
     """Return the specification; raise FleetError for the first value that no server can have."""
     check_name(specification.name)
-    if not _MODEL_NAME.fullmatch(specification.model_name):
+    if not _MODEL_NAME.fullmatch(specification.model_name or ""):
         raise FleetError(f"{specification.model_name!r} is no name for a model; allowed: text without '/', ':' and blanks", where="model_name")
     for path in [specification.model_base_path, *(model["base_path"] for model in specification.models)]:
-        if not path.startswith("/"):
+        if not (path or "").startswith("/"):
             raise FleetError(f"{path!r} is not an absolute path", where="model_base_path")
     if specification.models:
         model_config.check(specification.models)

@@ -42,7 +42,8 @@ def test_no_cpu_list_raises_anything_but_a_fleet_error(text):
 
 @pytest.mark.parametrize("version, first, period, cpus", [
     (2, "max 100000\n", None, None), (2, "150000 100000\n", None, 1.5), (2, "33333 100000", None, 0.33), (2, "", None, None), (2, "100000", None, None),
-    (2, "1 0", None, None), (1, "-1\n", "100000\n", None), (1, "250000\n", "50000\n", 5.0), (1, "250000", "", None), (1, "", "100000", None)])
+    (2, "1 0", None, None), (2, "1000 1000000", None, 0.01), (1, "1000\n", "1000000\n", 0.01),
+    (2, "max", None, None), (1, "-1\n", "100000\n", None), (1, "250000\n", "50000\n", 5.0), (1, "250000", "", None), (1, "", "100000", None)])
 def test_quota(version, first, period, cpus):
     assert limits.quota(version, first, period) == cpus
 

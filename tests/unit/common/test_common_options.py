@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import wrong_type
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import unusable, wrong_type
 
 SPECIFICATION = {
     "port": {"type": "int"},
@@ -35,6 +35,17 @@ SPECIFICATION = {
 ])
 def test_wrong_types(values, told):
     assert str(wrong_type(SPECIFICATION, values)).startswith(told)
+
+
+@pytest.mark.parametrize("values, told", [
+    ({"a": {"b": [1.0, float("inf")]}}, "a.b[1]: inf is not a finite number."), ({"a": float("nan")}, "a: nan is not a finite number."),
+    ({"a": ["x", "y\0z"]}, "a[1]: it holds a NUL character, which no file, server or program takes.")])
+def test_values_that_nothing_can_take(values, told):
+    assert str(unusable(values)) == told
+
+
+def test_values_that_are_of_use():
+    assert unusable({"a": [1, 2.5, None, True, "ü\u2028", {"b": {}}], "c": 10 ** 30}) is None
 
 
 @pytest.mark.parametrize("values", [
