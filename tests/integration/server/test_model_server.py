@@ -146,7 +146,7 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
      "the server ended before it was ready (exit status 255); its log says: Failed to start server. Error: INVALID_ARGUMENT: Either configure"),
     ({"flags": {"prefer_tflite": True}},
      "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
-    ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 s or more."),
+    ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
     ({"model_base_path": None}, "parameters are required together: model_name, model_base_path"),
 ])
 def test_what_cannot_be_started(host, options, words):

@@ -20,7 +20,7 @@ SERVER = {"port": 8500, "model": "m", "deadline_s": 1}
     ({"checksum": "md5:1"}, "checksum", "sha256: and 64 hexadecimal digits"), ({"source": None}, "version", "neither source nor version"),
     ({"keep": 0, "server": SERVER}, "keep", "1 or more"), ({"keep": 2}, "keep", "needs a server"), ({"samples": "/s.npz"}, "samples", "needs a server"),
     ({"label": "canary"}, "label", "needs a server"), ({"label": "canary", "server": SERVER}, "label", "needs the file that lists"),
-    ({"sample_rows": 0}, "sample_rows", "1 or more"), ({"ready_timeout_s": 0}, "ready_timeout_s", "0.001 s or more"),
+    ({"sample_rows": 0}, "sample_rows", "1 or more"), ({"ready_timeout_s": 0}, "ready_timeout_s", "0.001 to 604800 s"),
     ({"state": "absent", "version": 1}, "server", "only where its server says"), ({"server": dict(SERVER, port=0)}, "server.port", "1 to 65535"),
 ])
 def test_options_that_do_not_go_together(changed, where, text):
