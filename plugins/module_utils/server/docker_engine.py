@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import re
 import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine as sockets
@@ -104,7 +105,7 @@ class Servers(engine.Engine):
 
     def last_lines(self, container, since=None):
         """What a container said last. since: the engine's word for when it was started, where what it said before does not count."""
-        begun = {"since": calendar.timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S"))} if since else {}
+        begun = {"since": _seconds(since)} if since else {}
         with self._asking(f"log of {container}"):
             return self.api.logs(container, tail=_LOG_LINES, **begun).decode("utf-8", "replace")
 
@@ -126,6 +127,13 @@ class Servers(engine.Engine):
             with contextlib.suppress(FleetError):
                 found |= {mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target}
         return found
+
+
+def _seconds(text):
+    """The seconds since 1970 of a time as engines write it: 2026-11-27T04:05:06.123456789Z, or with an offset as Podman does."""
+    offset = re.search(r"([+-])(\d\d):(\d\d)$", text)
+    ahead = int(offset[1] + "1") * (3600 * int(offset[2]) + 60 * int(offset[3])) if offset else 0
+    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - ahead
 
 
 def ports(inspected):
