@@ -192,11 +192,13 @@ def _warm_up(request, asked, ask):
         sizes = [asked.feeding[0]]
     program.say(request["progress"], "replaying the warm-up requests")
     if sizes:
+        samples.refuse_what_is_too_much(asked.inputs, asked.feeding, sizes)
         asked_for = [asked.batch(size) for size in sizes]
         content = warmup.file([client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for])
     else:
         asked_for, content = samples.requests(own, request["signature"]), own
-        if warmup.look(own, {request["signature"]: request["contract"]})["faults"]:     # Requests to signatures that this form does not have.
+        held = warmup.look(own, {request["signature"]: request["contract"]})
+        if held["faults"] or set(held["kinds"]) - {"predict"}:      # Requests to signatures and by methods that this form does not have.
             content = warmup.file([client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for])
     for number, rows in enumerate(asked_for, 1):
         try:

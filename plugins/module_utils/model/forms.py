@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, purity, tensorrt
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, purity, tensorrt, warmup
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ def check(options):
     wrong = [size for size in options["batch_sizes"] if size < 1]
     if wrong or len(set(options["batch_sizes"])) != len(options["batch_sizes"]):
         raise FleetError(f"{options['batch_sizes']} is not a list of different sizes, each 1 or more", where="batch_sizes")
+    if len(options["batch_sizes"]) > warmup.MOST_RECORDS:
+        raise FleetError(f"{len(options['batch_sizes'])} sizes are as many warm-up requests; servers refuse more than {warmup.MOST_RECORDS}",
+                         where="batch_sizes", remedy="Name those that the server will execute.")
 
 
 def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):

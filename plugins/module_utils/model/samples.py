@@ -18,6 +18,7 @@ except ImportError:
 
 _INPUTS, _LABELS = "inputs.", "labels"
 _MOST_ANSWERS, _MOST_BYTES = 32, 4 << 20
+_MOST_WARM_UP = 1 << 30     # A message holds 2 GiB at most.
 
 
 def read(path, limit=None, metric=None, tensors=None, signature="serving_default"):
@@ -216,6 +217,14 @@ def _save(path, arrays, inputs, reference):
 def requests(content, signature):
     """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
     return sample_files.requests(content, signature)
+
+
+def refuse_what_is_too_much(inputs, feeding, sizes):
+    """Raise FleetError where requests of so many rows are more than a file of them should hold; a server reads it whole at each start."""
+    row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
+    if row * sum(sizes) > _MOST_WARM_UP:
+        raise FleetError(f"warm-up requests of {sum(sizes)} rows in all take {row * sum(sizes) >> 20} MiB; allowed: {_MOST_WARM_UP >> 20} MiB",
+                         where="batch_sizes", remedy="Leave out the largest sizes, or those that the server will not execute.")
 
 
 def batch(inputs, feeding, size):

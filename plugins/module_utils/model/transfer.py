@@ -283,6 +283,10 @@ def content_of(folder, where):
     for name, one in sorted((brought or {}).get("files", {}).items()):
         if content.get(name) != one:
             raise FleetError(f"{name} is not what the version's manifest says", where=where, remedy="Copy or convert the model again, whole.")
+    foreign = sorted(set(content) - set(brought["files"])) if brought else []
+    if foreign:
+        raise FleetError(f"{foreign[0]} is not in the version's manifest", where=where,
+                         remedy=f"Remove it, where an older version left it there, or {saved_model.MANIFEST}, where it belongs to the model.")
     return content
 
 

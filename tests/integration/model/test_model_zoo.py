@@ -10,6 +10,7 @@ under the names of the metadata (as TensorFlow Serving asks it), is the other so
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -225,6 +226,22 @@ def test_what_tensorrt_is_asked_for_is_what_its_converter_takes(zoo, tmp_path):
         "metric_goal": None, "allowed_loss": 0.1, "maximum_difference": None, "accept_unjudged": False, "select_tf_ops": False, "batch_sizes": [1, 8],
         "precision": "FP16", "memory_mib": None, "workspace_mib": 64, "compute_capability": "8.6", "asked": None, "progress": None})
     assert not made["accepted"] and "this converter has no GPU that TensorFlow can use" in made["reason"] and not list(tmp_path.iterdir())
+
+
+def test_warm_up_requests_of_other_methods_stay_with_the_source(zoo, tmp_path):
+    """A Classify record needs a signature that a TensorFlow Lite form does not have: a server would not load the version."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf, tfrecord, warmup
+    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
+    shutil.copytree(zoo / "dense", tmp_path / "warmed")
+    predict = warmup.file([client.predict_request("m", {"x": numpy.ones((rows, 64), "float32")}) for rows in (5, 2)])
+    classify = tfrecord.frame(protobuf.held(2, protobuf.held(1, b"")))
+    (tmp_path / "warmed" / "assets.extra").mkdir()
+    (tmp_path / "warmed" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(predict + classify)
+    (tmp_path / "staged").mkdir()
+    found, reason, made = outcome(tmp_path, "warmed", tmp_path / "staged", "tflite_float16")
+    assert found == "accepted" and made["warmup_batch_sizes"] == [2, 5], reason
+    written = (tmp_path / "staged" / "assets.extra" / "tf_serving_warmup_requests").read_bytes()
+    assert warmup.look(written, {"serving_default": saved_model.read(str(zoo / "dense"))["signatures"]["serving_default"]})["kinds"] == {"predict": 2}
 
 
 def test_tensorflow_and_we_write_the_same_records(tmp_path):

@@ -30,6 +30,7 @@ def options(form="tflite_int8", **others):
     (options(metric_function="/m.py"), "belong together"),
     (options(batch_sizes=[1, 0]), "each 1 or more"),
     (options(batch_sizes=[8, 8]), "different sizes"),
+    (options(batch_sizes=list(range(1, 1002))), "1001 sizes are as many warm-up requests; servers refuse more than 1000"),
     (options(through_server=True, container_image="i"), "the server runs on the host"),
 ])
 def test_options_that_do_not_go_together(given, words):

@@ -122,3 +122,25 @@ def test_a_metric_of_the_users_own(tmp_path):
 def test_which_value_of_it_is_better_is_the_users(goal, before, after, accepted):
     judged = {"name": "function", "before": before, "after": after, "allowed_loss": 0.1, "goal": goal}
     assert gates.decide({}, judged)[0] is accepted
+
+
+def test_warm_up_requests_have_a_limit():
+    inputs = {"x": numpy.zeros((2, 1 << 18), "float32"), "t": numpy.zeros(2, "float32")}        # 1 MiB a row
+    samples.refuse_what_is_too_much(inputs, (None, {"t"}), [1, 1023])
+    with pytest.raises(FleetError, match="batch_sizes: warm-up requests of 1025 rows in all take 1025 MiB; allowed: 1024 MiB. Leave out the largest"):
+        samples.refuse_what_is_too_much(inputs, (None, {"t"}), [1, 1024])
+
+
+def test_the_answers_that_travel_with_a_version(tmp_path):
+    """Some examples, never more than 4 MiB of them; how far the form was is absolute below 1 and relative above."""
+    x = numpy.arange(400, dtype="float32").reshape(100, 4)
+    samples.write_answers(str(tmp_path / "a" / "b.npz"), {"x": x}, {"y": x * 2, "class": x.argmax(axis=1)}, {"y": x * 2 + 0.5, "class": x.argmax(axis=1)})
+    left = numpy.load(tmp_path / "a" / "b.npz")
+    assert left["inputs.x"].tolist() == x[:32].tolist() and left["outputs.y"].tolist() == (x * 2)[:32].tolist()
+    assert left["tolerance.y"] == 0.5 and left["tolerance.class"] == 0
+    large = numpy.zeros((40, 1 << 18), "float32")
+    samples.write_answers(str(tmp_path / "c" / "large.npz"), {"x": large}, {"y": large[:, 0]}, {"y": large[:, 0]})
+    assert len(numpy.load(tmp_path / "c" / "large.npz")["inputs.x"]) == 3
+    for reference in ({"y": numpy.float32(1)}, {"y": x[:7]}, {"y": x.astype("complex64")}, {"y": numpy.array([b"a\0"] * 100, object)}):
+        samples.write_answers(str(tmp_path / "d" / "none.npz"), {"x": x}, reference, reference)
+    assert not (tmp_path / "d").exists()
