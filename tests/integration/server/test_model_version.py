@@ -481,7 +481,8 @@ def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path)
     refused("assets.extra/note is not what the version's manifest says", path=str(tmp_path / "o"), source=str(tmp_path / "copy"), remote_src=True)
     shutil.copytree(tmp_path / "m" / "1", tmp_path / "more")
     (tmp_path / "more" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"of an older version")
-    refused("assets.extra/tf_serving_warmup_requests is not in the version's manifest", path=str(tmp_path / "o"), source=str(tmp_path / "more"), remote_src=True)
+    refused("assets.extra/tf_serving_warmup_requests is not in the version's manifest", path=str(tmp_path / "o"), source=str(tmp_path / "more"),
+            remote_src=True)
     refused("version 1 is there already and holds something else", path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "w", "w"), version=1,
             remote_src=True)
 
