@@ -16,7 +16,7 @@ description:
     survive, as the metadata that TensorFlow Serving reads is written into the file.
   - V(tensorrt) gives what TF-TRT can take to TensorRT, with the engines built beforehand on the GPU of the converter.
   - A signature that keeps something from one request for the next, draws random numbers, calls Python or has inputs with a default is published as it is
-    alone, V(none): no comparison proves that another form answers like it.
+    alone (V(none)), as no comparison proves that another form answers like it.
   - Before anything is published the result is loaded and asked for the samples, its outputs are compared with the source's, the task metric decides, and on
     request the same is asked of a server that loaded it.
   - What was compared travels with a converted version, in C(assets.extra/tfserving_fleet_answers.npz). M(tfserving.fleet.model_server) asks it of a server in
