@@ -45,18 +45,22 @@ def did_you_mean(value, allowed):
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def unusable(values, where=""):
-    """A FleetError about the first of values (a dict, nested) that no program can take: a number without an end, or a text with a NUL, or None."""
-    items = values.items() if isinstance(values, dict) else enumerate(values)
-    for key, value in items:
-        place = (f"{where}.{key}" if where else str(key)) if isinstance(values, dict) else f"{where}[{key}]"
-        if isinstance(value, float) and not math.isfinite(value):
-            return FleetError(f"{value!r} is not a finite number", where=place)
-        if isinstance(value, str) and "\0" in value:
-            return FleetError("it holds a NUL character, which no file, server or program takes", where=place)
-        fault = unusable(value, place) if isinstance(value, (dict, list)) else None
-        if fault:
-            return fault
+def unusable(specification, values, where=""):
+    """A FleetError about the first of values (a dict) that nothing can take: a number without an end, or a path with a NUL; or None.
+
+    specification: Ansible's argument spec. What a mapping without options of its own holds is somebody's data and left alone.
+    """
+    for name, option in specification.items():
+        value, place = (values or {}).get(name), where + name
+        items = [(f"{place}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, list) else [(place, value)]
+        for at, item in items:
+            if isinstance(item, float) and not math.isfinite(item):
+                return FleetError(f"{item!r} is not a finite number", where=at)
+            if "path" in (option.get("type"), option.get("elements")) and "\0" in str(item):
+                return FleetError("it holds a NUL character, and no file has such a name", where=at)
+            fault = unusable(option["options"], item, f"{at}.") if option.get("options") and isinstance(item, dict) else None
+            if fault:
+                return fault
     return None
 
 

@@ -20,7 +20,7 @@ class FleetModule(AnsibleModule):
         except (OverflowError, TypeError) as fault:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
             self.fail_json(msg=str(fault))
         self._given = None
-        self._refuse(options.unusable(self.params))
+        self._refuse(options.unusable(self.argument_spec, self.params))
 
     def _load_params(self):
         super()._load_params()

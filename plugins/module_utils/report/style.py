@@ -61,8 +61,8 @@ thead th, .number, .names summary { overflow-wrap: normal; }
 .verdict { display: inline-block; font-size: 0.8125rem; font-weight: 600; white-space: nowrap; color: var(--quiet); }
 figcaption .verdict { margin-left: 0.3rem; }
 .verdict.kept { color: var(--accent); }
-.plan th:first-child { width: 12rem; }
-.plan th:nth-child(2) { width: 19rem; }
+.plan th:first-child { width: 15rem; }
+.plan th:nth-child(2) { width: 16rem; }
 .callout { margin: 1rem 0 0; padding: 0 0 0 1rem; border-left: 3px solid var(--warn-line); }
 .callout h3 { margin-top: 0; color: var(--warn); }
 .callout ul { margin: 0.2rem 0 0; padding-left: 1.1rem; }

@@ -43,6 +43,8 @@ def _tuning_headline(tuning):
         low, high = total["gain_interval"]
         lost = words.gain_with_interval(-total["gain"], [None if bound is None else -bound for bound in (high, low)]).lstrip("+")
         return f"Goodput fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
+    if None in (total["gain_interval"] or [None]):
+        return f"No gain is proven in total, although single steps were kept: {total['reason'].rstrip('.') or 'too little was measured'}."
     return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
 
 
@@ -70,9 +72,11 @@ def lines(document):
     for tuning in measured(document):
         named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]
         told += ["", _shortened(_line(named), _LINE_WIDTH)]
-        told += table([_HEADINGS] + [_row(step, tuning["method"]) for step in tuning["steps"]] + [_row(tuning["total"], tuning["method"])])
+        told += table([_HEADINGS] + [_row(step, tuning["method"]) for step in tuning["steps"]] + [_row(tuning["total"], tuning["method"], decided=False)])
         if tuning["method"]["noise_floor"] is not None:
-            told.append(_line(f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"))
+            void = tuning["method"].get("void_windows")
+            told.append(_line(f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"
+                              + (f", {words.plural(void, 'window')} void: the report says why" if void else "")))
     return told
 
 
@@ -92,10 +96,10 @@ def _why_none(steps):
     return f"nothing beat it by more than the noise{unfit}"
 
 
-def _row(step, method):
+def _row(step, method, decided=True):
     gain = words.gain_with_interval(step["gain"], step["gain_interval"]).replace("(", "[").replace(")", "]")
     accuracy = words.metric_change(step["accuracy"]["before"], step["accuracy"]["after"], method.get("metric"), method.get("examples"))
-    return (step["name"], "yes" if step["kept"] else "no", words.figure(step["goodput_rps"]), gain,
+    return (step["name"], ("yes" if step["kept"] else "no") if decided else "", words.figure(step["goodput_rps"]), gain,
             words.figure(step["p50_ms"]), words.figure(step["p99_ms"]), accuracy)
 
 

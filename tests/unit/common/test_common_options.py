@@ -13,7 +13,7 @@ SPECIFICATION = {
     "rate": {"type": "float"},
     "wait": {"type": "bool"},
     "sizes": {"type": "list", "elements": "int"},
-    "targets": {"type": "list", "elements": "dict", "options": {"port": {"type": "int"}, "name": {}}},
+    "targets": {"type": "list", "elements": "dict", "options": {"port": {"type": "int"}, "name": {}, "samples": {"type": "path"}}},
     "labels": {"type": "dict"},
     "secret": {"type": "int", "no_log": True},
 }
@@ -38,14 +38,14 @@ def test_wrong_types(values, told):
 
 
 @pytest.mark.parametrize("values, told", [
-    ({"a": {"b": [1.0, float("inf")]}}, "a.b[1]: inf is not a finite number."), ({"a": float("nan")}, "a: nan is not a finite number."),
-    ({"a": ["x", "y\0z"]}, "a[1]: it holds a NUL character, which no file, server or program takes.")])
+    ({"rate": float("inf")}, "rate: inf is not a finite number."), ({"rate": float("nan")}, "rate: nan is not a finite number."),
+    ({"targets": [{"name": "x"}, {"samples": "y\0z"}]}, "targets[1].samples: it holds a NUL character, and no file has such a name.")])
 def test_values_that_nothing_can_take(values, told):
-    assert str(unusable(values)) == told
+    assert str(unusable(SPECIFICATION, values)) == told
 
 
 def test_values_that_are_of_use():
-    assert unusable({"a": [1, 2.5, None, True, "ü\u2028", {"b": {}}], "c": 10 ** 30}) is None
+    assert unusable(SPECIFICATION, {"rate": 1e30, "targets": [{"name": "ü\u2028\0"}], "labels": {"somebody's": "data\0"}, "sizes": None}) is None
 
 
 @pytest.mark.parametrize("values", [
