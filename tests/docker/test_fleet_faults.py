@@ -39,15 +39,19 @@ class Update:
         """Start a run; again: the update before once more."""
         if not again:
             self.number = next(self._numbers)
-        return self.play(ROOT / "playbooks" / "deploy.yml", hosts, **variables)
+        given = dict(self.variables(), **variables)
+        return self.play(ROOT / "playbooks" / "deploy.yml", "-e", json.dumps(given), hosts=hosts)
 
-    def play(self, playbook, hosts=None, **variables):
-        """Start a playbook with the variables of the update before, but for these."""
-        given = {"tfserving_hosts": "serving", "tfs_server_image": self._reference, "tfs_server_model_name": MODEL, "tfs_server_model_base_path": FOLDER,
+    def play(self, playbook, *arguments, hosts=None):
+        """Start a playbook."""
+        return self._play(playbook, hosts or [self.host], *arguments, balancers=[self.balancer.host])
+
+    def variables(self):
+        """What the last update was made with."""
+        return {"tfserving_hosts": "serving", "tfs_server_image": self._reference, "tfs_server_model_name": MODEL, "tfs_server_model_base_path": FOLDER,
                  "tfs_server_address": "0.0.0.0", "tfs_server_samples": "/srv/models/samples.npz", "tfs_server_reference": "/srv/models/samples.npz",
                  "tfs_server_leave_tasks": str(HAPROXY / "leave.yml"), "tfs_server_return_tasks": str(HAPROXY / "return.yml"), "tfs_server_drain_s": 0,
-                 "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number}, **variables}
-        return self._play(playbook, hosts or [self.host], "-e", json.dumps(given), balancers=[self.balancer.host])
+                 "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number}}
 
     def containers(self):
         """{name: state} on the host; {} while its engine does not answer."""
@@ -163,7 +167,7 @@ def test_what_is_refused_never_leaves_the_balancer(update, made, engine, serving
             {"ansible.builtin.assert": {"that": ["said in ansible_failed_result.msg"], "fail_msg": "{{ ansible_failed_result.msg }}"}, "vars": {"said": words}},
             {"ansible.builtin.debug": {"msg": "refused as it should be"}}]})
     playbook = tmp_path / "faults.yml"
-    playbook.write_text(json.dumps([{"hosts": "serving", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    playbook.write_text(json.dumps([{"hosts": "serving", "gather_facts": False, "vars": update.variables(), "tasks": tasks}]), encoding="utf-8")
     run = update.play(playbook).succeed()
     assert run.output.count("refused as it should be") == len(REFUSED), run.output[-3000:]
     assert "Take the host out of the balancer" not in run.output

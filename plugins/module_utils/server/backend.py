@@ -39,13 +39,20 @@ def work(options, check_mode):
 def _one(backend, options, check_mode, how=None):
     """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
     home, how = process.Home(options["state_directory"], specifications.check_name(options["name"])), how or options["state"]
-    with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
-        chosen = backend.Backend(options, home, check_mode)
-        if how in _SERVING:
-            return chosen.started(prove_only=how == "proven")
-        if how in (copies.PREVIOUS, copies.RESUME):
-            return chosen.previous() if how == copies.PREVIOUS else chosen.resumed()
-        return chosen.surplus() if how == copies.SURPLUS else chosen.stopped(absent=how == "absent")
+    try:
+        with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
+            return _become(backend.Backend(options, home, check_mode), how)
+    except PermissionError as fault:
+        raise FleetError(f"permission denied: {fault.filename}", where="state_directory",
+                         remedy="Choose a folder of this user's own, or run as root (become).") from fault
+
+
+def _become(chosen, how):
+    if how in _SERVING:
+        return chosen.started(prove_only=how == "proven")
+    if how in (copies.PREVIOUS, copies.RESUME):
+        return chosen.previous() if how == copies.PREVIOUS else chosen.resumed()
+    return chosen.surplus() if how == copies.SURPLUS else chosen.stopped(absent=how == "absent")
 
 
 def _in_containers(options, check_mode):
