@@ -41,7 +41,9 @@ EXAMPLES = r"""
   tfserving.fleet.model_server_info:
     ask: true
   register: served
-  failed_when: served.asked | rejectattr('answers') or served.asked | map(attribute='models') | flatten | map(attribute='drift') | flatten
+  failed_when: >-
+    (served.servers | rejectattr('state', 'eq', 'started') | list + served.asked | rejectattr('answers') | list
+    + served.asked | map(attribute='models') | flatten | map(attribute='drift') | flatten) | length > 0
 
 - name: Say it
   ansible.builtin.debug:
@@ -78,7 +80,7 @@ servers:
               type: str, sample: null}
     tls: {description: Whether gRPC speaks TLS; with a container., type: bool, sample: false}
 asked:
-  description: What the servers that run answered, by name.
+  description: What the servers that run answered, by name. One that is stopped, or died, is among RV(servers) alone.
   returned: with O(ask=true)
   type: list
   elements: dict
