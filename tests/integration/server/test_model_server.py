@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,15 +36,23 @@ class Host:
             "state_directory": str(directory / "state"),
             "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "ready_timeout_s": 240}
 
-    def command(self, check_mode=False, **options):
-        arguments = json.dumps(dict({key: value for key, value in dict(self.options, **options).items() if value is not None}, _ansible_check_mode=check_mode))
+    def command(self, check_mode=False, module="model_server", **options):
+        arguments = json.dumps(dict({key: value for key, value in options.items() if value is not None}, _ansible_check_mode=check_mode))
         program = ("import runpy, sys; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
-                   "from ansible_collections.tfserving.fleet.plugins.modules import model_server\n"
-                   "with t.patch_module_args(__import__('json').loads(sys.argv[2])): model_server.main()\n")
+                   f"from ansible_collections.tfserving.fleet.plugins.modules import {module}\n"
+                   f"with t.patch_module_args(__import__('json').loads(sys.argv[2])): {module}.main()\n")
         return [sys.executable, "-c", program, str(ROOT / "tests" / "conftest.py"), arguments]
 
     def run(self, **options):
-        done = subprocess.run(self.command(**options), capture_output=True, text=True, check=False, timeout=300)
+        return self.result(self.command(**dict(self.options, **options)))
+
+    def info(self):
+        """What model_server_info tells; there is no engine to ask."""
+        return self.result(self.command(module="model_server_info", ask=True, state_directory=self.options["state_directory"], engine_socket="/nonexistent"))
+
+    @staticmethod
+    def result(command):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
@@ -105,7 +114,7 @@ def test_the_life_of_a_server(host):
 
 
 def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend(host):
-    starter = subprocess.Popen(host.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    starter = subprocess.Popen(host.command(**host.options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pid_file = host.directory / "state" / "servers" / "m" / "server.pid"
     while not pid_file.exists() or not pid_file.read_text(encoding="utf-8"):
         time.sleep(0.01)
@@ -126,6 +135,47 @@ def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend
     assert changed and answers(server) and other.poll() is None
     other.kill()
     other.wait()
+
+
+def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
+    """Folders that no server takes for a version, one that does not load, then a server that is silent, and one that died."""
+    folder = tmp_path / "models"
+    shutil.copytree(model_directory / "half_plus_two", folder)
+    for name in ("x", "99999999999999999999999"):
+        (folder / name).mkdir()
+    host = Host(tmp_path, folder)
+    try:
+        _changed, server = host.server(flags={"max_num_load_retries": 0, "file_system_poll_wait_seconds": 1})
+        told = host.info()
+        (described,), (asked,) = told["servers"], told["asked"]
+        assert (described["state"], asked["answers"], asked["reason"], asked["metrics"]) == ("started", True, None, None)
+        model = asked["models"][0]
+        assert model["wanted"] == [1] and model["drift"] == [] and model["served"] == [{"version": 1, "state": "AVAILABLE", "error": None}]
+        assert model["signatures"]["serving_default"]["inputs"]["x"]["dtype"] == "float32"
+        (folder / "2").mkdir()
+        (folder / "2" / "saved_model.pb").write_bytes(b"\x0a\xffno model")
+        end = time.monotonic() + 60
+        while (model := host.info()["asked"][0]["models"][0])["served"][0]["state"] != "END" and time.monotonic() < end:
+            time.sleep(0.2)
+        assert model["served"][0] == {"version": 2, "state": "END", "error": f"Can't parse {folder}/2/saved_model.pb as binary proto"}
+        assert model["drift"] == ["version 2 is wanted and not AVAILABLE", "version 1 is served and not wanted"]
+
+        os.kill(server["pid"], signal.SIGSTOP)
+        silent = host.info()
+        os.kill(server["pid"], signal.SIGCONT)
+        assert silent["servers"] == told["servers"], "what does not move is the same"
+        assert silent["asked"][0]["reason"] == f"grpc://127.0.0.1:{server['grpc_port']}: DEADLINE_EXCEEDED: no answer within 5 s."
+
+        os.kill(server["pid"], signal.SIGKILL)
+        while lives(server["pid"]):
+            time.sleep(0.01)
+        dead = host.info()
+        assert (dead["servers"][0]["state"], dead["asked"]) == ("stopped", [])
+        (tmp_path / "state" / "servers" / "m" / "server.json").write_text('{"half": ', encoding="utf-8")
+        broken = host.info()
+        assert broken["failed"] and "server.json: cannot be read as the state of a server" in broken["msg"] and "\n" not in broken["msg"]
+    finally:
+        host.absent()
 
 
 def test_a_state_file_that_cannot_be_read_counts_as_none(host):
