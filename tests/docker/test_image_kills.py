@@ -91,7 +91,7 @@ def test_a_build_that_is_killed_at_any_moment(engine, dice, tmp_path):
             there, taken = counted(log.read_text(encoding="utf-8"))
             assert not taken or taken[-1] >= max(there[:-1], default=0), (there, taken)
     finally:
-        for image in engine.images.list(filters={"label": labels.RECIPE}) + engine.images.list(filters={"label": f"{labels.STAGE}=base"}):
+        for image in engine.images.list(filters={"label": f"{labels.RECIPE}={made['digest']}"}):
             engine.images.remove(image.id, force=True)
 
 
