@@ -441,6 +441,7 @@ servers:
   returned: success
   type: list
   elements: dict
+  sample: [{name: digits, backend: docker, state: started, address: 127.0.0.1, grpc_port: 8500, rest_port: 8501, image: "tensorflow/serving:2.20.0"}]
 summary:
   description: A line about each of RV(servers).
   returned: success
