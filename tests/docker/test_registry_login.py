@@ -21,7 +21,7 @@ NAME, CERTIFICATES = "doubles", "/etc/ca-of-the-registry.pem"
 SECRET = "k3y-0f-th3-st0r3"
 # Docker's words, and Podman's.
 UNKNOWN_CERTIFICATE = "x509: certificate signed by unknown authority"
-NO_LOGIN = ("no basic auth credentials", "unable to retrieve auth token")
+NO_LOGIN = ("no basic auth credentials", "unauthorized: authentication required")
 WRONG_LOGIN = ("unauthorized", "unable to retrieve auth token", "authentication required")
 
 
