@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 _NUMBER = (int, float)
@@ -31,7 +33,7 @@ def _check(value, shape, where, optional=True):
     kind = type(shape) if isinstance(shape, (dict, list)) else shape
     if value is None and optional:
         return
-    if not isinstance(value, kind) or isinstance(value, bool) or value in (float("inf"), -float("inf")) or value != value:
+    if not isinstance(value, kind) or isinstance(value, bool) or isinstance(value, float) and not math.isfinite(value):
         raise FleetError(f"{value!r} is nothing that tfserving.fleet.capability_facts returns here", where=where, remedy="Detect the host again.")
     if isinstance(shape, dict):
         for key, inner in shape.items():
