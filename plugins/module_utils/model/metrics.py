@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 
@@ -63,15 +65,20 @@ def chosen_output(outputs, output):
     return outputs[one_of("metric_output", output, sorted(outputs))]
 
 
+def _known(scores):
+    """Where there is a number; NaN is none."""
+    return abs(scores) <= math.inf
+
+
 def _accuracy(scores, labels):
     if _single(scores) and scores.dtype.kind in "iubOSU":        # Classes themselves.
         predicted, known = scores.reshape(len(scores)), True
         labels = _classes(labels, names=scores.dtype.kind in "OSU")
     elif _single(scores):
         scores = scores.reshape(len(scores))
-        predicted, known, labels = scores >= 0.5, scores == scores, _classes(labels, 2)
+        predicted, known, labels = scores >= 0.5, _known(scores), _classes(labels, 2)
     else:
-        predicted, known, labels = _rows(scores, "accuracy").argmax(axis=1), (scores == scores).all(axis=1), _classes(labels, scores.shape[1])
+        predicted, known, labels = _rows(scores, "accuracy").argmax(axis=1), _known(scores).all(axis=1), _classes(labels, scores.shape[1])
     return ((predicted == labels) & known).mean()
 
 
@@ -82,7 +89,7 @@ def _top_k(scores, labels):
             f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.shape[1]}", where="metric", remedy="Use accuracy."
         )
     best, labels = scores.argsort(axis=1)[:, -TOP:], _classes(labels, scores.shape[1])
-    return ((best == labels.reshape(-1, 1)).any(axis=1) & (scores == scores).all(axis=1)).mean()
+    return ((best == labels.reshape(-1, 1)).any(axis=1) & _known(scores).all(axis=1)).mean()
 
 
 def _auc(scores, labels):

@@ -91,7 +91,7 @@ def build(directory, dense):
     save("unsigned", lambda x: {"y": x + 1}, spec([None, 4], tf.uint32))
     counter = tf.Variable(0.0)
     save("counting", lambda x: {"y": x + counter.assign_add(1.0)}, spec([None, 4]), counter=counter)
-    network("stateful_recurrent", lambda x: keras.layers.LSTM(4, stateful=True, unroll=True)(x), (3, 2), batch_size=2)
+    network("stateful_recurrent", keras.layers.LSTM(4, stateful=True, unroll=True), (3, 2), batch_size=2)
     save("random", lambda x: {"y": x + tf.random.normal(tf.shape(x))}, spec([None, 4]))
     save("unused_input", lambda x, spare: {"y": tf.matmul(x, flat)}, spec([None, 16]), spec([None, 2], name="spare"), flat=flat)
 
@@ -128,10 +128,10 @@ def build(directory, dense):
         return {"y": tf.transpose(steps.stack())}
 
     save("growing_list", growing, spec([None, None]))
-    network("convolution3d", lambda x: keras.layers.Conv3D(3, 2)(x), (4, 4, 4, 2))
-    network("grouped", lambda x: keras.layers.Conv2D(4, 3, groups=2)(x), (6, 6, 4))
-    network("transposed", lambda x: keras.layers.Conv2DTranspose(3, 3, strides=2)(x), (4, 4, 2))
-    network("both_ways", lambda x: keras.layers.Bidirectional(keras.layers.GRU(4, unroll=True))(x), (4, 3))
+    network("convolution3d", keras.layers.Conv3D(3, 2), (4, 4, 4, 2))
+    network("grouped", keras.layers.Conv2D(4, 3, groups=2), (6, 6, 4))
+    network("transposed", keras.layers.Conv2DTranspose(3, 3, strides=2), (4, 4, 2))
+    network("both_ways", keras.layers.Bidirectional(keras.layers.GRU(4, unroll=True)), (4, 3))
     network("several_heads", lambda x: keras.layers.LayerNormalization()(keras.layers.MultiHeadAttention(2, 4)(x, x)), (5, 8))
     network("normalised", lambda x: keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(keras.layers.Dense(8)(x))), (6,))
     matrix = normal(2048, 2048)

@@ -82,10 +82,10 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
         {"name": "halves", "form": "saved_model", "batching": {"max_batch_size": 2}}, {"name": "doubles", "form": "saved_model", "batching": None}],
         "server": {"flags": {"num_load_threads": 2}, "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "cpu_set": None, "devices": [], "per_gpu": [],
                    "start_timeout_s": None}}
-    given = {"tfs_capabilities_plan_result": {"plan": plan}, "tfserving_models": models, "tfserving_model_directory": str(published),
-             "tfs_server_model_name": "", "tfs_server_model_base_path": ""}
+    deployment.variables.update(tfs_capabilities_plan_result={"plan": plan}, tfserving_models=models, tfserving_model_directory=str(published),
+                                tfs_server_model_name="", tfs_server_model_base_path="")
     try:
-        code, changed, said = deployment.run(**given)
+        code, changed, said = deployment.run()
         assert code == 0 and changed == 2, said
         assert (published / "halves/saved_model/1/batching_params.pbtxt").read_text().count("max_batch_size { value: 2 }") == 1
         assert said.count("(item=halves)") == 1 and said.count("(item=doubles)") == 1
@@ -94,14 +94,14 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
             request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{name}:predict", json.dumps({"instances": [row]}).encode())
             (predicted,) = json.load(urllib.request.urlopen(request, timeout=30))["predictions"]
             assert (predicted["y"] if name == "doubles" else predicted) == answer
-        code, changed, said = deployment.run(**given)
+        code, changed, said = deployment.run()
         assert (code, changed) == (0, 0), said
         assert int(re.search(r"ok=(\d+)", said)[1]) <= 10
-        code, changed, said = deployment.run(**dict(given, tfs_server_model_name="doubles"))
+        code, changed, said = deployment.run(tfs_server_model_name="doubles")
         assert code == 0 and "doubles: started" in said and changed == 1, "one by itself is another server"
     finally:
-        deployment.run(**dict(given, tfs_server_state="absent"))
-        deployment.run(**dict(given, tfs_server_state="absent", tfs_server_model_name="doubles"))
+        deployment.run(tfs_server_state="absent")
+        deployment.run(tfs_server_state="absent", tfs_server_model_name="doubles")
 
 
 @pytest.mark.parametrize(("variables", "words"), [
