@@ -447,10 +447,10 @@ def test_sources_and_addresses_that_are_none(model_directory, tmp_path):
     refused("http://[::1/m.tar: is no address: Invalid IPv6 URL", path=path, source="http://[::1/m.tar")
     refused("cannot be written: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True)
     (source / "link").symlink_to("/nonexistent")
-    refused(f"{source}/link: cannot be read: No such file or directory", path=path, source=str(source), remote_src=True)
+    refused(f"{source}/link: it is neither a file nor a directory of a model", path=path, source=str(source), remote_src=True)
     (source / "link").unlink()
     os.mkfifo(source / "pipe")
-    refused(f"{source}/pipe: it is no plain file", path=path, source=str(source), remote_src=True)
+    refused(f"{source}/pipe: it is neither a file nor a directory of a model", path=path, source=str(source), remote_src=True)
     assert visible(tmp_path / "m") == []
 
 
