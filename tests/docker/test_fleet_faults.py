@@ -48,10 +48,11 @@ class Update:
 
     def variables(self):
         """What the last update was made with."""
-        return {"tfserving_hosts": "serving", "tfs_server_image": self._reference, "tfs_server_model_name": MODEL, "tfs_server_model_base_path": FOLDER,
-                 "tfs_server_address": "0.0.0.0", "tfs_server_samples": "/srv/models/samples.npz", "tfs_server_reference": "/srv/models/samples.npz",
-                 "tfs_server_leave_tasks": str(HAPROXY / "leave.yml"), "tfs_server_return_tasks": str(HAPROXY / "return.yml"), "tfs_server_drain_s": 0,
-                 "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number}}
+        return {
+            "tfserving_hosts": "serving", "tfs_server_image": self._reference, "tfs_server_model_name": MODEL, "tfs_server_model_base_path": FOLDER,
+            "tfs_server_address": "0.0.0.0", "tfs_server_samples": "/srv/models/samples.npz", "tfs_server_reference": "/srv/models/samples.npz",
+            "tfs_server_leave_tasks": str(HAPROXY / "leave.yml"), "tfs_server_return_tasks": str(HAPROXY / "return.yml"), "tfs_server_drain_s": 0,
+            "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number}}
 
     def containers(self):
         """{name: state} on the host; {} while its engine does not answer."""
