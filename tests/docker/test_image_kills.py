@@ -87,7 +87,7 @@ def test_a_build_that_is_killed_at_any_moment(engine, dice, tmp_path):
         told = (directory / "progress").read_text(encoding="utf-8")
         assert f"all its output is in {log}" in told
         if log.exists():
-            assert re.search(r"devel: step \d of \d+: \d+ %, \d of 8 actions", told), told
+            assert re.search(r"devel: step \d+ of \d+: \d+ %, \d of 8 actions", told), told
             there, taken = counted(log.read_text(encoding="utf-8"))
             assert not taken or taken[-1] >= max(there[:-1], default=0), (there, taken)
     finally:
