@@ -50,7 +50,7 @@ def recipe_of(sources, bases, word):
 def counted(log):
     """(how many objects were there before each of the builds in a log ended or was killed, what each of those that linked took from the cache)."""
     builds = log.split("Compiling with ")[1:]
-    return ([len(set(re.findall(r"\[(\d+) / 8\]", build))) for build in builds],
+    return ([len(set(re.findall(r"\[(\d+) / 8\] Compiling", build))) for build in builds],
             [int(found) for build in builds for found in re.findall(r"processes: (\d+) remote", build)])
 
 
