@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.serves_on import ServesOn, extended
 
 PREVIOUS, RESUME, STOP, SURPLUS = "previous", "resume", "stopped", "surplus"
 # What a server is that went back, in the words of the module's option.
@@ -46,10 +47,9 @@ def back(seen):
 def in_part(fault, results):
     """The fault of one server, after others of the same description: results are theirs."""
     new = [result["server"]["name"] for result in results if result["changed"]]
-    if not new or fault.remedy and "The server before it" in fault.remedy:
+    if not new or isinstance(fault, ServesOn):
         return fault
-    sentence = f"The server before it, {new[-1]}, serves already."
-    return type(fault)(fault.what, fault.where, f"{fault.remedy} {sentence}" if fault.remedy else sentence)
+    return extended(fault, f"The server before it, {new[-1]}, serves already.", ServesOn)
 
 
 def whole(results):

@@ -10,6 +10,7 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import gpu_use, host, nvidia
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import container, docker_engine, gates, last_words, proof, transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.serves_on import ServesOn, extended
 
 _POLL_S = 0.1
 _STOP_GRACE_S = 10
@@ -186,11 +187,7 @@ class Deployment:
                 return fault
             if transaction.REPLACED in seen:
                 self._wait(transaction.SERVING, self._id(transaction.SERVING), max(_BACK_TIMEOUT_S, self._options["ready_timeout_s"]))
-                return _with(fault, "The server before it runs again.")
-            return _with(fault, "The server before it goes on serving.")
+                return extended(fault, "The server before it runs again.", ServesOn)
+            return extended(fault, "The server before it goes on serving.", ServesOn)
         except FleetError as second:
-            return _with(fault, f"Whether the server before serves is not known ({second}): the next run begins with that.")
-
-
-def _with(fault, sentence):
-    return type(fault)(fault.what, fault.where, f"{fault.remedy} {sentence}" if fault.remedy else sentence)
+            return extended(fault, f"Whether the server before serves is not known ({second}): the next run begins with that.")

@@ -15,6 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.options imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import model_config, process
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.serves_on import ServesOn, extended
 
 
 class Backend:
@@ -75,8 +76,8 @@ class Backend:
             try:
                 home.start(before, timeout_s)
             except FleetError as second:
-                raise FleetError(fault.what, fault.where, f"{fault.remedy} The server before it could not be started again either: {second.what}.") from second
-            raise FleetError(fault.what, fault.where, f"{fault.remedy} The server before it runs again.") from fault
+                raise extended(fault, f"The server before it could not be started again either: {second.what}.") from second
+            raise extended(fault, "The server before it runs again.", ServesOn) from fault
 
     def _specification(self):
         options = self._options

@@ -105,12 +105,24 @@ def test_the_life_of_a_server(host):
 
     wrong = host.run(flags=CONTRADICTION)
     assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
+    assert wrong["fault"]["serves"]
     changed, restored = host.server()
     assert not changed and answers(restored)
 
     gone = host.absent()
     assert gone["changed"] and not lives(restored["pid"]) and not (host.directory / "state" / "servers" / "m").exists()
     assert not host.absent()["changed"]
+
+
+def test_a_server_that_cannot_come_back_is_not_said_to_serve(host, tmp_path):
+    """A load balancer gets the host back only where something serves."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    _changed, server = host.server(python=str(python))
+    python.unlink()
+    wrong = host.run(flags=CONTRADICTION)
+    assert "The server before it could not be started again either" in wrong["msg"] and "serves" not in wrong["fault"] and not lives(server["pid"])
 
 
 def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend(host):

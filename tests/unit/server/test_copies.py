@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import copies, transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.serves_on import ServesOn
 
 OPTIONS = {"name": "digits", "grpc_port": 8500, "rest_port": None, "cpu_set": "0-7", "devices": [], "grpc_socket_directory": "/run/s", "copies": []}
 
@@ -61,9 +62,9 @@ def test_one_result_for_all():
 
 
 def test_a_fault_tells_what_serves_already():
-    """The words are those by which the role knows that the host may go back into its balancer."""
+    """And says so as data, by which the role knows that the host may go back into its balancer."""
     before = [{"changed": True, "server": {"name": "digits"}}]
     fault = copies.in_part(FleetError("it is full", where="digits-gpu1"), before)
-    assert str(fault) == "digits-gpu1: it is full. The server before it, digits, serves already."
-    told = FleetError("it is full", remedy="Empty it. The server before it runs again.")
+    assert str(fault) == "digits-gpu1: it is full. The server before it, digits, serves already." and fault.as_dict()["serves"]
+    told = ServesOn("it is full", remedy="Empty it. The server before it runs again.")
     assert copies.in_part(told, before) is told and copies.in_part(FleetError("x"), []).remedy is None
