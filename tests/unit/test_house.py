@@ -20,7 +20,7 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # The hands: they may read files and clocks, start processes and use libraries. All other files of module_utils are thinking.
 # A room's new hand is named here, and nowhere else.
 HANDS = {
-    "common/program", "common/publish", "common/shell",
+    "common/packed", "common/program", "common/publish", "common/shell",
     "capability/host", "capability/engine", "capability/nvidia", "capability/nvidia_driver", "capability/nvidia_smi", "capability/nvml",
     "image/archives", "image/bazel_cache", "image/builder", "image/engine", "image/microarchitectures",
     "image/proof", "image/sources",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
-import lzma
 import os
 import shutil
 import subprocess
@@ -16,9 +15,8 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-import zlib
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import packed, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import source_tree
 
@@ -50,7 +48,7 @@ class Sources:
         try:
             with open(self.path, "rb") as stream:
                 return source_tree.tree_id(_identities(_members(stream))) == self.wanted["tree"]
-        except (OSError, tarfile.TarError, EOFError):
+        except packed.FAULTS:
             return False
 
     def _bring(self, stream, mirrors):
@@ -86,9 +84,9 @@ class Sources:
     def _keep(self, stream):
         try:
             members = _members(stream)
-        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as fault:
-            what = str(fault).partition("\n")[0].rstrip(":")
-            raise FleetError(f"this is no whole tar archive: {what}", where=self.wanted["archive"], remedy="Name the archive of a release's sources.") from None
+        except packed.FAULTS as fault:
+            raise FleetError(f"this is no whole tar archive: {packed.why(fault)}", where=self.wanted["archive"],
+                             remedy="Name the archive of a release's sources.") from None
         for candidate in (members, _without_top(members)):
             found = source_tree.tree_id(_identities(candidate))
             if found == self.wanted["tree"]:

@@ -15,7 +15,6 @@ import errno
 import hashlib
 import http.client
 import json
-import lzma
 import os
 import posixpath
 import shutil
@@ -28,8 +27,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-import zlib
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import packed
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, versions
 
@@ -39,7 +38,6 @@ _SILENCE_S = 60
 _KEPT_S = 86400
 _LAST_WORDS = 400
 _PR_SET_PDEATHSIG = 1
-_NOT_AN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError, ValueError)
 
 
 class Partial:
@@ -165,18 +163,12 @@ def unpack(archive, partial):
                 pass
             _refuse_strange([member.name for member in members if not member.isfile()], archive)
             _unpack({member.name: member for member in members}, opened.extractfile, archive, partial)
-    except _NOT_AN_ARCHIVE as fault:
-        raise _unreadable(archive, partial, fault) from fault
-    except OSError as fault:
-        if fault.errno is not None:
+    except packed.FAULTS as fault:
+        if packed.is_of_disk(fault):
             raise
-        raise _unreadable(archive, partial, fault) from fault  # What the libraries for gzip and bzip2 say of what they cannot read.
-
-
-def _unreadable(archive, partial, fault):
-    partial.drop()
-    why = (str(fault) or type(fault).__name__).splitlines()[0].rstrip(":")
-    return FleetError(f"it is no archive that can be read: {why}", where=archive, remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.")
+        partial.drop()
+        raise FleetError(f"it is no archive that can be read: {packed.why(fault)}", where=archive,
+                         remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.") from fault
 
 
 def _refuse_strange(names, archive):
