@@ -230,7 +230,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameter
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
 
 MODEL_FILES = ("saved_model.pb", "model.tflite")
 NOTHING = {"text": None, "parameters": None, "reasons": None}
@@ -258,7 +258,7 @@ def plan(options, check_mode):
     if path is not None and not os.path.isabs(path):
         raise FleetError(f"{path!r} is not an absolute path", where="path")
     published = {model["name"]: version_directory(model) for model in options["models"]}
-    places = {name: os.path.join(version, files.PER_MODEL_NAME) for name, version in published.items() if version} if options["per_model"] else {}
+    places = {name: os.path.join(version, manifest.BATCHING) for name, version in published.items() if version} if options["per_model"] else {}
     if options["state"] == "absent":
         returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
@@ -320,11 +320,11 @@ def unbatched(models):
         above = os.path.dirname(directory)
         for other in beside(above) | {inner for outer in beside(os.path.dirname(above)) for inner in beside(outer)}:
             there = versions(other)
-            if there and other not in listed and not os.path.exists(os.path.join(other, there[max(there)], files.PER_MODEL_NAME)):
+            if there and other not in listed and not os.path.exists(os.path.join(other, there[max(there)], manifest.BATCHING)):
                 found.add(os.path.join(other, there[max(there)]))
     if not found:
         return []
-    return [f"without a {files.PER_MODEL_NAME} a server with per-model batching does not batch these at all: {', '.join(sorted(found))}"]
+    return [f"without a {manifest.BATCHING} a server with per-model batching does not batch these at all: {', '.join(sorted(found))}"]
 
 
 def beside(directory):

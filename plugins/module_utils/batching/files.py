@@ -16,7 +16,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_val
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 
-PER_MODEL_NAME = "batching_params.pbtxt"
 # The threads are the server's, whatever a model's file says.
 SERVER_WIDE = ("num_batch_threads", "thread_pool_name")
 GIVEN = "given"

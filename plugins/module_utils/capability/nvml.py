@@ -15,6 +15,8 @@ import select
 import signal
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.gpus import MOST_INSTANCES
+
 try:
     import ctypes
 except ImportError:     # a Python that was built without libffi
@@ -27,7 +29,7 @@ _INVALID_ARGUMENT, _INSUFFICIENT_SIZE, _VERSION_MISMATCH = 2, 7, 25
 # Without persistence mode the first question to a GPU starts it, which takes seconds; all others are answered at once. Shares of the time that there is.
 _SLOW, _PATIENCE_SLOW, _PATIENCE = ("load", "init", "handle"), 1 / 2, 3 / 16
 _NEEDED = ("load", "init", "count")
-_MOST_INSTANCES, _MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 8, 64, 36, 256, 96
+_MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 64, 36, 256, 96
 _PR_SET_PDEATHSIG = 1
 
 
@@ -63,7 +65,7 @@ def read(path, detail=False, limit_s=LIMIT_S):
 def _alike(question):
     """The questions that make the same call of one GPU: this one, or the same of each of its slices."""
     of, _dot, rest = question.partition(".")
-    return [f"{of}.{index}.{rest.partition('.')[2]}" for index in range(_MOST_INSTANCES)] if rest else [question]
+    return [f"{of}.{index}.{rest.partition('.')[2]}" for index in range(MOST_INSTANCES)] if rest else [question]
 
 
 def _in_a_child(path, detail, answers, deadline, limit_s):
@@ -181,7 +183,7 @@ class _Questions:
         self._ask(gpu, "ecc", lambda: self._numbers(("nvmlDeviceGetEccMode",), 2, handle)[0])
         mode = self._ask(gpu, "mig", lambda: self._numbers(("nvmlDeviceGetMigMode",), 2, handle)[0])
         most = self._ask(gpu, "mig_count", lambda: self._number(("nvmlDeviceGetMaxMigDeviceCount",), handle)) if mode else 0
-        for index in range(min(most or 0, _MOST_INSTANCES)):
+        for index in range(min(most or 0, MOST_INSTANCES)):
             self._ask_instance(gpu, handle, index)
         if self.detail:
             self._ask_details(gpu, handle)

@@ -20,7 +20,9 @@ class FleetModule(AnsibleModule):
         except (OverflowError, TypeError) as fault:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
             self.fail_json(msg=str(fault))
         self._given = None
-        self._refuse(options.unusable(self.argument_spec, self.params))
+        fault = options.unusable(self.argument_spec, self.params)
+        if fault:
+            self.fail_json(msg=str(fault), fault=fault.as_dict())
 
     def _load_params(self):
         super()._load_params()
@@ -29,10 +31,6 @@ class FleetModule(AnsibleModule):
     def fail_json(self, msg, **result):
         fault = options.wrong_type(self.argument_spec, self._given) if self._given else None
         super().fail_json(msg=str(fault) if fault else msg, **result)
-
-    def _refuse(self, fault):
-        if fault:
-            self.fail_json(msg=str(fault), fault=fault.as_dict())
 
 
 def run(module, work):

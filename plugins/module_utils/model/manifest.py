@@ -13,6 +13,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 SCHEMA = 1
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
+# Beside a version: its own batching parameters, which TensorFlow Serving looks for by this name.
+BATCHING = "batching_params.pbtxt"
 
 
 def key(source_digest, options, converter):

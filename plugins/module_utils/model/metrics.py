@@ -104,7 +104,7 @@ def _auc(scores, labels):
     scores, positive = scores.reshape(len(scores)).astype("float64"), _classes(labels, 2).astype("float64")
     if sorted(set(positive.tolist())) != [0.0, 1.0]:
         raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
-    if not (abs(scores) <= float("inf")).all():    # NaN has no rank.
+    if not _known(scores).all():    # NaN has no rank.
         return float("nan")
     ordered, positive = scores[scores.argsort()], positive == 1.0
     ranks = (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right") + 1) / 2
@@ -134,7 +134,7 @@ def _classes(labels, count=None, names=False):
     if names:
         return labels
     numbers = labels.astype("float64")
-    wrong = labels[~((numbers % 1 == 0) & (numbers >= 0) & (numbers < (float("inf") if count is None else count)))]
+    wrong = labels[~((numbers % 1 == 0) & (numbers >= 0) & (numbers < (math.inf if count is None else count)))]
     if len(wrong):
         raise FleetError(f"the label {wrong[0]} is no class number{f' from 0 to {count - 1}' if count else ''}", where="samples")
     return labels

@@ -21,7 +21,7 @@ def plan(capabilities, asked, microarchitectures=None):
     """
     draft, host = Draft(), Host(form.check(capabilities or {}))
     wanted, answers, not_understood = request.complete(policies.choose(draft, asked))
-    wanted["microarchitectures"] = microarchitectures or {"names": {}, "marches": {}}
+    wanted["microarchitectures"] = microarchitectures
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])
     for refusal in not_understood:

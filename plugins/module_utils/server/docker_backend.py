@@ -34,7 +34,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
 )
 
 _EXAMPLES = 8
-_OF_A_MODEL = "batching_params.pbtxt"   # batching.files has the name too, and much that a host need not be sent
 _TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
 _MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _SPARE_MIB = 256
@@ -92,7 +91,7 @@ class Backend:
         then = labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
         wished = {model["name"]: docker_files.versions(model) for model in then["models"]}
         steps = transaction.to_previous(seen)
-        spec = SimpleNamespace(**{key: then[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")})
+        spec = _remembered(then)
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then["models"], wished, {}))
         if not self._check_mode:
             work.carry_out(steps, seen)
@@ -104,7 +103,7 @@ class Backend:
         mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
         then = self._described(seen)
         steps = transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False) if then else ()
-        spec = SimpleNamespace(**{key: then[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")}) if then else None
+        spec = _remembered(then) if then else None
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then.get("models", ()), {}, {}))
         if not self._check_mode and then:
             work.carry_out(steps, seen)
@@ -222,7 +221,7 @@ class Backend:
 
     def _cuda_cache(self):
         """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
-        return os.path.join(self._options["state_directory"], "servers", self._options["copy_of"] or self._options["name"], "cuda")
+        return os.path.join(process.Home(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory, "cuda")
 
     def _questions(self, models, wished, before):
         options = {one["name"]: one for one in self._options["models"] or ()}
@@ -230,7 +229,7 @@ class Backend:
         for model in models:
             one = options.get(model["name"]) or {}
             versions = wished.get(model["name"], ())
-            files = [f"{model['base_path']}/{version}/{_OF_A_MODEL}" for version in versions]
+            files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in versions]
             limit = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
             asked.append(proof.Model(model["name"], versions, model["labels"], one.get("signature") or "serving_default",
                                      *self._right_answers(model["base_path"], one, versions, limit) if wished else (None, None, 0.0)))
@@ -269,6 +268,11 @@ class Backend:
         result = decision.result(server=server)
         result["warnings"] = [*result["warnings"], *work.warnings]
         return result
+
+
+def _remembered(described):
+    """What a deployment asks of a specification, of one that stands in a container's label."""
+    return SimpleNamespace(**{key: described[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")})
 
 
 def _ports_of(described):

@@ -42,15 +42,15 @@ class Servers(engine.Engine):
 
     def servers(self):
         """The names of all servers on the host, sorted."""
-        with self._asking("containers"):
-            listed = self.api.containers(all=True, filters={"label": labels.NAME})
-        return sorted({one["Labels"][labels.NAME] for one in listed})
+        return sorted({found[labels.NAME] for found in self._labels()})
 
     def alike(self, name):
         """The names of the server and of its copies on this host, sorted."""
+        return sorted({found[labels.NAME] for found in self._labels() if name in (found[labels.NAME], found.get(labels.COPY_OF))})
+
+    def _labels(self):
         with self._asking("containers"):
-            listed = self.api.containers(all=True, filters={"label": labels.NAME})
-        return sorted({one["Labels"][labels.NAME] for one in listed if name in (one["Labels"][labels.NAME], one["Labels"].get(labels.COPY_OF))})
+            return [one["Labels"] for one in self.api.containers(all=True, filters={"label": labels.NAME})]
 
     def inspect(self, container):
         """What the engine knows of a container, in its own words."""

@@ -15,6 +15,7 @@ import os
 import threading
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import configuration, log, metrics, status
 
 try:
@@ -22,7 +23,6 @@ try:
 except ImportError:
     numpy = None
 
-PER_MODEL_FILE = "batching_params.pbtxt"
 _MAX_BATCH_SIZE, _MAX_ENQUEUED_BATCHES = 1000, 10
 _RUN_IN_CALLER = -1
 
@@ -36,7 +36,7 @@ def parameters_of_model(path, common, per_model):
     """The parameters for the version at path, or None where it is not batched: with per_model only what lies beside the model counts."""
     if not per_model:
         return common
-    own = os.path.join(path, PER_MODEL_FILE)
+    own = os.path.join(path, manifest.BATCHING)
     return read_parameters(own) if os.path.exists(own) else None
 
 
