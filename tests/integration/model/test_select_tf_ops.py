@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TensorFlow's operations in TensorFlow Lite, converted, compared and served. Needs a Python whose TensorFlow has the Flex delegate: FLEX_PYTHON names it."""
+"""TensorFlow's operations in TensorFlow Lite, converted, compared and served. The converter is the last TensorFlow with the Flex delegate."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ import sys
 
 import pytest
 
-PYTHON = os.environ.get("FLEX_PYTHON")
-pytestmark = pytest.mark.skipif(not PYTHON, reason="FLEX_PYTHON names no Python with TensorFlow 2.18 or older, whose interpreter has the Flex delegate")
+from ansible_collections.tfserving.fleet.tests.integration import environments
+
 MODULE = "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"
+
+
+@pytest.fixture(scope="module", name="python")
+def converter():
+    """A Python with that TensorFlow."""
+    if sys.version_info >= (3, 13):
+        (pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip)("there is no TensorFlow with the Flex delegate for this Python; take 3.11 or 3.12")
+    return environments.made("flex") / "python"
 
 
 @pytest.mark.parametrize("name, judged", [
     ("strings", {}), ("inline_table", {}), ("inner_float64", {}), ("growing_list", {}), ("recurrent_loop", {}),
     ("features", {"samples": "features.tfrecord", "metric": "accuracy", "allowed_loss": 0.05}),
 ])
-def test_it_answers_like_its_source_through_a_server(zoo, tmp_path, name, judged):
-    options = {"python": PYTHON, "source": zoo / name, "destination": tmp_path / name / "tflite_dynamic_range", "form": "tflite_dynamic_range",
+def test_it_answers_like_its_source_through_a_server(zoo, python, tmp_path, name, judged):
+    options = {"python": python, "source": zoo / name, "destination": tmp_path / name / "tflite_dynamic_range", "form": "tflite_dynamic_range",
                "select_tf_ops": True, "through_server": True, "accept_unjudged": not judged, **judged}
     if judged:
         options["samples"] = zoo / judged["samples"]

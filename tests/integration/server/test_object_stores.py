@@ -22,7 +22,8 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import ROOT, command, contents, good, refused, visible
+from ansible_collections.tfserving.fleet.tests.integration import environments
+from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import command, contents, good, refused, visible
 
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOTE = os.urandom(3 << 20)
@@ -97,9 +98,7 @@ class Store:
 @pytest.fixture(scope="module", name="clients")
 def stores_environment():
     """The folder of an environment of its own with the clients and the server."""
-    done = subprocess.run(["tools/venv", "build/stores", "stores"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return ROOT / "build" / "stores" / "bin"
+    return environments.made("stores")
 
 
 @contextlib.contextmanager
