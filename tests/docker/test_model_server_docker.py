@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -168,6 +169,8 @@ def test_the_life_of_a_server(host):
     assert all("CapEff:\t0000000000000000" in one and "NoNewPrivs:\t1" in one and "Uid:\t65534\t65534" in one for one in status)
     published_ports = {server["grpc_port"], server["rest_port"]}
     assert listening(state["Pid"]) == {8500, 8501}, "nothing listens in the container beyond what was asked"
+    (network,) = host.container()["NetworkSettings"]["Networks"].values()
+    assert open_ports(network["IPAddress"]) == {8500, 8501}, "nor does anything else answer from outside"
     assert {binding[0]["HostIp"] for binding in attributes["NetworkSettings"]["Ports"].values()} == {"127.0.0.1"}
     assert {int(binding[0]["HostPort"]) for binding in attributes["NetworkSettings"]["Ports"].values()} == published_ports
     assert "--enable_profiler=false" in attributes["Config"]["Cmd"]
@@ -215,6 +218,17 @@ def listening(pid):
     """The TCP ports on which something listens in the network of a process."""
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
     return {int(fields[1].rpartition(":")[2], 16) for fields in lines if fields[3] == "0A"}
+
+
+def open_ports(address):
+    """The TCP ports of an address that take a connection, of all there are."""
+    def takes(port):
+        with socket.socket() as probe:
+            probe.settimeout(5)
+            return probe.connect_ex((address, port)) == 0
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        ports = range(1, 1 << 16)
+        return {port for port, taken in zip(ports, pool.map(takes, ports)) if taken}
 
 
 @pytest.fixture(scope="module")
