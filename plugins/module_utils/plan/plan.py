@@ -20,7 +20,7 @@ def plan(capabilities, asked, microarchitectures=None):
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """
     draft, host = Draft(), Host(form.check(capabilities or {}))
-    wanted, answers, not_understood = request.complete(policies.choose(draft, asked))
+    wanted, answers, not_understood = request.complete(policies.choose(draft, request.with_texts_as_keys(asked)))
     wanted["microarchitectures"] = microarchitectures
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])

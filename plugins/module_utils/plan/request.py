@@ -35,6 +35,17 @@ MODEL_KEYS = ("name", "source", "samples", "reference", "signature", "metric", "
               "optimize", "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")
 
 
+def with_texts_as_keys(request, where=None):
+    """Return the request; raise FleetError for a key of whatever mapping in it that is no text, as YAML reads 1, 1.5, null or true."""
+    held = request.items() if isinstance(request, dict) else enumerate(request) if isinstance(request, list) else ()
+    for key, value in held:
+        if isinstance(request, dict) and not isinstance(key, str):
+            raise FleetError(f"{key!r} is not a text, and so no name", where=where or "the request", remedy="Write it in quotes, or leave it out.")
+        inner = f"[{key}]" if isinstance(request, list) else f".{key}"
+        with_texts_as_keys(value, f"{where}{inner}" if where else f"tfserving_{key}")
+    return request
+
+
 def complete(request):
     """The request with every key of KEYS and every model's own, after its `options` were understood; answers: what was made of them.
 

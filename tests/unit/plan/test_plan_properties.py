@@ -9,6 +9,7 @@ import functools
 import copy
 import json
 import os
+import re
 
 import pytest
 
@@ -204,6 +205,15 @@ def inside(thing):
         yield thing, key
         if isinstance(thing[key], (dict, list)):
             yield from inside(thing[key])
+
+
+@pytest.mark.parametrize("asked, where", [
+    ({"models": [{"name": "m", "batching": {"": None, 0: None}}]}, "tfserving_models[0].batching: 0"),
+    ({"options": [{"": None, 0: None}]}, "tfserving_options[0]: 0"), ({"flags": {True: 1}}, "tfserving_flags: True"), ({2: 1}, "the request: 2"),
+])
+def test_a_key_that_is_no_text_is_named(asked, where):
+    with pytest.raises(FleetError, match=re.escape(f"{where} is not a text")):
+        plan({}, asked)
 
 
 @many
