@@ -16,13 +16,13 @@ import select
 import socket
 import sys
 import time
-import zipfile
 from array import array
 from collections import Counter, deque
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import options, program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import connection, load, schedule, statistics
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import samples
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 
 try:
@@ -316,12 +316,7 @@ def _batches(request, target):
 
 
 def _samples(path):
-    try:
-        with numpy.load(path, allow_pickle=False) as archive:
-            inputs = {name[len("inputs."):]: archive[name] for name in archive.files if name.startswith("inputs.")}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as fault:
-        raise FleetError(f"{path} is no readable NumPy archive ({fault})", where="samples",
-                         remedy="Name an .npz file with inputs.<name> arrays.") from fault
+    inputs = {name[len("inputs."):]: array for name, array in samples.archive(path).items() if name.startswith("inputs.")}
     if not inputs:
         raise FleetError(f"{path} has no array named inputs.<name>", where="samples")
     sizes = {values.shape[0] if values.ndim else 0 for values in inputs.values()}

@@ -39,7 +39,7 @@ def from_lines(content, path):
         try:
             held = json.loads(line)
             example = dict(held["inputs"], **({LABELS: held["label"]} if "label" in held else {}))
-            examples.append({name: numpy.asarray(_plain(value)) for name, value in example.items()})
+            examples.append({name: _array(_plain(value)) for name, value in example.items()})
         except (ValueError, KeyError, TypeError) as fault:
             raise FleetError(f"line {number} is not {{\"inputs\": {{name: value}}, \"label\": value}}: {fault}", where=path) from fault
     return _columns(examples, path)
@@ -57,7 +57,7 @@ def from_records(content, path, tensors, signature):
     found = _columns([{LABELS if name == "label" else name: array for name, array in example.items()} for example in examples], path)
     only = next(iter(tensors)) if len(tensors) == 1 else None
     if only and only not in found and tensors[only]["dtype"] == "string":      # The model parses the examples itself.
-        found = dict({only: _objects(records)}, **({LABELS: found[LABELS]} if LABELS in found else {}))
+        found = dict({only: objects(records)}, **({LABELS: found[LABELS]} if LABELS in found else {}))
     else:
         found = {name: array for name, array in found.items() if name in tensors or name == LABELS}
     return {name: _shaped(array, tensors.get(name)) for name, array in found.items()}
@@ -100,7 +100,7 @@ def _features(record):
         for number, held in protobuf.fields(feature):
             values = protobuf.grouped(held).get(1, [])
             if number == _BYTES:
-                found[name] = _objects([bytes(value) for value in values])
+                found[name] = objects([bytes(value) for value in values])
             elif number == _FLOATS:
                 raw = b"".join(struct.pack("<I", value) if isinstance(value, int) else bytes(value) for value in values)
                 found[name] = numpy.frombuffer(raw, "<f4")
@@ -120,8 +120,6 @@ def _columns(examples, path):
         if len({array.shape for array in held}) > 1:
             raise FleetError(f"{name} has examples of unlike shapes", where=path, remedy="Pad them to one shape.")
         found[name] = numpy.stack(held)
-        if found[name].dtype.kind == "U":
-            found[name] = numpy.char.encode(found[name], "utf-8").astype(object)
     return found
 
 
@@ -137,13 +135,25 @@ def _shaped(array, tensor):
         return array        # Where it does not fit, the signature's own check says so.
 
 
-def _objects(values):
+def objects(values):
+    """A flat array of values of any length, such as bytes."""
     array = numpy.empty(len(values), object)
     array[:] = values
+    return array
+
+
+def _array(value):
+    array = numpy.asarray(value)
+    if array.dtype.kind in "SUO":       # Texts of one width would lose the NULs at their end.
+        array = numpy.asarray(value, object)
+        if not all(isinstance(one, bytes) for one in array.ravel()):
+            raise ValueError("its values are neither all numbers nor all texts")
     return array
 
 
 def _plain(value):
     if isinstance(value, dict):
         return base64.b64decode(value["b64"], validate=True)
+    if isinstance(value, str):
+        return value.encode()
     return [_plain(one) for one in value] if isinstance(value, list) else value

@@ -9,7 +9,7 @@ import os
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import sample_files, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import sample_files, saved_model, texts
 
 try:
     import numpy
@@ -53,7 +53,7 @@ def _arrays(path, tensors, signature):
     _need_numpy()
     kind = sample_files.kind_of(saved_model.read_file(path, 64))
     if kind == "archive":
-        return archive(path)
+        return archive(path, "neither {} nor TFRecords nor JSON lines")
     content = saved_model.read_file(path)
     held = sample_files.from_lines(content, path) if kind == "lines" else sample_files.from_records(content, path, tensors, signature)
     return {name if name == _LABELS else _INPUTS + name: array for name, array in held.items()}
@@ -67,20 +67,21 @@ def outputs(path):
     return found
 
 
-def archive(path):
-    """{name: array} of a NumPy archive; strings become object arrays of bytes. Raises FleetError."""
+def archive(path, unlike="not {}"):
+    """{name: array} of a NumPy archive; strings become object arrays of bytes. unlike: what a foreign file is, {} being an archive. Raises FleetError."""
     _need_numpy()
     try:
         loaded = numpy.load(path, allow_pickle=False)
         if not hasattr(loaded, "files"):
             raise ValueError("it is a single array")
         with loaded as opened:
-            return {name: _plain(opened[name]) for name in opened.files}
+            held = {name: opened[name] for name in opened.files}
+        return {name: _plain(array, held.get(texts.LENGTHS + name)) for name, array in held.items()}
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
         words = "" if "pickle" in str(fault) else f": {fault}"      # NumPy advises to trust the file.
-        raise FleetError(f"neither a NumPy archive (.npz) of plain arrays nor TFRecords nor JSON lines{words}", where=path,
+        raise FleetError(unlike.format("a NumPy archive (.npz) of plain arrays") + words, where=path,
                          remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.") from fault
 
 
@@ -89,10 +90,16 @@ def _need_numpy():
         raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
 
 
-def _plain(array):
+def _plain(array, lengths=None):
     if array.dtype.kind == "U":
-        array = numpy.char.encode(array, "utf-8")
-    return array.astype(object) if array.dtype.kind == "S" else array
+        return numpy.char.encode(array, "utf-8").astype(object)
+    if array.dtype.kind != "S":
+        return array
+    if lengths is None:
+        return array.astype(object)
+    if lengths.shape != array.shape or lengths.dtype.kind not in "iu":
+        raise ValueError("lengths of texts are whole numbers in an array of the same shape")
+    return sample_files.objects(texts.cut(array.tobytes(), array.dtype.itemsize, lengths.ravel())).reshape(array.shape)
 
 
 def fit(inputs, tensors, where="samples"):
@@ -190,9 +197,9 @@ def write_answers(path, inputs, reference, answered):
 
 
 def _keeps(array):
-    """Whether plain numbers, or texts without the NULs at their end that NumPy cuts off."""
+    """Whether plain numbers or texts."""
     if array.dtype == object:
-        return all(isinstance(one, bytes) and not one.endswith(b"\0") for one in array.ravel())
+        return all(isinstance(one, bytes) for one in array.ravel())
     return array.dtype.kind in "biu" or array.dtype in ("float32", "float64")
 
 
@@ -205,13 +212,15 @@ def _farthest(wanted, given):
 
 
 def write(path, inputs, labels, reference):
-    """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes."""
+    """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes, and their lengths."""
     _save(path, {} if labels is None else {_LABELS: labels}, inputs, reference)
 
 
 def _save(path, arrays, inputs, reference):
     arrays.update({_INPUTS + name: array for name, array in inputs.items()}, **{f"outputs.{name}": array for name, array in reference.items()})
-    numpy.savez(path, **{name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C") for name, array in arrays.items()})
+    held = {name: array for name, array in arrays.items() if array.dtype == object}
+    lengths = {texts.LENGTHS + name: numpy.reshape([len(text) for text in array.ravel()], array.shape) for name, array in held.items()}
+    numpy.savez(path, **lengths, **{name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def requests(content, signature):

@@ -13,6 +13,7 @@ import time
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import texts
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, http2, tensors, wire
 
 _READ_BYTES = 1 << 16
@@ -153,10 +154,11 @@ def arrays(path, prefix, limit=None):
     """{name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raises FleetError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.startswith(prefix) and name.endswith(".npy")]
-            found = {name[len(prefix):-len(".npy")]: tensors.from_file(archive.read(name), f"{path}: {name}") for name in names}
+            names = set(archive.namelist())
+            found = {name: tensors.from_file(archive.read(name), f"{path}: {name}", *map(archive.read, {texts.LENGTHS + name} & names))
+                     for name in sorted(names) if name.startswith(prefix) and name.endswith(".npy")}
     except (OSError, zipfile.BadZipFile, EOFError) as fault:
         raise FleetError(f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or fault}", where=path) from fault
     if not found:
         raise FleetError(f"it holds no {prefix}<name>", where=path, remedy=f"Save an array {prefix}<name> for each, examples along the first axis.")
-    return {name: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}
+    return {name[len(prefix):-len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf, signature, texts
 
 # dtype -> (number in types.proto, struct's letter, NumPy's name in a file, field of TensorProto that holds single values).
 _KINDS = {
@@ -71,8 +71,8 @@ def cast(tensor, dtype, where="samples"):
     return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype][1]}", *tensor.values()))
 
 
-def from_file(content, where):
-    """The Tensor of one array of a NumPy archive (the bytes of a .npy file). Raises FleetError."""
+def from_file(content, where, lengths=None):
+    """The Tensor of one array of a NumPy archive (the bytes of a .npy file). lengths: those of an array with the lengths of its texts. Raises FleetError."""
     try:
         wide = _MAGIC.match(content)[1] != b"\x01"
         start = 12 if wide else 10
@@ -82,7 +82,8 @@ def from_file(content, where):
         if fortran == "True" and len(shape) > 1:
             raise ValueError("its values lie in Fortran's order")
         if kind[1:2] in ("S", "U"):
-            return Tensor("string", shape, _texts(kind, raw, count(shape)))
+            held = _texts(kind, raw, count(shape)) if lengths is None else _cut(kind, raw, shape, from_file(lengths, where))
+            return Tensor("string", shape, held)
         dtype = _BY_FILE[kind]
         if len(raw) != count(shape) * struct.calcsize(_KINDS[dtype][1]):
             raise ValueError("it is cut short")
@@ -174,6 +175,14 @@ def _texts(kind, raw, number):
     if kind[1] == "U":
         return tuple(part.decode("utf-32-le").rstrip("\0").encode() for part in parts)
     return tuple(part.rstrip(b"\0") for part in parts)
+
+
+def _cut(kind, raw, shape, lengths):
+    if kind[1] == "U":
+        return _texts(kind, raw, count(shape))
+    if lengths.shape != shape:
+        raise ValueError("lengths of texts are whole numbers in an array of the same shape")
+    return tuple(texts.cut(raw, int(kind[2:]), lengths.values()))
 
 
 def _tensor_proto(tensor):

@@ -313,17 +313,17 @@ def test_the_wrong_protocol_is_one_clear_line(serve, measure):
     ({"labels": numpy.arange(3)}, "has no array named inputs.<name>"),
     ({"inputs.x": numpy.zeros((0, 2))}, "need the same number of examples, 1 or more"),
     ({"inputs.x": numpy.zeros((3, 2)), "inputs.y": numpy.zeros((4, 2))}, r"need the same number of examples, 1 or more; they have \[3, 4\]"),
-    ({"inputs.x": numpy.array([object()])}, "is no readable NumPy archive"),
 ])
 def test_samples_that_cannot_be_sent_are_one_clear_line(serve, measure, samples, text):
     with pytest.raises(FleetError, match=f"^samples: .*{text}"):
         measure([serve().target("grpc")], samples=samples)
 
 
-def test_a_file_that_is_no_archive_is_one_clear_line(serve, measure, tmp_path):
+@pytest.mark.parametrize("write", [lambda path: path.write_text("no archive"), lambda path: numpy.savez(path, **{"inputs.x": numpy.array([object()])})])
+def test_a_file_that_is_no_archive_of_plain_arrays_is_one_clear_line(serve, measure, tmp_path, write):
     path = tmp_path / "text.npz"
-    path.write_text("no archive")
-    with pytest.raises(FleetError, match="is no readable NumPy archive"):
+    write(path)
+    with pytest.raises(FleetError, match=rf"^{path}: not a NumPy archive \(\.npz\) of plain arrays"):
         measure([serve().target("grpc")], run=lambda request: generator.measure(dict(request, samples=str(path))))
 
 

@@ -201,7 +201,7 @@ def build(directory):
             records.write(tf.train.Example(features=tf.train.Features(feature={
                 "age": tf.train.Feature(float_list=tf.train.FloatList(value=ages)),
                 "colour": tf.train.Feature(int64_list=tf.train.Int64List(value=[colour])),
-                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))})).SerializeToString())
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))})).SerializeToString(deterministic=True))
 
     large = tf.Variable(tf.zeros([1 << 14, 1 << 14]))
     save("gigabyte", lambda x: {"y": tf.matmul(x, large)}, spec([None, 1 << 14]))

@@ -14,7 +14,7 @@ pytest.importorskip("google.protobuf")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, metric_function, samples, tfrecord, warmup
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client
 
 
 def tensors(**held):
@@ -33,6 +33,8 @@ def test_json_lines(tmp_path):
     assert inputs["x"].tolist() == [[1, 2.5], [3, 4]] and inputs["t"].tolist() == [b"a", b"b"] and labels.tolist() == [1, 0]
     inputs, labels = read(tmp_path, b'{"inputs": {"raw": {"b64": "AAE="}}}\n')
     assert inputs["raw"].tolist() == [b"\x00\x01"] and labels is None
+    inputs, _labels = read(tmp_path, b'{"inputs": {"raw": [{"b64": "AAEA"}, "a\\u0000", ""]}}\n')
+    assert inputs["raw"].tolist() == [[b"\x00\x01\x00", b"a\0", b""]], "every byte counts, NULs at the end, too"
     inputs, _labels = read(tmp_path, b'\xef\xbb\xbf{"inputs": {"x": 7}}\n')
     assert inputs["x"].tolist() == [7], "some editors mark UTF-8"
 
@@ -42,7 +44,8 @@ def test_json_lines(tmp_path):
     (b'{"inputs": {"x": [1]}}\n{"inputs": {"x": [1, 2]}}\n', "x has examples of unlike shapes. Pad them"),
     (b'{"inputs": {"x": 1, "y": 1}}\n{"inputs": {"x": 1}}\n', "y is missing in 1 of 2 examples"),
     (b'{"inputs": {"x": [[1, 2], [3]]}}\n', "line 1 is not"), (b'{"inputs": {"x": 1}, "label": {"a": 1}}\n', "line 1 is not"),
-    (b'{"inputs": {"x": {"b64": "@@@"}}}\n', "line 1 is not"), (b"[1, 2]\n", "line 1 is not"),
+    (b'{"inputs": {"x": {"b64": "@@@"}}}\n', "line 1 is not"), (b'{"inputs": {"x": [1, "a"]}}\n', "neither all numbers nor all texts"),
+    (b'{"inputs": {"x": [1, null]}}\n', "neither all numbers nor all texts"), (b"[1, 2]\n", "line 1 is not"),
     (b'{\n "inputs": {"x": 1}\n}\n', "line 1 is not"),
     (tfrecord.frame(b"\xff\xff"), "not a TFRecord file of PredictionLog or tf.Example messages"),
     (tfrecord.frame(b"")[:-1], "cut short"),
@@ -141,6 +144,36 @@ def test_the_answers_that_travel_with_a_version(tmp_path):
     large = numpy.zeros((40, 1 << 18), "float32")
     samples.write_answers(str(tmp_path / "c" / "large.npz"), {"x": large}, {"y": large[:, 0]}, {"y": large[:, 0]})
     assert len(numpy.load(tmp_path / "c" / "large.npz")["inputs.x"]) == 3
-    for reference in ({"y": numpy.float32(1)}, {"y": x[:7]}, {"y": x.astype("complex64")}, {"y": numpy.array([b"a\0"] * 100, object)}):
+    for reference in ({"y": numpy.float32(1)}, {"y": x[:7]}, {"y": x.astype("complex64")}):
         samples.write_answers(str(tmp_path / "d" / "none.npz"), {"x": x}, reference, reference)
     assert not (tmp_path / "d").exists()
+
+
+def archive_of(path, *texts):
+    """An archive of samples x and answers y, all of these texts, as we write it."""
+    array = numpy.array([*texts, None], object)[:-1]
+    samples.write(str(path), {"x": array}, array, {"y": array})
+
+
+@pytest.mark.parametrize("texts", [[b"a\0", b"\0\0\0", b"", b"ab"], [b"\0"], [b"", b""], [b"plain", b"texts"], [b"\xff" * 300 + b"\0", b"\0x"]])
+def test_texts_keep_every_byte_in_an_archive(tmp_path, texts):
+    path = tmp_path / "a.npz"
+    archive_of(path, *texts)
+    inputs, labels = samples.read(str(path), metric="accuracy")
+    assert inputs["x"].tolist() == labels.tolist() == samples.outputs(str(path))["y"].tolist() == texts
+    for prefix in ("inputs.", "outputs."):
+        tensor = next(iter(ask.arrays(str(path), prefix).values()))
+        assert tensor.values() == texts and tensor.shape == (len(texts),)
+        assert ask.arrays(str(path), prefix, 1)[{"inputs.": "x", "outputs.": "y"}[prefix]].values() == texts[:1]
+    samples.write_answers(str(tmp_path / "b" / "answers.npz"), {"x": inputs["x"]}, {"y": inputs["x"]}, {"y": inputs["x"]})
+    assert ask.arrays(str(tmp_path / "b" / "answers.npz"), "outputs.")["y"].values() == texts
+
+
+@pytest.mark.parametrize("lengths", [numpy.array([1]), numpy.array([1.5, 2]), numpy.array(["a", "b"]), numpy.array([[1, 2]])])
+def test_lengths_that_do_not_fit_are_one_clear_line(tmp_path, lengths):
+    path = tmp_path / "a.npz"
+    numpy.savez(path, **{"inputs.x": numpy.array([b"a", b"bc"]), "lengths.inputs.x": lengths})
+    for call in (samples.read, lambda path: ask.arrays(path, "inputs.")):
+        with pytest.raises(FleetError) as caught:
+            call(str(path))
+        assert "array" in str(caught.value) and "\n" not in str(caught.value)

@@ -97,6 +97,7 @@ class _Interpreter:
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(index) for index in wanted]
         except (ValueError, RuntimeError) as fault:
+            log.error(" ".join(f"TensorFlow Lite: {fault}".split()))
             raise status.Status("INTERNAL", "Failed to invoke TfLite interpreter") from fault
 
     def _resize(self, shapes):

@@ -1,0 +1,13 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Texts in NumPy archives. NumPy pads them to one width and cuts off the NULs at their end; bytes such as those of a tf.Example need both kept."""
+
+from __future__ import annotations
+
+LENGTHS = "lengths."    # Before an array's name: an array of the same shape with the lengths of its texts, in bytes.
+
+
+def cut(raw, width, lengths):
+    """The texts, a list of bytes, that lie in raw, each padded to a width."""
+    return [raw[at * width:at * width + min(width, length)] for at, length in enumerate(lengths)]
