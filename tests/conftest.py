@@ -38,4 +38,15 @@ def _bind(name, path):
         setattr(sys.modules[parent], child, package)
 
 
+def settle_examples():
+    """Draw the same examples in every run, so that a change's checks do not hang on luck; `pytest --hypothesis-profile default` draws new ones."""
+    try:
+        import hypothesis
+    except ModuleNotFoundError:
+        return
+    hypothesis.settings.register_profile("same", derandomize=True)
+    hypothesis.settings.load_profile("same")
+
+
 make_importable()
+settle_examples()

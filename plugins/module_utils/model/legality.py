@@ -19,7 +19,7 @@ def well_formed(signatures):
     """Return signatures ({name: {inputs: {name: {dtype, shape}}, outputs: {…}}}); raise FleetError where they are built otherwise."""
     try:
         tensors = [tensor for signature in signatures.values() for kind in ("inputs", "outputs") for tensor in signature[kind].values()]
-        sound = all(isinstance(tensor["dtype"], str) and (tensor["shape"] is None or all(map(_is_dimension, tensor["shape"]))) for tensor in tensors)
+        sound = all(isinstance(tensor["dtype"], str) and _is_shape(tensor["shape"]) for tensor in tensors)
     except (KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
@@ -52,6 +52,10 @@ def judge(signatures, pad_variable_length_inputs=None):
                     faults += filter(None, [fault])
                     doubts += filter(None, [doubt])
     return faults, doubts
+
+
+def _is_shape(shape):
+    return shape is None or (isinstance(shape, list) and all(map(_is_dimension, shape)))
 
 
 def _is_dimension(size):
