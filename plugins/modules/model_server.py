@@ -103,6 +103,7 @@ options:
           - NumPy archive (C(.npz)) on the host with C(outputs.<name>), the right answers to O(models[].samples).
           - Without it a version that M(tfserving.fleet.model_conversion) converted is asked what it was judged by, and has to answer like its source, within
             twice the distance that the converter saw and O(tolerance).
+          - Where a metric decided about the conversion, it is measured again over the examples that came along, except for functions of your own.
         type: path
   tolerance:
     description: The largest difference from O(models[].reference), absolute below 1 and as a fraction of the right answer above.
@@ -428,6 +429,12 @@ server:
       description: For how long nothing answered on its port while it was replaced, in seconds; null where nothing was replaced.
       type: float
       sample: 2.31
+    judged:
+      description:
+        - The metric of each converted form that the candidate was judged by, by the model's name, over the C(examples) that came along with the version;
+          C(source) and C(converted) where it was converted, C(served) here. Empty where none was measured; null for the embedded server.
+      type: dict
+      sample: {digits: {metric: accuracy, examples: 256, source: 0.98, converted: 0.98, served: 0.98}}
     model_config_file:
       description: Path of the file on the host that lists the models of the backend V(docker).
       type: str

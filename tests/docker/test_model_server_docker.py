@@ -8,6 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -283,13 +284,14 @@ def test_faults_leave_what_serves(host, others):
     assert doubles(server)
 
 
-def convert(host, model, folder):
+def convert(host, model, folder, **judged):
     """Publish a model of make_deployment_models.py as TensorFlow Lite below a folder, by the module; returns the version's path."""
-    options = {"source": host.published / model / "1", "destination": host.state / folder / "tflite_float16", "form": "tflite_float16", "accept_unjudged": True}
+    options = dict({"source": host.published / model / "1", "destination": host.state / folder / "tflite_float16", "form": "tflite_float16"},
+                   **(judged or {"accept_unjudged": True}))
     done = subprocess.run([sys.executable, "-m", "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"], capture_output=True, text=True,
                           input=json.dumps({"ANSIBLE_MODULE_ARGS": {key: str(value) for key, value in options.items()}}), check=False, timeout=300)
     made = json.loads(done.stdout)
-    assert made["accepted"], made
+    assert made.get("accepted"), made
     return Path(made["path"])
 
 
@@ -305,6 +307,26 @@ def test_a_converted_form_that_answers_otherwise_here_takes_no_traffic(host):
     said = host.refused(**dict(serving, flags={"prefer_tflite_model": True, "num_load_threads": 2}))
     assert "agrees with the reference" in said and "y: differs by up to" in said, said
     assert host.roles() == {"serving": True} and host.container()["State"]["StartedAt"] == began
+
+
+def test_a_converted_form_that_is_worse_here_takes_no_traffic(host, tmp_path):
+    """As above, and its answers are near enough for the tolerance: the task metric decides, over the labelled examples that came along."""
+    x = numpy.arange(80, dtype="float32").reshape(20, 4) / 80
+    numpy.savez(tmp_path / "labelled.npz", **{"inputs.x": x, "labels": 2 * x})
+    good = convert(host, "right", "judged", samples=tmp_path / "labelled.npz", metric="rmse", allowed_loss=0.1)
+    other = convert(host, "wrong", "worse")
+    serving = {"model_base_path": str(good.parent), "flags": {"prefer_tflite_model": True}, "samples": None, "reference": None, "accept_fragile": True,
+               "tolerance": 3}
+    made = host.good(**serving)["server"]
+    assert doubles(made)
+    judged = made["judged"]["m"]
+    assert (judged["metric"], judged["examples"], judged["source"]) == ("rmse", 20, 0) and 0 <= judged["served"] < 0.01
+    exchanged = shutil.copytree(good.parent, host.state / "exchanged")
+    shutil.copyfile(other / "model.tflite", exchanged / "1" / "model.tflite")
+    said = host.refused(**dict(serving, model_base_path=str(exchanged)))
+    lost = re.search(r"agrees with the reference.* rmse ([0-9.]+) over 20 examples, 0 of the source: a loss of [0-9.]+ is above the allowed 0\.1\b", said)
+    assert lost and float(lost[1]) == pytest.approx((x ** 2).mean() ** 0.5, rel=0.01), f"3x instead of 2x: {said}"
+    assert host.roles() == {"serving": True} and doubles(made)
 
 
 def test_a_port_that_is_taken(host, engine):

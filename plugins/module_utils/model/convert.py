@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import functools
 import math
 import os
 import sys
@@ -92,7 +93,9 @@ def _convert(request, form, ended):
             with open(os.path.join(request["staged"], convert_lite.FILE), "wb") as stream:
                 stream.write(content)
         left = {key: array[:judged["examples"]] for key, array in asked.inputs.items()}
-        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared)
+        measured = request["metric"] not in (None, "function") and asked.labels is not None
+        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared,
+                              *([asked.labels[:judged["examples"]], functools.partial(metric_function.measure, request)] if measured else []))
         ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
 
 

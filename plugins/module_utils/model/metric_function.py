@@ -13,10 +13,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import metri
 NAME = "metric"
 
 
+_KINDS = {"f": "float", "i": "integer", "u": "integer", "b": "boolean", "O": "text"}
+
+
+def values(array):
+    """The metrics.Values of a NumPy array, whose texts are bytes."""
+    return metrics.Values(array.shape, _KINDS.get(array.dtype.kind, "other"), lambda: (row.tolist() for row in array.reshape(len(array), -1)))
+
+
 def measure(request, outputs, labels):
     """The value of request["metric"], a float. request: {metric, metric_output, metric_function (the file)}. outputs: {name: array}. Raises FleetError."""
     if request["metric"] != "function":
-        return metrics.measure(request["metric"], outputs, labels, request["metric_output"])
+        return metrics.measure(request["metric"], {name: values(array) for name, array in outputs.items()}, values(labels), request["metric_output"])
     path = request["metric_function"]
     try:
         function = runpy.run_path(path)[NAME]

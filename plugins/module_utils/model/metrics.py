@@ -1,11 +1,15 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Task metrics on labelled samples, and whether a loss is allowed. Works on NumPy arrays by their own methods alone."""
+"""Task metrics on labelled samples, and whether a loss is allowed. Needs Python alone, since hosts that serve measure, too, and may have nothing else."""
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import math
+from dataclasses import dataclass
+from typing import Callable
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
@@ -13,12 +17,37 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.options imp
 TOP = 5
 _ROUNDING = 1e-9
 _SHARES = ("accuracy", "auc", "top_k")      # Between 0 and 1.
+_COUNTS = ("accuracy", "top_k")             # Shares of the examples.
+
+
+@dataclass(frozen=True)
+class Values:
+    """An array of any library. shape: a tuple. kind: "float", "integer", "boolean", "text" (bytes) or "other".
+
+    rows: a function that gives the values of each example in turn, a flat list of Python's own.
+    """
+
+    shape: tuple
+    kind: str
+    rows: Callable
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def width(self):
+        """How many values an example has."""
+        return math.prod(self.shape[1:])
+
+    def flat(self):
+        """All values, one after the other."""
+        return [value for row in self.rows() for value in row]
 
 
 def measure(metric, outputs, labels, output=None):
     """The value of a metric: a float.
 
-    outputs: {name: array}, first axis = examples. labels: array, first axis = examples. output: which of them is judged; None where there is one.
+    outputs: {name: Values}, first axis = examples. labels: Values, first axis = examples. output: which of them is judged; None where there is one.
     accuracy: share of right classes; classes are the largest of a row of scores, or for one score a row 1 from 0.5 on; labels are class numbers or
     one-hot rows. top_k: share of labels among the TOP largest scores. auc: area under the ROC curve of one score a row (or of the second of two)
     against labels 0 and 1. rmse: root of the mean squared difference. A row with NaN is never right. Raises FleetError where outputs and labels do not fit
@@ -26,7 +55,7 @@ def measure(metric, outputs, labels, output=None):
     """
     one_of("metric", metric, METRICS)
     scores = chosen_output(outputs, output)
-    if scores.ndim == 0 or len(scores) != len(labels):
+    if not scores.shape or len(scores) != len(labels) or not scores.width:
         raise FleetError(
             f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels",
             where="metric",
@@ -43,10 +72,27 @@ def judge(metric, before, after, allowed_loss, goal=None):
     if metric in _SHARES and before <= allowed_loss:
         return False, before - after, (f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
                                        "the labels do not belong to the samples, or too much is allowed")
-    loss = after - before if (goal or goal_of(metric)) == "lower" else before - after
-    accepted = loss <= allowed_loss + _ROUNDING
-    figures = f"{metric} {before:.6g} before, {after:.6g} after: a loss of {loss:.6g}"
-    return accepted, loss, f"{figures} is {'within' if accepted else 'above'} the allowed {allowed_loss:g}"
+    lost = loss(metric, before, after, goal)
+    accepted = lost <= allowed_loss + _ROUNDING
+    figures = f"{metric} {before:.6g} before, {after:.6g} after: a loss of {lost:.6g}"
+    return accepted, lost, f"{figures} is {'within' if accepted else 'above'} the allowed {allowed_loss:g}"
+
+
+def judge_again(metric, examples, before, after, here, allowed_loss, goal=None):
+    """Why a form that was accepted loses too much where it is served, or None. Arguments as judge; here: the metric there, over some of the same examples.
+
+    Of few examples one weighs much. What the form lost over these where it was converted is allowed, and of a share of them one example.
+    """
+    allowed = max(allowed_loss, loss(metric, before, after, goal), 1 / examples if metric in _COUNTS else 0.0)
+    lost = loss(metric, before, here, goal)
+    if lost <= allowed + _ROUNDING:
+        return None
+    return f"{metric} {here:.6g} over {examples} examples, {before:.6g} of the source: a loss of {lost:.6g} is above the allowed {allowed:g}"
+
+
+def loss(metric, before, after, goal=None):
+    """How much worse a metric became, in its own unit."""
+    return after - before if (goal or goal_of(metric)) == "lower" else before - after
 
 
 def goal_of(metric):
@@ -65,89 +111,93 @@ def chosen_output(outputs, output):
     return outputs[one_of("metric_output", output, sorted(outputs))]
 
 
-def _known(scores):
-    """Where there is a number; NaN is none."""
-    return abs(scores) <= math.inf
-
-
 def _accuracy(scores, labels):
-    if _single(scores) and scores.dtype.kind in "iubOSU":        # Classes themselves.
-        predicted, known = scores.reshape(len(scores)), True
-        labels = _classes(labels, names=scores.dtype.kind in "OSU")
-    elif _single(scores):
-        scores = scores.reshape(len(scores))
-        predicted, known, labels = scores >= 0.5, _known(scores), _classes(labels, 2)
-    else:
-        predicted, known, labels = _rows(scores, "accuracy").argmax(axis=1), _known(scores).all(axis=1), _classes(labels, scores.shape[1])
-    return ((predicted == labels) & known).mean()
+    if _single(scores) and scores.kind in ("integer", "boolean", "text"):        # Classes themselves.
+        return _share(zip(scores.flat(), _classes(labels, names=scores.kind == "text")), lambda predicted, label: predicted == label, len(scores))
+    if _single(scores) and scores.kind == "float":
+        return _share(zip(scores.flat(), _classes(labels, 2)), lambda score, label: score == score and (score >= 0.5) == label, len(scores))
+    return _share(zip(_rows(scores, "accuracy"), _classes(labels, scores.shape[1])), lambda row, label: _known(row) and _largest(row) == label, len(scores))
 
 
 def _top_k(scores, labels):
-    scores = _rows(scores, "top_k")
-    if scores.shape[1] <= TOP:
+    rows = _rows(scores, "top_k")
+    if scores.width <= TOP:
         raise FleetError(
-            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.shape[1]}", where="metric", remedy="Use accuracy."
+            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.width}", where="metric", remedy="Use accuracy."
         )
-    best, labels = scores.argsort(axis=1)[:, -TOP:], _classes(labels, scores.shape[1])
-    return ((best == labels.reshape(-1, 1)).any(axis=1) & _known(scores).all(axis=1)).mean()
+    return _share(zip(rows, _classes(labels, scores.width)),
+                  lambda row, label: _known(row) and label in heapq.nlargest(TOP, range(len(row)), key=row.__getitem__), len(scores))
 
 
 def _auc(scores, labels):
-    if scores.ndim == 2 and scores.shape[1] == 2:
-        scores = scores[:, 1]
-    elif not _single(scores):
+    if not (len(scores.shape) == 2 and scores.width == 2 or _single(scores)) or scores.kind not in ("float", "integer", "boolean"):
         raise FleetError(
             f"auc needs one score for each example, the output has shape {list(scores.shape)}",
             where="metric",
             remedy="Use accuracy for several classes.",
         )
-    scores, positive = scores.reshape(len(scores)).astype("float64"), _classes(labels, 2).astype("float64")
-    if sorted(set(positive.tolist())) != [0.0, 1.0]:
+    held, classes = [row[-1] for row in scores.rows()], _classes(labels, 2)
+    if set(classes) != {0, 1}:
         raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
-    if not _known(scores).all():    # NaN has no rank.
-        return float("nan")
-    ordered, positive = scores[scores.argsort()], positive == 1.0
-    ranks = (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right") + 1) / 2
-    positives = int(positive.sum())
-    return (ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * (len(scores) - positives))
+    if not _known(held):    # NaN has no rank.
+        return math.nan
+    ordered = sorted(held)
+    ranks = [(bisect.bisect_left(ordered, score) + bisect.bisect_right(ordered, score) + 1) / 2 for score, label in zip(held, classes) if label]
+    return (sum(ranks) - len(ranks) * (len(ranks) + 1) / 2) / (len(ranks) * (len(held) - len(ranks)))
 
 
 def _rmse(scores, labels):
-    if scores.size != labels.size:
+    if scores.width != labels.width:
         raise FleetError(f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}", where="samples")
-    if labels.dtype.kind not in "iufb":
-        raise FleetError("rmse needs numbers as labels", where="samples")
-    return ((scores.astype("float64").ravel() - labels.astype("float64").ravel()) ** 2).mean() ** 0.5
+    for what, values in (("labels", labels), ("outputs", scores)):
+        if values.kind not in ("float", "integer", "boolean"):
+            raise FleetError(f"rmse needs numbers as {what}", where="samples")
+    squares = ((score - label) * (score - label) for pair in zip(scores.rows(), labels.rows()) for score, label in zip(*pair))
+    return math.sqrt(sum(squares) / (len(scores) * scores.width))
+
+
+def _share(pairs, right, count):
+    return sum(1 for pair in pairs if right(*pair)) / count
+
+
+def _known(row):
+    """Whether there are numbers only; NaN is none, and the only value that differs from itself."""
+    return all(value == value for value in row)
+
+
+def _largest(row):
+    return row.index(max(row))
 
 
 def _classes(labels, count=None, names=False):
-    """Labels as one class each: numbers below count where that is known, or names. Raises FleetError."""
-    if (labels.dtype.kind in "OSU") != names:
+    """Labels as one class each, a list: numbers below count where that is known, or names. Raises FleetError."""
+    if (labels.kind == "text") != names:
         raise FleetError(f"the labels are {'numbers' if names else 'texts'}, the output's classes are not", where="samples",
                          remedy="Label them as the model does.")
-    if labels.ndim == 2 and labels.shape[1] > 1 and count in (None, labels.shape[1]):
-        return labels.argmax(axis=1)
-    if labels.size != len(labels):
+    if not names and len(labels.shape) == 2 and labels.width > 1 and count in (None, labels.width):
+        return [_largest(row) for row in labels.rows()]
+    if labels.width != 1:
         raise FleetError(f"labels of shape {list(labels.shape)} are neither class numbers nor one-hot rows{f' of {count} classes' if count else ''}",
                          where="samples")
-    labels = labels.reshape(len(labels))
-    if names:
-        return labels
-    numbers = labels.astype("float64")
-    wrong = labels[~((numbers % 1 == 0) & (numbers >= 0) & (numbers < (math.inf if count is None else count)))]
-    if len(wrong):
+    held = labels.flat()
+    wrong = [] if names else [label for label in held if not _is_class(label, count)]
+    if wrong:
         raise FleetError(f"the label {wrong[0]} is no class number{f' from 0 to {count - 1}' if count else ''}", where="samples")
-    return labels
+    return held
+
+
+def _is_class(label, count):
+    return not isinstance(label, complex) and 0 <= label < (math.inf if count is None else count) and label % 1 == 0
 
 
 def _rows(scores, metric):
-    if scores.ndim != 2 or scores.dtype.kind not in "fiu":
+    if len(scores.shape) != 2 or scores.kind not in ("float", "integer"):
         raise FleetError(f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}", where="metric")
-    return scores
+    return scores.rows()
 
 
 def _single(scores):
-    return scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)
+    return len(scores.shape) == 1 or (len(scores.shape) == 2 and scores.width == 1)
 
 
 METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}

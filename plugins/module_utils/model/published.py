@@ -24,7 +24,7 @@ def held(destination, wanted):
     found = {}
     for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
-        told = _manifest(directory)
+        told = manifest_of(directory)
         found[number] = None if told is None or (told["key"] == wanted and not _sound(directory, told)) else told
     return found
 
@@ -67,7 +67,8 @@ def abandon(staged, destination):
         os.rmdir(destination)
 
 
-def _manifest(directory):
+def manifest_of(directory):
+    """The manifest of a version, or None where it has none of ours."""
     try:
         with open(os.path.join(directory, saved_model.MANIFEST), "rb") as stream:
             return manifest.parse(stream.read())

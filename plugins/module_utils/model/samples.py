@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 
@@ -17,7 +18,7 @@ except ImportError:
     numpy = None
 
 _INPUTS, _LABELS = "inputs.", "labels"
-_MOST_ANSWERS, _MOST_BYTES = 32, 4 << 20
+_MOST_ANSWERS, _MOST_BYTES = 256, 4 << 20
 _MOST_WARM_UP = 1 << 30     # A message holds 2 GiB at most.
 
 
@@ -180,20 +181,26 @@ def _joined(arrays, sizes):
     return numpy.concatenate([array.ravel() for array in arrays])
 
 
-def write_answers(path, inputs, reference, answered):
+def write_answers(path, inputs, reference, answered, labels=None, measure=None):
     """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
 
-    Distances are absolute below 1 and relative above, as a deployment measures them. Nothing is written where an output has no row for each example,
-    nor for types and texts that such an archive does not hold as they are.
+    Distances are absolute below 1 and relative above, as a deployment measures them. labels, measure: where a metric was judged, the labels and a function
+    of ({name: array}, labels) that gives its value; the archive has them and both models' values over these examples, unless these are too few for it.
+    Nothing is written where an output has no row for each example, nor for types that such an archive does not hold as they are.
     """
-    examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values()]
+    given = [] if labels is None else [labels]
+    examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values(), *given]
     if any(not array.ndim or len(array) != examples for array in reference.values()) or not all(map(_keeps, arrays)):
         return
     size = sum(array.nbytes for array in arrays) // examples
     few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
-    distances = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
+    left = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
+    if labels is not None and measure is not None:
+        with contextlib.suppress(FleetError):
+            left.update({f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, labels[:few]))
+                         for name, outputs in (("before", reference), ("after", answered))}, **{_LABELS: labels[:few]})
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    _save(path, distances, {name: array[:few] for name, array in inputs.items()}, {name: array[:few] for name, array in reference.items()})
+    _save(path, left, {name: array[:few] for name, array in inputs.items()}, {name: array[:few] for name, array in reference.items()})
 
 
 def _keeps(array):

@@ -150,8 +150,9 @@ class _Call:
         return taken
 
 
-def arrays(path, prefix, limit=None):
-    """{name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raises FleetError."""
+def arrays(path, prefix, limit=None, needed=True):
+    """{name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raises FleetError, also where there
+    are none and some are needed."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -159,6 +160,6 @@ def arrays(path, prefix, limit=None):
                      for name in sorted(names) if name.startswith(prefix) and name.endswith(".npy")}
     except (OSError, zipfile.BadZipFile, EOFError) as fault:
         raise FleetError(f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or fault}", where=path) from fault
-    if not found:
+    if needed and not found:
         raise FleetError(f"it holds no {prefix}<name>", where=path, remedy=f"Save an array {prefix}<name> for each, examples along the first axis.")
     return {name[len(prefix):-len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}

@@ -88,6 +88,11 @@ class Deployment:
             words = last_words.explain(-1, False, "", engine_error=fault.what)
             raise gates.closed(gates.RUNNING, f"the container did not start: {words.lines}", where=self.name, remedy=words.remedy) from fault
 
+    @property
+    def judged(self):
+        """The metrics that the proof measured: {model: {metric, examples, source, converted, served}}."""
+        return self._questions.judged if self._questions else {}
+
     def _judge(self, step, identifier):
         server = self._wait(step.role, identifier, self._options["ready_timeout_s"])
         first = self._questions.first(server, step.verb == "prove")

@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
     client,
@@ -32,6 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     proof,
     transaction,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
 _EXAMPLES = 8
 _TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
@@ -232,19 +233,20 @@ class Backend:
             files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in versions]
             limit = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
             asked.append(proof.Model(model["name"], versions, model["labels"], one.get("signature") or "serving_default",
-                                     *self._right_answers(model["base_path"], one, versions, limit) if wished else (None, None, 0.0)))
+                                     *self._right_answers(model["base_path"], one, versions, limit) if wished else (None, None, 0.0, None)))
         accepted = (self._options["accept_fragile"], self._options["accept_signature_change"])
         return proof.Questions(asked, self._options["ready_timeout_s"], *accepted, before=lambda: self._signatures(before, models))
 
     def _right_answers(self, base_path, one, versions, limit):
-        """(inputs, reference, tolerance) of a model: the user's, or those that a conversion left beside the newest of its versions."""
-        tolerance = self._options["tolerance"]
-        left = os.path.join(base_path, str(max(versions, default="")), manifest.ANSWERS)
+        """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
+        tolerance, version = self._options["tolerance"], os.path.join(base_path, str(max(versions, default="")))
+        left = os.path.join(version, manifest.ANSWERS)
+        judged = _judged(version, left, limit)
         if not one.get("reference") and os.path.isfile(left):
             allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in ask.arrays(left, "tolerance.").items()}
-            return ask.arrays(left, "inputs.", limit), ask.arrays(left, "outputs.", limit), allowed
+            return ask.arrays(left, "inputs.", limit), ask.arrays(left, "outputs.", limit), allowed, judged
         return (ask.arrays(one["samples"], "inputs.", limit) if one.get("samples") else None,
-                ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") else None, tolerance)
+                ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") else None, tolerance, judged)
 
     def _signatures(self, before, models):
         """{model: {signature: ...}} of what serves now, as far as it answers."""
@@ -258,11 +260,11 @@ class Backend:
 
     def _result(self, decision, spec, work, digest=None):
         options = self._options
-        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "model_config_file"))
+        server = dict.fromkeys(specifications.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
             server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
-                          log=f"{options['engine']} logs {options['name']}", specification_digest=digest or spec.digest())
+                          judged=work.judged, log=f"{options['engine']} logs {options['name']}", specification_digest=digest or spec.digest())
         if isinstance(spec, container.ContainerSpecification):
             server["model_config_file"] = f"{docker_files.folder_of(self._home.directory, spec)}/{container.MODELS}"
         result = decision.result(server=server)
@@ -284,6 +286,17 @@ def _uuid(pci_bus_id):
     text = host.Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else pci_bus_id
+
+
+def _judged(version, left, rows):
+    """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure."""
+    held = published.manifest_of(version)
+    metric = held and (held["gates"] or {}).get("metric")
+    figures = ask.arrays(left, "metric.", needed=False) if metric and os.path.isfile(left) else {}
+    if not figures:
+        return None
+    before, after = (figures[name].values()[0] for name in ("before", "after"))
+    return proof.Judged(metric, held["options"]["metric_output"], ask.arrays(left, "inputs."), ask.arrays(left, "labels")[""], before, after, rows)
 
 
 def _largest_batch(path):

@@ -98,7 +98,7 @@ class Backend:
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 
     def _server(self, specification=None, pid=None):
-        server = dict.fromkeys(("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "model_config_file"))
+        server = dict.fromkeys(specifications.RESULT)
         server.update(name=self._options["name"], backend="embedded", state=self._options["state"])
         if specification:
             server.update(pid=pid, address=specification.address, grpc_port=specification.grpc_port, rest_port=specification.rest_port, log=self._home.log,

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, container, gates, tensors
 
@@ -25,10 +26,25 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A task metric that decided about a converted form. metric: {name, allowed_loss, goal}. output: which is judged, or None. inputs: {name: Tensor} and
+    labels: Tensor, of the examples that came along. before, after: its values over them, of the source and of the form where it was converted.
+    rows: how many examples a request may have."""
+
+    metric: dict
+    output: str | None
+    inputs: dict
+    labels: tensors.Tensor
+    before: float
+    after: float
+    rows: int
+
+
+@dataclass(frozen=True)
 class Model:
     """What is asked of one model. versions: wanted numbers. inputs, reference: {name: Tensor} or None.
 
-    tolerance: how far an answer may be from the reference; a number, or one for each output.
+    tolerance: how far an answer may be from the reference; a number, or one for each output. judged: what a converted form was judged by, or None.
     """
 
     name: str
@@ -38,6 +54,7 @@ class Model:
     inputs: dict | None
     reference: dict | None
     tolerance: float | dict
+    judged: Judged | None = None
 
 
 def place(published, arguments):
@@ -59,12 +76,14 @@ def speaks(found):
 class Questions:
     """The gates' questions about a server's models. timeout_s: how long versions may be loading.
 
-    before: a function that returns the signatures of what serves now, {model: {...}}, or None.
+    before: a function that returns the signatures of what serves now, {model: {...}}, or None. judged: {model: {metric, examples, source, converted,
+    served}} of the metrics that were measured.
     """
 
     def __init__(self, models, timeout_s, accept_fragile=False, accept_signature=False, before=dict):
         self._models, self._timeout_s, self._before = models, timeout_s, before
         self._accept_fragile, self._accept_signature = accept_fragile, accept_signature
+        self.judged = {}
 
     def first(self, found, proving):
         """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the gates that follow."""
@@ -98,6 +117,7 @@ class Questions:
             contract, inputs = asked[model.name]
             self._same_signature(model, before.get(model.name), {model.signature: contract})
             self._agrees(found, model, contract)
+            self._is_as_good(found, model, contract)
         for model in self._models:
             contract, inputs = asked[model.name]
             warnings += self._survives(found, model, contract, inputs, ended)
@@ -112,13 +132,42 @@ class Questions:
     def _agrees(self, found, model, contract):
         if model.reference is None or model.inputs is None:
             return
-        inputs, rows, squeezed = _fed(model, contract)
+        inputs, rows, squeezed = _fed(model.inputs, contract)
         reference = model.reference if rows is None else {
             name: tensor.rows(rows).reshaped(tensor.shape[1:]) if squeezed else tensor.rows(rows) for name, tensor in model.reference.items()}
         answered = self._ask(gates.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
         wrong = tensors.differences(reference, answered, model.tolerance)
         if wrong:
             raise gates.closed(gates.AGREEMENT, "; ".join(wrong), where=model.name, remedy="Publish the right model, or give the reference that belongs to it.")
+
+    def _is_as_good(self, found, model, contract):
+        if model.judged is None:
+            return
+        judged = model.judged
+        examples, answers = self._answers(found, model, contract)
+        try:
+            here = metrics.measure(judged.metric["name"], {name: tensors.judged(tensor) for name, tensor in answers.items()},
+                                   tensors.judged(judged.labels.rows(examples)), judged.output)
+        except FleetError as fault:
+            raise gates.closed(gates.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
+        worse = metrics.judge_again(judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"])
+        if worse:
+            raise gates.closed(gates.AGREEMENT, worse, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
+        self.judged[model.name] = {"metric": judged.metric["name"], "examples": examples, "source": judged.before, "converted": judged.after, "served": here}
+
+    def _answers(self, found, model, contract):
+        """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
+        inputs, total, parts = model.judged.inputs, model.judged.labels.shape[0], []
+        rows = _fed(inputs, contract)[1]
+        step = rows or model.judged.rows
+        examples = total - total % rows if rows else total
+        for first in range(0, examples, step):
+            end = min(first + step, examples)
+            request, _rows, squeezed = _fed({name: tensor.part(first, end) for name, tensor in inputs.items()}, contract)
+            answer = self._ask(gates.AGREEMENT, model, lambda request=request: found.server.predict(model.name, request, model.signature))
+            parts.append({name: tensor.reshaped((1, *tensor.shape)) if squeezed else tensor for name, tensor in answer.items()})
+        joined = {name: tensors.joined([part[name] for part in parts]) for name in parts[0]}
+        return examples, {name: tensor for name, tensor in joined.items() if tensor}
 
     def _survives(self, found, model, contract, inputs, ended):
         warnings = []
@@ -158,17 +207,17 @@ def _end_of(found, ended):
 def _request(model, contract):
     """One request that the signature takes: the first sample, or made up."""
     if model.inputs is not None:
-        return _fed(model, contract, 1)[0]
+        return _fed(model.inputs, contract, 1)[0]
     made = gates.made_up(contract["inputs"])
     if made is None:
         raise FleetError("no request can be made up for the signature", where=model.name, remedy="Give samples.")
     return made
 
 
-def _fed(model, contract, most=None):
+def _fed(samples, contract, most=None):
     """(a request of samples, the rows that it is bound to or None, the inputs without rows)."""
-    rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in model.inputs.items()}, where="samples")
+    rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples")
     few = rows or most
     inputs = {name: tensors.cast(tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}")
-              for name, tensor in model.inputs.items()}
+              for name, tensor in samples.items()}
     return {name: tensor.reshaped(tensor.shape[1:]) if name in squeezed else tensor for name, tensor in inputs.items()}, rows, squeezed

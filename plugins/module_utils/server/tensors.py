@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf, signature, texts
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics, protobuf, signature, texts
 
 # dtype -> (number in types.proto, struct's letter, NumPy's name in a file, field of TensorProto that holds single values).
 _KINDS = {
@@ -34,8 +34,12 @@ class Tensor:
 
     def rows(self, count):
         """The first count examples along the first axis."""
-        size = len(self.content) // self.shape[0] if self.shape and self.shape[0] else 0
-        return Tensor(self.dtype, (min(count, self.shape[0]), *self.shape[1:]), self.content[:size * count])
+        return self.part(0, min(count, self.shape[0]))
+
+    def part(self, first, end):
+        """The examples from first up to end along the first axis."""
+        size = len(self.content) // self.shape[0] if self.shape[0] else 0
+        return Tensor(self.dtype, (end - first, *self.shape[1:]), self.content[first * size:end * size])
 
     def reshaped(self, shape):
         """The same values in another shape."""
@@ -52,6 +56,21 @@ def count(shape):
     for size in shape:
         total *= size
     return total
+
+
+def judged(tensor):
+    """The metrics.Values of a tensor."""
+    kind = {"string": "text", "bool": "boolean"}.get(tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer")
+    return metrics.Values(tensor.shape, kind, lambda: (tensor.part(row, row + 1).values() for row in range(tensor.shape[0])))
+
+
+def joined(parts):
+    """One tensor of several with the same dtype, one after the other along the first axis; None where their examples differ in shape."""
+    first = parts[0]
+    if any(not part.shape or part.dtype != first.dtype or part.shape[1:] != first.shape[1:] for part in parts):
+        return None
+    content = [part.content for part in parts]
+    return Tensor(first.dtype, (sum(part.shape[0] for part in parts), *first.shape[1:]), sum(content, ()) if first.dtype == "string" else b"".join(content))
 
 
 def filled(dtype, shape):

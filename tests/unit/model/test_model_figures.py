@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics, parity, samples
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metric_function, metrics, parity, samples
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import tensors
 
 NAN, INF = float("nan"), float("inf")
 
@@ -78,8 +80,24 @@ def test_differences_are_those_that_numpys_own_assertion_prints():
     assert found["max_rel"] == pytest.approx(printed["Max relative difference among violations"], rel=1e-6)
 
 
+def plain(array):
+    """As samples and answers arrive: texts are bytes."""
+    array = numpy.array(array)
+    return numpy.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
+
+
 def measure(metric, scores, labels):
-    return metrics.measure(metric, {"y": numpy.array(scores)}, numpy.array(labels))
+    """By NumPy's arrays, and by a host's tensors where these have the dtype: they agree."""
+    scores, labels = plain(scores), plain(labels)
+    value = metric_function.measure({"metric": metric, "metric_output": None}, {"y": scores}, labels)
+    assert metrics.measure(metric, {"y": tensors.judged(tensor(scores))}, tensors.judged(tensor(labels))) == pytest.approx(value, nan_ok=True)
+    return value
+
+
+def tensor(array):
+    stream = io.BytesIO()
+    numpy.save(stream, array.astype("S") if array.dtype == object else array)
+    return tensors.from_file(stream.getvalue(), "array")
 
 
 @pytest.mark.parametrize("scores, labels, expected", [
@@ -137,12 +155,29 @@ def test_metrics_that_do_not_fit_are_refused(metric, scores, labels, words):
 
 
 def test_the_judged_output_is_named_where_there_are_several():
-    outputs = {"a": numpy.array([1.0, 0.0]), "b": numpy.array([0.0, 0.0])}
+    def judged(output):
+        outputs = {"a": numpy.array([1.0, 0.0]), "b": numpy.array([0.0, 0.0])}
+        return metric_function.measure({"metric": "accuracy", "metric_output": output}, outputs, numpy.array([1, 0]))
+
     with pytest.raises(FleetError, match="several outputs: a, b. Name the one"):
-        metrics.measure("accuracy", outputs, numpy.array([1, 0]))
+        judged(None)
     with pytest.raises(FleetError, match="metric_output: 'c' is not known"):
-        metrics.measure("accuracy", outputs, numpy.array([1, 0]), "c")
-    assert metrics.measure("accuracy", outputs, numpy.array([1, 0]), "b") == 0.5
+        judged("c")
+    assert judged("b") == 0.5
+
+
+@pytest.mark.parametrize("metric, examples, before, after, here, allowed, words", [
+    ("accuracy", 256, 0.98, 0.98, 0.98, 0.0, None),
+    ("accuracy", 100, 0.98, 0.98, 0.97, 0.0, None),              # one of them
+    ("accuracy", 100, 0.98, 0.98, 0.96, 0.001, "accuracy 0.96 over 100 examples, 0.98 of the source: a loss of 0.02 is above the allowed 0.01"),
+    ("accuracy", 100, 0.98, 0.90, 0.90, 0.01, None),             # it lost as much over these where it was converted
+    ("accuracy", 100, 0.98, 0.90, 0.89, 0.01, "above the allowed 0.08"),
+    ("auc", 100, 0.98, 0.98, 0.97, 0.005, "above the allowed 0.005"),
+    ("rmse", 10, 1.0, 1.0, 1.2, 0.1, "a loss of 0.2 is above the allowed 0.1"), ("rmse", 10, 1.0, 1.0, 0.2, 0.0, None),
+])
+def test_a_form_is_judged_again_where_it_is_served(metric, examples, before, after, here, allowed, words):
+    said = metrics.judge_again(metric, examples, before, after, here, allowed)
+    assert said is None if words is None else words in said
 
 
 def archive(path, **arrays):

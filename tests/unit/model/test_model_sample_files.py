@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 import pytest
@@ -136,14 +137,24 @@ def test_warm_up_requests_have_a_limit():
 
 def test_the_answers_that_travel_with_a_version(tmp_path):
     """Some examples, never more than 4 MiB of them; how far the form was is absolute below 1 and relative above."""
-    x = numpy.arange(400, dtype="float32").reshape(100, 4)
+    x = numpy.arange(1600, dtype="float32").reshape(400, 4)
     samples.write_answers(str(tmp_path / "a" / "b.npz"), {"x": x}, {"y": x * 2, "class": x.argmax(axis=1)}, {"y": x * 2 + 0.5, "class": x.argmax(axis=1)})
     left = numpy.load(tmp_path / "a" / "b.npz")
-    assert left["inputs.x"].tolist() == x[:32].tolist() and left["outputs.y"].tolist() == (x * 2)[:32].tolist()
+    assert left["inputs.x"].tolist() == x[:256].tolist() and left["outputs.y"].tolist() == (x * 2)[:256].tolist()
     assert left["tolerance.y"] == 0.5 and left["tolerance.class"] == 0
     large = numpy.zeros((40, 1 << 18), "float32")
     samples.write_answers(str(tmp_path / "c" / "large.npz"), {"x": large}, {"y": large[:, 0]}, {"y": large[:, 0]})
     assert len(numpy.load(tmp_path / "c" / "large.npz")["inputs.x"]) == 3
+    labels, outputs = numpy.arange(400) % 4, {"y": numpy.tile(numpy.eye(4, dtype="float32"), (100, 1))}
+    worse = {"y": numpy.roll(outputs["y"], 1, axis=0)}
+    for rows, known in ((400, True), (2, False)):       # The two are of one class: an area under a curve needs more, and the archive goes without.
+        measure = functools.partial(metric_function.measure, {"metric": "accuracy" if known else "auc", "metric_output": None})
+        path = tmp_path / "e" / f"{rows}.npz"
+        samples.write_answers(str(path), {"x": numpy.zeros((rows, 1))}, {"y": outputs["y"][:rows]}, {"y": worse["y"][:rows]}, labels[:rows] * known, measure)
+        held = numpy.load(path)
+        assert ("labels" in held, "metric.before" in held) == (known, known) and len(held["inputs.x"]) == min(rows, 256)
+        if known:
+            assert held["labels"].tolist() == labels[:256].tolist() and (held["metric.before"], held["metric.after"]) == (1, 0)
     for reference in ({"y": numpy.float32(1)}, {"y": x[:7]}, {"y": x.astype("complex64")}):
         samples.write_answers(str(tmp_path / "d" / "none.npz"), {"x": x}, reference, reference)
     assert not (tmp_path / "d").exists()
