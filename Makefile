@@ -30,6 +30,9 @@ demo: runtime ## Show the whole path on this machine; the report is build/demo/r
 test: begin $(STAGES) ## Run everything below; REQUIRE_DOCKER=1 also requires a container engine, REQUIRE_ALL=1 also Python 3.9
 	@awk '{ seconds += $$3 } END { printf "\nall %d stages passed in %d s\n", NR, seconds }' build/stages
 
+# ansible-lint installs a copy of the collection, which must not go before the checkout elsewhere.
+lint: export ANSIBLE_HOME = $(CURDIR)/build/lint
+lint: export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/build/lint/collections
 lint: tools ## Style and best practices: ansible-lint (profile production), yamllint, ruff
 	@tools/stage $@ sh -ec 'ruff check . && yamllint --strict . && ansible-lint --profile production'
 
