@@ -37,6 +37,20 @@ def conversions(models, plans=()):
     return found
 
 
+def plans_by_converter(converters, hosts):
+    """{converter: [plan]} of those that have something to convert, for the hosts that take it from them.
+
+    converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A converter that names none converts for itself,
+    another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for a converter that is none.
+    """
+    found, own = {}, {}
+    for name, host in hosts.items():
+        chosen = host["converter"] or (name if name in converters else converters[0])
+        part = own if one_of(f"{name}: tfs_model_converter", chosen, converters) == name else found
+        part.setdefault(chosen, []).extend([host["plan"]] if host["plan"] else [])
+    return {name: own.get(name, []) + found.get(name, []) for name in converters if name in found or own.get(name) or not found and name in own}
+
+
 def published(form):
     """The name under which a form is published."""
     return SAVED_MODEL if form == forms.NONE else form

@@ -413,13 +413,18 @@ def test_what_is_served_is_judged_by_the_manifest_of_its_conversion(zoo, serve, 
     assert none["failed"] and "manifest.json: cannot be read" in none["msg"]
 
 
+PLAY = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "tfserving.fleet.convert", "-i", "inventory.json"]
+
+
+def surroundings(directory):
+    """Environment variables that keep what Ansible writes below a directory."""
+    return dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home"), XDG_CACHE_HOME=str(directory / "cache"))
+
+
 def play(directory, inventory, *flags):
     """What the playbook convert says."""
     (directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
-    done = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "tfserving.fleet.convert", "-i", str(directory / "inventory.json"), *flags],
-        capture_output=True, text=True, check=False, timeout=300,
-        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home"), XDG_CACHE_HOME=str(directory / "cache")))
+    done = subprocess.run([*PLAY, *flags], capture_output=True, text=True, check=False, timeout=300, env=surroundings(directory), cwd=directory)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -446,27 +451,44 @@ def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
     assert "changed=0" in play(tmp_path, inventory) and contents(tmp_path / "models") == before
 
 
-def test_a_converter_of_the_inventory_converts_once_for_all_hosts(zoo, tmp_path):
-    """Two hosts get what one converter made, whole; their plans name the forms; the second run changes nothing."""
+def test_converters_of_the_inventory_convert_once_for_their_hosts(zoo, tmp_path):
+    """Three hosts get what two converters made, whole; their plans name the forms; the second run changes nothing, nor does one that is killed as it ships."""
     models = [{"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1,
                "batching": {"max_batch_size": 4, "allowed_batch_sizes": [2, 4]}}]
 
-    def host(name, *forms):
-        plan = {"models": [{"name": "dense", "form": form, "batching": None} for form in forms], "candidates": []}
-        return dict(LOCAL, tfserving_model_directory=str(tmp_path / name), **({"tfs_capabilities_plan_result": {"plan": plan}} if forms else {}))
+    def host(name, form=None, **variables):
+        plan = {"models": [{"name": "dense", "form": form, "batching": None}], "candidates": []}
+        return dict(LOCAL, tfserving_model_directory=str(tmp_path / name), **variables, **({"tfs_capabilities_plan_result": {"plan": plan}} if form else {}))
 
-    inventory = {"all": {"vars": {"tfserving_python": sys.executable, "tfserving_models": models},
-                         "children": {"tfserving_converters": {"hosts": {"converter": host("converter")}},
-                                      "serving": {"hosts": {"a": host("a", "tflite_float16"), "b": host("b", "saved_model")}}}}}
+    inventory = {"all": {"vars": {"tfserving_python": sys.executable, "tfserving_models": models}, "children": {
+        "tfserving_converters": {"hosts": {"one": host("one"), "two": host("two"), "idle": host("idle")}},
+        "serving": {"hosts": {"a": host("a", "tflite_float16"), "b": host("b", "saved_model", tfs_model_converter="two"),
+                              "c": host("c", "tflite_dynamic_range", tfs_model_converter="two")}}}}}
     play(tmp_path, inventory)
-    for name in ("a", "b"):
-        for form in ("saved_model", "tflite_float16"):
-            there, made = tmp_path / name / "dense" / form / "1", tmp_path / "converter" / "dense" / form / "1"
-            shipped, origin = contents(there), contents(made)
+    made = {"one": {"saved_model", "tflite_float16"}, "two": {"saved_model", "tflite_dynamic_range"}}
+    wanted = dict(made, a=made["one"], b=made["two"], c=made["two"])
+    assert {name: {path.name for path in (tmp_path / name / "dense").iterdir()} for name in wanted} == wanted and not (tmp_path / "idle").exists()
+    for name, converter in (("a", "one"), ("b", "two"), ("c", "two")):
+        for form in wanted[name]:
+            shipped, origin = (contents(tmp_path / place / "dense" / form / "1") for place in (name, converter))
             shipped.pop("manifest.json", None)
             assert origin.pop("manifest.json") and shipped == origin and "assets.extra/tf_serving_warmup_requests" in shipped
     manifest = json.loads((tmp_path / "a" / "dense" / "tflite_float16" / "1" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["gates"]["metric"]["name"] == "accuracy", "how it was judged travels with it"
-    before = {name: contents(tmp_path / name) for name in ("converter", "a", "b")}
-    again = play(tmp_path, inventory)
-    assert again.count("changed=0") == 3 and {name: contents(tmp_path / name) for name in before} == before
+    before = {name: contents(tmp_path / name) for name in wanted}
+    for name in ("a", "b", "c"):
+        shutil.rmtree(tmp_path / name)
+    killed_when_it_ships(tmp_path)
+    for manifest in tmp_path.glob("[abc]/dense/*/[0-9]*/manifest.json"):
+        assert is_whole(manifest.parent)
+    play(tmp_path, inventory)
+    assert {name: contents(tmp_path / name) for name in wanted} == before
+    assert play(tmp_path, inventory).count("changed=0") == 5
+
+
+def killed_when_it_ships(directory):
+    """The playbook convert, killed with SIGKILL at a moment drawn by chance while it ships; returns when all that it began has ended."""
+    with subprocess.Popen(PLAY, stdout=subprocess.PIPE, text=True, env=surroundings(directory), cwd=directory, start_new_session=True) as running:
+        assert any("PLAY [Ship them]" in line for line in running.stdout)
+        time.sleep(random.uniform(0, 4))
+        os.killpg(running.pid, signal.SIGKILL)

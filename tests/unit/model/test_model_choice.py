@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.choice import conversions
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.choice import conversions, plans_by_converter
 
 
 def plan(form, candidate=None, name="m"):
@@ -38,3 +38,22 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
 def test_an_unknown_wish_is_one_clear_line():
     with pytest.raises(FleetError, match=r"tfserving_models\[0\].optimize: 'tflite_int' is not known.*did you mean tflite_int8"):
         conversions([{"name": "m", "optimize": "tflite_int"}])
+
+
+@pytest.mark.parametrize("converters, hosts, expected", [
+    (["c"], {"c": {}, "a": {"plan": 1}, "b": {"plan": 2}}, {"c": [1, 2]}),                                          # one for all
+    (["c"], {"c": {"plan": 3}, "a": {"plan": 1}}, {"c": [3, 1]}),                                                   # it serves, too
+    (["c"], {"c": {}, "a": {}}, {"c": []}),                                                                         # nobody planned
+    (["c", "d"], {"c": {}, "d": {}, "a": {"plan": 1}, "b": {"plan": 2, "converter": "d"}}, {"c": [1], "d": [2]}),   # each its own
+    (["c", "d"], {"c": {}, "d": {}, "a": {"plan": 1, "converter": "d"}, "b": {"plan": 2, "converter": "d"}}, {"d": [1, 2]}),      # nobody needs c
+    (["c", "d"], {"c": {}, "d": {"plan": 3}, "a": {"plan": 1}}, {"c": [1], "d": [3]}),
+    (["c", "d"], {"c": {}, "d": {}}, {"c": [], "d": []}),                                                           # they convert for themselves
+    (["a"], {"a": {"plan": 1}}, {"a": [1]}),
+])
+def test_who_converts_for_whom(converters, hosts, expected):
+    assert plans_by_converter(converters, {name: {"plan": None, "converter": None, **host} for name, host in hosts.items()}) == expected
+
+
+def test_a_converter_that_is_none_is_one_clear_line():
+    with pytest.raises(FleetError, match="^a: tfs_model_converter: 'dd' is not known; allowed: c, d; did you mean d"):
+        plans_by_converter(["c", "d"], {"a": {"plan": None, "converter": "dd"}})

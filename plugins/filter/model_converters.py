@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter behind tfserving.fleet.model_converters: which hosts convert, and for which plans."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import choice
+
+
+def model_converters(hosts, converters):
+    """{converter: [plan]} of hosts, a list of their variables."""
+    try:
+        return choice.plans_by_converter(list(converters), {str(host["inventory_hostname"]): {
+            "plan": host.get("tfs_capabilities_plan_result", {}).get("plan"), "converter": host.get("tfs_model_converter")} for host in hosts})
+    except FleetError as fault:
+        raise AnsibleFilterError(f"model_converters: {fault}") from fault
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self):
+        return {"model_converters": model_converters}
