@@ -33,7 +33,8 @@ def _check(value, shape, where, optional=True):
     kind = type(shape) if isinstance(shape, (dict, list)) else shape
     if value is None and optional:
         return
-    if not isinstance(value, kind) or isinstance(value, bool) or isinstance(value, float) and not math.isfinite(value):
+    strange_key = isinstance(value, dict) and not all(isinstance(key, str) for key in value)
+    if not isinstance(value, kind) or isinstance(value, bool) or isinstance(value, float) and not math.isfinite(value) or strange_key:
         raise FleetError(f"{value!r} is nothing that tfserving.fleet.capability_facts returns here", where=where, remedy="Detect the host again.")
     if isinstance(shape, dict):
         for key, inner in shape.items():

@@ -216,6 +216,11 @@ def test_a_key_that_is_no_text_is_named(asked, where):
         plan({}, asked)
 
 
+def test_a_key_that_is_no_text_in_what_a_host_can_do():
+    with pytest.raises(FleetError, match=re.escape("ansible_facts.tfserving_capabilities.gpus[0].devices[0]: {0: None} is nothing that")):
+        plan({"gpus": [{"device_id": "10de:2330", "devices": [{0: None}]}]}, {"models": [{"name": "m"}]})
+
+
 @many
 @hypothesis.given(capabilities, requests, st.data())
 def test_nonsense_anywhere_is_one_line(host, request, data):
