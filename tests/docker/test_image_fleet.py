@@ -1,13 +1,12 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet of six hosts in three classes and two builders, each with an engine of its own: three builds, by registry or by archives, whatever is killed."""
+"""A fleet of six hosts in three classes and two builders, each with an engine of its own: three builds, by registry or by archives."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -92,17 +91,6 @@ def check(image_fleet):
     return results
 
 
-def wait_for_build(image_fleet, text, timeout_s=180):
-    """The builder whose newest log has the text."""
-    end = time.monotonic() + timeout_s
-    while True:
-        for host in image_fleet.builders.values():
-            if text in host.run("sh", "-c", f"cat {LOGS}/* 2>/dev/null || true"):
-                return host
-        assert time.monotonic() < end, f"{text!r} never came"
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize("way", ["registry", "archives"])
 def test_three_classes_are_built_once_each(image_fleet, play, way):
     image_fleet.forget_images()
@@ -118,43 +106,3 @@ def test_three_classes_are_built_once_each(image_fleet, play, way):
     assert {counts["changed"] for counts in again.recap.values()} == {0}, again.output[-3000:]
     assert image_fleet.logs() == logs
     check(image_fleet)
-
-
-def test_whatever_is_killed_the_next_run_ends_well(image_fleet, play):
-    """A builder's engine while it compiles, the registry before the push, the controller while archives are on their way."""
-    image_fleet.forget_images()
-    arguments = ["--limit", "build1,build2,haswell", "-e", json.dumps({
-        "tfserving_image_registry": f"{image_fleet.empty}/killed", "tfserving_build_options": "--config=release --copt=-mavx2 --copt=-DKILLED=1",
-        "tfserving_image_build": {"jobs": 1, "memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}})]
-    haswell = image_fleet.targets["haswell"]
-
-    run = play(image_fleet.playbook, image_fleet.hosts, *arguments)
-    builder = wait_for_build(image_fleet, "[3 / 8]")
-    builder.stop_engine(kill=True)
-    run.fail()
-    builder.start_engine()
-    assert image_fleet.images(builder) == image_fleet.images(haswell) == []
-
-    run = play(image_fleet.playbook, image_fleet.hosts, *arguments)
-    wait_for_build(image_fleet, "[5 / 8]")
-    image_fleet.registry.container.stop(timeout=1)
-    try:
-        run.fail()
-    finally:
-        image_fleet.registry.container.start()
-    assert image_fleet.images(haswell) == [] and len(image_fleet.images(builder)) == 1
-    (log,) = image_fleet.logs().values()
-    assert int(log.rpartition("processes: ")[2].split()[0]) >= 3, "nothing of the killed build was taken"
-
-    play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
-    assert image_fleet.images(haswell) == image_fleet.images(builder)
-    assert list(image_fleet.logs().values()) == [log], "what was built was built again"
-
-    haswell.run("sh", "-c", "docker images --quiet --filter label=org.tfserving.fleet.recipe | xargs docker rmi --force")
-    arguments += ["-e", "tfserving_image_registry="]
-    run = play(image_fleet.playbook, image_fleet.hosts, *arguments)
-    run.wait_for("Bring them to the hosts that miss them")
-    run.kill()
-    assert image_fleet.images(haswell) == []
-    play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
-    assert image_fleet.images(haswell) == image_fleet.images(builder) and list(image_fleet.logs().values()) == [log]
