@@ -487,7 +487,7 @@ def test_converters_of_the_inventory_convert_once_for_their_hosts(zoo, tmp_path)
 
 
 def killed_when_it_ships(directory):
-    """The playbook convert, killed with SIGKILL at a moment drawn by chance while it ships; returns when all that it began has ended."""
+    """The playbook convert, killed with SIGKILL at a moment drawn by chance while it ships. What it began on a host goes on and ends by itself."""
     with subprocess.Popen(PLAY, stdout=subprocess.PIPE, text=True, env=surroundings(directory), cwd=directory, start_new_session=True) as running:
         assert any("PLAY [Ship them]" in line for line in running.stdout)
         time.sleep(random.uniform(0, 4))
