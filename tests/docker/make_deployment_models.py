@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes models for the tests of deployments: `python make_deployment_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow.
 
-All take x of shape [n, 4]. right and again: y = 2x, wrong: y = 3x, renamed: z = 2x, fatal: y = 2x and the process ends when a request has no rows.
+All take x of shape [n, 4]. right and again: y = 2x, wrong: y = 3x, renamed: z = 2x, fatal: y = 2x and the process ends when a request has no rows,
+fixed: as right, in requests of FIXED rows alone.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ def deadly(x):
 
 MODELS = {"right": lambda x: {"y": x * 2.0}, "again": lambda x: {"y": x + x}, "wrong": lambda x: {"y": x * 3.0}, "renamed": lambda x: {"z": x * 2.0},
           "fatal": deadly}
+FIXED = 16      # rows in each request
 
 if __name__ == "__main__":
     for name, function in MODELS.items():
         traced = tf.function(function).get_concrete_function(tf.TensorSpec([None, 4], tf.float32, "x"))
         tf.saved_model.save(tf.Module(), os.path.join(sys.argv[1], name, "1"), {"serving_default": traced})
+    traced = tf.function(MODELS["right"]).get_concrete_function(tf.TensorSpec([FIXED, 4], tf.float32, "x"))
+    tf.saved_model.save(tf.Module(), os.path.join(sys.argv[1], "fixed", "1"), {"serving_default": traced})
     os.makedirs(os.path.join(sys.argv[1], "broken", "1"))
     with open(os.path.join(sys.argv[1], "broken", "1", "saved_model.pb"), "wb") as stream:
         stream.write(b"this is no model")

@@ -329,6 +329,18 @@ def test_a_converted_form_that_is_worse_here_takes_no_traffic(host, tmp_path):
     assert host.roles() == {"serving": True} and doubles(made)
 
 
+def test_a_converted_form_of_a_fixed_batch_is_judged_in_whole_requests(host, tmp_path):
+    """Of 16 rows each: more than the gates would ask by themselves, and 40 examples are two of them."""
+    x = numpy.arange(160, dtype="float32").reshape(40, 4) / 160
+    numpy.savez(tmp_path / "labelled.npz", **{"inputs.x": x, "labels": 2 * x})
+    made = convert(host, "fixed", "whole", samples=tmp_path / "labelled.npz", metric="rmse", allowed_loss=0.1)
+    serving = {"model_base_path": str(made.parent), "flags": {"prefer_tflite_model": True}, "samples": None, "reference": None, "accept_fragile": True}
+    judged = host.good(**serving)["server"]["judged"]["m"]
+    assert judged["examples"] == 32 and 0 <= judged["served"] < 0.01
+    few = host.refused(**dict(serving, model_base_path=host.publish("fixed", "unconverted"), flags={}, samples=str(host.published / "samples.npz")))
+    assert "the signature takes 16 rows in each request, the samples hold 6" in few, few
+
+
 def test_a_port_that_is_taken(host, engine):
     server = host.good()["server"]
     with socket.socket() as taken:

@@ -94,7 +94,7 @@ def _convert(request, form, ended):
                 stream.write(content)
         left = {key: array[:judged["examples"]] for key, array in asked.inputs.items()}
         measured = request["metric"] not in (None, "function") and asked.labels is not None
-        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared,
+        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared, asked.feeding[0],
                               *([asked.labels[:judged["examples"]], functools.partial(metric_function.measure, request)] if measured else []))
         ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
 

@@ -181,12 +181,13 @@ def _joined(arrays, sizes):
     return numpy.concatenate([array.ravel() for array in arrays])
 
 
-def write_answers(path, inputs, reference, answered, labels=None, measure=None):
+def write_answers(path, inputs, reference, answered, rows=None, labels=None, measure=None):
     """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
 
-    Distances are absolute below 1 and relative above, as a deployment measures them. labels, measure: where a metric was judged, the labels and a function
-    of ({name: array}, labels) that gives its value; the archive has them and both models' values over these examples, unless these are too few for it.
-    Nothing is written where an output has no row for each example, nor for types that such an archive does not hold as they are.
+    Distances are absolute below 1 and relative above, as a deployment measures them. rows: those of each request where the signature says how many; the
+    archive holds whole requests then. labels, measure: where a metric was judged, the labels and a function of ({name: array}, labels) that gives its value;
+    the archive has them and both models' values over these examples, unless these are too few for it. Nothing is written where an output has no row for
+    each example, nor for types that such an archive does not hold as they are.
     """
     given = [] if labels is None else [labels]
     examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values(), *given]
@@ -194,6 +195,7 @@ def write_answers(path, inputs, reference, answered, labels=None, measure=None):
         return
     size = sum(array.nbytes for array in arrays) // examples
     few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
+    few = max(rows, few - few % rows) if rows else few
     left = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
     if labels is not None and measure is not None:
         with contextlib.suppress(FleetError):

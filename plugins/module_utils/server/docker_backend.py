@@ -231,22 +231,22 @@ class Backend:
             one = options.get(model["name"]) or {}
             versions = wished.get(model["name"], ())
             files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in versions]
-            limit = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
-            asked.append(proof.Model(model["name"], versions, model["labels"], one.get("signature") or "serving_default",
-                                     *self._right_answers(model["base_path"], one, versions, limit) if wished else (None, None, 0.0, None)))
+            most = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
+            asked.append(proof.Model(model["name"], versions, model["labels"], one.get("signature") or "serving_default", most,
+                                     *self._right_answers(model["base_path"], one, versions) if wished else (None, None, 0.0, None)))
         accepted = (self._options["accept_fragile"], self._options["accept_signature_change"])
         return proof.Questions(asked, self._options["ready_timeout_s"], *accepted, before=lambda: self._signatures(before, models))
 
-    def _right_answers(self, base_path, one, versions, limit):
+    def _right_answers(self, base_path, one, versions):
         """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
         tolerance, version = self._options["tolerance"], os.path.join(base_path, str(max(versions, default="")))
         left = os.path.join(version, manifest.ANSWERS)
-        judged = _judged(version, left, limit)
+        judged = _judged(version, left)
         if not one.get("reference") and os.path.isfile(left):
             allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in ask.arrays(left, "tolerance.").items()}
-            return ask.arrays(left, "inputs.", limit), ask.arrays(left, "outputs.", limit), allowed, judged
-        return (ask.arrays(one["samples"], "inputs.", limit) if one.get("samples") else None,
-                ask.arrays(one["reference"], "outputs.", limit) if one.get("reference") else None, tolerance, judged)
+            return ask.arrays(left, "inputs."), ask.arrays(left, "outputs."), allowed, judged
+        return (ask.arrays(one["samples"], "inputs.") if one.get("samples") else None,
+                ask.arrays(one["reference"], "outputs.") if one.get("reference") else None, tolerance, judged)
 
     def _signatures(self, before, models):
         """{model: {signature: ...}} of what serves now, as far as it answers."""
@@ -288,7 +288,7 @@ def _uuid(pci_bus_id):
     return found[1] if found else pci_bus_id
 
 
-def _judged(version, left, rows):
+def _judged(version, left):
     """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure."""
     held = published.manifest_of(version)
     metric = held and (held["gates"] or {}).get("metric")
@@ -296,7 +296,7 @@ def _judged(version, left, rows):
     if not figures:
         return None
     before, after = (figures[name].values()[0] for name in ("before", "after"))
-    return proof.Judged(metric, held["options"]["metric_output"], ask.arrays(left, "inputs."), ask.arrays(left, "labels")[""], before, after, rows)
+    return proof.Judged(metric, held["options"]["metric_output"], ask.arrays(left, "inputs."), ask.arrays(left, "labels")[""], before, after)
 
 
 def _largest_batch(path):

@@ -28,8 +28,7 @@ class Place:
 @dataclass(frozen=True)
 class Judged:
     """A task metric that decided about a converted form. metric: {name, allowed_loss, goal}. output: which is judged, or None. inputs: {name: Tensor} and
-    labels: Tensor, of the examples that came along. before, after: its values over them, of the source and of the form where it was converted.
-    rows: how many examples a request may have."""
+    labels: Tensor, of the examples that came along. before, after: its values over them, of the source and of the form where it was converted."""
 
     metric: dict
     output: str | None
@@ -37,12 +36,11 @@ class Judged:
     labels: tensors.Tensor
     before: float
     after: float
-    rows: int
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is asked of one model. versions: wanted numbers. inputs, reference: {name: Tensor} or None.
+    """What is asked of one model. versions: wanted numbers. most: examples in one request. inputs, reference: {name: Tensor} or None.
 
     tolerance: how far an answer may be from the reference; a number, or one for each output. judged: what a converted form was judged by, or None.
     """
@@ -51,6 +49,7 @@ class Model:
     versions: tuple
     labels: dict
     signature: str
+    most: int
     inputs: dict | None
     reference: dict | None
     tolerance: float | dict
@@ -132,9 +131,9 @@ class Questions:
     def _agrees(self, found, model, contract):
         if model.reference is None or model.inputs is None:
             return
-        inputs, rows, squeezed = _fed(model.inputs, contract)
-        reference = model.reference if rows is None else {
-            name: tensor.rows(rows).reshaped(tensor.shape[1:]) if squeezed else tensor.rows(rows) for name, tensor in model.reference.items()}
+        inputs, rows, squeezed = _fed(model.inputs, contract, model.most)
+        reference = {name: tensor.rows(rows or model.most) for name, tensor in model.reference.items()}
+        reference = {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
         answered = self._ask(gates.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
         wrong = tensors.differences(reference, answered, model.tolerance)
         if wrong:
@@ -159,7 +158,7 @@ class Questions:
         """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
         inputs, total, parts = model.judged.inputs, model.judged.labels.shape[0], []
         rows = _fed(inputs, contract)[1]
-        step = rows or model.judged.rows
+        step = rows or model.most
         examples = total - total % rows if rows else total
         for first in range(0, examples, step):
             end = min(first + step, examples)
@@ -217,6 +216,9 @@ def _request(model, contract):
 def _fed(samples, contract, most=None):
     """(a request of samples, the rows that it is bound to or None, the inputs without rows)."""
     rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples")
+    held = min((tensor.shape[0] for tensor in samples.values()), default=0)
+    if rows and rows > held:
+        raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {held}", where="samples")
     few = rows or most
     inputs = {name: tensors.cast(tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}")
               for name, tensor in samples.items()}

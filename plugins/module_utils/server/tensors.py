@@ -33,8 +33,8 @@ class Tensor:
     content: object
 
     def rows(self, count):
-        """The first count examples along the first axis."""
-        return self.part(0, min(count, self.shape[0]))
+        """The first count examples along the first axis; the tensor itself where that has none."""
+        return self.part(0, min(count, self.shape[0])) if self.shape else self
 
     def part(self, first, end):
         """The examples from first up to end along the first axis."""

@@ -145,12 +145,16 @@ def test_the_answers_that_travel_with_a_version(tmp_path):
     large = numpy.zeros((40, 1 << 18), "float32")
     samples.write_answers(str(tmp_path / "c" / "large.npz"), {"x": large}, {"y": large[:, 0]}, {"y": large[:, 0]})
     assert len(numpy.load(tmp_path / "c" / "large.npz")["inputs.x"]) == 3
+    for rows, left in ((3, 255), (64, 256), (300, 300)):      # Whole requests, however many rows each has.
+        samples.write_answers(str(tmp_path / "f" / f"{rows}.npz"), {"x": x[:300]}, {"y": x[:300]}, {"y": x[:300]}, rows)
+        assert len(numpy.load(tmp_path / "f" / f"{rows}.npz")["inputs.x"]) == left
     labels, outputs = numpy.arange(400) % 4, {"y": numpy.tile(numpy.eye(4, dtype="float32"), (100, 1))}
     worse = {"y": numpy.roll(outputs["y"], 1, axis=0)}
     for rows, known in ((400, True), (2, False)):       # The two are of one class: an area under a curve needs more, and the archive goes without.
         measure = functools.partial(metric_function.measure, {"metric": "accuracy" if known else "auc", "metric_output": None})
         path = tmp_path / "e" / f"{rows}.npz"
-        samples.write_answers(str(path), {"x": numpy.zeros((rows, 1))}, {"y": outputs["y"][:rows]}, {"y": worse["y"][:rows]}, labels[:rows] * known, measure)
+        few = ({"x": numpy.zeros((rows, 1))}, {"y": outputs["y"][:rows]}, {"y": worse["y"][:rows]})
+        samples.write_answers(str(path), *few, labels=labels[:rows] * known, measure=measure)
         held = numpy.load(path)
         assert ("labels" in held, "metric.before" in held) == (known, known) and len(held["inputs.x"]) == min(rows, 256)
         if known:
