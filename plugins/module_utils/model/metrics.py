@@ -115,7 +115,7 @@ def _accuracy(scores, labels):
     if _single(scores) and scores.kind in ("integer", "boolean", "text"):        # Classes themselves.
         return _share(zip(scores.flat(), _classes(labels, names=scores.kind == "text")), lambda predicted, label: predicted == label, len(scores))
     if _single(scores) and scores.kind == "float":
-        return _share(zip(scores.flat(), _classes(labels, 2)), lambda score, label: score == score and (score >= 0.5) == label, len(scores))
+        return _share(zip(scores.flat(), _classes(labels, 2)), lambda score, label: not math.isnan(score) and (score >= 0.5) == label, len(scores))
     return _share(zip(_rows(scores, "accuracy"), _classes(labels, scores.shape[1])), lambda row, label: _known(row) and _largest(row) == label, len(scores))
 
 
@@ -161,8 +161,8 @@ def _share(pairs, right, count):
 
 
 def _known(row):
-    """Whether there are numbers only; NaN is none, and the only value that differs from itself."""
-    return all(value == value for value in row)
+    """Whether there are numbers only; NaN is none."""
+    return not any(map(math.isnan, row))
 
 
 def _largest(row):
