@@ -190,7 +190,7 @@ def _rules(directory):
     """The manifest of a version that was converted. Raises FleetError."""
     path = os.path.join(directory, saved_model.MANIFEST)
     found = manifest.parse(saved_model.read_file(path))
-    if not found or not found["gates"]:
+    if not manifest.judged(found):
         raise FleetError("no conversion was judged there", where=path, remedy="Name a version that tfserving.fleet.model_conversion converted.")
     return found
 

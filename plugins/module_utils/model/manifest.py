@@ -47,6 +47,11 @@ def parse(content):
     return found if isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("files"), dict) and "key" in found else None
 
 
+def judged(manifest):
+    """How a version was judged, {examples, outputs, metric, …}; None without a manifest, and where that tells only of files, as model_version's own do."""
+    return (manifest or {}).get("gates")
+
+
 def place(published, wanted, version=None, where="version"):
     """(version number, its manifest where what is wanted is there already, else None).
 

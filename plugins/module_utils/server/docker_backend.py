@@ -291,7 +291,7 @@ def _uuid(pci_bus_id):
 def _judged(version, left):
     """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure."""
     held = published.manifest_of(version)
-    metric = held and (held["gates"] or {}).get("metric")
+    metric = (manifest.judged(held) or {}).get("metric")
     figures = ask.arrays(left, "metric.", needed=False) if metric and os.path.isfile(left) else {}
     if not figures:
         return None

@@ -228,3 +228,10 @@ def test_a_version_is_never_replaced(there):
 def test_a_metric_that_could_not_fall_too_low_judges_nothing(name, before, after, allowed, accepted):
     found, reason = gates.decide(FINE, metric(before, after, allowed, name))
     assert found is accepted and ("no loss is above the allowed" in reason) is not accepted
+
+
+def test_a_manifest_that_tells_only_of_files_judges_nothing():
+    files = {"saved_model.pb": {"bytes": 1, "sha256": "0"}}
+    own = manifest.build({"digest": "d"}, {}, None, {"metric": None}, files)
+    fetched = manifest.parse(manifest.text({"schema": manifest.SCHEMA, "key": "k", "files": files}).encode())
+    assert manifest.judged(own) == {"metric": None} and manifest.judged(fetched) is None and manifest.judged(None) is None
