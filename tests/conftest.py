@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the tests import the collection from this checkout, wherever it lies and with or without Ansible."""
+"""Make the tests import the collection from this checkout, wherever it lies and with or without Ansible, and do the same in every run."""
 
 from __future__ import annotations
 

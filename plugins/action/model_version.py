@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import published, transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
 _BLOCK = 1 << 20
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
-                told = {"inventory": transfer.content_of(folder, source), "manifest": transfer.brought_manifest(folder)}
+                told = {"inventory": transfer.content_of(folder, source), "manifest": published.manifest_of(folder)}
                 return self._send(folder, dict(arguments, **told), task_vars)
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from fault

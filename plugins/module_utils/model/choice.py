@@ -43,12 +43,12 @@ def plans_by_converter(converters, hosts):
     converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A converter that names none converts for itself,
     another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for a converter that is none.
     """
-    found, own = {}, {}
+    plans, of_others = {name: [] for name in converters}, set()
     for name, host in hosts.items():
-        chosen = host["converter"] or (name if name in converters else converters[0])
-        part = own if one_of(f"{name}: tfs_model_converter", chosen, converters) == name else found
-        part.setdefault(chosen, []).extend([host["plan"]] if host["plan"] else [])
-    return {name: own.get(name, []) + found.get(name, []) for name in converters if name in found or own.get(name) or not found and name in own}
+        chosen = one_of(f"{name}: tfs_model_converter", host["converter"] or (name if name in converters else converters[0]), converters)
+        plans[chosen] += [host["plan"]] if host["plan"] else []
+        of_others |= {chosen} - {name}
+    return {name: made for name, made in plans.items() if made or name in of_others or not of_others}
 
 
 def published(form):

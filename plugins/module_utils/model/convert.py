@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import functools
+import importlib.metadata
 import math
 import os
 import sys
@@ -93,9 +93,9 @@ def _convert(request, form, ended):
             with open(os.path.join(request["staged"], convert_lite.FILE), "wb") as stream:
                 stream.write(content)
         left = {key: array[:judged["examples"]] for key, array in asked.inputs.items()}
-        measured = request["metric"] not in (None, "function") and asked.labels is not None
-        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared, asked.feeding[0],
-                              *([asked.labels[:judged["examples"]], functools.partial(metric_function.measure, request)] if measured else []))
+        labels = None if request["metric"] in (None, "function") or asked.labels is None else asked.labels[:judged["examples"]]
+        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared, asked.feeding[0], labels,
+                              functools.partial(metric_function.measure, request))
         ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
 
 

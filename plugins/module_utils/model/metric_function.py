@@ -16,7 +16,7 @@ NAME = "metric"
 _KINDS = {"f": "float", "i": "integer", "u": "integer", "b": "boolean", "O": "text"}
 
 
-def values(array):
+def metric_values(array):
     """The metrics.Values of a NumPy array, whose texts are bytes."""
     return metrics.Values(array.shape, _KINDS.get(array.dtype.kind, "other"), lambda: (row.tolist() for row in array.reshape(len(array), -1)))
 
@@ -24,7 +24,8 @@ def values(array):
 def measure(request, outputs, labels):
     """The value of request["metric"], a float. request: {metric, metric_output, metric_function (the file)}. outputs: {name: array}. Raises FleetError."""
     if request["metric"] != "function":
-        return metrics.measure(request["metric"], {name: values(array) for name, array in outputs.items()}, values(labels), request["metric_output"])
+        found = {name: metric_values(array) for name, array in outputs.items()}
+        return metrics.measure(request["metric"], found, metric_values(labels), request["metric_output"])
     path = request["metric_function"]
     try:
         function = runpy.run_path(path)[NAME]

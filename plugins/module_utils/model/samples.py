@@ -197,7 +197,7 @@ def write_answers(path, inputs, reference, answered, rows=None, labels=None, mea
     few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
     few = max(rows, few - few % rows) if rows else few
     left = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
-    if labels is not None and measure is not None:
+    if labels is not None:
         with contextlib.suppress(FleetError):
             left.update({f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, labels[:few]))
                          for name, outputs in (("before", reference), ("after", answered))}, **{_LABELS: labels[:few]})

@@ -30,7 +30,7 @@ import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import packed
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import published, saved_model, versions
 
 PREFIX = ".tfserving-partial-"
 _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
@@ -271,7 +271,7 @@ def content_of(folder, where):
     """The content of a folder, checked against the manifest that it may bring. Raises FleetError."""
     content = published.inventory(folder)
     versions.check_content(content, where)
-    brought = brought_manifest(folder)
+    brought = published.manifest_of(folder)
     for name, one in sorted((brought or {}).get("files", {}).items()):
         if content.get(name) != one:
             raise FleetError(f"{name} is not what the version's manifest says", where=where, remedy="Copy or convert the model again, whole.")
@@ -280,14 +280,6 @@ def content_of(folder, where):
         raise FleetError(f"{foreign[0]} is not in the version's manifest", where=where,
                          remedy=f"Remove it, where an older version left it there, or {saved_model.MANIFEST}, where it belongs to the model.")
     return content
-
-
-def brought_manifest(folder):
-    """The manifest that the source's version has, or None."""
-    with contextlib.suppress(OSError):
-        with open(os.path.join(folder, saved_model.MANIFEST), "rb") as stream:
-            return manifest.parse(stream.read())
-    return None
 
 
 def _noted(path, notes):

@@ -66,7 +66,7 @@ class Folder:
 
     def manifest(self, number):
         """A version's manifest, or None."""
-        return transfer.brought_manifest(self.of(number))
+        return published.manifest_of(self.of(number))
 
     def holding(self, content=None, fingerprint=None):
         """The versions that hold a content, or came from a source with this fingerprint and are what they were."""
@@ -359,7 +359,7 @@ class Update:
         if self._options["inventory"] is not None:
             return self._options["manifest"]
         local = self._local()
-        return transfer.brought_manifest(local if os.path.isdir(local) else partial.path)
+        return published.manifest_of(local if os.path.isdir(local) else partial.path)
 
     def _unpack(self, kind, source, partial, key):
         if kind != "http":

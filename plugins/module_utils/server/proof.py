@@ -131,7 +131,8 @@ class Questions:
     def _agrees(self, found, model, contract):
         if model.reference is None or model.inputs is None:
             return
-        inputs, rows, squeezed = _fed(model.inputs, contract, model.most)
+        rows, squeezed = _feeding(model.inputs, contract)
+        inputs = _fed(model.inputs, contract, model.most)
         reference = {name: tensor.rows(rows or model.most) for name, tensor in model.reference.items()}
         reference = {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
         answered = self._ask(gates.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
@@ -145,8 +146,8 @@ class Questions:
         judged = model.judged
         examples, answers = self._answers(found, model, contract)
         try:
-            here = metrics.measure(judged.metric["name"], {name: tensors.judged(tensor) for name, tensor in answers.items()},
-                                   tensors.judged(judged.labels.rows(examples)), judged.output)
+            here = metrics.measure(judged.metric["name"], {name: tensors.metric_values(tensor) for name, tensor in answers.items()},
+                                   tensors.metric_values(judged.labels.rows(examples)), judged.output)
         except FleetError as fault:
             raise gates.closed(gates.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
         worse = metrics.judge_again(judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"])
@@ -157,12 +158,12 @@ class Questions:
     def _answers(self, found, model, contract):
         """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
         inputs, total, parts = model.judged.inputs, model.judged.labels.shape[0], []
-        rows = _fed(inputs, contract)[1]
+        rows, squeezed = _feeding(inputs, contract)
         step = rows or model.most
         examples = total - total % rows if rows else total
         for first in range(0, examples, step):
             end = min(first + step, examples)
-            request, _rows, squeezed = _fed({name: tensor.part(first, end) for name, tensor in inputs.items()}, contract)
+            request = _fed({name: tensor.part(first, end) for name, tensor in inputs.items()}, contract)
             answer = self._ask(gates.AGREEMENT, model, lambda request=request: found.server.predict(model.name, request, model.signature))
             parts.append({name: tensor.reshaped((1, *tensor.shape)) if squeezed else tensor for name, tensor in answer.items()})
         joined = {name: tensors.joined([part[name] for part in parts]) for name in parts[0]}
@@ -206,20 +207,26 @@ def _end_of(found, ended):
 def _request(model, contract):
     """One request that the signature takes: the first sample, or made up."""
     if model.inputs is not None:
-        return _fed(model.inputs, contract, 1)[0]
+        return _fed(model.inputs, contract, 1)
     made = gates.made_up(contract["inputs"])
     if made is None:
         raise FleetError("no request can be made up for the signature", where=model.name, remedy="Give samples.")
     return made
 
 
-def _fed(samples, contract, most=None):
-    """(a request of samples, the rows that it is bound to or None, the inputs without rows)."""
+def _feeding(samples, contract):
+    """(the rows that each request is bound to or None, the inputs without rows)."""
     rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples")
     held = min((tensor.shape[0] for tensor in samples.values()), default=0)
     if rows and rows > held:
         raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {held}", where="samples")
+    return rows, squeezed
+
+
+def _fed(samples, contract, most=None):
+    """A request of samples."""
+    rows, squeezed = _feeding(samples, contract)
     few = rows or most
     inputs = {name: tensors.cast(tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}")
               for name, tensor in samples.items()}
-    return {name: tensor.reshaped(tensor.shape[1:]) if name in squeezed else tensor for name, tensor in inputs.items()}, rows, squeezed
+    return {name: tensor.reshaped(tensor.shape[1:]) if name in squeezed else tensor for name, tensor in inputs.items()}

@@ -58,7 +58,7 @@ def count(shape):
     return total
 
 
-def judged(tensor):
+def metric_values(tensor):
     """The metrics.Values of a tensor."""
     kind = {"string": "text", "bool": "boolean"}.get(tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer")
     return metrics.Values(tensor.shape, kind, lambda: (tensor.part(row, row + 1).values() for row in range(tensor.shape[0])))
@@ -101,8 +101,8 @@ def from_file(content, where, lengths=None):
         if fortran == "True" and len(shape) > 1:
             raise ValueError("its values lie in Fortran's order")
         if kind[1:2] in ("S", "U"):
-            held = _texts(kind, raw, count(shape)) if lengths is None else _cut(kind, raw, shape, from_file(lengths, where))
-            return Tensor("string", shape, held)
+            padded = lengths is None or kind[1] == "U"
+            return Tensor("string", shape, _texts(kind, raw, count(shape)) if padded else _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
         dtype = _BY_FILE[kind]
         if len(raw) != count(shape) * struct.calcsize(_KINDS[dtype][1]):
             raise ValueError("it is cut short")
@@ -196,12 +196,10 @@ def _texts(kind, raw, number):
     return tuple(part.rstrip(b"\0") for part in parts)
 
 
-def _cut(kind, raw, shape, lengths):
-    if kind[1] == "U":
-        return _texts(kind, raw, count(shape))
+def _cut(width, raw, shape, lengths):
     if lengths.shape != shape:
         raise ValueError("lengths of texts are whole numbers in an array of the same shape")
-    return tuple(texts.cut(raw, int(kind[2:]), lengths.values()))
+    return tuple(texts.cut(raw, width, lengths.values()))
 
 
 def _tensor_proto(tensor):

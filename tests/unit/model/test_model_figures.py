@@ -90,7 +90,7 @@ def measure(metric, scores, labels):
     """By NumPy's arrays, and by a host's tensors where these have the dtype: they agree."""
     scores, labels = plain(scores), plain(labels)
     value = metric_function.measure({"metric": metric, "metric_output": None}, {"y": scores}, labels)
-    assert metrics.measure(metric, {"y": tensors.judged(tensor(scores))}, tensors.judged(tensor(labels))) == pytest.approx(value, nan_ok=True)
+    assert metrics.measure(metric, {"y": tensors.metric_values(tensor(scores))}, tensors.metric_values(tensor(labels))) == pytest.approx(value, nan_ok=True)
     return value
 
 

@@ -63,13 +63,11 @@ def test_status_and_label():
 
 
 @pytest.mark.parametrize(("array", "words"), [
-    (numpy.zeros((2, 2), order="F") + numpy.eye(2, order="F"), None), (numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), "Fortran's order"),
+    (numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), "Fortran's order"),
     (numpy.array([1j]), "not an array that can be sent")])
 def test_arrays_that_cannot_be_sent(array, words):
     stream = io.BytesIO()
     numpy.save(stream, array)
-    if words is None:
-        return
     with pytest.raises(FleetError, match=words):
         tensors.from_file(stream.getvalue(), "array")
     with pytest.raises(FleetError, match="not an array"):
