@@ -17,25 +17,22 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
-    client,
     container,
     deployment,
     docker_engine,
     docker_files,
+    expected,
     gates,
     labels,
     model_config,
     process,
-    proof,
     transaction,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
-_EXAMPLES = 8
-_TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
+_DEADLINE_S = 10.0
 _MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _SPARE_MIB = 256
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
@@ -63,7 +60,7 @@ class Backend:
         steps = transaction.to_started(seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
         pending = prove_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
-        wished = {model["name"]: docker_files.versions(model) for model in models} if steps else {}
+        wished = {model["name"]: expected.versions(model) for model in models} if steps else {}
         if makes:
             self._refuse_what_cannot_work(spec, models, wished, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
@@ -90,7 +87,7 @@ class Backend:
         if transaction.PREVIOUS not in seen:
             raise FleetError("no server before this one was kept", where=name, remedy="Deploy what shall serve instead.")
         then = labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
-        wished = {model["name"]: docker_files.versions(model) for model in then["models"]}
+        wished = {model["name"]: expected.versions(model) for model in then["models"]}
         steps = transaction.to_previous(seen)
         spec = _remembered(then)
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then["models"], wished, {}))
@@ -139,7 +136,7 @@ class Backend:
             return mending, transaction.expected(seen, mending)
         wished = {}
         with contextlib.suppress(FleetError):
-            wished = {model["name"]: docker_files.versions(model) for model in models}
+            wished = {model["name"]: expected.versions(model) for model in models}
         return mending, deployment.Deployment(self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})).mend(seen)
 
     def _check_options(self):
@@ -180,7 +177,7 @@ class Backend:
         available = docker_files.memory_available_mib()
         memory_mib = spec.memory_mib
         with contextlib.suppress(FleetError, OSError):
-            sizes = sum(docker_files.size_bytes(model, docker_files.versions(model)) for model in models)
+            sizes = sum(docker_files.size_bytes(model, expected.versions(model)) for model in models)
             memory_mib = memory_mib or _SPARE_MIB + _MEMORY_FACTOR * sizes // 2 ** 20
         return not (available and memory_mib and available < memory_mib)
 
@@ -225,38 +222,10 @@ class Backend:
         return os.path.join(process.Home(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory, "cuda")
 
     def _questions(self, models, wished, before):
-        options = {one["name"]: one for one in self._options["models"] or ()}
-        asked = []
-        for model in models:
-            one = options.get(model["name"]) or {}
-            versions = wished.get(model["name"], ())
-            files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in versions]
-            most = min(_largest_batch(path) for path in [self._options["batching_parameters_file"], *files])
-            asked.append(proof.Model(model["name"], versions, model["labels"], one.get("signature") or "serving_default", most,
-                                     *self._right_answers(model["base_path"], one, versions) if wished else (None, None, 0.0, None)))
-        accepted = (self._options["accept_fragile"], self._options["accept_signature_change"])
-        return proof.Questions(asked, self._options["ready_timeout_s"], *accepted, before=lambda: self._signatures(before, models))
-
-    def _right_answers(self, base_path, one, versions):
-        """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
-        tolerance, version = self._options["tolerance"], os.path.join(base_path, str(max(versions, default="")))
-        left = os.path.join(version, manifest.ANSWERS)
-        judged = _judged(version, left)
-        if not one.get("reference") and os.path.isfile(left):
-            allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in ask.arrays(left, "tolerance.").items()}
-            return ask.arrays(left, "inputs."), ask.arrays(left, "outputs."), allowed, judged
-        return (ask.arrays(one["samples"], "inputs.") if one.get("samples") else None,
-                ask.arrays(one["reference"], "outputs.") if one.get("reference") else None, tolerance, judged)
-
-    def _signatures(self, before, models):
-        """{model: {signature: ...}} of what serves now, as far as it answers."""
-        found = {}
-        if before:
-            server = ask.Server("127.0.0.1" if before["address"] == "0.0.0.0" else before["address"], before["grpc_port"], 10.0, "ssl.pbtxt" in before["files"])
-            for model in models:
-                with contextlib.suppress(client.ServerFault):
-                    found[model["name"]] = server.signatures(model["name"])
-        return found
+        """What the gates ask. before: the specification that serves now, as data, or {}."""
+        serving = ask.Server("127.0.0.1" if before["address"] == "0.0.0.0" else before["address"], before["grpc_port"], _DEADLINE_S,
+                             "ssl.pbtxt" in before["files"]) if before else None
+        return expected.questions(self._options, models, wished, serving)
 
     def _result(self, decision, spec, work, digest=None):
         options = self._options
@@ -286,23 +255,3 @@ def _uuid(pci_bus_id):
     text = host.Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else pci_bus_id
-
-
-def _judged(version, left):
-    """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure."""
-    held = published.manifest_of(version)
-    metric = (manifest.judged(held) or {}).get("metric")
-    figures = ask.arrays(left, "metric.", needed=False) if metric and os.path.isfile(left) else {}
-    if not figures:
-        return None
-    before, after = (figures[name].values()[0] for name in ("before", "after"))
-    return proof.Judged(metric, held["options"]["metric_output"], ask.arrays(left, "inputs."), ask.arrays(left, "labels")[""], before, after)
-
-
-def _largest_batch(path):
-    """How many rows a request of the gates may have under a file of batching parameters."""
-    with contextlib.suppress(OSError, TypeError):
-        with open(path, encoding="utf-8") as stream:
-            found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
-        return min(_EXAMPLES, int(found[1])) if found else _EXAMPLES
-    return _EXAMPLES

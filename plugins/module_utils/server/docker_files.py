@@ -12,7 +12,6 @@ import shutil
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import container, model_config
 
 _SECRET_FILES = ("ssl.pbtxt",)
@@ -68,18 +67,6 @@ def prune(directory, used):
     for name in os.listdir(parent) if os.path.isdir(parent) else []:
         if os.path.join(parent, name) not in used:
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
-
-
-def versions(model):
-    """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
-    if model_config.is_remote(model["base_path"]):
-        return ()
-    try:
-        present = published.numbered(model["base_path"])
-    except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
-                         remedy="Publish the model there, or mend the path.") from fault
-    return tuple(model_config.wanted_versions(model, sorted(present)))
 
 
 def refuse_unreadable(model, wanted, spec, rootless=False):

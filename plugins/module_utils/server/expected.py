@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that gather what a server's models are expected to answer: which versions, to which samples, and by what they are judged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, model_config, proof
+
+_EXAMPLES = 8
+_TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
+
+
+def versions(model):
+    """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
+    if model_config.is_remote(model["base_path"]):
+        return ()
+    try:
+        present = published.numbered(model["base_path"])
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
+                         remedy="Publish the model there, or mend the path.") from fault
+    return tuple(model_config.wanted_versions(model, sorted(present)))
+
+
+def questions(options, models, wished, serving=None):
+    """The proof.Questions about models, as model_config has them. options: the module's. wished: {model: its versions}; empty where nobody asks for
+    answers. serving: the ask.Server that serves now, or None."""
+    known = {one["name"]: one for one in options["models"] or ()}
+    asked = []
+    for model in models:
+        one = known.get(model["name"]) or {}
+        numbers = wished.get(model["name"], ())
+        files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in numbers]
+        most = min(_largest_batch(path) for path in [options["batching_parameters_file"], *files])
+        asked.append(proof.Model(model["name"], numbers, model["labels"], one.get("signature") or "serving_default", most,
+                                 *_right_answers(model["base_path"], one, numbers, options["tolerance"]) if wished else (None, None, 0.0, None)))
+    return proof.Questions(asked, options["ready_timeout_s"], options["accept_fragile"], options["accept_signature_change"],
+                           before=lambda: _signatures(serving, models))
+
+
+def _right_answers(base_path, one, numbers, tolerance):
+    """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
+    version = os.path.join(base_path, str(max(numbers, default="")))
+    left = os.path.join(version, manifest.ANSWERS)
+    judged = _judged(version, left)
+    if not one.get("reference") and os.path.isfile(left):
+        allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in ask.arrays(left, "tolerance.").items()}
+        return ask.arrays(left, "inputs."), ask.arrays(left, "outputs."), allowed, judged
+    return (ask.arrays(one["samples"], "inputs.") if one.get("samples") else None,
+            ask.arrays(one["reference"], "outputs.") if one.get("reference") else None, tolerance, judged)
+
+
+def _signatures(serving, models):
+    """{model: {signature: ...}} of what serves now, as far as it answers."""
+    found = {}
+    for model in models if serving else ():
+        with contextlib.suppress(client.ServerFault):
+            found[model["name"]] = serving.signatures(model["name"])
+    return found
+
+
+def _judged(version, left):
+    """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure."""
+    held = published.manifest_of(version)
+    metric = (manifest.judged(held) or {}).get("metric")
+    figures = ask.arrays(left, "metric.", needed=False) if metric and os.path.isfile(left) else {}
+    if not figures:
+        return None
+    before, after = (figures[name].values()[0] for name in ("before", "after"))
+    return proof.Judged(metric, held["options"]["metric_output"], ask.arrays(left, "inputs."), ask.arrays(left, "labels")[""], before, after)
+
+
+def _largest_batch(path):
+    """How many rows a request of the gates may have under a file of batching parameters."""
+    with contextlib.suppress(OSError, TypeError):
+        with open(path, encoding="utf-8") as stream:
+            found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
+        return min(_EXAMPLES, int(found[1])) if found else _EXAMPLES
+    return _EXAMPLES
