@@ -22,7 +22,8 @@ description:
     and publish their ports on the loopback address.
   - The backend V(embedded) is a small model server of this collection over TensorFlow's Python package. It speaks TensorFlow Serving's gRPC and REST APIs and
     takes its flags, yet it is not TensorFlow Serving, and its speed is not TensorFlow Serving's. It listens on the loopback address only.
-    It is started again when its specification changed; if the new one does not become ready, the one before it comes back.
+    Where its specification changed, a candidate passes the same gates beside the server that serves, on a free port, and ends; then that server is stopped
+    and the new one started. If that does not become ready, the one before it comes back.
   - A server is another one when anything of its specification changed, the content of its configuration files and the image behind its name included.
 requirements:
   - "backend V(docker): Docker Engine 20.10 or later, or Podman's compatible socket (4.3 or later, also rootless), and the Python package docker, on the host"
@@ -36,7 +37,8 @@ options:
     description:
       - V(started) runs the server. V(stopped) ends it and keeps it. V(absent) leaves nothing of it.
       - V(proven) does all that V(started) does up to the swap, and leaves a proven candidate running beside the server that serves. The next V(started)
-        swaps at once. So a playbook can take the host out of a load balancer for the swap alone.
+        swaps at once. So a playbook can take the host out of a load balancer for the swap alone. With V(embedded) nothing of the candidate stays, and
+        V(started) proves once more.
       - V(previous) puts the server that served before in the place of the one that serves, and keeps that one in turn. It changes something each time.
     type: str
     choices: [started, stopped, absent, proven, previous]

@@ -357,6 +357,8 @@ def test_where_both_do_not_fit_the_old_one_comes_back(host):
     said = host.refused(side_by_side=False, model_base_path=host.publish("wrong", "other"))
     assert "agrees with the reference" in said and said.endswith("The server before it runs again.")
     assert doubles(server) and host.roles() == {"serving": True}
+    said = host.refused(side_by_side=False, model_base_path=host.publish("renamed", "other"), reference=None)
+    assert "serving_default.outputs.z: nothing became float32" in said and said.endswith("The server before it runs again.") and doubles(server)
     swapped = host.good(side_by_side=False, model_base_path=host.publish("again", "other"))
     assert doubles(swapped["server"]) and host.roles() == {"serving": True, "previous": False}
 

@@ -26,7 +26,7 @@ HANDS = {
     "image/proof", "image/sources",
     "model/check", "model/convert", "model/convert_lite", "model/convert_tensorrt", "model/lite_file", "model/metric_function", "model/probe",
     "model/published", "model/sample_files", "model/samples", "model/saved_model", "model/served", "model/transfer", "model/update",
-    "server/alive", "server/ask", "server/backend", "server/client", "server/deployment", "server/docker_backend", "server/docker_engine",
+    "server/alive", "server/ask", "server/backend", "server/beside", "server/client", "server/deployment", "server/docker_backend", "server/docker_engine",
     "server/docker_files", "server/embedded_backend", "server/expected", "server/process", "server/proof", "server/running", "server/wire",
     "measurement/connection", "measurement/generator", "measurement/histogram",
 }

@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.options imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
+    beside,
     container,
     deployment,
     docker_engine,
@@ -33,8 +34,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
 _DEADLINE_S = 10.0
-_MEMORY_FACTOR = 4          # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
-_SPARE_MIB = 256
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
 
 
@@ -174,12 +173,7 @@ class Backend:
             return self._options["side_by_side"]
         if spec.devices or not needed:
             return False
-        available = docker_files.memory_available_mib()
-        memory_mib = spec.memory_mib
-        with contextlib.suppress(FleetError, OSError):
-            sizes = sum(docker_files.size_bytes(model, expected.versions(model)) for model in models)
-            memory_mib = memory_mib or _SPARE_MIB + _MEMORY_FACTOR * sizes // 2 ** 20
-        return not (available and memory_mib and available < memory_mib)
+        return beside.fits(models, spec.memory_mib)
 
     def _refuse_what_cannot_work(self, spec, models, wished, image, seen):
         rootless = self._engine.is_rootless()

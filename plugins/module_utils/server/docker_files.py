@@ -99,11 +99,6 @@ def refuse_what_cannot_be_given(spec, rootless):
                          remedy="Run as root (become); with a rootless engine run as its user and set user: \"0:0\", which is that user there.")
 
 
-def size_bytes(model, wanted):
-    """The size of the wanted versions' files."""
-    return sum(os.path.getsize(path) for version in wanted for path in _all_below(os.path.join(model["base_path"], str(version))) if os.path.isfile(path))
-
-
 def trust_registry(image, certificates, engine, rootless):
     """Tell the engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None.
     engine: docker or podman."""
@@ -126,14 +121,6 @@ def trust_registry(image, certificates, engine, rootless):
 def selinux():
     """Whether SELinux is there, which wants files labelled before a container may read them."""
     return os.path.exists(_SELINUX)
-
-
-def memory_available_mib():
-    """The memory that could be had now, or None."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            return next(int(line.split()[1]) // 1024 for line in stream if line.startswith("MemAvailable:"))
-    return None
 
 
 def _everybody_writes(directory):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import model_config, process
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, beside, expected, model_config, process, proof
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.serves_on import ServesOn, extended
 
@@ -23,26 +24,32 @@ class Backend:
 
     def __init__(self, options, home, check_mode):
         self._options, self._home, self._check_mode = options, home, check_mode
+        self._questions, self._warnings, self._gap_s = None, [], None
 
     def started(self, prove_only=False):
-        """Make it so that the server runs; prove_only: say what that would do, since this backend has no candidates."""
+        """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
         bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
         asked = specifications.check(self._specification())
         process.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()
         wanted = process.choose_ports(asked, before)
-        decision = specifications.decide_started(wanted, before, pid is not None)
+        serving = before if pid else None
+        side_by_side = serving is not None and self._side_by_side()
+        decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
         if decision.changed:
             process.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
+        if decision.changed and not self._check_mode:
+            self._ask_for(serving)
+            if side_by_side:
+                self._prove(wanted)
+            if not prove_only:
+                self._replace(serving, wanted, side_by_side)
+        elif not self._check_mode:
+            home.wait_until_ready(wanted, options["ready_timeout_s"])
         if prove_only:
-            return dict(replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed)
-        if not self._check_mode:
-            if decision.changed:
-                self._replace(before if pid else None, wanted)
-            else:
-                home.wait_until_ready(wanted, options["ready_timeout_s"])
-        return decision.result(server=self._server(wanted, None if self._check_mode and decision.changed else home.process()))
+            return self._result(dict(replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed))
+        return self._result(decision.result(server=self._server(wanted, None if self._check_mode and decision.changed else home.process())))
 
     def previous(self):
         """Nothing is kept here."""
@@ -63,12 +70,37 @@ class Backend:
                 self._home.remove()
         return decision.result(server=self._server())
 
-    def _replace(self, before, wanted):
-        """Stop the server of the specification before, if there is one, and start the wanted one; when that fails, the one before runs again."""
-        home, timeout_s = self._home, self._options["ready_timeout_s"]
+    def _side_by_side(self):
+        chosen = self._options["side_by_side"]
+        return beside.fits(self._models()) if chosen is None else chosen
+
+    def _ask_for(self, serving):
+        """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
+        wished = {model["name"]: expected.versions(model) for model in self._models()}
+        self._questions = expected.questions(self._options, self._models(), wished, _place(serving).server if serving else None)
+
+    def _prove(self, wanted):
+        """Let a candidate pass the gates beside the server that serves."""
+        try:
+            with self._home.candidate(wanted, self._options["ready_timeout_s"]) as (tried, ended):
+                self._pass_gates(tried, ended)
+        except FleetError as fault:
+            raise extended(fault, "The server before it goes on serving.", ServesOn) from fault
+
+    def _pass_gates(self, specification, ended):
+        place = _place(specification)
+        self._warnings += self._questions.all(place, self._questions.first(place, True), ended)
+
+    def _replace(self, before, wanted, proven):
+        """Stop the server of the specification before, if there is one, and start the wanted one. When that fails, the one before runs again, or none."""
+        home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
         home.stop()
         try:
             home.start(wanted, timeout_s)
+            if proven:
+                self._questions.first(_place(wanted), False)
+            else:
+                self._pass_gates(wanted, home.ended)
         except FleetError as fault:
             home.stop()
             if before is None:
@@ -78,10 +110,14 @@ class Backend:
             except FleetError as second:
                 raise extended(fault, f"The server before it could not be started again either: {second.what}.") from second
             raise extended(fault, "The server before it runs again.", ServesOn) from fault
+        self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
+
+    def _models(self):
+        return tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in self._options["models"])
 
     def _specification(self):
         options = self._options
-        models = tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in options["models"])
+        models = self._models()
         plain = len(models) == 1 and not models[0]["version_policy"] and not models[0]["labels"]
         if options["secret_environment"]:
             raise FleetError("the embedded server keeps its specification in a file that others may read", where="secret_environment",
@@ -99,8 +135,17 @@ class Backend:
 
     def _server(self, specification=None, pid=None):
         server = dict.fromkeys(specifications.RESULT)
-        server.update(name=self._options["name"], backend="embedded", state=self._options["state"])
+        server.update(name=self._options["name"], backend="embedded", state=self._options["state"], gap_s=self._gap_s,
+                      judged=self._questions.judged if self._questions else {})
         if specification:
             server.update(pid=pid, address=specification.address, grpc_port=specification.grpc_port, rest_port=specification.rest_port, log=self._home.log,
                           version=VERSION, specification_digest=specification.digest())
         return server
+
+    def _result(self, result):
+        return dict(result, warnings=[*result["warnings"], *self._warnings])
+
+
+def _place(specification):
+    """Where a server of the specification is asked."""
+    return proof.Place(ask.Server(specification.address, specification.grpc_port, proof.DEADLINE_S))

@@ -31,7 +31,7 @@ def versions(model):
 
 def questions(options, models, wished, serving=None):
     """The proof.Questions about models, as model_config has them. options: the module's. wished: {model: its versions}; empty where nobody asks for
-    answers. serving: the ask.Server that serves now, or None."""
+    answers. serving: the ask.Server that serves now, or None; it is asked here, as it may be stopped before its successor starts."""
     known = {one["name"]: one for one in options["models"] or ()}
     asked = []
     for model in models:
@@ -42,7 +42,7 @@ def questions(options, models, wished, serving=None):
         asked.append(proof.Model(model["name"], numbers, model["labels"], one.get("signature") or "serving_default", most,
                                  *_right_answers(model["base_path"], one, numbers, options["tolerance"]) if wished else (None, None, 0.0, None)))
     return proof.Questions(asked, options["ready_timeout_s"], options["accept_fragile"], options["accept_signature_change"],
-                           before=lambda: _signatures(serving, models))
+                           before=_signatures(serving, models) if wished else {})
 
 
 def _right_answers(base_path, one, numbers, tolerance):

@@ -5,8 +5,8 @@
 
 server.json  the specification that was last started
 server.pid   which process that is (written by the process itself)
-server.log   what it said, also before it was restarted
-models.pbtxt its models, where it has several
+server.log   what it said, also before it was restarted; candidate.log: what the last candidate said
+models.pbtxt its models, where it has several; candidate.pbtxt: the last candidate's
 
 Beside the folder lies a lock, which is held while somebody changes the server.
 """
@@ -27,7 +27,7 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, last_words, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
 
@@ -76,27 +76,34 @@ class Home:
 
     def start(self, wanted, ready_timeout_s):
         """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
-        self._rotate_log()
-        path = program.install(ENTRY, os.path.join(self._state_directory, "programs"))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path("server.pid"))
         publish.write_file(self._path("server.json"), json.dumps(wanted.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
-        if wanted.models:
-            publish.write_file(self._path("models.pbtxt"), model_config.text(wanted.models).encode())
-        cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
-        with open(self.log, "ab") as log:
-            began = log.tell()
-            try:
-                started = subprocess.Popen(
-                    specifications.command(wanted, path, self._path("models.pbtxt")), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/",
-                    start_new_session=True, env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: self._begin(cpus))
-            except OSError as fault:
-                raise FleetError(f"cannot run {wanted.python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists.") from fault
-        self._wait_until_ready(wanted, started.poll, began, ready_timeout_s)
+        log = _Log(self.log)
+        started = self._launch(wanted, log, self._path("models.pbtxt"), self._begin)
+        self._wait_until_ready(wanted, started.poll, log, ready_timeout_s)
+
+    @contextlib.contextmanager
+    def candidate(self, wanted, ready_timeout_s):
+        """Run another server of a specification beside the one that serves, on a free port. The value is its specification and a function that tells
+        the last_words.Words of its end, or None. It ends with the block, and with this process however that dies. Raises FleetError as start() does."""
+        tried = wanted.with_ports(_free_port(wanted.address), None)
+        log = _Log(self._path("candidate.log"))
+        started = self._launch(tried, log, self._path("candidate.pbtxt"), program.bind_to_caller)
+        try:
+            self._wait_until_ready(tried, started.poll, log, ready_timeout_s)
+            yield tried, lambda: None if started.poll() is None else last_words.Words(_how(started.poll()), log.words(), None)
+        finally:
+            started.kill()
+            started.wait()
+
+    def ended(self):
+        """The last_words.Words of the server that was last started, or None while it lives."""
+        return None if self.process() else last_words.Words(_how("?"), _Log(self.log, 0).words(), None)
 
     def wait_until_ready(self, wanted, ready_timeout_s):
         """Return when a server that runs already listens."""
-        self._wait_until_ready(wanted, lambda: None if self.process() else "?", 0, ready_timeout_s)
+        self._wait_until_ready(wanted, lambda: None if self.process() else "?", _Log(self.log, 0), ready_timeout_s)
 
     def stop(self):
         """End the server, forcibly after a grace period; without one that lives nothing happens."""
@@ -120,6 +127,20 @@ class Home:
     def _path(self, name):
         return os.path.join(self.directory, name)
 
+    def _launch(self, wanted, log, models_path, begin):
+        """The Popen of a server. begin: called in the new process with the numbers of its CPUs, before it becomes the server."""
+        path = program.install(ENTRY, os.path.join(self._state_directory, "programs"))
+        if wanted.models:
+            publish.write_file(models_path, model_config.text(wanted.models).encode())
+        cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
+        with open(log.path, "ab") as stream:
+            try:
+                return subprocess.Popen(
+                    specifications.command(wanted, path, models_path), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd="/",
+                    start_new_session=True, env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: begin(cpus))
+            except OSError as fault:
+                raise FleetError(f"cannot run {wanted.python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists.") from fault
+
     def _begin(self, cpus):
         """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
         if cpus:
@@ -127,30 +148,36 @@ class Home:
         with open(self._path("server.pid"), "w", encoding="utf-8") as stream:
             json.dump([os.getpid(), alive.birth_of(os.getpid())], stream)
 
-    def _wait_until_ready(self, wanted, ended, log_position, timeout_s):
+    def _wait_until_ready(self, wanted, ended, log, timeout_s):
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             code = ended()
             if code is not None:
-                raise FleetError(f"the server ended before it was ready ({_how(code)}); its log says: {self._words(log_position)}", where=self.name,
-                                 remedy=f"The whole log is {self.log}.")
+                raise FleetError(f"the server ended before it was ready ({_how(code)}); its log says: {log.words()}", where=self.name,
+                                 remedy=f"The whole log is {log.path}.")
             if _listens(wanted.address, wanted.grpc_port):
                 return
             time.sleep(_POLL_S)
-        raise FleetError(f"the server was not ready after {timeout_s:g} s; its log says: {self._words(log_position)}", where=self.name,
-                         remedy=f"Allow more time (ready_timeout_s), or see {self.log}.")
+        raise FleetError(f"the server was not ready after {timeout_s:g} s; its log says: {log.words()}", where=self.name,
+                         remedy=f"Allow more time (ready_timeout_s), or see {log.path}.")
 
-    def _words(self, position):
-        """The lines of the log from position that tell what went wrong, else its last ones."""
-        with open(self.log, encoding="utf-8", errors="replace") as stream:
-            stream.seek(position)
+
+class _Log:
+    """What a server that starts now adds to a log, or with position all from there."""
+
+    def __init__(self, path, position=None):
+        self.path = path
+        if position is None and os.path.exists(path) and os.path.getsize(path) > _KEPT_LOG_BYTES:
+            os.replace(path, path + ".1")
+        self._position = (os.path.getsize(path) if os.path.exists(path) else 0) if position is None else position
+
+    def words(self):
+        """The lines that tell what went wrong, else the last ones."""
+        with open(self.path, encoding="utf-8", errors="replace") as stream:
+            stream.seek(self._position)
             lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
         telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
         return " | ".join((telling or lines)[-4:]) or "nothing"
-
-    def _rotate_log(self):
-        if os.path.exists(self.log) and os.path.getsize(self.log) > _KEPT_LOG_BYTES:
-            os.replace(self.log, self.log + ".1")
 
 
 def program_digest():

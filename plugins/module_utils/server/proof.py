@@ -14,13 +14,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model import signa
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, container, gates, tensors
 
 _ANY = "0.0.0.0"
-_DEADLINE_S = 30.0
+DEADLINE_S = 30.0
 _DYING_S, _POLL_S = 30.0, 0.1
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a container's server is asked."""
+    """Where a server is asked."""
 
     server: ask.Server
 
@@ -59,7 +59,7 @@ class Model:
 def place(published, arguments):
     """The Place of a container by the ports that it publishes; arguments: its command line."""
     address, port = published[container.GRPC_PORT]
-    return Place(ask.Server("127.0.0.1" if address in ("", _ANY, "::") else address, port, _DEADLINE_S,
+    return Place(ask.Server("127.0.0.1" if address in ("", _ANY, "::") else address, port, DEADLINE_S,
                             any(word.startswith("--ssl_config_file=") for word in arguments)))
 
 
@@ -75,12 +75,12 @@ def speaks(found):
 class Questions:
     """The gates' questions about a server's models. timeout_s: how long versions may be loading.
 
-    before: a function that returns the signatures of what serves now, {model: {...}}, or None. judged: {model: {metric, examples, source, converted,
+    before: the signatures of what serves now, {model: {...}}. judged: {model: {metric, examples, source, converted,
     served}} of the metrics that were measured.
     """
 
-    def __init__(self, models, timeout_s, accept_fragile=False, accept_signature=False, before=dict):
-        self._models, self._timeout_s, self._before = models, timeout_s, before
+    def __init__(self, models, timeout_s, accept_fragile=False, accept_signature=False, before=None):
+        self._models, self._timeout_s, self._before = models, timeout_s, before or {}
         self._accept_fragile, self._accept_signature = accept_fragile, accept_signature
         self.judged = {}
 
@@ -111,10 +111,9 @@ class Questions:
     def all(self, found, asked, ended):
         """The gates behind the first ones, in order; returns warnings. ended(): the last words of a server that died, or None."""
         warnings = []
-        before = self._before() or {}
         for model in self._models:
             contract, inputs = asked[model.name]
-            self._same_signature(model, before.get(model.name), {model.signature: contract})
+            self._same_signature(model, self._before.get(model.name), {model.signature: contract})
             self._agrees(found, model, contract)
             self._is_as_good(found, model, contract)
         for model in self._models:

@@ -125,12 +125,14 @@ def environment(specification):
     return {**specification.environment, **own}
 
 
-def decide_started(wanted, found, running):
-    """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives."""
+def decide_started(wanted, found, running, beside=False):
+    """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives; beside: and its
+    successor is proven beside it."""
     header = f"server {wanted.name}"
     if found == wanted and running:
         return Decision(False, found.as_dict(), wanted.as_dict(), header=header)
-    actions = [f"stop the server {wanted.name}, whose specification changed"] if running else []
+    actions = [f"prove a candidate beside the server {wanted.name}"] if running and beside else []
+    actions += [f"stop the server {wanted.name}, whose specification changed"] if running else []
     actions.append(f"start the server {wanted.name}")
     return Decision(True, found.as_dict() if running else {}, wanted.as_dict(), tuple(actions), header=header)
 

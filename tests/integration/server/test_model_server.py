@@ -104,8 +104,11 @@ def test_the_life_of_a_server(host):
     assert (again["grpc_port"], again["rest_port"], again["specification_digest"]) == (server["grpc_port"], server["rest_port"], server["specification_digest"])
 
     wrong = host.run(flags=CONTRADICTION)
+    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it goes on serving.")
+    assert wrong["fault"]["serves"] and lives(again["pid"])
+    wrong = host.run(flags=CONTRADICTION, side_by_side=False)
     assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
-    assert wrong["fault"]["serves"]
+    assert wrong["fault"]["serves"] and not lives(again["pid"])
     changed, restored = host.server()
     assert not changed and answers(restored)
 
@@ -121,7 +124,7 @@ def test_a_server_that_cannot_come_back_is_not_said_to_serve(host, tmp_path):
     python.chmod(0o755)
     _changed, server = host.server(python=str(python))
     python.unlink()
-    wrong = host.run(flags=CONTRADICTION)
+    wrong = host.run(flags=CONTRADICTION, side_by_side=False)
     assert "The server before it could not be started again either" in wrong["msg"] and "serves" not in wrong["fault"] and not lives(server["pid"])
 
 
@@ -147,6 +150,94 @@ def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend
     assert changed and answers(server) and other.poll() is None
     other.kill()
     other.wait()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory):
+    """A folder with the models of make_deployment_models.py: right and again are 2x, wrong is 3x, renamed has another output, fatal dies of no rows."""
+    directory = tmp_path_factory.mktemp("deployed")
+    subprocess.run([sys.executable, str(ROOT / "tests" / "docker" / "make_deployment_models.py"), str(directory)], check=True, capture_output=True,
+                   timeout=300, env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
+    return directory
+
+
+@pytest.fixture(name="judged")
+def judged_host(tmp_path, deployed):
+    """A host whose server is asked for samples, and has to answer 2x."""
+    host = Host(tmp_path, deployed / "right")
+    host.options.update(samples=str(deployed / "samples.npz"), reference=str(deployed / "samples.npz"))
+    yield host
+    host.absent()
+
+
+def doubles(server):
+    with GrpcClient(server["address"], server["grpc_port"]) as client:
+        return client.predict("m", {"x": numpy.ones((1, 4), "float32")})["y"].tolist() == [[2.0] * 4]
+
+
+def children(pid):
+    return {int(one) for one in subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout.split()}
+
+
+def test_what_serves_is_replaced_only_by_what_is_proven(judged, deployed):
+    first = judged.run(model_base_path=str(deployed / "wrong"))
+    assert first["failed"] and 'the gate "agrees with the reference" is closed: y: differs by up to 0.5' in first["msg"], "3x is half of 2x more"
+    assert judged.info()["servers"][0]["state"] == "stopped", "what never served is not left running"
+    _changed, server = judged.server()
+    assert doubles(server) and server["gap_s"] is None
+    for model, words in (("wrong", "agrees with the reference"), ("renamed", "serving_default.outputs.z: nothing became float32"),
+                         ("broken", "Can't parse"), ("fatal", "one request with no rows ends the server (by SIGABRT)"),
+                         ("absent", "No such file or directory; the server would wait for ever")):
+        for state in ("proven", "started"):
+            told = judged.run(model_base_path=str(deployed / model), state=state, flags={"max_num_load_retries": 0})
+            assert told["failed"] and words in told["msg"] and "\n" not in told["msg"], told["msg"]
+            assert model == "absent" or told["msg"].endswith("The server before it goes on serving.") and told["fault"]["serves"]
+            assert lives(server["pid"]) and doubles(server)
+    told = judged.run(model_base_path=str(deployed / "renamed"), side_by_side=False, reference=None)
+    assert "serving_default.outputs.z: nothing became float32" in told["msg"] and told["msg"].endswith("The server before it runs again.")
+    proven = judged.run(model_base_path=str(deployed / "again"), state="proven")
+    assert not proven["changed"] and proven["pending"] and judged.server()[0] is False
+    changed, swapped = judged.server(model_base_path=str(deployed / "again"))
+    assert changed and doubles(swapped) and swapped["grpc_port"] == server["grpc_port"] and 0 < swapped["gap_s"] < 120
+
+
+def test_a_converted_form_that_is_worse_here_takes_no_traffic(judged, deployed, tmp_path):
+    """The metric that decided about it is measured again, of a candidate beside the SavedModel that serves."""
+    x = numpy.arange(80, dtype="float32").reshape(20, 4) / 80
+    numpy.savez(tmp_path / "labelled.npz", **{"inputs.x": x, "labels": 2 * x})
+    made = {}
+    for name in ("right", "wrong"):
+        result = judged.result(judged.command(
+            module="model_conversion", source=str(deployed / name / "1"), destination=str(tmp_path / name), form="tflite_dynamic_range",
+            samples=str(tmp_path / "labelled.npz"), metric="rmse", allowed_loss=0.1))
+        made[name] = Path(result["path"])
+    _changed, server = judged.server()
+    form = {"samples": None, "reference": None, "flags": {"prefer_tflite_model": True}, "tolerance": 3}
+    exchanged = shutil.copytree(made["right"].parent, tmp_path / "exchanged")
+    shutil.copyfile(made["wrong"] / "model.tflite", exchanged / "1" / "model.tflite")
+    said = judged.run(model_base_path=str(exchanged), **form)
+    assert said["failed"] and "agrees with the reference" in said["msg"] and "over 20 examples, 0 of the source: a loss of 0.57" in said["msg"], said["msg"]
+    assert lives(server["pid"]) and doubles(server)
+    _changed, taken = judged.server(model_base_path=str(made["right"].parent), **form)
+    judged_by = taken["judged"]["m"]
+    assert doubles(taken) and (judged_by["metric"], judged_by["examples"], judged_by["source"]) == ("rmse", 20, 0) and 0 <= judged_by["served"] < 0.01
+
+
+def test_a_run_that_is_killed_with_its_candidate_up_leaves_what_serves(judged, deployed):
+    _changed, server = judged.server()
+    wanted = dict(judged.options, model_base_path=str(deployed / "again"))
+    starter = subprocess.Popen(judged.command(**wanted), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (candidates := children(starter.pid)):
+        assert starter.poll() is None
+        time.sleep(0.01)
+    starter.kill()
+    starter.wait()
+    end = time.monotonic() + 10
+    while any(map(lives, candidates)) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any(map(lives, candidates)) and lives(server["pid"]) and doubles(server)
+    changed, swapped = judged.server(model_base_path=wanted["model_base_path"])
+    assert changed and doubles(swapped)
 
 
 def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
@@ -241,4 +332,5 @@ def test_a_changed_batching_file_is_another_server(host, model_directory):
     assert os.sched_getaffinity(server["pid"]) == {min(os.sched_getaffinity(0))}
     assert not host.server(**options)[0]
     path.write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
-    assert host.run(check_mode=True, **options)["actions"] == ["stop the server m, whose specification changed", "start the server m"]
+    assert host.run(check_mode=True, **options)["actions"] == [
+        "prove a candidate beside the server m", "stop the server m, whose specification changed", "start the server m"]
