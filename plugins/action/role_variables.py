@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.role_variables: refuse variables that carry a role's prefix and are not its own."""
+"""The action behind tfserving.fleet.role_variables: refuse variables that carry a role's prefix and are not its own, and values that none can have."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import os
 
 import yaml
 from ansible.plugins.action import ActionBase
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import role_options
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 ARGUMENT_SPECS = os.path.join("meta", "argument_specs.yml")
+DEFAULTS = os.path.join("defaults", "main.yml")
 
 
 class ActionModule(ActionBase):
@@ -22,11 +24,13 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Fail in one line on the host's unknown variables; return changed: false otherwise."""
+        """Fail in one line on the host's unknown variables and wrong values; return changed: false otherwise."""
         result = super().run(tmp, task_vars)
         _checked, arguments = self.validate_argument_spec(argument_spec={"role_path": {"type": "path", "required": True}})
         try:
             refuse_unknown(task_vars, arguments["role_path"], task_vars.get("ansible_role_name"))
+            path = os.path.normpath(arguments["role_path"])
+            role_options.refuse_wrong(_options(path), task_vars, _defaults(path))
         except FleetError as fault:
             result.update(failed=True, msg=str(fault))
         result["changed"] = False
@@ -62,15 +66,46 @@ def _closest(name, known, prefix):
 @functools.cache
 def _role_names(role_path):
     """The variables of the role (sorted tuple of names) and the prefixes of roles beside it that extend its own prefix."""
+    parent, role = os.path.split(role_path)
+    results = {f"{role}_result"} | {f"{role}_{entry}_result" for entry in _specifications(role_path)}
+    beside = [name for name in os.listdir(parent) if name.startswith(f"{role}_") and os.path.isdir(os.path.join(parent, name))]
+    return tuple(sorted(results.union(_options(role_path)))), tuple(f"{name}_" for name in beside)
+
+
+@functools.cache
+def _options(role_path):
+    """{variable: its specification}, of all entry points."""
     path = os.path.join(role_path, ARGUMENT_SPECS)
     try:
-        with open(path, encoding="utf-8") as stream:
-            specifications = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
-        known = {name for entry in specifications.values() for name in entry.get("options") or {}}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as fault:
-        raise FleetError(f"the list of the role's variables cannot be read ({fault.__class__.__name__})", where=path,
-                         remedy="Give role_path the directory of a role that has this file.") from fault
-    parent, role = os.path.split(role_path)
-    known |= {f"{role}_result"} | {f"{role}_{entry}_result" for entry in specifications}
-    beside = [name for name in os.listdir(parent) if name.startswith(f"{role}_") and os.path.isdir(os.path.join(parent, name))]
-    return tuple(sorted(known)), tuple(f"{name}_" for name in beside)
+        return {name: option or {} for entry in _specifications(role_path).values() for name, option in (entry.get("options") or {}).items()}
+    except AttributeError as fault:
+        raise _unreadable(path, fault) from fault
+
+
+@functools.cache
+def _specifications(role_path):
+    path = os.path.join(role_path, ARGUMENT_SPECS)
+    try:
+        return dict(_read(path)["argument_specs"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as fault:
+        raise _unreadable(path, fault) from fault
+
+
+@functools.cache
+def _defaults(role_path):
+    """{variable: default}, templates as they stand."""
+    path = os.path.join(role_path, DEFAULTS)
+    try:
+        return dict(_read(path) or {}) if os.path.exists(path) else {}
+    except (OSError, yaml.YAMLError, TypeError, ValueError) as fault:
+        raise _unreadable(path, fault) from fault
+
+
+def _read(path):
+    with open(path, encoding="utf-8") as stream:
+        return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _unreadable(path, fault):
+    return FleetError(f"the list of the role's variables cannot be read ({fault.__class__.__name__})", where=path,
+                      remedy="Give role_path the directory of a role that has this file.")

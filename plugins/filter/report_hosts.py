@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from ansible.errors import AnsibleFilterError
 
 def report_hosts(hosts, variables):
     """A list of {host, capabilities, plan, server, tunings, checks}, one entry a host; what a host has not is None or empty.
 
     hosts: names. variables: a mapping from a name to the host's variables (hostvars).
     """
+    unknown = next((host for host in hosts if host not in variables), None)
+    if unknown is not None:
+        raise AnsibleFilterError(f"report_hosts: {unknown!r} is no host of the inventory")
     return [_entry(host, variables[host]) for host in hosts]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: role_variables
-short_description: Refuse variables that look like a role's but are not
+short_description: Refuse variables that look like a role's but are not, and values that none can have
 version_added: "0.1.0"
 description:
   - Ansible ignores a variable that nobody reads, so a misspelt role variable runs green and changes nothing.
@@ -17,6 +17,8 @@ description:
     under which a role leaves its results.
   - Names that begin with the name of another role beside this one (C(tfs_server_tls_…) beside C(tfs_server)) belong to that role.
   - Names that begin with two underscores are internal and not looked at.
+  - It also fails on values that Ansible's own check of the role's arguments lets pass, and that would be taken for something else. These are a list or a
+    mapping where a text is meant, a text where a list is meant, and null where the default is not empty.
   - It runs on the controller and needs no connection to the host.
 options:
   role_path:

@@ -9,10 +9,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image.recipe import UNSTARTED
 
+_NEEDED = {"image", "level", "digest"}
+
 
 def missing(hosts):
     """The recipes that some host wants and does not have, by image: {image: recipe}. hosts: {name: {recipe (or None), present}}."""
-    return {host["recipe"]["image"]: host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]}
+    wanted = [host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]]
+    for one in wanted:
+        if not isinstance(one, dict) or not _NEEDED <= set(one):
+            raise FleetError(f"{one!r} is no recipe of an image", where="tfs_image_recipe", remedy="Give build of the host's plan, or leave it out.")
+    return {one["image"]: one for one in wanted}
 
 
 def assign(recipes, builders, absent=()):

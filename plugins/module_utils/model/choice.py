@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import forms
 
 SAVED_MODEL = "saved_model"
 _AUTO = "auto"
+_PLAN = {"models", "candidates"}
 _UNPLANNED = "tflite_dynamic_range"     # What auto tries where no plan says more.
 
 
@@ -21,6 +23,9 @@ def conversions(models, plans=()):
     there are samples to make them of, of its batching. Raises FleetError for an unknown optimize.
     """
     plans = [plan for plan in plans if plan]
+    for plan in plans:
+        if not _PLAN <= set(plan):
+            raise FleetError(f"{plan!r} is no plan of a host", where="tfs_model_plans", remedy="Give what tfserving.fleet.serving_plan returned.")
     found = []
     for number, model in enumerate(models):
         optimize = one_of(f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *forms.FORMS))

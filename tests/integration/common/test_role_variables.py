@@ -59,6 +59,24 @@ def test_misspelt_names_fail_in_one_line_with_the_closest_spelling(project):
             "See the role's variables with: ansible-doc -t role demo") in fatal[0]
 
 
+@pytest.mark.parametrize(("given", "words"), [
+    ('{"demo_title": ["a"]}', "demo_title: ['a'] is a list; allowed: a text."),
+    ('{"demo_hosts": "build-1"}', "demo_hosts: 'build-1' is a text; allowed: a list of texts."),
+    ('{"demo_hosts": null}', "demo_hosts: null is no value; allowed: a list of texts; leave it out for the default."),
+])
+def test_values_that_ansible_lets_pass_fail_in_one_line(project, given, words):
+    (project / "roles/demo/defaults").mkdir()
+    (project / "roles/demo/defaults/main.yml").write_text("demo_title: ''\ndemo_hosts: []\n")
+    (project / "roles/demo/meta/argument_specs.yml").write_text(SPECIFICATION + """    options:
+      demo_title: {type: str}
+      demo_hosts: {type: list, elements: str}
+""")
+    done = play(project, "-e", given)
+    fatal = [line for line in done.stdout.splitlines() if line.startswith("fatal")]
+    assert done.returncode == 2 and len(fatal) == 1 and words in fatal[0], done.stdout
+    assert play(project, "-e", '{"demo_title": null}').returncode == 0, "null is as good as the empty default"
+
+
 def test_a_role_without_a_readable_list_fails_and_says_where(project):
     for content in (None, "argument_specs: [", "argument_specs: 3", ""):
         specification = project / "roles/demo/meta/argument_specs.yml"

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values of role variables that Ansible takes and nobody can mean."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import role_options
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+
+OPTIONS = {"r_directory": {"type": "path"}, "r_title": {}, "r_hosts": {"type": "list", "elements": "str"}, "r_sizes": {"type": "list", "elements": "int"},
+           "r_models": {"type": "list", "elements": "dict"}, "r_port": {"type": "int"}, "r_batching": {"type": "dict"}, "r_any": {"type": "raw"},
+           "r_image": {"type": "str"}, "r_extra": {"type": "list", "elements": "dict"}}
+DEFAULTS = {"r_directory": "/srv", "r_title": "{{ inventory_hostname }}", "r_hosts": [], "r_image": "", "r_extra": None}
+
+
+@pytest.mark.parametrize("values", [
+    {}, {"r_directory": "/x", "r_title": "", "r_hosts": [], "r_sizes": [1], "r_models": [{}], "r_port": 3, "r_batching": None, "r_any": [1]},
+    {"r_title": 7}, {"r_hosts": ["a", 7]}, {"r_image": None, "r_extra": None}, {"r_port": None}, {"r_port": [1]}, {"other": [1]},
+    {"r_directory": "{{ directories[0] }}", "r_hosts": "{{ groups.all }}", "r_models": "{% if x %}{{ y }}{% endif %}"},
+])
+def test_what_a_variable_can_mean_passes(values):
+    role_options.refuse_wrong(OPTIONS, values, DEFAULTS)
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({"r_directory": ["/a", "/b"]}, "r_directory: ['/a', '/b'] is a list; allowed: a text."),
+    ({"r_directory": 7}, "r_directory: 7 is a number; allowed: a text."),
+    ({"r_title": {"a": 1}}, "r_title: {'a': 1} is a mapping; allowed: a text."),
+    ({"r_image": [7]}, "r_image: [7] is a list; allowed: a text."),
+    ({"r_directory": None}, "r_directory: null is no value; allowed: a text; leave it out for the default."),
+    ({"r_title": None}, "r_title: null is no value; allowed: a text; leave it out for the default."),
+    ({"r_hosts": None}, "r_hosts: null is no value; allowed: a list of texts; leave it out for the default."),
+    ({"r_hosts": "build-1"}, "r_hosts: 'build-1' is a text; allowed: a list of texts."),
+    ({"r_hosts": {"a": 1}}, "r_hosts: {'a': 1} is a mapping; allowed: a list of texts."),
+    ({"r_sizes": 3}, "r_sizes: 3 is a number; allowed: a list of numbers."),
+    ({"r_models": True}, "r_models: True is true or false; allowed: a list of mappings."),
+    ({"r_hosts": ["a", ["b"]]}, "r_hosts: ['b'] in it is a list; allowed: a list of texts."),
+    ({"r_hosts": [None]}, "r_hosts: None in it is null; allowed: a list of texts."),
+])
+def test_what_it_cannot_mean_is_one_line(values, words):
+    with pytest.raises(FleetError) as fault:
+        role_options.refuse_wrong(OPTIONS, values, DEFAULTS)
+    assert str(fault.value) == words
