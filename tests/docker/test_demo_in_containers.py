@@ -12,6 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "test-demo-docker"
 

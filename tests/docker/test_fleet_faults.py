@@ -26,6 +26,10 @@ FOLDER = f"/srv/models/{MODEL}"
 PYTHON = "/usr/bin/python3"
 
 
+# These hosts share the CPUs of one machine: a server that waits for them a moment is to hold requests, not to refuse the ninth.
+PATIENT = {"grpc_max_threads": 64}
+
+
 class Update:
     """Updates of one host of a fleet that serves. Each is another one than those before."""
 
@@ -52,7 +56,7 @@ class Update:
             "tfserving_hosts": "serving", "tfs_server_image": self._reference, "tfs_server_model_name": MODEL, "tfs_server_model_base_path": FOLDER,
             "tfs_server_address": "0.0.0.0", "tfs_server_samples": "/srv/models/samples.npz", "tfs_server_reference": "/srv/models/samples.npz",
             "tfs_server_leave_tasks": str(HAPROXY / "leave.yml"), "tfs_server_return_tasks": str(HAPROXY / "return.yml"), "tfs_server_drain_s": 0,
-            "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number}}
+            "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock", "tfs_server_flags": {"num_load_threads": self.number, **PATIENT}}
 
     def containers(self):
         """{name: state} on the host; {} while its engine does not answer."""

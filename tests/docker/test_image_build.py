@@ -18,6 +18,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import tab
 from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
+pytestmark = pytest.mark.alone
+
 BUILD = {"memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 UNUSED = {"x86-64-v2": ["AVX2", "AVX512F", "FMA"], "x86-64-v3": ["AVX512F"], "x86-64-v4": []}

@@ -14,6 +14,8 @@ import pytest
 
 from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
 
+pytestmark = pytest.mark.alone
+
 CPUINFO = Path(__file__).resolve().parents[1] / "fixtures" / "capability" / "cpuinfo"
 TARGETS = {"sandy": "intel_sandybridge", "ivy": "intel_ivybridge", "haswell": "intel_haswell", "zen": "amd_zen", "cascade": "intel_cascadelake",
            "zen4": "amd_zen4"}

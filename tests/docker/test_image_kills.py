@@ -24,6 +24,8 @@ from ansible_collections.tfserving.fleet.tests.docker import image_parts as part
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, key_of
 
+pytestmark = pytest.mark.alone
+
 SEED = int(os.environ.get("KILLS_SEED") or time.time())
 BUILD = {"jobs": 1, "memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}
 BALLAST_MIB = 52  # so that an archive has several parts, and a push and a pull take a while

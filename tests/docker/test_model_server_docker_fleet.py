@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 HAPROXY = ROOT / "docs" / "examples" / "haproxy"
 MODEL, INPUTS = "m", {"x": [[1.0, 1.0, 1.0, 1.0]]}
 TWICE = {"y": [[2.0] * 4]}
+# The second where the module only comes to ask for the engine: what the killed controller had started held the server's lock until then.
+ENGINE_GONE = re.compile("does not answer any more|nothing listens at /var/run/docker.sock: start the engine")
+
+
+# These hosts share the CPUs of one machine: a server that waits for them a moment is to hold requests, not to refuse the ninth.
+PATIENT = {"grpc_max_threads": 64}
 
 
 class Rollout:
@@ -30,7 +36,7 @@ class Rollout:
             "tfs_server_name": "doubles",
             "tfs_server_model_name": MODEL, "tfs_server_model_base_path": "/srv/m", "tfs_server_address": "0.0.0.0", "tfs_server_ready_timeout_s": 120,
             "tfs_server_leave_tasks": str(HAPROXY / "leave.yml"), "tfs_server_return_tasks": str(HAPROXY / "return.yml"), "tfs_server_drain_s": 0,
-            "tfs_server_samples": "/srv/samples.npz", "tfs_server_reference": "/srv/samples.npz",
+            "tfs_server_samples": "/srv/samples.npz", "tfs_server_reference": "/srv/samples.npz", "tfs_server_flags": PATIENT,
             "haproxy_backend": "serving", "haproxy_socket": "/run/haproxy/admin.sock"}
 
     def start(self, playbook="deploy", *arguments, **variables):
@@ -72,7 +78,7 @@ def test_a_rolling_update_costs_no_request(rollout, asking_client, published):
     client = asking_client(f"{balancer.address}:{balancer.port}", MODEL, INPUTS)
     for host in rollout.hosts:
         host.put(published / "again", "/srv/other")
-    update = {"tfs_server_model_base_path": "/srv/other", "tfs_server_flags": {"num_load_threads": 2},
+    update = {"tfs_server_model_base_path": "/srv/other", "tfs_server_flags": {**PATIENT, "num_load_threads": 2},
               "tfs_server_batching": {"max_batch_size": 16, "batch_timeout_micros": 0}}
     planned = rollout.start("deploy", "--check", "--diff", **update).succeed()
     assert re.search(r'^\+ +"?num_load_threads"?: 2', planned.output, re.MULTILINE) and "/srv/other" in planned.output
@@ -106,17 +112,17 @@ def test_faults_in_the_middle_cost_no_request(rollout, asking_client):
     client = asking_client(f"{balancer.address}:{balancer.port}", MODEL, INPUTS)
 
     # The controller dies while the first host proves a candidate.
-    run = rollout.start(tfs_server_flags={"num_load_threads": 3})
+    run = rollout.start(tfs_server_flags={**PATIENT, "num_load_threads": 3})
     _until(lambda: _has(first, "doubles.candidate"))
     run.kill()
 
     # The engine dies while a candidate is proven; with live-restore what serves does not notice.
-    change = {"tfs_server_flags": {"num_load_threads": 4}}
+    change = {"tfs_server_flags": {**PATIENT, "num_load_threads": 4}}
     _until(lambda: not _has(first, "doubles.candidate"))
     run = rollout.start(**change)
     _until(lambda: _has(first, "doubles.candidate"))
     first.stop_engine(kill=True)
-    assert "does not answer any more" in run.fail().output
+    assert ENGINE_GONE.search(run.fail().output)
     assert list(run.recap) == [first.name], "nobody else was begun"
     first.start_engine()
 
@@ -126,7 +132,7 @@ def test_faults_in_the_middle_cost_no_request(rollout, asking_client):
     run = rollout.start(**change)
     _until(lambda: "doubles.replaced" in first.docker("ps", "--all", "--format={{.Names}}").split())
     first.stop_engine()
-    assert "does not answer any more" in run.fail().output
+    assert ENGINE_GONE.search(run.fail().output)
     assert balancer.states()[first.name] != "UP"
     first.start_engine()
 

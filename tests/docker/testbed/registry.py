@@ -37,12 +37,13 @@ class Registry:
 
     def __init__(self, engine, network, owner):
         self._engine = engine
-        host = engine.api.create_host_config(port_bindings={PORT: ("127.0.0.1", _port())}, init=True,
-                                             binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry"}})
-        made = engine.api.create_container(
-            images.host(engine).id, ["docker-registry", "serve", "/etc/registry.yml"], host_config=host, ports=[PORT], labels={OWNER: owner},
-            networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[NAME])}))
-        engine.api.start(made["Id"])
+        with locked("registry"):        # Between the look at the port and its use.
+            host = engine.api.create_host_config(port_bindings={PORT: ("127.0.0.1", _port())}, init=True,
+                                                 binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry"}})
+            made = engine.api.create_container(
+                images.host(engine).id, ["docker-registry", "serve", "/etc/registry.yml"], host_config=host, ports=[PORT], labels={OWNER: owner},
+                networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[NAME])}))
+            engine.api.start(made["Id"])
         self.container = engine.containers.get(made["Id"])
         self._port = int(self.container.attrs["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"])
         self._wait()
