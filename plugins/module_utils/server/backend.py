@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import copies, docker_backend, docker_engine, embedded_backend, process
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
@@ -18,6 +19,9 @@ _OF_CONTAINERS = {"monitoring": False, "session_config_file": None, "ssl_config_
 
 def work(options, check_mode):
     """The module's result."""
+    bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
+    bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
+    bounded("tolerance", options["tolerance"], 0)
     options = dict(options, models=_models(options), copy_of=None)
     home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
     serves = options["state"] in _SERVING

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
@@ -47,7 +46,6 @@ class Backend:
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
         options = self._options
-        self._check_options()
         models = tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in options["models"])
         files = docker_files.contents(options, models, self._check_mode)
         asked = container.check(self._specification(models, docker_files.digests(files)))
@@ -137,10 +135,6 @@ class Backend:
         with contextlib.suppress(FleetError):
             wished = {model["name"]: expected.versions(model) for model in models}
         return mending, deployment.Deployment(self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})).mend(seen)
-
-    def _check_options(self):
-        bounded("ready_timeout_s", self._options["ready_timeout_s"], 1, LONGEST_S, "s")
-        bounded("drain_s", self._options["drain_s"], 0, 3600, unit="s")
 
     @staticmethod
     def _wait(work, seen):

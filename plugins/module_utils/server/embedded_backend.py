@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, beside, expected, model_config, process, proof
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
@@ -29,7 +28,6 @@ class Backend:
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
-        bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
         asked = specifications.check(self._specification())
         process.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()

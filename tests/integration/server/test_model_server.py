@@ -300,6 +300,8 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
     ({"flags": {"prefer_tflite": True}},
      "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
+    ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
+    ({"drain_s": -1}, "drain_s: -1.0 is out of range; allowed: 0 to 3600 s."),
     ({"model_base_path": None}, "parameters are required together: model_name, model_base_path"),
 ])
 def test_what_cannot_be_started(host, options, words):
