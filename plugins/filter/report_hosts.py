@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
+
 def report_hosts(hosts, variables):
     """A list of {host, capabilities, plan, server, tunings, checks}, one entry a host; what a host has not is None or empty.
 
