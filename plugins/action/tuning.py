@@ -23,7 +23,10 @@ ARGUMENTS = {
     "model_directory": {"type": "path", "required": True},
     "samples": {"type": "path", "required": True},
     "signature": {"type": "str", "default": "serving_default"},
-    "metric": {"type": "str"},
+    "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]},
+    "metric_output": {"type": "str"},
+    "metric_function": {"type": "path"},
+    "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
     "allowed_loss": {"type": "float", "default": 0.0},
     "start": {"type": "dict", "default": {}},
     "candidates": {"type": "list", "elements": "dict", "required": True},
@@ -91,7 +94,7 @@ class Trial:
         for name, minimum, maximum, unit in (
                 ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", statistics.MINIMUM_ROUNDS, 100, "rounds"),
                 ("looks", 1, 10, "looks"), ("minimum_gain", 0, 10, "as a fraction"), ("confidence", 0.5, 0.999, "as a fraction"),
-                ("allowed_loss", 0, 1, "as a fraction")):
+                ("allowed_loss", 0, None, "of the metric")):
             bounded(name, options[name], minimum, maximum, unit)
         if options["objective_p99_ms"] is not None:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, None, "ms")
@@ -166,7 +169,8 @@ class Trial:
             return tried, steps.step(name, change, False, f"it could not be measured: {fault}", None, None, {"before": accuracy_before, "after": None})
         figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
         latency = {"before": old and old["p99_ms"], "after": figures and figures["p99_ms"]}
-        kept, reason = steps.judge(comparison, accuracy, self.options["allowed_loss"], latency, self.options["objective_p99_ms"])
+        kept, reason = steps.judge(comparison, accuracy, self.options["allowed_loss"], latency, self.options["objective_p99_ms"],
+                                   self.options["metric"] or "accuracy", self.options["metric_goal"])
         return tried, steps.step(name, change, kept, reason, comparison, figures, accuracy, **_against(old, figures))
 
     def _measure_total(self, best, accuracy_before):
@@ -217,7 +221,8 @@ class Trial:
             return None
         rows = min(CHECK_ROWS, (of["batching"] or {}).get("max_batch_size") or CHECK_ROWS)
         checked = self.call("tfserving.fleet.model_server_check", python=self.options["python"], target=self._target(of, "check"),
-                            samples=self.options["samples"], metric=self.options["metric"], batch=rows)
+                            samples=self.options["samples"], metric=self.options["metric"], metric_output=self.options["metric_output"],
+                            metric_function=self.options["metric_function"], batch=rows)
         self.examples = checked["examples"]
         return checked["metric"]["value"]
 

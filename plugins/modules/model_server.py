@@ -60,6 +60,9 @@ options:
   reference:
     description: As in O(models), for O(model_name).
     type: path
+  metric_function:
+    description: As in O(models), for O(model_name).
+    type: path
   models:
     description: The models to serve; the whole list.
     type: list
@@ -105,7 +108,12 @@ options:
           - NumPy archive (C(.npz)) on the host with C(outputs.<name>), the right answers to O(models[].samples).
           - Without it a version that M(tfserving.fleet.model_conversion) converted is asked what it was judged by, and has to answer like its source, within
             twice the distance that the converter saw and O(tolerance).
-          - Where a metric decided about the conversion, it is measured again over the examples that came along, except for functions of your own.
+          - Where a metric decided about the conversion, it is measured again over the examples that came along.
+        type: path
+      metric_function:
+        description:
+          - Python file on the host with the function of your own that judged the conversion, so that it judges here, too. It runs under O(python), which needs
+            NumPy. Without it only the answers are compared.
         type: path
   tolerance:
     description: The largest difference from O(models[].reference), absolute below 1 and as a fraction of the right answer above.
@@ -282,7 +290,9 @@ options:
     type: float
     default: 0
   python:
-    description: Python interpreter for the backend V(embedded), with the packages C(tensorflow) and C(grpcio). By default the one that runs this module.
+    description:
+      - Python interpreter for the backend V(embedded), with the packages C(tensorflow) and C(grpcio), and for O(models[].metric_function), with C(numpy). By
+        default the one that runs this module.
     type: path
   idle_exit_s:
     description: The server ends by itself after so many seconds without a request, 1 or more. For trials whose starter may be killed. Backend V(embedded) only.
@@ -434,7 +444,7 @@ server:
     judged:
       description:
         - The metric of each converted form that the candidate was judged by, by the model's name, over the C(examples) that came along with the version;
-          C(source) and C(converted) where it was converted, C(served) here. Empty where none was measured; null for the embedded server.
+          C(source) and C(converted) where it was converted, C(served) here. Empty where none was measured.
       type: dict
       sample: {digits: {metric: accuracy, examples: 256, source: 0.98, converted: 0.98, served: 0.98}}
     model_config_file:
@@ -479,7 +489,7 @@ def main():
         "name": {"type": "str", "required": True}, "base_path": {"type": "str", "required": True},
         "version_policy": {"type": "dict", "options": {"latest": {"type": "int"}, "specific": {"type": "list", "elements": "int"}, "all": {"type": "bool"}}},
         "labels": {"type": "dict", "default": {}}, "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
-        "reference": {"type": "path"},
+        "reference": {"type": "path"}, "metric_function": {"type": "path"},
     }
     devices = {"type": "list", "elements": "dict", "default": [], "options": {
         "pci_bus_id": {"type": "str", "required": True}, "id": {"type": "str"},
@@ -491,6 +501,7 @@ def main():
             "state": {"type": "str", "choices": ["started", "stopped", "absent", "proven", "previous"], "default": "started"},
             "backend": {"type": "str", "choices": ["auto", "docker", "embedded"], "default": "auto"},
             "model_name": {"type": "str"}, "model_base_path": {"type": "path"}, "samples": {"type": "path"}, "reference": {"type": "path"},
+            "metric_function": {"type": "path"},
             "models": {"type": "list", "elements": "dict", "options": model},
             "tolerance": {"type": "float", "default": 0.001},
             "accept_fragile": {"type": "bool", "default": False},

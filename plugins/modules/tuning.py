@@ -43,8 +43,19 @@ options:
   metric:
     description: Task metric on the labelled samples, as M(tfserving.fleet.model_server_check) knows it. Without it accuracy is not judged.
     type: str
+    choices: [accuracy, auc, function, rmse, top_k]
+  metric_output:
+    description: The output that is judged, where there are several.
+    type: str
+  metric_function:
+    description: Python file on the host with a function of your own, for O(metric=function), as O(tfserving.fleet.model_conversion#module:metric_function) is.
+    type: path
+  metric_goal:
+    description: Which of two values is better, where the metric does not say it.
+    type: str
+    choices: [higher, lower]
   allowed_loss:
-    description: How much of the metric an optimisation may cost, as a fraction, 0 to 1.
+    description: How much worse the metric may become by an optimisation, in its own unit, 0 or more.
     type: float
     default: 0.0
   start:

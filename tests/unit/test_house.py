@@ -24,7 +24,7 @@ HANDS = {
     "capability/host", "capability/engine", "capability/nvidia", "capability/nvidia_driver", "capability/nvidia_smi", "capability/nvml",
     "image/archives", "image/bazel_cache", "image/builder", "image/engine", "image/microarchitectures",
     "image/proof", "image/sources",
-    "model/check", "model/convert", "model/convert_lite", "model/convert_tensorrt", "model/lite_file", "model/metric_function", "model/probe",
+    "model/check", "model/convert", "model/convert_lite", "model/convert_tensorrt", "model/judge", "model/lite_file", "model/metric_function", "model/probe",
     "model/published", "model/sample_files", "model/samples", "model/saved_model", "model/served", "model/transfer", "model/update",
     "server/alive", "server/ask", "server/backend", "server/beside", "server/client", "server/deployment", "server/docker_backend", "server/docker_engine",
     "server/docker_files", "server/embedded_backend", "server/expected", "server/process", "server/proof", "server/running", "server/wire",

@@ -16,6 +16,7 @@ import json
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 CANDIDATE_KEYS = ("name", "change", "reason", "model")
@@ -119,15 +120,16 @@ def cpu_sets(usable):
     return usable[share:], usable[:share], None
 
 
-def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms):
+def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms, metric="accuracy", goal=None):
     """(kept, reason) of a candidate. Accuracy first, then the latency objective, then the gain against the noise.
 
-    comparison: measurement.statistics.Comparison, or None where nothing could be measured. accuracy: {before, after}, fractions or None.
-    latency: {before, after}: p99 in ms or None. A candidate that misses the objective passes only where the baseline misses it by as much or more.
+    comparison: measurement.statistics.Comparison, or None where nothing could be measured. accuracy: {before, after}, of the metric, or None.
+    goal: "higher" or "lower", where the metric's name does not say which is better. latency: {before, after}: p99 in ms or None. A candidate that misses
+    the objective passes only where the baseline misses it by as much or more.
     """
     before, after = accuracy["before"], accuracy["after"]
-    if before is not None and after is not None and before - after > allowed_loss:
-        return False, f"accuracy fell from {before:.4f} to {after:.4f}, more than the allowed {allowed_loss:g}"
+    if before is not None and after is not None and metrics.loss(metric, before, after, goal) > allowed_loss:
+        return False, f"{metric} {'fell' if after < before else 'rose'} from {before:.4f} to {after:.4f}, more than the allowed {allowed_loss:g}"
     if comparison is None:
         return False, "no round was free of void windows, so nothing was measured"
     was, now = latency["before"], latency["after"]

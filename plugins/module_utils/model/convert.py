@@ -93,9 +93,9 @@ def _convert(request, form, ended):
             with open(os.path.join(request["staged"], convert_lite.FILE), "wb") as stream:
                 stream.write(content)
         left = {key: array[:judged["examples"]] for key, array in asked.inputs.items()}
-        labels = None if request["metric"] in (None, "function") or asked.labels is None else asked.labels[:judged["examples"]]
+        labels = None if request["metric"] is None or asked.labels is None else asked.labels[:judged["examples"]]
         samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared, asked.feeding[0], labels,
-                              functools.partial(metric_function.measure, request))
+                              functools.partial(metric_function.measure, request) if request["metric"] else None)
         ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
 
 

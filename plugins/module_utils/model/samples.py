@@ -185,9 +185,9 @@ def write_answers(path, inputs, reference, answered, rows=None, labels=None, mea
     """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
 
     Distances are absolute below 1 and relative above, as a deployment measures them. rows: those of each request where the signature says how many; the
-    archive holds whole requests then. labels, measure: where a metric was judged, the labels and a function of ({name: array}, labels) that gives its value;
-    the archive has them and both models' values over these examples, unless these are too few for it. Nothing is written where an output has no row for
-    each example, nor for types that such an archive does not hold as they are.
+    archive holds whole requests then. labels, measure: where a metric was judged, the labels, if any, and a function of ({name: array}, labels) that gives
+    its value; the archive has them and both models' values over these examples, unless these are too few for it. Nothing is written where an output has no
+    row for each example, nor for types that such an archive does not hold as they are.
     """
     given = [] if labels is None else [labels]
     examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values(), *given]
@@ -197,10 +197,13 @@ def write_answers(path, inputs, reference, answered, rows=None, labels=None, mea
     few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
     few = max(rows, few - few % rows) if rows else few
     left = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
-    if labels is not None:
+    if measure:
+        held = None if labels is None else labels[:few]
         with contextlib.suppress(FleetError):
-            left.update({f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, labels[:few]))
-                         for name, outputs in (("before", reference), ("after", answered))}, **{_LABELS: labels[:few]})
+            figures = {f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, held))
+                       for name, outputs in (("before", reference), ("after", answered))}
+            if all(map(numpy.isfinite, figures.values())):
+                left.update(figures, **({} if held is None else {_LABELS: held}))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     _save(path, left, {name: array[:few] for name, array in inputs.items()}, {name: array[:few] for name, array in reference.items()})
 

@@ -92,7 +92,7 @@ def _models(options):
     """The models as the option models has them."""
     if options["models"] is None and options["model_name"]:
         return [{"name": options["model_name"], "base_path": options["model_base_path"], "version_policy": None, "labels": {}, "signature": "serving_default",
-                 "samples": options["samples"], "reference": options["reference"]}]
+                 "samples": options["samples"], "reference": options["reference"], "metric_function": options["metric_function"]}]
     return options["models"] or []
 
 

@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
+import sys
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, model_config, proof
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import judge, manifest, metrics, published, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, model_config, proof, tensors
 
+_JUDGE = judge.__name__.partition("module_utils.")[2]
+_FUNCTION, _FUNCTION_S = "function", 600
 _EXAMPLES = 8
 _TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
 
@@ -40,16 +45,17 @@ def questions(options, models, wished, serving=None):
         files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in numbers]
         most = min(_largest_batch(path) for path in [options["batching_parameters_file"], *files])
         asked.append(proof.Model(model["name"], numbers, model["labels"], one.get("signature") or "serving_default", most,
-                                 *_right_answers(model["base_path"], one, numbers, options["tolerance"]) if wished else (None, None, 0.0, None)))
+                                 *_right_answers(model["base_path"], one, numbers, options["tolerance"], options["python"] or sys.executable)
+                                 if wished else (None, None, 0.0, None)))
     return proof.Questions(asked, options["ready_timeout_s"], options["accept_fragile"], options["accept_signature_change"],
                            before=_signatures(serving, models) if wished else {})
 
 
-def _right_answers(base_path, one, numbers, tolerance):
+def _right_answers(base_path, one, numbers, tolerance, python):
     """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
     version = os.path.join(base_path, str(max(numbers, default="")))
     left = os.path.join(version, manifest.ANSWERS)
-    judged = _judged(version, left)
+    judged = _judged(version, left, one, python)
     if not one.get("reference") and os.path.isfile(left):
         allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in ask.arrays(left, "tolerance.").items()}
         return ask.arrays(left, "inputs."), ask.arrays(left, "outputs."), allowed, judged
@@ -66,15 +72,45 @@ def _signatures(serving, models):
     return found
 
 
-def _judged(version, left):
-    """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure."""
+def _judged(version, left, one, python):
+    """The proof.Judged of a version, or None where no metric decided about it, or one that this host cannot measure. one: of the models in the options.
+    python: an interpreter for the user's own function."""
     held = published.manifest_of(version)
     metric = (manifest.judged(held) or {}).get("metric")
-    figures = ask.arrays(left, "metric.", needed=False) if metric and os.path.isfile(left) else {}
+    if not metric or not os.path.isfile(left) or metric["name"] == _FUNCTION and not one.get("metric_function"):
+        return None
+    figures = ask.arrays(left, "metric.", needed=False)
     if not figures:
         return None
     before, after = (figures[name].values()[0] for name in ("before", "after"))
-    return proof.Judged(metric, held["options"]["metric_output"], ask.arrays(left, "inputs."), ask.arrays(left, "labels")[""], before, after)
+    if metric["name"] == _FUNCTION:
+        measure = functools.partial(_measure_by_function, _same_function(one["metric_function"], held["options"]["metric_function"]), python)
+    else:
+        measure = functools.partial(_measure, metric["name"], held["options"]["metric_output"])
+    return proof.Judged(metric, ask.arrays(left, "inputs."), ask.arrays(left, "labels", needed=False).get(""), before, after, measure)
+
+
+def _same_function(path, digest):
+    """The path of the function that judged a version where it was converted. Raises FleetError for another."""
+    try:
+        found = saved_model.file_digest(path)
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path,
+                         remedy="Bring the metric function to this host, or leave metric_function out.") from fault
+    if found != digest:
+        raise FleetError("it is not the function that judged the version where it was converted", where=path,
+                         remedy="Convert the model anew with this one, or bring the other.")
+    return path
+
+
+def _measure(name, output, answers, labels):
+    return metrics.measure(name, {key: tensors.metric_values(tensor) for key, tensor in answers.items()}, tensors.metric_values(labels), output)
+
+
+def _measure_by_function(path, python, answers, labels):
+    arrays = {name: judge.held(tensor.dtype, tensor.shape, tensor.content) for name, tensor in answers.items()}
+    given = labels and judge.held(labels.dtype, labels.shape, labels.content)
+    return program.call(_JUDGE, {"metric_function": path, "outputs": arrays, "labels": given}, python, timeout_s=_FUNCTION_S)["value"]
 
 
 def _largest_batch(path):

@@ -27,15 +27,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Judged:
-    """A task metric that decided about a converted form. metric: {name, allowed_loss, goal}. output: which is judged, or None. inputs: {name: Tensor} and
-    labels: Tensor, of the examples that came along. before, after: its values over them, of the source and of the form where it was converted."""
+    """A task metric that decided about a converted form. metric: {name, allowed_loss, goal}. inputs: {name: Tensor} and labels: Tensor or None, of the
+    examples that came along. before, after: its values over them, of the source and of the form where it was converted. measure: gives its value of
+    ({output: Tensor}, labels)."""
 
     metric: dict
-    output: str | None
     inputs: dict
-    labels: tensors.Tensor
+    labels: tensors.Tensor | None
     before: float
     after: float
+    measure: object
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,7 @@ class Questions:
         judged = model.judged
         examples, answers = self._answers(found, model, contract)
         try:
-            here = metrics.measure(judged.metric["name"], {name: tensors.metric_values(tensor) for name, tensor in answers.items()},
-                                   tensors.metric_values(judged.labels.rows(examples)), judged.output)
+            here = judged.measure(answers, judged.labels and judged.labels.rows(examples))
         except FleetError as fault:
             raise gates.closed(gates.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
         worse = metrics.judge_again(judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"])
@@ -156,7 +156,8 @@ class Questions:
 
     def _answers(self, found, model, contract):
         """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
-        inputs, total, parts = model.judged.inputs, model.judged.labels.shape[0], []
+        inputs, parts = model.judged.inputs, []
+        total = min(tensor.shape[0] for tensor in inputs.values())
         rows, squeezed = _feeding(inputs, contract)
         step = rows or model.most
         examples = total - total % rows if rows else total

@@ -8,6 +8,8 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import steps
 
 _OF_A_SERVER = ("name", "base_path", "samples", "reference", "signature")
+_FUNCTION = "function"
+_SAID = ("base_path", "samples", "reference", "metric")
 # Rows of a request with samples: a server that batches refuses more than a batch.
 _BATCH = 32
 _PLAIN = {"forms": {}, "batching": None, "per_model": {}, "environment": {}, "flags": {}}
@@ -19,17 +21,20 @@ def description(plan, known, model, tunings, directory, given):
     models: as model_server takes them. per_model: as batching_parameters takes models; empty where one batching holds for all. checks: [{name, samples,
     metric, batch}] of the models that have samples.
     plan: the host's, empty without one or where it refuses. known: tfserving_models. model: the one to serve, empty for all of known. directory: where models
-    are published. given: {base_path, samples, reference, metric} that the user said for the only model; empty values are not said.
+    are published. given: {base_path, samples, reference, metric} that the user said for the only model; empty values are not said. And metric_functions:
+    whether functions of the user's own judge converted forms on the host, too.
     """
     names = [model] if model else [one["name"] for one in known]
     found = steps.of_server(plan, names, tunings) if plan and names else _PLAIN
-    said = {key: value for key, value in given.items() if value} if len(names) == 1 else {}
+    said = {key: given[key] for key in _SAID if given.get(key)} if len(names) == 1 else {}
+    keys = (*_OF_A_SERVER, "metric_function") if given.get("metric_functions") else _OF_A_SERVER
     whole = [_whole(name, next((one for one in known if one["name"] == name), {}), found, directory, said) for name in names]
     return dict(
-        found, name=names[0] if names else "", models=[{key: one[key] for key in _OF_A_SERVER if one.get(key)} for one in whole],
+        found, name=names[0] if names else "", models=[{key: one[key] for key in keys if one.get(key)} for one in whole],
         per_model=[{"name": one["name"], "directory": one["base_path"], "parameters": one["batching"], "batched": one["batching"] is not None}
                    for one in whole if found["per_model"]],
-        checks=[{"name": one["name"], "samples": one["samples"], "metric": one.get("metric") or "",
+        # A function of the user's own has judged at the gates, if anywhere.
+        checks=[{"name": one["name"], "samples": one["samples"], "metric": one.get("metric") if one.get("metric") not in (None, _FUNCTION) else "",
                  "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH)} for one in whole if one.get("samples")])
 
 

@@ -223,6 +223,33 @@ def test_a_converted_form_that_is_worse_here_takes_no_traffic(judged, deployed, 
     assert doubles(taken) and (judged_by["metric"], judged_by["examples"], judged_by["source"]) == ("rmse", 20, 0) and 0 <= judged_by["served"] < 0.01
 
 
+def test_a_function_of_the_users_own_judges_here_too(judged, deployed, tmp_path):
+    """One without labels: the share of answers above 2, of which the source gives none."""
+    x = numpy.arange(80, dtype="float32").reshape(20, 4) / 80
+    numpy.savez(tmp_path / "samples.npz", **{"inputs.x": x})
+    function = tmp_path / "far.py"
+    function.write_text("def metric(outputs, labels):\n    assert labels is None\n    return float((outputs['y'] > 2).mean())\n", encoding="utf-8")
+    made = {}
+    for name in ("right", "wrong"):
+        result = judged.result(judged.command(
+            module="model_conversion", source=str(deployed / name / "1"), destination=str(tmp_path / name), form="tflite_dynamic_range",
+            samples=str(tmp_path / "samples.npz"), metric="function", metric_function=str(function), metric_goal="lower", allowed_loss=0.1))
+        made[name] = Path(result["path"])
+    _changed, server = judged.server()
+    form = {"samples": None, "reference": None, "flags": {"prefer_tflite_model": True}, "tolerance": 3, "metric_function": str(function)}
+    exchanged = shutil.copytree(made["right"].parent, tmp_path / "exchanged")
+    shutil.copyfile(made["wrong"] / "model.tflite", exchanged / "1" / "model.tflite")
+    said = judged.run(model_base_path=str(exchanged), **form)["msg"]
+    assert "function 0.325 over 20 examples, 0 of the source: a loss of 0.325 is above the allowed 0.1" in said, said
+    other = tmp_path / "other.py"
+    other.write_text(function.read_text(encoding="utf-8").replace("2", "3"), encoding="utf-8")
+    for file, words in ((other, "it is not the function that judged the version"), (tmp_path / "none.py", "cannot be read: No such file or directory")):
+        told = judged.run(model_base_path=str(made["right"].parent), **dict(form, metric_function=str(file)))
+        assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(server["pid"]), told["msg"]
+    _changed, taken = judged.server(model_base_path=str(made["right"].parent), **form)
+    assert taken["judged"]["m"] == {"metric": "function", "examples": 20, "source": 0, "converted": 0, "served": 0} and doubles(taken)
+
+
 def test_a_run_that_is_killed_with_its_candidate_up_leaves_what_serves(judged, deployed):
     _changed, server = judged.server()
     wanted = dict(judged.options, model_base_path=str(deployed / "again"))

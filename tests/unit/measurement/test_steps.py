@@ -66,6 +66,14 @@ def test_lost_accuracy_outweighs_any_gain():
     assert not kept and "0.9800 to 0.9600" in reason
 
 
+@pytest.mark.parametrize(("metric", "goal", "before", "after", "kept"), [
+    ("rmse", None, 2.0, 2.3, False), ("rmse", None, 2.0, 1.2, True), ("rmse", None, 2.0, 2.05, True), ("auc", None, 0.9, 0.7, False),
+    ("function", "lower", 5.0, 6.0, False), ("function", "lower", 6.0, 5.0, True), ("function", "higher", 6.0, 5.0, False),
+])
+def test_which_of_two_values_is_worse_is_the_metrics_to_say(metric, goal, before, after, kept):
+    assert steps.judge(FASTER, {"before": before, "after": after}, 0.1, FAST_ENOUGH, 100, metric, goal)[0] is kept
+
+
 def test_accuracy_may_fall_as_far_as_allowed():
     assert steps.judge(FASTER, {"before": 0.98, "after": 0.975}, 0.01, FAST_ENOUGH, 100)[0] is True
 

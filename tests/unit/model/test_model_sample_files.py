@@ -159,6 +159,11 @@ def test_the_answers_that_travel_with_a_version(tmp_path):
         assert ("labels" in held, "metric.before" in held) == (known, known) and len(held["inputs.x"]) == min(rows, 256)
         if known:
             assert held["labels"].tolist() == labels[:256].tolist() and (held["metric.before"], held["metric.after"]) == (1, 0)
+    for value, known in ((0.5, True), (float("nan"), False)):        # A function of the user's own may need no labels, and make nothing of a few examples.
+        path = tmp_path / "g" / f"{value}.npz"
+        samples.write_answers(str(path), {"x": x[:9]}, {"y": x[:9]}, {"y": x[:9]}, measure=lambda outputs, labels, value=value: value if labels is None else 0)
+        held = numpy.load(path)
+        assert "labels" not in held and [float(held[name]) for name in ("metric.before", "metric.after") if name in held] == [0.5, 0.5] * known
     for reference in ({"y": numpy.float32(1)}, {"y": x[:7]}, {"y": x.astype("complex64")}):
         samples.write_answers(str(tmp_path / "d" / "none.npz"), {"x": x}, reference, reference)
     assert not (tmp_path / "d").exists()

@@ -34,6 +34,13 @@ def test_one_is_served_alone_where_it_is_named():
     assert found["checks"] == [{"name": "letters", "samples": "/mine.npz", "metric": "auc", "batch": 32}]
 
 
+def test_a_function_of_the_users_own_is_handed_on_where_it_judges_here_too():
+    known = [{"name": "m", "samples": "/s.npz", "metric": "function", "metric_function": "/far.py"}]
+    plain, judging = (description({}, known, "", [], "/m", {"metric_functions": judges}) for judges in (False, True))
+    assert plain["models"] == [{"name": "m", "base_path": "/m/m/saved_model", "samples": "/s.npz"}]
+    assert judging["models"] == [{**plain["models"][0], "metric_function": "/far.py"}] and judging["checks"][0]["metric"] == ""
+
+
 def test_without_a_plan_models_are_served_as_they_are():
     found = description({}, [], "m", [], "/m", {})
     assert found["models"] == [{"name": "m", "base_path": "/m/m/saved_model"}] and found["flags"] == {} and found["batching"] is None
