@@ -21,16 +21,17 @@ def description(plan, known, model, tunings, directory, given):
     models: as model_server takes them. per_model: as batching_parameters takes models; empty where one batching holds for all. checks: [{name, samples,
     metric, batch}] of the models that have samples.
     plan: the host's, empty without one or where it refuses. known: tfserving_models. model: the one to serve, empty for all of known. directory: where models
-    are published. given: {base_path, samples, reference, metric} that the user said for the only model; empty values are not said. And metric_functions:
-    whether functions of the user's own judge converted forms on the host, too.
+    are published. given: {base_path, samples, reference, metric} that the user said for the only model; empty values are not said. And of the host:
+    has_samples, whether it holds the samples that known names; metric_functions, whether functions of the user's own judge converted forms there, too.
     """
     names = [model] if model else [one["name"] for one in known]
     found = steps.of_server(plan, names, tunings) if plan and names else _PLAIN
     said = {key: given[key] for key in _SAID if given.get(key)} if len(names) == 1 else {}
     keys = (*_OF_A_SERVER, "metric_function") if given.get("metric_functions") else _OF_A_SERVER
+    known = known if given.get("has_samples", True) else [{key: one[key] for key in one if key != "samples"} for one in known]
     whole = [_whole(name, next((one for one in known if one["name"] == name), {}), found, directory, said) for name in names]
     return dict(
-        found, name=names[0] if names else "", models=[{key: one[key] for key in keys if one.get(key)} for one in whole],
+        found, name=names[0] if names else "", models=[{key: one[key] for key in keys if one.get(key) and _is_asked(key, one, said)} for one in whole],
         per_model=[{"name": one["name"], "directory": one["base_path"], "parameters": one["batching"], "batched": one["batching"] is not None}
                    for one in whole if found["per_model"]],
         # A function of the user's own has judged at the gates, if anywhere.
@@ -42,3 +43,8 @@ def _whole(name, known, found, directory, said):
     """A model with all that is known of it."""
     batching = found["per_model"].get(name) if found["per_model"] else found["batching"]
     return {**known, "base_path": f"{directory}/{name}/{found['forms'].get(name, 'saved_model')}", **said, "name": name, "batching": batching}
+
+
+def _is_asked(key, model, said):
+    """False for samples that a server's gates cannot read, as a host needs no NumPy; those that the user named for them are."""
+    return key != "samples" or key in said or model[key].endswith(".npz")

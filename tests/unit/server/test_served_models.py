@@ -34,6 +34,15 @@ def test_one_is_served_alone_where_it_is_named():
     assert found["checks"] == [{"name": "letters", "samples": "/mine.npz", "metric": "auc", "batch": 32}]
 
 
+def test_samples_are_asked_where_the_host_has_them_in_a_form_that_its_gates_read():
+    known = [{"name": "m", "samples": "/s.jsonl"}, {"name": "n", "samples": "/s.npz"}]
+    here, elsewhere = (description({}, known, "", [], "/m", {"has_samples": has}) for has in (True, False))
+    assert [one.get("samples") for one in here["models"]] == [None, "/s.npz"] and [one["samples"] for one in here["checks"]] == ["/s.jsonl", "/s.npz"]
+    assert [one.get("samples") for one in elsewhere["models"]] == [None, None] and elsewhere["checks"] == []
+    mine = description({}, known, "m", [], "/m", {"has_samples": False, "samples": "/mine"})
+    assert mine["models"][0]["samples"] == mine["checks"][0]["samples"] == "/mine"
+
+
 def test_a_function_of_the_users_own_is_handed_on_where_it_judges_here_too():
     known = [{"name": "m", "samples": "/s.npz", "metric": "function", "metric_function": "/far.py"}]
     plain, judging = (description({}, known, "", [], "/m", {"metric_functions": judges}) for judges in (False, True))
