@@ -29,8 +29,8 @@ class ActionModule(ActionBase):
         _checked, arguments = self.validate_argument_spec(argument_spec={"role_path": {"type": "path", "required": True}})
         try:
             refuse_unknown(task_vars, arguments["role_path"], task_vars.get("ansible_role_name"))
-            path = os.path.normpath(arguments["role_path"])
-            role_options.refuse_wrong(_options(path), task_vars, _defaults(path))
+            role_path = os.path.normpath(arguments["role_path"])
+            role_options.refuse_wrong(_options(role_path), task_vars, _defaults(role_path))
         except FleetError as fault:
             result.update(failed=True, msg=str(fault))
         result["changed"] = False

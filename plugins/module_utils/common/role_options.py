@@ -28,7 +28,7 @@ def refuse_wrong(options, values, defaults):
 
 def _wrong(option, value, nullable):
     kind = option.get("type", "str")
-    if kind not in (*_TEXTS, "list") or is_template(value):
+    if kind not in (*_TEXTS, "list") or _is_template(value):
         return None
     if value is None:
         return None if nullable else f"null is no value; allowed: {_allowed(option)}; leave it out for the default"
@@ -41,8 +41,7 @@ def _wrong(option, value, nullable):
     return f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}" if wrong is not value else None
 
 
-def is_template(value):
-    """Whether Ansible has yet to find out what a value is."""
+def _is_template(value):
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
