@@ -21,6 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS, MODEL_KEYS
@@ -48,8 +49,9 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Plan and print; write the file unless it is as it should be."""
         result = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         try:
+            refuse(_OPTIONS, self._task.args)
+            _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
             variables = {host: task_vars["hostvars"][host] for host in options["hosts"]}
             plans = plan_all(variables)
             earlier = _read(options["earlier"]) if options["earlier"] else None

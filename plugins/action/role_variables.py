@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import os
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import role_options
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 ARGUMENT_SPECS = os.path.join("meta", "argument_specs.yml")
 DEFAULTS = os.path.join("defaults", "main.yml")
+_WIDE = "tfserving_"
 
 
 class ActionModule(ActionBase):
@@ -28,19 +31,38 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _checked, arguments = self.validate_argument_spec(argument_spec={"role_path": {"type": "path", "required": True}})
         try:
-            refuse_unknown(task_vars, arguments["role_path"], task_vars.get("ansible_role_name"))
             role_path = os.path.normpath(arguments["role_path"])
-            role_options.refuse_wrong(_options(role_path), task_vars, _defaults(role_path))
+            refuse_unknown(task_vars, role_path, _full_name(role_path, task_vars))
+            role_options.refuse_wrong(_options(role_path), self._evaluated(role_path, task_vars), _defaults(role_path))
         except FleetError as fault:
             result.update(failed=True, msg=str(fault))
         result["changed"] = False
         return result
 
+    def _evaluated(self, role_path, task_vars):
+        """{variable: value} of those that the user may have set, by their own names or by a collection-wide one; not those that cannot be evaluated yet."""
+        found, defaults = {}, _defaults(role_path)
+        for name in _options(role_path):
+            given = task_vars.get(name)
+            if name in task_vars and not (name in defaults and given == defaults[name] and _WIDE not in str(given)):
+                with contextlib.suppress(AnsibleError):
+                    found[name] = self._templar.template(given)
+        return found
+
+
+def _full_name(role_path, task_vars):
+    """The role's name as ansible-doc takes it, where it is the role of this task or one beside it in its collection; else None."""
+    of_task, path_of_task = task_vars.get("ansible_role_name"), task_vars.get("role_path")
+    if not path_of_task or os.path.dirname(os.path.normpath(path_of_task)) != os.path.dirname(role_path):
+        return None
+    collection, dot, _role = of_task.rpartition(".")
+    return f"{collection}{dot}{os.path.basename(role_path)}"
+
 
 def refuse_unknown(names, role_path, full_name=None):
     """Raise FleetError when some of names carry the prefix of the role at role_path without being its own.
 
-    full_name: the role's name with its collection, as ansible-doc takes it, if the caller knows it.
+    full_name: the role's name with its collection, as ansible-doc takes it, if that is known.
     """
     role = os.path.basename(os.path.normpath(role_path))
     known, foreign_prefixes = _role_names(os.path.normpath(role_path))
@@ -48,7 +70,7 @@ def refuse_unknown(names, role_path, full_name=None):
                      if name.startswith(f"{role}_") and name not in known and not name.startswith(foreign_prefixes))
     if not unknown:
         return
-    if full_name and full_name.rpartition(".")[2] == role:
+    if full_name:
         documented = f"See the role's variables with: ansible-doc -t role {full_name}"
     else:
         documented = f"See the role's variables in {os.path.join(role_path, ARGUMENT_SPECS)}"

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import histogram, schedule, statistics, steps
 
 ARGUMENTS = {
@@ -58,8 +58,9 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Return changed: false and tuning: {configuration, steps, total, noise, method}."""
         result = super().run(tmp, task_vars)
-        _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
+            refuse(ARGUMENTS, self._task.args)
+            _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
             call = self._module_runner(task_vars)
             trial = Trial(call, arguments, self._forms(call, arguments))
             if self._task.check_mode:
@@ -97,7 +98,7 @@ class Trial:
                 ("allowed_loss", 0, None, "of the metric")):
             bounded(name, options[name], minimum, maximum, unit)
         if options["objective_p99_ms"] is not None:
-            bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, None, "ms")
+            bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
         if (options["backend"] == "docker") != bool(options["image"]):
             raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
         self.call = call

@@ -226,7 +226,7 @@ import os
 import stat
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import files
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES, given_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -263,7 +263,8 @@ def plan(options, check_mode):
         returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
     models = [dict(model, signatures=signatures_of(model, published[model["name"]])) for model in options["models"]]
-    wish = files.Wish({name: options[name] for name in NAMES}, tuple(models), options["capabilities"], options["goal"])
+    given = given_of({name: options[name] for name in NAMES})
+    wish = files.Wish({name: given.get(name) for name in NAMES}, tuple(models), options["capabilities"], options["goal"])
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
         returned = server.as_dict(path) if server else dict(NOTHING, path=path)

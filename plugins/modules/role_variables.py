@@ -17,8 +17,12 @@ description:
     under which a role leaves its results.
   - Names that begin with the name of another role beside this one (C(tfs_server_tls_…) beside C(tfs_server)) belong to that role.
   - Names that begin with two underscores are internal and not looked at.
-  - It also fails on values that Ansible's own check of the role's arguments lets pass, and that would be taken for something else. These are a list or a
-    mapping where a text is meant, a text where a list is meant, and null where the default is not empty.
+  - It also fails on values that no variable of the role can have, by its options' C(type), C(elements), C(choices) and inner C(options), and on numbers below 0
+    or without an end. The message names the variable, the value and what is allowed; the value of an option with C(no_log) is not shown.
+  - Ansible's own check of a role's arguments lets some of these pass, and they would be taken for something else. These are a list or a mapping where a text
+    is meant, a text where a list or a mapping is meant, and null where the default is not empty.
+  - Ansible's own check comes before the role's first task. To be first, put this action into a role that yours depends on, as the role
+    C(tfserving.fleet.tfs_variables) does.
   - It runs on the controller and needs no connection to the host.
 options:
   role_path:

@@ -64,6 +64,13 @@ def unusable(specification, values, where=""):
     return None
 
 
+def refuse(specification, values):
+    """Raise FleetError for the first of values (a dict) that is of the wrong type, or that nothing can take."""
+    fault = wrong_type(specification, values) or unusable(specification, values)
+    if fault:
+        raise fault
+
+
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list"}
 
 
@@ -74,7 +81,7 @@ def wrong_type(specification, values, where=""):
         if value is None or option.get("no_log"):
             continue
         place, wanted = where + name, option.get("type", "str")
-        if not _is_a(wanted, value):
+        if not is_a(wanted, value):
             return FleetError(f"{value!r} is not {TYPES[wanted]}", where=place)
         elements = option.get("elements") if wanted == "list" else None
         items = [(place, value)] if wanted == "dict" else []
@@ -82,7 +89,7 @@ def wrong_type(specification, values, where=""):
             listed = value if isinstance(value, (list, tuple)) else str(value).split(",")
             items = [(f"{place}[{number}]", item) for number, item in enumerate(listed)]
         for at, item in items:
-            if elements and not _is_a(elements, item):
+            if elements and not is_a(elements, item):
                 return FleetError(f"{item!r} is not {TYPES[elements]}", where=at)
             if option.get("options") and isinstance(item, dict):
                 fault = wrong_type(option["options"], item, f"{at}.")
@@ -91,7 +98,7 @@ def wrong_type(specification, values, where=""):
     return None
 
 
-def _is_a(wanted, value):
+def is_a(wanted, value):
     """Whether Ansible takes value for the type wanted; where it takes texts for mappings, a text may be one."""
     if wanted in ("int", "float"):
         try:
@@ -100,7 +107,7 @@ def _is_a(wanted, value):
             return False
         return wanted == "float" or number.is_integer()
     if wanted == "bool":
-        return isinstance(value, (bool, int, float)) or str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n", "t", "f", "1", "0")
+        return value in (0, 1) or str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n", "t", "f", "1", "0")
     if wanted == "dict":
         return isinstance(value, dict) or (isinstance(value, str) and ("=" in value or value.lstrip().startswith("{")))
     if wanted == "list":

@@ -22,6 +22,8 @@ def work(options, check_mode):
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
     bounded("tolerance", options["tolerance"], 0)
+    bounded("log_max_mib", options["log_max_mib"], 1, unit="MiB")
+    bounded("log_files", options["log_files"], 1)
     options = dict(options, models=_models(options), copy_of=None)
     home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
     serves = options["state"] in _SERVING

@@ -111,8 +111,6 @@ def check(spec):
     specification.check_cpu_set(spec.cpu_set)
     if spec.memory_mib is not None:
         bounded("memory_mib", spec.memory_mib, 64, unit="MiB")
-    bounded("log_max_mib", spec.log_max_mib, 1, unit="MiB")
-    bounded("log_files", spec.log_files, 1)
     one_of("restart_policy", spec.restart_policy, RESTART_POLICIES)
     if spec.network in ("host", "none") or spec.network.startswith("container:"):
         raise FleetError(f"no port is published with {spec.network}", where="network", remedy="Name a network of the engine, such as bridge.")
