@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import functools
 import os
+import re
 
 import yaml
 from ansible.errors import AnsibleError
@@ -18,7 +19,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 
 ARGUMENT_SPECS = os.path.join("meta", "argument_specs.yml")
 DEFAULTS = os.path.join("defaults", "main.yml")
-_WIDE = "tfserving_"
 
 
 class ActionModule(ActionBase):
@@ -30,24 +30,40 @@ class ActionModule(ActionBase):
         """Fail in one line on the host's unknown variables and wrong values; return changed: false otherwise."""
         result = super().run(tmp, task_vars)
         _checked, arguments = self.validate_argument_spec(argument_spec={"role_path": {"type": "path", "required": True}})
+        role_path = os.path.normpath(arguments["role_path"])
         try:
-            role_path = os.path.normpath(arguments["role_path"])
             refuse_unknown(task_vars, role_path, _full_name(role_path, task_vars))
             role_options.refuse_wrong(_options(role_path), self._evaluated(role_path, task_vars), _defaults(role_path))
         except FleetError as fault:
-            result.update(failed=True, msg=str(fault))
+            result.update(failed=True, msg=f"{fault}{_origin(fault, role_path, task_vars)}")
         result["changed"] = False
         return result
 
     def _evaluated(self, role_path, task_vars):
         """{variable: value} of those that the user may have set, by their own names or by a collection-wide one; not those that cannot be evaluated yet."""
-        found, defaults = {}, _defaults(role_path)
+        found = {}
         for name in _options(role_path):
-            given = task_vars.get(name)
-            if name in task_vars and not (name in defaults and given == defaults[name] and _WIDE not in str(given)):
+            if name in task_vars and (not _is_default(name, role_path, task_vars) or _wide(name, role_path, task_vars)):
                 with contextlib.suppress(AnsibleError):
-                    found[name] = self._templar.template(given)
+                    found[name] = self._templar.template(task_vars[name])
         return found
+
+
+def _is_default(name, role_path, task_vars):
+    defaults = _defaults(role_path)
+    return name in defaults and task_vars[name] == defaults[name]
+
+
+def _wide(name, role_path, task_vars):
+    """The collection-wide variables that a variable's default takes its value from, and that somebody has set."""
+    return [wide for wide in re.findall(r"\btfserving_\w+", str(_defaults(role_path).get(name))) if wide in task_vars]
+
+
+def _origin(fault, role_path, task_vars):
+    """' It comes from …' where the fault is in a default's value, or the empty string."""
+    name = re.match(r"\w*", fault.where or "").group()
+    wide = _wide(name, role_path, task_vars) if name in task_vars and _is_default(name, role_path, task_vars) else ()
+    return f" It comes from {wide[0]}." if wide else ""
 
 
 def _full_name(role_path, task_vars):

@@ -77,6 +77,17 @@ def test_values_that_ansible_lets_pass_fail_in_one_line(project, given, words):
     assert play(project, "-e", '{"demo_title": null}').returncode == 0, "null is as good as the empty default"
 
 
+def test_a_wrong_value_of_a_collection_wide_variable_is_told_with_that_name(project):
+    (project / "roles/demo/defaults").mkdir()
+    (project / "roles/demo/defaults/main.yml").write_text("demo_port: 1\ndemo_title: '{{ tfserving_title | default(1) }}'\ndemo_late: '{{ unknown }}'\n")
+    (project / "roles/demo/meta/argument_specs.yml").write_text(SPECIFICATION + "    options:\n      demo_title: {type: str}\n      demo_late: {type: str}\n")
+    said = play(project, "-e", '{"tfserving_title": ["a"]}').stdout
+    assert "demo_title: ['a'] is a list; allowed: a text. It comes from tfserving_title." in said
+    said = play(project, "-e", '{"tfserving_title": "a", "demo_title": ["b"]}').stdout
+    assert "demo_title: ['b'] is a list; allowed: a text." in said and "It comes from" not in said
+    assert play(project, "-etfserving_title=a").returncode == 0, "what cannot be evaluated is left to who uses it"
+
+
 def test_a_role_without_a_readable_list_fails_and_says_where(project):
     for content in (None, "argument_specs: [", "argument_specs: 3", ""):
         specification = project / "roles/demo/meta/argument_specs.yml"
