@@ -22,7 +22,24 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed.balancer import Ba
 from ansible_collections.tfserving.fleet.tests.docker.testbed.hosts import Fleet
 from ansible_collections.tfserving.fleet.tests.docker.testbed.playbook import AdHoc, Run
 
+# Files that use the same hosts: one process makes these once. Others go wherever a process is free.
+SHARED_HOSTS = {"test_fleet_faults.py": "fleet", "test_model_server_docker_fleet.py": "fleet",
+                "test_fleet_hosts.py": "single hosts", "test_podman.py": "single hosts", "test_registry_login.py": "single hosts"}
 MODELS = Path(__file__).resolve().parent.parent / "integration" / "server" / "make_models.py"
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes run files side by side, files that share hosts stay together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByHosts(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return SHARED_HOSTS.get(file.rpartition("/")[2], file)
+
+    return ByHosts(config, log)
 
 
 @pytest.fixture(scope="session")
