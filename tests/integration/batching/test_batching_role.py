@@ -97,9 +97,10 @@ def test_the_inventorys_models_are_judged(project):
 @pytest.mark.parametrize("variables, words", [
     ({"tfs_batching_max_bach_size": 8}, "tfs_batching_max_bach_size (did you mean tfs_batching_max_batch_size?)"),
     ({"tfs_batching_max_batch_size": 0}, "max_batch_size: 0 is out of range; allowed: 1 to 2147483647 rows."),
-    ({"tfs_batching_batch_timeout_micros": -1}, "batch_timeout_micros: -1 is out of range; allowed: 0 to 3600000000 microseconds."),
-    ({"tfs_batching_goal": "fast"}, "tfs_batching_goal must be one of: online, bulk, got: fast"),
-    ({"tfs_batching_max_batch_size": "many"}, "tfs_batching_max_batch_size"),
+    ({"tfs_batching_batch_timeout_micros": 3600000001}, "batch_timeout_micros: 3600000001 is out of range; allowed: 0 to 3600000000 microseconds."),
+    ({"tfs_batching_batch_timeout_micros": -1}, "tfs_batching_batch_timeout_micros: -1 is below 0; allowed: a whole number, none below 0."),
+    ({"tfs_batching_goal": "fast"}, "tfs_batching_goal: 'fast' is not known; allowed: online, bulk."),
+    ({"tfs_batching_max_batch_size": "many"}, "tfs_batching_max_batch_size: 'many' is a text; allowed: a whole number."),
     ({"tfs_batching_models": [{"form": "saved_model"}]}, "missing required arguments: name"),
 ], ids=str)
 def test_bad_input_fails_and_nothing_is_written(project, variables, words):
