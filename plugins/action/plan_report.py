@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS, MODEL_KEYS
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
         try:
             refuse(_OPTIONS, self._task.args)
             _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-            variables = {host: task_vars["hostvars"][host] for host in options["hosts"]}
+            variables = _variables(options["hosts"], task_vars["hostvars"])
             plans = plan_all(variables)
             earlier = _read(options["earlier"]) if options["earlier"] else None
             running = against(plans, variables, options["running"])
@@ -69,6 +69,14 @@ class ActionModule(ActionBase):
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
         return dict(result, **decision.result(plans=plans, refused_hosts=refused, changes=changes, running=running,
                                               news=news(plans, variables, options["running"])))
+
+
+def _variables(hosts, known):
+    """{host: its variables}; raise FleetError for the first host that is not in the inventory."""
+    unknown = next((host for host in hosts if host not in known), None)
+    if unknown is not None:
+        raise FleetError(f"{unknown!r} is no host of the inventory{did_you_mean(unknown, known)}", where="hosts")
+    return {host: known[host] for host in hosts}
 
 
 def plan_all(hosts):

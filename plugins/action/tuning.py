@@ -61,6 +61,7 @@ class ActionModule(ActionBase):
         try:
             refuse(ARGUMENTS, self._task.args)
             _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+            refuse(ARGUMENTS, arguments)
             call = self._module_runner(task_vars)
             trial = Trial(call, arguments, self._forms(call, arguments))
             if self._task.check_mode:
@@ -106,7 +107,7 @@ class Trial:
         self.forms = forms
         self.start = steps.configuration(options["start"])
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
-        self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(limits.parse_cpu_list(options["cpus"]))
+        self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(limits.parse_cpu_list(options["cpus"], "cpus"))
         self.servers = {}
         self.voids = []
         self.examples = None

@@ -71,7 +71,7 @@ def refuse(specification, values):
         raise fault
 
 
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list"}
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list", "str": "a text", "path": "a text"}
 
 
 def wrong_type(specification, values, where=""):
@@ -99,7 +99,9 @@ def wrong_type(specification, values, where=""):
 
 
 def is_a(wanted, value):
-    """Whether Ansible takes value for the type wanted; where it takes texts for mappings, a text may be one."""
+    """Whether value can be meant as the type wanted. As for Ansible a text may be a number, a list or a mapping; for Ansible anything is a text, too."""
+    if wanted in ("str", "path"):
+        return not isinstance(value, (list, tuple, dict))
     if wanted in ("int", "float"):
         try:
             number = float(value)

@@ -75,8 +75,6 @@ def _is_a(kind, value):
     """Whether a role can mean the value; unlike a module's, its variables are used as they are, so a text is no list and no mapping."""
     if kind == "path":
         return isinstance(value, str)
-    if kind == "str":
-        return not isinstance(value, (list, tuple, dict))
     if kind in ("list", "dict"):
         return isinstance(value, (list, tuple) if kind == "list" else dict)
     return options.is_a(kind, value)

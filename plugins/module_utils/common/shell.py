@@ -19,8 +19,8 @@ class FleetModule(AnsibleModule):
             super().__init__(*arguments, **settings)
         except (OverflowError, TypeError) as fault:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
             self.fail_json(msg=str(fault))
+        fault = options.wrong_type(self.argument_spec, self._given) or options.unusable(self.argument_spec, self.params)
         self._given = None
-        fault = options.unusable(self.argument_spec, self.params)
         if fault:
             self.fail_json(msg=str(fault), fault=fault.as_dict())
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,21 @@ def test_nonsense_in_any_option_ends_in_one_line(module, tmp_path):
     assert done.returncode == 0, done.stderr
     *wrong, calls = done.stdout.splitlines()
     assert int(calls) >= 10 and not wrong, "\n".join(wrong)
+
+
+TUNING = {"name": "m", "python": "/usr/bin/python3", "model_directory": "/nonexistent", "samples": "/nonexistent", "candidates": [], "cpus": "0",
+          "state_directory": "/nonexistent"}
+
+
+@pytest.mark.parametrize(("action", "arguments", "words"), [
+    ("tuning", dict(TUNING, window_s="many"), "window_s: 'many' is not a number."),
+    ("tuning", dict(TUNING, candidates=["x"]), "candidates[0]: 'x' is not a mapping."),
+    ("tuning", dict(TUNING, allowed_loss="1e400"), "allowed_loss: inf is not a finite number."),
+    ("plan_report", {"hosts": ["localhost"], "path": ["x"]}, "plan_report: path: ['x'] is not a text."),
+    ("plan_report", {"hosts": ["localhos"]}, "plan_report: hosts: 'localhos' is no host of the inventory; did you mean localhost?"),
+], ids=str)
+def test_nonsense_in_an_action_is_one_line(action, arguments, words, tmp_path):
+    command = [Path(sys.executable).parent / "ansible", "localhost", "-i", "localhost,", "-c", "local",
+               "-m", f"tfserving.fleet.{action}", "-a", json.dumps(arguments), "--check"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert json.dumps(words) in done.stdout + done.stderr

@@ -32,6 +32,8 @@ SPECIFICATION = {
     ({"targets": "none"}, "targets[0]: 'none' is not a mapping"),
     ({"targets": [{"port": 1}, {"port": "x"}]}, "targets[1].port: 'x' is not a whole number"),
     ({"labels": "none"}, "labels: 'none' is not a mapping"),
+    ({"targets": [{"name": ["a"]}]}, "targets[0].name: ['a'] is not a text"),
+    ({"targets": [{"samples": {"a": 1}}]}, "targets[0].samples: {'a': 1} is not a text"),
 ])
 def test_wrong_types(values, told):
     assert str(wrong_type(SPECIFICATION, values)).startswith(told)
