@@ -32,7 +32,7 @@ def refuse_wrong(specification, values, defaults):
         if value is None:
             continue
         options.refuse({name: option}, values)
-        _refuse_unknown_keys(name, option, value)
+        _refuse_wrong_keys(name, option, value)
         below = _below_zero(option, value)
         if below is not None:
             raise FleetError(f"{below!r} is below 0; allowed: {_allowed(option)}, none below 0", where=name)
@@ -55,14 +55,18 @@ def _wrong(option, value, nullable):
     return f"{unknown!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(unknown, choices)}" if unknown is not None else None
 
 
-def _refuse_unknown_keys(where, option, value):
-    """Raise FleetError for the first key of a mapping, or of one in a list, that is not among its options, if these are all known."""
+def _refuse_wrong_keys(where, option, value):
+    """Raise FleetError for the first key of a mapping, or of one in a list, that is not among its options or missing, if these are all known."""
     known = option.get("options")
-    for mapping in (value if isinstance(value, (list, tuple)) else [value]) if known else ():
+    items = [(f"{where}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, (list, tuple)) else [(where, value)]
+    for place, mapping in items if known else ():
         for key, inner in mapping.items() if isinstance(mapping, dict) else ():
             if key not in known:
-                raise FleetError(f"no such key; allowed: {', '.join(sorted(known))}{options.did_you_mean(key, known)}", where=f"{where}.{key}")
-            _refuse_unknown_keys(f"{where}.{key}", known[key] or {}, inner)
+                raise FleetError(f"no such key; allowed: {', '.join(sorted(known))}{options.did_you_mean(key, known)}", where=f"{place}.{key}")
+            _refuse_wrong_keys(f"{place}.{key}", known[key] or {}, inner)
+        missing = sorted(key for key in known if (known[key] or {}).get("required") and isinstance(mapping, dict) and mapping.get(key) is None)
+        if missing:
+            raise FleetError(f"{mapping!r} lacks {' and '.join(missing)}", where=place)
 
 
 def _below_zero(option, value):

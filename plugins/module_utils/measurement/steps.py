@@ -28,9 +28,15 @@ _PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environm
 
 
 def configuration(values, where="start"):
-    """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol."""
-    for key in values:
+    """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol, and for what is out of form."""
+    if not isinstance(values, dict):
+        raise FleetError(f"{values!r} is not a mapping; allowed: some of {', '.join(KEYS)}", where=where)
+    for key, value in values.items():
         one_of(where, key, KEYS)
+        if key == "form" and not isinstance(value, str):
+            raise FleetError(f"{value!r} is not a text, such as saved_model", where=f"{where}.form")
+        if key in ("batching", *_MERGED) and not (value is None or isinstance(value, dict)):
+            raise FleetError(f"{value!r} is neither a mapping nor null", where=f"{where}.{key}")
     whole = dict(_PLAIN, **values)
     one_of(f"{where}.protocol", whole["protocol"], PROTOCOLS)
     complete = {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
@@ -42,6 +48,8 @@ def configuration(values, where="start"):
 
 def planned(plan, model, start=None):
     """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
+    if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
+        raise FleetError("this is no plan, which has models and server", where="plan", remedy="Let tfserving.fleet.tfs_capabilities make it.")
     made = next((entry for entry in plan["models"] if entry["name"] == model), None)
     if made is None:
         raise FleetError(f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again.")
@@ -57,7 +65,7 @@ def of_server(plan, names, tunings=()):
     Form and batching of a model are those that its tuning proved, else the plan's. Environment and flags belong to the whole server: they are those of the
     first model that was tuned, else the plan's. tunings: tuning results; of several of a model the last counts.
     """
-    found = {tuning["model"]: configuration(tuning["configuration"], "tuning") for tuning in tunings if tuning and tuning["model"] in names}
+    found = {model: configuration(of_tuning, "tuning") for model, of_tuning in _proved(tunings) if model in names}
     each = {name: found.get(name) or planned(plan, name) for name in names}
     leading = each[next((name for name in names if name in found), names[0])]
     forms, batching = ({name: of[key] for name, of in each.items()} for key in ("form", "batching"))
@@ -74,13 +82,23 @@ def of_server(plan, names, tunings=()):
             "environment": leading["environment"], "flags": flags}
 
 
+def _proved(tunings):
+    """The (model, configuration) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
+    for number, tuning in enumerate(tunings or ()):
+        if not tuning:
+            continue
+        if not isinstance(tuning, dict) or not isinstance(tuning.get("model"), str) or "configuration" not in tuning:
+            raise FleetError("needs a model, a text, and a configuration, as the module tuning returns them", where=f"tunings[{number}]")
+        yield tuning["model"], tuning["configuration"]
+
+
 def changed(before, change, where="change"):
-    """The configuration after a change. Raises FleetError for an unknown key or protocol."""
+    """The configuration after a change. Raises FleetError for an unknown key or protocol, and for what is out of form."""
     after = configuration(before)
+    configuration(change, where)
     for key, value in change.items():
-        one_of(where, key, KEYS)
         if key in _MERGED:
-            merged = dict(after[key], **(value or {}))
+            merged = {**after[key], **(value or {})}
             after[key] = {name: item for name, item in merged.items() if item is not None}
         else:
             after[key] = value

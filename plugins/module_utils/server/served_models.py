@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import steps
 
 _OF_A_SERVER = ("name", "base_path", "samples", "reference", "signature")
@@ -24,6 +25,7 @@ def description(plan, known, model, tunings, directory, given):
     are published. given: {base_path, samples, reference, metric} that the user said for the only model; empty values are not said. And of the host:
     has_samples, whether it holds the samples that known names; metric_functions, whether functions of the user's own judge converted forms there, too.
     """
+    _check_known(known)
     names = [model] if model else [one["name"] for one in known]
     found = steps.of_server(plan, names, tunings) if plan and names else _PLAIN
     said = {key: given[key] for key in _SAID if given.get(key)} if len(names) == 1 else {}
@@ -37,6 +39,15 @@ def description(plan, known, model, tunings, directory, given):
         # A function of the user's own has judged at the gates, if anywhere.
         checks=[{"name": one["name"], "samples": one["samples"], "metric": one.get("metric") if one.get("metric") not in (None, _FUNCTION) else "",
                  "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH)} for one in whole if one.get("samples")])
+
+
+def _check_known(known):
+    """Raise FleetError for the first of tfserving_models that is none."""
+    if not isinstance(known, (list, tuple)):
+        raise FleetError(f"{known!r} is not a list of mappings, each with name and source", where="tfserving_models")
+    for number, one in enumerate(known):
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            raise FleetError(f"{one!r} is no mapping with a name, which is a text", where=f"tfserving_models[{number}]")
 
 
 def _whole(name, known, found, directory, said):

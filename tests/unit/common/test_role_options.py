@@ -13,7 +13,8 @@ OPTIONS = {"r_directory": {"type": "path"}, "r_title": {}, "r_hosts": {"type": "
            "r_models": {"type": "list", "elements": "dict"}, "r_port": {"type": "int"}, "r_batching": {"type": "dict"}, "r_any": {"type": "raw"},
            "r_image": {"type": "str"}, "r_extra": {"type": "list", "elements": "dict"}, "r_share": {"type": "float"}, "r_on": {"type": "bool"},
            "r_state": {"type": "str", "choices": ["no", "on-failure", "always"]}, "r_login": {"type": "dict", "no_log": True},
-           "r_policy": {"type": "dict", "options": {"latest": {"type": "int"}}}}
+           "r_policy": {"type": "dict", "options": {"latest": {"type": "int"}}},
+           "r_served": {"type": "list", "elements": "dict", "options": {"name": {"type": "str", "required": True}, "labels": {"type": "dict"}}}}
 DEFAULTS = {"r_directory": "/srv", "r_title": "{{ inventory_hostname }}", "r_hosts": [], "r_image": "", "r_extra": None}
 
 
@@ -55,6 +56,8 @@ def test_what_a_variable_can_mean_passes(values):
     ({"r_models": ["x"]}, "r_models[0]: 'x' is not a mapping."),
     ({"r_policy": {"latest": "few"}}, "r_policy.latest: 'few' is not a whole number."),
     ({"r_policy": {"lates": 3}}, "r_policy.lates: no such key; allowed: latest; did you mean latest?"),
+    ({"r_served": [{"name": "a", "labels": {"b": 1}}, {"labels": {}}]}, "r_served[1]: {'labels': {}} lacks name."),
+    ({"r_served": [{"name": "a", "form": 1}]}, "r_served[0].form: no such key; allowed: labels, name."),
     ({"r_state": "on-faliure"}, "r_state: 'on-faliure' is not known; allowed: no, on-failure, always; did you mean on-failure?"),
     ({"r_state": [1]}, "r_state: [1] is a list; allowed: no, on-failure, always."),
     ({"r_login": "s3cret"}, "r_login: the value is a text; allowed: a mapping."),

@@ -157,3 +157,31 @@ def test_a_candidate_out_of_form_is_named(candidate, told):
 def test_candidates_for_other_models_are_passed_over():
     given = [{"name": "all", "change": {}}, {"name": "mine", "change": {}, "model": "m"}, {"name": "other", "change": {}, "model": "n"}]
     assert [candidate["name"] for candidate in steps.candidates(given, "m", {})] == ["all", "mine"]
+
+
+@pytest.mark.parametrize(("of", "told"), [
+    (3, "start: 3 is not a mapping; allowed: some of protocol, form, batching, environment, flags."),
+    ({"form": [1]}, "start.form: [1] is not a text, such as saved_model."),
+    ({"batching": "x"}, "start.batching: 'x' is neither a mapping nor null."),
+    ({"environment": ["A=b"]}, "start.environment: ['A=b'] is neither a mapping nor null."),
+    ({"protocol": 3}, "start.protocol: 3 is not known; allowed: grpc, rest."),
+])
+def test_a_configuration_out_of_form_is_one_line(of, told):
+    for read in (lambda: steps.configuration(of), lambda: steps.changed({}, of, "start")):
+        with pytest.raises(FleetError) as fault:
+            read()
+        assert str(fault.value) == told
+
+
+@pytest.mark.parametrize("tuning", [3, {"x": 1}, {"model": 3, "configuration": {}}, {"model": "m"}])
+def test_a_tuning_that_is_none_is_one_line(tuning):
+    with pytest.raises(FleetError) as fault:
+        steps.of_server(PLAN, ["m"], [None, tuning])
+    assert str(fault.value) == "tunings[1]: needs a model, a text, and a configuration, as the module tuning returns them."
+
+
+@pytest.mark.parametrize("plan", [3, "x", [1], {"candidates": []}, {"models": []}])
+def test_a_plan_that_is_none_is_one_line(plan):
+    with pytest.raises(FleetError) as fault:
+        steps.planned(plan, "m")
+    assert str(fault.value) == "plan: this is no plan, which has models and server. Let tfserving.fleet.tfs_capabilities make it."

@@ -56,3 +56,15 @@ def test_without_a_plan_models_are_served_as_they_are():
     assert description({}, [], "", [], "/m", {})["models"] == [] and description({}, [], "", [], "/m", {})["name"] == ""
     with pytest.raises(FleetError, match="no model 'm'"):
         description(PLAN, KNOWN, "m", [], "/m", {})
+
+
+@pytest.mark.parametrize(("known", "told"), [
+    ("x", "tfserving_models: 'x' is not a list of mappings, each with name and source."),
+    ({"a": 1}, "tfserving_models: {'a': 1} is not a list of mappings, each with name and source."),
+    ([{"name": "m"}, 3], "tfserving_models[1]: 3 is no mapping with a name, which is a text."),
+    ([{"source": "/s"}], "tfserving_models[0]: {'source': '/s'} is no mapping with a name, which is a text."),
+])
+def test_models_that_are_none_are_one_line(known, told):
+    with pytest.raises(FleetError) as fault:
+        description({}, known, "", [], "/m", {})
+    assert str(fault.value) == told
