@@ -29,7 +29,7 @@ def demo(image, **variables):
 
 def containers(engine):
     """Names of the containers that serve the demonstration's models."""
-    found = engine.containers.list(all=True, filters={"label": "tfserving.fleet.server"})
+    found = engine.containers.list(all=True, ignore_removed=True, filters={"label": "tfserving.fleet.server"})
     return [container.name for container in found if str(HOME) in container.labels["tfserving.fleet.description"]]
 
 

@@ -32,7 +32,7 @@ def start(**options):
 
 def running(engine, directory):
     """The containers that see something below a directory."""
-    return [one for one in engine.containers.list(all=True) if str(directory) in str(one.attrs["HostConfig"]["Binds"])]
+    return [one for one in engine.containers.list(all=True, ignore_removed=True) if str(directory) in str(one.attrs["HostConfig"]["Binds"])]
 
 
 @pytest.fixture

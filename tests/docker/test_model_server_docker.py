@@ -107,7 +107,7 @@ class Host:
 def this_host(request, tmp_path, engine, serving_image, published):
     host = Host(f"test-{os.getpid()}-{request.node.name[:20].strip('[_')}".replace("[", "-").replace("]", ""), tmp_path, engine, serving_image, published)
     yield host
-    for one in engine.containers.list(all=True, filters={"label": f"tfserving.fleet.server={host.name}"}):
+    for one in engine.containers.list(all=True, ignore_removed=True, filters={"label": f"tfserving.fleet.server={host.name}"}):
         one.remove(force=True, v=True)
 
 
@@ -126,7 +126,7 @@ def test_several_servers_of_one_description(host):
     one, two = {}, {"copies": [{"suffix": "", "cpu_set": "0"}, {"suffix": "-gpu1"}]}
 
     def running():
-        listed = host.engine.containers.list(filters={"label": "tfserving.fleet.server"})
+        listed = host.engine.containers.list(ignore_removed=True, filters={"label": "tfserving.fleet.server"})
         return sorted(each.name for each in listed if each.name.startswith(host.name))
     try:
         first = host.good(**one)["server"]
