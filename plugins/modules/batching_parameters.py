@@ -263,8 +263,7 @@ def plan(options, check_mode):
         returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
     models = [dict(model, signatures=signatures_of(model, published[model["name"]])) for model in options["models"]]
-    given = given_of({name: options[name] for name in NAMES})
-    wish = files.Wish({name: given.get(name) for name in NAMES}, tuple(models), options["capabilities"], options["goal"])
+    wish = files.Wish(given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"])
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
         returned = server.as_dict(path) if server else dict(NOTHING, path=path)

@@ -10,7 +10,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 
 _TEXTS = ("str", "path")
 _KINDS = ((dict, "a mapping"), (list, "a list"), (bool, "true or false"), (str, "a text"), ((int, float), "a number"))
-_ALLOWED = {"str": "a text", "path": "a text", "dict": "a mapping", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _ELEMENTS = {"str": " of texts", "path": " of texts", "dict": " of mappings", "int": " of whole numbers", "float": " of numbers"}
 # Where these are the default, null says the same.
 _EMPTY = (None, "")
@@ -94,4 +93,4 @@ def _kind(value):
 
 def _allowed(option):
     kind = option.get("type", "str")
-    return "a list" + _ELEMENTS.get(option.get("elements"), "") if kind == "list" else ", ".join(map(str, option.get("choices") or ())) or _ALLOWED[kind]
+    return "a list" + _ELEMENTS.get(option.get("elements"), "") if kind == "list" else ", ".join(map(str, option.get("choices") or ())) or options.TYPES[kind]

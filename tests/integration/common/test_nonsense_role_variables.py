@@ -62,8 +62,7 @@ def said(tmp_path_factory):
                                                                          "| default([]) | selectattr('failed', 'defined') | selectattr('failed') "
                                                                          "| map(attribute='msg', default='')) }}"}}]}
              for number, (name, entry, variable, value, _wrong) in enumerate(tried)]
-    write = {"ansible.builtin.copy": {"content": "{{ dict(vars | dict2items | selectattr('key', 'match', 'said_') | map(attribute='key') | zip(vars | "
-                                                 "dict2items | selectattr('key', 'match', 'said_') | map(attribute='value'))) | to_json }}",
+    write = {"ansible.builtin.copy": {"content": "{{ vars | dict2items | selectattr('key', 'match', 'said_') | items2dict | to_json }}",
                                       "dest": str(place / "said.json"), "mode": "0600"}, "check_mode": False}
     variables = {"ansible_python_interpreter": sys.executable, "tfserving_backend": "embedded", "tfserving_state_directory": str(place / "state"),
                  "tfserving_model_directory": str(place / "published"),
