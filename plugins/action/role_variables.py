@@ -78,10 +78,10 @@ def _full_name(role_path, task_vars):
 def refuse_unknown(names, role_path, full_name=None):
     """Raise FleetError when some of names carry the prefix of the role at role_path without being its own.
 
-    full_name: the role's name with its collection, as ansible-doc takes it, if that is known.
+    role_path: the role's folder, normalised. full_name: the role's name with its collection, as ansible-doc takes it, if that is known.
     """
-    role = os.path.basename(os.path.normpath(role_path))
-    known, foreign_prefixes = _role_names(os.path.normpath(role_path))
+    role = os.path.basename(role_path)
+    known, foreign_prefixes = _role_names(role_path)
     unknown = sorted(name for name in names
                      if name.startswith(f"{role}_") and name not in known and not name.startswith(foreign_prefixes))
     if not unknown:

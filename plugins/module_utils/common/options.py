@@ -54,7 +54,7 @@ def unusable(specification, values, where=""):
         value, place = (values or {}).get(name), where + name
         items = [(f"{place}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, list) else [(place, value)]
         for at, item in items:
-            if isinstance(item, float) and not math.isfinite(item):
+            if _is_endless(item, may_be_text="float" in (option.get("type"), option.get("elements"))):
                 return FleetError(f"{item!r} is not a finite number", where=at)
             if "path" in (option.get("type"), option.get("elements")) and "\0" in str(item):
                 return FleetError("it holds a NUL character, and no file has such a name", where=at)
@@ -62,6 +62,13 @@ def unusable(specification, values, where=""):
             if fault:
                 return fault
     return None
+
+
+def _is_endless(value, may_be_text):
+    try:
+        return isinstance(value, (float, str) if may_be_text else float) and not math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def refuse(specification, values):

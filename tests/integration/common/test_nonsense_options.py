@@ -33,7 +33,7 @@ TUNING = {"name": "m", "python": "/usr/bin/python3", "model_directory": "/nonexi
 @pytest.mark.parametrize(("action", "arguments", "words"), [
     ("tuning", dict(TUNING, window_s="many"), "window_s: 'many' is not a number."),
     ("tuning", dict(TUNING, candidates=["x"]), "candidates[0]: 'x' is not a mapping."),
-    ("tuning", dict(TUNING, allowed_loss="1e400"), "allowed_loss: inf is not a finite number."),
+    ("tuning", dict(TUNING, allowed_loss="1e400"), "allowed_loss: '1e400' is not a finite number."),
     ("plan_report", {"hosts": ["localhost"], "path": ["x"]}, "plan_report: path: ['x'] is not a text."),
     ("plan_report", {"hosts": ["localhos"]}, "plan_report: hosts: 'localhos' is no host of the inventory; did you mean localhost?"),
 ], ids=str)

@@ -41,13 +41,15 @@ def test_wrong_types(values, told):
 
 @pytest.mark.parametrize("values, told", [
     ({"rate": float("inf")}, "rate: inf is not a finite number."), ({"rate": float("nan")}, "rate: nan is not a finite number."),
+    ({"rate": "1e400"}, "rate: '1e400' is not a finite number."),
     ({"targets": [{"name": "x"}, {"samples": "y\0z"}]}, "targets[1].samples: it holds a NUL character, and no file has such a name.")])
 def test_values_that_nothing_can_take(values, told):
     assert str(unusable(SPECIFICATION, values)) == told
 
 
 def test_values_that_are_of_use():
-    assert unusable(SPECIFICATION, {"rate": 1e30, "targets": [{"name": "ü\u2028\0"}], "labels": {"somebody's": "data\0"}, "sizes": None}) is None
+    texts = [{"name": "ü\u2028\0"}, {"name": "inf"}]
+    assert unusable(SPECIFICATION, {"rate": 1e30, "targets": texts, "labels": {"somebody's": "data\0"}, "sizes": None}) is None
 
 
 @pytest.mark.parametrize("values", [
