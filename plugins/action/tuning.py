@@ -61,7 +61,6 @@ class ActionModule(ActionBase):
         try:
             refuse(ARGUMENTS, self._task.args)
             _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-            refuse(ARGUMENTS, arguments)
             call = self._module_runner(task_vars)
             trial = Trial(call, arguments, self._forms(call, arguments))
             if self._task.check_mode:
@@ -74,7 +73,8 @@ class ActionModule(ActionBase):
     def _forms(self, call, arguments):
         """{form: base path} of what is published for the model on the host."""
         directory = f"{arguments['model_directory']}/{arguments['name']}"
-        found = call("ansible.builtin.find", paths=[directory], file_type="directory")["files"]
+        # The type directory would leave out links to folders.
+        found = [entry for entry in call("ansible.builtin.find", paths=[directory], file_type="any")["files"] if entry["isdir"] or entry["islnk"]]
         if not found:
             raise FleetError(f"no published form of the model in {directory}", where=arguments["name"],
                              remedy="Publish it first, with the role tfserving.fleet.tfs_model.")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role tfs_tuning where there is nothing that it could measure: what is missing is said, and nothing is started."""
+"""The role tfs_tuning and its module where nothing is measured: what is missing or intended is said, and nothing is started."""
 
 from __future__ import annotations
 
@@ -19,14 +19,28 @@ PLAY = """
     - ansible.builtin.include_role: {name: tfserving.fleet.tfs_tuning}
 """
 
+MODULE = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - tfserving.fleet.tuning:
+        name: linked
+        python: "{{ ansible_playbook_python }}"
+        model_directory: "{{ models }}"
+        samples: "{{ models }}/samples.jsonl"
+        state_directory: "{{ tfserving_state_directory }}"
+        cpus: "0-1"
+        candidates: [{name: REST to gRPC, change: {protocol: grpc}, reason: it has less to parse}]
+"""
 
-def play(directory, **variables):
+
+def play(directory, text=PLAY, *options, **variables):
     """(exit status, what a play over this machine says)."""
-    (directory / "play.yml").write_text(PLAY, encoding="utf-8")
+    (directory / "play.yml").write_text(text, encoding="utf-8")
     given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_state_directory": str(directory / "state"),
              "tfserving_models": [{"name": "unasked", "source": "/srv/sources/unasked"}], "before": [], **variables}
     (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": {"here": given}}}), encoding="utf-8")
-    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml"]
+    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml", *options]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=120,
                           env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home")))
     return done.returncode, done.stdout + done.stderr
@@ -41,4 +55,18 @@ def test_a_host_without_a_plan_is_told_where_plans_come_from(tmp_path):
 def test_a_model_without_samples_is_named_and_passed_over(tmp_path):
     status, said = play(tmp_path, before=["main", "plan"])
     assert status == 0 and "unasked: without samples nothing can be measured, and what the plan chose is kept." in said, said
+    assert not (tmp_path / "state").exists()
+
+
+def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
+    models = tmp_path / "models"
+    (models / "linked").mkdir(parents=True)
+    (models / "linked" / "saved_model").write_text("no folder", encoding="utf-8")
+    status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
+    assert status == 2 and "linked: no published form of the model in" in said, said
+    (models / "linked" / "saved_model").unlink()
+    (tmp_path / "elsewhere" / "1").mkdir(parents=True)
+    (models / "linked" / "saved_model").symlink_to(tmp_path / "elsewhere")
+    status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
+    assert status == 0 and "Measure REST to gRPC: it has less to parse" in said, said
     assert not (tmp_path / "state").exists()
