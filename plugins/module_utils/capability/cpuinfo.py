@@ -13,7 +13,9 @@ NO_CACHES = {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None}
 
 _FLAG_KEYS = {"x86_64": "flags", "aarch64": "Features"}
 _PLAINLY = {"i686": "32-bit x86", "arm": "32-bit Arm"}
+_BARE = {"Processor", "processor", "BogoMIPS"}
 _LONGEST_NAME = 64
+_MOST_DIGITS = 10
 
 # Names as util-linux's lscpu gives them (sys-utils/lscpu-arm.c); a code that is not here is shown as it is.
 _ARM_VENDORS = {
@@ -62,6 +64,9 @@ def require(text, architecture=None):
     if shown is None:
         raise FleetError("the text is not that of a /proc/cpuinfo that can be read", where="cpu_capability",
                          remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.")
+    if shown == "i686" and _is_cut(text, [core["flags"] for core in _cores(text) if core.get("flags")]):
+        raise FleetError("the text is cut short in its flags, before those that tell 64 bits from 32", where="cpu_capability",
+                         remedy="Give it the whole content of /proc/cpuinfo.")
     if shown not in ARCHITECTURES:
         raise FleetError(f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only",
                          where="cpu_capability")
@@ -88,7 +93,12 @@ def _cores(text):
             sections.append({})
         if colon:
             sections[-1][key] = value.strip()
-    return [section for section in sections if _is_core(section)]
+    cores = [section for section in sections if _is_core(section)]
+    # Linux before 3.19 told what Arm's cores share once, below the bare numbers of all.
+    shared = cores[-1] if cores and "Features" in cores[-1] else {}
+    if shared and all(set(core) <= _BARE for core in cores[:-1]):
+        return [{**shared, **core} for core in cores]
+    return cores
 
 
 def _is_core(section):
@@ -121,7 +131,7 @@ def _common_flags(cores, architecture, text):
     key = _FLAG_KEYS[architecture]
     lines = [core[key] for core in cores if core.get(key)]
     warnings = []
-    cut = bool(lines) and not text.endswith("\n") and text.rstrip().endswith(lines[-1])
+    cut = _is_cut(text, lines)
     if cut or len(lines) < len(cores):
         warnings.append(f"the text may be cut short: {len(lines) - cut} of {len(cores)} cores show all their {key}")
     if cut and len(lines) > 1:
@@ -134,6 +144,11 @@ def _common_flags(cores, architecture, text):
     if not lines:
         warnings.append(f"cpuinfo shows no {key}; the machine is taken for the least of {architecture}")
     return common, warnings
+
+
+def _is_cut(text, lines):
+    """Whether a text ends within the last of these lines of flags."""
+    return bool(lines) and not text.endswith("\n") and text.rstrip().endswith(lines[-1])
 
 
 def _identity(core):
@@ -169,6 +184,6 @@ def _name(text):
 
 def _number(text):
     try:
-        return int(text, 0)
+        return int(text, 0) if len(text) <= _MOST_DIGITS else None
     except (TypeError, ValueError):
         return None

@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
 _DMI = "sys/class/dmi/id"
+_LONGEST_NAME = 128
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 _CACHE_KEYS = {("1", "Data"): "l1d_kib", ("1", "Instruction"): "l1i_kib", ("2", "Unified"): "l2_kib", ("3", "Unified"): "l3_kib"}
 
@@ -39,6 +40,10 @@ class Files:
     def line(self, name):
         """The content without the line's end."""
         return self.text(name).strip()
+
+    def name(self, name):
+        """The content of a file that holds a name, as long as one may be (facts are short), or None."""
+        return self.line(name)[:_LONGEST_NAME] or None
 
     def names(self, directory):
         """The names in a directory, sorted."""
@@ -85,7 +90,7 @@ def read(root="/", machine=None, engine_socket=None, detail=False):
         "memory": limits.memory(system.memory_total_kib(files.text("proc/meminfo")), _memory_limits(files, places)),
         "gpus": gpus,
         "container": dict(container, nvidia=gpus_for_containers),
-        "os": {"distribution": distribution, "version": version, "kernel": files.line("proc/sys/kernel/osrelease") or None, "init": _init(files),
+        "os": {"distribution": distribution, "version": version, "kernel": files.name("proc/sys/kernel/osrelease"), "init": _init(files),
                "libc": _libc() if root == "/" else None},
         "virtualization": {
             "kind": system.virtualization(architecture, found["hypervisor"], files.line(f"{_DMI}/sys_vendor"), files.line(f"{_DMI}/product_name"),
@@ -145,7 +150,7 @@ def _memory_limits(files, places):
 
 
 def _init(files):
-    return "systemd" if files.exists("run/systemd/system") else files.line("proc/1/comm") or None
+    return "systemd" if files.exists("run/systemd/system") else files.name("proc/1/comm")
 
 
 def _libc():

@@ -13,6 +13,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 CONTROLLERS = ("cpu", "cpuset", "memory")
 MOST_CPUS = 1 << 16
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?$", re.ASCII)
+# What the kernel can write, which counts in 64 bits.
+_NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 
 
 def parse_cpu_list(text, where="CPU list"):
@@ -83,14 +85,15 @@ def _unescape(field):
 def _upward(path, root, mount_point):
     """The directories of path and of its ancestors up to the mount. A path outside of the mounted root (another namespace) is the mount itself."""
     inside = posixpath.relpath(posixpath.normpath(path), root) if path.startswith("/") and root.startswith("/") else "."
-    parts = [] if inside.startswith("..") else [part for part in inside.split("/") if part != "."]
+    parts = [part for part in inside.split("/") if part != "."]
+    parts = [] if parts[:1] == [".."] else parts
     return [posixpath.join(mount_point, *parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
 def quota(version, first, period=None):
     """CPUs (float) that a CFS quota allows, or None for no limit. Version 1: cpu.cfs_quota_us and cpu.cfs_period_us; version 2: cpu.max alone."""
     words = (first or "").split() + ((period or "").split() if version == 1 else [])
-    if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words) or not int(words[1]):
+    if len(words) != 2 or not all(map(_NUMBER.fullmatch, words)) or not int(words[1]):
         return None
     return max(0.01, round(int(words[0]) / int(words[1]), 2)) if int(words[0]) else None
 
@@ -106,13 +109,22 @@ def cpus(affinity, cpuset, quotas, online, threads):
     affinity, cpuset, online: frozensets of CPU numbers, None where unknown. quotas: CPUs (float|None). threads: how many CPUs there are if no set is known.
     Returns {usable: float|None, affinity: list|None, cpuset: list|None, quota: float|None}; a cpuset that holds all CPUs online is None, being no limit.
     """
-    sets = [cpu_set for cpu_set in (affinity, cpuset, online) if cpu_set]
-    count = len(sets[0].intersection(*sets)) if sets else threads
+    count = _count([cpu_set for cpu_set in (affinity, cpuset, online) if cpu_set]) or threads
     limiting = cpuset if cpuset and not (online and cpuset >= online) else None
     limit = least(quotas)
     usable = least([count, limit])
     return {"usable": None if usable is None else float(usable), "affinity": format_cpu_list(affinity) if affinity else None,
             "cpuset": format_cpu_list(limiting) if limiting else None, "quota": limit}
+
+
+def _count(sets):
+    """How many CPUs all sets share. LXCFS counts those online anew from 0, so sets that share none are not of one numbering, and the first ones count."""
+    while sets:
+        shared = sets[0].intersection(*sets)
+        if shared:
+            return len(shared)
+        sets = sets[:-1]
+    return None
 
 
 def memory(total_kib, limits):
@@ -121,7 +133,7 @@ def memory(total_kib, limits):
     A limit that is not below the total is none: version 1 says 'no limit' with a number near 2**63.
     """
     total = None if total_kib is None else total_kib // 1024
-    limit = least(int(text) >> 20 for text in map(str.strip, filter(None, limits)) if text.isascii() and text.isdigit())
+    limit = least(int(text) >> 20 for text in map(str.strip, filter(None, limits)) if _NUMBER.fullmatch(text))
     if limit is not None and (total is None and limit > 1 << 40 or total is not None and limit >= total):
         limit = None
     return {"total_mib": total, "limit_mib": limit, "usable_mib": least([total, limit])}

@@ -79,6 +79,28 @@ def test_32_bit_kernel_on_a_64_bit_cpu_has_no_level(cpuinfo_text):
     assert cpuinfo.read(cpuinfo_text("intel_haswell"), "i686")["cpu"]["level"] is None
 
 
+def test_x86_text_that_ends_before_the_64_bit_flag_is_cut_and_not_of_32_bits(cpuinfo_text):
+    text = cpuinfo_text("intel_haswell")
+    with pytest.raises(FleetError, match="cut short in its flags"):
+        cpuinfo.require(text[:text.index(" lm ")])
+    with pytest.raises(FleetError, match="32-bit x86"):
+        cpuinfo.require(cpuinfo_text("foreign_x86_32bit"))
+
+
+def test_old_arm_kernels_tell_once_what_their_cores_share():
+    """arch/arm64/kernel/setup.c of Linux 3.18, c_show: a line for each core, then Features and the CPU lines once."""
+    text = ("Processor\t: AArch64 Processor rev 0 (aarch64)\nprocessor\t: 0\nprocessor\t: 1\nprocessor\t: 2\nprocessor\t: 3\n"
+            "Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32\nCPU implementer\t: 0x50\nCPU architecture: AArch64\nCPU variant\t: 0x0\n"
+            "CPU part\t: 0x000\nCPU revision\t: 0\n\nHardware\t: APM X-Gene Mustang board\n")
+    found = cpuinfo.require(text)
+    assert (found["cpu"]["vendor"], found["cpu"]["threads"], found["cpu"]["level"], found["warnings"]) == ("APM", 4, "aarch64", [])
+
+
+def test_names_and_numbers_are_as_long_as_they_may_be(cpuinfo_text):
+    cpu = cpuinfo.read(cpuinfo_text("intel_haswell").replace("cpu family\t: 6", "cpu family\t: " + "6" * 4000))["cpu"]
+    assert cpu["family"] is None
+
+
 @pytest.mark.parametrize("architecture, words", [("aarch64", ["x86_64", "not of aarch64"]), ("sparc", ["'sparc'", "aarch64, x86_64"])])
 def test_architecture_that_does_not_fit_is_refused(architecture, words, cpuinfo_text):
     with pytest.raises(FleetError) as caught:

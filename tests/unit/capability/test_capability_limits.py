@@ -43,6 +43,7 @@ def test_no_cpu_list_raises_anything_but_a_fleet_error(text):
 @pytest.mark.parametrize("version, first, period, cpus", [
     (2, "max 100000\n", None, None), (2, "150000 100000\n", None, 1.5), (2, "33333 100000", None, 0.33), (2, "", None, None), (2, "100000", None, None),
     (2, "1 0", None, None), (2, "1000 1000000", None, 0.01), (1, "1000\n", "1000000\n", 0.01),
+    (2, "9" * 5000 + " 100000", None, None), (2, "9" * 400 + " 1", None, None),
     (2, "max", None, None), (1, "-1\n", "100000\n", None), (1, "250000\n", "50000\n", 5.0), (1, "250000", "", None), (1, "", "100000", None)])
 def test_quota(version, first, period, cpus):
     assert limits.quota(version, first, period) == cpus
@@ -62,6 +63,11 @@ def test_places_of_version_1_are_below_the_root_of_their_mount():
 def test_a_cgroup_outside_of_the_mount_is_the_mount_itself(path):
     found = limits.directories(f"4:memory:{path}\n", "1 0 0:30 /docker/3f1c /m ro - cgroup cgroup rw,memory\n")
     assert found == {"memory": (1, ["/m"])}
+
+
+def test_a_cgroup_whose_name_begins_with_dots_is_inside():
+    found = limits.directories("0::/..x/y\n", "35 24 0:30 / /c rw shared:9 - cgroup2 cgroup2 rw\n")
+    assert found["cpu"] == (2, ["/c/..x/y", "/c/..x", "/c"])
 
 
 def test_hybrid_hierarchies_use_the_version_that_has_the_controller():
@@ -90,10 +96,18 @@ def test_the_least_of_affinity_cpuset_and_quota():
     assert limits.cpus(None, None, [], None, None)["usable"] is None
 
 
+def test_cpus_online_that_lxcfs_numbers_anew_do_not_count():
+    """LXCFS with --enable-cfs shows a container's CPUs as 0 to n-1, while affinity and cpuset keep the host's numbers."""
+    held = frozenset({4, 5})
+    assert limits.cpus(held, held, [], frozenset({0, 1}), 2)["usable"] == 2.0
+    assert limits.cpus(frozenset(range(100, 104)), None, [1.5], frozenset(range(8)), 8)["usable"] == 1.5
+
+
 @pytest.mark.parametrize("total_kib, texts, expected", [
     (1024 * 1024, [NO_LIMIT_V1], (1024, None, 1024)), (1024 * 1024, ["max\n", "", None], (1024, None, 1024)),
     (1024 * 1024, ["536870912\n", NO_LIMIT_V1], (1024, 512, 512)),
-    (1024 * 1024, [str(1 << 30)], (1024, None, 1024)), (None, [NO_LIMIT_V1], (None, None, None)), (None, ["1048576"], (None, 1, 1))])
+    (1024 * 1024, [str(1 << 30)], (1024, None, 1024)), (None, [NO_LIMIT_V1], (None, None, None)), (None, ["1048576"], (None, 1, 1)),
+    (1024 * 1024, ["9" * 5000], (1024, None, 1024))])
 def test_memory(total_kib, texts, expected):
     assert tuple(limits.memory(total_kib, texts).values()) == expected
 
