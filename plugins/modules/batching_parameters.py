@@ -53,17 +53,14 @@ options:
           - Its signatures, as M(tfserving.fleet.saved_model_info) returns them, or those of them that clients call.
           - Without them they are read from the SavedModel in O(models[].directory).
         type: dict
-      parameters:
+      batching:
         description:
-          - Parameters of this model, named like the options of this module. They win over these.
-          - Without O(per_model=true) they must be the same for all models. The thread parameters must be so in any case, as they go to the server's own file.
-        type: dict
-      batched:
-        description:
-          - Whether the model is batched; V(false) removes its file.
-          - Without O(per_model=true) it must be the same for all models; where none is batched there is no file.
-        type: bool
-        default: true
+          - How the model is batched. V(auto), by the options of this module. A mapping of parameters, named like these options, wins over them. V(none)
+            or null, not at all, which removes its file.
+          - Without O(per_model=true) it must be the same for all models; where none is batched there is no file. The thread parameters must be the same
+            in any case, as they go to the server's own file.
+        type: raw
+        default: auto
   state:
     description: Whether the files are there. With V(absent) the parameters do not matter.
     type: str
@@ -160,11 +157,11 @@ EXAMPLES = r"""
     models:
       - name: digits
         directory: /srv/tfserving/models/digits/saved_model
-        parameters:
+        batching:
           max_batch_size: 32
       - name: words
         directory: /srv/tfserving/models/words/saved_model
-        batched: false
+        batching: none
 """
 
 RETURN = r"""
@@ -222,7 +219,9 @@ actions:
   sample: ["write /etc/tfserving/batching.pbtxt"]
 """
 
+import grp
 import os
+import pwd
 import stat
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching import files
@@ -230,15 +229,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameter
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
 
 MODEL_FILES = ("saved_model.pb", "model.tflite")
 NOTHING = {"text": None, "parameters": None, "reasons": None}
+HIGHEST_VERSION = 2**63 - 1
 
 
 def work(module):
     """Read what is there, decide, apply unless in check mode; return the module's result."""
     options = module.params
+    check_attributes(options, module.check_mode)
     wanted, returned, warnings = plan(options, module.check_mode)
     before = {path: read(path) for path in wanted}
     decision = decide(before, wanted, warnings)
@@ -246,8 +248,8 @@ def work(module):
         for path, text in wanted.items():
             if before[path] != text:
                 write(path, text)
-    attributes_changed = [set_attributes(module, path) for path, text in wanted.items() if text is not None]
-    return dict(decision.result(**returned), changed=decision.changed or any(attributes_changed))
+    differences = {path: set_attributes(module, path) for path, text in wanted.items() if text is not None}
+    return with_attributes(decision.result(**returned), {path: found for path, found in differences.items() if found and before[path] is not None})
 
 
 def plan(options, check_mode):
@@ -255,8 +257,13 @@ def plan(options, check_mode):
     path = options["path"]
     if path is None and not options["per_model"]:
         raise FleetError("missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true.")
-    if path is not None and not os.path.isabs(path):
-        raise FleetError(f"{path!r} is not an absolute path", where="path")
+    check_place("path", path)
+    if path is not None and path.endswith("/"):
+        raise FleetError(f"{path!r} is a directory's name, not a file's", where="path")
+    for number, model in enumerate(options["models"]):
+        check_place(f"models[{number}].directory", model["directory"])
+        if model["version"] is not None:
+            bounded(f"models[{number}].version", model["version"], 0, HIGHEST_VERSION)
     published = {model["name"]: version_directory(model) for model in options["models"]}
     places = {name: os.path.join(version, manifest.BATCHING) for name, version in published.items() if version} if options["per_model"] else {}
     if options["state"] == "absent":
@@ -268,6 +275,7 @@ def plan(options, check_mode):
         server, warnings = files.for_server(wish)
         returned = server.as_dict(path) if server else dict(NOTHING, path=path)
         return {path: returned["text"]}, dict(returned, models=[]), warnings
+    refuse_shared_places(path, places)
     warnings = [unpublished(model, check_mode) for model in models if not published[model["name"]]]
     server, of_models, doubts = files.per_model(wish, path is not None)
     made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
@@ -275,6 +283,37 @@ def plan(options, check_mode):
     wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
     returned = dict(server.as_dict(path) if server else dict(NOTHING, path=None), models=described)
     return wanted, returned, warnings + doubts + unbatched(models)
+
+
+def check_place(option, path):
+    """Raise FleetError for a path that is not absolute: nobody knows where a module's working directory is."""
+    if path is not None and not os.path.isabs(path):
+        raise FleetError(f"{path!r} is not an absolute path", where=option)
+
+
+def refuse_shared_places(path, places):
+    """Raise FleetError where two models ({name: path}), or a model and the server, would have one file."""
+    owners = {} if path is None else {os.path.realpath(path): "the server"}
+    for name, place in places.items():
+        owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
+        if owner != f"the model {name}":
+            raise FleetError(f"its file {place} would also be that of {owner}", where=f"models: {name}", remedy="Give each a place of its own.")
+
+
+def check_attributes(options, check_mode):
+    """Raise FleetError for a mode, owner or group that files cannot get, before anything is written. In check mode an account may come with a task before."""
+    file_mode("mode", options["mode"])
+    own = {"owner": {os.geteuid()}, "group": {os.getegid(), *os.getgroups()}}
+    for option, number_of in (("owner", lambda name: pwd.getpwnam(name).pw_uid), ("group", lambda name: grp.getgrnam(name).gr_gid)):
+        name = options[option]
+        if name is None or check_mode:
+            continue
+        try:
+            number = int(name) if name.isdecimal() else number_of(name)
+        except KeyError as fault:
+            raise FleetError(f"{name!r} is not known on this host", where=option) from fault
+        if os.geteuid() and number not in own[option]:
+            raise FleetError(f"this user may not give files to {name!r}", where=option, remedy="Use become.")
 
 
 def version_directory(model):
@@ -380,10 +419,24 @@ def decide(before, wanted, warnings):
 
 
 def set_attributes(module, path):
-    """Give a file that is there the mode, owner and group asked for; whether that changes it."""
+    """Give a file that is there the mode, owner and group asked for; return what that changes, {before: {attribute: value}, after: {…}}, or None."""
     if not os.path.exists(path):
-        return False
-    return module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params, path=path), False)
+        return None
+    difference = {}
+    changed = module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params, path=path), False, difference)
+    return difference if changed else None
+
+
+def with_attributes(result, differences):
+    """The module's result with what set_attributes changed of files that were there before: {path: difference}."""
+    if not differences:
+        return result
+    shown = [result["diff"]] if result["changed"] else []
+    for path, difference in differences.items():
+        texts = {side: "".join(f"{name}: {value}\n" for name, value in sorted(difference[side].items())) for side in ("before", "after")}
+        shown.append(dict(texts, before_header=path, after_header=path))
+        result["actions"] += [f"set {name} of {path} to {value}" for name, value in sorted(difference["after"].items())]
+    return dict(result, changed=True, diff=shown[0] if len(shown) == 1 else shown)
 
 
 def main():
@@ -396,8 +449,7 @@ def main():
             "directory": {"type": "path"},
             "version": {"type": "int"},
             "signatures": {"type": "dict"},
-            "parameters": {"type": "dict"},
-            "batched": {"type": "bool", "default": True},
+            "batching": {"type": "raw", "default": "auto"},
         }},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "capabilities": {"type": "dict"},

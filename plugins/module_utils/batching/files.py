@@ -43,7 +43,8 @@ class File:
 class Wish:
     """What the user asked for.
 
-    given: {parameter: value or None}. models: [{name, signatures, parameters, batched}]. capabilities, goal: as start_values takes them.
+    given: {parameter: value or None}. models: [{name, signatures, batching}], batching as parameters.check_choice takes it: the model's own parameters,
+    'auto' for none of its own, 'none' or None for a model that is not batched. capabilities, goal: as start_values takes them.
     """
 
     given: dict
@@ -58,12 +59,12 @@ def for_server(wish):
     Raises FleetError where the parameters or a model forbid it.
     """
     _check_models(wish.models)
-    if wish.models and not any(model["batched"] for model in wish.models):
+    if wish.models and not any(map(_is_batched, wish.models)):
         return None, []
     signatures = {f"{model['name']}/{name}": signature for model in wish.models for name, signature in (model["signatures"] or {}).items()}
-    own = wish.models[0]["parameters"] or {} if wish.models else {}
+    own = _own(wish.models[0]) if wish.models else {}
     for model in wish.models:
-        if (model["parameters"] or {}) != own or not model["batched"]:
+        if _own(model) != own or not _is_batched(model):
             raise FleetError("one file for all models cannot batch this one otherwise", where=f"models: {model['name']}", remedy="Set per_model to true.")
     file = _file(None, wish, dict(wish.given, **own), signatures, parameters.NAMES)
     return file, _judge(wish.models, [file] * len(wish.models))
@@ -73,11 +74,11 @@ def per_model(wish, with_server_file):
     """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
     _check_models(wish.models)
     server, of_all = _split(wish.given)
-    batched = [model for model in wish.models if model["batched"]]
+    batched = [model for model in wish.models if _is_batched(model)]
     files = []
     for model in batched:
         try:
-            threads, own = _split(model["parameters"] or {})
+            threads, own = _split(_own(model))
             _agree(server, threads)
             files.append(_file(model["name"], wish, dict(of_all, **own), model["signatures"], [name for name in parameters.NAMES if name not in SERVER_WIDE]))
         except FleetError as fault:
@@ -98,13 +99,26 @@ def _agree(server, threads):
 
 def _check_models(models):
     names = [model["name"] for model in models]
-    for model in models:
+    for number, model in enumerate(models):
+        if not model["name"]:
+            raise FleetError(f"{model['name']!r} is no name of a model", where=f"models[{number}].name")
         if names.count(model["name"]) > 1:
             raise FleetError("listed more than once", where=f"models: {model['name']}")
         try:
+            parameters.check_choice(model["batching"], "batching")
+            parameters.given_of(_own(model))
             legality.well_formed(model["signatures"] or {})
         except FleetError as fault:
             raise _within(model, fault) from fault
+
+
+def _is_batched(model):
+    return model["batching"] not in (None, "none")
+
+
+def _own(model):
+    """The parameters that a model does not share with all: {parameter: value}."""
+    return {name: value for name, value in model["batching"].items() if value is not None} if isinstance(model["batching"], dict) else {}
 
 
 def _within(model, fault):

@@ -51,6 +51,8 @@ class Parameters:
 
 
 NAMES = tuple(field.name for field in fields(Parameters))
+# What may stand in the place of a model's own parameters: it is not batched, or as all are.
+CHOICES = ("none", "auto")
 
 
 def check(values):
@@ -63,12 +65,19 @@ def check(values):
 
 
 def given_of(values):
-    """values without those that are None, each right by itself; raise FleetError for the first unknown name or wrong value."""
+    """values without those that are None or empty, each right by itself; raise FleetError for the first unknown name or wrong value."""
     given = {name: value for name, value in values.items() if value is not None}
     for name, value in given.items():
         one_of("parameter", name, NAMES)
         _check_alone(name, value)
-    return given
+    return {name: value for name, value in given.items() if value not in ((), [])}
+
+
+def check_choice(batching, where):
+    """Return how a model shall be batched: one of CHOICES, None, or a mapping, which nobody has looked into yet. Raises FleetError for anything else."""
+    if not (batching is None or isinstance(batching, dict) or isinstance(batching, str) and batching in CHOICES):
+        raise FleetError(f"{batching!r} is not known; allowed: {', '.join(CHOICES)}, or a mapping of parameters", where=where)
+    return batching
 
 
 def text(parameters):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import DEFAULT_MAX_BATCH_SIZE, given_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import form
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 
@@ -38,7 +39,7 @@ def start_values(capabilities, goal, given=None, signatures=None):
     threads = given.get("num_batch_threads", max(1, math.floor(usable)))
     batch, timeout = _EXECUTED[gpu, goal]
     chosen = dict(_sizes(given, batch, gpu, goal))
-    sizes = dict(given, **{name: value for name, (value, _reason) in chosen.items()})
+    sizes = dict({name: value for name, (value, _reason) in chosen.items()}, **given)
     chosen["batch_timeout_micros"] = timeout, _timeout_reason(timeout)
     chosen["num_batch_threads"] = threads, (f"one batch at a time for each CPU that is usable here ({usable:g}), over all models; "
                                             "the server itself would not see a CPU quota")
@@ -47,18 +48,20 @@ def start_values(capabilities, goal, given=None, signatures=None):
 
 
 def _read(capabilities):
-    try:
-        computing = [gpu for gpu in capabilities["gpus"] if gpu["driver"] == "nvidia"]
-        return float(capabilities["cpu"]["usable"]), bool(computing), capabilities["memory"]["usable_mib"]
-    except (KeyError, TypeError, ValueError) as fault:
-        raise FleetError(f"cpu.usable, gpus and memory.usable_mib are needed ({fault!r})", where="capabilities",
-                         remedy="Pass what tfserving.fleet.capability_facts returned.") from fault
+    """(usable CPUs, whether a GPU computes, usable memory in MiB or None)."""
+    form.check(capabilities, "capabilities")
+    if not {"cpu", "gpus", "memory"} <= set(capabilities):
+        raise FleetError("cpu.usable, gpus and memory.usable_mib are needed", where="capabilities",
+                         remedy="Pass what tfserving.fleet.capability_facts returned.")
+    cpu, memory = (capabilities[key] or {} for key in ("cpu", "memory"))
+    computing = [gpu for gpu in capabilities["gpus"] or () if gpu.get("driver") == "nvidia"]
+    return cpu.get("usable") or 1, bool(computing), memory.get("usable_mib")
 
 
 def _sizes(given, batch, gpu, goal):
     """The size parameters that given leaves open. Sizes of the user's own keep their plain meaning: no splitting is added to them."""
     allowed = given.get("allowed_batch_sizes")
-    size = given.get("max_batch_size") or (allowed[-1] if allowed else max(_LARGEST_REQUEST, given.get("max_execution_batch_size", 0)))
+    size = given.get("max_batch_size") or (allowed[-1] if allowed else _largest_request(**given))
     if allowed:
         yield "max_batch_size", (size, "the server wants it equal to the last of allowed_batch_sizes")
     else:
@@ -71,6 +74,11 @@ def _sizes(given, batch, gpu, goal):
         rows = _executed_rows(batch, size, allowed, given.get("max_enqueued_batches", size))
         yield "max_execution_batch_size", (rows, f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough to gain, "
                                                  "few enough to bound time and memory")
+
+
+def _largest_request(max_execution_batch_size=0, max_enqueued_batches=_LARGEST_REQUEST, **_others):
+    """Rows of the largest request, if nobody said: no less than a batch, no more than the queue can hold."""
+    return min(max(_LARGEST_REQUEST, max_execution_batch_size), (max_execution_batch_size or _LARGEST_REQUEST) * max_enqueued_batches)
 
 
 def _executed_rows(batch, size, allowed, enqueued):
@@ -95,8 +103,9 @@ def _queue(sizes, threads, goal, memory_mib, signatures):
     if goal == "online":
         return least, "about one for each batch thread and enough for the largest request: more would only wait; beyond it clients hear UNAVAILABLE at once"
     of_row = row_bytes(signatures or {})
-    if of_row is None:
-        return max(least, _BULK_QUEUE_UNKNOWN), "generous, for clients that keep many requests in flight; the size of a row is not known"
+    if of_row is None or memory_mib is None:
+        unknown = "the size of a row" if of_row is None else "the memory"
+        return max(least, _BULK_QUEUE_UNKNOWN), f"generous, for clients that keep many requests in flight; {unknown} is not known"
     fitting = int(memory_mib * 2**20 / _BULK_MEMORY_SHARE // (executed * of_row))
     return max(least, min(_BULK_QUEUE, fitting)), (f"generous, for clients that keep many requests in flight; full queues of {of_row} bytes a row stay "
                                                    f"below one part in {_BULK_MEMORY_SHARE} of the usable memory, or hold the largest request")

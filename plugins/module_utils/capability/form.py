@@ -21,11 +21,11 @@ _SHAPE = {
 }
 
 
-def check(capabilities):
-    """Return the capabilities; raise FleetError where they are none that this collection detects."""
-    _check(capabilities, dict, "ansible_facts.tfserving_capabilities")
+def check(capabilities, where="ansible_facts.tfserving_capabilities"):
+    """Return the capabilities; raise FleetError where they are none that this collection detects. where: what the user knows them by."""
+    _check(capabilities, dict, where)
     for key, shape in _SHAPE.items():
-        _check(capabilities.get(key), shape, f"ansible_facts.tfserving_capabilities.{key}")
+        _check(capabilities.get(key), shape, f"{where}.{key}")
     return capabilities
 
 

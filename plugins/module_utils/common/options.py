@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 # More than anybody waits; the clocks of sockets and processes cannot count much further.
 LONGEST_S = 7 * 86400
+_MODE = re.compile(r"(0?o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
+_MOST_MODE = 0o7777
 
 
 def bounded(name, value, minimum=None, maximum=None, unit=""):
@@ -36,6 +39,14 @@ def one_of(name, value, allowed):
     """Return value; raise FleetError when it is not among allowed, with the closest allowed spelling."""
     if value not in allowed:
         raise FleetError(f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name)
+    return value
+
+
+def file_mode(name, value):
+    """Return the mode of a file, an int or a text as chmod takes it, or None; raise FleetError for what no file can have."""
+    fits = 0 <= value <= _MOST_MODE if isinstance(value, int) and not isinstance(value, bool) else isinstance(value, str) and _MODE.fullmatch(value)
+    if value is not None and not fits:
+        raise FleetError(f"{value!r} is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r", where=name)
     return value
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import check_choice
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
@@ -84,8 +85,7 @@ def _model(number, model, batching):
     whole = {key: model.get(key) for key in MODEL_KEYS}
     whole["batching"] = batching if whole["batching"] is None else whole["batching"]
     whole["optimize"] = one_of(f"{where}.optimize", whole["optimize"] or "auto", OPTIMIZE)
-    if whole["batching"] not in (None, "none", "auto") and not isinstance(whole["batching"], dict):
-        raise FleetError(f"{whole['batching']!r} is not known; allowed: none, auto, or a mapping of parameters", where=f"{where}.batching")
+    check_choice(whole["batching"], f"{where}.batching")
     if whole["signatures"] is not None:
         legality.well_formed(whole["signatures"])
     return whole

@@ -34,8 +34,7 @@ def description(plan, known, model, tunings, directory, given):
     whole = [_whole(name, next((one for one in known if one["name"] == name), {}), found, directory, said) for name in names]
     return dict(
         found, name=names[0] if names else "", models=[{key: one[key] for key in keys if one.get(key) and _is_asked(key, one, said)} for one in whole],
-        per_model=[{"name": one["name"], "directory": one["base_path"], "parameters": one["batching"], "batched": one["batching"] is not None}
-                   for one in whole if found["per_model"]],
+        per_model=[{"name": one["name"], "directory": one["base_path"], "batching": one["batching"]} for one in whole if found["per_model"]],
         # A function of the user's own has judged at the gates, if anywhere.
         checks=[{"name": one["name"], "samples": one["samples"], "metric": one.get("metric") if one.get("metric") not in (None, _FUNCTION) else "",
                  "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH)} for one in whole if one.get("samples")])

@@ -84,7 +84,12 @@ def test_mode_is_given_and_kept(tmp_path):
     path = tmp_path / "batching.pbtxt"
     assert call(path=str(path), mode="0600")["changed"] and path.stat().st_mode & 0o777 == 0o600
     assert not call(path=str(path), mode="0600")["changed"]
-    assert call(check=True, path=str(path), mode="0644")["changed"] and path.stat().st_mode & 0o777 == 0o600
+    shown = call(check=True, path=str(path), mode="0644")
+    assert shown["changed"] and path.stat().st_mode & 0o777 == 0o600
+    assert shown["actions"] == [f"set mode of {path} to 0644"]
+    assert shown["diff"] == {"before": "mode: 0600\n", "after": "mode: 0644\n", "before_header": str(path), "after_header": str(path)}
+    both = call(path=str(path), mode="u=rw,go=r", max_batch_size=8)
+    assert [len(both["diff"]), len(both["actions"])] == [2, 2] and path.stat().st_mode & 0o777 == 0o644
 
 
 def test_start_values_leave_the_users_own_alone(tmp_path):
@@ -93,6 +98,32 @@ def test_start_values_leave_the_users_own_alone(tmp_path):
     message = message_in(path)
     assert message.num_batch_threads.value == 7 and done["reasons"]["num_batch_threads"] == "given"
     assert message.max_batch_size.value >= 1000 and len(done["reasons"]["max_batch_size"]) > 20
+
+
+def test_start_values_keep_to_the_users_own_size_of_a_batch(tmp_path):
+    """A queue of batches of 16 rows must hold a request of 1,024: 64 of them (shared_batch_scheduler.h)."""
+    done = call(path=str(tmp_path / "b"), capabilities=HOST, max_batch_size=1024, enable_large_batch_splitting=True, max_execution_batch_size=16)
+    assert done["parameters"]["max_enqueued_batches"] == 64
+    # 588 KiB a row, 1,024 rows a batch: of an eighth of 64,000 MiB 13 batches are full.
+    image = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 224, 224, 3]}}, "outputs": {}}}
+    done = call(path=str(tmp_path / "b"), capabilities=dict(HOST, memory={"usable_mib": 64000}), goal="bulk", max_batch_size=4096,
+                enable_large_batch_splitting=True, max_execution_batch_size=1024, models=[{"name": "m", "signatures": image}])
+    assert done["parameters"]["max_enqueued_batches"] == 13
+
+
+def test_memory_that_nobody_could_read_bounds_no_queue(tmp_path):
+    done = call(path=str(tmp_path / "b"), capabilities=dict(HOST, memory={"usable_mib": None}), goal="bulk", models=[{"name": "m", "signatures": LEGAL}])
+    assert "the memory is not known" in done["reasons"]["max_enqueued_batches"]
+
+
+def test_an_empty_list_of_sizes_is_none(tmp_path):
+    plain, empty = (call(path=str(tmp_path / "b"), capabilities=HOST, **more) for more in ({}, {"allowed_batch_sizes": []}))
+    assert plain["text"] == empty["text"]
+
+
+def test_null_among_a_models_own_parameters_leaves_those_of_all(tmp_path):
+    done = call(path=str(tmp_path / "b"), num_batch_threads=5, models=[{"name": "m", "batching": {"num_batch_threads": None}}, {"name": "n"}])
+    assert done["parameters"]["num_batch_threads"] == 5
 
 
 BAD = [
@@ -111,12 +142,23 @@ BAD = [
     ({"pad_variable_length_inputs": "perhaps"}, "pad_variable_length_inputs"),
     ({"goal": "fast"}, "goal must be one of: online, bulk"),
     ({"state": "gone"}, "state must be one of: present, absent"),
-    ({"capabilities": {"cpu": 3}}, "capabilities: cpu.usable, gpus and memory.usable_mib are needed"),
+    ({"capabilities": {"cpu": {"usable": 2.0}}}, "capabilities: cpu.usable, gpus and memory.usable_mib are needed"),
+    ({"capabilities": {"cpu": 3}}, "capabilities.cpu: 3 is nothing that tfserving.fleet.capability_facts returns here"),
+    ({"capabilities": dict(HOST, memory={"usable_mib": "lots"}), "goal": "bulk"}, "capabilities.memory.usable_mib: 'lots' is nothing that"),
+    ({"models": [{"name": ""}]}, "models[0].name: '' is no name of a model"),
+    ({"models": [{"name": "a", "version": -3}]}, "models[0].version: -3 is out of range; allowed: 0 to"),
+    ({"models": [{"name": "a", "directory": "models/a"}]}, "models[0].directory: 'models/a' is not an absolute path"),
+    ({"models": [{"name": "a", "batching": False}]}, "models: a: batching: False is not known; allowed: none, auto, or a mapping of parameters."),
+    ({"models": [{"name": "a", "batching": "nonne"}]}, "models: a: batching: 'nonne' is not known"),
+    ({"models": [{"name": "a", "batching": [{"max_batch_size": 3}]}]}, "models: a: batching: [{'max_batch_size': 3}] is not known"),
+    ({"models": [{"name": "a", "batching": {"max_batch_size": "3"}}]}, "models: a: max_batch_size: '3' is not a whole number"),
+    ({"mode": "rwx"}, "mode: 'rwx' is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r."),
+    ({"mode": 9999}, "mode: 9999 is no mode of a file"),
     ({"max_bach_size": 8}, "max_bach_size"),
     ({"models": [{"directory": "/srv"}]}, "name"),
     ({"models": [{"name": "digits", "signatures": SCALAR}]}, "models: digits: signature serving_default, input x: is a scalar"),
-    ({"models": [{"name": "digits", "batched": False}, {"name": "words"}]}, "models: digits: one file for all models cannot batch this one otherwise"),
-    ({"models": [{"name": "a", "parameters": {"max_batch_size": 3}}, {"name": "b"}]}, "models: b: one file for all models cannot batch this one otherwise"),
+    ({"models": [{"name": "digits", "batching": "none"}, {"name": "words"}]}, "models: digits: one file for all models cannot batch this one otherwise"),
+    ({"models": [{"name": "a", "batching": {"max_batch_size": 3}}, {"name": "b"}]}, "models: b: one file for all models cannot batch this one otherwise"),
     ({"models": [{"name": "a", "signatures": {"serving_default": {"inputs": 3}}}]}, "models: a: signatures"),
     ({"models": [{"name": "a"}, {"name": "a"}]}, "models: a"),
 ]
@@ -143,6 +185,15 @@ def test_bad_places_fail_in_one_line(tmp_path):
                         (str(tmp_path / "file/batching.pbtxt"), "cannot be read: Not a directory")):
         done = call(path=path, max_batch_size=8)
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"]
+    for check in (True, False):
+        done = call(check=check, path=f"{tmp_path}/new/", max_batch_size=8)
+        assert done["failed"] and done["msg"].startswith(f"path: '{tmp_path}/new/' is a directory's name") and not (tmp_path / "new").exists()
+
+
+def test_an_owner_or_a_group_that_is_not_known_fails_before_anything_is_written(tmp_path):
+    for option in ("owner", "group"):
+        done = call(path=str(tmp_path / "batching.pbtxt"), max_batch_size=8, **{option: "nobody-has-this-name"})
+        assert done["failed"] and done["msg"] == f"{option}: 'nobody-has-this-name' is not known on this host." and list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written(models):
@@ -158,7 +209,7 @@ def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written
 
 def test_per_model_files_in_the_newest_versions_and_threads_beside(models):
     wish = {"path": str(models / "batching.pbtxt"), "per_model": True, "num_batch_threads": 3, "max_batch_size": 16, "models": [
-        {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL, "parameters": {"batch_timeout_micros": 500}},
+        {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL, "batching": {"batch_timeout_micros": 500}},
         {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}]}
     shown = call(check=True, **wish)
     done = call(**wish)
@@ -178,15 +229,15 @@ def test_a_model_that_is_no_longer_batched_loses_its_file(models):
     call(per_model=True, models=[digits], max_batch_size=8)
     place = models / "digits/saved_model/1/batching_params.pbtxt"
     assert place.exists()
-    done = call(per_model=True, models=[dict(digits, batched=False)])
+    done = call(per_model=True, models=[dict(digits, batching="none")])
     assert done["changed"] and not place.exists() and done["models"][0]["parameters"] is None
-    assert not call(per_model=True, models=[dict(digits, batched=False)])["changed"]
+    assert not call(per_model=True, models=[dict(digits, batching="none")])["changed"]
 
 
 def test_where_no_model_is_batched_there_is_no_file(tmp_path):
     path = tmp_path / "batching.pbtxt"
     call(path=str(path), capabilities=HOST)
-    done = call(path=str(path), capabilities=HOST, models=[{"name": "digits", "batched": False}])
+    done = call(path=str(path), capabilities=HOST, models=[{"name": "digits", "batching": "none"}])
     assert done["changed"] and not path.exists() and done["parameters"] is None
 
 
@@ -195,9 +246,9 @@ def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
     other = {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}
     for bad, words in (
             (dict(other, signatures=SCALAR), "models: words: signature serving_default, input x: is a scalar"),
-            (dict(other, parameters={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
-            (dict(other, parameters={"max_bach_size": 4}), "did you mean max_batch_size"),
-            (dict(other, parameters={"num_batch_threads": 2}), "belong to the whole server"),
+            (dict(other, batching={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
+            (dict(other, batching={"max_bach_size": 4}), "did you mean max_batch_size"),
+            (dict(other, batching={"num_batch_threads": 2}), "belong to the whole server"),
             (dict(other, version=8), "version 8 is not there; "),
             (dict(other, directory=str(models / "nowhere")), "has: none"),
             (dict(other, directory=None), "directory is missing")):
@@ -206,6 +257,17 @@ def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
         assert list(models.rglob("*.pbtxt")) == []
     done = call(per_model=True, num_batch_threads=2, models=[good])
     assert done["failed"] and done["msg"].startswith("num_batch_threads: the threads belong to the whole server")
+
+
+def test_two_models_with_one_file_are_refused(models):
+    digits = {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}
+    (models / "link").symlink_to(models / "digits")
+    again = dict(digits, name="again", directory=str(models / "link/saved_model"))
+    for other in (again, dict(again, batching="none")):
+        done = call(per_model=True, max_batch_size=8, models=[digits, other])
+        assert done["failed"] and done["msg"].startswith("models: again: its file ") and "that of the model digits" in done["msg"]
+    done = call(path=str(models / "digits/saved_model/002/batching_params.pbtxt"), per_model=True, max_batch_size=8, models=[digits])
+    assert done["failed"] and "that of the server" in done["msg"] and list(models.rglob("*.pbtxt")) == []
 
 
 def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
@@ -222,7 +284,7 @@ def test_threads_that_models_carry_go_to_the_servers_file_if_they_agree(models):
     def wish(*threads):
         return {"path": str(models / "batching.pbtxt"), "per_model": True, "models": [
             {"name": name, "directory": str(models / name / "saved_model"), "signatures": LEGAL,
-             "parameters": {"num_batch_threads": count, "max_batch_size": 8}}
+             "batching": {"num_batch_threads": count, "max_batch_size": 8}}
             for name, count in zip(("digits", "words"), threads)]}
 
     refused = call(**wish(2, 3))

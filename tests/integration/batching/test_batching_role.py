@@ -101,7 +101,11 @@ def test_the_inventorys_models_are_judged(project):
     ({"tfs_batching_batch_timeout_micros": -1}, "tfs_batching_batch_timeout_micros: -1 is below 0; allowed: a whole number, none below 0."),
     ({"tfs_batching_goal": "fast"}, "tfs_batching_goal: 'fast' is not known; allowed: online, bulk."),
     ({"tfs_batching_max_batch_size": "many"}, "tfs_batching_max_batch_size: 'many' is a text; allowed: a whole number."),
-    ({"tfs_batching_models": [{"form": "saved_model"}]}, "missing required arguments: name"),
+    ({"tfs_batching_models": [{"form": "saved_model"}]}, "models[0].name: '' is no name of a model"),
+    ({"tfs_batching_models": [{"name": None}]}, "models[0].name: '' is no name of a model"),
+    ({"tfs_batching_models": [{"name": [5]}]}, "models[0].name: [5] is not a text"),
+    ({"tfs_batching_models": [{"name": "m", "batching": False}]}, "models: m: batching: False is not known; allowed: none, auto, or a mapping of parameters."),
+    ({"tfs_batching_mode": "rwx"}, "mode: 'rwx' is no mode of a file"),
 ], ids=str)
 def test_bad_input_fails_and_nothing_is_written(project, variables, words):
     done = play(project, **variables)

@@ -27,10 +27,11 @@ GIVEN = strategies.fixed_dictionaries({}, optional={name: strategies.one_of(stra
 SENSIBLE = strategies.fixed_dictionaries({}, optional={
     "max_batch_size": strategies.integers(1, 5000), "batch_timeout_micros": strategies.integers(0, 10**6), "max_enqueued_batches": strategies.integers(1, 5000),
     "num_batch_threads": strategies.integers(1, 512), "allowed_batch_sizes": strategies.sets(strategies.integers(1, 5000), min_size=1, max_size=5).map(sorted),
-    "enable_large_batch_splitting": strategies.booleans(), "pad_variable_length_inputs": strategies.booleans()})
+    "enable_large_batch_splitting": strategies.booleans(), "pad_variable_length_inputs": strategies.booleans(),
+    "max_execution_batch_size": strategies.integers(1, 5000)})
 CAPABILITIES = strategies.builds(
     lambda usable, gpus, memory: {"cpu": {"usable": usable}, "gpus": [{"driver": "nvidia"}] * gpus, "memory": {"usable_mib": memory}},
-    strategies.floats(0.05, 512), strategies.integers(0, 8), strategies.integers(64, 4_000_000))
+    strategies.floats(0.05, 512), strategies.integers(0, 8), strategies.one_of(strategies.none(), strategies.integers(64, 4_000_000)))
 DIMENSION = strategies.one_of(strategies.none(), strategies.integers(0, 4000))
 TENSOR = strategies.builds(lambda dtype, shape: {"dtype": dtype, "shape": shape}, strategies.sampled_from(["float32", "string", "uint8", "variant"]),
                            strategies.one_of(strategies.none(), strategies.lists(DIMENSION, max_size=4)))
@@ -59,6 +60,13 @@ def assert_server_takes(message):
         assert not allowed or executed in allowed
     else:
         assert not message.HasField("max_execution_batch_size")
+
+
+def is_legal(values):
+    try:
+        return bool(check(values))
+    except FleetError:
+        return False
 
 
 def parsed(parameters):
@@ -93,12 +101,8 @@ def test_what_is_accepted_parses_and_keeps_every_value(values):
 def test_start_values_complete_what_the_user_gave_to_something_legal(capabilities, goal, given, signatures):
     chosen = start_values(capabilities, goal, given, signatures)
     assert not set(chosen) & set(given)
-    try:
-        check(given)
-        alone_legal = True
-    except FleetError as refusal:
-        alone_legal = refusal.where == "enable_large_batch_splitting" or "default" in str(refusal)
-    if alone_legal:
+    sizes = [{}, {"max_batch_size": given.get("allowed_batch_sizes", [0])[-1]}, {"max_batch_size": given.get("max_execution_batch_size", 0)}]
+    if any(is_legal({**queue, **size, **given}) for size in sizes for queue in ({}, {"max_enqueued_batches": 5000})):
         parameters = check({**given, **{name: value for name, (value, _reason) in chosen.items()}})
         assert_server_takes(parsed(parameters))
     assert all(reason and "\n" not in reason for _value, reason in chosen.values())

@@ -31,7 +31,8 @@ _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
 UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
 # Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
-_NOT_REFUSING = {("release/questions", "_problem"), ("release/questions", "sources"), ("model/legality", "well_formed")}
+_NOT_REFUSING = {("release/questions", "_problem"), ("release/questions", "sources"), ("model/legality", "well_formed"),
+                 ("batching/parameters", "check_choice")}
 
 V2 = ["cx16", "popcnt", "sse4_2"]
 V3 = sorted([*V2, "aes", "pclmulqdq", "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])

@@ -22,8 +22,8 @@ def test_all_models_of_the_inventory_are_served_by_one_server():
         {"name": "digits", "base_path": "/m/digits/tflite_float16", "samples": "/s.npz"},
         {"name": "letters", "base_path": "/m/letters/saved_model", "reference": "/r.npz", "signature": "predict"}]
     assert found["batching"] is None and found["per_model"] == [
-        {"name": "digits", "directory": "/m/digits/tflite_float16", "parameters": {"max_batch_size": 8}, "batched": True},
-        {"name": "letters", "directory": "/m/letters/saved_model", "parameters": None, "batched": False}]
+        {"name": "digits", "directory": "/m/digits/tflite_float16", "batching": {"max_batch_size": 8}},
+        {"name": "letters", "directory": "/m/letters/saved_model", "batching": None}]
     assert found["checks"] == [{"name": "digits", "samples": "/s.npz", "metric": "accuracy", "batch": 8}] and found["environment"] == {"A": "b"}
 
 
