@@ -22,12 +22,12 @@ def fields(message):
     """
     view, position = memoryview(message), 0
     while position < len(view):
-        key, position = _varint(view, position)
+        key, position = read_varint(view, position)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
-            value, position = _varint(view, position)
+            value, position = read_varint(view, position)
         elif kind == _BYTES:
-            size, position = _varint(view, position)
+            size, position = read_varint(view, position)
             value, position = _slice(view, position, size)
         elif kind == _FIXED64:
             value, position = _slice(view, position, 8)
@@ -63,7 +63,7 @@ def varints(value):
     """The numbers of a packed field."""
     view, position, found = memoryview(value), 0, []
     while position < len(view):
-        number, position = _varint(view, position)
+        number, position = read_varint(view, position)
         found.append(number)
     return found
 
@@ -97,7 +97,7 @@ def varint(value):
     return bytes(out) + bytes([value])
 
 
-def _varint(view, position):
+def read_varint(view, position):
     result = shift = 0
     while position < len(view):
         byte = view[position]

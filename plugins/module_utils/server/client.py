@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import itertools
 import json
 import math
 
@@ -36,7 +37,7 @@ _DTYPES = {
 }
 # Fields whose packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
 _RAW_FIELDS = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "dcomplex_val": 12}
-_MOST_DIMENSIONS, _MOST_BYTES = 64, 1 << 31
+_MOST_DIMENSIONS, _MOST_BYTES, _TEXT_BYTES = 64, 1 << 31, 64
 _BY_NAME = {name: dtype for dtype, (name, _field) in _DTYPES.items()}
 _CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
                   499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
@@ -106,13 +107,16 @@ def decode_tensor(tensor, bfloat16=None):
         raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {_MOST_DIMENSIONS}")
     count = math.prod(shape)
     name, field = _DTYPES[dtype]
-    if tensor.tensor_content and dtype != "DT_STRING":
-        flat = _from_content(tensor.tensor_content, name, bfloat16)
+    if tensor.tensor_content:
+        flat = _texts_of_content(tensor.tensor_content, count) if name == "string" else _from_content(tensor.tensor_content, name, bfloat16)
         if len(flat) != count:
             raise FleetError(f"a tensor of shape {list(shape)} and dtype {dtype} needs {count} values, its content has {len(flat)}")
     else:
         flat = _filled(_from_values(getattr(tensor, field), name, bfloat16), count)
-    return flat.reshape(shape)
+    try:
+        return flat.reshape(shape)
+    except ValueError as fault:  # No values, and yet dimensions beyond what can be counted.
+        raise FleetError(f"a tensor of shape {list(shape)} cannot be read: {fault}") from fault
 
 
 def predict_request(model, inputs, signature="serving_default", version=None):
@@ -316,6 +320,21 @@ def _from_content(content, name, bfloat16):
     return numpy.frombuffer(content, kind.newbyteorder("<"))
 
 
+def _texts_of_content(content, count):
+    """The texts that TensorFlow packs into bytes: the length of each, then all of them."""
+    sizes, position = [], 0
+    try:
+        while len(sizes) < count:
+            size, position = protobuf.read_varint(content, position)
+            sizes.append(size)
+        ends = list(itertools.accumulate(sizes, initial=position))
+    except ValueError as fault:
+        raise FleetError(f"a tensor's content does not hold {count} texts") from fault
+    if ends[-1] != len(content):
+        raise FleetError(f"a tensor's content does not hold {count} texts")
+    return numpy.array([content[first:last] for first, last in zip(ends, ends[1:])] + [None], object)[:-1]
+
+
 def _from_values(values, name, bfloat16):
     if name == "string":
         return numpy.array(list(values) + [None], object)[:-1]
@@ -324,6 +343,8 @@ def _from_values(values, name, bfloat16):
         if name == "bfloat16" and bfloat16 is None:
             return _widened(bits)
         return bits.view(bfloat16 if name == "bfloat16" else "float16")
+    if name.startswith("complex") and len(values) % 2:
+        raise FleetError(f"a tensor of {name} holds half a value: it needs a real and an imaginary part of each")
     if name.startswith("complex"):
         return numpy.array(values, "float32" if name == "complex64" else "float64").view(name)
     return numpy.array(values, "int64" if name.startswith("int") else None).astype(name) if len(values) else numpy.zeros(0, name)
@@ -338,7 +359,8 @@ def _filled(values, count):
         raise FleetError(f"a tensor for {count} values holds {len(values)}")
     if len(values) == count:
         return values
-    if count * values.itemsize > _MOST_BYTES:  # A few bytes could ask for any memory; no message holds more than this otherwise.
+    # A few bytes could ask for any memory; no message holds more than this otherwise.
+    if count * (_TEXT_BYTES if values.dtype == object else values.itemsize) > _MOST_BYTES:
         raise FleetError(f"a tensor of {count} values is larger than {_MOST_BYTES >> 30} GiB")
     last = values[-1] if len(values) else (b"" if values.dtype == object else 0)
     return numpy.concatenate([values, numpy.full(count - len(values), last, values.dtype)])

@@ -84,6 +84,8 @@ def refusal(values, cpus):
         return "INVALID_ARGUMENT", "Both server_options.model_base_path and server_options.model_config_file are empty!"
     if values["batching_parameters_file"] and not values["enable_batching"]:
         return "INVALID_ARGUMENT", "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+    if values["grpc_max_threads"] < 1:
+        return "INVALID_ARGUMENT", f"server_options.grpc_max_threads must be at least 1, is {values['grpc_max_threads']}."
     threads = [values[f"tensorflow_{part}_parallelism"] for part in ("session", "intra_op", "inter_op")]
     if all(count > 0 for count in threads):
         return "INVALID_ARGUMENT", ("Either configure server_options.tensorflow_session_parallelism or (server_options.tensorflow_intra_op_parallelism, "

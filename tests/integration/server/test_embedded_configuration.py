@@ -149,6 +149,16 @@ def test_a_reload_adds_and_removes_whole_models(servers, folder):
     assert reload(server, listed(entry("m", f"{folder}/h"))) == ("OK", "") and ask(server, "m") == ("OK", 3)
 
 
+def test_a_reload_with_a_path_that_none_can_have_ends_no_poll(serve, folder, tmp_path):
+    shutil.copytree(folder / "h" / "1", tmp_path / "h" / "1")
+    server = serve("--model_name=m", f"--model_base_path={tmp_path}/h", "--max_num_load_retries=0").ready()
+    assert reload(server, listed(entry("m", f"{tmp_path}/h"), entry("nowhere", "/a\\000b")), timeout_s=2)[0] == "DEADLINE_EXCEEDED", "it waits, see below"
+    for number in (2, 3):
+        shutil.copytree(folder / "h" / "1", tmp_path / str(number))
+        os.rename(tmp_path / str(number), tmp_path / "h" / str(number))
+        until(("OK", number), lambda: ask(server, "m"))
+
+
 def test_a_reload_changes_which_versions_are_served(servers, folder):
     server = servers["reloaded"]
     for policy, expected in (("all {}", {1, 2, 3}), ("latest { num_versions: 2 }", {2, 3}), ("specific { versions: 1 versions: 3 }", {1, 3})):

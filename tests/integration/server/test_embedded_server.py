@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault, encode_tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault, decode_tensor, encode_tensor
 
 PLAIN = ("half_plus_two", "table", "two", "strings", "fixed", "scalar", "ragged", "float64", "int64", "half", "bfloat16", "dense", "convolution", "double")
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 20000 }\nnum_batch_threads { value: 2 }\nmax_enqueued_batches { value: 100 }\n"
@@ -374,6 +375,27 @@ def test_rest_ways_of_sending(servers):
     connection.close()
 
 
+def test_rest_chunks_are_together_no_larger_than_a_body(servers):
+    with socket.create_connection(("127.0.0.1", servers["plain"].rest_port), timeout=30) as connection:
+        connection.sendall(f"POST {BASE}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n7fffffff\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 "), "refused before the second chunk comes"
+
+
+def test_rest_goes_on_after_its_descriptors_ran_out(servers):
+    server = servers["plain"]
+    before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, before[1]))
+    try:
+        idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
+        server.wait_for("The REST port could not take a connection", 20)
+        for connection in idle:
+            connection.close()
+        assert rest(server, "GET", BASE)[0] == 200
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+
+
 def test_rest_large_bodies(servers):
     array = numpy.random.default_rng(1).normal(size=(300, 1000)).astype(F)
     with RestClient("127.0.0.1", servers["plain"].rest_port, 60) as client:
@@ -461,6 +483,17 @@ def test_models_with_their_own_parameters_and_one_without(call):
     assert call("own", "dense", {"x": numpy.ones((2000, 64), F)})["y"].shape == (2000, 8)
 
 
+def test_some_outputs_of_a_signature_are_no_batch(servers):
+    """batching_session.cc, InternalRun: what matches no declared signature is run in line. One row more than a batch may have is served."""
+    request = wire.message("tensorflow.serving.PredictRequest")(output_filter=["sum"])
+    request.model_spec.name = "two"
+    for name in ("a", "b"):
+        encode_tensor(numpy.ones((9, 2), F), into=request.inputs[name])
+    answer = wire.message("tensorflow.serving.PredictResponse").FromString(raw(servers["batched"], wire.PREDICT, request.SerializeToString()))
+    assert list(answer.outputs) == ["sum"] and decode_tensor(answer.outputs["sum"]).tolist() == [[2, 2]] * 9
+    assert "Request doesn't match any declared signature. Bypassing batcher." in servers["batched"].words()
+
+
 def test_a_full_queue(call, servers):
     """One thread, batches of 2, one of them may wait: of 24 requests at once some are served, the others are refused at once."""
     found = together(call, "own", "double", [numpy.full((1, 4), number, F) for number in range(24)])
@@ -524,6 +557,8 @@ def test_lite_faults(call):
     fault = fault_of(call, "lite", "lite", {"x": numpy.ones((1, 2))})
     assert (fault.code, fault.message) == ("INVALID_ARGUMENT", "Expects arg[0] to be float but double is provided")
     assert fault_of(call, "lite", "lite", {"x": numpy.ones((0, 2), F)}).code == "INVALID_ARGUMENT"
+    for dimensions in (7, 8, 10, 16, 33):  # TensorFlow Lite dies of 8.
+        assert fault_of(call, "lite", "lite", {"x": numpy.ones((1,) * (dimensions - 1) + (2,), F)}).code == "INVALID_ARGUMENT"
     fault = fault_of(call, "lite", "lite", {"x": numpy.ones((1, 3), F)})
     assert (fault.code, fault.message) == ("INTERNAL", "Failed to allocate tensors")
     assert call("lite", "lite", {"x": numpy.array([[3, 1]], F)})["sum"].tolist() == [4]
@@ -597,6 +632,8 @@ def run_to_end(program, *flags):
      "Failed to start server. Error: INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.\n"),
     (["--model_name=m", "--model_base_path=models/m"], 255,
      "Failed to start server. Error: INVALID_ARGUMENT: Expected model m to have an absolute path or URI; got base_path()=models/m\n"),
+    (["--model_name=m", "--model_base_path=/m", "--grpc_max_threads=-10"], 255,
+     "Failed to start server. Error: INVALID_ARGUMENT: server_options.grpc_max_threads must be at least 1, is -10."),
     (["--model_base_path=/m", "--platform_config_file=/x"], 255, "Failed to start server. Error: UNIMPLEMENTED: --platform_config_file"),
     (["--model_base_path=/m"] + [f"--tensorflow_{part}_parallelism=1" for part in ("session", "intra_op", "inter_op")], 255,
      "Failed to start server. Error: INVALID_ARGUMENT: Either configure server_options.tensorflow_session_parallelism or "),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import metrics_text
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import metrics
 
 TEXT = """\
 # TYPE :tensorflow:serving:request_count counter
@@ -38,3 +39,10 @@ def test_figures():
 def test_a_server_that_was_asked_nothing_yet():
     assert metrics_text.figures("# TYPE :tensorflow:serving:request_count counter\n") == {
         "requests": {}, "batching": dict.fromkeys(("batches", "mean_request_rows", "mean_batch_rows", "mean_queuing_us", "padded_rows"))}
+
+
+def test_no_name_that_a_client_sends_breaks_the_page():
+    """The text format of Prometheus: backslash, quote and line feed are escaped in a label's value."""
+    counter = metrics.Counter("requests", "model")
+    counter.add('a\n"b\\')
+    assert counter.lines() == ["# TYPE requests counter", 'requests{model="a\\n\\"b\\\\"} 1']

@@ -134,7 +134,7 @@ def test_json_that_cannot_be_read(body, text):
 
 def test_whole_numbers_that_no_double_holds():
     for digits in (309, 5000):
-        assert fault(b'{"inputs":[' + b"9" * digits + b"]}", x="float32") == "JSON Parse error: Number too big to be stored in double."
+        assert fault(b'{"inputs":[' + b"9" * digits + b"]}", x="float32") == "JSON Parse error: Number too big to be stored in double. at offset: 11"
     assert fault(b'{"instances":[1e400]}', x="float32") == "JSON Parse error: Number too big to be stored in double. at offset: 14"
     assert numpy.isinf(inputs({"inputs": [1e300]}, x="float32")["x"]).all(), "a float32 too large becomes infinite, as it does there"
 
@@ -152,3 +152,25 @@ def test_what_follows_the_object_does_not_matter_and_long_values_are_cut():
     ({"latest": 0}, ["1", "002"], {1: "1", 2: "002"}), ({"specific": (1, 7)}, ["1", "2"], {1: "1"}), ({}, ["00000123"], {123: "00000123"}), ({}, [], {})])
 def test_which_versions_are_served(config, names, expected):
     assert models.aspired_versions(models.ModelConfig("m", "/m", **config), names) == expected
+
+
+@pytest.mark.parametrize("digits", ["9" * 400, "9" * 400 + ".0", "9" * 5000, "9" * 5000 + ".5", "1" + "0" * 309])
+def test_a_number_that_no_double_holds_is_refused_where_it_stands(digits):
+    assert fault(b'{"instances":[' + digits.encode() + b"]}", x="float32") == "JSON Parse error: Number too big to be stored in double. at offset: 14"
+    assert inputs({"instances": [int("1" + "0" * 308)]}, x="float64")["x"].tolist() == [1e308]
+
+
+def test_of_several_members_with_one_name_the_first_counts():
+    """RapidJSON's FindMember returns the first."""
+    parsed = rest_json.parse(b'{"instances":[1],"signature_name":"a","instances":[2],"signature_name":"b"}')
+    assert parsed == {"instances": [1], "signature_name": "a"}
+
+
+def test_more_dimensions_than_arrays_have_are_refused():
+    for dtype in ("float32", "string"):
+        assert "65 dimensions" in fault(b'{"inputs":' + b"[" * 65 + b"]" * 65 + b"}", x=dtype)
+
+
+def test_base64_is_no_list_of_named_inputs():
+    said = fault({"instances": [{"b64": "YQ=="}]}, a="string", b="string")
+    assert said.startswith("instances is a plain list, but expecting list of objects as multiple input tensors required")

@@ -106,3 +106,20 @@ def test_rest_bodies():
     assert json.loads(client.rest_body(inputs, form="column"))["inputs"] == {"x": [[1, 2], [3, 4]], "s": [{"b64": "YQ=="}, {"b64": "Yg=="}]}
     with pytest.raises(FleetError, match="same first dimension"):
         client.rest_body({"x": numpy.zeros(2), "y": numpy.zeros(3)}, form="row")
+
+
+def test_strings_in_tensor_content_are_lengths_and_bytes():
+    """tensorflow/core/platform/tensor_coding.cc, EncodeStringList: all lengths as varints, then all bytes."""
+    assert client.decode_tensor(tensor("DT_STRING", [2], tensor_content=b"\x02\x03abcde")).tolist() == [b"ab", b"cde"]
+    long = b"x" * 300
+    assert client.decode_tensor(tensor("DT_STRING", [1, 1], tensor_content=b"\xac\x02" + long)).tolist() == [[long]]
+    for content in (b"\x02\x03abcd", b"\x02\x03abcdef", b"\x02", b"\xff" * 12):
+        with pytest.raises(FleetError, match="does not hold 2 texts"):
+            client.decode_tensor(tensor("DT_STRING", [2], tensor_content=content))
+
+
+def test_tensors_that_no_array_can_be():
+    for made, words in ((tensor("DT_FLOAT", [0, 2**62, 2**62]), "cannot be read"), (tensor("DT_COMPLEX64", [2], scomplex_val=[1, 2, 3]), "half a value"),
+                        (tensor("DT_STRING", [2**27]), "larger than 2 GiB")):
+        with pytest.raises(FleetError, match=words):
+            client.decode_tensor(made)

@@ -134,20 +134,26 @@ class BatchingSession:
         self._session, self._parameters, self._scheduler = session, parameters, scheduler
         check_parameters(parameters)
         self._allowed = list(parameters.allowed_batch_sizes)
-        self._queues, self._lock = {}, threading.Lock()
         self.signatures = session.signatures
-        for signature in session.signatures.values():
-            self._queue([info.name for info in signature.inputs.values()], [info.name for info in signature.outputs.values()])
+        declared = {_key([info.name for info in signature.inputs.values()], [info.name for info in signature.outputs.values()])
+                    for signature in session.signatures.values()}
+        self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
 
     def run(self, feeds, fetches, timeout_ms=0):
-        """As SavedModelSession.run, in a batch with whoever asks for the same tensors."""
+        """As SavedModelSession.run, in a batch with whoever asks for the same tensors; for some outputs of a signature alone there is none."""
         self._session.check(feeds)
+        queue = self._queues.get(_key(feeds, fetches))
+        if queue is None:
+            if not self._bypassed:
+                log.warning(f"Request doesn't match any declared signature. Bypassing batcher. Request signature is: {','.join(sorted(feeds))} -> "
+                            f"{','.join(sorted(fetches))}")
+            self._bypassed = True
+            return self._session.run(feeds, fetches, timeout_ms)
         task = _Task(self, feeds, tuple(sorted(set(fetches))), timeout_ms)
         if not task.rows:
             return self._session.run(feeds, fetches, timeout_ms)
         for _array in feeds:
             metrics.INPUT_BATCH_SIZE.add(task.rows)
-        queue = self._queue(feeds, fetches)
         try:
             self._scheduler.submit(queue, task)
         except Exception as fault:
@@ -198,12 +204,10 @@ class BatchingSession:
         ends = list(itertools.accumulate(sizes))
         return [{name: array[end - size:end] for name, array in zip(wanted, arrays)} for size, end in zip(sizes, ends)]
 
-    def _queue(self, inputs, outputs):
-        key = (frozenset(inputs), frozenset(outputs))
-        with self._lock:
-            if key not in self._queues:
-                self._queues[key] = self._scheduler.queue(self._parameters)
-            return self._queues[key]
+
+def _key(inputs, outputs):
+    """What tells the signatures of a model apart: the names of their tensors."""
+    return frozenset(inputs), frozenset(outputs)
 
 
 class _Task:

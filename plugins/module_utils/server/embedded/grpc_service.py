@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from concurrent import futures
@@ -24,6 +25,8 @@ _SERVING = b"\x08\x01"
 _HEALTHY = (b"", b"\n\x0cModelService", b"\n\x11PredictionService")
 _SIGNATURES = "signature_def"
 _MOST_CHARACTERS = 1024
+_HIGHEST_PORT = 65535
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
 class GrpcService:
@@ -48,6 +51,8 @@ class GrpcService:
     def start(self, addresses, tls=None):
         """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raises Status where an address or a certificate is not to be had."""
         for address in addresses:
+            if not address.startswith("unix:") and not 0 < int(address.rpartition(":")[2]) <= _HIGHEST_PORT:
+                raise _start_fault(address, None)
             try:
                 if tls is None:
                     self._server.add_insecure_port(address)
@@ -197,4 +202,4 @@ def _status_of(fault):
 
 def _channel_arguments(text):
     pairs = [argument.partition("=") for argument in text.split(",") if argument]
-    return [(key, int(value) if value.lstrip("-").isdigit() else value) for key, _equals, value in pairs]
+    return [(key, int(value) if _WHOLE.fullmatch(value) and -2**31 <= int(value) < 2**31 else value) for key, _equals, value in pairs]

@@ -19,6 +19,7 @@ except ImportError:
 
 FILE = "model.tflite"
 _SIGNATURES = b"signature_defs_metadata"
+_MOST_DIMENSIONS = 6
 # Those that TensorFlow Serving maps; it refuses the others by their number in the file format.
 _DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "uint8": "DT_UINT8", "int64": "DT_INT64", "bytes": "DT_STRING", "object": "DT_STRING",
            "bool": "DT_BOOL", "int16": "DT_INT16", "complex64": "DT_COMPLEX64", "int8": "DT_INT8"}
@@ -59,6 +60,9 @@ class LiteSession:
             array, expected = feeds[name], self._input(name)["dtype"]
             if array.dtype.name != expected:
                 raise status.wrong_type(position, expected, array.dtype.name)
+            if array.ndim > max(_MOST_DIMENSIONS, len(self._input(name)["shape"])):
+                raise status.Status("INVALID_ARGUMENT", f"Tensor {name} has {array.ndim} dimensions, and TensorFlow Lite would die of it; allowed: "
+                                    f"{_MOST_DIMENSIONS}")
             if not array.size:
                 raise status.Status("INVALID_ARGUMENT", f"Tensor {name} of shape {list(array.shape)} has no values, and TensorFlow Lite would die of it")
 

@@ -25,7 +25,7 @@ class _Metric:
             return [f"# TYPE {self.name} {self.kind}"] + [line for values in sorted(self._series) for line in self._lines(self._pairs(values), values)]
 
     def _pairs(self, values):
-        escaped = [str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values]
+        escaped = [str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for value in values]
         return ",".join(f'{label}="{value}"' for label, value in zip(self._labels, escaped))
 
 

@@ -144,16 +144,19 @@ class Library:
     def _poll(self):
         while self._poll_interval_s > 0:
             time.sleep(self._poll_interval_s)
-            self._poll_once()
+            try:
+                self._poll_once()
+            except Exception as fault:  # The next poll may find what this one stumbled over mended.
+                log.error(f"Polling the models' folders failed: {type(fault).__name__}: {fault}")
 
     def _poll_once(self):
         with self._polling:
             for config in self._configs:
                 try:
                     aspired = aspired_versions(config, os.listdir(config.base_path))
-                except OSError as fault:
+                except (OSError, ValueError) as fault:  # ValueError: a path that none can have, with a NUL in it.
                     log.error("FileSystemStoragePathSource encountered a filesystem access error: Could not find base path "
-                              f"{config.base_path} for servable {config.name} with error NOT_FOUND: {fault.strerror}")
+                              f"{config.base_path} for servable {config.name} with error NOT_FOUND: {getattr(fault, 'strerror', fault)}")
                     continue
                 for number in config.specific or ():
                     if number not in aspired:

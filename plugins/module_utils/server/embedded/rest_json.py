@@ -24,17 +24,29 @@ except ImportError:
 
 ROW, COLUMN = "row", "column"
 _DEBUG_BYTES = 256
+_MOST_DIMENSIONS = 64
 # dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
 _WHOLE = {"int32": (-2**31, 2**31 - 1), "int16": (-2**31, 2**31 - 1), "int8": (-2**31, 2**31 - 1), "uint8": (-2**31, 2**31 - 1),
           "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
 _WORDS = {"float32": "float", "float64": "double", "float16": "half"}
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
+# No double has more digits before its point.
+_MANY_DIGITS = re.compile(r"\d{309}")
 _EXPONENT = re.compile(r"e\+?(-?)0*(\d)")
 _PARSE_ERRORS = (("Expecting property name", "Missing a name for object member."),
                  ("Illegal trailing comma before end of object", "Missing a name for object member."),
                  ("Expecting ':'", "Missing a colon after a name of object member."),
                  ("Unterminated string", "Missing a closing quotation mark in string."), ("Invalid control character", "Invalid encoding in string."),
                  ("Invalid \\u", "Incorrect hex digit after \\u escape in string."), ("Invalid \\", "Invalid escape character in string."))
+
+
+def _first_of_each(pairs):
+    """The object of a list of members; of several with one name RapidJSON finds the first."""
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else dict(reversed(pairs))
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
 
 
 def parse(body):
@@ -44,12 +56,13 @@ def parse(body):
     text = body.decode("utf-8", "surrogateescape")
     start = len(text) - len(text.lstrip(" \t\r\n"))
     try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as fault:
         raise _invalid(f"JSON Parse error: {_parse_error(fault, text)} at offset: {_offset(text, fault.pos)}") from fault
     except RecursionError as fault:
         raise _invalid("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from fault
-    except ValueError as fault:
+    except ValueError as fault:  # More digits than Python makes a number of.
+        _refuse_too_big(text)
         raise _invalid("JSON Parse error: Number too big to be stored in double.") from fault
     _refuse_too_big(text[:end])
     if not isinstance(value, dict):
@@ -164,7 +177,7 @@ def _offset(text, position):
 
 def _refuse_too_big(text):
     """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
-    if not any(before[-1:].isdigit() for before in text.lower().split("e")[:-1]):
+    if not _MANY_DIGITS.search(text) and not any(before[-1:].isdigit() for before in text.lower().split("e")[:-1]):
         return
     for found in _NUMBER.finditer(text):
         if found[1] and math.isinf(float(found[1])):
@@ -172,7 +185,7 @@ def _refuse_too_big(text):
 
 
 def _of_instances(instances, dtypes):
-    if not isinstance(instances[0], dict) and len(dtypes) > 1:
+    if not _is_named(instances[0]) and len(dtypes) > 1:
         raise _invalid("instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map")
     quick = _quick_instances(instances, dtypes)
     if quick is not None:
@@ -269,6 +282,8 @@ def _tensor(value, dtype):
         if not inner:
             break
         inner = inner[0]
+    if len(shape) > _MOST_DIMENSIONS:
+        raise _invalid(f"A tensor of {len(shape)} dimensions cannot be read; allowed: {_MOST_DIMENSIONS}")
     flat = []
     _fill(value, 0, shape, dtype, flat)
     if dtype == "string":

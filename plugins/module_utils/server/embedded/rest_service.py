@@ -26,6 +26,7 @@ _HTTP_OF_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_R
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests",
             499: "Client Closed Request", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable", 504: "Gateway Timeout"}
 _NO_SUCH_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+_PAUSE_S = 0.1
 _MAX_LINE, _MAX_HEADERS, _MAX_INFLATED, _MAX_BODY, _PIECE = 65536, 128, 100 << 20, (1 << 31) - 1, 1 << 20
 
 
@@ -39,28 +40,39 @@ class RestService:
         self._timeout_ms = options["rest_api_timeout_in_ms"]
         self._cors = options["rest_api_enable_cors_support"]
         self._slots = threading.BoundedSemaphore(max(1, options["rest_api_num_threads"] - 1))
-        self._metrics_path, self._listener = metrics_path, None
+        self._metrics_path, self._listener, self._stopped = metrics_path, None, False
 
     def start(self, address, port):
         """Listen. Raises Status where the port is not to be had."""
         try:
             self._listener = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=1024)
-        except OSError as fault:
-            raise status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {address}: {fault.strerror}") from fault
+        except (OSError, OverflowError) as fault:
+            raise status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {address}: {getattr(fault, 'strerror', fault)}") from fault
         threading.Thread(target=self._accept, name="rest", daemon=True).start()
 
     def stop(self):
         """Take no more connections."""
+        self._stopped = True
         self._listener.close()
 
     def _accept(self):
-        while True:
+        while not self._stopped:
             try:
                 connection, _peer = self._listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+            except OSError as fault:  # Whoever went away again, or no descriptor left until somebody else does.
+                self._pause(fault)
+                continue
+            try:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+            except (OSError, RuntimeError) as fault:  # It has gone, or no thread can be had for it.
+                connection.close()
+                self._pause(fault)
+
+    def _pause(self, fault):
+        if not self._stopped:
+            log.error(f"The REST port could not take a connection: {fault}")
+            time.sleep(_PAUSE_S)
 
     def _converse(self, connection):
         with connection, connection.makefile("rb") as stream:
@@ -150,9 +162,10 @@ def _asked(found):
     name = urllib.parse.unquote(found["name"] or "")
     if found["version"] is None:
         return Asked(name, label=urllib.parse.unquote(found["label"]) if found["label"] else None)
-    if int(found["version"]) >= 2**63:
+    digits = found["version"].lstrip("0") or "0"
+    if len(digits) > 19 or int(digits) >= 2**63:
         raise status.Status("INVALID_ARGUMENT", f"Failed to convert version: {found['version']} to numeric.")
-    return Asked(name, int(found["version"]))
+    return Asked(name, int(digits))
 
 
 def _dtypes(session, signature_name):
@@ -176,21 +189,20 @@ def _read_headers(stream):
 def _read_body(stream, headers):
     if headers.get("transfer-encoding", "").lower() != "chunked":
         return _read_exactly(stream, int(headers.get("content-length", 0)))
-    chunks = []
+    chunks, left = [], _MAX_BODY
     while True:
         size = int(stream.readline(_MAX_LINE).partition(b";")[0], 16)
         if not size:
             _read_headers(stream)
             return b"".join(chunks)
-        chunks.append(_read_exactly(stream, size))
+        chunks.append(_read_exactly(stream, size, left))
+        left -= size
         stream.readline(_MAX_LINE)
 
 
-def _read_exactly(stream, size):
-    if size < 0:
-        raise ValueError("a negative length")
-    if size > _MAX_BODY:
-        raise ValueError("too much")
+def _read_exactly(stream, size, most=_MAX_BODY):
+    if not 0 <= size <= most:
+        raise ValueError("a length that nobody can mean, or too much")
     content = bytearray()
     while len(content) < size:  # A length that is only announced takes no memory.
         piece = stream.read(min(size - len(content), _PIECE))

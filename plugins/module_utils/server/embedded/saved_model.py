@@ -17,6 +17,9 @@ except ImportError:
     numpy = None
 
 
+_MOST_CALLABLES = 64
+
+
 class SavedModelSession:
     """A loaded SavedModel.
 
@@ -45,7 +48,7 @@ class SavedModelSession:
         """The arrays of the tensors named fetches, in order. feeds: {tensor name: array}. timeout_ms: 0 for none."""
         self.check(feeds)
         names = tuple(sorted(feeds))
-        wanted = tuple(dict.fromkeys(fetches))
+        wanted = tuple(sorted(set(fetches)))
         call = self._callables.get((names, wanted, timeout_ms)) or self._prepare(names, wanted, timeout_ms)
         values = dict(zip(wanted, call(*[feeds[name] for name in names])))
         return [_as_array(values[name]) for name in fetches]
@@ -78,8 +81,10 @@ class SavedModelSession:
         options = config_pb2.CallableOptions(feed=names, fetch=wanted)
         options.run_options.timeout_in_ms = timeout_ms
         with self._lock:
-            self._callables[names, wanted, timeout_ms] = self._session._make_callable_from_options(options)
-            return self._callables[names, wanted, timeout_ms]
+            if len(self._callables) >= _MOST_CALLABLES:  # Clients choose the outputs: each choice costs memory until it is forgotten.
+                self._callables.clear()
+            call = self._callables[names, wanted, timeout_ms] = self._session._make_callable_from_options(options)
+            return call
 
 
 def _as_array(value):
