@@ -19,7 +19,7 @@ _MOST_MODE = 0o7777
 
 def bounded(name, value, minimum=None, maximum=None, unit=""):
     """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open), and for what is no number."""
-    if not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise FleetError(f"{value!r} is not a number", where=name)
     too_low = minimum is not None and not value >= minimum
     too_high = maximum is not None and not value <= maximum
@@ -125,7 +125,7 @@ def is_a(wanted, value):
             number = float(value)
         except (TypeError, ValueError):
             return False
-        return wanted == "float" or number.is_integer()
+        return not isinstance(value, bool) and (wanted == "float" or number.is_integer())
     if wanted == "bool":
         return value in (0, 1) or str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n", "t", "f", "1", "0")
     if wanted == "dict":

@@ -62,6 +62,10 @@ def _refuse_wrong_keys(where, option, value):
         for key, inner in mapping.items() if isinstance(mapping, dict) else ():
             if key not in known:
                 raise FleetError(f"no such key; allowed: {', '.join(sorted(known))}{options.did_you_mean(key, known)}", where=f"{place}.{key}")
+            choices = (known[key] or {}).get("choices")
+            if choices and not (inner is None or isinstance(inner, bool) or inner in choices):
+                raise FleetError(f"{inner!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(inner, choices)}",
+                                 where=f"{place}.{key}")
             _refuse_wrong_keys(f"{place}.{key}", known[key] or {}, inner)
         missing = sorted(key for key in known if (known[key] or {}).get("required") and isinstance(mapping, dict) and mapping.get(key) is None)
         if missing:

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameter
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality, names
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import options
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
 
@@ -69,10 +69,7 @@ def complete(request):
         batching = "auto" if asked else "none"
         wanted["flags"] = {name: value for name, value in wanted["flags"].items() if name != "enable_batching"}
     wanted["models"] = [_model(number, model, batching) for number, model in enumerate(wanted["models"])]
-    names = [model["name"] for model in wanted["models"]]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise FleetError(f"two models are named {doubled[0]!r}", where="tfserving_models", remedy="Give each model its own name.")
+    names.check_all([model["name"] for model in wanted["models"]], "tfserving_models")
     return wanted, answers, refusals
 
 

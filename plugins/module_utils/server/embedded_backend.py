@@ -120,6 +120,7 @@ class Backend:
         if options["secret_environment"]:
             raise FleetError("the embedded server keeps its specification in a file that others may read", where="secret_environment",
                              remedy="Use backend: docker, or environment for what is no secret.")
+        specifications.check_environment(options["environment"])
         batching = options["batching_parameters_file"]
         # In check mode a task before this one may only have said that it would write the file.
         readable = batching and not (self._check_mode and not os.path.exists(batching))
@@ -127,7 +128,7 @@ class Backend:
             name=options["name"], backend="embedded", address=specifications.ADDRESS, grpc_port=options["grpc_port"], rest_port=options["rest_port"],
             python=options["python"] or sys.executable, program=process.program_digest(), model_name=models[0]["name"],
             model_base_path=models[0]["base_path"], models=() if plain else models,
-            flags=options["flags"], environment={key: str(value) for key, value in options["environment"].items()},
+            flags=options["flags"], environment={key: str(value) for key, value in options["environment"].items() if value is not None},
             cpu_set=options["cpu_set"], batching_parameters_file=batching, idle_exit_s=options["idle_exit_s"],
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 

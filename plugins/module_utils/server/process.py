@@ -78,10 +78,21 @@ class Home:
         """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path("server.pid"))
-        publish.write_file(self._path("server.json"), json.dumps(wanted.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
-        log = _Log(self.log)
-        started = self._launch(wanted, log, self._path("models.pbtxt"), self._begin)
-        self._wait_until_ready(wanted, started.poll, log, ready_timeout_s)
+        before = self.last_started()
+        self._remember(wanted)
+        try:
+            log = _Log(self.log)
+            started = self._launch(wanted, log, self._path("models.pbtxt"), self._begin)
+            self._wait_until_ready(wanted, started.poll, log, ready_timeout_s)
+        except FleetError:
+            self._remember(before)  # What never served has no ports that the next one should keep.
+            raise
+
+    def _remember(self, specification):
+        if specification:
+            publish.write_file(self._path("server.json"), json.dumps(specification.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
+        else:
+            os.unlink(self._path("server.json"))
 
     @contextlib.contextmanager
     def candidate(self, wanted, ready_timeout_s):

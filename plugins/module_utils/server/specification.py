@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability import 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import names
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags, model_config
 
@@ -27,7 +28,6 @@ RESULT = ("pid", "address", "grpc_port", "rest_port", "log", "version", "specifi
 # Flags that make a server print and end.
 _NOT_SERVING = ("version",)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_MODEL_NAME = re.compile(r"[^/:\s]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -84,8 +84,7 @@ def check_name(name):
 def check(specification):
     """Return the specification; raise FleetError for the first value that no server can have."""
     check_name(specification.name)
-    if not _MODEL_NAME.fullmatch(specification.model_name or ""):
-        raise FleetError(f"{specification.model_name!r} is no name for a model; allowed: text without '/', ':' and blanks", where="model_name")
+    names.check(specification.model_name, "model_name")
     for path in [specification.model_base_path, *(model["base_path"] for model in specification.models)]:
         if not (path or "").startswith("/"):
             raise FleetError(f"{path!r} is not an absolute path", where="model_base_path")

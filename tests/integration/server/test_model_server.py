@@ -327,6 +327,9 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
     ({"flags": {"prefer_tflite": True}},
      "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
+    ({"rest_port": True}, "rest_port: True is not a whole number"),
+    ({"environment": {"A": [1]}}, "environment.A: [1] is no value for an environment variable; allowed: a text, a number, true or false."),
+    ({"model_name": ".."}, "model_name: '..' is no name for a model"),
     ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
     ({"drain_s": -1}, "drain_s: -1.0 is out of range; allowed: 0 to 3600 s."),
     ({"model_base_path": None}, "parameters are required together: model_name, model_base_path"),
@@ -351,6 +354,19 @@ def test_a_port_in_use(host):
         result = host.run(grpc_port=port)
     assert result["failed"] and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
     assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
+
+
+def test_what_never_served_is_not_remembered(host):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
+    assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
+    _changed, server = host.server()
+    assert server["grpc_port"] != port, "a port that was chosen for what failed is nobody's"
+    host.run(state="stopped")
+    assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
+    assert host.server()[1]["grpc_port"] == server["grpc_port"], "what served before keeps its ports"
 
 
 def test_a_changed_batching_file_is_another_server(host, model_directory):

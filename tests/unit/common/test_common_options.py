@@ -22,6 +22,9 @@ SPECIFICATION = {
 @pytest.mark.parametrize("values, told", [
     ({"port": "abc"}, "port: 'abc' is not a whole number"),
     ({"port": 1.5}, "port: 1.5 is not a whole number"),
+    ({"port": True}, "port: True is not a whole number"),
+    ({"rate": False}, "rate: False is not a number"),
+    ({"sizes": [True]}, "sizes[0]: True is not a whole number"),
     ({"port": float("inf")}, "port: inf is not a whole number"),
     ({"rate": "fast"}, "rate: 'fast' is not a number"),
     ({"wait": "maybe"}, "wait: 'maybe' is not true or false"),
