@@ -12,9 +12,10 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, one_of, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import histogram, schedule, statistics, steps
 
 ARGUMENTS = {
@@ -62,9 +63,14 @@ class ActionModule(ActionBase):
             refuse(ARGUMENTS, self._task.args)
             _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
             call = self._module_runner(task_vars)
-            trial = Trial(call, arguments, self._forms(call, arguments))
+            forms = self._forms(call, arguments)
+            if not forms and not self._task.check_mode:
+                raise FleetError(f"no published form of the model in {_folder(arguments)}", where=arguments["name"],
+                                 remedy="Publish it first, with the role tfserving.fleet.tfs_model.")
+            trial = Trial(call, arguments, forms)
             if self._task.check_mode:
-                return dict(result, changed=False, tuning=None, actions=trial.intentions())
+                missing = [] if forms else [f"{_folder(arguments)} holds no published form of the model; a real run fails unless it does by then."]
+                return dict(result, changed=False, tuning=None, actions=trial.intentions(), warnings=missing)
             with trial:
                 return dict(result, changed=False, tuning=trial.run())
         except FleetError as fault:
@@ -72,12 +78,8 @@ class ActionModule(ActionBase):
 
     def _forms(self, call, arguments):
         """{form: base path} of what is published for the model on the host."""
-        directory = f"{arguments['model_directory']}/{arguments['name']}"
         # The type directory would leave out links to folders.
-        found = [entry for entry in call("ansible.builtin.find", paths=[directory], file_type="any")["files"] if entry["isdir"] or entry["islnk"]]
-        if not found:
-            raise FleetError(f"no published form of the model in {directory}", where=arguments["name"],
-                             remedy="Publish it first, with the role tfserving.fleet.tfs_model.")
+        found = [entry for entry in call("ansible.builtin.find", paths=[_folder(arguments)], file_type="any")["files"] if entry["isdir"] or entry["islnk"]]
         return {path.rpartition("/")[2]: path for path in sorted(entry["path"] for entry in found)}
 
     def _module_runner(self, task_vars):
@@ -102,10 +104,19 @@ class Trial:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
         if (options["backend"] == "docker") != bool(options["image"]):
             raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
+        if bool(options["metric_function"]) != (options["metric"] == "function"):
+            raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
+                             remedy="Give metric: function and metric_function, or neither.")
         self.call = call
         self.options = options
         self.forms = forms
         self.start = steps.configuration(options["start"])
+        if forms:
+            one_of("start.form", self.start["form"], sorted(forms))
+        try:
+            parameters.check(self.start["batching"] or {})
+        except FleetError as fault:
+            raise FleetError(fault.what, where=f"start.batching.{fault.where}", remedy=fault.remedy) from fault
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
         self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(limits.parse_cpu_list(options["cpus"], "cpus"))
         self.servers = {}
@@ -275,6 +286,10 @@ class Trial:
 
     def _say(self, text):
         Display().display(f"  {self.options['name']}: {text}")
+
+
+def _folder(arguments):
+    return f"{arguments['model_directory']}/{arguments['name']}"
 
 
 def _merged(windows, name):

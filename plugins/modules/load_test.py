@@ -17,7 +17,7 @@ description:
   - Before its first window each target gets load until it gets no faster; nothing of that is counted.
   - The load generator measures itself. A window is void, with the reason, when the generator used more than 80 % of a core, when it was more than 5 ms late
     with more than 1 % of its sends (open loop) or at more than 5 % of its moments (closed loop), or when fewer than 20 requests were due and none failed.
-    A server's errors and delays void nothing, they are the result.
+    Otherwise a server's errors and delays void nothing, they are the result.
   - No TensorFlow is needed, and the requests are encoded before the load begins.
 requirements:
   - numpy, protobuf, grpcio and hdrhistogram for the Python that O(python) names

@@ -22,7 +22,7 @@ from collections import Counter, deque
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import options, program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import connection, load, schedule, statistics
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import samples
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import samples, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 
 try:
@@ -63,8 +63,7 @@ def measure(request):
     _allow_many_connections()
     poll, connections, traffics, warmups = select.epoll(), {}, {}, []
     for target in request["targets"]:
-        batches = _batches(request, target)
-        first_ms = _first_call(target, batches[0], request["deadline_s"])
+        target, batches, first_ms = _begun(request, target)
         traffic = traffics[target["name"]] = Traffic(target, batches, request, poll, connections)
         warmups.append(dict(traffic.warm_up(), first_ms=first_ms))
         program.say(request.get("progress"), f"{target['name']}: warm after {warmups[-1]['duration_s']:.1f} s")
@@ -274,6 +273,32 @@ def _latency(took_ms):
     return dict(figures, mean=float(took_ms.mean()) if some else None, max=float(took_ms.max()) if some else None), histogram.encode().decode()
 
 
+def _begun(request, target):
+    """(the target with the form of REST's bodies, its batches, the milliseconds that the first request took). Raises FleetError as _first_call does.
+
+    A server that refuses the first request may have inputs without a batch dimension: these get an example alone, which only the column form can say.
+    """
+    target, batches = dict(target, form="row"), _batches(request, target)
+    try:
+        return target, batches, _first_call(target, batches[0], request["deadline_s"])
+    except FleetError as fault:
+        refused = request["samples"] and request["batch"] == 1 and getattr(fault.__cause__, "code", None) == "INVALID_ARGUMENT"
+        squeezed = _squeezed(target, batches[0], request["deadline_s"]) if refused else ()
+        if not squeezed:
+            raise
+    target = dict(target, form="column")
+    batches = [{name: values[0] if name in squeezed else values for name, values in inputs.items()} for inputs in batches]
+    return target, batches, _first_call(target, batches[0], request["deadline_s"])
+
+
+def _squeezed(target, inputs, deadline_s):
+    """Names of the inputs without a batch dimension; none where the samples do not fit the signature at all."""
+    try:
+        return signature.feeding(_tensors(target, deadline_s), {name: values.shape for name, values in inputs.items()})[1]
+    except FleetError:
+        return set()
+
+
 def _first_call(target, inputs, deadline_s):
     """The milliseconds that the first request takes; raises FleetError when it shows that load makes no sense."""
     body = _bodies(target, [inputs])[0]
@@ -297,7 +322,7 @@ def _bodies(target, batches):
     bodies, total = [], 0
     for inputs in batches:
         body = (client.predict_request(target["model"], inputs, target["signature"]) if target["protocol"] == "grpc"
-                else client.rest_body(inputs, target["signature"]))
+                else client.rest_body(inputs, target["signature"], target["form"]))
         total += len(body)
         if bodies and total > _MOST_BODY_BYTES:
             break
@@ -325,16 +350,20 @@ def _samples(path):
     return inputs
 
 
-def _made_up(target, request):
-    """Inputs drawn at random in the dtypes and shapes that the server tells; unknown dimensions are batch (the first) and 1 (the others)."""
-    with _client(target, request["deadline_s"]) as caller:
+def _tensors(target, deadline_s):
+    """{input name: {dtype, shape}} of a target's signature, as the server tells."""
+    with _client(target, deadline_s) as caller:
         try:
             signatures = caller.metadata(target["model"])
         except client.ServerFault as fault:
             raise FleetError(str(fault), where=f"target {target['name']}", remedy="Check that it runs and serves the model, or name samples.") from fault
     options.one_of(f"target {target['name']}: signature", target["signature"], sorted(signatures))
-    draw = numpy.random.default_rng(0)
-    tensors = signatures[target["signature"]]["inputs"]
+    return signatures[target["signature"]]["inputs"]
+
+
+def _made_up(target, request):
+    """Inputs drawn at random in the dtypes and shapes that the server tells; unknown dimensions are batch (the first) and 1 (the others)."""
+    draw, tensors = numpy.random.default_rng(0), _tensors(target, request["deadline_s"])
     return [{name: _drawn(draw, tensor["dtype"], _filled(tensor["shape"], request["batch"])) for name, tensor in tensors.items()}
             for _request in range(16)]
 

@@ -31,6 +31,8 @@ MODULE = """
         state_directory: "{{ tfserving_state_directory }}"
         cpus: "0-1"
         candidates: [{name: REST to gRPC, change: {protocol: grpc}, reason: it has less to parse}]
+        start: "{{ start | default({}) }}"
+        metric: "{{ metric | default(omit) }}"
 """
 
 
@@ -62,11 +64,30 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     models = tmp_path / "models"
     (models / "linked").mkdir(parents=True)
     (models / "linked" / "saved_model").write_text("no folder", encoding="utf-8")
-    status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
+    status, said = play(tmp_path, MODULE, models=str(models))
     assert status == 2 and "linked: no published form of the model in" in said, said
+    status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
+    assert status == 0 and "holds no published form of the model; a real run fails unless it does by then" in said, said
     (models / "linked" / "saved_model").unlink()
     (tmp_path / "elsewhere" / "1").mkdir(parents=True)
     (models / "linked" / "saved_model").symlink_to(tmp_path / "elsewhere")
     status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
     assert status == 0 and "Measure REST to gRPC: it has less to parse" in said, said
+    for wrong, words in (({"start": {"form": "nix"}}, "start.form: 'nix' is not known; allowed: saved_model."),
+                         ({"start": {"batching": {"max_bach": 1}}}, "start.batching.parameter: 'max_bach' is not known"),
+                         ({"metric": "function"}, "metric_function: the metric function and a file that holds it belong together.")):
+        status, said = play(tmp_path, MODULE, "--check", models=str(models), **wrong)
+        assert status == 2 and words in said, said
     assert not (tmp_path / "state").exists()
+
+
+def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
+    def tuned(*models):
+        return play(tmp_path, PLAY, "--check", before=["main", "plan"], tfs_tuning_start={}, tfserving_models=[
+            {"name": name, "source": f"/srv/sources/{name}", "samples": "/srv/samples.npz", **more} for name, more in models])
+
+    bad = {"metric": "function"}
+    status, said = tuned(("bad", bad), ("good", {}))
+    assert status == 0 and "bad cannot be measured, and what the plan chose is kept: metric_function: the metric function and a file" in said, said
+    status, said = tuned(("bad", bad), ("worse", bad))
+    assert status == 2 and "metric_function: the metric function and a file that holds it belong together" in said, said
