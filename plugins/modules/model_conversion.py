@@ -356,8 +356,9 @@ class Conversion:
     def run(self):
         """The module's result."""
         self._check_options()
-        if self.check_mode and not os.path.exists(self.source):
-            return self._not_yet()
+        missing = [path for path in (self.source, self.options["samples"], self.options["metric_function"]) if path and not os.path.exists(path)]
+        if self.check_mode and missing:
+            return self._not_yet(missing[0])
         self.model = saved_model.read(self.source)
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()
@@ -374,28 +375,37 @@ class Conversion:
         version, found = manifest.place(versions, key, self.options["version"])
         if found:
             return self._found(version, found)
+        told = published.refusal(self.destination, key)
+        if told:
+            return self._refused(told["reason"], told["gates"])
         newest = versions.get(max(versions, default=0))
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             reason = "not known before the conversion" if self.converted else self._reason(None)
             return self._result(self._decision(newest, content, version), version, None if self.converted else True, reason, None)
-        return self._make(source, converter, version, newest)
+        try:
+            return self._make(source, converter, version, newest, key)
+        except OSError as fault:
+            raise FleetError(f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published.") from fault
 
     def _refusal(self, converter):
         name = self.options["signature"]
         return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
 
-    def _not_yet(self):
-        """What check mode says where an earlier task would have made the source."""
+    def _not_yet(self, path):
+        """What check mode says where an earlier task would have made the source, or a file beside it."""
         decision = Decision(
             True,
             actions=(f"publish below {self.destination}",),
-            warnings=(f"{self.source} does not exist; a real run fails unless it does by then.",),
+            warnings=(f"{path} does not exist; a real run fails unless it does by then.",),
         )
-        return self._result(decision, None, None, "the source does not exist yet", None)
+        return self._result(decision, None, None, f"{'the source' if path == self.source else path} does not exist yet", None)
 
     def _check_options(self):
         options = self.options
+        for name in ("source", "destination"):
+            if not os.path.isabs(options[name]):
+                raise FleetError(f"{options[name]!r} is not an absolute path", where=name)
         bounded("version", 1 if options["version"] is None else options["version"], 1, 2**63 - 1)
         bounded("allowed_loss", options["allowed_loss"], 0)
         bounded("maximum_difference", options["maximum_difference"] or 0, 0)
@@ -403,7 +413,7 @@ class Conversion:
         bounded("memory_mib", 1 if options["memory_mib"] is None else options["memory_mib"], 1, unit="MiB")
         bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
         if options["server_release"]:
-            questions.parse(options["server_release"])
+            questions.parse(options["server_release"], "server_release")
         forms.check(options)
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
@@ -436,20 +446,21 @@ class Conversion:
             return self._refused(problem, found["gates"])
         return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
 
-    def _make(self, source, converter, version, newest):
+    def _make(self, source, converter, version, newest, key):
         staged = published.stage(self.destination)
         try:
-            judged = self._convert(staged) if self.converted else self._copy(staged, source["digest"])
+            judged = self._convert(staged, key) if self.converted else self._copy(staged, source["digest"])
             if not judged["accepted"]:
                 return self._refused(judged["reason"], judged["gates"])
             content = manifest.build(source, self._deciding(), converter, judged["gates"], published.inventory(staged), judged["lowest_runtime"],
                                      judged["warmup_batch_sizes"])
             published.finish(staged, self.destination, version, content)
+            published.remember_refusal(self.destination, None)
         finally:
             published.abandon(staged, self.destination)
         return self._result(self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content)
 
-    def _convert(self, staged):
+    def _convert(self, staged, key):
         with publish.scratch_directory() as asked:
             try:
                 judged = self._call(self._request("convert", staged, asked))
@@ -457,6 +468,8 @@ class Conversion:
                 if not _CRASHED.match(fault.what):
                     raise
                 return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
+            if not judged["accepted"]:
+                published.remember_refusal(self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]})
             problem = lite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)

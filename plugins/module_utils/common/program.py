@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import ctypes
+import errno
 import hashlib
 import importlib
 import io
@@ -26,6 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 
 PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 _PR_SET_PDEATHSIG = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -111,6 +113,10 @@ def answer(argv, work):
         reply = {"result": work(request)}
     except FleetError as fault:
         reply = {"error": fault.as_dict()}
+    except OSError as fault:
+        if fault.errno not in _FULL:
+            raise
+        reply = {"error": FleetError(f"cannot be written: {fault.strerror}", where=fault.filename or asked, remedy="Make room there.").as_dict()}
     publish.write_file(told, json.dumps(reply).encode())
     return 0
 

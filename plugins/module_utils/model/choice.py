@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import forms
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import forms, names
 
 SAVED_MODEL = "saved_model"
 _AUTO = "auto"
@@ -20,12 +20,14 @@ def conversions(models, plans=()):
 
     models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; a None among them is passed over. required: the user asked for
     this form, so a refusal is a fault; with optimize auto it is a normal end. batch_sizes: those that get warm-up requests, of the model itself or, where
-    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize.
+    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize, and for names that
+    are none or not different.
     """
     plans = [plan for plan in plans if plan]
     for plan in plans:
         if not _PLAN <= set(plan):
             raise FleetError(f"{plan!r} is no plan of a host", where="tfs_model_plans", remedy="Give what tfserving.fleet.serving_plan returned.")
+    names.check_all([model.get("name") for model in models], "tfserving_models")
     found = []
     for number, model in enumerate(models):
         optimize = one_of(f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *forms.FORMS))

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 
@@ -58,6 +60,31 @@ def finish(staged, destination, version, content):
     except OSError as fault:
         raise FleetError(f"cannot be published: {fault.strerror}", where=final) from fault
     return final
+
+
+def remember_refusal(destination, told):
+    """Keep why a form was refused, {key, reason, gates}, so that the same is not tried again; None forgets it."""
+    if told:
+        publish.write_file(_refusal_file(destination), json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_refusal_file(destination))
+
+
+def refusal(destination, key):
+    """What remember_refusal kept under the key, or None."""
+    try:
+        with open(_refusal_file(destination), encoding="utf-8") as stream:
+            told = json.load(stream)
+        return told if told["key"] == key and told["reason"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refusal_file(destination):
+    """Beside the form's folder, which is not there while no version is."""
+    folder, name = os.path.split(destination)
+    return os.path.join(folder, f".{name}.refused.json")
 
 
 def abandon(staged, destination):

@@ -21,12 +21,12 @@ def releases():
     return table.RELEASES
 
 
-def parse(release):
-    """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'."""
+def parse(release, option="tfserving_version"):
+    """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'. option: what it was given by."""
     found = _RELEASE.match(str(release))
     if not found:
-        raise FleetError(f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})", where="tfserving_version",
-                         remedy=f"Set tfserving_version: {table.RELEASES[-1]}.")
+        raise FleetError(f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})", where=option,
+                         remedy=f"Set {option}: {table.RELEASES[-1]}.")
     return tuple(int(part) if part is not None else None for part in found.groups())
 
 

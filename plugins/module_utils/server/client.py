@@ -249,7 +249,9 @@ class RestClient:
                 raise ServerFault("DEADLINE_EXCEEDED", "no answer in time", self._where) from fault
             if reused and isinstance(fault, (ConnectionError, http.client.RemoteDisconnected)):
                 return self.call(verb, path, body)
-            raise ServerFault("UNAVAILABLE", str(fault) or type(fault).__name__, self._where) from fault
+            foreign = isinstance(fault, http.client.BadStatusLine) and not isinstance(fault, ConnectionError)
+            words = "it does not answer in HTTP/1.1; is this the gRPC port?" if foreign else str(fault)
+            raise ServerFault("UNAVAILABLE", words or type(fault).__name__, self._where) from fault
         if response.status != 200:
             raise ServerFault(code_of_http(response.status), _error_text(content), self._where)
         return content

@@ -98,12 +98,14 @@ def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
 
 @pytest.mark.parametrize("change, words", [
     ({"version": 0}, "version: 0 is out of range; allowed: 1 to"),
+    ({"version": True}, "version: True is not a whole number"),
+    ({"destination": "models/dense"}, "destination: 'models/dense' is not an absolute path"),
     ({"allowed_loss": -0.1}, "allowed_loss: -0.1 is out of range; allowed: 0 or more"),
     ({"maximum_difference": -1}, "maximum_difference: -1.0 is out of range"),
     ({"timeout_s": 0}, "timeout_s: 0.0 is out of range"),
     ({"form": "tflite"}, "value of form must be one of: none, tflite_dynamic_range, tflite_float16"),
     ({"signature": "serving_defualt"}, "did you mean serving_default?"),
-    ({"server_release": "latest"}, "'latest' is not a release of TensorFlow Serving"),
+    ({"server_release": "latest"}, "server_release: 'latest' is not a release of TensorFlow Serving"),
     ({"batch_sizes": [0]}, "each 1 or more"),
     ({"select_tf_ops": True, "form": "none"}, "the form none knows no select_tf_ops"),
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),
@@ -111,7 +113,7 @@ def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     ({"source": "/nowhere"}, "/nowhere: there is no such directory"),
 ])
 def test_wrong_options_are_one_clear_line(zoo, tmp_path, change, words):
-    result = run("model_conversion", tmp_path / "tmp", **lite(zoo, tmp_path / "models" / "lite", **change))
+    result = run("model_conversion", tmp_path / "tmp", **dict(lite(zoo, tmp_path / "models" / "lite"), **change))
     assert result["failed"] and words in result["msg"] and "\n" not in result["msg"]
     assert not (tmp_path / "models").exists()
 
@@ -132,8 +134,30 @@ def test_refusals_publish_nothing_and_fail_only_where_required(zoo, tmp_path):
         result = run("model_conversion", temporary, **options)
         assert not result.get("failed") and not result["changed"] and result["accepted"] is False and result["version"] is None and words in result["reason"]
         assert not destination.exists() or not os.listdir(destination)
+    progress = tmp_path / "progress"
+    for check in (True, False):  # What the gates refused is not tried again, as nothing that decides has changed.
+        again = run("model_conversion", temporary, check=check, **lite(zoo, destination, "hostile", progress=progress))
+        assert not again["changed"] and not again["accepted"] and "above the allowed 0.1" in again["reason"] and again["gates"] and not progress.exists()
+    other = run("model_conversion", temporary, **lite(zoo, destination, "hostile", progress=progress, allowed_loss=0.2))
+    assert progress.exists() and "above the allowed 0.2" in other["reason"]
     result = run("model_conversion", temporary, **lite(zoo, destination, "float64", samples=None, metric=None, required=True))
     assert result["failed"] and "tflite_dynamic_range is refused" in result["msg"] and "float64" in result["msg"]
+
+
+def test_check_mode_waits_for_what_an_earlier_task_would_make(zoo, tmp_path):
+    for missing in ({"source": tmp_path / "later"}, {"samples": tmp_path / "later.npz"}):
+        planned = run("model_conversion", tmp_path / "tmp", check=True, **lite(zoo, tmp_path / "models" / "dense" / "lite", **missing))
+        assert planned["changed"] and str(next(iter(missing.values()))) in str(planned["warnings"]) and "does not exist yet" in planned["reason"]
+
+
+def test_load_of_a_model_without_a_batch_dimension(zoo, serve, tmp_path):
+    """Each request takes one example without its first axis; in JSON only the column form can say that."""
+    server = serve({"no_batch": run("model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model")["path"][:-2]})
+    for protocol, port in (("grpc", server.grpc_port), ("rest", server.rest_port)):
+        found = run("load_test", tmp_path / "tmp", targets=[{"name": "one", "protocol": protocol, "port": port, "model": "no_batch"}],
+                    samples=zoo / "no_batch.npz", window_s=0.5, warmup_max_s=0)
+        window, = found["windows"]
+        assert window["ok"] == window["requests"] > 0 and window["errors"] == {}
 
 
 def test_conversion_is_judged_published_and_idempotent(zoo, tmp_path):

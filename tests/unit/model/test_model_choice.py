@@ -57,3 +57,15 @@ def test_who_converts_for_whom(converters, hosts, expected):
 def test_a_converter_that_is_none_is_one_clear_line():
     with pytest.raises(FleetError, match="^a: tfs_model_converter: 'dd' is not known; allowed: c, d; did you mean d"):
         plans_by_converter(["c", "d"], {"a": {"plan": None, "converter": "dd"}})
+
+
+@pytest.mark.parametrize("names, words", [
+    (["../../up"], "tfserving_models[0].name: '../../up' is no name for a model; allowed: text without '/', ':' and blanks."),
+    ([".."], "tfserving_models[0].name: '..' is no name"), ([""], "tfserving_models[0].name: '' is no name"),
+    ([None], "tfserving_models[0].name: None is no name"),
+    (["a", "b", "a"], "tfserving_models: two models are named 'a'. Give each model its own name."),
+])
+def test_names_are_part_of_paths_and_differ(names, words):
+    with pytest.raises(FleetError) as caught:
+        conversions([{"name": name} for name in names])
+    assert str(caught.value).startswith(words)
