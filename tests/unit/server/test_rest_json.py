@@ -154,7 +154,8 @@ def test_which_versions_are_served(config, names, expected):
     assert models.aspired_versions(models.ModelConfig("m", "/m", **config), names) == expected
 
 
-@pytest.mark.parametrize("digits", ["9" * 400, "9" * 400 + ".0", "9" * 5000, "9" * 5000 + ".5", "1" + "0" * 309])
+@pytest.mark.parametrize("digits", ["9" * 400, "9" * 400 + ".0", "9" * 5000, "9" * 5000 + ".5", "1" + "0" * 309, "9" * 300 + "e9", "1e309", "1E+0309",
+                                    "1" + "0" * 210 + "e99"])
 def test_a_number_that_no_double_holds_is_refused_where_it_stands(digits):
     assert fault(b'{"instances":[' + digits.encode() + b"]}", x="float32") == "JSON Parse error: Number too big to be stored in double. at offset: 14"
     assert inputs({"instances": [int("1" + "0" * 308)]}, x="float64")["x"].tolist() == [1e308]

@@ -30,8 +30,10 @@ _WHOLE = {"int32": (-2**31, 2**31 - 1), "int16": (-2**31, 2**31 - 1), "int8": (-
           "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
 _WORDS = {"float32": "float", "float64": "double", "float16": "half"}
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
-# No double has more digits before its point.
-_MANY_DIGITS = re.compile(r"\d{309}")
+# No number is too big for a double that has neither this many digits nor an exponent of two.
+_FEW_DIGITS = 298
+_MANY_DIGITS = re.compile(rf"(?<!\d)\d{{{_FEW_DIGITS}}}")
+_LARGE_EXPONENT = re.compile(r"[eE]\+?\d\d")
 _EXPONENT = re.compile(r"e\+?(-?)0*(\d)")
 _PARSE_ERRORS = (("Expecting property name", "Missing a name for object member."),
                  ("Illegal trailing comma before end of object", "Missing a name for object member."),
@@ -177,7 +179,8 @@ def _offset(text, position):
 
 def _refuse_too_big(text):
     """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
-    if not _MANY_DIGITS.search(text) and not any(before[-1:].isdigit() for before in text.lower().split("e")[:-1]):
+    # To look at each number takes longer than to parse them, so that it needs a reason.
+    if not _LARGE_EXPONENT.search(text) and not (any(len(part) >= _FEW_DIGITS for part in text.split(",")) and _MANY_DIGITS.search(text)):
         return
     for found in _NUMBER.finditer(text):
         if found[1] and math.isinf(float(found[1])):
