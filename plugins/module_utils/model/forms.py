@@ -40,6 +40,8 @@ def check(options):
     if bool(options["metric_function"]) != (options["metric"] == "function"):
         raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
                          remedy="Give metric: function and metric_function, or neither.")
+    if options["compute_capability"]:
+        tensorrt.compute_capability(options["compute_capability"])
     if options["container_image"] and options["through_server"]:
         raise FleetError("the server runs on the host, the converter in a container", where="through_server",
                          remedy="Leave it out, and check what is deployed with tfserving.fleet.model_server_check.")

@@ -18,7 +18,7 @@ def compute_capability(text):
     """(8, 6) for "8.6". Raises FleetError."""
     found = _COMPUTE.match(text)
     if not found:
-        raise FleetError(f"{text!r} is not a compute capability, such as 8.6", where="compute_capability")
+        raise FleetError(f"{text!r} is not a compute capability; allowed: one such as 8.6", where="compute_capability")
     return int(found.group(1)), int(found.group(2))
 
 

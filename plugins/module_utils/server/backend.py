@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import copies, docker_backend, docker_engine, embedded_backend, process
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
@@ -24,6 +25,8 @@ def work(options, check_mode):
     bounded("tolerance", options["tolerance"], 0)
     bounded("log_max_mib", options["log_max_mib"], 1, unit="MiB")
     bounded("log_files", options["log_files"], 1)
+    if options["release"]:
+        questions.parse(options["release"], "release")
     options = dict(options, models=_models(options), copy_of=None)
     home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
     serves = options["state"] in _SERVING

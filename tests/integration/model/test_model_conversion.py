@@ -106,6 +106,7 @@ def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     ({"form": "tflite"}, "value of form must be one of: none, tflite_dynamic_range, tflite_float16"),
     ({"signature": "serving_defualt"}, "did you mean serving_default?"),
     ({"server_release": "latest"}, "server_release: 'latest' is not a release of TensorFlow Serving"),
+    ({"compute_capability": "banana"}, "compute_capability: 'banana' is not a compute capability; allowed: one such as 8.6"),
     ({"batch_sizes": [0]}, "each 1 or more"),
     ({"select_tf_ops": True, "form": "none"}, "the form none knows no select_tf_ops"),
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),

@@ -328,6 +328,7 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
      "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
     ({"rest_port": True}, "rest_port: True is not a whole number"),
+    ({"release": "banana"}, "release: 'banana' is not a release of TensorFlow Serving"),
     ({"environment": {"A": [1]}}, "environment.A: [1] is no value for an environment variable; allowed: a text, a number, true or false."),
     ({"model_name": ".."}, "model_name: '..' is no name for a model"),
     ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
