@@ -17,6 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability import 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, one_of, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import histogram, schedule, statistics, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -104,9 +105,7 @@ class Trial:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
         if (options["backend"] == "docker") != bool(options["image"]):
             raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
-        if bool(options["metric_function"]) != (options["metric"] == "function"):
-            raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
-                             remedy="Give metric: function and metric_function, or neither.")
+        metrics.check_function(options["metric"], options["metric_function"])
         self.call = call
         self.options = options
         self.forms = forms

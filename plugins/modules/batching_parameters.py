@@ -229,7 +229,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameter
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, file_mode
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import absolute_path, bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
 
 MODEL_FILES = ("saved_model.pb", "model.tflite")
@@ -257,11 +257,11 @@ def plan(options, check_mode):
     path = options["path"]
     if path is None and not options["per_model"]:
         raise FleetError("missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true.")
-    check_place("path", path)
+    absolute_path("path", path)
     if path is not None and path.endswith("/"):
         raise FleetError(f"{path!r} is a directory's name, not a file's", where="path")
     for number, model in enumerate(options["models"]):
-        check_place(f"models[{number}].directory", model["directory"])
+        absolute_path(f"models[{number}].directory", model["directory"])
         if model["version"] is not None:
             bounded(f"models[{number}].version", model["version"], 0, HIGHEST_VERSION)
     published = {model["name"]: version_directory(model) for model in options["models"]}
@@ -283,12 +283,6 @@ def plan(options, check_mode):
     wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
     returned = dict(server.as_dict(path) if server else dict(NOTHING, path=None), models=described)
     return wanted, returned, warnings + doubts + unbatched(models)
-
-
-def check_place(option, path):
-    """Raise FleetError for a path that is not absolute: nobody knows where a module's working directory is."""
-    if path is not None and not os.path.isabs(path):
-        raise FleetError(f"{path!r} is not an absolute path", where=option)
 
 
 def refuse_shared_places(path, places):

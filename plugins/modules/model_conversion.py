@@ -323,7 +323,7 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
     check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
@@ -404,8 +404,7 @@ class Conversion:
     def _check_options(self):
         options = self.options
         for name in ("source", "destination"):
-            if not os.path.isabs(options[name]):
-                raise FleetError(f"{options[name]!r} is not an absolute path", where=name)
+            absolute_path(name, options[name])
         bounded("version", 1 if options["version"] is None else options["version"], 1, 2**63 - 1)
         bounded("allowed_loss", options["allowed_loss"], 0)
         bounded("maximum_difference", options["maximum_difference"] or 0, 0)

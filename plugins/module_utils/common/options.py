@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import posixpath
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -39,6 +40,13 @@ def one_of(name, value, allowed):
     """Return value; raise FleetError when it is not among allowed, with the closest allowed spelling."""
     if value not in allowed:
         raise FleetError(f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name)
+    return value
+
+
+def absolute_path(name, value):
+    """Return value, a path or None; raise FleetError for one that is not absolute: nobody knows where a module's working directory is."""
+    if value is not None and not posixpath.isabs(value):
+        raise FleetError(f"{value!r} is not an absolute path", where=name)
     return value
 
 

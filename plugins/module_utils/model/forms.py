@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, purity, tensorrt, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, metrics, purity, tensorrt, warmup
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ def check(options):
     for name, fits in (("select_tf_ops", FORMS[form].lite), ("container_image", form != NONE), ("through_server", form != NONE)):
         if options[name] and not fits:
             raise FleetError(f"the form {form} knows no {name}", where=name, remedy="Leave it out.")
-    if bool(options["metric_function"]) != (options["metric"] == "function"):
-        raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
-                         remedy="Give metric: function and metric_function, or neither.")
+    metrics.check_function(options["metric"], options["metric_function"])
     if options["compute_capability"]:
         tensorrt.compute_capability(options["compute_capability"])
     if options["container_image"] and options["through_server"]:

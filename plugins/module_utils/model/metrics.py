@@ -64,6 +64,13 @@ def measure(metric, outputs, labels, output=None):
     return float(METRICS[metric](scores, labels))
 
 
+def check_function(metric, path):
+    """Raise FleetError where the metric function is named without the file (path or None) that holds it, or the other way round."""
+    if bool(path) != (metric == "function"):
+        raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
+                         remedy="Give metric: function and metric_function, or neither.")
+
+
 def judge(metric, before, after, allowed_loss, goal=None):
     """(accepted, loss, sentence). loss: how much worse the metric became, in its own unit; negative where it became better.
 

@@ -37,7 +37,9 @@ _DTYPES = {
 }
 # Fields whose packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
 _RAW_FIELDS = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "dcomplex_val": 12}
-_MOST_DIMENSIONS, _MOST_BYTES, _TEXT_BYTES = 64, 1 << 31, 64
+# Of an array, in NumPy.
+MOST_DIMENSIONS = 64
+_MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
 _BY_NAME = {name: dtype for dtype, (name, _field) in _DTYPES.items()}
 _CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
                   499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
@@ -103,8 +105,8 @@ def decode_tensor(tensor, bfloat16=None):
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise FleetError(f"a tensor needs a whole shape; this one has {list(shape)}")
-    if len(shape) > _MOST_DIMENSIONS:
-        raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {_MOST_DIMENSIONS}")
+    if len(shape) > MOST_DIMENSIONS:
+        raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {MOST_DIMENSIONS}")
     count = math.prod(shape)
     name, field = _DTYPES[dtype]
     if tensor.tensor_content:

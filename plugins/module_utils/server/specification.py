@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import absolute_path, bounded, did_you_mean
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import names
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags, model_config
@@ -86,8 +86,7 @@ def check(specification):
     check_name(specification.name)
     names.check(specification.model_name, "model_name")
     for path in [specification.model_base_path, *(model["base_path"] for model in specification.models)]:
-        if not (path or "").startswith("/"):
-            raise FleetError(f"{path!r} is not an absolute path", where="model_base_path")
+        absolute_path("model_base_path", path or "")
     if specification.models:
         model_config.check(specification.models)
     check_ports(specification)

@@ -14,7 +14,7 @@ import json
 import math
 import re
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import status
 
 try:
@@ -24,7 +24,6 @@ except ImportError:
 
 ROW, COLUMN = "row", "column"
 _DEBUG_BYTES = 256
-_MOST_DIMENSIONS = 64
 # dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
 _WHOLE = {"int32": (-2**31, 2**31 - 1), "int16": (-2**31, 2**31 - 1), "int8": (-2**31, 2**31 - 1), "uint8": (-2**31, 2**31 - 1),
           "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
@@ -285,8 +284,8 @@ def _tensor(value, dtype):
         if not inner:
             break
         inner = inner[0]
-    if len(shape) > _MOST_DIMENSIONS:
-        raise _invalid(f"A tensor of {len(shape)} dimensions cannot be read; allowed: {_MOST_DIMENSIONS}")
+    if len(shape) > client.MOST_DIMENSIONS:
+        raise _invalid(f"A tensor of {len(shape)} dimensions cannot be read; allowed: {client.MOST_DIMENSIONS}")
     flat = []
     _fill(value, 0, shape, dtype, flat)
     if dtype == "string":
