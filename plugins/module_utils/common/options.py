@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 
 # More than anybody waits; the clocks of sockets and processes cannot count much further.
 LONGEST_S = 7 * 86400
-_MODE = re.compile(r"(0?o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
+_MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _MOST_MODE = 0o7777
 
 

@@ -153,6 +153,7 @@ BAD = [
     ({"models": [{"name": "a", "batching": [{"max_batch_size": 3}]}]}, "models: a: batching: [{'max_batch_size': 3}] is not known"),
     ({"models": [{"name": "a", "batching": {"max_batch_size": "3"}}]}, "models: a: max_batch_size: '3' is not a whole number"),
     ({"mode": "rwx"}, "mode: 'rwx' is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r."),
+    ({"mode": "o644"}, "mode: 'o644' is no mode of a file"),
     ({"mode": 9999}, "mode: 9999 is no mode of a file"),
     ({"max_bach_size": 8}, "max_bach_size"),
     ({"models": [{"directory": "/srv"}]}, "name"),

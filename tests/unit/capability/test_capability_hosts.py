@@ -76,6 +76,13 @@ def test_damaged_files_are_as_good_as_absent(damage, host_tree):
     assert found["cpu"]["threads"] == 8 and found["cpu"]["usable"] == 8.0
 
 
+def test_names_are_as_long_as_they_may_be(host_tree):
+    root = host_tree("slice_limits_v2")
+    (root / "proc/sys/kernel").mkdir(parents=True, exist_ok=True)
+    (root / "proc/sys/kernel/osrelease").write_text("6" * 5000, encoding="utf-8")
+    assert host.read(str(root), "x86_64")[0]["os"]["kernel"] == "6" * 128
+
+
 def test_directories_in_place_of_files_do_not_matter(host_tree):
     root = host_tree("firecracker_v1")
     for name in ("proc/meminfo", "proc/self/cgroup", "etc/os-release", "sys/devices/system/cpu/online"):
