@@ -27,8 +27,8 @@ _INTEL_LEVELS = {
     "x86-64-v3": frozenset((60, 61, 63, 69, 70, 71, 78, 79, 86, 94, 142, 151, 154, 158, 165, 166, 170, 172, 175, 183, 186, 189, 190, 191, 197, 198, 221)),
     "x86-64-v4": frozenset((85, 106, 108, 125, 126, 140, 141, 143, 167, 173, 174, 207)),
 }
-_AMD_LEVELS = ((0x17, range(0x00, 0x100), "x86-64-v3"), (0x18, range(0x00, 0x100), "x86-64-v3"), (0x19, range(0x10, 0x20), "x86-64-v4"),
-               (0x19, range(0x60, 0xb0), "x86-64-v4"), (0x19, range(0x00, 0x100), "x86-64-v3"), (0x1a, range(0x00, 0x100), "x86-64-v4"))
+_AMD_LEVELS = ((0x17, range(0x100), "x86-64-v3"), (0x18, range(0x100), "x86-64-v3"), (0x19, range(0x10, 0x20), "x86-64-v4"),
+               (0x19, range(0x60, 0xb0), "x86-64-v4"), (0x19, range(0x100), "x86-64-v3"), (0x1a, range(0x100), "x86-64-v4"))
 # Intel sells these from the same models without AVX.
 _WITHOUT_AVX = re.compile(r"Pentium|Celeron|Atom|Processor N\d")
 
@@ -134,8 +134,8 @@ def _less_than_known(cpu):
     if expected is None or levels.may_run(expected, cpu["level"]):
         return []
     missing = sorted(frozenset().union(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, expected))) - set(cpu["flags"]))
-    return [f"a CPU of this family ({family}) and model ({model}) has {expected}, but shows {cpu['level']} ({' '.join(missing)} missing): a hypervisor hides them, "
-            "or the text is damaged"]
+    return [f"a CPU of this family ({family}) and model ({model}) has {expected}, but shows {cpu['level']} ({' '.join(missing)} missing): "
+            "a hypervisor hides them, or the text is damaged"]
 
 
 def _cores(text):

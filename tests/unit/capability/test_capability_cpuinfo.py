@@ -223,7 +223,7 @@ def test_a_pasted_text_whose_lines_were_wrapped_shows_the_same_cpu(row, cpuinfo_
     whole = cpuinfo.require(text)
     for wrap, width in ((folded, 61), (folded, 80), (folded, 132), (wrapped, 72), (wrapped, 81)):
         found = cpuinfo.require(wrap(text, width))
-        assert {key: found["cpu"][key] for key in ("level", "flags", "ai", "threads")} == {key: whole["cpu"][key] for key in ("level", "flags", "ai", "threads")}
+        assert [found["cpu"][key] for key in ("level", "flags", "ai", "threads")] == [whole["cpu"][key] for key in ("level", "flags", "ai", "threads")]
         assert (found["architecture"], found["warnings"]) == (whole["architecture"], whole["warnings"])
 
 
