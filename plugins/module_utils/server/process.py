@@ -27,6 +27,7 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import endings
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, last_words, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
@@ -271,6 +272,5 @@ def _how(code):
         return "nobody saw how"
     if code >= 0:
         return f"exit status {code}"
-    name = signal.Signals(-code).name
-    hints = {"SIGILL": ": this CPU lacks an instruction that it was built with", "SIGKILL": ": killed from outside, perhaps for want of memory"}
-    return f"by {name}{hints.get(name, '')}"
+    ending = endings.by_signal(-code)
+    return f"by {ending.cause}" if ending else f"by {signal.Signals(-code).name}"
