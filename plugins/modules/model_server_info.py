@@ -52,7 +52,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unseen:
-  description: Why this user cannot see the servers in containers, which then are not among RV(servers); null where all are seen.
+  description:
+    - Why the servers in containers cannot be seen, which then are not among RV(servers); null where all are seen.
+    - This account may not use the engine's socket, or its Python has no Docker SDK.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"

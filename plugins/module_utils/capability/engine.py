@@ -14,6 +14,7 @@ TIMEOUT_S = 10.0           # Podman runs programs to answer what it is, which ta
 PATIENT_S = 30.0           # Where something is to be done there.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
+_LONGEST = 128
 _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
@@ -37,6 +38,16 @@ def find(files, socket_path=None, timeout_s=TIMEOUT_S):
             # That the engine of another user is closed to this one tells less than why an own one does not answer.
             silent = found if silent is None or silent["reason"].startswith(_DENIED) else silent
     return silent or _installed(files)
+
+
+def sdk():
+    """{version, problem}: of Python's Docker SDK for this interpreter; problem is why it cannot be imported, or None."""
+    try:
+        import docker
+
+        return {"version": str(docker.DockerClient and docker.__version__)[:_LONGEST], "problem": None}
+    except Exception as fault:      # a broken package raises what it likes
+        return {"version": None, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
 def ask(path, what, timeout_s=TIMEOUT_S):

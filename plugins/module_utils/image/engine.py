@@ -21,6 +21,8 @@ try:
 except ImportError:
     docker = None
 
+NO_SDK = "the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host"
+SDK_REMEDY = "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
 SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
 _PART_BYTES = 1 << 20
@@ -31,8 +33,7 @@ class Engine:
 
     def __init__(self, url=None):
         if docker is None:
-            raise FleetError("the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host", where="docker",
-                             remedy="Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter.")
+            raise FleetError(NO_SDK, where="docker", remedy=SDK_REMEDY)
         self.url = _url(url or os.environ.get("DOCKER_HOST") or sockets.find(host.Files(), timeout_s=sockets.PATIENT_S)["socket"] or SOCKET)
         with self._asking("connect"):
             self.client = docker.DockerClient(base_url=self.url, timeout=_ANSWER_S)

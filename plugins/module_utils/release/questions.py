@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.options imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
 
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
+_FIRST_UBUNTU_WITH_CLONE3 = 22.04
 _TYPES = {"int": int, "float": (int, float), "bool": bool, "string": str}
 
 
@@ -121,6 +122,11 @@ def check_flags(release, given):
     """
     found = [_flag_problem(release, name, value) for name, value in sorted(given.items())]
     return [problem for problem in found if problem]
+
+
+def needs_clone3(release):
+    """Whether the images of a release have a C library that starts threads by clone3: glibc 2.34 and later, Ubuntu's since 22.04."""
+    return float(cell("cpu_base", release).partition(":")[2]) >= _FIRST_UBUNTU_WITH_CLONE3
 
 
 def stock_cpu_flags(release):

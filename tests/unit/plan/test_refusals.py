@@ -75,6 +75,8 @@ CASES = {
     "no release at all": (host(), {"version": "latest"}),
     "an option that means nothing": (host(), {"options": ["hello", "--port=9000"]}),
     "docker asked for, and no engine": (host(engine=None), {"backend": "docker"}),
+    "no Docker SDK for Ansible's Python": (host(sdk={"version": None, "problem": "No module named 'docker'"}), {}),
+    "an engine that forbids clone3": (host(version="20.10.5+dfsg1"), {"version": "2.20.0"}),
     "neither engine nor TensorFlow's packages": (host(V2, "x86-64-v2", engine=None), {}),
     "embedded asked for on a CPU without AVX": (host(V2, "x86-64-v2"), {"backend": "embedded"}),
     "embedded asked for on a foreign CPU": (host((), "s390x", "s390x"), {"backend": "embedded"}),
