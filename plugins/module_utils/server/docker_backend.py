@@ -178,7 +178,7 @@ class Backend:
             process.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
         held = _ports_of(self._described(seen)) if serving and serving.runs else None
-        process.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else ())
+        process.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on)
         if image:
             self._refuse_incompatible(spec, image)
 

@@ -48,6 +48,13 @@ class Servers(engine.Engine):
         """The names of the server and of its copies on this host, sorted."""
         return sorted({found[labels.NAME] for found in self._labels() if name in (found[labels.NAME], found.get(labels.COPY_OF))})
 
+    def container_on(self, port):
+        """'container NAME' of the one that publishes a port of the host, or None."""
+        with self._asking("containers"):
+            listed = self.api.containers()
+        names = [one["Names"][0].lstrip("/") for one in listed for published in one.get("Ports") or () if published.get("PublicPort") == port]
+        return f"container {names[0]}" if names else None
+
     def _labels(self):
         with self._asking("containers"):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": labels.NAME})]
