@@ -21,7 +21,8 @@ options:
   engine_socket:
     description:
       - The socket of the container engine.
-      - By default the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user below C(/run/user).
+      - By default that of C(DOCKER_HOST), else the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user below
+        C(/run/user). An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   detail:
     description:

@@ -18,7 +18,9 @@ options:
     type: bool
     default: false
   engine_socket:
-    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   state_directory:
     description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.

@@ -32,7 +32,9 @@ options:
       - How the server ended, as a shell or an engine says it (132 is SIGILL) or as a negative signal. For O(container) the engine tells it.
     type: int
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host, for O(container)

@@ -25,8 +25,11 @@ _NONE = {"engine": None, "version": None, "api_version": None, "socket": None, "
 def find(files, socket_path=None, timeout_s=TIMEOUT_S):
     """The engine of a host as docs/architecture.md describes it: the first that answers, or the first there is with the reason why it does not.
 
-    files: what capability.host.Files gives. socket_path: the one socket to ask, instead of the usual places. timeout_s: how long each may take.
+    files: what capability.host.Files gives. socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
     """
+    socket_path, problem = address(socket_path, os.environ if files.root == "/" else {})
+    if problem:
+        return dict(_NONE, engine="docker", reason=problem)
     user = f"/run/user/{os.getuid()}"
     candidates = [socket_path] if socket_path else [*_SYSTEM_SOCKETS, f"{user}/docker.sock", f"{user}/podman/podman.sock"]
     silent = None
@@ -38,6 +41,18 @@ def find(files, socket_path=None, timeout_s=TIMEOUT_S):
             # That the engine of another user is closed to this one tells less than why an own one does not answer.
             silent = found if silent is None or silent["reason"].startswith(_DENIED) else silent
     return silent or _installed(files)
+
+
+def address(given, environment):
+    """(the path of the one socket to use or None for the usual places, why it cannot be used or None). What was given holds, else DOCKER_HOST."""
+    name, value = ("engine_socket", given) if given else ("DOCKER_HOST", environment.get("DOCKER_HOST"))
+    if not value:
+        return None, None
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme == "unix":
+        return ("/" + rest.lstrip("/") if mark else value), None
+    return None, (f"{name} is {value[:_LONGEST]!r}, and only an engine of this host can be used, by its unix socket: "
+                  "unset it, or name a socket (tfserving_engine_socket)")
 
 
 def sdk():

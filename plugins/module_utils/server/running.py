@@ -29,6 +29,8 @@ def in_containers(socket=None):
     found = engine.find(host.Files(), socket, engine.PATIENT_S)
     if found["socket"] and not found["answers"] and os.path.exists(found["socket"]) and not os.access(found["socket"], os.R_OK | os.W_OK):
         return [], f"servers in containers cannot be seen: {found['reason']}"
+    if not found["answers"] and found["engine"] and not found["socket"] and engine.address(socket, os.environ)[1]:
+        return [], f"servers in containers cannot be seen: {found['reason']}"
     if not found["answers"]:
         return [], None
     if docker_engine.engine.docker is None:
