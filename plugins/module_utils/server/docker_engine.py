@@ -80,6 +80,10 @@ class Servers(engine.Engine):
         information = self.information()
         return bool(information.get("Rootless")) or any("name=rootless" in option for option in information.get("SecurityOptions") or ())
 
+    def id_offset(self):
+        """What a Docker Engine with userns-remap adds to the numbers of a container's user and group on the host: (0, 0) without it."""
+        return offset_of(self.information())
+
     def entry_point(self, image):
         """The command that an image begins with, a list."""
         with self._asking(f"image {image}"):
@@ -134,6 +138,13 @@ class Servers(engine.Engine):
             with contextlib.suppress(FleetError):
                 found |= {mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target}
         return found
+
+
+def offset_of(information):
+    """id_offset() from what an engine says of itself. Docker keeps what belongs to remapped ids in a folder of their numbers, such as 231072.231072."""
+    found = re.search(r"/(\d+)\.(\d+)/?$", information.get("DockerRootDir") or "")
+    remapped = any("name=userns" in option for option in information.get("SecurityOptions") or ())
+    return (int(found[1]), int(found[2])) if found and remapped else (0, 0)
 
 
 def _seconds(text):
