@@ -238,8 +238,12 @@ def _helper_fault(helper, words):
     """The FleetError about a credential helper of the Docker SDK's configuration that is not there, or fails."""
     path = docker.utils.config.find_config_file() or "~/.docker/config.json"
     what = "is not there" if "not installed" in words else f"fails ({' '.join(words.split())[:200]})"
-    return FleetError(f"the credential helper {helper!r} that this file names {what}", where=path,
-                      remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.")
+    return HelperFault(f"the credential helper {helper!r} that this file names {what}", where=path,
+                       remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.")
+
+
+class HelperFault(FleetError):
+    """A credential helper is missing or fails, before anything was asked of a registry."""
 
 
 class BuildFailed(Exception):

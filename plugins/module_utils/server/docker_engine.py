@@ -71,6 +71,8 @@ class Servers(engine.Engine):
                 for line in self.api.pull(reference, stream=True, decode=True, auth_config=login):
                     if "error" in line:
                         raise FleetError(line["error"])
+        except engine.HelperFault:
+            raise
         except FleetError as fault:
             raise FleetError(f"{reference} is not on the host and cannot be pulled: {fault.what}", where="image",
                              remedy="Check its name, the registry and the login, or bring it to the host before.") from fault

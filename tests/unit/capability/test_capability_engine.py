@@ -248,7 +248,7 @@ def test_facts_images_and_servers_follow_docker_host_alike(address, socket_path,
 @pytest.mark.parametrize("configuration, words", [
     ({"credsStore": "desktop"}, "'docker-credential-desktop' that this file names is not there"),
     ({"credHelpers": {"registry.example": "ecr-login"}}, "'docker-credential-ecr-login' that this file names is not there")])
-@pytest.mark.parametrize("ask", ["pull", "build"])
+@pytest.mark.parametrize("ask", ["pull", "build", "fetch"])
 def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuration, words, ask, root, serve):
     """https://docs.docker.com/reference/cli/docker/login/#credential-stores: the helper of NAME is the program docker-credential-NAME."""
     pytest.importorskip("docker")
@@ -257,9 +257,11 @@ def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuratio
     (root / "config.json").write_text(json.dumps(configuration))
     program = ("import io, runpy, sys\nrunpy.run_path(sys.argv[1])\n"
                "from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError\n"
-               "from ansible_collections.tfserving.fleet.plugins.module_utils.image.engine import Engine\n"
-               "engine = Engine(sys.argv[2])\n"
-               "try:\n    engine.pull('registry.example/x:1') if sys.argv[3] == 'pull' else engine.build(io.BytesIO(b''), print)\n"
+               "from ansible_collections.tfserving.fleet.plugins.module_utils.server.docker_engine import Servers\n"
+               "engine = Servers(sys.argv[2])\n"
+               "asks = {'pull': lambda: engine.pull('registry.example/x:1'), 'build': lambda: engine.build(io.BytesIO(b''), print),\n"
+               "        'fetch': lambda: engine.fetch('registry.example/x:1')}\n"
+               "try:\n    asks[sys.argv[3]]()\n"
                "except FleetError as fault:\n    print(fault)\n")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).resolve().parents[2] / "conftest.py"), f"{root}/engine.sock", ask],
                           capture_output=True, text=True, check=False, env=dict(os.environ, DOCKER_CONFIG=str(root)), timeout=60)
