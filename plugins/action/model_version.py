@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 told = {"inventory": transfer.content_of(folder, source), "manifest": published.manifest_of(folder)}
                 return self._send(folder, dict(arguments, **told), task_vars)
         except FleetError as fault:
-            raise AnsibleActionFail(str(fault)) from fault
+            raise AnsibleActionFail(str(fault)) from None
 
     def _folder(self, source, checksum, stack):
         """The folder of the version on this controller; an archive is unpacked as long as the stack is open."""

@@ -75,7 +75,7 @@ class ActionModule(ActionBase):
             with trial:
                 return dict(result, changed=False, tuning=trial.run())
         except FleetError as fault:
-            raise AnsibleActionFail(str(fault)) from fault
+            raise AnsibleActionFail(str(fault)) from None
 
     def _forms(self, call, arguments):
         """{form: base path} of what is published for the model on the host."""

@@ -149,7 +149,9 @@ options:
     description: Absolute path of a file on the host with the certificates (PEM) that sign the registry's. Made known to the engine for this registry.
     type: path
   engine_socket:
-    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   address:
     description: Address of the host on which ports are published. The embedded backend listens on the loopback address only.

@@ -18,7 +18,9 @@ options:
     type: bool
     default: false
   engine_socket:
-    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   state_directory:
     description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.
@@ -52,7 +54,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unseen:
-  description: Why this user cannot see the servers in containers, which then are not among RV(servers); null where all are seen.
+  description:
+    - Why the servers in containers cannot be seen, which then are not among RV(servers); null where all are seen.
+    - This account may not use the engine's socket, or its Python has no Docker SDK.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"

@@ -95,7 +95,9 @@ options:
     description: A file on the host to which a line is appended while a build goes on, with Bazel's own count as a percentage and the time left.
     type: path
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host

@@ -27,7 +27,8 @@ HANDS = {
     "model/check", "model/convert", "model/convert_lite", "model/convert_tensorrt", "model/judge", "model/lite_file", "model/metric_function", "model/probe",
     "model/published", "model/sample_files", "model/samples", "model/saved_model", "model/served", "model/transfer", "model/update",
     "server/alive", "server/ask", "server/backend", "server/beside", "server/client", "server/deployment", "server/docker_backend", "server/docker_engine",
-    "server/docker_files", "server/embedded_backend", "server/expected", "server/process", "server/proof", "server/running", "server/wire",
+    "server/docker_files", "server/embedded_backend", "server/expected", "server/port_holder",
+    "server/process", "server/proof", "server/running", "server/wire",
     "measurement/connection", "measurement/generator", "measurement/histogram",
 }
 HAND_DIRECTORIES = ("server/embedded/",)

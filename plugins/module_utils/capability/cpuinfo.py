@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import levels
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
@@ -16,6 +18,19 @@ _PLAINLY = {"i686": "32-bit x86", "arm": "32-bit Arm"}
 _BARE = {"Processor", "processor", "BogoMIPS"}
 _LONGEST_NAME = 64
 _MOST_DIGITS = 10
+# Values that mail programs and terminals wrap, and flags that count although no level has them.
+_WRAPPED_KEYS = {"flags", "Features", "model name"}
+_WHOLE_FLAGS = frozenset({"lm", "hypervisor"}).union(*levels.KNOWN_FLAGS.values())
+
+# The level that every CPU of a family and model has. Models: arch/x86/include/asm/intel-family.h; AMD's: bsp_init_amd in arch/x86/kernel/cpu/amd.c of Linux.
+_INTEL_LEVELS = {
+    "x86-64-v3": frozenset((60, 61, 63, 69, 70, 71, 78, 79, 86, 94, 142, 151, 154, 158, 165, 166, 170, 172, 175, 183, 186, 189, 190, 191, 197, 198, 221)),
+    "x86-64-v4": frozenset((85, 106, 108, 125, 126, 140, 141, 143, 167, 173, 174, 207)),
+}
+_AMD_LEVELS = ((0x17, range(0x100), "x86-64-v3"), (0x18, range(0x100), "x86-64-v3"), (0x19, range(0x10, 0x20), "x86-64-v4"),
+               (0x19, range(0x60, 0xb0), "x86-64-v4"), (0x19, range(0x100), "x86-64-v3"), (0x1a, range(0x100), "x86-64-v4"))
+# Intel sells these from the same models without AVX.
+_WITHOUT_AVX = re.compile(r"Pentium|Celeron|Atom|Processor N\d")
 
 # Names as util-linux's lscpu gives them (sys-utils/lscpu-arm.c); a code that is not here is shown as it is.
 _ARM_VENDORS = {
@@ -37,6 +52,7 @@ def read(text, architecture=None):
     architecture, the part, and variant * 16 + revision), brand, level, flags, ai (sorted lists), sockets, cores, threads and caches (sizes in KiB);
     what the text does not tell is None. cpu.flags are those that levels.KNOWN_FLAGS names and every core has.
     """
+    text = _unwrapped(text)
     cores = _cores(text)
     shown = _architecture(cores)
     architecture = architecture or shown
@@ -50,6 +66,8 @@ def read(text, architecture=None):
         warnings.append("the cores are of several kinds; the CPU is described by the first")
     cpu = dict(_identity(first), level=levels.level(architecture, known), flags=sorted(known), ai=levels.ai(architecture, known), caches=_caches(first),
                **_counts(cores))
+    if architecture == "x86_64" and known and not warnings:
+        warnings += _less_than_known(cpu)
     return {"architecture": architecture, "cpu": cpu, "hypervisor": "hypervisor" in flags, "warnings": warnings}
 
 
@@ -59,6 +77,7 @@ def require(text, architecture=None):
         raise FleetError(f"{architecture!r} is not known; allowed: {', '.join(ARCHITECTURES)}", where="architecture")
     if not text.strip():
         raise FleetError("the text is empty", where="cpu_capability", remedy="Give it the whole content of a /proc/cpuinfo.")
+    text = _unwrapped(text)
     found = read(text)
     shown = found["architecture"]
     if shown is None:
@@ -81,6 +100,42 @@ def require(text, architecture=None):
 def _strange(architecture, shown):
     what = f"of {shown}" if shown else "empty or not to be understood"
     return f"the machine is {architecture}, but its cpuinfo is {what}; it is taken for the least of {architecture}"
+
+
+def _unwrapped(text):
+    """The text with each line that has no colon joined to the one before, as it was before a mail program or a terminal wrapped it."""
+    lines, key = [], ""
+    for line in text.splitlines():
+        if ":" in line or not line.strip():
+            key = line.partition(":")[0].strip()
+            lines.append(line)
+        elif key in _WRAPPED_KEYS:
+            lines[-1] = _joined(lines[-1], line)
+        else:
+            lines.append(line)
+    return "\n".join(lines) + ("\n" if text[-1:] in ("\n", "\r") else "")
+
+
+def _joined(before, after):
+    """Two parts of a line that was wrapped: between words, or within one as terminals do, which shows where only the whole is a flag."""
+    first, last = after.split()[0], before.split()[-1]
+    blank = "" if last + first in _WHOLE_FLAGS else " "
+    return before.rstrip() + blank + after.strip()
+
+
+def _less_than_known(cpu):
+    """A warning where a CPU shows a lower level than every one of its family and model has."""
+    vendor, family, model = cpu["vendor"], cpu["family"], cpu["model"]
+    expected = None
+    if vendor == "GenuineIntel" and family == 6 and not _WITHOUT_AVX.search(cpu["brand"] or ""):
+        expected = next((level for level, models in _INTEL_LEVELS.items() if model in models), None)
+    elif vendor in ("AuthenticAMD", "HygonGenuine"):
+        expected = next((level for of_family, models, level in _AMD_LEVELS if family == of_family and model in models), None)
+    if expected is None or levels.may_run(expected, cpu["level"]):
+        return []
+    missing = sorted(frozenset().union(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, expected))) - set(cpu["flags"]))
+    return [f"a CPU of this family ({family}) and model ({model}) has {expected}, but shows {cpu['level']} ({' '.join(missing)} missing): "
+            "a hypervisor hides them, or the text is damaged"]
 
 
 def _cores(text):

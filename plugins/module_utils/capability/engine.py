@@ -14,6 +14,7 @@ TIMEOUT_S = 10.0           # Podman runs programs to answer what it is, which ta
 PATIENT_S = 30.0           # Where something is to be done there.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
+_LONGEST = 128
 _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
@@ -24,8 +25,11 @@ _NONE = {"engine": None, "version": None, "api_version": None, "socket": None, "
 def find(files, socket_path=None, timeout_s=TIMEOUT_S):
     """The engine of a host as docs/architecture.md describes it: the first that answers, or the first there is with the reason why it does not.
 
-    files: what capability.host.Files gives. socket_path: the one socket to ask, instead of the usual places. timeout_s: how long each may take.
+    files: what capability.host.Files gives. socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
     """
+    socket_path, problem = address(socket_path, os.environ if files.root == "/" else {})
+    if problem:
+        return dict(_NONE, engine="docker", reason=problem)
     user = f"/run/user/{os.getuid()}"
     candidates = [socket_path] if socket_path else [*_SYSTEM_SOCKETS, f"{user}/docker.sock", f"{user}/podman/podman.sock"]
     silent = None
@@ -37,6 +41,28 @@ def find(files, socket_path=None, timeout_s=TIMEOUT_S):
             # That the engine of another user is closed to this one tells less than why an own one does not answer.
             silent = found if silent is None or silent["reason"].startswith(_DENIED) else silent
     return silent or _installed(files)
+
+
+def address(given, environment):
+    """(the path of the one socket to use or None for the usual places, why it cannot be used or None). What was given holds, else DOCKER_HOST."""
+    name, value = ("engine_socket", given) if given else ("DOCKER_HOST", environment.get("DOCKER_HOST"))
+    if not value:
+        return None, None
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme == "unix":
+        return ("/" + rest.lstrip("/") if mark else value), None
+    return None, (f"{name} is {value[:_LONGEST]!r}, and only an engine of this host can be used, by its unix socket: "
+                  "unset it, or name a socket (tfserving_engine_socket)")
+
+
+def sdk():
+    """{version, problem}: of Python's Docker SDK for this interpreter; problem is why it cannot be imported, or None."""
+    try:
+        import docker
+
+        return {"version": str(docker.DockerClient and docker.__version__)[:_LONGEST], "problem": None}
+    except Exception as fault:      # a broken package raises what it likes
+        return {"version": None, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
 def ask(path, what, timeout_s=TIMEOUT_S):

@@ -34,8 +34,13 @@ _ALSO_DESCRIBED = ("driver", "cuda", "pci", "ecc", "mig", "mig_count")
 _OF_AN_INSTANCE = re.compile(r"mig\.\d\.(?:handle|uuid|name)$")
 _WORDS = {"name": "product", "uuid": "UUID", "compute": "compute capability", "memory": "memory", "mig": "all MIG slices"}
 _FAMILIES = {2: "fermi", 3: "kepler", 5: "maxwell", 6: "pascal", 9: "hopper", 10: "blackwell", 12: "blackwell", 13: "rubin"}
-_SMI_FAULTS = {"[N/A]": 3, "N/A": 3, "[Not Supported]": 3, "[Not Found]": 6, "[Insufficient Permissions]": 4, "[GPU is lost]": 15, "[Reset Required]": 16,
-               "[GPU requires reset]": 16}
+_UNKNOWN = 999                  # NVML_ERROR_UNKNOWN
+# What nvidia-smi prints where it has no value, in lower case and without brackets.
+_SMI_FAULTS = {"n/a": 3, "not supported": 3, "requested functionality has been deprecated": 3, "deprecated": 3, "not available": 3, "not found": 6,
+               "function not found": 13, "insufficient permissions": 4, "gpu is lost": 15, "reset required": 16, "gpu requires reset": 16,
+               "gpu reset required": 16, "err!": _UNKNOWN, "error": _UNKNOWN, "unknown error": _UNKNOWN, "unknown": _UNKNOWN}
+_SMI_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]$")
+_LEADING_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _SMI_INSTANCE = re.compile(r"^\s+MIG\s+(\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
 _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
@@ -72,6 +77,22 @@ def address(domain, bus, device):
     return f"{domain:04x}:{bus:02x}:{device:02x}.0"
 
 
+def rows_of(tables):
+    """The rows ({field: text}) of tables of nvidia-smi --query-gpu, each (text, fields), one for each GPU.
+
+    Lines that are not of a GPU, such as warnings, are left out: a row has as many cells as fields, and an index or an address.
+    """
+    rows = {}
+    for text, fields in tables:
+        for line in text.lstrip("\ufeff").splitlines():
+            cells = [cell.strip().strip('"') for cell in line.split(", ")]
+            cells = cells if len(cells) == len(fields) else [cell.strip().strip('"') for cell in line.split(",")]
+            row = dict(zip(fields, cells))
+            if len(cells) == len(fields) and (row.get("index", "").isdigit() or _SMI_ADDRESS.match(row.get("pci.bus_id", ""))):
+                rows.setdefault(row.get("pci.bus_id", "") if _SMI_ADDRESS.match(row.get("pci.bus_id", "")) else row["index"], row)
+    return list(rows.values())
+
+
 def rows_to_answers(rows, listing):
     """Answers, of the rows of nvidia-smi --query-gpu ({field: text}) and of the listing of nvidia-smi -L."""
     answers = {}
@@ -79,8 +100,8 @@ def rows_to_answers(rows, listing):
     for place, row in enumerate(rows):
         gpu = int(row["index"]) if row.get("index", "").isdigit() else place
         answers[gpu, "handle"] = (None, None)
-        read = {"name": ("name", str), "uuid": ("uuid", str), "memory": ("memory.total", lambda text: {"total": int(text) << 20, "free": None}),
-                "compute": ("compute_cap", lambda text: [int(part) for part in text.split(".")]), "ecc": ("ecc.mode.current", _enabled),
+        read = {"name": ("name", str), "uuid": ("uuid", str), "memory": ("memory.total", lambda text: {"total": _whole_number(text) << 20, "free": None}),
+                "compute": ("compute_cap", lambda text: [int(part) for part in re.split("[.,]", text)]), "ecc": ("ecc.mode.current", _enabled),
                 "mig": ("mig.mode.current", _enabled), "driver": ("driver_version", str)}
         for question, (field, parse) in read.items():
             answers[None if question == "driver" else gpu, question] = _cell(row.get(field), parse)
@@ -109,12 +130,21 @@ def _listed_instances(listing):
 def _cell(text, parse):
     if text is None:
         return 13, None
-    if text.startswith("[") or text == "N/A":
-        return _SMI_FAULTS.get(text, 999), None
+    words = text.strip("[]").lower()
+    if text.startswith("[") or words in _SMI_FAULTS or not text:
+        return _SMI_FAULTS.get(words, _UNKNOWN), None
     try:
         return None, parse(text)
     except ValueError:
-        return 999, None
+        return _UNKNOWN, None
+
+
+def _whole_number(text):
+    """The whole number that a text begins with, whatever marks its decimals and whether a unit follows."""
+    found = _LEADING_NUMBER.match(text)
+    if not found:
+        raise ValueError(text)
+    return int(float(found[0].replace(",", ".")))
 
 
 def _enabled(text):
@@ -153,7 +183,7 @@ def filled(answers, more):
     for (gpu, question), found in more.items():
         pci = value_of(more, gpu, "pci")
         place = places.get(tuple(pci[:3]), gpu) if pci else gpu
-        if known.get((place, question), ("hang", None))[0] is not None and found[0] is None:
+        if (place, question) not in known or known[place, question][0] is not None and found[0] is None:
             known[place, question] = found
     return known
 

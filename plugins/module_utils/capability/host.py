@@ -89,7 +89,7 @@ def read(root="/", machine=None, engine_socket=None, detail=False):
         "cpu": cpu,
         "memory": limits.memory(system.memory_total_kib(files.text("proc/meminfo")), _memory_limits(files, places)),
         "gpus": gpus,
-        "container": dict(container, nvidia=gpus_for_containers),
+        "container": dict(container, sdk=engine.sdk() if root == "/" else None, nvidia=gpus_for_containers),
         "os": {"distribution": distribution, "version": version, "kernel": files.name("proc/sys/kernel/osrelease"), "init": _init(files),
                "libc": _libc() if root == "/" else None},
         "virtualization": {

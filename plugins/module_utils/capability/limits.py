@@ -109,7 +109,7 @@ def cpus(affinity, cpuset, quotas, online, threads):
     affinity, cpuset, online: frozensets of CPU numbers, None where unknown. quotas: CPUs (float|None). threads: how many CPUs there are if no set is known.
     Returns {usable: float|None, affinity: list|None, cpuset: list|None, quota: float|None}; a cpuset that holds all CPUs online is None, being no limit.
     """
-    count = _count([cpu_set for cpu_set in (affinity, cpuset, online) if cpu_set]) or threads
+    count = _count(affinity, cpuset, online) or threads
     limiting = cpuset if cpuset and not (online and cpuset >= online) else None
     limit = least(quotas)
     usable = least([count, limit])
@@ -117,14 +117,16 @@ def cpus(affinity, cpuset, quotas, online, threads):
             "cpuset": format_cpu_list(limiting) if limiting else None, "quota": limit}
 
 
-def _count(sets):
-    """How many CPUs all sets share. LXCFS counts those online anew from 0, so sets that share none are not of one numbering, and the first ones count."""
-    while sets:
-        shared = sets[0].intersection(*sets)
-        if shared:
-            return len(shared)
-        sets = sets[:-1]
-    return None
+def _count(affinity, cpuset, online):
+    """How many CPUs the sets share, or None where none is known.
+
+    The kernel's list of those online holds every CPU of a cpuset (cpuset_cpus_allowed), and an affinity may also hold some that are offline. A list that holds
+    neither is LXCFS's, which numbers the CPUs of its container from 0: it does not count.
+    """
+    allowed = (affinity & cpuset or affinity if affinity and cpuset else affinity or cpuset) or frozenset()
+    if online and (not allowed or allowed > online):
+        return len(online)
+    return len(allowed) or None
 
 
 def memory(total_kib, limits):

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.gpus import rows_to_answers
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability.gpus import rows_of, rows_to_answers
 
 FIELDS = ("index", "pci.bus_id", "pci.device_id", "name", "uuid", "driver_version", "memory.total", "compute_cap", "ecc.mode.current", "mig.mode.current")
 _UNKNOWN_FIELD = re.compile(r'Field "([^"]+)" is not a valid field')
@@ -23,13 +24,13 @@ def read(program, addresses, limit_s):
     """(answers as capability.nvml.read gives them, what it said where it failed or None). addresses: of the GPUs on the PCI bus, to ask for one by one."""
     deadline = time.monotonic() + limit_s
     status, text, fields = _query(program, FIELDS, (), deadline)
-    tables = [text] if status == 0 else []
+    tables = [(text, fields)] if status is not None else []     # also with a warning, such as 14 of a corrupted infoROM, the rows are whole
     if status and "device handle" in text:      # one GPU that is lost can spoil the answer of all
         for address in addresses[:_MOST_GPUS]:
             status_of_one, text_of_one, fields = _query(program, fields, (f"--id={address}",), deadline)
-            tables += [text_of_one] if status_of_one == 0 else []
+            tables += [(text_of_one, fields)] if status_of_one is not None else []
     failure = None if status == 0 else _first_words(text) if status is not None else "no answer in time"
-    rows = [dict(zip(fields, map(str.strip, line.split(", ")))) for table in tables for line in table.splitlines() if line.strip()]
+    rows = rows_of(tables)
     if not rows:
         return {}, failure
     answers = rows_to_answers(rows, run([program, "-L"], deadline)[1])
@@ -53,7 +54,8 @@ def run(command, deadline):
     """(exit status, or None where it did not end in time or could not be started; output). What hangs in a driver is left behind, not waited for."""
     with tempfile.TemporaryFile() as output:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                                       env=dict(os.environ, LC_ALL="C"))
         except OSError as fault:
             return None, str(fault)
         try:

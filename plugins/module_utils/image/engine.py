@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine as sockets
@@ -16,13 +17,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 
 try:
     import docker
+    import docker.credentials
     import docker.errors
+    import docker.utils.config
     import requests.exceptions
 except ImportError:
     docker = None
 
+NO_SDK = "the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host"
+SDK_REMEDY = "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
 SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
+_HELPER = re.compile(r"docker-credential-[\w.-]*\w")
 _PART_BYTES = 1 << 20
 
 
@@ -31,9 +37,11 @@ class Engine:
 
     def __init__(self, url=None):
         if docker is None:
-            raise FleetError("the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host", where="docker",
-                             remedy="Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter.")
-        self.url = _url(url or os.environ.get("DOCKER_HOST") or sockets.find(host.Files(), timeout_s=sockets.PATIENT_S)["socket"] or SOCKET)
+            raise FleetError(NO_SDK, where="docker", remedy=SDK_REMEDY)
+        path, problem = sockets.address(url, os.environ)
+        if problem:
+            raise FleetError(problem, where="engine")
+        self.url = f"unix://{path or sockets.find(host.Files(), timeout_s=sockets.PATIENT_S)['socket'] or SOCKET}"
         with self._asking("connect"):
             self.client = docker.DockerClient(base_url=self.url, timeout=_ANSWER_S)
             self.client.ping()
@@ -45,14 +53,15 @@ class Engine:
             return self.api.info()
 
     def image(self, reference):
-        """{id, labels, tags, digests, size_bytes} of an image by name or id, or None."""
+        """{id, labels, tags, digests, size_bytes, created, architecture (in Go's word)} of an image by name or id, or None."""
         with self._asking(f"image {reference}"):
             try:
                 found = self.api.inspect_image(reference)
             except docker.errors.ImageNotFound:
                 return None
         return {"id": found["Id"], "labels": (found.get("Config") or {}).get("Labels") or {}, "tags": found.get("RepoTags") or [],
-                "digests": found.get("RepoDigests") or [], "size_bytes": found["Size"], "created": found.get("Created")}
+                "digests": found.get("RepoDigests") or [], "size_bytes": found["Size"], "created": found.get("Created"),
+                "architecture": found.get("Architecture") or None}
 
     def images(self, label):
         """The images with a label ('name' or 'name=value'), as image() describes them, in the order of their ids."""
@@ -216,10 +225,25 @@ class Engine:
             yield
         except docker.errors.APIError as fault:
             raise FleetError(_explanation(fault), where=f"{self.url}: {what}") from fault
-        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as fault:
+        except (docker.errors.DockerException, docker.credentials.StoreError, requests.exceptions.RequestException, OSError, ValueError) as fault:
+            helper = _HELPER.search(str(fault))
+            if helper:
+                raise _helper_fault(helper[0], str(fault)) from fault
             raise FleetError(f"the container engine does not answer any more ({_short(fault)})" if what != "connect" else
                              f"no container engine answers ({_short(fault)})", where=f"{self.url}: {what}",
                              remedy="Start it, let this account use its socket, and run again.") from fault
+
+
+def _helper_fault(helper, words):
+    """The FleetError about a credential helper of the Docker SDK's configuration that is not there, or fails."""
+    path = docker.utils.config.find_config_file() or "~/.docker/config.json"
+    what = "is not there" if "not installed" in words else f"fails ({' '.join(words.split())[:200]})"
+    return HelperFault(f"the credential helper {helper!r} that this file names {what}", where=path,
+                       remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.")
+
+
+class HelperFault(FleetError):
+    """A credential helper is missing or fails, before anything was asked of a registry."""
 
 
 class BuildFailed(Exception):
@@ -228,10 +252,6 @@ class BuildFailed(Exception):
     def __init__(self, words, status):
         super().__init__(words)
         self.words, self.status = words, status
-
-
-def _url(given):
-    return f"unix://{given}" if given.startswith("/") else given
 
 
 def _explanation(fault):

@@ -32,6 +32,11 @@ def read(labels):
     return dict(told, tensorrt=None if told["tensorrt"] in ("", "none") else told["tensorrt"])
 
 
+# Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+_ALSO_RUNS = {"amd64": "386", "arm64": "arm"}
+
+
 def refusal(labels, architecture, cpu_flags, compute=()):
     """Why an image with these labels cannot run on a host, as text, or None; an image without labels of ours is not judged.
 
@@ -49,6 +54,13 @@ def refusal(labels, architecture, cpu_flags, compute=()):
         if told["kind"] == "gpu" and not any(_runs(entry, major, minor) for entry in told["compute_capabilities"]):
             return f"it is built for {', '.join(told['compute_capabilities'])}, this host has a GPU of compute capability {major}.{minor}"
     return None
+
+
+def foreign_to(architecture, machine):
+    """The machine's architecture (uname -m) in Go's word where an image of another cannot run on it, else None. architecture: the image's, None if unknown."""
+    own = _ARCHITECTURES.get(machine)
+    image = _ARCHITECTURES.get(architecture, architecture)
+    return own if own and image and image not in (own, _ALSO_RUNS.get(own)) else None
 
 
 def lies(labels, unused):

@@ -11,13 +11,12 @@ import os
 import tarfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels, probe_model, server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import endings, labels, probe_model, server_log
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive
 
 _SERVES = "Running gRPC ModelServer"
 _LAST_LINES = 6
 _PROBE = f"{labels.PREFIX}probe"
-_ENDS = {132: "killed by SIGILL", 134: "aborted", 137: "killed", 139: "segmentation fault"}
 
 
 def start_once(engine, image_id, timeout_s):
@@ -53,9 +52,10 @@ def judge(name, image_labels, started):
                          remedy="Serve the image of this host's class; this one is refused.")
     if not started["serves"]:
         status = started["exit_status"]
-        how = "does not serve in time" if status is None else f"ended with exit status {status}" + (f" ({_ENDS[status]})" if status in _ENDS else "")
+        ending = endings.find("\n".join(started["last"]), status)
+        how = "does not serve in time" if status is None else f"ended with exit status {status}" + (f" ({ending.cause})" if ending else "")
         raise FleetError(f"its server {how}; its last words: {' | '.join(started['last']) or 'none'}", where=name,
-                         remedy="The image is refused; build it again.")
+                         remedy=ending and ending.remedy or "The image is refused; build it again.")
     lies = labels.lies(image_labels, started["log"]["cpu_flags"])
     if lies:
         raise FleetError(f"it does not do what its label says: its server leaves {', '.join(lies)} unused", where=name,

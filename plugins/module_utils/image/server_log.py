@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import endings
+
 # How TensorFlow prints an instruction -> the kernel's spelling, in the order in which TensorFlow prints them. Source: cpu_feature_guard.cc of TensorFlow.
 CPU_FLAGS = {
     "SSE": "sse", "SSE2": "sse2", "SSE3": "pni", "SSE4.1": "sse4_1", "SSE4.2": "sse4_2", "AVX": "avx", "AVX2": "avx2", "AVX512F": "avx512f",
@@ -37,15 +39,13 @@ _WORDINGS = (
 _PREFIX_LENGTH = 200
 _LINES_BETWEEN = 20  # other threads write between the two lines of one record
 _FATAL = re.compile(r"The TensorFlow library was compiled to use (?P<name>\S+) instructions, but these aren't available on your machine")
-_ILLEGAL = re.compile(r"\bIllegal instruction\b|\bSIGILL\b|uncaught target signal 4\b")
 _SESSION = re.compile(r"\bRestoring SavedModel bundle\b")
 _SIGILL = 4
 _ILLEGALLY = {"kind": "illegal_instruction", "instruction": None}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NAMES = re.compile(r"(?:\s*[A-Z][A-Z0-9_.]*(?![a-z]))*")
 # A row without one of these says nothing; most rows of a long log are told by that.
-_SIGNS = ("cpu_feature_guard.cc", "To enable the following", "but these aren't available", "Illegal instruction", "SIGILL", "target signal 4",
-          "Restoring SavedModel bundle")
+_SIGNS = ("cpu_feature_guard.cc", "To enable the following", "but these aren't available", "Restoring SavedModel bundle", *endings.ILLEGAL_SIGNS)
 
 
 def parse(log, exit_status=None):
@@ -57,14 +57,17 @@ def parse(log, exit_status=None):
     not listed is in use, or was not looked for; not so where a line was cut off before its names. fatal: None, or
     {kind: missing_instruction|illegal_instruction, instruction}.
     """
-    found, waiting, told, session = [], [], None, False
+    found, waiting, told, session, before = [], [], None, False, None
     for row in _rows(log.split("\n") if isinstance(log, str) else log):
+        if before:
+            before = _continued(before, row)
         waiting = [(line, second, left - 1) for line, second, left in waiting if left]
         if any(sign in row for sign in _SIGNS):
             _answer(waiting, row)
             line, second = _guard_line(row)
             if line:
                 found.append(line)
+                before = line
             if second:
                 waiting.append((line, second, _LINES_BETWEEN))
                 _answer(waiting, row)
@@ -97,7 +100,8 @@ def _guard_line(row):
     for wording, first, second in _WORDINGS:
         matched = first.search(guard["text"])
         if matched:
-            return {"wording": wording, "prefix": prefix, "instructions": None if second else _names(matched["names"])}, second
+            # TensorFlow prints the line where there is a name: without one it was cut off.
+            return {"wording": wording, "prefix": prefix, "instructions": None if second else _names(matched["names"]) or None}, second
     return {"instructions": None}, None  # cut off, or in words of its own
 
 
@@ -106,9 +110,17 @@ def _answer(waiting, row):
     for place, (line, second, _left) in enumerate(waiting):
         matched = second.search(row)
         if matched:
-            line["instructions"] = _names(matched["names"])
+            line["instructions"] = _names(matched["names"]) or None
             del waiting[place]
             return
+
+
+def _continued(line, row):
+    """The line again where an empty row follows it, else None. A row of nothing but names shows that the line was wrapped or cut: it does not count."""
+    names = row.split()
+    if names and all(name in CPU_FLAGS for name in names):
+        line["instructions"] = None
+    return None if names else line
 
 
 def _names(text):
@@ -125,4 +137,4 @@ def _fatal(row):
     told = _FATAL.search(row)
     if told:
         return {"kind": "missing_instruction", "instruction": told["name"]}
-    return _ILLEGALLY if _ILLEGAL.search(row) else None
+    return _ILLEGALLY if endings.ILLEGAL.search(row) else None

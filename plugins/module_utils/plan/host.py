@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
@@ -111,6 +112,18 @@ class Host:
         if self.engine == "docker" and version and version < _OLDEST_DOCKER:
             return f"Docker Engine {container['version']} on this host is older than {'.'.join(str(part) for part in _OLDEST_DOCKER)}"
         return None
+
+    @property
+    def sdk_problem(self):
+        """Why Ansible's Python cannot speak with the engine that answers, or None."""
+        problem = (self._part("container").get("sdk") or {}).get("problem")
+        python = self._part("python").get("executable") or "the Python that Ansible uses"
+        return f"{python} on this host cannot import the Docker SDK ({problem})" if problem else None
+
+    def is_docker_before(self, version):
+        """Whether the engine is a Docker Engine older than a version (major, minor, patch); not where that is unknown."""
+        found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(self._part("container").get("version") or ""))
+        return bool(self.engine == "docker" and found and tuple(map(int, found.groups())) < version)
 
     def _part(self, name):
         return self.capabilities.get(name) or {}

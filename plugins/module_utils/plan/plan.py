@@ -37,7 +37,7 @@ def plan(capabilities, asked, microarchitectures=None):
 
 def _serve(draft, host, wanted):
     release = server.choose_release(draft, wanted)
-    backend = server.choose_backend(draft, host, wanted) if release else None
+    backend = server.choose_backend(draft, host, wanted, release) if release else None
     if backend is None:
         return {"release": release}
     given = gpus.choose(draft, host, wanted, release, backend)

@@ -10,6 +10,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 
 NOT_TENSORFLOW_SERVING = ("the embedded server is not TensorFlow Serving: a small Python model server of this collection over TensorFlow's own library; "
                           "its figures are not TensorFlow Serving's")
+# Docker's default seccomp profile has known clone3 since then (moby/moby#42681, notes of release 20.10.10); earlier it answers EPERM.
+_FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
@@ -30,7 +32,7 @@ def choose_release(draft, wanted):
     return draft.decide("release", release, reason)
 
 
-def choose_backend(draft, host, wanted):
+def choose_backend(draft, host, wanted, release):
     """'docker', 'embedded', or None when refused."""
     problem = host.engine_problem
     if wanted["backend"] == "docker" and problem:
@@ -38,6 +40,16 @@ def choose_backend(draft, host, wanted):
                      {"backend": "auto"})
         return None
     if wanted["backend"] == "docker" or (wanted["backend"] == "auto" and not problem):
+        if host.sdk_problem:
+            draft.refuse("backend", host.sdk_problem, "Install it there (apt-get install python3-docker, or pip install docker for that Python), name another "
+                         "Python in ansible_python_interpreter, or set tfserving_backend: embedded", {"backend": "embedded"})
+            return None
+        if not wanted["image"] and questions.needs_clone3(release) and host.is_docker_before(_FIRST_DOCKER_WITH_CLONE3):
+            last = next(known for known in reversed(questions.releases()) if not questions.needs_clone3(known))
+            first = ".".join(map(str, _FIRST_DOCKER_WITH_CLONE3))
+            draft.refuse("backend", f"images of {release} start threads by clone3, which Docker Engine {host.container['version']} on this host forbids",
+                         f"Update Docker Engine to {first} or later, or set tfserving_version: {last}", {"version": last})
+            return None
         asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
     return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else problem, problem)

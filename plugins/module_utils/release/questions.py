@@ -13,6 +13,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.options imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
 
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
+# The tag of an image: perhaps behind its name, a release with what variant it is, or only that.
+_TAG = re.compile(r"(?:\S*[/:])?(?:v?(?P<release>\d+\.\d+(?:\.\d+)?)|latest|nightly)-(?P<variant>[a-z][\w.-]*)$")
+_FIRST_UBUNTU_WITH_CLONE3 = 22.04
 _TYPES = {"int": int, "float": (int, float), "bool": bool, "string": str}
 
 
@@ -24,6 +27,11 @@ def releases():
 def parse(release, option="tfserving_version"):
     """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'. option: what it was given by."""
     found = _RELEASE.match(str(release))
+    tag = _TAG.match(str(release))
+    if tag:
+        gpu = " tfserving_gpu chooses the GPU variant: auto takes it on hosts with a GPU, require insists on one." if "gpu" in tag["variant"] else ""
+        raise FleetError(f"{release!r} is the tag of an image, not a release of TensorFlow Serving", where=option,
+                         remedy=f"Set {option}: {instead_of(release)}.{gpu}")
     if not found:
         raise FleetError(f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})", where=option,
                          remedy=f"Set {option}: {table.RELEASES[-1]}.")
@@ -51,8 +59,12 @@ def nearest(release):
 
 
 def instead_of(release):
-    """The release to name in place of one that nearest() refuses: the newest of the same minor, else the newest of all."""
-    found = _RELEASE.match(str(release))
+    """The release to name in place of one that nearest() refuses: that of an image's tag, the newest of the same minor, else the newest of all."""
+    tag = _TAG.match(str(release))
+    named = (tag["release"] or "") if tag else str(release)
+    found = _RELEASE.match(named)
+    if tag and found and (named in table.RELEASES or _order(named) > _order(table.RELEASES[-1])):
+        return named
     same_minor = [known for known in table.RELEASES if found and _order(known)[:2] == (int(found.group(1)), int(found.group(2)))]
     return (same_minor or table.RELEASES)[-1]
 
@@ -121,6 +133,11 @@ def check_flags(release, given):
     """
     found = [_flag_problem(release, name, value) for name, value in sorted(given.items())]
     return [problem for problem in found if problem]
+
+
+def needs_clone3(release):
+    """Whether the images of a release have a C library that starts threads by clone3: glibc 2.34 and later, Ubuntu's since 22.04."""
+    return float(cell("cpu_base", release).partition(":")[2]) >= _FIRST_UBUNTU_WITH_CLONE3
 
 
 def stock_cpu_flags(release):

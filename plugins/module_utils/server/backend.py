@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
@@ -34,7 +36,10 @@ def work(options, check_mode):
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
     needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not options["image"])
     found = None if needs_none else engine.find(host.Files(), options["engine_socket"], engine.PATIENT_S)
-    options["engine_socket"], options["engine"] = (found["socket"], found["engine"]) if found else (None, None)
+    if found:
+        options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
+    else:
+        options["engine_socket"] = options["engine"] = None
     name = "embedded" if needs_none else _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
@@ -125,6 +130,8 @@ def _refuse_docker(options, found, home):
         raise FleetError("no image is named", where="image", remedy="Name one, such as tensorflow/serving:2.20.0, best by digest.")
     if options["idle_exit_s"] is not None:
         raise FleetError("a server in a container does not end by itself", where="idle_exit_s", remedy="Leave it out, or use backend: embedded.")
+    if not found["answers"] and engine.address(options["engine_socket"], os.environ)[1]:
+        raise FleetError(found["reason"], where="engine")
     if not found["answers"]:
         raise FleetError(found["reason"] or "this host has no container engine", where=found["socket"] or "backend",
                          remedy="Start Docker Engine 20.10 or later, or Podman's socket; or set backend: embedded.")

@@ -33,6 +33,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 
 _DEADLINE_S = 10.0
+_QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}     # scripts/qemu-binfmt-conf.sh of QEMU
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
 
 
@@ -42,6 +43,7 @@ class Backend:
     def __init__(self, options, home, check_mode):
         self._options, self._home, self._check_mode = options, home, check_mode
         self._engine = docker_engine.Servers(options["engine_socket"])
+        self._warnings = []
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
@@ -171,22 +173,37 @@ class Backend:
 
     def _refuse_what_cannot_work(self, spec, models, wished, image, seen):
         rootless = self._engine.is_rootless()
+        reader = docker_files.reader(spec, rootless, self._engine.id_offset())
         for model in models:
-            docker_files.refuse_unreadable(model, wished[model["name"]], spec, rootless)
+            docker_files.refuse_unreadable(model, wished[model["name"]], container.user_id(spec), reader)
         docker_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             process.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
         held = _ports_of(self._described(seen)) if serving and serving.runs else None
-        process.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else ())
+        process.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on)
         if image:
             self._refuse_incompatible(spec, image)
 
     def _refuse_incompatible(self, spec, image):
+        self._refuse_foreign(spec, image["architecture"])
         cpu = cpuinfo.read(host.Files().text("proc/cpuinfo"), os.uname().machine)
         fault = image_labels.refusal(image["labels"], cpu["architecture"], cpu["cpu"]["flags"])
         if fault:
             raise gates.closed(gates.COMPATIBLE, fault, where=spec.image, remedy="Use the official image, or one built for this host's class.")
+
+    def _refuse_foreign(self, spec, architecture):
+        """Refuse an image of another architecture; where the kernel hands its programs to an emulator, only warn."""
+        machine = os.uname().machine
+        own = image_labels.foreign_to(architecture, machine)
+        if not own:
+            return
+        interpreter = host.Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
+        if interpreter.startswith("enabled"):
+            self._warnings.append(f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's")
+            return
+        raise gates.closed(gates.COMPATIBLE, f"the image is of {architecture}, this host of {own} ({machine}): it would end with 'Exec format error'",
+                           where=spec.image, remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.")
 
     def _decision(self, mending, steps, before, after, image):
         actions = list(transaction.sentences([*mending, *steps]))
@@ -196,7 +213,7 @@ class Backend:
 
     def _make(self, spec, files, role):
         folder = docker_files.folder_of(self._home.directory, spec)
-        docker_files.write(folder, files, spec, self._cuda_cache())
+        docker_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
         body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, docker_files.selinux(), self._cuda_cache(), entry_point,
@@ -225,7 +242,7 @@ class Backend:
         if isinstance(spec, container.ContainerSpecification):
             server["model_config_file"] = f"{docker_files.folder_of(self._home.directory, spec)}/{container.MODELS}"
         result = decision.result(server=server)
-        result["warnings"] = [*result["warnings"], *work.warnings]
+        result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]
         return result
 
 

@@ -48,6 +48,13 @@ class Servers(engine.Engine):
         """The names of the server and of its copies on this host, sorted."""
         return sorted({found[labels.NAME] for found in self._labels() if name in (found[labels.NAME], found.get(labels.COPY_OF))})
 
+    def container_on(self, port):
+        """'container NAME' of the one that publishes a port of the host, or None."""
+        with self._asking("containers"):
+            listed = self.api.containers()
+        names = [one["Names"][0].lstrip("/") for one in listed for published in one.get("Ports") or () if published.get("PublicPort") == port]
+        return f"container {names[0]}" if names else None
+
     def _labels(self):
         with self._asking("containers"):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": labels.NAME})]
@@ -64,6 +71,8 @@ class Servers(engine.Engine):
                 for line in self.api.pull(reference, stream=True, decode=True, auth_config=login):
                     if "error" in line:
                         raise FleetError(line["error"])
+        except engine.HelperFault:
+            raise
         except FleetError as fault:
             raise FleetError(f"{reference} is not on the host and cannot be pulled: {fault.what}", where="image",
                              remedy="Check its name, the registry and the login, or bring it to the host before.") from fault
@@ -72,6 +81,10 @@ class Servers(engine.Engine):
         """Whether the engine itself runs as an ordinary user: Docker says it among its security options, Podman with a word of its own."""
         information = self.information()
         return bool(information.get("Rootless")) or any("name=rootless" in option for option in information.get("SecurityOptions") or ())
+
+    def id_offset(self):
+        """What a Docker Engine with userns-remap adds to the numbers of a container's user and group on the host: (0, 0) without it."""
+        return offset_of(self.information())
 
     def entry_point(self, image):
         """The command that an image begins with, a list."""
@@ -127,6 +140,13 @@ class Servers(engine.Engine):
             with contextlib.suppress(FleetError):
                 found |= {mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target}
         return found
+
+
+def offset_of(information):
+    """id_offset() from what an engine says of itself. Docker keeps what belongs to remapped ids in a folder of their numbers, such as 231072.231072."""
+    found = re.search(r"/(\d+)\.(\d+)/?$", information.get("DockerRootDir") or "")
+    remapped = any("name=userns" in option for option in information.get("SecurityOptions") or ())
+    return (int(found[1]), int(found[2])) if found and remapped else (0, 0)
 
 
 def _seconds(text):

@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
+from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
@@ -42,23 +44,25 @@ def folder_of(directory, spec):
     return os.path.join(directory, "config", spec.digest()[:16])
 
 
-def write(folder, files, spec, cuda_cache):
-    """Write the configuration and make the folder of CUDA's cache where it is kept; nobody but the server's user and root reads its secrets."""
+def write(folder, files, spec, cuda_cache, offset=(0, 0)):
+    """Write the configuration and make the folder of CUDA's cache where it is kept; nobody but the server's user and root reads its secrets.
+    offset: what the engine adds to the numbers of user and group."""
+    owner = container.user_id(spec) + offset[0]
     os.makedirs(folder, mode=0o755, exist_ok=True)
     for name, content in files.items():
         path = os.path.join(folder, name)
         secret = name in _SECRET_FILES
         publish.write_file(path, content, 0o400 if secret else 0o444)
         if secret and os.geteuid() == 0:
-            os.chown(path, container.user_id(spec), -1)
+            os.chown(path, owner, -1)
     if container.keeps_cuda_cache(spec):
         os.makedirs(cuda_cache, mode=0o700, exist_ok=True)
         with contextlib.suppress(PermissionError):
-            os.chown(cuda_cache, container.user_id(spec), -1)
+            os.chown(cuda_cache, owner, -1)
     if spec.grpc_socket_directory:
         os.makedirs(spec.grpc_socket_directory, mode=0o755, exist_ok=True)
         with contextlib.suppress(PermissionError):
-            os.chown(spec.grpc_socket_directory, container.user_id(spec), -1)
+            os.chown(spec.grpc_socket_directory, owner, -1)
 
 
 def prune(directory, used):
@@ -69,21 +73,50 @@ def prune(directory, used):
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
 
 
-def refuse_unreadable(model, wanted, spec, rootless=False):
-    """Raise FleetError for the first file of the wanted versions that the server's user may not read, who is root without root's power as a rule."""
-    user = container.user_id(spec)
-    if user == 0 and _READS_ALL & {name.upper().replace("CAP_", "", 1) for name in spec.capabilities}:
+@dataclass(frozen=True)
+class Reader:
+    """Whom the host takes the server's user for. uid, gid: numbers on the host, None for ones that no file of it has."""
+
+    uid: int | None
+    gid: int | None
+
+
+def reader(spec, rootless, offset):
+    """The Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
+    user, _colon, group = spec.user.partition(":")
+    user, group = int(user), int(group or 0)      # A number that the image has no user of gets root's group.
+    if rootless:
+        return Reader(os.geteuid() if user == 0 else None, os.getegid() if group == 0 else None)
+    if user == 0 and offset == (0, 0) and _READS_ALL & {name.upper().replace("CAP_", "", 1) for name in spec.capabilities}:
+        return None
+    return Reader(user + offset[0], group + offset[1])
+
+
+def refuse_unreadable(model, wanted, user, who):
+    """Raise FleetError for the first folder or file of the wanted versions that the server's user may not read. user: its number in the container.
+    who: its Reader, or None where it reads everything."""
+    base = model["base_path"]
+    if who is None or model_config.is_remote(base):
         return
-    owner = user if not rootless else os.geteuid() if user == 0 else None
-    for version in wanted:
-        directory = os.path.join(model["base_path"], str(version))
-        for path in _all_below(directory):
-            status = os.stat(path)
-            needed = 5 if os.path.isdir(path) else 4
-            bits = status.st_mode >> 6 if status.st_uid == owner else status.st_mode
-            if bits & needed != needed:
-                raise FleetError(f"user {user}, as whom the server runs, may not read it", where=path,
-                                 remedy=f"Let everybody read the model (chmod -R o+rX {directory}), or set user.")
+    for path in [base, *(path for version in wanted for path in _all_below(os.path.join(base, str(version))))]:
+        status = os.stat(path)
+        if not _may_read(path, status, who):
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
+            raise FleetError(f"user {user}, as whom the server runs, may not read it (mode {mode}, owner {status.st_uid}:{status.st_gid})", where=path,
+                             remedy=f"Let everybody read the model (chmod -R o+rX {base}), or set user (tfs_server_user of the role) to one who may.")
+
+
+def _may_read(path, status, who):
+    needed = 5 if stat.S_ISDIR(status.st_mode) else 4
+    shift = 6 if status.st_uid == who.uid else 3 if status.st_gid == who.gid else 0
+    return status.st_mode >> shift & needed == needed or _has_access_list(path)
+
+
+def _has_access_list(path):
+    """Whether a file has an access control list, which may allow what its mode does not."""
+    with contextlib.suppress(OSError, AttributeError):
+        return "system.posix_acl_access" in os.listxattr(path)
+    return False
 
 
 def refuse_what_cannot_be_given(spec, rootless):

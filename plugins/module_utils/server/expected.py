@@ -30,8 +30,32 @@ def versions(model):
         present = published.numbered(model["base_path"])
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
-                         remedy="Publish the model there, or mend the path.") from fault
+                         remedy=meant(model["base_path"]) or "Publish the model there, or mend the path.") from fault
+    if not present and meant(model["base_path"]):
+        raise FleetError("it holds no version, a folder named by a number", where=model["base_path"], remedy=meant(model["base_path"]))
     return tuple(model_config.wanted_versions(model, sorted(present)))
+
+
+def meant(base_path):
+    """What a base path without versions was probably meant to be, as a remedy, or None: the parent of a version, a folder below it, or a model to move."""
+    parent, name = os.path.split(base_path.rstrip("/"))
+    if name.isdecimal():
+        return f"Did you mean {parent!r}? This path names one of its versions."
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(base_path))
+        if "saved_model.pb" in names or "model.tflite" in names:
+            return f"Move the model into a folder named by a number, such as {base_path}/1."
+        below = [name for name in names if any(other.isdecimal() for other in _names(os.path.join(base_path, name)))]
+        if below:
+            return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (f" Others there: {', '.join(below[1:4])}." if below[1:] else "")
+    return None
+
+
+def _names(directory):
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def questions(options, models, wished, serving=None):

@@ -14,6 +14,7 @@ Beside the folder lies a lock, which is held while somebody changes the server.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -27,7 +28,8 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, last_words, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import endings
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, last_words, model_config, port_holder
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import main as embedded
 
@@ -215,13 +217,15 @@ def choose_ports(wanted, before):
     return wanted.with_ports(grpc_port, rest_port)
 
 
-def refuse_used_ports(wanted, own):
-    """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has."""
+def refuse_used_ports(wanted, own, container_on=lambda port: None):
+    """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has. container_on(port): 'container
+    NAME' of the one that publishes it, or None."""
     for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
         if port and port not in own:
             fault = _bind_fault(wanted.address, port)
             if fault:
-                raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}", where=option,
+                holder = (container_on(port) or port_holder.process_on(port)) if fault.errno == errno.EADDRINUSE else None
+                raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}" + (f" by {holder}" if holder else ""), where=option,
                                  remedy="Choose another, or 0 for a free one.") from fault
 
 
@@ -271,6 +275,5 @@ def _how(code):
         return "nobody saw how"
     if code >= 0:
         return f"exit status {code}"
-    name = signal.Signals(-code).name
-    hints = {"SIGILL": ": this CPU lacks an instruction that it was built with", "SIGKILL": ": killed from outside, perhaps for want of memory"}
-    return f"by {name}{hints.get(name, '')}"
+    ending = endings.by_signal(-code)
+    return f"by {ending.cause}" if ending else f"by {signal.Signals(-code).name}"

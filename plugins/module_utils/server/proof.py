@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image import endings
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, container, gates, tensors
@@ -106,7 +107,7 @@ class Questions:
             if fault is None:
                 return
             if not gates.is_loading(statuses, model.versions) or time.monotonic() > end:
-                raise gates.closed(gates.AVAILABLE, fault, where=model.name, remedy="Publish the version again, whole.")
+                raise gates.closed(gates.AVAILABLE, fault, where=model.name, remedy=_remedy(statuses, model.versions, fault))
             time.sleep(_POLL_S)
 
     def all(self, found, asked, ended):
@@ -202,6 +203,14 @@ def _end_of(found, ended):
         time.sleep(_POLL_S)
         words = ended()
     return words
+
+
+def _remedy(statuses, wanted, fault):
+    """What to do about a version that is not AVAILABLE."""
+    ending = endings.find(fault)
+    if ending and ending.remedy:
+        return ending.remedy
+    return "Allow more time (ready_timeout_s)." if gates.is_loading(statuses, wanted) else "Publish the version again, whole."
 
 
 def _request(model, contract):

@@ -24,13 +24,17 @@ _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOA
 def in_containers(socket=None):
     """(the servers that run in containers, as description.py describes them, None), or ([], why this user cannot see them).
 
-    Where no engine runs, or nothing could have been started on it, there are none.
+    Where no engine runs there are none.
     """
     found = engine.find(host.Files(), socket, engine.PATIENT_S)
     if found["socket"] and not found["answers"] and os.path.exists(found["socket"]) and not os.access(found["socket"], os.R_OK | os.W_OK):
         return [], f"servers in containers cannot be seen: {found['reason']}"
-    if not found["answers"] or docker_engine.engine.docker is None:
+    if not found["answers"] and found["engine"] and not found["socket"] and engine.address(socket, os.environ)[1]:
+        return [], f"servers in containers cannot be seen: {found['reason']}"
+    if not found["answers"]:
         return [], None
+    if docker_engine.engine.docker is None:
+        return [], f"servers in containers cannot be seen: {docker_engine.engine.NO_SDK}: {docker_engine.engine.SDK_REMEDY}"
     servers = docker_engine.Servers(found["socket"])
     seen = [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
     return [one for one in seen if one], None

@@ -76,6 +76,8 @@ class Specification:
 
 def check_name(name):
     """Return the name; raise FleetError when it is none for a server."""
+    if not name:
+        raise FleetError("no server is named", where="name", remedy="Give its name (tfs_server_name of the role); model_server_info lists those of a host.")
     if not _NAME.fullmatch(name):
         raise FleetError(f"{name!r} is no name for a server; allowed: 1 to 64 letters, digits, '_', '.' and '-', a letter or digit first", where="name")
     return name

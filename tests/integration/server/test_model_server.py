@@ -346,7 +346,7 @@ def test_a_signal_is_named(host, tmp_path):
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nkill -ILL $$\n", encoding="utf-8")
     program.chmod(0o755)
-    assert "by SIGILL: this CPU lacks an instruction that it was built with" in host.run(python=str(program))["msg"]
+    assert "by SIGILL: this CPU lacks an instruction that the server was built with" in host.run(python=str(program))["msg"]
 
 
 def test_a_port_in_use(host):

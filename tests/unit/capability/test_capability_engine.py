@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -189,3 +191,78 @@ def test_permission_denied_says_what_to_do(root, serve):
     os.waitpid(child, 0)
     assert (found["engine"], found["answers"]) == ("docker", False)
     assert "permission denied" in found["reason"] and "group" in found["reason"]
+
+
+@pytest.mark.parametrize("given, docker_host, path", [
+    (None, None, None), (None, "", None), (None, "unix:///run/other.sock", "/run/other.sock"), ("/run/given.sock", "unix:///run/other.sock", "/run/given.sock"),
+    ("unix:///run/given.sock", "tcp://10.0.0.1:2375", "/run/given.sock"), (None, "unix://run/other.sock", "/run/other.sock")])
+def test_the_socket_that_is_given_holds_and_then_docker_host(given, docker_host, path):
+    """DOCKER_HOST as docker(1) reads it."""
+    assert engine.address(given, {"DOCKER_HOST": docker_host} if docker_host is not None else {}) == (path, None)
+
+
+@pytest.mark.parametrize("value", ["tcp://10.0.0.1:2375", "ssh://user@host", "http://localhost:2375", "npipe:////./pipe/docker_engine", "fd://"])
+@pytest.mark.parametrize("option", ["engine_socket", "DOCKER_HOST"])
+def test_an_engine_of_another_machine_is_answered_by_name(value, option):
+    path, problem = engine.address(value if option == "engine_socket" else None, {"DOCKER_HOST": value})
+    assert path is None and problem.startswith(f"{option} is {value!r}") and "unix socket" in problem
+
+
+# In a process of its own, whose environment names the engine: all that look for one follow it. argv: conftest.py, the socket or address.
+FOLLOWS = """
+import json, runpy, sys
+runpy.run_path(sys.argv[1])
+from ansible_collections.tfserving.fleet.plugins.module_utils.capability import engine, host
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.image.engine import Engine
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import running
+found = {"facts": host.read()[0]["container"]["socket"], "reason": engine.find(host.Files())["reason"]}
+try:
+    found["images"] = Engine().url
+except FleetError as fault:
+    found["images"] = str(fault)
+found["unseen"] = running.in_containers()[1]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("address, socket_path, words", [("unix://{}/engine.sock", "{}/engine.sock", None),
+("tcp://127.0.0.1:1", None, "DOCKER_HOST is 'tcp://127.0.0.1:1'")])
+def test_facts_images_and_servers_follow_docker_host_alike(address, socket_path, words, root, serve):
+    pytest.importorskip("docker")
+    def reply(request, connection):
+        what = request.decode().split(" ")[1]
+        what = what[what.rindex("/"):] if what.startswith("/v1") else what
+        body = b"OK" if what == "/_ping" else json.dumps([] if what.startswith("/json") else DOCKER.get(what, [])).encode()
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nApi-Version: 1.41\r\n\r\n" + body)
+    serve(root / "engine.sock", reply)
+    done = subprocess.run([sys.executable, "-c", FOLLOWS, str(Path(__file__).resolve().parents[2] / "conftest.py")], capture_output=True, text=True, check=True,
+                          env=dict(os.environ, DOCKER_HOST=address.format(root)), timeout=60)
+    found = json.loads(done.stdout.splitlines()[-1])
+    if words:
+        assert all(words in found[who] for who in ("reason", "images", "unseen")) and found["facts"] is None
+    else:
+        assert found == {"facts": socket_path.format(root), "reason": None, "images": address.format(root), "unseen": None}
+
+
+@pytest.mark.parametrize("configuration, words", [
+    ({"credsStore": "desktop"}, "'docker-credential-desktop' that this file names is not there"),
+    ({"credHelpers": {"registry.example": "ecr-login"}}, "'docker-credential-ecr-login' that this file names is not there")])
+@pytest.mark.parametrize("ask", ["pull", "build", "fetch"])
+def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuration, words, ask, root, serve):
+    """https://docs.docker.com/reference/cli/docker/login/#credential-stores: the helper of NAME is the program docker-credential-NAME."""
+    pytest.importorskip("docker")
+    serve(root / "engine.sock", lambda request, connection: connection.sendall(
+        b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + (b"OK" if b"_ping" in request else json.dumps(DOCKER["/version"]).encode())))
+    (root / "config.json").write_text(json.dumps(configuration))
+    program = ("import io, runpy, sys\nrunpy.run_path(sys.argv[1])\n"
+               "from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError\n"
+               "from ansible_collections.tfserving.fleet.plugins.module_utils.server.docker_engine import Servers\n"
+               "engine = Servers(sys.argv[2])\n"
+               "asks = {'pull': lambda: engine.pull('registry.example/x:1'), 'build': lambda: engine.build(io.BytesIO(b''), print),\n"
+               "        'fetch': lambda: engine.fetch('registry.example/x:1')}\n"
+               "try:\n    asks[sys.argv[3]]()\n"
+               "except FleetError as fault:\n    print(fault)\n")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).resolve().parents[2] / "conftest.py"), f"{root}/engine.sock", ask],
+                          capture_output=True, text=True, check=False, env=dict(os.environ, DOCKER_CONFIG=str(root)), timeout=60)
+    assert words in done.stdout and f"{root}/config.json" in done.stdout and "credsStore" in done.stdout, done.stdout + done.stderr

@@ -73,8 +73,11 @@ def gpu_host(*found, image_class="x86-64-v3-cc7", **container):
 CASES = {
     "a release that never was": (host(), {"version": "2.15.0"}),
     "no release at all": (host(), {"version": "latest"}),
+    "the tag of an image for a release": (host(), {"version": "2.8.0-gpu"}),
     "an option that means nothing": (host(), {"options": ["hello", "--port=9000"]}),
     "docker asked for, and no engine": (host(engine=None), {"backend": "docker"}),
+    "no Docker SDK for Ansible's Python": (host(sdk={"version": None, "problem": "No module named 'docker'"}), {}),
+    "an engine that forbids clone3": (host(version="20.10.5+dfsg1"), {"version": "2.20.0"}),
     "neither engine nor TensorFlow's packages": (host(V2, "x86-64-v2", engine=None), {}),
     "embedded asked for on a CPU without AVX": (host(V2, "x86-64-v2"), {"backend": "embedded"}),
     "embedded asked for on a foreign CPU": (host((), "s390x", "s390x"), {"backend": "embedded"}),

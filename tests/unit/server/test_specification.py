@@ -70,7 +70,7 @@ def test_several_models_come_from_a_file():
 
 
 @pytest.mark.parametrize(("field", "value", "where", "words"), [
-    ("name", "../etc", "name", "allowed: 1 to 64"), ("name", "", "name", "allowed"), ("name", "a" * 65, "name", "allowed"),
+    ("name", "../etc", "name", "allowed: 1 to 64"), ("name", "", "name", "no server is named"), ("name", "a" * 65, "name", "allowed"),
     ("name", ".hidden", "name", "allowed"),
     ("model_name", "a/b", "model_name", "without '/'"), ("model_name", "a:b", "model_name", "without"),
     ("model_base_path", "models", "model_base_path", "absolute"),
