@@ -325,9 +325,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
+    analysis, check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen, problems, unset
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 PROGRAM = convert.__name__.partition("module_utils.")[2]
@@ -390,6 +390,9 @@ class Conversion:
 
     def _refusal(self, converter):
         name = self.options["signature"]
+        broken = unset(self.model["signatures"].get(name, {}))
+        if broken:
+            return f"signature {name}: {broken}"
         return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
 
     def _not_yet(self, path):
@@ -544,12 +547,18 @@ class Conversion:
         return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if forms.FORMS[self.options["form"]].lite and self.model else []
 
     def _warnings(self):
-        """One warning where the source has signatures that the form loses, other than another name for the same."""
+        """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
         def face(signature):
             return [{name: (tensor["dtype"], tensor["shape"]) for name, tensor in signature[side].items()} for side in ("inputs", "outputs")]
 
         lost = [name for name in self._dropped() if face(self.model["signatures"][name]) != face(self.contract)]
-        return (f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.",) if lost else ()
+        found = problems(self.model["signatures"])
+        found += [f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)]
+        if self.converted:
+            found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
+        if lost:
+            found.append(f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.")
+        return tuple(found)
 
     def _refused(self, reason, judged):
         if self.options["required"]:

@@ -233,7 +233,8 @@ def describe(options):
     """The module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
     described = saved_model.read(os.path.abspath(options["path"]))
-    found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()))
+    found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()),
+                                    described["uncertain_ops"].get(name, ()))
              for name, signature in described["signatures"].items()}
     loaded = _load(described, options) if options["load"] else None
     return {"changed": False, "saved_model": dict(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, metrics, purity, tensorrt, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import composite
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
     form = FORMS[name]
     if name == NONE:
         return None
-    problem = lite.refusal(signature) if form.lite else tensorrt.refusal(options, samples, converter)
+    problem = lite.refusal(signature) if form.lite else composite(signature) or tensorrt.refusal(options, samples, converter)
     problem = problem or purity.refusal(ops, optional_inputs)
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"

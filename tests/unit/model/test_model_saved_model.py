@@ -41,8 +41,9 @@ def node(name, op, *inputs, **functions):
     return held(1, held(1, name), held(2, op), *[held(3, one) for one in inputs], *attributes)
 
 
-def function(name, *nodes):
-    return held(1, held(1, held(1, name)), *[bytes([3 << 3 | 2]) + one[1:] for one in nodes])
+def function(name, *nodes, returns="c:0:0"):
+    body = [bytes([3 << 3 | 2]) + one[1:] for one in nodes]
+    return held(1, held(1, held(1, name), held(3, held(1, "out"))), *body, held(4, held(1, "out"), held(2, returns)))
 
 
 def signature(key, inputs, outputs, method="tensorflow/serving/predict"):
@@ -57,8 +58,8 @@ def model(*parts, tags=("serve",), version="2.21.0"):
 
 INFO = held(1, "in:0") + number(2, 1) + shape(-1, 3)
 SIMPLE = [held(2, node("in", "Placeholder"), node("call", "StatefulPartitionedCall", "in", f="outer"), node("save", "SaveV2", "in"),
-               held(2, function("outer", node("a", "MatMul"), node("b", "PartitionedCall", f="inner")), function("inner", node("c", "Relu")),
-                    function("unused", node("d", "RegexReplace")))),
+               held(2, function("outer", node("a", "MatMul"), node("b", "PartitionedCall", "a:product:0", f="inner"), returns="b:output:0"),
+                    function("inner", node("c", "Relu")), function("unused", node("d", "RegexReplace"), returns="d:output:0"))),
           signature("serving_default", {"x": INFO}, {"y": held(1, "call:0") + number(2, 9) + shape()})]
 
 
@@ -67,7 +68,7 @@ def test_signature_and_operations_behind_it():
     assert described["signatures"] == {"serving_default": {
         "method_name": "tensorflow/serving/predict",
         "inputs": {"x": {"dtype": "float32", "tensor": "in:0", "shape": [None, 3]}}, "outputs": {"y": {"dtype": "int64", "tensor": "call:0", "shape": []}}}}
-    assert described["ops"] == {"serving_default": ["MatMul", "PartitionedCall", "Placeholder", "Relu", "StatefulPartitionedCall"]}
+    assert described["ops"] == {"serving_default": ["MatMul", "PartitionedCall", "Relu", "StatefulPartitionedCall"]}
     assert (described["tensorflow_version"], described["tags"], described["exporter"]) == ("2.21.0", ["serve"], "tensorflow1")
     assert described["variables"] == {"count": 0, "parameters": 0, "dtypes": {}}
 

@@ -116,6 +116,9 @@ CASES = {
     "instructions that the compiler fails on": (host([*V3, "avx512f", "avx512_bf16"]),
                                                 {"build": True, "build_options": "--config=release --copt=-mavx512bf16"}),
     "TensorFlow Lite of half floats": (host(), model(optimize="tflite_dynamic_range", signatures=tensors("float16"))),
+    "TensorFlow Lite of a ragged tensor": (host(), model(optimize="tflite_dynamic_range", signatures={"serving_default": {
+        "inputs": tensors()["serving_default"]["inputs"],
+        "outputs": {"y": {"dtype": "DT_INVALID", "shape": [], "tensor": "", "composite": "RaggedTensor", "components": ["a:0", "a:1"]}}}})),
     "TensorFlow Lite of nothing": (host(), model(optimize="tflite_dynamic_range", signatures=tensors(inputs=(None, 0)))),
     "TF-TRT without a GPU": (host(), model(optimize="tensorrt")),
     "TF-TRT of a release without it": (host(gpus=[gpu((8, 0))]), model(optimize="tensorrt")),

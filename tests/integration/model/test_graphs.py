@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What our reader says of a signature is what a session runs for it: TensorFlow's own trace of one request names the operations that ran."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+numpy = pytest.importorskip("numpy")
+tensorflow = pytest.importorskip("tensorflow")
+import graph_models
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, forms, purity, saved_model
+
+tf1 = tensorflow.compat.v1
+NAMES = {make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)] for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN}
+OPTIONS = {"form": "tflite_dynamic_range", "metric": None, "accept_unjudged": True}
+
+
+def names(makes):
+    return [name for make in makes for name in NAMES[make.__name__]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("graphs")
+    graph_models.build(str(directory))
+    return directory
+
+
+def ran(path, name="serving_default", **feeds):
+    """(names of the operations that TensorFlow ran for one request, the answers of two)."""
+    options = tf1.RunOptions(trace_level=tf1.RunOptions.FULL_TRACE)
+    config = tf1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    with tf1.Session(graph=tensorflow.Graph(), config=config) as session:
+        signature = tf1.saved_model.load(session, ["serve"], str(path)).signature_def[name]
+        feed = {signature.inputs[key].name: value for key, value in feeds.items()}
+        fetched, trace = [tensor.name for tensor in signature.outputs.values()], tf1.RunMetadata()
+        answers = [session.run(fetched, feed, options=options, run_metadata=trace) for _turn in range(2)]
+    labels = [stats.timeline_label for device in trace.step_stats.dev_stats for stats in device.node_stats]
+    return {found.group(1) for found in (re.search(r"= (\w+)\(", label) for label in labels) if found}, answers
+
+
+def said(path):
+    described = saved_model.read(str(path))
+    return described, described["signatures"]["serving_default"], described["ops"]["serving_default"]
+
+
+def impure(ops):
+    return {*purity.random_ops(ops), *purity.state_ops(ops), *purity.python_ops(ops)}
+
+
+X = numpy.ones([2, 4], numpy.float32)
+
+
+@pytest.mark.parametrize("name", names(graph_models.CLEAN))
+def test_what_a_request_does_not_run_refuses_no_conversion(models, name):
+    described, signature, ops = said(models / name)
+    executed, (first, second) = ran(models / name, x=X)
+    for one, other in zip(first, second):
+        numpy.testing.assert_array_equal(one, other)
+    assert impure(ops) == set() and not described["uncertain_ops"]
+    unread = executed & (purity.RANDOM if name.startswith(("noise_that", "nothing_to")) else set())     # Drawn, and no answer depends on it.
+    assert impure(executed) - unread == set(), "the session itself ran it"
+    assert forms.refusal(OPTIONS, signature, None, None, ops) is None
+    found = analysis.analyse("serving_default", signature, ops)
+    assert not found["parses_examples"] and not [reason for reason in analysis.warnings(described) if "TensorFlow 1" not in reason]
+
+
+@pytest.mark.parametrize("name", names(graph_models.IMPURE))
+def test_what_a_request_runs_refuses_the_conversion(models, name):
+    _described, signature, ops = said(models / name)
+    if "python" in name:        # The process that reads it has no such function, as no server has.
+        with pytest.raises(tensorflow.errors.OpError):
+            ran(models / name, x=X)
+        assert purity.python_ops(ops) == ["PyFunc"]
+    else:
+        executed, _answers = ran(models / name, x=X)
+        assert impure(ops) == impure(executed) != set()
+    assert forms.refusal(OPTIONS, signature, None, None, ops)
+
+
+@pytest.mark.parametrize("name", names(graph_models.OPEN))
+def test_a_branch_that_nobody_can_know_is_a_warning(models, name):
+    described, signature, ops = said(models / name)
+    assert impure(ops) == set() and purity.random_ops(described["uncertain_ops"]["serving_default"]) == ["RandomUniform"]
+    assert forms.refusal(OPTIONS, signature, None, None, ops) is None
+    assert any(warning.startswith("RandomUniform: in a branch that") for warning in analysis.warnings(described))
