@@ -54,8 +54,11 @@ def parse(content, where):
             return _describe(found)
     except (ValueError, TypeError, AttributeError, IndexError, struct.error) as fault:
         raise FleetError(f"not a SavedModel: {fault}", where=where, remedy="Export or copy the model again.") from fault
+    if not tagged:
+        raise FleetError(f"it holds no graph: it was cut short after {len(content)} bytes, or is no SavedModel", where=where,
+                         remedy="Export or copy the model again, whole.")
     tags = "; ".join(", ".join(tags) or "no tag" for tags, _graph in tagged)
-    raise FleetError(f"no graph is tagged 'serve' (there {'are: ' + tags if tagged else 'is none'})", where=where, remedy="Export the model for serving.")
+    raise FleetError(f"no graph is tagged 'serve' (there are: {tags})", where=where, remedy="Export the model for serving.")
 
 
 def _describe(graph):

@@ -10,7 +10,7 @@ import os
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import checkpoint, meta_graph, warmup
 
 MANIFEST = "manifest.json"
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -29,6 +29,8 @@ def read(directory):
     for name in described["assets"]:
         if not os.path.isfile(os.path.join(directory, "assets", name)):
             raise FleetError(f"the asset {name!r} is missing", where=os.path.join(directory, "assets"), remedy="Export or copy the model again, whole.")
+        path = os.path.join(directory, "assets", name)
+        checkpoint.refuse_pointer(path, read_file(path, 64))
     size = sum(os.path.getsize(os.path.join(directory, name)) for name in files(directory))
     assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
     requests = warmup_requests(directory)
@@ -115,7 +117,11 @@ def _content(directory):
         else:
             remedy = "Name the directory of one version of a SavedModel."
         raise FleetError("it holds no saved_model.pb", where=directory, remedy=remedy)
-    return read_file(path)
+    content = read_file(path)
+    checkpoint.refuse_pointer(path, content[:64])
+    if not content:
+        raise FleetError("it is empty", where=path, remedy="Export or copy the model again, whole.")
+    return content
 
 
 def _variables_bytes(directory, needed):
@@ -124,11 +130,16 @@ def _variables_bytes(directory, needed):
     names = os.listdir(folder) if os.path.isdir(folder) else []
     shards = [match for match in map(_SHARD.match, names) if match]
     if needed:
-        missing = "variables.index" not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
+        missing = checkpoint.INDEX not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
         if missing:
             raise FleetError(
                 f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}",
                 where=folder,
                 remedy="Export or copy the model again, whole.",
             )
+    for name in names:
+        path = os.path.join(folder, name)
+        checkpoint.refuse_pointer(path, read_file(path, 64) if os.path.isfile(path) else b"")
+    if checkpoint.INDEX in names:
+        checkpoint.check(folder, read_file(os.path.join(folder, checkpoint.INDEX)))
     return sum(os.path.getsize(os.path.join(folder, name)) for name in names)

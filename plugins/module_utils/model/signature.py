@@ -15,6 +15,7 @@ DTYPES = {
     20: "DT_RESOURCE", 21: "DT_VARIANT", 22: "uint32", 23: "uint64",
 }
 _REFERENCE = 100    # A reference type of TensorFlow 1 is its base type's number and this.
+UNSET_REMEDY = "Export a Keras model with model.export(directory); keep each variable of a tf.Module in an attribute of the module."
 XLA_FLAG = "xla_cpu_compilation_enabled"
 XLA_REMEDY = f"Set {XLA_FLAG}: true in tfserving_flags (2.5.1 or later), or export it without jit_compile."
 COMPOSITE_REMEDY = ("Return its parts instead, .values and .row_lengths() of a ragged tensor, .indices, .values and .dense_shape of a sparse one, or a dense "
@@ -99,8 +100,7 @@ def unset(signature):
     if not names:
         return None
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return (f"it reads {shown}, which loading the model does not restore, so that every request fails (\"Could not find variable\"). Export a Keras model by "
-            "model.export(directory); of a tf.Module, keep each variable in an attribute of its own.")
+    return f"it reads {shown}, which loading the model does not restore, so every request fails (\"Could not find variable\"). {UNSET_REMEDY}"
 
 
 def describe(shape):

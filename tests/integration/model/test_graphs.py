@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -16,7 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
 tensorflow = pytest.importorskip("tensorflow")
 import graph_models
+import unset_models
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, forms, purity, saved_model
 
 tf1 = tensorflow.compat.v1
@@ -32,6 +35,7 @@ def names(makes):
 def models(tmp_path_factory):
     directory = tmp_path_factory.mktemp("graphs")
     graph_models.build(str(directory))
+    unset_models.build(str(directory))
     return directory
 
 
@@ -94,3 +98,33 @@ def test_a_branch_that_nobody_can_know_is_a_warning(models, name):
     assert impure(ops) == set() and purity.random_ops(described["uncertain_ops"]["serving_default"]) == ["RandomUniform"]
     assert forms.refusal(OPTIONS, signature, None, None, ops) is None
     assert any(warning.startswith("RandomUniform: in a branch that") for warning in analysis.warnings(described))
+
+
+@pytest.mark.parametrize("name", unset_models.BROKEN)
+def test_a_model_whose_variables_nothing_restores_is_named_before_its_first_request_fails(models, name):
+    described, signature, _ops = said(models / name)
+    with pytest.raises(tensorflow.errors.FailedPreconditionError) as caught:
+        ran(models / name, **{next(iter(signature["inputs"])): X})
+    named = re.search(r"Could not find variable ([\w/]+)|uninitialized value (\w+)|(Table not initialized)", str(caught.value))
+    assert named.group(3) or {*named.groups()} & set(signature["unset_variables"])
+    warning = next(one for one in analysis.warnings(described) if "does not restore" in one)
+    assert signature["unset_variables"][0] in warning and "model.export(directory)" in warning and "\n" not in warning
+
+
+@pytest.mark.parametrize("name", unset_models.WHOLE)
+def test_a_model_that_answers_lacks_no_variable(models, name):
+    described, signature, _ops = said(models / name)
+    _executed, answers = ran(models / name, **{next(iter(signature["inputs"])): X})
+    assert numpy.isfinite(answers[0][0]).all()
+    assert "unset_variables" not in signature and not [one for one in analysis.warnings(described) if "does not restore" in one]
+
+
+@pytest.mark.parametrize("left", [0, 0.5, 0.99])
+def test_a_file_of_variables_that_is_cut_short_is_named_as_tensorflow_finds_it_broken(models, tmp_path, left):
+    shutil.copytree(models / "keras_exported", tmp_path / "m")
+    shard = tmp_path / "m" / "variables" / "variables.data-00000-of-00001"
+    os.truncate(shard, int(shard.stat().st_size * left))
+    with pytest.raises(tensorflow.errors.OpError):
+        ran(tmp_path / "m", keras_tensor=X)
+    with pytest.raises(FleetError, match="variables.data-00000-of-00001: it has .* bytes; the index says"):
+        saved_model.read(str(tmp_path / "m"))

@@ -91,7 +91,8 @@ def test_the_graph_tagged_for_serving_is_taken_and_internal_signatures_are_not_s
 
 
 @pytest.mark.parametrize("content, words", [
-    (b"", "no graph is tagged 'serve' (there is none)"),
+    (b"", "it holds no graph: it was cut short after 0 bytes"),
+    (number(1, 1), "it holds no graph: it was cut short after 2 bytes"),     # cut between its two fields
     (model(tags=("train",)), "no graph is tagged 'serve' (there are: train)"),
     (model(tags=("gpu", "serve")), "there are: gpu, serve"),
     (model(*SIMPLE)[:-3], "not a SavedModel: cut short"),
@@ -120,6 +121,23 @@ def write(directory, files):
     return str(directory)
 
 
+def block(*entries):
+    """A block of tensorflow/core/lib/io/table_format.txt: entries that share no letters, one restart, no compression, and a checksum."""
+    content = b"".join(varint(0) + varint(len(key)) + varint(len(value)) + key + value for key, value in entries)
+    return content + bytes(4) + (1).to_bytes(4, "little") + b"\0" + bytes(4)
+
+
+def index(shards, *tensors):
+    """A variables.index. tensors: (name, shard, offset, size)."""
+    held_tensors = [(name.encode(), number(1, 1) + number(3, shard) + number(4, offset) + number(5, size)) for name, shard, offset, size in tensors]
+    data = block((b"", number(1, shards)), *held_tensors)
+    blocks = block((b"z", varint(0) + varint(len(data) - 5)))
+    footer = varint(0) + varint(0) + varint(len(data)) + varint(len(blocks) - 5)
+    return data + blocks + footer.ljust(40, b"\0") + (0xdb4775248b80fb57).to_bytes(8, "little")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"      # github.com/git-lfs/git-lfs, docs/spec.md
+ONE, INDEX = "variables/variables.data-00000-of-00001", "variables/variables.index"
 VARIABLES = model(held(2, node("v", "VarHandleOp")), *SIMPLE[1:])
 
 
@@ -142,6 +160,16 @@ def test_files_are_counted(tmp_path):
     ({"saved_model.pb": VARIABLES, "variables/variables.data-00000-of-00001": b""}, "variables are missing"),
     ({"saved_model.pb": VARIABLES, "variables/variables.index": b"", "variables/variables.data-00000-of-00002": b""}, "variables are missing"),
     ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt")))}, "the asset 'words.txt' is missing"),
+    ({"saved_model.pb": b""}, "saved_model.pb: it is empty"),
+    ({"saved_model.pb": POINTER}, "saved_model.pb: it is a pointer of Git LFS"),
+    ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt"))), "assets/words.txt": POINTER}, "words.txt: it is a pointer of Git LFS"),
+    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: POINTER}, "of-00001: it is a pointer of Git LFS"),
+    ({"saved_model.pb": VARIABLES, INDEX: POINTER, ONE: b"12345678"}, "variables.index: it is a pointer of Git LFS"),
+    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("a", 0, 8, 8), ("b", 0, 0, 8)), ONE: bytes(15)}, "it has 15 bytes; the index says 16, for 'a' lies at its"),
+    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: b""}, "it has 0 bytes; the index says 8"),
+    ({"saved_model.pb": VARIABLES, INDEX: index(2, ("v", 1, 0, 8)), ONE: bytes(8)}, "variables.data-00000-of-00002 is missing"),
+    ({"saved_model.pb": VARIABLES, INDEX: b"", ONE: bytes(8)}, "variables.index: it is empty"),
+    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8))[:-9], ONE: bytes(8)}, "variables.index: it is damaged"),
 ])
 def test_missing_files_are_one_clear_line(tmp_path, files, words):
     with pytest.raises(FleetError) as caught:
@@ -150,9 +178,10 @@ def test_missing_files_are_one_clear_line(tmp_path, files, words):
 
 
 def test_variables_in_several_files(tmp_path):
-    directory = write(tmp_path, {"saved_model.pb": VARIABLES, "variables/variables.index": b"i", "variables/variables.data-00000-of-00002": b"aa",
+    table = index(2, ("a", 0, 0, 2), ("b", 1, 0, 3))
+    directory = write(tmp_path, {"saved_model.pb": VARIABLES, INDEX: table, "variables/variables.data-00000-of-00002": b"aa",
                                  "variables/variables.data-00001-of-00002": b"bbb"})
-    assert saved_model.read(directory)["variables"]["bytes"] == 6
+    assert saved_model.read(directory)["variables"]["bytes"] == 5 + len(table)
 
 
 def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
