@@ -34,7 +34,7 @@ _FILLS = frozenset("""
     Assign AssignVariableOp InitializeTable InitializeTableFromTextFile InitializeTableFromTextFileV2 InitializeTableV2 LookupTableImport LookupTableImportV2
 """.split())
 _HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
-_XLA = frozenset("XlaLaunch XlaLaunchV2".split())
+_XLA = frozenset("XlaCallModule XlaLaunch XlaLaunchV2".split())
 _FLOAT32 = 1
 _FALSE_TRUE = {"output_false": 0, "output_true": 1}
 _COMPUTED = {
@@ -154,6 +154,10 @@ class Graph:
     def is_function(self, name):
         """Whether an operation is a call of a function under its name."""
         return name in self._functions
+
+    def count_arguments(self, name):
+        """How many arguments a function takes."""
+        return len(self._functions[name].arguments) if name in self._functions else 0
 
     def port(self, node, port):
         """A port as a whole number."""
@@ -376,8 +380,8 @@ class _Run:
         if not called:
             return None
         found = Walked(listens=frozenset(range(len(values))))
-        for name in called:
-            found = found.then(call(name, (), None))
+        for name in called:     # What it hands to them, and in which order, is its own affair.
+            found = found.then(call(name, (_REQUEST if _REQUEST in values else None,) * self._graph.count_arguments(name), None))
         return found
 
     def _branch(self, node, branches, values, ports):
