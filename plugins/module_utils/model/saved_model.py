@@ -10,11 +10,12 @@ import os
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import checkpoint, meta_graph, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import checkpoint, meta_graph, other_files, warmup
 
 MANIFEST = "manifest.json"
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _STRANGE = "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
+_A_FILE = ("it is a file; a SavedModel is a directory", "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.")
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
@@ -99,8 +100,8 @@ def file_digest(path):
 def _content(directory):
     path = os.path.join(directory, "saved_model.pb")
     if os.path.exists(directory) and not os.path.isdir(directory):
-        raise FleetError("it is a file; a SavedModel is a directory", where=directory,
-                         remedy="Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.")
+        what, remedy = (os.path.isfile(directory) and other_files.of_file(directory, read_file(directory, other_files.HEAD))) or _A_FILE
+        raise FleetError(what, where=directory, remedy=remedy)
     if not os.path.isdir(directory):
         raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
     if not os.path.isfile(path):
@@ -108,6 +109,7 @@ def _content(directory):
             (name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))),
             key=lambda name: (len(name), name),
         )
+        what = "it holds no saved_model.pb"
         if versions:
             remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
         elif os.path.isfile(path + "txt"):
@@ -115,13 +117,32 @@ def _content(directory):
         elif os.path.isfile(path[:-len("pb")] + "cpb"):
             remedy = "It is in parts (saved_model.cpb), which is not read: export it without tf.saved_model.SaveOptions(experimental_image_format=True)."
         else:
-            remedy = "Name the directory of one version of a SavedModel."
-        raise FleetError("it holds no saved_model.pb", where=directory, remedy=remedy)
+            what, remedy = _other(directory) or (what, "Name the directory of one version of a SavedModel.")
+        raise FleetError(what, where=directory, remedy=remedy)
     content = read_file(path)
     checkpoint.refuse_pointer(path, content[:64])
     if not content:
         raise FleetError("it is empty", where=path, remedy="Export or copy the model again, whole.")
+    if other_files.is_graph(content):
+        what, remedy = other_files.of_file("graph.pb", content)
+        raise FleetError(what, where=path, remedy=remedy)
     return content
+
+
+def _other(directory):
+    """(what it is, what to do) of a directory that holds no SavedModel, by its files and those one level below, or None."""
+    names = []
+    for parent, folders, found in os.walk(directory):
+        names += [os.path.relpath(os.path.join(parent, name), directory) for name in sorted(found)]
+        if parent != directory:
+            folders.clear()
+    known = other_files.of_names(names)
+    paths = [] if known else [os.path.join(directory, name) for name in sorted(names)]
+    for path in filter(os.path.isfile, paths):
+        known = other_files.of_file(path, read_file(path, other_files.HEAD))
+        if known:
+            return f"it holds no saved_model.pb; {os.path.relpath(path, directory)!r}: {known[0]}", known[1]
+    return known
 
 
 def _variables_bytes(directory, needed):

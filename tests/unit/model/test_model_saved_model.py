@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import tarfile
+import zipfile
 
 import pytest
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph, saved_model, versions
 
 
 def number(field, value):
@@ -193,3 +196,71 @@ def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
     assert saved_model.digest(first) == saved_model.digest(second) == expected
     os.rename(os.path.join(first, "x"), os.path.join(first, "z"))
     assert saved_model.digest(first) != expected
+
+
+def packed(kind, *names):
+    content = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(content, "w") as archive:
+            for name in names:
+                archive.writestr(name, b"content")
+    else:
+        with tarfile.open(fileobj=content, mode=kind) as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name))
+    return content.getvalue()
+
+
+FROZEN = node("x", "Placeholder") + node("y", "Relu", "x")
+HDF5 = b"\x89HDF\r\n\x1a\n"         # docs.hdfgroup.org, "HDF5 File Format Specification", superblock
+LITE = b"\x1c\0\0\0TFL3"              # tensorflow/compiler/mlir/lite/schema/schema.fbs, file_identifier
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("m.tar.gz", packed("w:gz", "1/saved_model.pb"), "it is an archive. Unpack it"),
+    ("m.tar", packed("w:", "1/saved_model.pb"), "it is an archive. Unpack it"),
+    ("m.tar.xz", packed("w:xz", "1/saved_model.pb"), "it is an archive. Unpack it"),
+    ("m.zip", packed("zip", "1/saved_model.pb"), "it is an archive. Unpack it"),
+    ("saved_model.pb", model(*SIMPLE), "the directory around it. Name the directory: "),
+    ("m.keras", packed("zip", "metadata.json", "config.json", "model.weights.h5"), "it is a Keras file. Load it with keras.models.load_model"),
+    ("m.h5", HDF5, "it is a Keras file. Load it with keras.models.load_model"),
+    ("m.weights.h5", HDF5, "it holds weights of Keras alone"),
+    ("frozen.pb", FROZEN, "it is a frozen GraphDef. Load it with tf.compat.v1.import_graph_def"),
+    ("model.tflite", LITE, "it is a TensorFlow Lite file"),
+    ("model.onnx", b"\x08\x07", "it is an ONNX file"),
+    ("model.pt", packed("zip", "model/data.pkl"), "it is a PyTorch file"),
+    ("model.ckpt-7.index", b"", "it is a checkpoint"),
+    ("what.ever", b"nothing known", "it is a file; a SavedModel is a directory"),
+])
+def test_a_file_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_path, name, content, words):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(FleetError) as caught:
+        saved_model.read(str(path))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    if name not in ("saved_model.pb", "what.ever"):
+        with pytest.raises(FleetError) as caught:
+            saved_model.read(str(tmp_path))
+        assert "\n" not in str(caught.value) and words.partition(". ")[2] in str(caught.value), "the directory around it"
+
+
+@pytest.mark.parametrize("names, words", [
+    (["config.json", "metadata.json", "model.weights.h5"], "it is a Keras file that was unpacked"),
+    (["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"], "it is a checkpoint, variables without a graph"),
+    (["checkpoint", "model.ckpt-9.meta", "model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"], "it is a checkpoint of TensorFlow 1"),
+    (["variables/variables.index", "variables/variables.data-00000-of-00001"], "it has variables and no saved_model.pb"),
+    (["1\\saved_model.pb", "1\\variables\\variables.index"], "backslashes in their names"),
+    (["model.json", "group1-shard1of1.bin"], "it is a TensorFlow.js model"),
+])
+def test_a_directory_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_path, names, words):
+    with pytest.raises(FleetError) as caught:
+        saved_model.read(write(tmp_path, dict.fromkeys(names, b"")))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(FleetError, match="the archive holds no model: ") as caught:
+        versions.root_of(names, "m.zip")
+    assert words in str(caught.value)
+
+
+def test_a_frozen_graph_under_the_name_of_a_saved_model_is_recognized(tmp_path):
+    with pytest.raises(FleetError, match="it is a frozen GraphDef"):
+        saved_model.read(write(tmp_path, {"saved_model.pb": FROZEN}))
