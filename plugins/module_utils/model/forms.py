@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, metrics, purity, tensorrt, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, meta_graph, metrics, purity, tensorrt, warmup
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import composite
 
 
@@ -38,6 +38,8 @@ def check(options):
     for name, fits in (("select_tf_ops", FORMS[form].lite), ("container_image", form != NONE), ("through_server", form != NONE)):
         if options[name] and not fits:
             raise FleetError(f"the form {form} knows no {name}", where=name, remedy="Leave it out.")
+    if options.get("tags", meta_graph.SERVED_TAGS) != meta_graph.SERVED_TAGS and form == "tensorrt":
+        raise FleetError("TF-TRT writes models with the tag serve alone", where="tags", remedy="Export the model with that tag.")
     metrics.check_function(options["metric"], options["metric_function"])
     if options["compute_capability"]:
         tensorrt.compute_capability(options["compute_capability"])

@@ -33,8 +33,8 @@ _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 _KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
 
 
-def parse(content, where):
-    """Describe the meta graph that TensorFlow Serving loads (tags: serve).
+def parse(content, where, tags=SERVED_TAGS):
+    """Describe the meta graph that TensorFlow Serving loads: the one with exactly these tags.
 
     content: bytes of saved_model.pb. Returns {tags, tensorflow_version, graph_version, exporter: keras3|tensorflow2|tensorflow1, signatures: {key: the
     contract's signature}, optional_inputs: {key: sorted names of the inputs with a default, where there are any}, ops: {key: sorted names of
@@ -49,7 +49,7 @@ def parse(content, where):
     try:
         graphs = [protobuf.grouped(graph) for number, graph in protobuf.fields(content) if number == _META_GRAPHS]
         tagged = [(_tags(graph), graph) for graph in graphs]
-        found = next((graph for tags, graph in tagged if tags == SERVED_TAGS), None)
+        found = next((graph for found_tags, graph in tagged if found_tags == sorted(set(tags))), None)
         if found is not None:
             return _describe(found)
     except (ValueError, TypeError, AttributeError, IndexError, struct.error) as fault:
@@ -57,8 +57,10 @@ def parse(content, where):
     if not tagged:
         raise FleetError(f"it holds no graph: it was cut short after {len(content)} bytes, or is no SavedModel", where=where,
                          remedy="Export or copy the model again, whole.")
-    tags = "; ".join(", ".join(tags) or "no tag" for tags, _graph in tagged)
-    raise FleetError(f"no graph is tagged 'serve' (there are: {tags})", where=where, remedy="Export the model for serving.")
+    there = "; ".join(", ".join(one) or "no tag" for one, _graph in tagged)
+    raise FleetError(f"no graph is tagged {','.join(tags)!r} (there are: {there})", where=where,
+                     remedy="Export the model for serving, or name its tags, for instance "
+                            f"saved_model_tags: {','.join(tagged[0][0]) or 'serve'} in tfserving_flags (tags of a module).")
 
 
 def _describe(graph):

@@ -19,13 +19,13 @@ _A_FILE = ("it is a file; a SavedModel is a directory", "Export the model: a Ker
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
-def read(directory):
+def read(directory, tags=meta_graph.SERVED_TAGS):
     """meta_graph.parse of a version directory, and {path, size_bytes, asset_bytes, warmup (warmup.look, or None without such a file)}.
 
     Raises FleetError for what is missing or broken.
     """
     content = _content(directory)
-    described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"))
+    described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"), tags)
     described["variables"]["bytes"] = _variables_bytes(directory, described["variables"]["count"])
     for name in described["assets"]:
         if not os.path.isfile(os.path.join(directory, "assets", name)):

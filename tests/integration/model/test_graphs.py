@@ -16,11 +16,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
 tensorflow = pytest.importorskip("tensorflow")
+import failing_models
 import graph_models
 import unset_models
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, forms, purity, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, convert, forms, purity, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
 
 tf1 = tensorflow.compat.v1
 NAMES = {make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)] for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN}
@@ -128,3 +130,84 @@ def test_a_file_of_variables_that_is_cut_short_is_named_as_tensorflow_finds_it_b
         ran(tmp_path / "m", keras_tensor=X)
     with pytest.raises(FleetError, match="variables.data-00000-of-00001: it has .* bytes; the index says"):
         saved_model.read(str(tmp_path / "m"))
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("failing")
+    failing_models.build(str(directory))
+    return directory
+
+
+@pytest.mark.parametrize("name", failing_models.COMPOSITE)
+def test_a_ragged_or_sparse_output_is_named_before_every_request_fails(failing, name):
+    """The tensors are those that TensorFlow's own loader takes for the output."""
+    described, signature, ops = said(failing / name / "1")
+    found = signature["outputs"]["y"]
+    with tf1.Session(graph=tensorflow.Graph()) as session:
+        info = tf1.saved_model.load(session, ["serve"], str(failing / name / "1")).signature_def["serving_default"].outputs["y"]
+        assert info.name == ""      # What a server looks for: "Tensor :0 … was not found in the Graph".
+        value = tf1.saved_model.utils.get_tensor_from_tensor_info(info, session.graph)
+        parts = (value.flat_values, value.row_splits) if name == "ragged" else (value.values, value.indices, value.dense_shape)
+        assert set(found["components"]) == {part.name for part in parts}
+    assert found["composite"] == failing_models.COMPOSITE[name] and len(ops) > 2
+    assert any(f"output y is a {found['composite']}" in warning and ".to_tensor()" in warning for warning in analysis.warnings(described))
+    assert not analysis.analyse("s", signature, ops)["tensorflow_lite"]["likely"]
+    assert not analysis.warnings(saved_model.read(str(failing / "dense_of_ragged" / "1")))
+
+
+@pytest.mark.parametrize("flag, status", [((), "XLA compilation disabled"), (("--xla_cpu_compilation_enabled",), None)])
+def test_a_compiled_function_fails_where_xla_is_off_as_in_tensorflow_serving(failing, serve, flag, status):
+    """tensorflow_serving/model_servers/main.cc calls DisableXlaCompilation() unless a flag for XLA is set."""
+    server = serve({name: failing / name for name in (*failing_models.XLA, "plain")}, *flag)
+    with GrpcClient("127.0.0.1", server.grpc_port, 30) as client:
+        for name in failing_models.XLA:
+            described, signature, _ops = said(failing / name / "1")
+            assert signature["needs_xla"] and any("xla_cpu_compilation_enabled: true" in warning for warning in analysis.warnings(described))
+            if status:
+                with pytest.raises(ServerFault, match=status):
+                    client.predict(name, {"x": X})
+            else:
+                assert client.predict(name, {"x": X})
+        assert client.predict("plain", {"x": X}) and "needs_xla" not in said(failing / "plain" / "1")[1]
+
+
+@pytest.mark.parametrize("name", failing_models.EFFECTS)
+def test_a_signature_that_changes_or_reveals_things_is_named(failing, name):
+    random, state, files, chosen = failing_models.EFFECTS[name]
+    described, signature, ops = said(failing / name / "1")
+    found = analysis.analyse("serving_default", signature, ops)
+    assert (found["random_ops"], found["state_ops"], found["file_ops"]) == (random, state, files)
+    warnings = analysis.warnings(described)
+    assert any(f"{files[0]}: what a client sends decides" in warning for warning in warnings) is chosen if files else True
+    assert bool(state or files) == bool(warnings), warnings
+    assert bool(forms.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
+
+
+def test_a_model_without_a_signature_is_named(failing):
+    described = saved_model.read(str(failing / "no_signature" / "1"))
+    assert not described["signatures"] and any("no signature that clients can call" in warning for warning in analysis.warnings(described))
+
+
+@pytest.mark.parametrize("tags, factor", [(["serve"], 3.0), (["gpu", "serve"], 2.0), (["serve", "gpu"], 2.0)])
+def test_the_graph_that_the_servers_tags_name_is_read_and_converted(failing, tmp_path, tags, factor):
+    """A server takes the graph with exactly its tags, in any order (tensorflow/cc/saved_model/reader.cc)."""
+    path = failing / "two_tags" / "1"
+    described = saved_model.read(str(path), tags)
+    signature = described["signatures"]["serving_default"]
+    with tf1.Session(graph=tensorflow.Graph()) as session:
+        loaded = tf1.saved_model.load(session, tags, str(path)).signature_def["serving_default"]
+        assert loaded.outputs["y"].name == signature["outputs"]["y"]["tensor"]
+        assert session.run(loaded.outputs["y"].name, {loaded.inputs["x"].name: X})[0, 0] == factor
+    made = convert.work(dict(
+        OPTIONS, action="convert", source=str(path), tags=tags, model="m", size_bytes=described["size_bytes"], signature="serving_default", contract=signature,
+        staged=str(tmp_path), samples=None, workspace_mib=64, compute_capability=None, asked=None, progress=None, metric_output=None, metric_function=None,
+        metric_goal=None, allowed_loss=0.1, maximum_difference=0.0, select_tf_ops=False, batch_sizes=[], precision="FP16", memory_mib=None))
+    assert made["accepted"], made["reason"]
+    runner = tensorflow.lite.Interpreter(model_content=(tmp_path / "model.tflite").read_bytes()).get_signature_runner("serving_default")
+    assert runner(x=X)["y"][0, 0] == factor
+
+
+def test_tags_that_no_graph_has_are_named_with_the_flag(failing):
+    with pytest.raises(FleetError, match=r"no graph is tagged 'serve,tpu' \(there are: gpu, serve; serve\)\. .*saved_model_tags: "):
+        saved_model.read(str(failing / "two_tags" / "1"), ["serve", "tpu"])
