@@ -9,7 +9,7 @@ and a footer that names the block of blocks. Its values are the messages of tens
 
 from __future__ import annotations
 
-import os
+import posixpath
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf
@@ -23,9 +23,12 @@ _SHARD, _OFFSET, _SIZE = 3, 4, 5
 _AGAIN = "Export or copy the model again, whole."
 
 
-def check(folder, content):
-    """Raise FleetError for a file that is missing, empty or cut short. folder: the directory variables of a model. content: the bytes of its index."""
-    path = os.path.join(folder, INDEX)
+def check(folder, content, sizes):
+    """Raise FleetError for a file that is missing, empty or cut short.
+
+    folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there.
+    """
+    path = posixpath.join(folder, INDEX)
     if not content:
         raise FleetError("it is empty", where=path, remedy=_AGAIN)
     try:
@@ -34,12 +37,12 @@ def check(folder, content):
         raise FleetError(f"it is damaged: {fault}", where=path, remedy=_AGAIN) from fault
     count = len(needed)
     for number, (size, tensor) in sorted(needed.items()):
-        shard = os.path.join(folder, f"variables.data-{number:05d}-of-{count:05d}")
-        if not os.path.isfile(shard):
-            raise FleetError(f"{os.path.basename(shard)} is missing", where=folder, remedy=_AGAIN)
-        found = os.path.getsize(shard)
-        if found < size:
-            raise FleetError(f"it has {found} bytes; the index says {size}, for {tensor!r} lies at its end", where=shard, remedy=_AGAIN)
+        shard = f"variables.data-{number:05d}-of-{count:05d}"
+        if shard not in sizes:
+            raise FleetError(f"{shard} is missing", where=folder, remedy=_AGAIN)
+        if sizes[shard] < size:
+            raise FleetError(f"it has {sizes[shard]} bytes; the index says {size}, for {tensor!r} lies at its end", where=posixpath.join(folder, shard),
+                             remedy=_AGAIN)
 
 
 def refuse_pointer(path, head):

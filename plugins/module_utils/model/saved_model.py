@@ -149,6 +149,7 @@ def _variables_bytes(directory, needed):
     """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs is missing."""
     folder = os.path.join(directory, "variables")
     names = os.listdir(folder) if os.path.isdir(folder) else []
+    sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
     shards = [match for match in map(_SHARD.match, names) if match]
     if needed:
         missing = checkpoint.INDEX not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
@@ -162,5 +163,5 @@ def _variables_bytes(directory, needed):
         path = os.path.join(folder, name)
         checkpoint.refuse_pointer(path, read_file(path, 64) if os.path.isfile(path) else b"")
     if checkpoint.INDEX in names:
-        checkpoint.check(folder, read_file(os.path.join(folder, checkpoint.INDEX)))
-    return sum(os.path.getsize(os.path.join(folder, name)) for name in names)
+        checkpoint.check(folder, read_file(os.path.join(folder, checkpoint.INDEX)), sizes)
+    return sum(sizes.values())
