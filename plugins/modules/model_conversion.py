@@ -395,9 +395,10 @@ class Conversion:
 
     def _refusal(self, converter):
         name = self.options["signature"]
-        broken = unset(self.model["signatures"].get(name, {}))
-        if broken:
-            return f"signature {name}: {broken}"
+        signatures = self.model["signatures"]
+        for meant in [name] if name in signatures else sorted(signatures):
+            if unset(signatures[meant]):
+                return f"signature {meant}: {unset(signatures[meant])}"
         return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
 
     def _not_yet(self, path):
