@@ -69,6 +69,11 @@ options:
   capabilities:
     description: The host, as M(tfserving.fleet.capability_facts) returns it. Gives parameters that are not set a start value.
     type: dict
+  saved_model_tags:
+    description: Tags of the graph that is served in each SavedModel, as the server's flag C(saved_model_tags) names them.
+    type: list
+    elements: str
+    default: [serve]
   goal:
     description: What start values aim at, low latency of single requests (V(online)) or throughput (V(bulk)).
     type: str
@@ -269,7 +274,7 @@ def plan(options, check_mode):
     if options["state"] == "absent":
         returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
-    models = [dict(model, signatures=signatures_of(model, published[model["name"]])) for model in options["models"]]
+    models = [dict(model, signatures=signatures_of(model, published[model["name"]], options["saved_model_tags"])) for model in options["models"]]
     wish = files.Wish(given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"])
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
@@ -317,10 +322,10 @@ def version_directory(model):
     return os.path.join(model["directory"], there[number]) if number in there else None
 
 
-def signatures_of(model, version):
+def signatures_of(model, version, tags):
     """The signatures given for a model, or those of its SavedModel; None where there is none to read."""
     if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
-        return saved_model.read(version)["signatures"]
+        return saved_model.read(version, tags)["signatures"]
     return model["signatures"]
 
 
@@ -447,6 +452,7 @@ def main():
         }},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "capabilities": {"type": "dict"},
+        "saved_model_tags": {"type": "list", "elements": "str", "default": ["serve"]},
         "goal": {"type": "str", "choices": ["online", "bulk"], "default": "online"},
         "max_batch_size": {"type": "int"},
         "batch_timeout_micros": {"type": "int"},

@@ -38,6 +38,11 @@ options:
     description: Directory of one version of a SavedModel.
     type: path
     required: true
+  tags:
+    description: Tags of the source's graph that is served, as the server's flag C(saved_model_tags) names them.
+    type: list
+    elements: str
+    default: [serve]
   destination:
     description: The form's base path, C(<model directory>/<name>/<form>). It is made where it does not exist.
     type: path
@@ -325,9 +330,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
+    analysis, check, container, convert, forms, gates, lite, manifest, meta_graph, published, saved_model, served)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen, problems, unset
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
 PROGRAM = convert.__name__.partition("module_utils.")[2]
@@ -335,7 +340,7 @@ CHECK = check.__name__.partition("module_utils.")[2]
 JUDGING = ("metric", "metric_output", "metric_goal", "allowed_loss", "maximum_difference", "accept_unjudged", "through_server")
 MAKING = ("select_tf_ops", "batch_sizes")
 TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
-ASKED = ("signature", "form", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
+ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 # By a fault of its own; 128 and the signal's number is what a shell and a container say. A SIGKILL comes from outside, for instance for lack of memory.
 _CRASHED = re.compile(r"was killed by SIG(ABRT|BUS|FPE|ILL|SEGV)\b|ended with exit status 1(32|34|35|36|39)\b")
@@ -359,7 +364,7 @@ class Conversion:
         missing = [path for path in (self.source, self.options["samples"], self.options["metric_function"]) if path and not os.path.exists(path)]
         if self.check_mode and missing:
             return self._not_yet(missing[0])
-        self.model = saved_model.read(self.source)
+        self.model = saved_model.read(self.source, self.options["tags"])
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()
         refused = self._refusal(None)
@@ -390,6 +395,10 @@ class Conversion:
 
     def _refusal(self, converter):
         name = self.options["signature"]
+        signatures = self.model["signatures"]
+        for meant in [name] if name in signatures else sorted(signatures):
+            if unset(signatures[meant]):
+                return f"signature {meant}: {unset(signatures[meant])}"
         return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
 
     def _not_yet(self, path):
@@ -432,11 +441,12 @@ class Conversion:
     def _deciding(self):
         """The options that decide the content and its judgement."""
         options = self.options
+        tags = {} if sorted(set(options["tags"])) == meta_graph.SERVED_TAGS else {"tags": sorted(set(options["tags"]))}
         if not self.needs_program:
-            return {"form": forms.NONE}
+            return dict({"form": forms.NONE}, **tags)
         names = ("form", "signature") + MAKING + (JUDGING if self.converted else ()) + (TENSORRT if options["form"] == "tensorrt" else ())
         files = {name: options[name] and saved_model.file_digest(options[name]) for name in ("samples", "metric_function")}
-        return dict({name: options[name] for name in names}, **files)
+        return dict({name: options[name] for name in names}, **files, **tags)
 
     def _found(self, version, found):
         """The result for a version that is there already; an older server may refuse what a newer one took."""
@@ -544,12 +554,18 @@ class Conversion:
         return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if forms.FORMS[self.options["form"]].lite and self.model else []
 
     def _warnings(self):
-        """One warning where the source has signatures that the form loses, other than another name for the same."""
+        """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
         def face(signature):
             return [{name: (tensor["dtype"], tensor["shape"]) for name, tensor in signature[side].items()} for side in ("inputs", "outputs")]
 
         lost = [name for name in self._dropped() if face(self.model["signatures"][name]) != face(self.contract)]
-        return (f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.",) if lost else ()
+        found = problems(self.model["signatures"])
+        found += [f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)]
+        if self.converted:
+            found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
+        if lost:
+            found.append(f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.")
+        return tuple(found)
 
     def _refused(self, reason, judged):
         if self.options["required"]:
@@ -568,6 +584,7 @@ def main():
     """Ansible's entry."""
     module = shell.FleetModule({
         "python": {"type": "path"}, "source": {"type": "path", "required": True}, "destination": {"type": "path", "required": True},
+        "tags": {"type": "list", "elements": "str", "default": ["serve"]},
         "version": {"type": "int"}, "form": {"type": "str", "choices": list(forms.FORMS), "default": forms.NONE},
         "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
         "batch_sizes": {"type": "list", "elements": "int", "default": []},

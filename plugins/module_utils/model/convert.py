@@ -14,7 +14,8 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    convert_lite, convert_tensorrt, forms, gates, lite_file, manifest, memory, metric_function, metrics, parity, samples, saved_model, signature, warmup)
+    convert_lite, convert_tensorrt, forms, gates, lite_file, manifest, memory, meta_graph, metric_function, metrics, parity, samples, saved_model, signature,
+    warmup)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused, first_line
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
 
@@ -48,7 +49,8 @@ def release(_request):
 def convert(request):
     """Convert, check and judge.
 
-    request: {source, size_bytes, form, signature (its name), contract (the signature), staged (the directory for the files), samples (path or None), metric,
+    request: {source, tags (of its graph), size_bytes, form, signature (its name), contract (the signature), staged (the directory for the files),
+    samples (path or None), metric,
     metric_output, metric_function, metric_goal, allowed_loss, maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib,
     compute_capability, memory_mib, asked (a directory for what was asked and answered, or None), progress (path or None)}.
     Returns {accepted, reason, lowest_runtime, warmup_batch_sizes, gates: {examples, synthetic, outputs, metric}}; the files are in staged where accepted.
@@ -85,7 +87,7 @@ def _convert(request, form, ended):
     else:
         convert_tensorrt.convert(request, calibration, asked.batch)
     ask = _compare(request, asked, ended["gates"], lambda: convert_lite.asker(content, request, asked.feeding, asked.inputs) if form.lite
-                   else _signature(request["staged"], request["signature"]))
+                   else _signature(request["staged"], request["signature"], meta_graph.SERVED_TAGS))
     judged = ended["gates"]
     ended["accepted"], ended["reason"] = gates.decide(judged["outputs"], judged["metric"], request["maximum_difference"], request["accept_unjudged"])
     if ended["accepted"]:
@@ -126,14 +128,14 @@ class _Samples:
 
 def _source(request, asked):
     """A function that asks the source, or None where made-up inputs are not to its liking."""
-    ask = _signature(request["source"], request["signature"])
+    ask = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     return ask if asked.inputs is not None else None
 
 
-def _signature(directory, name):
+def _signature(directory, name, tags):
     """A function that asks a SavedModel: {name: array} in and out."""
     import tensorflow
-    model = tensorflow.saved_model.load(directory, tags=["serve"])
+    model = tensorflow.saved_model.load(directory, tags=tags)
     called = model.signatures[name]
 
     def ask(rows, _model=model):        # The signature alone does not keep its model alive.
@@ -148,7 +150,7 @@ def _compare(request, asked, judged, candidate):
     if asked.inputs is None:
         raise Refused("nothing can be compared with the source, as no inputs can be made up for this signature; give samples")
     program.say(request["progress"], f"asking the source for {len(next(iter(asked.inputs.values())))} examples")
-    source = _signature(request["source"], request["signature"])
+    source = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     try:
         examples, reference = samples.answers(source, asked.inputs, asked.feeding, _BATCH)
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:

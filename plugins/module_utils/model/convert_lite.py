@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite_file, refused, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite_file, meta_graph, refused, signature
 
 FILE = "model.tflite"
 WITHOUT_FLEX = "link the Flex delegate"
@@ -20,7 +20,8 @@ def convert(request, calibration):
     import tensorflow
     name = request["signature"]
     try:
-        converter = tensorflow.lite.TFLiteConverter.from_saved_model(request["source"], signature_keys=[name], tags={"serve"})
+        tags = set(request.get("tags", meta_graph.SERVED_TAGS))
+        converter = tensorflow.lite.TFLiteConverter.from_saved_model(request["source"], signature_keys=[name], tags=tags)
         _set(tensorflow, converter, request, calibration)
         content = converter.convert()
     except Exception as fault:      # The converter raises whatever its parts raise; all of it means the same to the user.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, metrics, purity, tensorrt, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, lite, meta_graph, metrics, purity, tensorrt, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import composite
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def check(options):
     for name, fits in (("select_tf_ops", FORMS[form].lite), ("container_image", form != NONE), ("through_server", form != NONE)):
         if options[name] and not fits:
             raise FleetError(f"the form {form} knows no {name}", where=name, remedy="Leave it out.")
+    if options.get("tags", meta_graph.SERVED_TAGS) != meta_graph.SERVED_TAGS and form == "tensorrt":
+        raise FleetError("TF-TRT writes models with the tag serve alone", where="tags", remedy="Export the model with that tag.")
     metrics.check_function(options["metric"], options["metric_function"])
     if options["compute_capability"]:
         tensorrt.compute_capability(options["compute_capability"])
@@ -60,7 +63,7 @@ def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
     form = FORMS[name]
     if name == NONE:
         return None
-    problem = lite.refusal(signature) if form.lite else tensorrt.refusal(options, samples, converter)
+    problem = lite.refusal(signature) if form.lite else composite(signature) or tensorrt.refusal(options, samples, converter)
     problem = problem or purity.refusal(ops, optional_inputs)
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import purity
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import describe
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import composite, describe
 
 # tensorflow_serving/servables/tensorflow/tflite_session.cc maps these; any other fails at load with "Unknown TfLite type".
 SERVED_DTYPES = ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")
@@ -37,6 +37,8 @@ CONVERTIBLE = frozenset("""
 
 def refusal(signature):
     """Why TensorFlow Serving cannot load this signature from TensorFlow Lite, or None."""
+    if composite(signature):
+        return composite(signature)
     for side in ("inputs", "outputs"):
         for name, tensor in signature[side].items():
             if tensor["dtype"] not in SERVED_DTYPES:
@@ -59,13 +61,14 @@ def _numbers(release):
     return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
-def likelihood(signature, ops, optional_inputs=()):
+def likelihood(signature, ops, optional_inputs=(), uncertain_ops=()):
     """{likely, blocking_ops, reasons}: whether a conversion to TensorFlow Lite is likely to succeed; only a conversion proves it.
 
-    ops: names of the operations behind the signature. optional_inputs: its inputs with a default. Lists are sorted; reasons are sentences.
+    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only where a value
+    decides so that is not known before; they are converted all the same. Lists are sorted; reasons are sentences.
     """
-    impure, blocking = purity.refusal(ops, optional_inputs), sorted(set(ops) - CONVERTIBLE)
-    missing = sorted(set(blocking) - {*purity.python_ops(ops), *purity.state_ops(ops)})
+    impure, blocking = purity.refusal(ops, optional_inputs), sorted({*ops, *uncertain_ops} - CONVERTIBLE)
+    missing = sorted(set(blocking) - {*purity.python_ops(ops), *purity.state_ops(ops), *purity.file_ops(ops), *purity.outside_ops(ops)})
     reasons = [f"{reason.rstrip('.')}." for reason in (refusal(signature), impure and impure[0].upper() + impure[1:]) if reason]
     if missing:
         reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(missing)}.")

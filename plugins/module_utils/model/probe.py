@@ -12,6 +12,7 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import samples
+from ansible_collections.tfserving.fleet.plugins.module_utils.model.meta_graph import SERVED_TAGS
 
 _LEAST_RANK = 2
 
@@ -30,7 +31,7 @@ def probe(request):
     before, began = _resident_mib(), time.monotonic()
     with tensorflow.Graph().as_default(), v1.Session() as session:
         try:
-            v1.saved_model.loader.load(session, ["serve"], request["path"])
+            v1.saved_model.loader.load(session, request.get("tags", SERVED_TAGS), request["path"])
         except Exception as fault:      # Whatever TensorFlow raises here, the model does not load.
             raise FleetError(f"it does not load: {str(fault).splitlines()[0][:300]}", where=request["path"]) from fault
 

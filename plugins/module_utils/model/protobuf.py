@@ -69,7 +69,9 @@ def varints(value):
 
 
 def text(value):
-    """A string field."""
+    """A string field. Raises Malformed for a number, of which bytes() would make so many bytes."""
+    if isinstance(value, int):
+        raise Malformed(f"a number, {value}, in the place of a text")
     return bytes(value).decode("utf-8", "replace")
 
 

@@ -15,6 +15,13 @@ DTYPES = {
     20: "DT_RESOURCE", 21: "DT_VARIANT", 22: "uint32", 23: "uint64",
 }
 _REFERENCE = 100    # A reference type of TensorFlow 1 is its base type's number and this.
+UNSET_REMEDY = "Export a Keras model with model.export(directory); keep each variable of a tf.Module in an attribute of the module."
+XLA_FLAG = "xla_cpu_compilation_enabled"
+XLA_REMEDY = f"Set {XLA_FLAG}: true in tfserving_flags (2.5.1 or later), or export it without jit_compile."
+COMPOSITE_REMEDY = ("Return its parts instead, .values and .row_lengths() of a ragged tensor, .indices, .values and .dense_shape of a sparse one, or a dense "
+                    "tensor: .to_tensor(), tf.sparse.to_dense().")
+NO_SIGNATURE = ("it has no signature that clients can call, so every request fails. Export it with one: tf.saved_model.save(model, directory, "
+                "signatures=model.__call__.get_concrete_function(tf.TensorSpec([None, ...], tf.float32))).")
 INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 
 
@@ -63,6 +70,37 @@ def feeding(inputs, shapes, where="samples"):
     if len(set(fixed.values())) > 1:
         raise FleetError(f"the signature fixes different numbers of rows: {', '.join(f'{name} {size}' for name, size in sorted(fixed.items()))}", where=where)
     return (1 if squeezed else next(iter(fixed.values()), None)), squeezed
+
+
+def problems(signatures, xla_remedy=XLA_REMEDY):
+    """Sentences about what every request to these signatures fails of. signatures: those of a model, None where they are not known."""
+    if signatures is None:
+        return []
+    found = [] if set(signatures) - set(INTERNAL) else [NO_SIGNATURE]
+    found += [f"signature {name}: {problem}" for name, problem in ((name, composite(one)) for name, one in sorted(signatures.items())) if problem]
+    compiled = sorted(name for name, signature in signatures.items() if signature.get("needs_xla"))
+    if compiled:
+        found.append(f"signature {', '.join(compiled)}: XLA alone compiles it (jit_compile=True), and servers switch XLA off, so each request fails with "
+                     f"\"XLA compilation disabled\". {xla_remedy}")
+    return found
+
+
+def composite(signature):
+    """A sentence about the first input or output that is a composite tensor, or None."""
+    for side in ("inputs", "outputs"):
+        for key, tensor in sorted(signature[side].items()):
+            if "components" in tensor:
+                return f"{side[:-1]} {key} is a {tensor['composite']}, which no server takes or returns, so every request fails. {COMPOSITE_REMEDY}"
+    return None
+
+
+def unset(signature):
+    """A sentence about variables that a signature reads and that no server restores, or None."""
+    names = signature.get("unset_variables")
+    if not names:
+        return None
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"it reads {shown}, which loading the model does not restore, so every request fails (\"Could not find variable\"). {UNSET_REMEDY}"
 
 
 def describe(shape):

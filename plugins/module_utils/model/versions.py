@@ -16,6 +16,7 @@ import urllib.parse
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import other_files
 
 AVAILABLE, END = 30, 50
 PIECE_BYTES = 64 << 20
@@ -188,6 +189,9 @@ def pieces(wanted, size=PIECE_BYTES):
 def root_of(names, where):
     """The folder within an archive that holds the model, "" for its top. names: the files' paths."""
     roots = sorted({posixpath.dirname(name) for name in names if posixpath.basename(name) in MODEL_FILES})
+    known = None if roots else other_files.of_names(names)
+    if known:
+        raise FleetError(f"the archive holds no model: {known[0]}", where=where, remedy=known[1])
     if not roots:
         raise FleetError(f"the archive holds no model: none of {', '.join(MODEL_FILES)}", where=where)
     if len(roots) > 1:

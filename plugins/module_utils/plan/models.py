@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import lite
+from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import INTERNAL
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import batches
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import host as hosts
@@ -14,9 +15,27 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 
 def choose_models(draft, host, wanted, release, gpus, cpus):
     """[{name, form, batching}] in the order of the request. gpus: the capabilities of the GPUs that the server gets; cpus: the whole CPUs."""
+    for model in wanted["models"]:
+        _judge_signatures(draft, wanted, model, release)
     planned = [{"name": model["name"], "form": _form(draft, model, release, gpus), "batching": _batching(draft, host, wanted, model, release, gpus, cpus)}
                for model in wanted["models"]]
     return _one_batching_for_all(draft, planned, release)
+
+
+def _judge_signatures(draft, wanted, model, release):
+    """Refuse a model of which no request to its signature can be answered, as far as its signatures say so; warn of what some requests fail of."""
+    known = {name: one for name, one in (model["signatures"] or {}).items() if model["signature"] in (None, name)}
+    for name, broken in ((name, signatures.unset(one)) for name, one in sorted(known.items())):
+        if broken:
+            draft.refuse(f"model {model['name']}: source", f"signature {name}: {broken[:-len(signatures.UNSET_REMEDY)].rstrip(' .')}",
+                         f"{signatures.UNSET_REMEDY[:-1]}, and read its signatures again (tfserving.fleet.saved_model_info)",
+                         {"models": {model["name"]: {"signatures": None}}})
+    has_flag = signatures.XLA_FLAG in questions.flags(release)
+    if any(wanted["flags"].get(flag) for flag in (signatures.XLA_FLAG, "xla_gpu_compilation_enabled")):
+        known = {name: {key: value for key, value in one.items() if key != "needs_xla"} for name, one in known.items()}
+    remedy = signatures.XLA_REMEDY if has_flag else f"Export it without jit_compile: {release} has no flag that switches XLA on."
+    for problem in signatures.problems(None if model["signatures"] is None else known, remedy):
+        draft.warn(f"{model['name']}: {problem}")
 
 
 def lite_problem(model, release):

@@ -21,8 +21,7 @@ WITHOUT_EFFECT = frozenset((
     "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu"))
 # Flags whose work is not built: any value but the default is refused at start, since to ignore it would deceive.
 NOT_BUILT = frozenset((
-    "mixed_precision", "platform_config_file", "tensorflow_session_config_file", "thread_pool_factory_config_file", "use_alts_credentials",
-    "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled"))
+    "mixed_precision", "platform_config_file", "tensorflow_session_config_file", "thread_pool_factory_config_file", "use_alts_credentials"))
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _WHOLE = re.compile(r"[+-]?[0-9]+")

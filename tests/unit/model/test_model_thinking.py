@@ -82,7 +82,7 @@ def test_analysis_names_what_stands_in_the_way():
     assert found["careless_request"]["can_kill"] and any("trap 41" in reason for reason in found["careless_request"]["reasons"])
     assert found["tensorrt"]["likely"] and found["tensorrt"]["ops_outside"] == ["LookupTableFindV2", "Mine>Op", "ParseExampleV2", "RegexReplace"]
     assert analysis.analyse("s", DIGITS, ["MatMul", "Const"]) == {
-        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [], "state_ops": [], "random_ops": [],
+        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [], "state_ops": [], "random_ops": [], "file_ops": [],
         "batching": {"legal": True, "first_dimensions": {"image": "any"}, "shared": True, "reasons": [], "doubts": []},
         "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []}, "tensorrt": {"likely": True, "ops_outside": [], "reasons": []},
         "careless_request": {"can_kill": False, "reasons": []}}

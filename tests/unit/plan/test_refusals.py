@@ -119,6 +119,10 @@ CASES = {
     "instructions that the compiler fails on": (host([*V3, "avx512f", "avx512_bf16"]),
                                                 {"build": True, "build_options": "--config=release --copt=-mavx512bf16"}),
     "TensorFlow Lite of half floats": (host(), model(optimize="tflite_dynamic_range", signatures=tensors("float16"))),
+    "TensorFlow Lite of a ragged tensor": (host(), model(optimize="tflite_dynamic_range", signatures={"serving_default": {
+        "inputs": tensors()["serving_default"]["inputs"],
+        "outputs": {"y": {"dtype": "DT_INVALID", "shape": [], "tensor": "", "composite": "RaggedTensor", "components": ["a:0", "a:1"]}}}})),
+    "variables that nothing restores": (host(), model(signatures={"serving_default": dict(tensors()["serving_default"], unset_variables=["dense/kernel"])})),
     "TensorFlow Lite of nothing": (host(), model(optimize="tflite_dynamic_range", signatures=tensors(inputs=(None, 0)))),
     "TF-TRT without a GPU": (host(), model(optimize="tensorrt")),
     "TF-TRT of a release without it": (host(gpus=[gpu((8, 0))]), model(optimize="tensorrt")),
@@ -175,7 +179,7 @@ def told(key, value, remedy):
         return all(f"{name}: {str(setting).lower() if isinstance(setting, bool) else setting}" in remedy or str(setting) in remedy or name in remedy
                    for name, setting in value.items() if setting is not None) or "Leave it out" in remedy
     if key == "models" and isinstance(value, dict):
-        return all(f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
+        return all(setting is None or f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
     if key == "options":
         return "Leave it out of tfserving_options" in remedy
     if key == "environment":

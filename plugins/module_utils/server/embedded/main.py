@@ -27,7 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.li
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.lite import LiteSession
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.predict import Predictor
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.rest_service import RestService
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession
+from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession, disable_xla
 
 NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFlow Serving"
 _FAILED = 255
@@ -137,6 +137,8 @@ class Server:
         import tensorflow
         from tensorflow.core.protobuf import config_pb2
         tensorflow.get_logger().setLevel("ERROR")
+        if not self._options["xla_cpu_compilation_enabled"] and not self._options["xla_gpu_compilation_enabled"]:
+            disable_xla(os.path.dirname(tensorflow.__file__))
         intra, inter = flags.parallelism(self._options)
         config = config_pb2.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter, allow_soft_placement=True)
         config.gpu_options.per_process_gpu_memory_fraction = self._options["per_process_gpu_memory_fraction"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 
@@ -18,6 +19,19 @@ except ImportError:
 
 
 _MOST_CALLABLES = 64
+# void tensorflow::DisableXlaCompilation(), of tensorflow/compiler/jit/flags.h: what TensorFlow Serving's main.cc calls.
+_LIBRARY, _DISABLE_XLA = "libtensorflow_cc.so.2", "_ZN10tensorflow21DisableXlaCompilationEv"
+
+
+def disable_xla(directory):
+    """Let functions that XLA alone compiles fail in this process, as TensorFlow Serving does without its flags for XLA. directory: TensorFlow's package."""
+    try:
+        disable = getattr(ctypes.CDLL(os.path.join(directory, _LIBRARY)), _DISABLE_XLA)
+    except (OSError, AttributeError):
+        log.warning("This TensorFlow cannot switch XLA off: functions with jit_compile=True are answered, which TensorFlow Serving does not do.")
+        return
+    disable.restype = None
+    disable()
 
 
 class SavedModelSession:
