@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import writer
 
 HEADER = "# BatchingParameters of TensorFlow Serving. Managed by tfserving.fleet.batching_parameters: changes made here are overwritten.\n"
 
@@ -82,20 +83,13 @@ def check_choice(batching, where):
 
 def text(parameters):
     """The text proto of parameters: what is set, in the order of the fields; scalars in their wrapper messages, as the server reads them."""
-    lines = [line for name in NAMES for line in _lines(name, getattr(parameters, name))]
-    return HEADER + "".join(f"{line}\n" for line in lines)
+    return HEADER + writer.text([field for name in NAMES for field in _fields(name, getattr(parameters, name))])
 
 
-def _lines(name, value):
+def _fields(name, value):
     if name == "allowed_batch_sizes":
-        return [f"{name}: {size}" for size in value]
-    if value is None:
-        return []
-    if isinstance(value, bool):
-        spelt = "true" if value else "false"
-    else:
-        spelt = f'"{value}"' if isinstance(value, str) else str(value)
-    return [f"{name}: {spelt}"] if name == "pad_variable_length_inputs" else [f"{name} {{ value: {spelt} }}"]
+        return [(name, size) for size in value]
+    return [] if value is None else [(name, value if name == "pad_variable_length_inputs" else [("value", value)])]
 
 
 def _check_alone(name, value):
