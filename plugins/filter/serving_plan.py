@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
@@ -47,8 +48,25 @@ def plan_table(plans, earlier=None, width=120):
 
 def planned(capabilities, request=None):
     """The same for other plugins: raises FleetError."""
-    asked = dict(request or {})
+    asked = with_documents(dict(request or {}))
     return plan(capabilities, _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None)
+
+
+def with_documents(request):
+    """The request with the texts among its options that are whole compose files or manifests as what they hold."""
+    given = request.get("options")
+    return dict(request, options=[_document(line) for line in given]) if isinstance(given, list) else request
+
+
+def _document(line):
+    if not isinstance(line, str) or "\n" not in line.strip():
+        return line
+    try:
+        documents = [one for one in yaml.safe_load_all(line) if one is not None]
+    except yaml.YAMLError:
+        return line
+    found = documents if len(documents) > 1 else documents[0] if documents else line
+    return found if isinstance(found, (dict, list)) and all(isinstance(one, dict) for one in documents) else line
 
 
 def _with_verdicts(capabilities, request):

@@ -16,6 +16,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _MOST_MODE = 0o7777
+_SECRET = re.compile(r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
+                     r"|password|secret|apikey|private_?key|access_?key")
+
+
+def looks_secret(name):
+    """Whether a variable's value must not be shown, by its name."""
+    return bool(_SECRET.search(name))
 
 
 def bounded(name, value, minimum=None, maximum=None, unit=""):

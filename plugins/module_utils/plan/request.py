@@ -50,12 +50,12 @@ def with_texts_as_keys(request, where=None):
 def complete(request):
     """The request with every key of KEYS and every model's own, after its `options` were understood; answers: what was made of them.
 
-    Returns (request, answers, refusals); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
+    Returns (request, answers, refusals, warnings); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
     Raises FleetError on unknown keys, wrong types and values outside what is allowed.
     """
     _known("the request", request, KEYS)
     wanted = {key: _typed(f"tfserving_{key}", request.get(key), kind, default) for key, (kind, default) in KEYS.items()}
-    wanted, answers, refusals = options.understand(wanted)
+    wanted, answers, refusals, warnings = options.understand(wanted)
     one_of("tfserving_backend", wanted["backend"], BACKENDS)
     one_of("tfserving_goal", wanted["goal"], GOALS)
     one_of("tfserving_gpu", wanted["gpu"], GPUS)
@@ -70,7 +70,7 @@ def complete(request):
         wanted["flags"] = {name: value for name, value in wanted["flags"].items() if name != "enable_batching"}
     wanted["models"] = [_model(number, model, batching) for number, model in enumerate(wanted["models"])]
     names.check_all([model["name"] for model in wanted["models"]], "tfserving_models")
-    return wanted, answers, refusals
+    return wanted, answers, refusals, warnings
 
 
 def _model(number, model, batching):

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
+
 # What ports, models and batching say of a server for themselves.
 OWN_FLAGS = ("port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "enable_batching", "enable_per_model_batching_parameters",
-             "batching_parameters_file")
+             "batching_parameters_file", *specification.BY_ROLE)
 _SERVER_KEYS = ("backend", "image", "flags", "environment", "cpu_set", "devices")
 _MODEL_KEYS = ("form", "batching")
 _STARTED = "started"

@@ -10,6 +10,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release import que
 
 NOT_TENSORFLOW_SERVING = ("the embedded server is not TensorFlow Serving: a small Python model server of this collection over TensorFlow's own library; "
                           "its figures are not TensorFlow Serving's")
+# What a server has without a container, of that which start lines say.
+_WITHOUT_CONTAINER = ("name", "grpc_port", "rest_port")
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
@@ -41,6 +43,15 @@ def choose_backend(draft, host, wanted):
         asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
     return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else problem, problem)
+
+
+def of_start_lines(draft, given, backend):
+    """{serve: what start lines say of the role tfs_server's variables}, without what the backend does not have; empty where that is nothing."""
+    kept = {name: value for name, value in given.items() if backend == "docker" or name in _WITHOUT_CONTAINER}
+    dropped = sorted(set(given) - set(kept))
+    if dropped:
+        draft.warn(f"{', '.join(dropped)} of tfserving_options {'has' if len(dropped) == 1 else 'have'} no effect: the embedded server runs in no container")
+    return {"serve": kept} if kept else {}
 
 
 def _embedded(draft, host, wanted, reason, problem):

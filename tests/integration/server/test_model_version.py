@@ -182,7 +182,7 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         assert (result["changed"], result["version"], result["served"]) == (True, 2, [2, 1])
         assert by_label("canary") == by_label("stable") == [2.5]
         again = good(source=canary, label="canary", **options)
-        assert not again["changed"] and again["warnings"] == []
+        assert not again["changed"] and not again.get("warnings")
         wrong = variant(model_directory, tmp_path / "wrong", "wrong", "half_plus_three")
         before = config.read_text(encoding="utf-8")
         refused("version 3 was withdrawn, version 2, 1 serves", source=wrong, label="canary", **options)
