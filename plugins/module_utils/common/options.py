@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _MOST_MODE = 0o7777
+_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _SECRET = re.compile(r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
                      r"|password|secret|apikey|private_?key|access_?key")
 
@@ -41,6 +42,18 @@ def bounded(name, value, minimum=None, maximum=None, unit=""):
             allowed = f"{maximum}{of} or less"
         raise FleetError(f"{value!r} is out of range; allowed: {allowed}", where=name)
     return value
+
+
+def number_of(text, kind):
+    """The number or truth value that a text spells, as inventories from CSV and plugins have them; whatever else as it is. kind: int, float or bool."""
+    if not isinstance(text, str):
+        return text
+    if kind is bool:
+        return _TRUTH.get(text.strip().lower(), text)
+    try:
+        return text if "_" in text or math.isnan(float(text)) else kind(text)
+    except ValueError:
+        return text
 
 
 def one_of(name, value, allowed):

@@ -27,6 +27,9 @@ REFUSED = {
     "grpc_socket_path": "tfs_server_grpc_socket_directory, a folder on the host", "version": "nothing instead: a server that prints its version ends",
 }
 
+# Flags whose file is for a server in a container.
+_OF_CONTAINERS = ("ssl_config_file", "monitoring_config_file")
+
 # Flag -> (is this value worth a word, the word). For values that work and yet surprise.
 _SURPRISES = {
     "enable_profiler": (lambda value: value is True, "the profiler answers without authentication on the port that serves"),
@@ -35,6 +38,8 @@ _SURPRISES = {
     "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
     "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
     "monitoring_config_file": (bool, "the role tfs_server writes this file itself: Prometheus's metrics at /monitoring/prometheus/metrics"),
+    "grpc_channel_arguments": (lambda value: any(key not in table.CHANNEL_ARGUMENTS for key, _value in questions.channel_arguments(value)),
+                               "gRPC ignores a key that it does not know; look at the list in gRPC's channel_arg_names.h"),
     "thread_pool_factory_config_file": (bool, "the open source server has no factory for it but a test's"),
     "allow_version_labels_for_unavailable_models": (lambda value: value is True, "it helps only a label that the model does not have yet; a label that "
                                                     "moves to a version of the same change is refused for ever: versions first, labels once AVAILABLE"),
@@ -116,7 +121,7 @@ def without_own_options(draft, given, backend):
     problems = {name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}") for name in given if name in REFUSED}
     if backend == "embedded":
         problems.update((name, ("the embedded server does not have it", "Leave it out")) for name, value in given.items()
-                        if name in embedded_flags.NOT_BUILT and name in embedded_flags.FLAGS and value != embedded_flags.FLAGS[name][1])
+                        if name in (*embedded_flags.NOT_BUILT, *_OF_CONTAINERS) and name in embedded_flags.FLAGS and value != embedded_flags.FLAGS[name][1])
     for name, (reason, remedy) in sorted(problems.items()):
         draft.refuse(f"flag {name}", reason, f"{remedy} (tfserving_flags)", {"flags": {name: None}})
     return {name: value for name, value in given.items() if name not in problems}
