@@ -11,6 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
+NAMES = rules.NAMES
 _UNKNOWN_MEMORY_MIB = 1024
 _FEW = 4
 

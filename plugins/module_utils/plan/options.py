@@ -123,6 +123,8 @@ def _context(found, request):
 
 
 def _variable(item, context):
+    if item.name == "MODEL_BASE_PATH" and "://" in item.value:
+        return _own("model_base_path", item.value, context)
     if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
         names = [model.get("name") for model in context.models if isinstance(model, dict)]
         if item.name == "MODEL_BASE_PATH" or item.value in names:
@@ -247,8 +249,12 @@ def _server_flag(item, context):
 def _own(flag, value, context):
     """The answer to a flag that stands for something else of the collection than a flag."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
-    if flag == "model_name" and value in names or flag == "model_base_path" and names:
+    if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
         return Answer("tfserving_models, with name and source", "models are published on the host, and the collection sets this flag", {})
+    if flag == "model_base_path" and "://" in str(value):
+        return docker_options.Lost(f"{value} is not read by the server: official images have no file system for s3:// since 2.7",
+                                   f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
+                                   "tfserving.fleet.model_version")
     return docker_options.Lost(f"--{flag} is set by the collection itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}")
 
 

@@ -95,6 +95,8 @@ TOLD = {
     "onednn_available": ("github.com/tensorflow/serving issue 1958", (("2.4.0", False), ("2.5.1", True))),
     "feature_line_prefix": ("cpu_feature_guard.cc of TensorFlow", (
         ("2.4.0", "optimized with oneAPI Deep Neural Network Library (oneDNN)"), ("2.12.0", "optimized to use available CPU instructions"))),
+    # File systems beyond the host's that the official images read base paths from. hdfs is not one: the images have no Java.
+    "remote_file_systems": ("github.com/tensorflow/serving issues 1963, 2062 and 2158", (("2.4.0", ("gs", "s3")), ("2.7.0", ("gs",)))),
     "tflite_interpreters_batch": ("SERVING/servables/tensorflow/tflite_interpreter_pool.h", (("2.4.0", False), ("2.6.0", True))),
 }
 
