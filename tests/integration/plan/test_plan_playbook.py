@@ -244,8 +244,8 @@ def test_settings_of_the_users_ansible_cfg_cost_no_host_its_plan(fleet, setting)
     configuration = (fleet.directory / "ansible.cfg").read_text(encoding="utf-8")
     (fleet.directory / "ansible.cfg").write_text(configuration.replace("[defaults]", f"[defaults]\n{setting}"), encoding="utf-8")
     local = {"ansible_connection": "local"}
-    code, output, _tasks = fleet.run({"good": dict(local, ansible_python_interpreter=sys.executable), "bad": dict(local, ansible_python_interpreter="/no/python")},
-                                     "-e", "tfserving_plan_path=plan.json")
+    hosts = {name: dict(local, ansible_python_interpreter=python) for name, python in (("good", sys.executable), ("bad", "/no/python"))}
+    code, output, _tasks = fleet.run(hosts, "-e", "tfserving_plan_path=plan.json")
     assert code == 0 and "is undefined" not in output, output
     assert fleet.written()["bad"] is None and fleet.written()["good"]["release"] == "2.20.0" and output.count("PLAN for") == 1
 
