@@ -287,7 +287,7 @@ def plan(options, check_mode):
     described = [dict(made.get(name, dict(NOTHING, path=place)), name=name) for name, place in places.items()]
     wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
     returned = dict(server.as_dict(path) if server else dict(NOTHING, path=None), models=described)
-    return wanted, returned, warnings + doubts + unbatched(models)
+    return wanted, returned, warnings + doubts
 
 
 def refuse_shared_places(path, places):
@@ -348,29 +348,6 @@ def versions(directory):
     except OSError:
         return {}
     return {int(name): name for name in names if any(os.path.exists(os.path.join(directory, name, file)) for file in MODEL_FILES)}
-
-
-def unbatched(models):
-    """Warnings of models beside those listed, that a server would serve unbatched for want of a file."""
-    listed = {os.path.normpath(model["directory"]) for model in models}
-    found = set()
-    for directory in listed:
-        above = os.path.dirname(directory)
-        for other in beside(above) | {inner for outer in beside(os.path.dirname(above)) for inner in beside(outer)}:
-            there = versions(other)
-            if there and other not in listed and not os.path.exists(os.path.join(other, there[max(there)], manifest.BATCHING)):
-                found.add(os.path.join(other, there[max(there)]))
-    if not found:
-        return []
-    return [f"without a {manifest.BATCHING} a server with per-model batching does not batch these at all: {', '.join(sorted(found))}"]
-
-
-def beside(directory):
-    """The directories in a directory, as a set of paths."""
-    try:
-        return {entry.path for entry in os.scandir(directory) if entry.is_dir()}
-    except OSError:
-        return set()
 
 
 def read(path):

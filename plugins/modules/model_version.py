@@ -95,7 +95,10 @@ options:
         the one that lost its last label is listed no more.
     type: str
   config_file:
-    description: The file on the host that the server was started with as C(model_config_file). Required with O(label), and where it lists specific versions.
+    description:
+      - The file on the host that the server was started with as C(model_config_file). Required with O(label), and where it lists specific versions.
+      - All of protobuf's text format is read. Comments are lost where the file changes; then it is kept as it was, with C(.bak) at the end of its name, and a
+        warning says so.
     type: path
   keep:
     description:

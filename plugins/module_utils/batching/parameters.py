@@ -12,7 +12,8 @@ import re
 from dataclasses import asdict, dataclass, fields
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, number_of, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import writer
 
 HEADER = "# BatchingParameters of TensorFlow Serving. Managed by tfserving.fleet.batching_parameters: changes made here are overwritten.\n"
 
@@ -66,11 +67,21 @@ def check(values):
 
 def given_of(values):
     """values without those that are None or empty, each right by itself; raise FleetError for the first unknown name or wrong value."""
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {name: typed(name, value) for name, value in values.items() if value is not None}
     for name, value in given.items():
         one_of("parameter", name, NAMES)
         _check_alone(name, value)
     return {name: value for name, value in given.items() if value not in ((), [])}
+
+
+def typed(name, value):
+    """The value of a parameter; a text that spells a number or a truth value as that."""
+    if name in RANGES:
+        return number_of(value, int)
+    if name == "allowed_batch_sizes":
+        sizes = [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
+        return [number_of(size, int) for size in sizes] if isinstance(sizes, (list, tuple)) else value
+    return number_of(value, bool) if name in ("pad_variable_length_inputs", "enable_large_batch_splitting") else value
 
 
 def check_choice(batching, where):
@@ -82,20 +93,13 @@ def check_choice(batching, where):
 
 def text(parameters):
     """The text proto of parameters: what is set, in the order of the fields; scalars in their wrapper messages, as the server reads them."""
-    lines = [line for name in NAMES for line in _lines(name, getattr(parameters, name))]
-    return HEADER + "".join(f"{line}\n" for line in lines)
+    return HEADER + writer.text([field for name in NAMES for field in _fields(name, getattr(parameters, name))])
 
 
-def _lines(name, value):
+def _fields(name, value):
     if name == "allowed_batch_sizes":
-        return [f"{name}: {size}" for size in value]
-    if value is None:
-        return []
-    if isinstance(value, bool):
-        spelt = "true" if value else "false"
-    else:
-        spelt = f'"{value}"' if isinstance(value, str) else str(value)
-    return [f"{name}: {spelt}"] if name == "pad_variable_length_inputs" else [f"{name} {{ value: {spelt} }}"]
+        return [(name, size) for size in value]
+    return [] if value is None else [(name, value if name == "pad_variable_length_inputs" else [("value", value)])]
 
 
 def _check_alone(name, value):

@@ -16,6 +16,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _MOST_MODE = 0o7777
+_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+# Shorter ones would hide parts of ordinary words and numbers.
+_SHORTEST_SECRET = 4
+_SECRET = re.compile(r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
+                     r"|password|secret|apikey|private_?key|access_?key")
+
+
+def looks_secret(name):
+    """Whether a variable's value must not be shown, by its name."""
+    return bool(_SECRET.search(name))
 
 
 def bounded(name, value, minimum=None, maximum=None, unit=""):
@@ -34,6 +44,18 @@ def bounded(name, value, minimum=None, maximum=None, unit=""):
             allowed = f"{maximum}{of} or less"
         raise FleetError(f"{value!r} is out of range; allowed: {allowed}", where=name)
     return value
+
+
+def number_of(text, kind):
+    """The number or truth value that a text spells, as inventories from CSV and plugins have them; whatever else as it is. kind: int, float or bool."""
+    if not isinstance(text, str):
+        return text
+    if kind is bool:
+        return _TRUTH.get(text.strip().lower(), text)
+    try:
+        return text if "_" in text or math.isnan(float(text)) else kind(text)
+    except ValueError:
+        return text
 
 
 def one_of(name, value, allowed):
@@ -97,6 +119,33 @@ def refuse(specification, values):
         raise fault
 
 
+def secrets_in(specification, values):
+    """The texts in values (a dict) that no message may show, misspelt keys of a mapping with secrets included. specification: Ansible's argument spec."""
+    found = set()
+    for name, option in specification.items():
+        value = (values or {}).get(name)
+        inner = option.get("options") or {}
+        if _holds_secrets(option) and not isinstance(value, dict):
+            found |= _texts(value)
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                if key not in inner and (_holds_secrets(option) or looks_secret(str(key))):
+                    found |= _texts(part)
+    return found
+
+
+def _holds_secrets(option):
+    return bool(option.get("no_log")) or any(part.get("no_log") for part in (option.get("options") or {}).values())
+
+
+def _texts(value):
+    if isinstance(value, dict):
+        return {text for part in value.values() for text in _texts(part)}
+    if isinstance(value, (list, tuple)):
+        return {text for part in value for text in _texts(part)}
+    return {str(value)} if len(str(value)) >= _SHORTEST_SECRET and value is not None and not isinstance(value, bool) else set()
+
+
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list", "str": "a text", "path": "a text"}
 
 
@@ -107,6 +156,8 @@ def wrong_type(specification, values, where=""):
         if value is None or option.get("no_log"):
             continue
         place, wanted = where + name, option.get("type", "str")
+        if not is_a(wanted, value) and _holds_secrets(option):
+            return FleetError(f"it is not {TYPES[wanted]}", where=place)
         if not is_a(wanted, value):
             return FleetError(f"{value!r} is not {TYPES[wanted]}", where=place)
         elements = option.get("elements") if wanted == "list" else None

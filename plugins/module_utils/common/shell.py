@@ -27,6 +27,7 @@ class FleetModule(AnsibleModule):
     def _load_params(self):
         super()._load_params()
         self._given = dict(self.params)
+        self.no_log_values.update(options.secrets_in(self.argument_spec, self.params))
 
     def fail_json(self, msg, **result):
         fault = options.wrong_type(self.argument_spec, self._given) if self._given else None

@@ -17,6 +17,7 @@ import json
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 CANDIDATE_KEYS = ("name", "change", "reason", "model")
@@ -54,7 +55,8 @@ def planned(plan, model, start=None):
     if made is None:
         raise FleetError(f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again.")
     server = plan["server"]
-    of_plan = {"form": made["form"], "batching": made["batching"], "environment": server["environment"], "flags": server["flags"]}
+    of_plan = {"form": made["form"], "batching": made["batching"], "environment": server["environment"], "flags": {
+        name: value for name, value in server["flags"].items() if name not in specification.BY_ROLE}}
     return changed(configuration(of_plan, "plan"), start or {}, "start")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision im
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, published, saved_model, served_config, transfer, versions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client, tensors, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import reader
 
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
 _UNLOADING = 40
@@ -171,9 +173,9 @@ class Served:
             return None
         return "; ".join(tensors.differences(ask.arrays(samples, "outputs.", rows), answered, tolerance)) or None
 
-    def take(self, message):
-        """Let the server serve what a configuration lists, at once."""
-        self._server.call(wire.RELOAD_CONFIG, served_config.reload_request(message))
+    def take(self, request):
+        """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
+        self._server.call(wire.RELOAD_CONFIG, request)
 
 
 def _sizes(path):
@@ -193,11 +195,18 @@ class Configuration:
 
     def __init__(self, path, model):
         self.path, self.model = path, model
-        self._hold(served_config.parse(saved_model.read_file(path).decode("utf-8", "replace"), path))
+        content = saved_model.read_file(path)
+        text = reader.decoded(content, path)
+        self._hold(served_config.parse(text, path))
+        lost = served_config.lost(text)
+        self.warnings = (f"{path}: writing it anew drops {lost}; the file as it was is kept as {self._backup(content)}",) if lost else ()
 
     def _hold(self, message):
         self.message = message
         self.labels, self.specific = served_config.labels(message, self.model), served_config.specific(message, self.model)
+
+    def _backup(self, content):
+        return f"{self.path}.{hashlib.sha256(content).hexdigest()[:8]}.bak"
 
     def check(self, server):
         """Raise FleetError for a model that the server does not have yet: a reload waits until it can be loaded, and everybody else's behind it."""
@@ -219,11 +228,13 @@ class Configuration:
 
     def apply(self, message, server):
         """Write the file and let the server take it; where the server refuses, the file is what it was."""
-        before = saved_model.read_file(self.path)
+        request, before = served_config.reload_request(message, self.path), saved_model.read_file(self.path)
         mode = os.stat(self.path).st_mode & 0o777
+        if served_config.lost(reader.decoded(before, self.path)):
+            publish.write_file(self._backup(before), before, mode)
         publish.write_file(self.path, served_config.text(message).encode(), mode)
         try:
-            server.take(message)
+            server.take(request)
         except client.ServerFault:
             publish.write_file(self.path, before, mode)
             raise
@@ -278,8 +289,10 @@ class Update:
         actions += [f"give the label {options['label']} to version {number}"] if options["label"] and labelled != number else []
         actions += [f"remove version {one}" for one in old]
         after = sorted({*numbers, number} - set(old))
+        listed = config is not None and config.specific is not None and number not in config.specific
+        warnings = config.warnings if config and (listed or options["label"] and labelled != number) else ()
         decision = Decision(bool(actions), before=_listed(numbers, options["label"], labelled), after=_listed(after, options["label"], number),
-                            actions=tuple(actions), header=self._folder.path)
+                            actions=tuple(actions), warnings=warnings, header=self._folder.path)
         if check_mode:
             return decision.result(version=number, path=self._folder.of(number), published=not there, pruned=old, served=versions.available(self._before))
         if not there:
@@ -288,7 +301,7 @@ class Update:
                 return {"changed": False, "missing": lacking, "version": number}
         pruned = self._serve(number, config)
         decision = Decision(not there or bool(pruned) or labelled != number and bool(options["label"]), decision.before,
-                            _listed(self._folder.numbers(), options["label"], number), tuple(actions), header=self._folder.path)
+                            _listed(self._folder.numbers(), options["label"], number), tuple(actions), warnings, self._folder.path)
         return decision.result(version=number, path=self._folder.of(number), published=not there, pruned=pruned,
                                served=versions.available(self._server.statuses()) if self._server else [])
 

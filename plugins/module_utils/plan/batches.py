@@ -11,6 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 
+NAMES = rules.NAMES
 _UNKNOWN_MEMORY_MIB = 1024
 _FEW = 4
 
@@ -23,16 +24,16 @@ def start_values(host, goal, gpu, model, cpus):
 
 
 def problem(parameters, model, release):
-    """Why this server or this model cannot be batched so, or None."""
+    """The FleetError that says why this server or this model cannot be batched so, or None."""
     unknown = [name for name in parameters if name in rules.NAMES and name not in questions.batching_fields(release)]
     if unknown:
-        return f"{release} does not know {unknown[0]}"
+        return FleetError(f"{release} does not know {unknown[0]}", remedy=f"Leave {unknown[0]} out.")
     try:
         rules.check(parameters)
     except FleetError as fault:
-        return str(fault)
+        return fault
     faults, _doubts = legality.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
-    return str(faults[0]) if faults else None
+    return faults[0] if faults else None
 
 
 def doubts(parameters, model, cpus, objective_p99_ms=None, has_quota=False):

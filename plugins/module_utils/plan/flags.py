@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.limits import format_cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import embedded_flags
 
 _LEAST_GRPC_THREADS = 64
 _MOST_GRPC_THREADS = 2048
@@ -20,6 +21,15 @@ _REASONS = {
     "grpc_max_threads": "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)",
 }
 
+# Flags that the role tfs_server sets from other variables, and what these are. It takes specification.BY_ROLE from the plan's.
+REFUSED = {
+    "model_name": "name in tfserving_models", "model_base_path": "source in tfserving_models", "model_config_file": "tfserving_models",
+    "grpc_socket_path": "tfs_server_grpc_socket_directory, a folder on the host", "version": "nothing instead: a server that prints its version ends",
+}
+
+# Flags whose file is for a server in a container.
+_OF_CONTAINERS = ("ssl_config_file", "monitoring_config_file")
+
 # Flag -> (is this value worth a word, the word). For values that work and yet surprise.
 _SURPRISES = {
     "enable_profiler": (lambda value: value is True, "the profiler answers without authentication on the port that serves"),
@@ -27,6 +37,9 @@ _SURPRISES = {
     "ssl_config_file": (bool, "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"),
     "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
     "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
+    "monitoring_config_file": (bool, "the role tfs_server writes this file itself: Prometheus's metrics at /monitoring/prometheus/metrics"),
+    "grpc_channel_arguments": (lambda value: any(key not in table.CHANNEL_ARGUMENTS for key, _value in questions.channel_arguments(value)),
+                               "gRPC ignores a key that it does not know; look at the list in gRPC's channel_arg_names.h"),
     "thread_pool_factory_config_file": (bool, "the open source server has no factory for it but a test's"),
     "allow_version_labels_for_unavailable_models": (lambda value: value is True, "it helps only a label that the model does not have yet; a label that "
                                                     "moves to a version of the same change is refused for ever: versions first, labels once AVAILABLE"),
@@ -101,6 +114,17 @@ def _say_of_variables(draft, environment):
     if threads:
         draft.warn(f"{', '.join(threads)}: the official server has no OpenMP; its threads are set by tensorflow_intra_op_parallelism and "
                    "tensorflow_inter_op_parallelism")
+
+
+def without_own_options(draft, given, backend):
+    """The flags of tfserving_flags without those that deploying would refuse, each with a refusal that names what to set."""
+    problems = {name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}") for name in given if name in REFUSED}
+    if backend == "embedded":
+        problems.update((name, ("the embedded server does not have it", "Leave it out")) for name, value in given.items()
+                        if name in (*embedded_flags.NOT_BUILT, *_OF_CONTAINERS) and name in embedded_flags.FLAGS and value != embedded_flags.FLAGS[name][1])
+    for name, (reason, remedy) in sorted(problems.items()):
+        draft.refuse(f"flag {name}", reason, f"{remedy} (tfserving_flags)", {"flags": {name: None}})
+    return {name: value for name, value in given.items() if name not in problems}
 
 
 def choose_flags(draft, host, wanted, release, models, cpus, environment):
@@ -178,6 +202,9 @@ def _contradictions(host, release, flags, environment):
     for name, effect in (("batching_parameters_file", "refuses to start"), ("enable_per_model_batching_parameters", "silently batches nothing")):
         if flags.get(name) and not batching:
             yield [name], f"without --enable_batching the server {effect}", "Leave it out and set batching: auto for the models", {name: None}
+    if flags.get("batching_parameters_file") and batching:
+        yield (["batching_parameters_file"], "the role tfs_server writes this file itself, from batching of the models",
+               "Leave it out and set batching in tfserving_models to its parameters", {"batching_parameters_file": None})
     if flags.get("port") == 0 and not flags.get("grpc_socket_path"):
         yield ["port"], "without a gRPC port and without a socket the server refuses to start", "Give a port, such as port: 8500", {"port": 8500}
     rest = flags.get("rest_api_port")

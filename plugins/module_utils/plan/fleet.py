@@ -9,6 +9,7 @@ import json
 import textwrap
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability.limits import format_cpu_list as ranges
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan.running import flat, shown
 
 NO_PLAN = "no plan"
@@ -169,7 +170,8 @@ def _details(number, hosts, plan, shared, width):
         yield from _listed("server", [f"{plan['backend']}, {plan['image'] or plan['release']}"], width)
         yield from _listed("models", [_of_model(model) for model in plan["models"]], width)
     yield from _listed("flags", _joined(f"--{name}={shown(value)}" for name, value in sorted(plan["server"]["flags"].items())), width)
-    yield from _listed("variables", _joined(f"{name}={value}" for name, value in sorted(plan["server"]["environment"].items())), width)
+    variables = sorted(plan["server"]["environment"].items())
+    yield from _listed("variables", _joined(f"{name}={'(not shown)' if looks_secret(name) else value}" for name, value in variables), width)
     yield from _listed("REFUSED", [f"{refusal['subject']}: {refusal['reason'].rstrip('.')}. {refusal['remedy'].rstrip('.')}." for refusal in
                                    plan["refusals"]], width)
     yield from _listed("mind", [words for words in _warnings(plan) if words not in shared["mind"]], width)

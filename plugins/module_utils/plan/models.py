@@ -88,7 +88,11 @@ def _batching(draft, host, wanted, model, release, gpus, cpus):
     parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus) if asked == "auto" else asked
     problem = batches.problem(parameters, model, release)
     if problem:
-        draft.refuse(subject, problem, "Serve it unbatched: batching: none", {"models": {model["name"]: {"batching": "none"}}})
+        of_a_parameter = problem.where in (None, "parameter", *batches.NAMES)
+        remedy = f"{(problem.remedy or f'Correct {problem.where}').rstrip('.')}, or serve the model unbatched (batching: none)"
+        draft.refuse(subject, f"{problem.where}: {problem.what}" if of_a_parameter and problem.where else str(problem),
+                     remedy if of_a_parameter else "Serve it unbatched: batching: none",
+                     {"models": {model["name"]: {"batching": "none"}}})
         return None
     for text in batches.doubts(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
         draft.warn(f"{model['name']}: {text}")

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan import docker_options, flags, start_line
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
 
 _BATCHING_TEXTS = {
@@ -17,7 +17,15 @@ _BATCHING_TEXTS = {
                             "How many batches run at once is num_batch_threads",
     "num_batch_threads": "num_batch_threads is how many batches run at once over all models of the server. How many may wait is max_enqueued_batches",
 }
+# Flags that the role tfs_server sets itself: what to set instead. A path in a start line may be one in a container, so that only ports are taken over.
+OWN = {
+    **flags.REFUSED, "batching_parameters_file": "batching in tfserving_models to its parameters", "monitoring_config_file": "tfs_server_monitoring: true",
+    "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host", "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
+}
 _TRUE, _FALSE = ("", "true", "True", "1"), ("false", "False", "0")
+
+
+_SHELL_VARIABLE = re.compile(r"\$\{?(\w+)\}?|\$\(|`")
 
 
 @dataclass(frozen=True)
@@ -30,42 +38,150 @@ class Answer:
 
 
 def understand(request):
-    """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines.
+    """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines; of lines the later one wins.
 
-    Returns (request, answers, refusals): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for lines that mean nothing.
+    Returns (request, answers, refusals, warnings): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for what is not taken
+    over. The request's key `serve` has what becomes defaults of the role tfs_server.
     """
-    wanted, answers, refusals = dict(request), [], []
-    for line in (str(given) for given in request["options"]):
-        answer = translate(line)
-        if answer is None:
-            others = [other for other in request["options"] if other != line]
-            refusals.append({"subject": f"option {line}", "reason": "it is no server flag, docker run option, build argument or saved_model_cli line",
-                             "remedy": "Leave it out of tfserving_options", "change": {"options": others}})
+    wanted, answers, refusals, merged, warnings = dict(request, serve={}), [], [], {}, []
+    found = [item for line in request["options"] for item in items(line)]
+    context = _context(found, request)
+    for item in found:
+        answer = translate(item, context)
+        if isinstance(answer, Answer):
+            answers.append({"given": shown(item), "today": answer.today, "reason": answer.reason})
+            warnings += _merge(merged, answer.sets, shown(item))
             continue
-        answers.append({"given": line, "today": answer.today, "reason": answer.reason})
-        _put(wanted, answer.sets)
-    return wanted, answers, refusals
+        others = [other.given for other in found if other != item and not is_secret(other)]
+        reason, remedy = (answer.reason, answer.remedy) if answer else (
+            "it is no server flag, docker run option, build argument or saved_model_cli line", docker_options.LEAVE_OUT)
+        refusals.append({"subject": f"option {shown(item)}", "reason": reason, "remedy": remedy, "change": {"options": others}})
+    warnings += _overruled(merged, wanted)
+    _put(wanted, merged)
+    return wanted, answers, refusals, warnings
+
+
+def items(line):
+    """The Items (start_line) of a line; a line that means something as a whole is one."""
+    if isinstance(line, str):
+        text = line.strip()
+        if any(understand_as(_unclothed(text)) for understand_as in (_batching_text, _build_argument, _saved_model_cli)):
+            return [start_line.Item("line", _unclothed(text), None, line)]
+    found = [item for item in start_line.items(line) if item.kind != "silent"]
+    return [replace(found[0], given=line)] if len(found) == 1 and isinstance(line, str) and "\n" not in line.strip() else found
 
 
 def without(lines, change):
     """The lines that do not set what change (a part of a request) sets: a correction of the request replaces them."""
-    return [line for line in lines if not _overlap((translate(str(line)) or Answer("", "", {})).sets, change)]
+    left = []
+    for line in lines:
+        found = items(line)
+        kept = [item for item in found if not _overlap(_sets(item), change)]
+        left += [line] if len(kept) == len(found) else [item.given for item in kept]
+    return left
 
 
-def translate(line):
-    """The Answer to one line, or None for one that means nothing here."""
-    text = re.sub(r"^--build-arg[ =]", "", line.strip())
-    for understand_as in (_batching_text, _build_argument, _saved_model_cli, _docker_run, _server_flag):
-        answer = understand_as(text)
-        if answer:
-            return answer
-    return None
+def _sets(item):
+    answer = translate(item, docker_options.Context({}, {}))
+    return answer.sets if isinstance(answer, Answer) else {}
+
+
+def translate(item, context):
+    """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
+    if item.kind == "line":
+        return next(filter(None, (understand_as(item.name) for understand_as in (_batching_text, _build_argument, _saved_model_cli))))
+    if item.kind == "flag":
+        return _server_flag(item, context)
+    if item.kind == "environment":
+        return _variable(item, context)
+    if item.kind not in ("docker", "image"):
+        return None
+    found = docker_options.image(item.name) if item.kind == "image" else docker_options.answer(item.name, item.value, context)
+    return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
+
+
+def is_secret(item):
+    """Whether an Item's value must not be shown."""
+    return item.kind == "environment" and looks_secret(item.name)
+
+
+def shown(item):
+    """An Item as messages name it."""
+    return f"{item.name}=(not shown)" if is_secret(item) else item.given if isinstance(item.given, str) else str(item.given)
+
+
+def _unclothed(text):
+    """A build argument or saved_model_cli line without what surrounds it in a script or a list."""
+    text = re.sub(r"^[-$]\s+", "", text.strip()).rstrip("\\,").strip()
+    return re.sub(r"^--build-arg[ =]", "", text)
+
+
+def _context(found, request):
+    given = {item.name: item.value for item in found if item.kind == "flag"}
+    environment = {item.name: item.value for item in found if item.kind == "environment"}
+    return docker_options.Context(given, environment, tuple(request["models"]))
+
+
+def _variable(item, context):
+    if item.name == "MODEL_BASE_PATH" and "://" in item.value:
+        return _own("model_base_path", item.value, context)
+    if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
+        names = [model.get("name") for model in context.models if isinstance(model, dict)]
+        if item.name == "MODEL_BASE_PATH" or item.value in names:
+            return Answer("tfserving_models, with name and source", "models are published on the host, and mounted from there", {})
+        return docker_options.Lost(f"the model {item.value!r} is not in tfserving_models",
+                                   f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {item.value}, source: …}}]")
+    if is_secret(item):
+        return docker_options.Lost(f"{item.name} looks like a secret, and the plan shows what it sets",
+                                   f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault")
+    value, unknown = _expanded(item.value, context)
+    if unknown:
+        return _of_shell(item.name, unknown)
+    return Answer(f"tfserving_environment: {{{item.name}: {value!r}}}", "an environment variable of the server", {"environment": {item.name: value}})
+
+
+def _of_shell(what, unknown):
+    return docker_options.Lost(f"the value of {what} holds {unknown}, which only the shell of the script knows",
+                               f"{docker_options.LEAVE_OUT}, or write the value itself")
+
+
+def _expanded(text, context):
+    """(the text with the variables that the lines set, what is left of shell syntax or None)."""
+    text = _SHELL_VARIABLE.sub(lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(), text or "")
+    left = _SHELL_VARIABLE.search(text)
+    return text, left.group() if left else None
+
+
+def _merge(merged, sets, given):
+    """Put what a line sets over what earlier lines set; warnings about values that differ."""
+    warnings = []
+    for key, value in sets.items():
+        for name, setting in value.items() if isinstance(value, dict) else [(None, value)]:
+            place = merged.setdefault(key, {}) if name is not None else merged
+            at = key if name is None else name
+            if at in place and place[at] != setting:
+                warnings.append(f"tfserving_options sets {at} twice, {_spelt(place[at])} and {_spelt(setting)}: the later one, {given}, holds")
+            place[at] = setting
+    return warnings
+
+
+def _overruled(merged, wanted):
+    """Warnings about what the lines set otherwise than variables of the inventory, which hold."""
+    warnings = []
+    for key in ("flags", "environment"):
+        for name, value in merged.get(key, {}).items():
+            if name in wanted[key] and str(wanted[key][name]).lower() != str(value).lower():
+                warnings.append(f"tfserving_{key} sets {name} to {_spelt(wanted[key][name])} and tfserving_options to {_spelt(value)}: tfserving_{key} holds")
+    for key in ("version", "cpus", "image"):
+        if key in merged and wanted[key] not in (None, merged[key]):
+            warnings.append(f"tfserving_{key} is {wanted[key]} and tfserving_options says {merged[key]}: tfserving_{key} holds")
+    return warnings
 
 
 def _put(wanted, sets):
     for key, value in sets.items():
-        if key == "flags":
-            wanted["flags"] = dict(value, **wanted["flags"])
+        if key in ("flags", "environment", "serve"):
+            wanted[key] = dict(value, **wanted[key])
         elif key == "optimize":
             wanted["models"] = [dict(model, optimize=value) if isinstance(model, dict) and model.get("optimize") in (None, "auto") else model
                                 for model in wanted["models"]]
@@ -74,7 +190,7 @@ def _put(wanted, sets):
 
 
 def _overlap(sets, change):
-    return any(key in change and (key != "flags" or set(value) & set(change["flags"])) for key, value in sets.items()) or (
+    return any(key in change and (key not in ("flags", "environment") or set(value) & set(change[key])) for key, value in sets.items()) or (
         "optimize" in sets and isinstance(change.get("models"), dict))
 
 
@@ -111,46 +227,35 @@ def _saved_model_cli(text):
                   reason, {"optimize": "tensorrt"})
 
 
-def _docker_run(text):
-    if text in ("--runtime=nvidia", "--runtime nvidia"):
-        return Answer("tfserving_gpu: require (--gpus all)",
-                      "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03", {"gpu": "require"})
-    if re.match(r"--gpus[ =]", text):
-        return Answer("tfserving_gpu: require", "the plan names the devices itself", {"gpu": "require"})
-    found = re.match(r"--cpuset-cpus[ =]([\d,-]+)$", text)
-    count = _count_of(found.group(1)) if found else 0
-    if count:
-        return Answer(f"tfserving_cpus: {count} (a CPU set)", "the plan chooses which CPUs, among those that this host's processes may use",
-                      {"cpus": float(count)})
-    found = re.match(r"--cpus[ =](\d+(?:\.\d+)?)$", text)
-    if found:
-        return Answer(f"tfserving_cpus: {found.group(1)} (a CPU set)", "TensorFlow does not see a CFS quota and would start threads for every CPU of the host",
-                      {"cpus": float(found.group(1))})
-    return None
-
-
-def _count_of(cpus):
-    try:
-        return len(limits.parse_cpu_list(cpus))
-    except FleetError:
-        return 0
-
-
-def _server_flag(text):
-    found = re.match(r"--(\w+)(?:(=|\s+)(.*))?$", text)
-    if not found:
+def _server_flag(item, context):
+    name, (value, unknown) = item.name, _expanded(item.value, context)
+    if not re.fullmatch(r"\w+", name):
         return None
-    name, separator, value = found.group(1), found.group(2) or "", (found.group(3) or "").strip("\"'")
+    if unknown:
+        return _of_shell(f"--{name}", unknown)
     today = table.FORMER_FLAGS.get(name, (name,))[0]
     kind = table.FLAGS.get(today, ("string",))[0]
-    typed = _value(kind, value)
-    spaced = separator.strip() == "" and separator != ""
-    reason = ("a value after a blank is ignored by the server: it takes --flag=value only" if spaced
+    typed = _value(kind, value.strip("\"'"))
+    reason = ("a value after a blank is ignored by the server: it takes --flag=value only" if item.spaced
               else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error" if name in table.FORMER_FLAGS else "a server flag")
+    if today in OWN:
+        return _own(today, typed, context)
     sets = {"flags": {today: typed}}
     if today == table.TFLITE["flag"] and typed is True:
         return Answer(f"optimize: tflite_dynamic_range for the models, which sets --{today}=true", reason, dict(sets, optimize="tflite_dynamic_range"))
     return Answer(f"--{today}={_spelt(typed)}", reason, sets)
+
+
+def _own(flag, value, context):
+    """The answer to a flag that stands for something else of the collection than a flag."""
+    names = [model.get("name") for model in context.models if isinstance(model, dict)]
+    if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
+        return Answer("tfserving_models, with name and source", "models are published on the host, and the collection sets this flag", {})
+    if flag == "model_base_path" and "://" in str(value):
+        return docker_options.Lost(f"{value} is not read by the server: official images have no file system for s3:// since 2.7",
+                                   f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
+                                   "tfserving.fleet.model_version")
+    return docker_options.Lost(f"--{flag} is set by the collection itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}")
 
 
 def _value(kind, text):

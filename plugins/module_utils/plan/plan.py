@@ -20,10 +20,12 @@ def plan(capabilities, asked, microarchitectures=None):
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """
     draft, host = Draft(), Host(form.check(capabilities or {}))
-    wanted, answers, not_understood = request.complete(policies.choose(draft, request.with_texts_as_keys(asked)))
+    wanted, answers, not_understood, doubts = request.complete(policies.choose(draft, request.with_texts_as_keys(asked)))
     wanted["microarchitectures"] = microarchitectures
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])
+    for text in doubts:
+        draft.warn(text)
     for refusal in not_understood:
         draft.refuse(**refusal)
     made = {"host_class": host.tuning_class, "release": None, "backend": None, "image": None, "build": None, "models": [],
@@ -51,11 +53,13 @@ def _serve(draft, host, wanted):
     environment = flags.choose_environment(draft, host, wanted, release, gpus.environment(draft, wanted, given) if given else {})
     gpus.say_memory(draft, wanted, planned, given)
     one_each = gpus.one_each(draft, host, wanted, given)
+    wanted = dict(wanted, flags=flags.without_own_options(draft, wanted["flags"], backend))
     chosen = flags.choose_flags(draft, host, wanted, release, planned, cpus, environment)
     return {
         "release": release, "backend": backend, "image": name, "build": recipe, "models": planned,
         "server": {"flags": chosen, "environment": environment, "cpu_set": cpu_set,
-                   "devices": one_each[0]["devices"] if one_each else given.as_planned, "per_gpu": one_each, "start_timeout_s": given.start_timeout_s},
+                   "devices": one_each[0]["devices"] if one_each else given.as_planned, "per_gpu": one_each, "start_timeout_s": given.start_timeout_s,
+                   **server.of_start_lines(draft, wanted["serve"], backend)},
         "candidates": _candidates(host, wanted, release, planned, given.devices, cpus, chosen, environment),
     }
 

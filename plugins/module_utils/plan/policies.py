@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, looks_secret, one_of
 
 # What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
 CHOICES = ("version", "backend", "gpu", "gpu_servers", "cpus", "image", "build", "build_options", "goal", "flags", "environment", "optimize", "batching")
@@ -151,6 +151,10 @@ def choose(draft, asked):
         return asked
     first, shadowed = holding[0], holding[1:]
     chosen = policies[first]["choose"]
+    secret = next((name for name in chosen["environment"] if looks_secret(str(name))), None) if isinstance(chosen.get("environment"), dict) else None
+    if secret:
+        raise FleetError(f"{secret} looks like a secret, and what a policy chooses is shown", where=f"tfserving_policies[{first}].choose.environment",
+                         remedy="Set it in tfs_server_secret_environment, from a vault.")
     spelt = ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items()))
     draft.decide(f"policy {first + 1}", spelt, f"its condition holds here: {policies[first]['when']}")
     for number in shadowed:

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
-
+from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import check_choice
 from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded, did_you_mean, number_of, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality, names
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan import options
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
 
 BACKENDS = ("auto", "docker", "embedded")
@@ -36,6 +36,10 @@ MODEL_KEYS = ("name", "source", "samples", "reference", "signature", "metric", "
               "optimize", "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")
 
 
+# Keys of a model that hold numbers or truth values.
+_NUMBERS = {"size_bytes": int, "allowed_loss": float, "maximum_difference": float, "accept_unjudged": bool, "select_tf_ops": bool}
+
+
 def with_texts_as_keys(request, where=None):
     """Return the request; raise FleetError for a key of whatever mapping in it that is no text, as YAML reads 1, 1.5, null or true."""
     held = request.items() if isinstance(request, dict) else enumerate(request) if isinstance(request, list) else ()
@@ -50,12 +54,13 @@ def with_texts_as_keys(request, where=None):
 def complete(request):
     """The request with every key of KEYS and every model's own, after its `options` were understood; answers: what was made of them.
 
-    Returns (request, answers, refusals); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
+    Returns (request, answers, refusals, warnings); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
     Raises FleetError on unknown keys, wrong types and values outside what is allowed.
     """
     _known("the request", request, KEYS)
     wanted = {key: _typed(f"tfserving_{key}", request.get(key), kind, default) for key, (kind, default) in KEYS.items()}
-    wanted, answers, refusals = options.understand(wanted)
+    wanted["flags"] = {name: questions.typed(name, value) for name, value in wanted["flags"].items()}
+    wanted, answers, refusals, warnings = options.understand(wanted)
     one_of("tfserving_backend", wanted["backend"], BACKENDS)
     one_of("tfserving_goal", wanted["goal"], GOALS)
     one_of("tfserving_gpu", wanted["gpu"], GPUS)
@@ -70,7 +75,7 @@ def complete(request):
         wanted["flags"] = {name: value for name, value in wanted["flags"].items() if name != "enable_batching"}
     wanted["models"] = [_model(number, model, batching) for number, model in enumerate(wanted["models"])]
     names.check_all([model["name"] for model in wanted["models"]], "tfserving_models")
-    return wanted, answers, refusals
+    return wanted, answers, refusals, warnings
 
 
 def _model(number, model, batching):
@@ -79,10 +84,12 @@ def _model(number, model, batching):
     if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
         raise FleetError(f"{model!r} is not a model: a mapping with a name", where=where)
     _known(where, model, MODEL_KEYS)
-    whole = {key: model.get(key) for key in MODEL_KEYS}
+    whole = {key: number_of(model.get(key), _NUMBERS[key]) if key in _NUMBERS else model.get(key) for key in MODEL_KEYS}
     whole["batching"] = batching if whole["batching"] is None else whole["batching"]
     whole["optimize"] = one_of(f"{where}.optimize", whole["optimize"] or "auto", OPTIMIZE)
     check_choice(whole["batching"], f"{where}.batching")
+    if isinstance(whole["batching"], dict):
+        whole["batching"] = {name: parameters.typed(name, value) for name, value in whole["batching"].items()}
     if whole["signatures"] is not None:
         legality.well_formed(whole["signatures"])
     return whole
@@ -118,8 +125,7 @@ def _of_command_line(value, kind):
     if not isinstance(value, str):
         return value
     if kind is bool:
-        return {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}.get(value.lower(), value)
+        return number_of(value, bool)
     if kind == _NUMBER:
-        with contextlib.suppress(ValueError):
-            return float(value)
+        return number_of(value, float)
     return value

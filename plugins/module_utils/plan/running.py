@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification
+
 # What ports, models and batching say of a server for themselves.
 OWN_FLAGS = ("port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "enable_batching", "enable_per_model_batching_parameters",
-             "batching_parameters_file")
+             "batching_parameters_file", *specification.BY_ROLE)
 _SERVER_KEYS = ("backend", "image", "flags", "environment", "cpu_set", "devices")
 _MODEL_KEYS = ("form", "batching")
 _STARTED = "started"
@@ -61,7 +64,9 @@ def _of_model(wanted, plan, model, served):
     compared = {key for key in {**now, **planned} if key.partition(".")[0] in {**server, **running}}
     for key in sorted(compared):
         if now.get(key) != planned.get(key):
-            yield f"{model['name']}: {key}: {shown(now.get(key))} -> {shown(planned.get(key))}"
+            secret = key.startswith("environment.") and looks_secret(key.rpartition(".")[2])
+            values = "another value (not shown)" if secret else f"{shown(now.get(key))} -> {shown(planned.get(key))}"
+            yield f"{model['name']}: {key}: {values}"
 
 
 def _known(mapping, keys):

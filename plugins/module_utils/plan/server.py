@@ -12,6 +12,8 @@ NOT_TENSORFLOW_SERVING = ("the embedded server is not TensorFlow Serving: a smal
                           "its figures are not TensorFlow Serving's")
 # Docker's default seccomp profile has known clone3 since then (moby/moby#42681, notes of release 20.10.10); earlier it answers EPERM.
 _FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
+# What a server has without a container, of that which start lines say.
+_WITHOUT_CONTAINER = ("name", "grpc_port", "rest_port")
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
@@ -53,6 +55,15 @@ def choose_backend(draft, host, wanted, release):
         asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
     return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else problem, problem)
+
+
+def of_start_lines(draft, given, backend):
+    """{serve: what start lines say of the role tfs_server's variables}, without what the backend does not have; empty where that is nothing."""
+    kept = {name: value for name, value in given.items() if backend == "docker" or name in _WITHOUT_CONTAINER}
+    dropped = sorted(set(given) - set(kept))
+    if dropped:
+        draft.warn(f"{', '.join(dropped)} of tfserving_options {'has' if len(dropped) == 1 else 'have'} no effect: the embedded server runs in no container")
+    return {"serve": kept} if kept else {}
 
 
 def _embedded(draft, host, wanted, reason, problem):

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, number_of
 from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
 
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
 # The tag of an image: perhaps behind its name, a release with what variant it is, or only that.
 _TAG = re.compile(r"(?:\S*[/:])?(?:v?(?P<release>\d+\.\d+(?:\.\d+)?)|latest|nightly)-(?P<variant>[a-z][\w.-]*)$")
 _FIRST_UBUNTU_WITH_CLONE3 = 22.04
+_WHOLE = re.compile(r"[+-]?\d{1,10}")
 _TYPES = {"int": int, "float": (int, float), "bool": bool, "string": str}
 
 
@@ -113,6 +115,12 @@ def row(release):
     """All that tools/release-table can compare: every READ cell, flags and batching_fields, lists for tuples as upstream is read."""
     cells = {name: _plain(cell(name, release)) for name in table.READ}
     return dict(cells, flags=flags(release), batching_fields=batching_fields(release))
+
+
+def typed(name, value):
+    """The value of a flag; a text that spells a number or a truth value as that, where the flag takes one."""
+    kind = {"int": int, "float": float, "bool": bool}.get(table.FLAGS.get(table.FORMER_FLAGS.get(name, (name,))[0], ("",))[0])
+    return number_of(value, kind) if kind else value
 
 
 def tflite_flag(release):
@@ -258,7 +266,39 @@ def _flag_problem(release, name, value):
     kind = known[name][0]
     if not isinstance(value, _TYPES[kind]) or (kind != "bool" and isinstance(value, bool)):
         return _problem(name, f"{value!r} is not of type {kind}", f"Give a value of type {kind}", {name: None})
-    return _range_problem(name, value)
+    return _channel_problem(value) if name == "grpc_channel_arguments" else _range_problem(name, value)
+
+
+def channel_arguments(text):
+    """[(key, value, or None without '=')] of grpc_channel_arguments, as the server splits it."""
+    return [(key.strip(), value if equals else None) for key, equals, value in (pair.partition("=") for pair in text.split(",") if pair.strip())]
+
+
+def _channel_problem(text):
+    """What is wrong with the first of gRPC's arguments that the server would pass on in vain: it passes an int32 as a number, all else as a text."""
+    given = channel_arguments(text)
+    for number, (key, value) in enumerate(given):
+        takes_number = table.CHANNEL_ARGUMENTS.get(key) == "int"
+        if value is None:
+            what, mended = f"{key!r} is not key=value", None
+        elif takes_number and not (_WHOLE.fullmatch(value.strip()) and -2**31 <= int(value) < 2**31):
+            what, mended = f"{key} takes a whole number of 32 bits; {value!r} goes to gRPC as a text, which ignores it", _product(value)
+        else:
+            continue
+        kept = [pair for place, pair in enumerate(given) if place != number or mended is not None]
+        change = ",".join(f"{name}={mended if name == key and old == value and mended is not None else old}" if old is not None else name for name, old in kept)
+        return _problem("grpc_channel_arguments", what, f"Write {key}={mended}" if mended is not None else "Leave it out",
+                        {"grpc_channel_arguments": change or None})
+    return None
+
+
+def _product(text):
+    """The number that a product of numbers is, where it fits an int32; else None."""
+    factors = [part.strip() for part in text.split("*")]
+    if not all(re.fullmatch(r"\d{1,10}", part) for part in factors) or len(factors) > 8:
+        return None
+    value = math.prod(int(part) for part in factors)
+    return value if value < 2**31 else None
 
 
 def _range_problem(name, value):

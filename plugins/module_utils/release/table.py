@@ -95,6 +95,8 @@ TOLD = {
     "onednn_available": ("github.com/tensorflow/serving issue 1958", (("2.4.0", False), ("2.5.1", True))),
     "feature_line_prefix": ("cpu_feature_guard.cc of TensorFlow", (
         ("2.4.0", "optimized with oneAPI Deep Neural Network Library (oneDNN)"), ("2.12.0", "optimized to use available CPU instructions"))),
+    # File systems beyond the host's that the official images read base paths from. hdfs is not one: the images have no Java.
+    "remote_file_systems": ("github.com/tensorflow/serving issues 1963, 2062 and 2158", (("2.4.0", ("gs", "s3")), ("2.7.0", ("gs",)))),
     "tflite_interpreters_batch": ("SERVING/servables/tensorflow/tflite_interpreter_pool.h", (("2.4.0", False), ("2.6.0", True))),
 }
 
@@ -171,6 +173,20 @@ FLAG_MINIMUMS = {
 }
 FLAG_MAXIMUMS = {
     "per_process_gpu_memory_fraction": (1.0, "it is a fraction"), "port": (65535, "it is a TCP port"), "rest_api_port": (65535, "it is a TCP port"),
+}
+
+# Arguments of a gRPC channel that concern a server: key -> what it takes. Source: include/grpc/impl/channel_arg_names.h of gRPC.
+CHANNEL_ARGUMENTS = {
+    **dict.fromkeys((f"grpc.{name}" for name in (
+        "absolute_max_metadata_size", "census", "compression_enabled_algorithms_bitset", "default_compression_algorithm", "default_compression_level",
+        "http2.bdp_probe", "http2.hpack_table_size.decoder", "http2.hpack_table_size.encoder", "http2.initial_sequence_number", "http2.lookahead_bytes",
+        "http2.max_frame_size", "http2.max_ping_strikes", "http2.max_pings_without_data", "http2.min_ping_interval_without_data_ms",
+        "http2.true_binary", "http2.write_buffer_size", "keepalive_permit_without_calls", "keepalive_time_ms",
+        "keepalive_timeout_ms", "max_concurrent_streams", "max_connection_age_grace_ms", "max_connection_age_ms", "max_connection_idle_ms",
+        "max_metadata_size", "max_receive_message_length", "max_send_message_length", "minimal_stack", "per_message_compression",
+        "per_message_decompression", "server_handshake_timeout_ms", "server_max_unrequested_time_in_server", "so_reuseport",
+         "experimental.tcp_min_read_chunk_size", "experimental.tcp_max_read_chunk_size")), "int"),
+    **dict.fromkeys((f"grpc.{name}" for name in ("http2_scheme", "primary_user_agent", "secondary_user_agent")), "string"),
 }
 
 # Fields of BatchingParameters: name -> (number, type, effective default, first release).

@@ -32,6 +32,7 @@ FILES = {"batching.pbtxt": "batching_parameters_file", "monitoring.pbtxt": "moni
 _OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "models", "model_base_path": "models", "model_config_file": "models",
                 "batching_parameters_file": "batching_parameters_file", "monitoring_config_file": "monitoring",
                 "tensorflow_session_config_file": "session_config_file", "ssl_config_file": "ssl_config_file", "grpc_socket_path": "grpc_socket_directory"}
+_OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
@@ -100,6 +101,7 @@ def check(spec):
         raise FleetError(f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest", where="image")
     specification.check_ports(spec)
     model_config.check(spec.models)
+    _check_file_systems(spec)
     for name, value in sorted(spec.flags.items()):
         if name in _OWN_OPTIONS:
             raise FleetError("this flag has an option of its own", where=f"flags.{name}", remedy=f"Set {_OWN_OPTIONS[name]} instead.")
@@ -199,6 +201,19 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
 def labels_of(spec):
     """What the container carries so that the next run knows it."""
     return {labels.NAME: spec.name, labels.DIGEST: spec.digest(), labels.DESCRIPTION: json.dumps(spec.as_dict(), sort_keys=True), labels.VERSION: VERSION}
+
+
+def _check_file_systems(spec):
+    """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
+    if not _OFFICIAL.fullmatch(spec.image):
+        return
+    known = questions.cell("remote_file_systems", spec.release)
+    for position, one in enumerate(spec.models):
+        scheme, marks, _rest = one["base_path"].partition("://")
+        if marks and scheme not in known:
+            raise FleetError(f"the official image of {spec.release} has no file system for {scheme}:// ({one['base_path']})",
+                             where=f"models[{position}].base_path", remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
+                             f"{one['base_path'] if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.")
 
 
 def _check_batching(spec):

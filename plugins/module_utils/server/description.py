@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import posixpath
-import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import reader, schema
 
 FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
 _BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
-_FIELD = re.compile(r"(\w+)\s*(?::\s*([^\s{}]+)|\{\s*value:\s*([^\s{}]+)\s*\})")
+# What a wrapper message without a value holds, where that is not 0.
+_UNSET = {"thread_pool_name": "", "enable_large_batch_splitting": False}
 
 
 def of_embedded(specification, alive, batching_text=None):
@@ -36,11 +39,12 @@ def of_container(specification, alive, batching_text=None):
 
 
 def _model(specification, model, batching_text):
-    """A model, without `batching` where each has a file of its own: what the server loaded it with is not known."""
+    """A model, without `batching` where it is not known what the server loaded it with: each has its own file, or the file cannot be read."""
     known = {"name": model["name"], "form": form_of(model["base_path"]), "base_path": model["base_path"]}
     if specification["flags"].get("enable_per_model_batching_parameters"):
         return known
-    return dict(known, batching=parameters_of(batching_text) if batching_text is not None else None)
+    parameters = parameters_of(batching_text) if batching_text is not None else None
+    return known if batching_text is not None and parameters is None else dict(known, batching=parameters)
 
 
 def _flags(specification):
@@ -54,18 +58,15 @@ def form_of(base_path):
 
 
 def parameters_of(text):
-    """{name: value} of a text proto of BatchingParameters as the collection writes it."""
+    """{name: value} of a text proto of BatchingParameters; None where the text is not one, and what a server loaded is not known."""
+    try:
+        fields = reader.read(text, schema.BATCHING, "batching")
+    except FleetError:
+        return None
     found = {}
-    for name, plain, wrapped in _FIELD.findall("\n".join(line.partition("#")[0] for line in text.splitlines())):
-        value = _value(plain or wrapped)
+    for name, value in fields:
         if name == "allowed_batch_sizes":
             found.setdefault(name, []).append(value)
         else:
-            found[name] = value
+            found[name] = dict(value).get("value", _UNSET.get(name, 0)) if isinstance(value, list) else value
     return found
-
-
-def _value(text):
-    if text in ("true", "false"):
-        return text == "true"
-    return int(text) if re.fullmatch(r"-?\d+", text) else text.strip("\"'")

@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.capability import 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels as image_labels
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import (
     ask,
     beside,
@@ -151,7 +152,8 @@ class Backend:
         return container.ContainerSpecification(
             name=options["name"], image=options["image"], release=container.release_of(options["image"], options["release"]), address=options["address"],
             grpc_port=options["grpc_port"], rest_port=options["rest_port"], grpc_socket_directory=options["grpc_socket_directory"], models=models,
-            flags=options["flags"], environment={name: str(value) for name, value in options["environment"].items()},
+            flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
+            environment={name: str(value) for name, value in options["environment"].items()},
             secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None, files=file_digests,
             cpu_set=options["cpu_set"], memory_mib=options["memory_mib"], devices=devices, user=options["user"], read_only=options["read_only"],
             capabilities=tuple(sorted(options["capabilities"])), restart_policy=options["restart_policy"], log_max_mib=options["log_max_mib"],

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, beside, expected, model_config, process, proof
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.serves_on import ServesOn, extended
@@ -128,7 +129,8 @@ class Backend:
             name=options["name"], backend="embedded", address=specifications.ADDRESS, grpc_port=options["grpc_port"], rest_port=options["rest_port"],
             python=options["python"] or sys.executable, program=process.program_digest(), model_name=models[0]["name"],
             model_base_path=models[0]["base_path"], models=() if plain else models,
-            flags=options["flags"], environment={key: str(value) for key, value in options["environment"].items() if value is not None},
+            flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
+            environment={key: str(value) for key, value in options["environment"].items() if value is not None},
             cpu_set=options["cpu_set"], batching_parameters_file=batching, idle_exit_s=options["idle_exit_s"],
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 

@@ -12,6 +12,7 @@ import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import writer
 
 _NAME = re.compile(r"[^/:\s]+")
 _REMOTE = re.compile(r"[a-z0-9]+://")
@@ -74,18 +75,12 @@ def wanted_versions(one, present):
 
 def text(models):
     """The model_config_list as a text proto."""
-    lines = ["model_config_list {"]
-    for one in models:
-        lines += ["  config {", f"    name: {_quoted(one['name'])}", f"    base_path: {_quoted(one['base_path'])}", '    model_platform: "tensorflow"']
-        lines += [f"    model_version_policy {{ {_policy(one['version_policy'])} }}"] if one["version_policy"] else []
-        lines += [f"    version_labels {{ key: {_quoted(label)} value: {number} }}" for label, number in sorted(one["labels"].items())]
-        lines.append("  }")
-    return "\n".join([*lines, "}"]) + "\n"
+    return writer.text([("model_config_list", [("config", _message(one)) for one in models])])
 
 
 def monitoring():
     """The monitoring configuration that publishes Prometheus metrics at the usual path, as a text proto."""
-    return 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
+    return writer.text([("prometheus_config", [("enable", True), ("path", "/monitoring/prometheus/metrics")])])
 
 
 def _check_versions(one, where):
@@ -98,11 +93,14 @@ def _check_versions(one, where):
         bounded(f"{where}: version", number, 0, 2 ** 63 - 1)
 
 
+def _message(one):
+    """A model as the message ModelConfig (textproto.reader)."""
+    policy = [("model_version_policy", [_policy(one["version_policy"])])] if one["version_policy"] else []
+    labels = [("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one["labels"].items())]
+    return [("name", one["name"]), ("base_path", one["base_path"]), ("model_platform", "tensorflow"), *policy, *labels]
+
+
 def _policy(policy):
     if "specific" in policy:
-        return "specific { " + " ".join(f"versions: {number}" for number in sorted(policy["specific"])) + " }"
-    return "all {}" if policy.get("all") else f"latest {{ num_versions: {policy['latest']} }}"
-
-
-def _quoted(text_value):
-    return '"' + text_value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return "specific", [("versions", number) for number in sorted(policy["specific"])]
+    return ("all", []) if policy.get("all") else ("latest", [("num_versions", policy["latest"])])

@@ -23,6 +23,8 @@ ADDRESS = "127.0.0.1"
 # Flags that options of their own set.
 OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "model_name", "model_base_path": "model_base_path",
                "batching_parameters_file": "batching_parameters_file", "model_config_file": "models"}
+# Flags of a plan that the role tfs_server turns into options of the module.
+BY_ROLE = ("port", "rest_api_port", "ssl_config_file", "tensorflow_session_config_file", "monitoring_config_file")
 # What a module returns of a server beside its name, backend and state.
 RESULT = ("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "judged", "model_config_file")
 # Flags that make a server print and end.

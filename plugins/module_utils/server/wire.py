@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The messages of TensorFlow Serving's gRPC API and of its text files, without TensorFlow.
+"""The messages of TensorFlow Serving's gRPC API and of its text files (textproto.schema), without TensorFlow.
 
-Names, numbers and types are those of upstream's .proto files (tensorflow_serving/apis, tensorflow_serving/config,
-tensorflow_serving/servables/tensorflow/session_bundle_config.proto, tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
+Names, numbers and types are those of upstream's .proto files (tensorflow_serving/apis, tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
 tensorflow/core/protobuf/meta_graph.proto). They live in a descriptor pool of their own, so that a process may load TensorFlow beside them.
 Needs the protobuf package. message("tensorflow.serving.PredictRequest") is a message class.
 """
@@ -12,6 +11,8 @@ Needs the protobuf package. message("tensorflow.serving.PredictRequest") is a me
 from __future__ import annotations
 
 import functools
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import schema
 
 try:
     from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
@@ -25,6 +26,7 @@ RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
 # name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
 _MESSAGES = {
+    **schema.MESSAGES,
     "tensorflow.TensorShapeProto.Dim": {"size": (1, "int64"), "name": (2, "string")},
     "tensorflow.TensorShapeProto": {"dim": (2, "repeated tensorflow.TensorShapeProto.Dim"), "unknown_rank": (3, "bool")},
     "tensorflow.TensorProto": {
@@ -50,30 +52,8 @@ _MESSAGES = {
     "tensorflow.serving.ModelVersionStatus": {
         "version": (1, "int64"), "state": (2, "enum:tensorflow.serving.ModelVersionState"), "status": (3, "tensorflow.serving.StatusProto")},
     "tensorflow.serving.GetModelStatusResponse": {"model_version_status": (1, "repeated tensorflow.serving.ModelVersionStatus")},
-    "tensorflow.serving.BatchingParameters": {
-        "max_batch_size": (1, "google.protobuf.Int64Value"), "batch_timeout_micros": (2, "google.protobuf.Int64Value"),
-        "max_enqueued_batches": (3, "google.protobuf.Int64Value"), "num_batch_threads": (4, "google.protobuf.Int64Value"),
-        "thread_pool_name": (5, "google.protobuf.StringValue"), "allowed_batch_sizes": (6, "repeated int64"), "pad_variable_length_inputs": (7, "bool"),
-        "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"), "max_execution_batch_size": (9, "google.protobuf.Int64Value")},
-    "tensorflow.serving.FileSystemStoragePathSourceConfig": {},
-    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy": {
-        "latest": (100, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest"),
-        "all": (101, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.All"),
-        "specific": (102, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Specific")},
-    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest": {"num_versions": (1, "uint32")},
-    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.All": {},
-    "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Specific": {"versions": (1, "repeated int64")},
-    "tensorflow.serving.ModelConfig": {
-        "name": (1, "string"), "base_path": (2, "string"), "model_platform": (4, "string"), "version_labels": (8, "map int64"),
-        "model_version_policy": (7, "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy")},
-    "tensorflow.serving.ModelConfigList": {"config": (1, "repeated tensorflow.serving.ModelConfig")},
-    "tensorflow.serving.ModelServerConfig": {"model_config_list": (1, "tensorflow.serving.ModelConfigList")},
     "tensorflow.serving.ReloadConfigRequest": {"config": (1, "tensorflow.serving.ModelServerConfig")},
     "tensorflow.serving.ReloadConfigResponse": {"status": (1, "tensorflow.serving.StatusProto")},
-    "tensorflow.serving.SSLConfig": {
-        "server_key": (1, "string"), "server_cert": (2, "string"), "custom_ca": (3, "string"), "client_verify": (4, "bool")},
-    "tensorflow.serving.PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
-    "tensorflow.serving.MonitoringConfig": {"prometheus_config": (1, "tensorflow.serving.PrometheusConfig")},
     "tensorflow.serving.PredictLog": {"request": (1, "tensorflow.serving.PredictRequest"), "response": (2, "tensorflow.serving.PredictResponse")},
     # Logs of other calls keep their bytes: here it only matters that they are there.
     "tensorflow.serving.PredictionLog": {
@@ -84,6 +64,7 @@ _MESSAGES = {
 _DTYPES = ("DT_INVALID DT_FLOAT DT_DOUBLE DT_INT32 DT_UINT8 DT_INT16 DT_INT8 DT_STRING DT_COMPLEX64 DT_INT64 DT_BOOL DT_QINT8 DT_QUINT8 DT_QINT32 "
            "DT_BFLOAT16 DT_QINT16 DT_QUINT16 DT_UINT16 DT_COMPLEX128 DT_HALF DT_RESOURCE DT_VARIANT DT_UINT32 DT_UINT64").split()
 _ENUMS = {
+    **schema.ENUMS,
     "tensorflow.DataType": {name: number for number, name in enumerate(_DTYPES)},
     "tensorflow.serving.ModelVersionState": {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50},
 }
@@ -131,6 +112,11 @@ def _file(package):
         made[relative] = made[parent].nested_type.add(name=short) if parent else file.message_type.add(name=short)
         for field, (number, kind) in _MESSAGES[name].items():
             _add_field(made[relative], name, field, number, kind)
+        for index, (oneof, members) in enumerate(schema.ONEOFS.get(name, {}).items()):
+            made[relative].oneof_decl.add(name=oneof)
+            for field in made[relative].field:
+                if field.name in members:
+                    field.oneof_index = index
     return file
 
 

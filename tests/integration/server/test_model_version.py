@@ -158,7 +158,7 @@ def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_director
 def test_canary_and_stable(serve, model_directory, samples, tmp_path):
     folder, config = tmp_path / "m", tmp_path / "models.config"
     shutil.copytree(model_directory / "half_plus_two", folder)
-    config.write_text(f'model_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
+    config.write_text(f'# ours\nmodel_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
                       'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 } } }', encoding="utf-8")
     server = serve(f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models=true", "--max_num_load_retries=0").ready()
     options = {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "config_file": str(config), "ready_timeout_s": 60,
@@ -169,14 +169,20 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         inputs = ask.arrays(samples["plain"], "inputs.", 1)
         return ask.Server("127.0.0.1", server.grpc_port).predict("m", inputs, label=label)["y"].values()
 
+    written = config.read_text(encoding="utf-8")
     with Client(server) as client:
         canary = variant(model_directory, tmp_path / "two", "2")
-        assert good(source=canary, label="canary", check_mode=True, **options)["actions"] == [
-            f"publish version 2 from {canary}", "give the label canary to version 2"]
+        foreseen = good(source=canary, label="canary", check_mode=True, **options)
+        assert foreseen["actions"] == [f"publish version 2 from {canary}", "give the label canary to version 2"]
+        assert list(tmp_path.glob("models.config.*")) == []
         result = good(source=canary, label="canary", **options)
+        backup, = tmp_path.glob("models.config.*.bak")
+        assert backup.read_text(encoding="utf-8") == written and len(result["warnings"]) == 1 and result["warnings"] == foreseen["warnings"]
+        assert "drops the comments on line 1" in str(result["warnings"]) and str(backup) in str(result["warnings"])
         assert (result["changed"], result["version"], result["served"]) == (True, 2, [2, 1])
         assert by_label("canary") == by_label("stable") == [2.5]
-        assert not good(source=canary, label="canary", **options)["changed"]
+        again = good(source=canary, label="canary", **options)
+        assert not again["changed"] and not again.get("warnings")
         wrong = variant(model_directory, tmp_path / "wrong", "wrong", "half_plus_three")
         before = config.read_text(encoding="utf-8")
         refused("version 3 was withdrawn, version 2, 1 serves", source=wrong, label="canary", **options)

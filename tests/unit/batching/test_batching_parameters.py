@@ -40,7 +40,7 @@ REFUSED = [
      "max_enqueued_batches", ["3", "24", "4 or more"]),
     ({**SPLIT, "max_batch_size": 81, "max_execution_batch_size": 8}, "the same, with the default of 10",
      "max_enqueued_batches", ["10", "default", "11 or more"]),
-    ({"max_batch_size": "8"}, "", "max_batch_size", ["'8'", "whole number"]),
+    ({"max_batch_size": "8 rows"}, "", "max_batch_size", ["'8 rows'", "whole number"]),
     ({"max_batch_size": True}, "", "max_batch_size", ["True", "whole number"]),
     ({"allowed_batch_sizes": 8}, "", "allowed_batch_sizes", ["8", "list"]),
     ({"allowed_batch_sizes": ["x"]}, "", "allowed_batch_sizes", ["'x'", "whole number"]),

@@ -115,8 +115,8 @@ def test_a_label_moves_and_all_else_stays():
 
 
 @pytest.mark.parametrize(("text", "fault"), [
-    ("model_config_list { config { name: 1 } }", "line 1: the value cannot be read"),
-    ("model_config_list {\n config { logging_config {} } }", "line 2: 'logging_config'"),
+    ("model_config_list { config { name: 1 } }", "line 1: a text in quotes was expected, found .1."),
+    ("model_config_list {\n config { logging_config: 1 } }", "line 2: a message in braces was expected"),
     ("model_config_list {", "ends without '}'"), ("model_config_list { config { name: ~ } }", "line 1: '~'"), ("}", "line 1: '}'"),
 ])
 def test_files_that_are_not_understood_are_refused(text, fault):

@@ -175,3 +175,18 @@ def test_changed_signatures():
         "serving_default.inputs.x: float32 [?, 4] became float32 [?, 5]", "serving_default.outputs.y: float32 [?] became nothing",
         "serving_default.outputs.z: nothing became float32 [?]"]
     assert gates.changed_signature(before, {}) == ["the signature serving_default is gone"]
+
+
+@pytest.mark.parametrize(("release", "base_path", "fault"), [
+    # github.com/tensorflow/serving/issues/1963: 2.6.2 reads s3://, 2.7.0 answers "File system scheme 's3' not implemented".
+    ("2.6.2", "s3://bucket/m", None), ("2.7.0", "s3://bucket/m", "no file system for s3://"), ("2.20.0", "s3://bucket/m", "no file system for s3://"),
+    ("2.20.0", "hdfs://name:9000/m", "no file system for hdfs://"), ("2.20.0", "gs://bucket/m", None), ("2.20.0", "/srv/m", None)])
+def test_a_base_path_in_a_store_that_the_image_cannot_read_is_refused_before_it_waits(release, base_path, fault):
+    spec = replace(GOOD, release=release, image=f"tensorflow/serving:{release}", models=(model_config.model("m", base_path, None, {}),))
+    assert container.check(replace(spec, image="registry.example/own:1")).models == spec.models
+    if fault is None:
+        assert container.check(spec) == spec
+        return
+    with pytest.raises(FleetError, match=fault) as caught:
+        container.check(spec)
+    assert "model_version" in caught.value.remedy and (base_path in caught.value.remedy or base_path.startswith("hdfs"))

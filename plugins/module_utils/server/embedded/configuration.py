@@ -9,8 +9,10 @@ import os
 import threading
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded import log, models, status
+from ansible_collections.tfserving.fleet.plugins.module_utils.textproto import reader, writer
 
 _PLATFORM = "tensorflow"
 
@@ -78,22 +80,19 @@ def _poll(library, path, interval_s):
 
 def read_text_proto(path, kind):
     """The message of a text file; kind: its full name. Raises Status."""
-    from google.protobuf import text_format
     try:
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
+        with open(path, "rb") as stream:
+            content = stream.read()
     except OSError as fault:
         code = "NOT_FOUND" if isinstance(fault, FileNotFoundError) else "UNKNOWN"
         raise status.Status(code, f"{path}; {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise status.Status("INVALID_ARGUMENT", f"Invalid protobuf file: '{path}'") from fault
-    if not text:
+    if not content:
         raise status.Status("INVALID_ARGUMENT", f"{path}; Invalid argument")
     try:
-        return text_format.Parse(text, wire.message(kind)())
-    except text_format.ParseError as fault:
-        detail = str(fault).partition(" : ")[2] or str(fault)
-        log.error(f"Error parsing text-format {kind}: {fault.GetLine()}:{fault.GetColumn()}: {detail}")
+        return wire.message(kind).FromString(writer.encode(reader.read(reader.decoded(content, path), kind, path), kind))
+    except FleetError as fault:
+        place = f"{fault.line}:{fault.column}: {fault.detail}" if isinstance(fault, reader.Fault) else fault.what
+        log.error(f"Error parsing text-format {kind}: {place}")
         raise status.Status("INVALID_ARGUMENT", f"Invalid protobuf file: '{path}'") from fault
 
 
