@@ -231,7 +231,7 @@ LITE = b"\x1c\0\0\0TFL3"              # tensorflow/compiler/mlir/lite/schema/sch
     ("model.pt", packed("zip", "model/data.pkl"), "it is a PyTorch file"),
     ("model.ckpt-7.index", b"", "it is a checkpoint"),
     ("what.ever", b"nothing known", "it is a file; a SavedModel is a directory"),
-])
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_file_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_path, name, content, words):
     path = tmp_path / name
     path.write_bytes(content)

@@ -134,11 +134,12 @@ spec:
 """
 
 
-@pytest.mark.parametrize("text", [SCRIPT, COMPOSE, MANIFEST], ids=["script", "compose", "manifest"])
-@pytest.mark.parametrize("split", [False, True], ids=["whole", "as the filter has it"])
+# A manifest's list of mappings over several lines needs a reader of YAML, which the filter has.
+@pytest.mark.parametrize("text, split", [
+    pytest.param(SCRIPT, False, id="script"), pytest.param(SCRIPT, True, id="script through the filter"), pytest.param(COMPOSE, False, id="compose"),
+    pytest.param(COMPOSE, True, id="compose through the filter"), pytest.param(MANIFEST, True, id="manifest through the filter"),
+])
 def test_a_start_line_is_understood_as_it_stands_in_a_file(text, split):
-    if text == MANIFEST and not split:
-        return      # A list of mappings over several lines is for a reader of YAML, which the filter has.
     asked = serving_plan.with_documents(request(text)) if split else request(text) if text == SCRIPT else request(yaml.safe_load(text))
     made = plan.plan(HOST, asked)
     assert made["refusals"] == []
