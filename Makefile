@@ -70,7 +70,7 @@ lock: ## Resolve requirements/*.in again into requirements/py3XX/*.txt
 	@tools/lock
 
 clean: ## Remove what was built; the virtual environment stays
-	@rm -rf build .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis tests/output tfserving-fleet-*.tar.gz
+	@rm -rf build .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache tests/output tfserving-fleet-*.tar.gz
 
 runtime:
 	@tools/venv $(VENV) runtime
