@@ -19,13 +19,13 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.action.role_variables import refuse_unknown
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS, MODEL_KEYS
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes as realities
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS, MODEL_KEYS
 
 _COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 _ROLE = str(_COLLECTION / "roles" / "tfs_capabilities")
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
             decision = decide(plans, options["path"])
             if decision.changed and not self._task.check_mode:
                 os.makedirs(os.path.dirname(os.path.abspath(options["path"])), exist_ok=True)
-                publish.write_file(options["path"], decision.after.encode())
+                atomic_files.write_file(options["path"], decision.after.encode())
         except FleetError as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
         except OSError as fault:

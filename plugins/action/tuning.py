@@ -4,7 +4,7 @@
 """The action behind tfserving.fleet.tuning: start trial servers on the host, measure them side by side, keep what proved faster.
 
 It only orders the collection's modules (model_server, batching_parameters, model_server_check, load_test); what to try comes from the
-plan, whether it is kept from measurement.steps and measurement.statistics.
+plan, whether it is kept from _tuning.steps and _tuning.comparison.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, one_of, refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import histogram, schedule, statistics, steps
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded, one_of, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison as statistics
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -105,7 +107,7 @@ class Trial:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
         if (options["backend"] == "docker") != bool(options["image"]):
             raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
-        metrics.check_function(options["metric"], options["metric_function"])
+        task_metrics.check_function(options["metric"], options["metric_function"])
         self.call = call
         self.options = options
         self.forms = forms

@@ -229,13 +229,13 @@ import os
 import pwd
 import stat
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import files
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES, given_of
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import absolute_path, bounded, file_mode
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, given_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, saved_model
 
 MODEL_FILES = ("saved_model.pb", "model.tflite")
 NOTHING = {"text": None, "parameters": None, "reasons": None}
@@ -374,12 +374,12 @@ def write(path, text):
             os.unlink(path)
         elif os.path.exists(path):
             former = os.stat(path)
-            publish.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
+            atomic_files.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
             if os.geteuid() == 0:
                 os.chown(path, former.st_uid, former.st_gid)
         else:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            publish.write_file(path, text.encode())
+            atomic_files.write_file(path, text.encode())
     except OSError as fault:
         raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
 

@@ -285,8 +285,8 @@ gpu_details:
       health: {state: ok, reasons: []}
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import FleetModule, run
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 
 
 def main():

@@ -325,18 +325,30 @@ import os
 import re
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, absolute_path, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    analysis, check, container, convert, forms, gates, lite, manifest, meta_graph, published, saved_model, served)
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen, problems, unset
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import temporary_server
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    analysis,
+    convert,
+    manifest,
+    meta_graph,
+    published,
+    saved_model,
+    server_check,
+    tflite,
+    variants,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import chosen, problems, unset
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 PROGRAM = convert.__name__.partition("module_utils.")[2]
-CHECK = check.__name__.partition("module_utils.")[2]
+CHECK = server_check.__name__.partition("module_utils.")[2]
 JUDGING = ("metric", "metric_output", "metric_goal", "allowed_loss", "maximum_difference", "accept_unjudged", "through_server")
 MAKING = ("select_tf_ops", "batch_sizes")
 TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
@@ -354,7 +366,7 @@ class Conversion:
         self.options, self.check_mode = options, check_mode
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.python = options["python"] or sys.executable
-        self.converted = options["form"] != forms.NONE
+        self.converted = options["form"] != variants.NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
         self.model = self.contract = self.samples = None
 
@@ -399,7 +411,9 @@ class Conversion:
         for meant in [name] if name in signatures else sorted(signatures):
             if unset(signatures[meant]):
                 return f"signature {meant}: {unset(signatures[meant])}"
-        return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
+        return variants.refusal(
+            self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ())
+        )
 
     def _not_yet(self, path):
         """What check mode says where an earlier task would have made the source, or a file beside it."""
@@ -422,7 +436,7 @@ class Conversion:
         bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
         if options["server_release"]:
             questions.parse(options["server_release"], "server_release")
-        forms.check(options)
+        variants.check(options)
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
             raise FleetError(f"{self.destination!r} is the source or lies inside it", where="destination", remedy="Name a directory outside of the source.")
@@ -443,14 +457,14 @@ class Conversion:
         options = self.options
         tags = {} if sorted(set(options["tags"])) == meta_graph.SERVED_TAGS else {"tags": sorted(set(options["tags"]))}
         if not self.needs_program:
-            return dict({"form": forms.NONE}, **tags)
+            return dict({"form": variants.NONE}, **tags)
         names = ("form", "signature") + MAKING + (JUDGING if self.converted else ()) + (TENSORRT if options["form"] == "tensorrt" else ())
         files = {name: options[name] and saved_model.file_digest(options[name]) for name in ("samples", "metric_function")}
         return dict({name: options[name] for name in names}, **files, **tags)
 
     def _found(self, version, found):
         """The result for a version that is there already; an older server may refuse what a newer one took."""
-        problem = lite.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        problem = tflite.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
         return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
@@ -470,7 +484,7 @@ class Conversion:
         return self._result(self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content)
 
     def _convert(self, staged, key):
-        with publish.scratch_directory() as asked:
+        with atomic_files.scratch_directory() as asked:
             try:
                 judged = self._call(self._request("convert", staged, asked))
             except FleetError as fault:
@@ -479,7 +493,7 @@ class Conversion:
                 return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
             if not judged["accepted"]:
                 published.remember_refusal(self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]})
-            problem = lite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+            problem = tflite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)
             if judged["accepted"] and self.options["through_server"]:
@@ -500,7 +514,7 @@ class Conversion:
             judged.update(accepted=False, reason="through_server asks for examples that both models answer, and there are none")
             return
         options = self.options
-        with served.version(staged, self._name(), self.python, os.path.join(asked, "server"), options["timeout_s"], dict(QUIET, **NO_GPU)) as port:
+        with temporary_server.version(staged, self._name(), self.python, os.path.join(asked, "server"), options["timeout_s"], dict(QUIET, **NO_GPU)) as port:
             target = {"name": "the server", "protocol": "grpc", "address": "127.0.0.1", "port": port, "model": self._name(),
                       "signature": options["signature"], "version": None}
             found = program.call(CHECK, {
@@ -509,7 +523,7 @@ class Conversion:
             }, self.python, timeout_s=options["timeout_s"])
         metric = judged["gates"]["metric"] and dict(judged["gates"]["metric"], after=found["metric"]["value"])
         judged["gates"]["served"] = {"outputs": found["outputs"], "metric": metric}
-        accepted, reason = gates.decide(found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"])
+        accepted, reason = acceptance.decide(found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"])
         if not accepted:
             judged.update(accepted=False, reason=f"through a server: {reason}")
 
@@ -534,7 +548,7 @@ class Conversion:
         progress = [os.path.dirname(os.path.abspath(options["progress"]))] if options["progress"] else []
         writable = [path for path in (request.get("staged"), request.get("asked")) if path] + progress
         gpus = options["container_gpus"] or ("all" if options["form"] == "tensorrt" else None)
-        return lambda directory: container.command(options["container_image"], readable, [directory, *writable], f"{os.geteuid()}:{os.getegid()}",
+        return lambda directory: container_command.command(options["container_image"], readable, [directory, *writable], f"{os.geteuid()}:{os.getegid()}",
                                                    environment, gpus, options["container_engine"])
 
     def _name(self):
@@ -543,7 +557,7 @@ class Conversion:
     def _reason(self, judged):
         if judged is None:
             return "the source as it is"
-        return gates.decide(judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"])[1]
+        return acceptance.decide(judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"])[1]
 
     def _decision(self, newest, content, version):
         path = os.path.join(self.destination, str(version))
@@ -551,7 +565,7 @@ class Conversion:
         return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, saved_model.MANIFEST))
 
     def _dropped(self):
-        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if forms.FORMS[self.options["form"]].lite and self.model else []
+        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if variants.FORMS[self.options["form"]].lite and self.model else []
 
     def _warnings(self):
         """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
@@ -585,11 +599,11 @@ def main():
     module = shell.FleetModule({
         "python": {"type": "path"}, "source": {"type": "path", "required": True}, "destination": {"type": "path", "required": True},
         "tags": {"type": "list", "elements": "str", "default": ["serve"]},
-        "version": {"type": "int"}, "form": {"type": "str", "choices": list(forms.FORMS), "default": forms.NONE},
+        "version": {"type": "int"}, "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
         "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
         "batch_sizes": {"type": "list", "elements": "int", "default": []},
         "select_tf_ops": {"type": "bool", "default": False}, "server_release": {"type": "str"}, "compute_capability": {"type": "str"},
-        "precision": {"type": "str", "choices": list(forms.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
+        "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
         "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
         "metric_function": {"type": "path"}, "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
         "allowed_loss": {"type": "float", "default": 0.01}, "maximum_difference": {"type": "float"},

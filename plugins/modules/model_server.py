@@ -482,8 +482,8 @@ actions:
   sample: [start a candidate beside it, prove it, make the server from the proven specification]
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import backend
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import backends
 
 
 def main():
@@ -530,7 +530,7 @@ def main():
         mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
         required_together=[("model_name", "model_base_path")],
         supports_check_mode=True)
-    shell.run(module, lambda: backend.work(module.params, module.check_mode))
+    shell.run(module, lambda: backends.work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

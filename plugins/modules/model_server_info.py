@@ -112,19 +112,21 @@ import glob
 import json
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import FleetModule, run
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, description, running
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
 
 
 def work(module):
     """The result."""
     embedded = [_embedded(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))]
-    contained, unseen = running.in_containers(module.params["engine_socket"])
+    contained, unseen = current_servers.in_containers(module.params["engine_socket"])
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen}
     if module.params["ask"]:
-        result["asked"] = [running.asked(server) for server in servers if server["state"] == "started"]
+        result["asked"] = [current_servers.asked(server) for server in servers if server["state"] == "started"]
     return result
 
 
@@ -132,7 +134,7 @@ def _embedded(path):
     try:
         with open(path, encoding="utf-8") as stream:
             specification = json.load(stream)
-        lives = alive.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
+        lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
         return description.of_embedded(specification, lives, _text(specification["batching_parameters_file"]))
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise FleetError(f"cannot be read as the state of a server ({fault})", where=path,

@@ -211,8 +211,9 @@ actions:
   sample: ["publish version 42 from files/digits", "remove version 38"]
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import update, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import versions
 
 SERVER = {
     "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
@@ -231,7 +232,7 @@ def main():
         "transfer_timeout_s": {"type": "float", "default": 3600}, "inventory": {"type": "dict"}, "manifest": {"type": "dict"}, "piece": {"type": "path"},
     }, required_if=[("state", "absent", ("version",))], supports_check_mode=True)
     module.no_log_values.update(versions.secrets(module.params["source"] or ""))
-    shell.run(module, lambda: update.Update(module.params).run(module.check_mode))
+    shell.run(module, lambda: model_update.Update(module.params).run(module.check_mode))
 
 
 if __name__ == "__main__":

@@ -247,10 +247,10 @@ saved_model:
 import os
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, probe, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, probe, saved_model
 
 # With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -271,7 +271,7 @@ def describe(options):
 
 def _load(described, options):
     """What became of it in a process of its own. That process tells each step before it takes it, so that its death names the step."""
-    with publish.scratch_directory() as directory:
+    with atomic_files.scratch_directory() as directory:
         told = os.path.join(directory, "told")
         try:
             asked = {"path": described["path"], "signatures": described["signatures"], "told": told, "tags": options["tags"]}

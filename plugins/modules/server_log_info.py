@@ -111,9 +111,11 @@ import codecs
 import collections
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import endings, engine, server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
 _LAST_LINES = 400
 OPTIONS = {

@@ -201,13 +201,15 @@ import os
 import shutil
 import signal
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, builder, engine, labels, proof
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import recipe as recipes
-from ansible_collections.tfserving.fleet.plugins.module_utils.image.recipe import UNSTARTED
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import archives, builder, trial_start
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe as recipes
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import UNSTARTED
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels as labels
 
 OPTIONS = {
     "state": {"type": "str", "choices": ["built", "present", "pruned"], "default": "present"},
@@ -386,11 +388,11 @@ class Image:
             if self.recipe:
                 labels.check_recipe(found["labels"], self.recipe["digest"], self.name)
             self._refuse(found["labels"])
-        started = proof.start_once(self.engine, found["id"], self.options["start_timeout_s"])
+        started = trial_start.start_once(self.engine, found["id"], self.options["start_timeout_s"])
         with self._judging(found, keep):
-            proof.judge(self.name, found["labels"], started)
+            trial_start.judge(self.name, found["labels"], started)
         stock = self.options["stock_image"]
-        before = proof.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
+        before = trial_start.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
         return {"unused": started["log"]["judged"], "unused_before": before["judged"] if before else None, "conclusive": started["log"]["conclusive"]}
 
     @contextlib.contextmanager

@@ -102,8 +102,10 @@ images:
         tensorrt: null
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, engine, labels
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 OPTIONS = {
     "archives": {"type": "path"},
@@ -116,8 +118,8 @@ def describe(options):
     asked = engine.Engine(options["engine_socket"])
     found = [{
         "id": image["id"], "names": image["tags"], "digests": image["digests"], "size_bytes": image["size_bytes"], "used_by": asked.in_use(image["id"]),
-        "label": labels.read(image["labels"]),
-    } for image in asked.images(labels.RECIPE)]
+        "label": image_labels.read(image["labels"]),
+    } for image in asked.images(image_labels.RECIPE)]
     return {"changed": False, "images": found, "names": sorted(name for image in found for name in image["names"]),
             "archived": archives.names(options["archives"]) if options["archives"] else []}
 

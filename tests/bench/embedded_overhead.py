@@ -30,9 +30,9 @@ import numpy
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 importlib.import_module("conftest")     # makes the collection importable
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import SavedModelSession
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
 
 MOST_ADDED_MS, ROUNDS, CALLS, BATCH_THREADS, REQUESTS = 1.0, 30, 40, 2, 200
 QUIET = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
@@ -102,9 +102,9 @@ def main():
     """Returns the exit status."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        subprocess.run([sys.executable, ROOT / "tests/integration/server/make_models.py", name, "kilobytes", "double", "triple"], check=True, env=QUIET,
+        subprocess.run([sys.executable, ROOT / "tests/integration/make_models.py", name, "kilobytes", "double", "triple"], check=True, env=QUIET,
                        capture_output=True)
-        path = program.install("server.embedded.main", name)
+        path = program.install("_embedded.server.main", name)
         os.environ.update(QUIET)
         session = SavedModelSession(f"{name}/kilobytes/1", ["serve"], None)
         signature = session.signatures["serving_default"]

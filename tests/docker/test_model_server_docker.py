@@ -27,8 +27,8 @@ import pytest
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
 HERE = Path(__file__).resolve().parent

@@ -20,18 +20,59 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # The hands: they may read files and clocks, start processes and use libraries. All other files of module_utils are thinking.
 # A room's new hand is named here, and nowhere else.
 HANDS = {
-    "common/packed", "common/program", "common/publish", "common/shell",
-    "capability/host", "capability/engine", "capability/nvidia", "capability/nvidia_driver", "capability/nvidia_smi", "capability/nvml",
-    "image/archives", "image/bazel_cache", "image/builder", "image/engine", "image/microarchitectures",
-    "image/proof", "image/sources",
-    "model/check", "model/convert", "model/convert_lite", "model/convert_tensorrt", "model/judge", "model/lite_file", "model/metric_function", "model/probe",
-    "model/published", "model/sample_files", "model/samples", "model/saved_model", "model/served", "model/transfer", "model/update",
-    "server/alive", "server/ask", "server/backend", "server/beside", "server/client", "server/deployment", "server/docker_backend", "server/docker_engine",
-    "server/docker_files", "server/embedded_backend", "server/expected", "server/port_holder",
-    "server/process", "server/proof", "server/running", "server/wire",
-    "measurement/connection", "measurement/generator", "measurement/histogram",
+    "_core/archive_errors",
+    "_core/program",
+    "_core/atomic_files",
+    "_core/shell",
+    "_capability/host",
+    "_engine/sockets",
+    "_capability/nvidia",
+    "_capability/nvidia_driver",
+    "_capability/nvidia_smi",
+    "_capability/nvml",
+    "_image/archives",
+    "_image/bazel_cache",
+    "_image/builder",
+    "_engine/engine",
+    "_image/microarchitectures",
+    "_image/trial_start",
+    "_image/sources",
+    "_model/server_check",
+    "_model/convert",
+    "_model/convert_tflite",
+    "_model/convert_tensorrt",
+    "_model/metric_program",
+    "_model/tflite_file",
+    "_model/metric_function",
+    "_model/probe",
+    "_model/published",
+    "_model/sample_files",
+    "_model/samples",
+    "_model/saved_model",
+    "_embedded/temporary_server",
+    "_model/transfer",
+    "_deploy/model_update",
+    "_core/pid_file",
+    "_protocol/stdlib_client",
+    "_deploy/backends",
+    "_deploy/candidate_memory",
+    "_protocol/client",
+    "_deploy/deployment",
+    "_deploy/docker_backend",
+    "_deploy/server_containers",
+    "_deploy/container_files",
+    "_embedded/backend",
+    "_deploy/expected_answers",
+    "_deploy/port_holder",
+    "_embedded/process",
+    "_deploy/verification",
+    "_deploy/current_servers",
+    "_protocol/wire",
+    "_load/connection",
+    "_load/generator",
+    "_load/histogram",
 }
-HAND_DIRECTORIES = ("server/embedded/",)
+HAND_DIRECTORIES = ("_embedded/server/",)
 
 # What thinking may use of the standard library: nothing in it has a clock, a socket, a process or a file.
 PURE = {
@@ -43,7 +84,7 @@ IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__"}
 
 # What a module that only reads must not carry to every host.
 READERS = re.compile(r"(capability_facts|saved_model_info|.*_info)$")
-DECIDING = re.compile(r"(common/decision|plan/.*|release/.*|batching/.*|report/.*)$")
+DECIDING = re.compile(r"(_core/decision|_plan/.*|_release/.*|_batching/(files|parameters|start_values)|_report/.*)$")
 
 RELEASE = re.compile(r"v?2\.\d{1,2}(\.\d+)?$")
 NOT_OURS_TO_READ = re.compile(r"(^|[\s\"'/{(=])(tests|inventories|extensions)/")
@@ -132,7 +173,7 @@ def test_what_is_named_here_is_there(key):
 
 @pytest.mark.parametrize("path", python_files("plugins/module_utils"))
 def test_only_the_shell_knows_ansible(path):
-    if key_of(path) != "common/shell":
+    if key_of(path) != "_core/shell":
         assert not [module for module, _names in imports_of(path) if module.partition(".")[0] == "ansible"]
 
 
@@ -150,7 +191,7 @@ def test_module_utils_import_without_any_library():
         "        failed = 1\n"
         "        traceback.print_exc()\n"
         "sys.exit(failed)\n")
-    names = [name for name in names if not name.endswith((".__main__", ".common.shell"))]
+    names = [name for name in names if not name.endswith((".__main__", "._core.shell"))]
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(ROOT / "tests" / "conftest.py"), *names],
                           capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -162,7 +203,7 @@ def test_modules_that_only_read_carry_nothing_that_decides(path):
     assert not deciding, f"{path.stem} only reads, yet these travel with it to every host: {deciding}"
 
 
-@pytest.mark.parametrize("path", [param for param in python_files("plugins") if "release" not in param.values[0].parts])
+@pytest.mark.parametrize("path", [param for param in python_files("plugins") if "_release" not in param.values[0].parts])
 def test_no_release_number_decides_outside_the_release_table(path):
     for node in ast.walk(tree_of(path)):
         conditions = [node.test] if isinstance(node, (ast.If, ast.IfExp, ast.While)) else [node] if isinstance(node, ast.Compare) else []

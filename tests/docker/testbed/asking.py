@@ -93,7 +93,7 @@ def main(address, model, inputs, rate_rps, path):
     """Ask until SIGTERM, on a schedule that waits for nobody."""
     import grpc
     import numpy
-    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     request = client.predict_request(model, {name: numpy.asarray(value, dtype="float32") for name, value in json.loads(inputs).items()})

@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 from google.protobuf import text_format
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
 LEGAL = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 4]}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 1]}}}}

@@ -20,8 +20,8 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
 EXPORT = """
@@ -76,7 +76,7 @@ def embedded_server(models, tmp_path):
         config, log, port = tmp_path / "models.config", tmp_path / "log", free_port()
         config.write_text("model_config_list {" + "".join(
             f'config {{ name: "{name}" base_path: "{models}/{name}/saved_model" model_platform: "tensorflow" }}' for name in ("rows", "others")) + "}")
-        command = [sys.executable, program.install("server.embedded.main", str(tmp_path)), f"--port={port}", f"--model_config_file={config}", *flags]
+        command = [sys.executable, program.install("_embedded.server.main", str(tmp_path)), f"--port={port}", f"--model_config_file={config}", *flags]
         with open(log, "wb") as output:
             started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=quiet()))
         end = time.monotonic() + 240

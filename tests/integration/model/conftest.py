@@ -32,9 +32,9 @@ def zoo(tmp_path_factory):
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory):
     """serve({name: base path}, *flags) starts the embedded server and waits until it answers; all are stopped at the end."""
-    from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+    from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
     directory, started = tmp_path_factory.mktemp("server"), []
-    packed = program.install("server.embedded.main", str(directory))
+    packed = program.install("_embedded.server.main", str(directory))
 
     def start(models, *flags):
         config, log = directory / f"{len(started)}.config", directory / f"{len(started)}.log"

@@ -19,10 +19,9 @@ tensorflow = pytest.importorskip("tensorflow")
 import failing_models
 import graph_models
 import unset_models
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, convert, forms, purity, saved_model
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, convert, saved_model, statefulness, variants
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
 
 tf1 = tensorflow.compat.v1
 NAMES = {make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)] for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN}
@@ -61,7 +60,7 @@ def said(path):
 
 
 def impure(ops):
-    return {*purity.random_ops(ops), *purity.state_ops(ops), *purity.python_ops(ops)}
+    return {*statefulness.random_ops(ops), *statefulness.state_ops(ops), *statefulness.python_ops(ops)}
 
 
 X = numpy.ones([2, 4], numpy.float32)
@@ -74,9 +73,9 @@ def test_what_a_request_does_not_run_refuses_no_conversion(models, name):
     for one, other in zip(first, second):
         numpy.testing.assert_array_equal(one, other)
     assert impure(ops) == set() and not described["uncertain_ops"]
-    unread = executed & (purity.RANDOM if name.startswith(("noise_that", "nothing_to")) else set())     # Drawn, and no answer depends on it.
+    unread = executed & (statefulness.RANDOM if name.startswith(("noise_that", "nothing_to")) else set())     # Drawn, and no answer depends on it.
     assert impure(executed) - unread == set(), "the session itself ran it"
-    assert forms.refusal(OPTIONS, signature, None, None, ops) is None
+    assert variants.refusal(OPTIONS, signature, None, None, ops) is None
     found = analysis.analyse("serving_default", signature, ops)
     assert not found["parses_examples"] and not [reason for reason in analysis.warnings(described) if "TensorFlow 1" not in reason]
 
@@ -87,18 +86,18 @@ def test_what_a_request_runs_refuses_the_conversion(models, name):
     if "python" in name:        # The process that reads it has no such function, as no server has.
         with pytest.raises(tensorflow.errors.OpError):
             ran(models / name, x=X)
-        assert purity.python_ops(ops) == ["PyFunc"]
+        assert statefulness.python_ops(ops) == ["PyFunc"]
     else:
         executed, _answers = ran(models / name, x=X)
         assert impure(ops) == impure(executed) != set()
-    assert forms.refusal(OPTIONS, signature, None, None, ops)
+    assert variants.refusal(OPTIONS, signature, None, None, ops)
 
 
 @pytest.mark.parametrize("name", names(graph_models.OPEN))
 def test_a_branch_that_nobody_can_know_is_a_warning(models, name):
     described, signature, ops = said(models / name)
-    assert impure(ops) == set() and purity.random_ops(described["uncertain_ops"]["serving_default"]) == ["RandomUniform"]
-    assert forms.refusal(OPTIONS, signature, None, None, ops) is None
+    assert impure(ops) == set() and statefulness.random_ops(described["uncertain_ops"]["serving_default"]) == ["RandomUniform"]
+    assert variants.refusal(OPTIONS, signature, None, None, ops) is None
     assert any(warning.startswith("RandomUniform: in a branch that") for warning in analysis.warnings(described))
 
 
@@ -181,7 +180,7 @@ def test_a_signature_that_changes_or_reveals_things_is_named(failing, name):
     warnings = analysis.warnings(described)
     assert any(f"{files[0]}: what a client sends decides" in warning for warning in warnings) is chosen if files else True
     assert bool(state or files) == bool(warnings), warnings
-    assert bool(forms.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
+    assert bool(variants.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
 
 
 def test_a_model_without_a_signature_is_named(failing):

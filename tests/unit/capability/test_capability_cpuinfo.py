@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, cpuinfo, levels
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, cpuinfo, levels
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "capability"
 MACHINES = yaml.safe_load((FIXTURES / "machines.yml").read_text(encoding="utf-8"))["machines"]

@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, gpus, host, nvidia, nvml
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, gpus, host, nvidia, nvml
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "gpu"
 _specification = importlib.util.spec_from_file_location("gpu_standin", FIXTURES / "standin.py")
@@ -144,7 +143,7 @@ def test_a_call_that_hangs_costs_that_answer_alone(function, missing, lay):
 
 # In a process of its own, since many hang at once. argv: conftest.py, the tree.
 ASK = ("import json, runpy, sys, time; runpy.run_path(sys.argv[1]);"
-       "from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host, nvidia;"
+       "from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host, nvidia;"
        "begun = time.monotonic(); found = nvidia.read(host.Files(sys.argv[2]), (), True); print(json.dumps([time.monotonic() - begun, *found]))")
 # Details that a call brings; a call without an entry brings none of them.
 BRINGS = {"PersistenceMode": {"persistence"}, "PowerUsage": {"power_w"}, "EnforcedPowerLimit": {"power_limit_w"}, "Temperature": {"temperature_c"},

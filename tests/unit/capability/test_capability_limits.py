@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits, system
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits, system
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 NO_LIMIT_V1 = "9223372036854771712"
 

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host, nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host, nvidia
 
 UUID = "GPU-6513270e-269e-4d37-b2a7-4de452e6b438"
 ROW = f"0, 00000000:00:04.0, 0x1EB810DE, Tesla T4, {UUID}, 535.161.08, 15360, 7.5, Enabled, [N/A]"

@@ -9,8 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import server_log
 
 LOGS = Path(__file__).resolve().parents[2] / "fixtures" / "image" / "logs"
 SESSION = "2026-04-23 10:11:12.141592: I external/org_tensorflow/tensorflow/cc/saved_model/loader.cc:236] Restoring SavedModel bundle.\n"

@@ -12,9 +12,8 @@ import tarfile
 import zipfile
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import meta_graph, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import meta_graph, saved_model, versions
 
 
 def number(field, value):

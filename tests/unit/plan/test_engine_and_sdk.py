@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
 
 V3 = sorted("cx16 popcnt sse4_2 aes pclmulqdq abm avx avx2 bmi1 bmi2 f16c fma movbe".split())
 MISSING = {"version": None, "problem": "No module named 'docker'"}

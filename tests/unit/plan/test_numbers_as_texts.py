@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, request
 
 BATCHING = {"max_batch_size": 16, "batch_timeout_micros": 1000, "max_enqueued_batches": 8, "num_batch_threads": 2, "allowed_batch_sizes": [8, 16],

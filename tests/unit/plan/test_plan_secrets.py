@@ -11,9 +11,9 @@ pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.action.plan_report import for_programs
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned, secret_variables
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import looks_secret, secrets_in, wrong_type
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, plan, request
 
 LOGIN = {"registry_login": {"type": "dict", "options": {"username": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}}},

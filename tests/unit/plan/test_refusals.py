@@ -8,31 +8,40 @@ A kind is a statement that refuses, wherever it stands. They are found in the so
 
 from __future__ import annotations
 
-import functools
 import ast
+import functools
 import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
 UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
 WATCHED = {f"plan/{path.stem}": () for path in (UTILS / "plan").glob("*.py") if path.stem not in ("draft", "request", "policies", "__init__")}
-WATCHED.update({
-    "plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"), "plan/models": ("lite_problem",), "plan/batches": ("problem",),
-    "release/questions": (), "image/recipe": ("problem", "march_problem"), "model/lite": ("refusal",), "model/legality": (), "batching/parameters": (),
-    "capability/cdi": ("way",)})
+WATCHED.update(
+    {
+        "_plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"),
+        "_plan/models": ("lite_problem",),
+        "_plan/batches": ("problem",),
+        "_release/questions": (),
+        "_image/recipe": ("problem", "march_problem"),
+        "_model/tflite": ("refusal",),
+        "_batching/compatibility": (),
+        "_batching/parameters": (),
+        "_capability/cdi": ("way",),
+    }
+)
 _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
 UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
 # Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
-_NOT_REFUSING = {("release/questions", "_problem"), ("release/questions", "sources"), ("model/legality", "well_formed"),
-                 ("batching/parameters", "check_choice")}
+_NOT_REFUSING = {("_release/questions", "_problem"), ("_release/questions", "sources"), ("_batching/compatibility", "well_formed"),
+                 ("_batching/parameters", "check_choice")}
 
 V2 = ["cx16", "popcnt", "sse4_2"]
 V3 = sorted([*V2, "aes", "pclmulqdq", "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
@@ -214,7 +223,7 @@ def sites():
         text = (UTILS / f"{key}.py").read_text(encoding="utf-8")
         tree = ast.parse(text)
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (key, node.name) not in _NOT_REFUSING):
-            if key == "image/recipe" and function.name not in ("problem", "march_problem"):
+            if key == "_image/recipe" and function.name not in ("problem", "march_problem"):
                 continue
             for statement in (node for node in ast.walk(function) if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))):
                 if not _refuses(statement, function.name in returning, function.name):

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 SIDE = {"x": {"dtype": "float32", "shape": [None, 4], "tensor": "x:0"}}
 PLAIN = {"method_name": "tensorflow/serving/predict", "inputs": SIDE, "outputs": SIDE}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import docker_options, options, plan, start_line
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import docker_options, option_lines, plan, start_line
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 yaml = pytest.importorskip("yaml")
 hypothesis = pytest.importorskip("hypothesis")
@@ -207,7 +207,7 @@ def test_docker_options_and_server_flags_do_not_share_a_name():
 
 def test_every_option_of_docker_run_has_an_answer():
     for name in start_line.VALUED | start_line.SWITCHES:
-        answer = options.translate(start_line.Item("docker", name, "x" if name in start_line.VALUED else None, name), docker_options.Context({}, {}))
+        answer = option_lines.translate(start_line.Item("docker", name, "x" if name in start_line.VALUED else None, name), docker_options.Context({}, {}))
         assert answer is not None and answer.reason
 
 
