@@ -10,59 +10,14 @@ import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo, limits, nvidia, system
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 
 _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
 _DMI = "sys/class/dmi/id"
-_LONGEST_NAME = 128
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 _CACHE_KEYS = {("1", "Data"): "l1d_kib", ("1", "Instruction"): "l1i_kib", ("2", "Unified"): "l2_kib", ("3", "Unified"): "l3_kib"}
-
-
-class Files:
-    """The files below a root directory; what cannot be read is as good as absent."""
-
-    def __init__(self, root="/"):
-        self.root = root
-
-    def path(self, name):
-        """Where a file of the host is here."""
-        return os.path.join(self.root, name.lstrip("/"))
-
-    def text(self, name):
-        """The content, or the empty string."""
-        try:
-            with open(self.path(name), "rb") as stream:
-                return stream.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
-
-    def line(self, name):
-        """The content without the line's end."""
-        return self.text(name).strip()
-
-    def name(self, name):
-        """The content of a file that holds a name, as long as one may be (facts are short), or None."""
-        return self.line(name)[:_LONGEST_NAME] or None
-
-    def names(self, directory):
-        """The names in a directory, sorted."""
-        try:
-            return sorted(os.listdir(self.path(directory)))
-        except OSError:
-            return []
-
-    def exists(self, name):
-        """Whether the file is there."""
-        return os.path.exists(self.path(name))
-
-    def link_name(self, name):
-        """The last part of what a symbolic link points to, or None."""
-        try:
-            return os.path.basename(os.readlink(self.path(name)))
-        except OSError:
-            return None
 
 
 def read(root="/", machine=None, engine_socket=None, detail=False):

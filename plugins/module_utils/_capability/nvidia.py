@@ -13,7 +13,7 @@ _DRIVER_SIGNS = ("proc/driver/nvidia/version", "dev/nvidiactl", "dev/dxg")
 def read(files, directories, detail=False):
     """(groups of GPUs, what hands them to containers or None, details or None, problems), as docs/architecture.md describes them.
 
-    files: what _capability.host.Files gives. directories: where the container engine looks for CDI descriptions.
+    files: what _core.host_files.Files gives. directories: where the container engine looks for CDI descriptions.
     """
     places = _on_the_bus(files)
     signs = any(files.exists(sign) for sign in _DRIVER_SIGNS)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
@@ -38,7 +38,7 @@ def work(options, check_mode):
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
     needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not options["image"])
-    found = None if needs_none else sockets.find(host.Files(), options["engine_socket"], sockets.PATIENT_S)
+    found = None if needs_none else sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S)
     if found:
         options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
     else:

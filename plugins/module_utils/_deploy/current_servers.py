@@ -9,8 +9,8 @@ import contextlib
 import http.client
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels, server_containers, transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
@@ -29,7 +29,7 @@ def in_containers(socket=None):
 
     Where no engine runs there are none.
     """
-    found = sockets.find(host.Files(), socket, sockets.PATIENT_S)
+    found = sockets.find(Files(), socket, sockets.PATIENT_S)
     if found["socket"] and not found["answers"] and os.path.exists(found["socket"]) and not os.access(found["socket"], os.R_OK | os.W_OK):
         return [], f"servers in containers cannot be seen: {found['reason']}"
     if not found["answers"] and found["engine"] and not found["socket"] and sockets.address(socket, os.environ)[1]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, host, nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, failure_diagnosis, server_containers, transaction, verification
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 
@@ -141,7 +142,7 @@ class Deployment:
 
     def _use_gpus(self, identifier):
         """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
-        details = nvidia.read(host.Files(), (), detail=True)[2]
+        details = nvidia.read(Files(), (), detail=True)[2]
         listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
         # A container that served before has said then which GPUs it saw.
         log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])

@@ -12,9 +12,10 @@ import os
 import re
 from types import SimpleNamespace
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo, host
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     candidate_memory,
     checks,
@@ -188,7 +189,7 @@ class Backend:
 
     def _refuse_incompatible(self, spec, image):
         self._refuse_foreign(spec, image["architecture"])
-        cpu = cpuinfo.read(host.Files().text("proc/cpuinfo"), os.uname().machine)
+        cpu = cpuinfo.read(Files().text("proc/cpuinfo"), os.uname().machine)
         fault = image_labels.refusal(image["labels"], cpu["architecture"], cpu["cpu"]["flags"])
         if fault:
             raise checks.closed(checks.COMPATIBLE, fault, where=spec.image, remedy="Use the official image, or one built for this host's class.")
@@ -199,7 +200,7 @@ class Backend:
         own = image_labels.foreign_to(architecture, machine)
         if not own:
             return
-        interpreter = host.Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
+        interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
         if interpreter.startswith("enabled"):
             self._warnings.append(f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's")
             return
@@ -258,6 +259,6 @@ def _ports_of(described):
 
 def _uuid(pci_bus_id):
     """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
-    text = host.Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
+    text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else pci_bus_id

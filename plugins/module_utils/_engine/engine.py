@@ -11,8 +11,8 @@ import os
 import re
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 
 try:
@@ -41,7 +41,7 @@ class Engine:
         path, problem = sockets.address(url, os.environ)
         if problem:
             raise FleetError(problem, where="engine")
-        self.url = f"unix://{path or sockets.find(host.Files(), timeout_s=sockets.PATIENT_S)['socket'] or SOCKET}"
+        self.url = f"unix://{path or sockets.find(Files(), timeout_s=sockets.PATIENT_S)['socket'] or SOCKET}"
         with self._asking("connect"):
             self.client = docker.DockerClient(base_url=self.url, timeout=_ANSWER_S)
             self.client.ping()

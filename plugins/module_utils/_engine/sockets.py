@@ -25,7 +25,7 @@ _NONE = {"engine": None, "version": None, "api_version": None, "socket": None, "
 def find(files, socket_path=None, timeout_s=TIMEOUT_S):
     """The engine of a host as docs/architecture.md describes it: the first that answers, or the first there is with the reason why it does not.
 
-    files: what _capability.host.Files gives. socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
+    files: what _core.host_files.Files gives. socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
     """
     socket_path, problem = address(socket_path, os.environ if files.root == "/" else {})
     if problem:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host, nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 
 UUID = "GPU-6513270e-269e-4d37-b2a7-4de452e6b438"
 ROW = f"0, 00000000:00:04.0, 0x1EB810DE, Tesla T4, {UUID}, 535.161.08, 15360, 7.5, Enabled, [N/A]"
@@ -26,7 +27,7 @@ def read(tmp_path):
         program.write_text(f"#!/bin/sh\ncase \"$1\" in --query*) cat {tmp_path}/answer; exit {status};; -L) echo 'GPU 0: Tesla T4 (UUID: {UUID})';; "
                            "*) echo '| Driver Version: 535.161.08    CUDA Version: 12.2 |';; esac\n", encoding="utf-8")
         program.chmod(0o755)
-        return nvidia.read(host.Files(str(tmp_path)), ())
+        return nvidia.read(Files(str(tmp_path)), ())
     return detect
 
 

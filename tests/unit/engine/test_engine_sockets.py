@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 
 # Docker 20.10's API 1.41 and Podman 4.3's compatible API, shortened to what is asked for.
@@ -84,44 +84,44 @@ def saying(answer):
 
 def test_docker(root, serve):
     serve(root / "var/run/docker.sock", answering(DOCKER))
-    assert sockets.find(host.Files(str(root))) == {
+    assert sockets.find(Files(str(root))) == {
         "engine": "docker", "version": "20.10.24+dfsg1", "api_version": "1.41", "socket": "/var/run/docker.sock", "answers": True, "reason": None,
         "runtimes": ["nvidia", "runc"], "cdi_directories": []}
 
 
 def test_docker_tells_its_cdi_directories(root, serve):
     serve(root / "var/run/docker.sock", answering(DOCKER_WITH_CDI))
-    assert sockets.find(host.Files(str(root)))["cdi_directories"] == ["/etc/cdi", "/var/run/cdi"]
+    assert sockets.find(Files(str(root)))["cdi_directories"] == ["/etc/cdi", "/var/run/cdi"]
 
 
 def test_podman_is_known_by_its_answer_also_at_dockers_place(root, serve):
     serve(root / "var/run/docker.sock", answering(PODMAN))
     (root / "etc/cdi").mkdir(parents=True)
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert (found["engine"], found["version"], found["runtimes"], found["cdi_directories"]) == ("podman", "4.3.1", ["crun", "runc"], ["/etc/cdi"])
 
 
 def test_the_first_that_answers_wins(root, serve):
     serve(root / "var/run/docker.sock", saying(b""))
     serve(root / "run/podman/podman.sock", answering(PODMAN))
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert (found["engine"], found["socket"], found["answers"]) == ("podman", "/run/podman/podman.sock", True)
 
 
 def test_rootless_engine_of_this_user(root, serve):
     serve(root / f"run/user/{os.getuid()}/docker.sock", answering(DOCKER))
-    assert sockets.find(host.Files(str(root)))["socket"] == f"/run/user/{os.getuid()}/docker.sock"
+    assert sockets.find(Files(str(root)))["socket"] == f"/run/user/{os.getuid()}/docker.sock"
 
 
 def test_none(root):
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert (found["engine"], found["answers"], found["reason"]) == (None, False, None)
 
 
 def test_installed_but_not_started(root):
     (root / "usr/bin").mkdir(parents=True)
     (root / "usr/bin/podman").touch()
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert (found["engine"], found["socket"], found["answers"]) == ("podman", None, False)
     assert "podman.socket" in found["reason"]
 
@@ -130,13 +130,13 @@ def test_socket_without_a_listener(root):
     (root / "var/run").mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(root / "var/run/docker.sock"))
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert (found["engine"], found["answers"]) == ("docker", False)
     assert "nothing listens" in found["reason"]
 
 
 def test_socket_that_was_named_but_is_not_there(root):
-    found = sockets.find(host.Files(str(root)), "/run/other.sock")
+    found = sockets.find(Files(str(root)), "/run/other.sock")
     assert (found["socket"], found["answers"]) == ("/run/other.sock", False) and "no socket" in found["reason"]
 
 
@@ -145,7 +145,7 @@ def test_socket_that_was_named_but_is_not_there(root):
     b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100000])
 def test_an_answer_that_is_no_engines_is_a_reason(root, serve, answer):
     serve(root / "var/run/docker.sock", saying(answer))
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert (found["engine"], found["answers"]) == ("docker", False)
     assert found["reason"] and "\n" not in found["reason"]
 
@@ -155,7 +155,7 @@ def test_an_answer_that_is_no_engines_is_a_reason(root, serve, answer):
     b'{"Components": {"a": 1}, "Version": 5, "Runtimes": ["x", 5], "CDISpecDirs": 7}'])
 def test_an_answer_of_another_shape_does_not_break_anything(root, serve, body):
     serve(root / "var/run/docker.sock", saying(b"HTTP/1.0 200 OK\r\n\r\n" + body))
-    found = sockets.find(host.Files(str(root)))
+    found = sockets.find(Files(str(root)))
     assert found["engine"] == "docker" and isinstance(found["runtimes"], list)
     json.dumps(found)
 
@@ -167,7 +167,7 @@ def test_an_engine_that_hangs_costs_a_bounded_time(root, serve):
             time.sleep(0.2)
     serve(root / "var/run/docker.sock", drip)
     begun = time.monotonic()
-    found = sockets.find(host.Files(str(root)), timeout_s=2.0)
+    found = sockets.find(Files(str(root)), timeout_s=2.0)
     assert time.monotonic() - begun < 3
     assert "no answer" in found["reason"]
 
@@ -183,7 +183,7 @@ def test_permission_denied_says_what_to_do(root, serve):
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-        os.write(write_end, json.dumps(sockets.find(host.Files(str(root)))).encode())
+        os.write(write_end, json.dumps(sockets.find(Files(str(root)))).encode())
         os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as stream:
@@ -214,10 +214,11 @@ import json, runpy, sys
 runpy.run_path(sys.argv[1])
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets as engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers as running
-found = {"facts": host.read()[0]["container"]["socket"], "reason": engine.find(host.Files())["reason"]}
+found = {"facts": host.read()[0]["container"]["socket"], "reason": engine.find(Files())["reason"]}
 try:
     found["images"] = Engine().url
 except FleetError as fault:
