@@ -21,10 +21,9 @@ from collections import Counter, deque
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options, program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._load import connection, load_test, schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import connection, load_test, percentiles, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature, wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison
 
 try:
     import numpy
@@ -267,9 +266,9 @@ def _latency(took_ms):
     micros, counts = numpy.unique(numpy.clip(numpy.rint(took_ms * 1000), 1, _LONGEST_US).astype("int64"), return_counts=True)
     for value, count in zip(micros.tolist(), counts.tolist()):
         histogram.record_value(value, count)
-    supported = comparison.supported_percentiles(len(took_ms))
+    supported = percentiles.supported(len(took_ms))
     figures = {name: histogram.get_value_at_percentile(percent) / 1000 if name in supported else None
-               for name, (percent, _fewest) in comparison.PERCENTILES.items()}
+               for name, (percent, _fewest) in percentiles.PERCENTILES.items()}
     some = len(took_ms) > 0
     return dict(figures, mean=float(took_ms.mean()) if some else None, max=float(took_ms.max()) if some else None), histogram.encode().decode()
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import percentiles
 
 try:
     from hdrh.histogram import HdrHistogram
@@ -29,8 +29,8 @@ def merged(windows):
         else:
             whole.add(part)
     count = whole.get_total_count()
-    supported = comparison.supported_percentiles(count)
-    limit = max([comparison.PERCENTILES[name][0] for name in supported], default=0)
+    supported = percentiles.supported(count)
+    limit = max([percentiles.PERCENTILES[name][0] for name in supported], default=0)
     seconds = sum(window["duration_s"] for window in windows)
     return {
         "goodput_rps": sum(window["goodput_rps"] * window["duration_s"] for window in windows) / seconds,

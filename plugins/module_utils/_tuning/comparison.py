@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is B faster than A, or was that noise? Gains with intervals from interleaved rounds, and what a count of requests supports.
+"""Is B faster than A, or was that noise? Gains with intervals from interleaved rounds.
 
 The unit is the logarithm of candidate / baseline in one round, whose two windows lie side by side, so that drift hits both.
 Its mean gets a t-interval: for equal sides the log ratio is symmetric about 0, where Student's t keeps its error rate (or stays
@@ -18,9 +18,6 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 MINIMUM_ROUNDS = 4
-
-# name -> (percent, the fewest requests that support it): ten requests beyond it, and for p99.9, which few stalls decide, a hundred.
-PERCENTILES = {"p50": (50.0, 20), "p90": (90.0, 100), "p95": (95.0, 200), "p99": (99.0, 1000), "p999": (99.9, 100000)}
 
 
 @dataclass(frozen=True)
@@ -81,11 +78,6 @@ def paired(windows, baseline, candidate):
     """[(baseline's goodput_rps, candidate's)] of measured windows in the order they ran; a round with a void window is left out."""
     mine = [[window for window in windows if window["target"] == target] for target in (baseline, candidate)]
     return [(one["goodput_rps"], other["goodput_rps"]) for one, other in zip(*mine) if not one["void"] and not other["void"]]
-
-
-def supported_percentiles(count):
-    """The names of PERCENTILES that a count of requests supports."""
-    return [name for name, (_percent_, fewest) in PERCENTILES.items() if count >= fewest]
 
 
 @functools.cache

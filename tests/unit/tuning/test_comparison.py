@@ -80,12 +80,6 @@ def test_what_is_no_rate_is_refused(value):
         comparison.compare([(100, value)] * 4)
 
 
-@pytest.mark.parametrize("count, names", [(0, []), (19, []), (20, ["p50"]), (999, ["p50", "p90", "p95"]), (1000, ["p50", "p90", "p95", "p99"]),
-                                          (99999, ["p50", "p90", "p95", "p99"]), (100000, ["p50", "p90", "p95", "p99", "p999"])])
-def test_percentiles_that_a_count_supports(count, names):
-    assert comparison.supported_percentiles(count) == names
-
-
 def test_pairs_leave_out_rounds_with_a_void_window():
     windows = [{"target": target, "goodput_rps": rate, "void": void} for target, rate, void in
                [("a", 10, None), ("b", 11, None), ("b", 12, "late"), ("a", 13, None), ("c", 1, None), ("a", 14, None), ("b", 15, None)]]
