@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import progr
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, metric_program, published, saved_model, task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 _JUDGE = metric_program.__name__.partition("module_utils.")[2]
@@ -132,7 +132,7 @@ def _same_function(path, digest):
 
 
 def _measure(name, output, answers, labels):
-    return task_metrics.measure(name, {key: tensors.metric_values(tensor) for key, tensor in answers.items()}, tensors.metric_values(labels), output)
+    return task_metrics.measure(name, {key: task_metrics.of_tensor(tensor) for key, tensor in answers.items()}, task_metrics.of_tensor(labels), output)
 
 
 def _measure_by_function(path, python, answers, labels):

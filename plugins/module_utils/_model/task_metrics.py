@@ -208,3 +208,9 @@ def _single(scores):
 
 
 METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}
+
+
+def of_tensor(tensor):
+    """The Values of a tensors.Tensor."""
+    kind = {"string": "text", "bool": "boolean"}.get(tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer")
+    return Values(tensor.shape, kind, lambda: (tensor.part(row, row + 1).values() for row in range(tensor.shape[0])))

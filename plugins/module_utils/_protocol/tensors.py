@@ -11,7 +11,6 @@ import struct
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf, signature, text_arrays
 
 # dtype -> (number in types.proto, struct's letter, NumPy's name in a file, field of TensorProto that holds single values).
@@ -57,12 +56,6 @@ def count(shape):
     for size in shape:
         total *= size
     return total
-
-
-def metric_values(tensor):
-    """The task_metrics.Values of a tensor."""
-    kind = {"string": "text", "bool": "boolean"}.get(tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer")
-    return task_metrics.Values(tensor.shape, kind, lambda: (tensor.part(row, row + 1).values() for row in range(tensor.shape[0])))
 
 
 def joined(parts):

@@ -90,7 +90,7 @@ def measure(metric, scores, labels):
     """By NumPy's arrays, and by a host's tensors where these have the dtype: they agree."""
     scores, labels = plain(scores), plain(labels)
     value = metric_function.measure({"metric": metric, "metric_output": None}, {"y": scores}, labels)
-    assert task_metrics.measure(metric, {"y": tensors.metric_values(tensor(scores))}, tensors.metric_values(tensor(labels))) == pytest.approx(
+    assert task_metrics.measure(metric, {"y": task_metrics.of_tensor(tensor(scores))}, task_metrics.of_tensor(tensor(labels))) == pytest.approx(
         value, nan_ok=True
     )
     return value
