@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded, one_of, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison as statistics
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 
@@ -111,7 +112,7 @@ class Trial:
         self.call = call
         self.options = options
         self.forms = forms
-        self.start = steps.configuration(options["start"])
+        self.start = configuration.complete(options["start"])
         if forms:
             one_of("start.form", self.start["form"], sorted(forms))
         try:
@@ -168,7 +169,7 @@ class Trial:
     def _try(self, best, candidate, accuracy_before, seed):
         """(configuration, step) of one candidate against the best so far."""
         name, change = candidate["name"], candidate["change"]
-        tried = steps.changed(best, change)
+        tried = configuration.changed(best, change)
         if tried == best:
             return best, steps.step(name, change, False, "this is what runs already", None, None, {"before": accuracy_before, "after": accuracy_before})
         if tried["form"] not in self.forms:

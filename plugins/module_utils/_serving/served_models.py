@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 
 _OF_A_SERVER = ("name", "base_path", "samples", "reference", "signature")
 _FUNCTION = "function"
@@ -27,7 +27,7 @@ def description(plan, known, model, tunings, directory, given):
     """
     _check_known(known)
     names = [model] if model else [one["name"] for one in known]
-    found = steps.of_server(plan, names, tunings) if plan and names else _PLAIN
+    found = configuration.of_server(plan, names, tunings) if plan and names else _PLAIN
     said = {key: given[key] for key in _SAID if given.get(key)} if len(names) == 1 else {}
     keys = (*_OF_A_SERVER, "metric_function") if given.get("metric_functions") else _OF_A_SERVER
     known = known if given.get("has_samples", True) else [{key: one[key] for key in one if key != "samples"} for one in known]

@@ -1,12 +1,13 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The decisions of a tuning: configurations, changes, CPUs, and what is kept."""
+"""The decisions of a tuning: candidates, servers, CPUs, and what is kept."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 
 FASTER = comparison.compare([(100, 150), (101, 152), (99, 149), (100, 151)])
@@ -15,26 +16,9 @@ GOOD = {"before": 0.98, "after": 0.98}
 FAST_ENOUGH = {"before": 20.0, "after": 15.0}
 
 
-def test_a_change_replaces_what_it_names_and_merges_environment_and_flags():
-    before = steps.configuration({"protocol": "rest", "environment": {"A": "1"}, "flags": {"port": 1}})
-    after = steps.changed(before, {"protocol": "grpc", "environment": {"B": "2"}, "flags": {"port": None}})
-    assert after == {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {"A": "1", "B": "2"}, "flags": {}}
-    assert before["environment"] == {"A": "1"}
-
-
-@pytest.mark.parametrize("change, told", [
-    ({"protocl": "grpc"}, "did you mean protocol?"),
-    ({"protocol": "http"}, "allowed: grpc, rest"),
-])
-def test_a_misspelt_change_is_refused_with_what_is_allowed(change, told):
-    with pytest.raises(FleetError) as fault:
-        steps.changed({}, change)
-    assert told in str(fault.value)
-
-
 def test_configurations_that_differ_only_in_protocol_share_a_server():
-    over_rest, over_grpc = steps.configuration({"protocol": "rest"}), steps.configuration({"protocol": "grpc"})
-    batched = steps.changed(over_grpc, {"batching": {"max_batch_size": 8}})
+    over_rest, over_grpc = configuration.complete({"protocol": "rest"}), configuration.complete({"protocol": "grpc"})
+    batched = configuration.changed(over_grpc, {"batching": {"max_batch_size": 8}})
     assert steps.server_key(over_rest) == steps.server_key(over_grpc) != steps.server_key(batched)
 
 
@@ -104,44 +88,6 @@ def test_a_step_has_every_key_of_the_contract_also_when_nothing_was_measured():
     assert set(measured) == wanted and measured["requests"] == 1200 and len(measured["gain_interval"]) == 2
 
 
-PLAN = {"models": [{"name": "m", "form": "saved_model", "batching": None}, {"name": "n", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 4}}],
-        "server": {"flags": {"max_num_load_retries": 0}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}}
-
-
-def test_a_server_serves_what_the_plan_chose_until_a_tuning_proved_better():
-    by_plan = steps.of_server(PLAN, ["m"])
-    assert by_plan == {"forms": {"m": "saved_model"}, "batching": None, "per_model": {}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
-                       "flags": {"max_num_load_retries": 0}}
-    tuned = {"form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}, "environment": {}, "flags": {"grpc_max_threads": 64}}
-    other = dict(tuned, form="saved_model", batching=None)
-    found = steps.of_server(PLAN, ["m"], [{"model": "n", "configuration": other}, {"model": "m", "configuration": tuned}])
-    assert found == {"forms": {"m": "tflite_dynamic_range"}, "batching": {"max_batch_size": 8}, "per_model": {}, "environment": {},
-                     "flags": {"grpc_max_threads": 64, "prefer_tflite_model": True}}
-
-
-def test_several_models_share_what_is_the_servers_and_keep_what_is_theirs():
-    both = steps.of_server(PLAN, ["m", "n"])
-    assert both["forms"] == {"m": "saved_model", "n": "tflite_dynamic_range"} and both["batching"] is None
-    assert both["per_model"] == {"m": None, "n": {"max_batch_size": 4}}
-    assert both["flags"] == {"max_num_load_retries": 0, "prefer_tflite_model": True, "enable_batching": True, "enable_per_model_batching_parameters": True}
-    tuned = {"form": "saved_model", "batching": {"max_batch_size": 4}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "flags": {"grpc_max_threads": 80}}
-    alike = steps.of_server(PLAN, ["m", "n"], [{"model": "m", "configuration": tuned}])
-    assert alike["batching"] == {"max_batch_size": 4} and alike["per_model"] == {} and alike["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    assert alike["flags"] == {"grpc_max_threads": 80, "prefer_tflite_model": True}
-
-
-def test_the_form_decides_the_flag_that_makes_a_server_look_for_it():
-    lite = steps.planned(PLAN, "n")
-    assert lite["flags"]["prefer_tflite_model"] is True and lite["batching"] == {"max_batch_size": 4}
-    assert "prefer_tflite_model" not in steps.changed(lite, {"form": "saved_model"})["flags"]
-
-
-def test_a_model_that_the_plan_does_not_have_is_named():
-    with pytest.raises(FleetError) as fault:
-        steps.planned(PLAN, "x")
-    assert "no model 'x'" in str(fault.value)
-
-
 @pytest.mark.parametrize("candidate, told", [
     ({"name": "x"}, "candidates[0]: needs a name, a text, and a change"),
     ({"name": 3, "change": {}}, "candidates[0]: needs a name"),
@@ -157,31 +103,3 @@ def test_a_candidate_out_of_form_is_named(candidate, told):
 def test_candidates_for_other_models_are_passed_over():
     given = [{"name": "all", "change": {}}, {"name": "mine", "change": {}, "model": "m"}, {"name": "other", "change": {}, "model": "n"}]
     assert [candidate["name"] for candidate in steps.candidates(given, "m", {})] == ["all", "mine"]
-
-
-@pytest.mark.parametrize(("of", "told"), [
-    (3, "start: 3 is not a mapping; allowed: some of protocol, form, batching, environment, flags."),
-    ({"form": [1]}, "start.form: [1] is not a text, such as saved_model."),
-    ({"batching": "x"}, "start.batching: 'x' is neither a mapping nor null."),
-    ({"environment": ["A=b"]}, "start.environment: ['A=b'] is neither a mapping nor null."),
-    ({"protocol": 3}, "start.protocol: 3 is not known; allowed: grpc, rest."),
-])
-def test_a_configuration_out_of_form_is_one_line(of, told):
-    for read in (lambda: steps.configuration(of), lambda: steps.changed({}, of, "start")):
-        with pytest.raises(FleetError) as fault:
-            read()
-        assert str(fault.value) == told
-
-
-@pytest.mark.parametrize("tuning", [3, {"x": 1}, {"model": 3, "configuration": {}}, {"model": "m"}])
-def test_a_tuning_that_is_none_is_one_line(tuning):
-    with pytest.raises(FleetError) as fault:
-        steps.of_server(PLAN, ["m"], [None, tuning])
-    assert str(fault.value) == "tunings[1]: needs a model, a text, and a configuration, as the module tuning returns them."
-
-
-@pytest.mark.parametrize("plan", [3, "x", [1], {"candidates": []}, {"models": []}])
-def test_a_plan_that_is_none_is_one_line(plan):
-    with pytest.raises(FleetError) as fault:
-        steps.planned(plan, "m")
-    assert str(fault.value) == "plan: this is no plan, which has models and server. Let tfserving.fleet.tfs_capabilities make it."
