@@ -19,8 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison as statistics
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import MINIMUM_ROUNDS, compare, look_confidence, paired, settled
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -100,7 +100,7 @@ class Trial:
 
     def __init__(self, call, options, forms):
         for name, minimum, maximum, unit in (
-                ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", statistics.MINIMUM_ROUNDS, 100, "rounds"),
+                ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", MINIMUM_ROUNDS, 100, "rounds"),
                 ("looks", 1, 10, "looks"), ("minimum_gain", 0, 10, "as a fraction"), ("confidence", 0.5, 0.999, "as a fraction"),
                 ("allowed_loss", 0, None, "of the metric")):
             bounded(name, options[name], minimum, maximum, unit)
@@ -161,7 +161,7 @@ class Trial:
         sides = {"baseline": self._target(self.start, "baseline"), "candidate": self._target(self.start, "candidate", again)}
         comparison, windows = self._compare(sides, seed=0, looks=1)
         self._stop(steps.server_key(self.start) + again)
-        self.noise_pairs = statistics.paired(windows, "baseline", "candidate")
+        self.noise_pairs = paired(windows, "baseline", "candidate")
         figures = _merged(windows, "candidate")
         self._say(f"noise: the start against itself showed {comparison.reason}")
         return steps.step("baseline against itself", {}, False, comparison.reason, comparison, figures, {"before": accuracy, "after": accuracy})
@@ -215,13 +215,13 @@ class Trial:
     def _compare(self, sides, seed, looks=None):
         """(Comparison, windows): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds."""
         windows = []
-        confidence = statistics.look_confidence(self.options["confidence"], self.options["looks"])
+        confidence = look_confidence(self.options["confidence"], self.options["looks"])
         for look in range(looks or self.options["looks"]):
             order = schedule.interleaved(list(sides), self.options["rounds"], self.options["seed"] * 1000 + seed * 10 + look)
             windows += self._load(sides, order, loop="closed", concurrency=self.options["concurrency"], window_s=self.options["window_s"], seed=seed)
-            pairs = statistics.paired(windows, "baseline", "candidate")
-            comparison = statistics.compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
-            if statistics.settled(comparison):
+            pairs = paired(windows, "baseline", "candidate")
+            comparison = compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
+            if settled(comparison):
                 break
         self.voids += [window["void"] for window in windows if window["void"]]
         return comparison, windows
