@@ -340,6 +340,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     published,
     saved_model,
     server_check,
+    task_metrics,
     tflite,
     variants,
 )
@@ -604,9 +605,7 @@ def main():
         "batch_sizes": {"type": "list", "elements": "int", "default": []},
         "select_tf_ops": {"type": "bool", "default": False}, "server_release": {"type": "str"}, "compute_capability": {"type": "str"},
         "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
-        "metric_function": {"type": "path"}, "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
-        "allowed_loss": {"type": "float", "default": 0.01}, "maximum_difference": {"type": "float"},
+        **task_metrics.DECIDING_OPTIONS, "maximum_difference": {"type": "float"},
         "accept_unjudged": {"type": "bool", "default": False}, "through_server": {"type": "bool", "default": False},
         "required": {"type": "bool", "default": False}, "memory_mib": {"type": "int"}, "timeout_s": {"type": "float", "default": 1800},
         "container_image": {"type": "str"}, "container_gpus": {"type": "str"}, "container_engine": {"type": "path", "default": "docker"},

@@ -159,7 +159,7 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, manifest, saved_model, server_check
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, manifest, saved_model, server_check, task_metrics
 
 PROGRAM = server_check.__name__.partition("module_utils.")[2]
 ASKED = ("target", "samples", "metric", "metric_output", "metric_function", "batch", "limit", "reference", "reference_target", "deadline_s")
@@ -212,8 +212,7 @@ def main():
     }
     module = shell.FleetModule({
         "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
-        "metric_function": {"type": "path"}, "conversion": {"type": "path"},
+        **task_metrics.OPTIONS, "conversion": {"type": "path"},
         "batch": {"type": "int", "default": 32}, "limit": {"type": "int"}, "reference": {"type": "path"},
         "reference_target": {"type": "dict", "options": target}, "deadline_s": {"type": "float", "default": 30}, "timeout_s": {"type": "float", "default": 600},
     }, mutually_exclusive=[("reference", "reference_target")], supports_check_mode=True)

@@ -153,11 +153,11 @@ class Questions:
             here = judged.measure(answers, judged.labels and judged.labels.rows(examples))
         except FleetError as fault:
             raise checks.closed(checks.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
-        worse = task_metrics.judge_again(
+        accepted, reason = task_metrics.verdict_where_served(
             judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"]
         )
-        if worse:
-            raise checks.closed(checks.AGREEMENT, worse, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
+        if not accepted:
+            raise checks.closed(checks.AGREEMENT, reason, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
         self.judged[model.name] = {"metric": judged.metric["name"], "examples": examples, "source": judged.before, "converted": judged.after, "served": here}
 
     def _answers(self, found, model, contract):
