@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomi
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, transfer, versions
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, model_config_list, stdlib_client, tensors, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, client, model_config_list, stdlib_client, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
@@ -171,7 +171,7 @@ class Served:
             return f"it does not answer the samples: {fault.code}: {fault.message}"
         if not has_outputs(samples):
             return None
-        return "; ".join(tensors.differences(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance)) or None
+        return "; ".join(agreement.disagreements(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance)) or None
 
     def take(self, request):
         """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""

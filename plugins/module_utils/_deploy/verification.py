@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, client, stdlib_client, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
@@ -138,7 +138,7 @@ class Questions:
         reference = {name: tensor.rows(rows or model.most) for name, tensor in model.reference.items()}
         reference = {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
         answered = self._ask(checks.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
-        wrong = tensors.differences(reference, answered, model.tolerance)
+        wrong = agreement.disagreements(reference, answered, model.tolerance)
         if wrong:
             raise checks.closed(
                 checks.AGREEMENT, "; ".join(wrong), where=model.name, remedy="Publish the right model, or give the reference that belongs to it."

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from dataclasses import dataclass
@@ -150,36 +149,6 @@ def metadata_response(content):
         found[name] = {key: {tensor: _info(info) for tensor, info in protobuf.entries(parts.get(number, [])).items()}
                        for key, number in (("inputs", 1), ("outputs", 2))}
     return found
-
-
-def differences(reference, answered, tolerance):
-    """Sentences about outputs that differ by more than tolerance (absolute below 1, relative above). Both are {name: Tensor}.
-
-    tolerance: a number, or {name: number}.
-    """
-    found = []
-    for name, wanted in sorted(reference.items()):
-        if name not in answered:
-            found.append(f"{name}: the output is missing; there: {', '.join(sorted(answered)) or 'none'}")
-            continue
-        given = answered[name]
-        if given.dtype != wanted.dtype or given.shape != wanted.shape:
-            found.append(f"{name}: {wanted.dtype}{list(wanted.shape)} became {given.dtype}{list(given.shape)}")
-        elif wanted.dtype == "string":
-            wrong = sum(one != other for one, other in zip(wanted.content, given.content))
-            found += [f"{name}: {wrong} of {len(wanted.content)} strings differ"] if wrong else []
-        else:
-            allowed = tolerance[name] if isinstance(tolerance, dict) else tolerance
-            far = max((_distance(one, other) for one, other in zip(wanted.values(), given.values())), default=0.0)
-            found += [f"{name}: differs by up to {far:.6g}; allowed: {allowed:g}"] if not far <= allowed else []
-    return found
-
-
-def _distance(wanted, given):
-    if wanted == given or (math.isnan(wanted) and math.isnan(given)):
-        return 0.0
-    far = abs(wanted - given) / max(1.0, abs(wanted))
-    return math.inf if math.isnan(far) else far
 
 
 def _texts(kind, raw, number):
