@@ -20,14 +20,6 @@ def inputs(**shapes):
     return {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
 
 
-def test_dtype_names_are_the_clients():
-    pytest.importorskip("google.protobuf")
-    pytest.importorskip("numpy")
-    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
-    for value in range(24):
-        assert signature.dtype_name(value) == client.dtype_name(value), wire.enum_name("tensorflow.DataType", value)
-
-
 def test_a_misspelt_signature_is_named_with_the_right_spelling():
     with pytest.raises(FleetError, match="no signature 'serving_defualt'; it has: serve, serving_default; did you mean serving_default"):
         signature.chosen({"serve": {}, "serving_default": {}}, "serving_defualt")

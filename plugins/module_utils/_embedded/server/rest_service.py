@@ -14,7 +14,7 @@ import zlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, rest_json, status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -172,7 +172,7 @@ def _dtypes(session, signature_name):
     name = signature_name or "serving_default"
     if name not in session.signatures:
         raise status.Status("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
-    return {alias: client.dtype_name(info.dtype) for alias, info in session.signatures[name].inputs.items()}
+    return {alias: dtypes.name_of(info.dtype) for alias, info in session.signatures[name].inputs.items()}
 
 
 def _read_headers(stream):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
 
 # absl::StatusCode, by number.
 CODES = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
@@ -42,5 +43,5 @@ def of(fault):
 
 def wrong_type(position, expected, given):
     """The Status for an input of another dtype than the model's; expected, given: numpy's names. position: the input's place in the order of tensor names."""
-    words = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
-    return Status("INVALID_ARGUMENT", f"Expects arg[{position}] to be {words.get(expected, expected)} but {words.get(given, given)} is provided")
+    words = ["string" if name == "object" else dtypes.word(name) for name in (expected, given)]
+    return Status("INVALID_ARGUMENT", f"Expects arg[{position}] to be {words[0]} but {words[1]} is provided")
