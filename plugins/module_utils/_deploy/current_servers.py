@@ -14,14 +14,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels, server_containers, transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import metrics_text, stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, metrics_text, stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
 
 _CONFIGURATION = "/etc/tfserving"
 _METRICS = "/monitoring/prometheus/metrics"
 _DEADLINE_S = 5.0
-_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+_STATES = {number: name for name, number in codes.STATES.items()}
 
 
 def in_containers(socket=None):

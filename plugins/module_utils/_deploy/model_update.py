@@ -16,11 +16,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomi
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, transfer, versions
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, client, model_config_list, stdlib_client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, client, codes, model_config_list, stdlib_client, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
-_UNLOADING = 40
 
 
 class Folder:
@@ -152,7 +151,7 @@ class Served:
         """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
         end = time.monotonic() + _UNLOADING_S
         time.sleep(3 * _POLL_S)
-        while any(one["state"] == _UNLOADING for one in self.statuses()) and time.monotonic() < end:
+        while any(one["state"] == codes.UNLOADING for one in self.statuses()) and time.monotonic() < end:
             time.sleep(_POLL_S)
         return self.statuses()
 

@@ -15,7 +15,7 @@ import json
 import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes, protobuf, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES
 
 try:
@@ -33,12 +33,6 @@ _MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
 # Their packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
 _PACKED = ("float32", "float64", "complex64", "complex128")
 _BY_ENUM_NAME = {dtypes.enum_name(name): name for name in DTYPES}
-_CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
-                  499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
-                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
-_CODES = ("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
-          "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED").split()
 
 
 class ServerFault(FleetError):
@@ -137,21 +131,6 @@ def rest_body(inputs, signature="serving_default", form="row"):
     return json.dumps({"signature_name": signature, **body}, separators=(",", ":")).encode()
 
 
-def code_name(number):
-    """The name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
-    return _CODES[number] if 0 <= number < len(_CODES) else "UNKNOWN"
-
-
-def code_of_http(status):
-    """The name of the gRPC status that an HTTP status stands for: UNAVAILABLE for 503."""
-    return _CODES_OF_HTTP.get(status, "UNKNOWN")
-
-
-def code_without_status(http):
-    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
-    return _CODES_OF_FOREIGN_HTTP.get(http, "UNKNOWN")
-
-
 class GrpcClient:
     """A connection to a server's gRPC port. deadline_s: the longest that one call may take."""
 
@@ -192,7 +171,7 @@ class GrpcClient:
         content = self.call(wire.GET_MODEL_STATUS, request.SerializeToString())
         answer = wire.message("tensorflow.serving.GetModelStatusResponse").FromString(content)
         return [{"version": one.version, "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
-                 "error_code": _CODES[one.status.error_code], "error_message": one.status.error_message} for one in answer.model_version_status]
+                 "error_code": codes.code_name(one.status.error_code), "error_message": one.status.error_message} for one in answer.model_version_status]
 
     def metadata(self, model, version=None):
         """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
@@ -240,7 +219,7 @@ class RestClient:
             words = "it does not answer in HTTP/1.1; is this the gRPC port?" if foreign else str(fault)
             raise ServerFault("UNAVAILABLE", words or type(fault).__name__, self._where) from fault
         if response.status != 200:
-            raise ServerFault(code_of_http(response.status), _error_text(content), self._where)
+            raise ServerFault(codes.code_of_http(response.status), _error_text(content), self._where)
         return content
 
     def predict(self, model, inputs, signature="serving_default", version=None):

@@ -13,7 +13,7 @@ import time
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, http2, tensors, text_arrays, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, codes, http2, tensors, text_arrays, wire
 
 _READ_BYTES = 1 << 16
 
@@ -109,8 +109,8 @@ class _Call:
             number, http, message = http2.status(http2.unpadded(flags, payload))
             if number != 0:
                 if number is None:
-                    raise _Refused(client.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
-                raise _Refused(client.code_name(number), message)
+                    raise _Refused(codes.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
+                raise _Refused(codes.code_name(number), message)
             return True
         if kind == http2.DATA:
             self._answer += payload

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
 
 try:
@@ -65,7 +65,7 @@ _MESSAGES = {
 _ENUMS = {
     **schema.ENUMS,
     "tensorflow.DataType": dtypes.ENUM,
-    "tensorflow.serving.ModelVersionState": {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50},
+    "tensorflow.serving.ModelVersionState": codes.STATES,
 }
 
 

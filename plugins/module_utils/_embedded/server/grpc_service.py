@@ -13,7 +13,7 @@ from concurrent import futures
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import configuration, log, metrics, status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, codes, wire
 
 try:
     import grpc
@@ -129,7 +129,7 @@ class GrpcService:
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
             added = response.model_version_status.add(version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state))
-            added.status.error_code = status.CODES.index(fault.code) if fault else 0
+            added.status.error_code = codes.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
         return response.SerializeToString()
 

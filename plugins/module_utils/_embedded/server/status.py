@@ -6,15 +6,11 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
-
-# absl::StatusCode, by number.
-CODES = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
-         "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes
 
 
 class Status(Exception):
-    """code: one of CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
+    """code: one of codes.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -36,8 +32,8 @@ def of(fault):
     if isinstance(fault, UnicodeDecodeError):  # TensorFlow's own words, which Python could not take; with them it lost the code.
         return Status("UNKNOWN", fault.object.decode("utf-8", "replace"))
     number = getattr(fault, "error_code", None)
-    if isinstance(number, int) and 0 < number < len(CODES):
-        return Status(CODES[number], fault.message)
+    if isinstance(number, int) and 0 < number < len(codes.CODES):
+        return Status(codes.CODES[number], fault.message)
     return Status("UNKNOWN", f"{type(fault).__name__}: {fault}")
 
 

@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Codes of gRPC, the HTTP statuses that stand for them, and states of a model's version."""
+
+from __future__ import annotations
+
+# By number.
+CODES = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
+         "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")
+# TensorFlow Serving's REST API answers so. Of several codes with one HTTP status, the first is what it is taken for.
+_HTTP_OF_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403,
+                  "NOT_FOUND": 404, "ABORTED": 409, "ALREADY_EXISTS": 409, "RESOURCE_EXHAUSTED": 429, "CANCELLED": 499, "INTERNAL": 500,
+                  "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
+_CODES_OF_HTTP = {http: code for code, http in reversed(_HTTP_OF_CODES.items())}
+_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
+                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
+# tensorflow.serving.ModelVersionState
+STATES = {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
+AVAILABLE, UNLOADING, END = (STATES[name] for name in ("AVAILABLE", "UNLOADING", "END"))
+
+
+def code_name(number):
+    """The name of a code by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
+    return CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
+
+
+def http_of_code(code):
+    """The HTTP status with which the REST API answers a code."""
+    return _HTTP_OF_CODES.get(code, 500)
+
+
+def code_of_http(http):
+    """The code that an HTTP status of the REST API stands for: UNAVAILABLE for 503."""
+    return _CODES_OF_HTTP.get(http, "UNKNOWN")
+
+
+def code_without_status(http):
+    """The code of a gRPC answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
+    return _CODES_OF_FOREIGN_HTTP.get(http, "UNKNOWN")
