@@ -1,35 +1,14 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forms in which a model serves, and why one of them is refused before anything starts."""
+"""Why a variant is refused before anything starts."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, meta_graph, statefulness, task_metrics, tensorrt, tflite, warmup
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite
-
-
-@dataclass(frozen=True)
-class Form:
-    """lite: a TensorFlow Lite file. calibrated: the converter watches the model on samples. memory_times: what it takes for each byte of the model."""
-
-    lite: bool = True
-    calibrated: bool = False
-    memory_times: int = 6
-
-
-NONE = "none"
-FORMS = {
-    NONE: Form(lite=False, memory_times=0),
-    "tflite_dynamic_range": Form(),
-    "tflite_float16": Form(),
-    "tflite_int8": Form(calibrated=True, memory_times=12),
-    "tflite_int16x8": Form(calibrated=True, memory_times=9),
-    "tensorrt": Form(lite=False),
-}
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
 
 
 def check(options):

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import conversion_memory, tensorrt, tflite, variants
 
@@ -103,18 +104,21 @@ def test_the_lowest_runtime_is_compared_with_the_server(lowest, release, fits):
     assert (tflite.runtime_problem(lowest, release) is None) == fits
 
 
-MEMINFO = {"/proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}
-V2 = {"/sys/fs/cgroup/memory.max": "2147483648\n", "/sys/fs/cgroup/memory.current": "1073741824\n",
-      "/sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 104857600\n"}
-V1 = {"/sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n", "/sys/fs/cgroup/memory/memory.usage_in_bytes": "1073741824\n"}
+MEMINFO = {"proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}
+V2 = {"sys/fs/cgroup/memory.max": "2147483648\n", "sys/fs/cgroup/memory.current": "1073741824\n",
+      "sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 104857600\n"}
+V1 = {"sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1073741824\n"}
 
 
 @pytest.mark.parametrize("files, limit, expected", [
     ({}, None, None), ({}, 100, 100), (MEMINFO, None, 4096), (MEMINFO, 100, 100), (MEMINFO, 10**6, 4096),
-    (dict(MEMINFO, **V2), None, 1024 + 100), (dict(MEMINFO, **V1), None, 2048), (dict(MEMINFO, **{"/sys/fs/cgroup/memory.max": "max\n"}), None, 4096),
+    (dict(MEMINFO, **V2), None, 1024 + 100), (dict(MEMINFO, **V1), None, 2048), (dict(MEMINFO, **{"sys/fs/cgroup/memory.max": "max\n"}), None, 4096),
 ])
-def test_memory_that_can_be_had(files, limit, expected):
-    assert conversion_memory.available_mib(files, limit) == expected
+def test_memory_that_can_be_had(files, limit, expected, tmp_path):
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="ascii")
+    assert conversion_memory.available_mib(Files(tmp_path), limit) == expected
 
 
 def test_what_does_not_fit_is_refused():
