@@ -343,6 +343,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     task_metrics,
     tflite,
     variants,
+    versions,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import chosen, problems, unset
@@ -389,14 +390,14 @@ class Conversion:
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
-        versions = published.held(self.destination, key)
-        version, found = manifest.place(versions, key, self.options["version"])
-        if found:
-            return self._found(version, found)
+        held = published.held(self.destination, key)
+        version, there = versions.place(held, manifest.holding(held, key), self.options["version"])
+        if there:
+            return self._found(version, held[version])
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
-        newest = versions.get(max(versions, default=0))
+        newest = held.get(max(held, default=0))
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             reason = "not known before the conversion" if self.converted else self._reason(None)

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import statefulness
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite, describe
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 # Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
 CONVERTIBLE = frozenset("""
@@ -49,14 +49,10 @@ def refusal(signature):
 
 def runtime_problem(lowest, server_release):
     """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
-    if lowest and server_release and _numbers(lowest) > _numbers(server_release):
+    if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
         return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
                 "use a newer server, or serve the SavedModel")
     return None
-
-
-def _numbers(release):
-    return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
 def likelihood(signature, ops, optional_inputs=(), uncertain_ops=()):
