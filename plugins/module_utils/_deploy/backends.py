@@ -13,9 +13,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 _SERVING = ("started", "proven")
 # Options that the embedded server has no use for, and what they are when nobody gave them.
@@ -33,7 +33,7 @@ def work(options, check_mode):
     if options["release"]:
         questions.parse(options["release"], "release")
     options = dict(options, models=_models(options), copy_of=None)
-    home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
+    home = process.Home(options["state_directory"], server_options.check_name(options["name"]))
     serves = options["state"] in _SERVING
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
@@ -55,7 +55,7 @@ def work(options, check_mode):
 
 def _one(backend, options, check_mode, how=None):
     """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
-    home, how = process.Home(options["state_directory"], specifications.check_name(options["name"])), how or options["state"]
+    home, how = process.Home(options["state_directory"], server_options.check_name(options["name"])), how or options["state"]
     try:
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)

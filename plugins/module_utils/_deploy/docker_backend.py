@@ -28,10 +28,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     transaction,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config, server_options
 
 _DEADLINE_S = 10.0
 _QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}     # scripts/qemu-binfmt-conf.sh of QEMU
@@ -236,7 +235,7 @@ class Backend:
 
     def _result(self, decision, spec, work, digest=None):
         options = self._options
-        server = dict.fromkeys(specifications.RESULT)
+        server = dict.fromkeys(server_options.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
             server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,

@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import p
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
 
 class Backend:
@@ -124,7 +124,7 @@ class Backend:
         if options["secret_environment"]:
             raise FleetError("the embedded server keeps its specification in a file that others may read", where="secret_environment",
                              remedy="Use backend: docker, or environment for what is no secret.")
-        specifications.check_environment(options["environment"])
+        server_options.check_environment(options["environment"])
         batching = options["batching_parameters_file"]
         # In check mode a task before this one may only have said that it would write the file.
         readable = batching and not (self._check_mode and not os.path.exists(batching))
@@ -138,7 +138,7 @@ class Backend:
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 
     def _server(self, specification=None, pid=None):
-        server = dict.fromkeys(specifications.RESULT)
+        server = dict.fromkeys(server_options.RESULT)
         server.update(name=self._options["name"], backend="embedded", state=self._options["state"], gap_s=self._gap_s,
                       judged=self._questions.judged if self._questions else {})
         if specification:

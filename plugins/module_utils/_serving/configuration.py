@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 PROTOCOLS = ("grpc", "rest")
@@ -51,7 +51,7 @@ def planned(plan, model, start=None):
         raise FleetError(f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again.")
     server = plan["server"]
     of_plan = {"form": made["form"], "batching": made["batching"], "environment": server["environment"], "flags": {
-        name: value for name, value in server["flags"].items() if name not in specification.BY_ROLE}}
+        name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE}}
     return changed(complete(of_plan, "plan"), start or {}, "start")
 
 

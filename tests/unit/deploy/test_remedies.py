@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process, specification
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
 
 @pytest.mark.parametrize("tag, release", [
@@ -49,7 +49,7 @@ def test_a_base_path_without_versions_names_the_one_that_was_meant(there, path, 
 
 def test_no_name_of_a_server_says_which_variable_to_set():
     with pytest.raises(FleetError, match="no server is named") as caught:
-        specification.check_name("")
+        server_options.check_name("")
     assert "tfs_server_name" in caught.value.remedy
 
 
