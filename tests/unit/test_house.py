@@ -20,6 +20,8 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # The hands: they may read files and clocks, start processes and use libraries. All other files of module_utils are thinking.
 # A room's new hand is named here, and nowhere else.
 HANDS = {
+    "_deploy/host_resources",
+    "_deploy/server_folder",
     "_core/host_files",
     "_core/archive_errors",
     "_core/program",
@@ -64,7 +66,6 @@ HANDS = {
     "_deploy/container_files",
     "_embedded/backend",
     "_deploy/expected_answers",
-    "_deploy/port_holder",
     "_embedded/process",
     "_deploy/verification",
     "_deploy/current_servers",

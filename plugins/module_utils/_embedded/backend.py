@@ -13,7 +13,7 @@ from dataclasses import replace
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory, expected_answers, verification
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory, expected_answers, host_resources, verification
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
@@ -23,24 +23,24 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 
 
 class Backend:
-    """One call of the module. options: its parameters. Use it while the server's lock is held."""
+    """One call of the module. options: its parameters. folder: a server_folder.ServerFolder. Use it while the server's lock is held."""
 
-    def __init__(self, options, home, check_mode):
-        self._options, self._home, self._check_mode = options, home, check_mode
+    def __init__(self, options, folder, check_mode):
+        self._options, self._home, self._check_mode = options, process.Home(folder.state_directory, folder.name), check_mode
         self._questions, self._warnings, self._gap_s = None, [], None
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
         asked = specifications.check(self._specification())
-        process.refuse_foreign_cpus(asked)
+        host_resources.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()
-        wanted = process.choose_ports(asked, before)
+        wanted = host_resources.choose_ports(asked, before)
         serving = before if pid else None
         side_by_side = serving is not None and self._side_by_side()
         decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
         if decision.changed:
-            process.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
+            host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
         if decision.changed and not self._check_mode:
             self._ask_for(serving)
             if side_by_side:

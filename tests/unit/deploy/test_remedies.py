@@ -12,8 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers, host_resources
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
@@ -63,8 +62,8 @@ def test_a_port_in_use_says_which_process_has_it():
             other.stdout.readline()
             wanted = SimpleNamespace(address="127.0.0.1", grpc_port=port, rest_port=None)
             with pytest.raises(FleetError, match=rf"port {port} of 127.0.0.1 cannot be used: Address already in use by process {other.pid} \(python"):
-                process.refuse_used_ports(wanted, own=())
+                host_resources.refuse_used_ports(wanted, own=())
             with pytest.raises(FleetError, match="by container web"):
-                process.refuse_used_ports(wanted, own=(), container_on={port: "container web"}.get)
+                host_resources.refuse_used_ports(wanted, own=(), container_on={port: "container web"}.get)
         finally:
             other.kill()
