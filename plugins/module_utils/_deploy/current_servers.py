@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import con
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import metrics_text, stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
 
 _CONFIGURATION = "/etc/tfserving"
