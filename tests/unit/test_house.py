@@ -20,6 +20,7 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # The hands: they may read files and clocks, start processes and use libraries. All other files of module_utils are thinking.
 # A room's new hand is named here, and nowhere else.
 HANDS = {
+    "_engine/containers",
     "_deploy/host_resources",
     "_deploy/server_folder",
     "_core/host_files",

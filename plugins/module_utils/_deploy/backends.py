@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
-from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
@@ -112,7 +112,7 @@ def _chosen(options, found, home):
     """docker or embedded. Raises FleetError where that cannot be."""
     name = options["backend"]
     if options["state"] not in _SERVING:
-        known = found["answers"] and server_containers.engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
+        known = found["answers"] and engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
         return name if name != "auto" else "docker" if known else "embedded"
     if name == "auto":
         name = "docker" if found["answers"] else "embedded"
