@@ -11,7 +11,11 @@ import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels, server_containers, transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    container_labels,
+    server_containers,
+    transaction,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import metrics_text, stdlib_client

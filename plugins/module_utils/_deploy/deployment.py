@@ -10,7 +10,13 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, failure_diagnosis, transaction, verification
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    checks,
+    container,
+    failure_diagnosis,
+    transaction,
+    verification,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
 

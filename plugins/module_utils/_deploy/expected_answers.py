@@ -14,7 +14,13 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, metric_program, published, saved_model, task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    manifest,
+    metric_program,
+    published,
+    saved_model,
+    task_metrics,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config

@@ -15,8 +15,19 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, transfer, versions
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, model_config_list, stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    manifest,
+    published,
+    saved_model,
+    transfer,
+    versions,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
+    grpc_api,
+    model_config_list,
+    stdlib_client,
+    tensors,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 

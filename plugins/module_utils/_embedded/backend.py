@@ -13,7 +13,12 @@ from dataclasses import replace
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory, expected_answers, host_resources, verification
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    candidate_memory,
+    expected_answers,
+    host_resources,
+    verification,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications

@@ -9,7 +9,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching import c
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import check_choice
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, did_you_mean, number_of, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import (
+    bounded,
+    did_you_mean,
+    number_of,
+    one_of,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import option_lines
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, server_options

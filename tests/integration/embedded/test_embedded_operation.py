@@ -25,7 +25,12 @@ grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, encode_tensor, predict_request, predict_response
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
+    GrpcClient,
+    encode_tensor,
+    predict_request,
+    predict_response,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 ONES = {"x": numpy.ones((1, 1), "float32")}

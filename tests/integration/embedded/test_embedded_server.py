@@ -25,7 +25,12 @@ grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient, decode_tensor, encode_tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
+    GrpcClient,
+    RestClient,
+    decode_tensor,
+    encode_tensor,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 PLAIN = ("half_plus_two", "table", "two", "strings", "fixed", "scalar", "ragged", "float64", "int64", "half", "bfloat16", "dense", "convolution", "double")

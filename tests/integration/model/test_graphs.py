@@ -20,7 +20,13 @@ import failing_models
 import graph_models
 import unset_models
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, convert, saved_model, statefulness, variants
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    analysis,
+    convert,
+    saved_model,
+    statefulness,
+    variants,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 

@@ -11,7 +11,12 @@ import threading
 import time
 from concurrent import futures
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import configuration, log, metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    configuration,
+    log,
+    metrics,
+    status,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
