@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zoo, made once a session, and real servers."""
+"""The zoo of models, and real servers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from ansible_collections.tfserving.fleet.tests.support import made
+
+HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory):
-    """Below it NAME for each model of model_zoo.EXPECTED and odd_models.EXPECTED, and NAME.npz for some."""
-    pytest.importorskip("tensorflow")
-    import model_zoo
-    import odd_models
-    directory = tmp_path_factory.mktemp("zoo")
-    model_zoo.build(str(directory))
-    odd_models.build(str(directory), str(directory / "dense"))
-    return directory
+def zoo():
+    """Below it NAME for each model of model_zoo.EXPECTED and odd_models.EXPECTED, and NAME.npz for some. It is shared: copy what a test changes."""
+    return made.by_program(HERE / "model_zoo.py", HERE / "odd_models.py", *made.versions("keras"))
 
 
 @pytest.fixture(scope="session")

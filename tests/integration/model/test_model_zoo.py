@@ -11,13 +11,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import model_zoo
-import odd_models
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
@@ -27,6 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
     analysis, check, convert, forms, lite_file, samples, saved_model, tensorflow_ops, tensorrt)
 from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
+from ansible_collections.tfserving.fleet.tests.integration.model import model_zoo, odd_models
 
 METRICS = {"attention": "accuracy", "convolution": "accuracy", "decision_tree": "accuracy", "dense": "accuracy", "features": "accuracy",
            "hostile": "accuracy", "no_fingerprint": "accuracy", "two_in_two_out": "rmse"}

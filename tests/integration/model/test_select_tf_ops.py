@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from ansible_collections.tfserving.fleet.tests.integration import environments
+from ansible_collections.tfserving.fleet.tests.support import environments
 
 MODULE = "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"
 
@@ -22,7 +22,7 @@ def converter():
     """A Python with that TensorFlow."""
     if sys.version_info >= (3, 13):
         (pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip)("there is no TensorFlow with the Flex delegate for this Python; take 3.11 or 3.12")
-    return environments.made("flex") / "python"
+    return environments.programs("flex") / "python"
 
 
 @pytest.mark.parametrize("name, judged", [

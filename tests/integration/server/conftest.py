@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real models and real servers for the tests of this folder. Models are made once a session, by a process of their own that imports TensorFlow."""
+"""Real models and real servers for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.tfserving.fleet.tests.support import made
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -26,13 +28,9 @@ def free_port():
 
 
 @pytest.fixture(scope="session")
-def model_directory(tmp_path_factory):
-    """Below it NAME/1 for each model of make_models.py."""
-    directory = tmp_path_factory.mktemp("models")
-    done = subprocess.run([sys.executable, str(HERE / "make_models.py"), str(directory)], capture_output=True, text=True, check=False, timeout=300,
-                          env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
-    assert done.returncode == 0, done.stderr[-3000:]
-    return directory
+def model_directory():
+    """Below it NAME/1 for each model of make_models.py. It is shared: copy what a test changes."""
+    return made.by_program(HERE / "make_models.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY [NAME...]`, below it NAME/1. Needs TensorFlow."""
+"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -170,6 +170,6 @@ MODELS = {
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:] or MODELS:
+    for name in MODELS:
         os.makedirs(os.path.join(sys.argv[1], name))
         MODELS[name](os.path.join(sys.argv[1], name, "1"))

@@ -21,6 +21,7 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
+from ansible_collections.tfserving.fleet.tests.support import made
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a server refuses at once, and nothing before it.
@@ -153,12 +154,9 @@ def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory):
+def deployed():
     """A folder with the models of make_deployment_models.py: right and again are 2x, wrong is 3x, renamed has another output, fatal dies of no rows."""
-    directory = tmp_path_factory.mktemp("deployed")
-    subprocess.run([sys.executable, str(ROOT / "tests" / "docker" / "make_deployment_models.py"), str(directory)], check=True, capture_output=True,
-                   timeout=300, env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
-    return directory
+    return made.by_program(ROOT / "tests" / "docker" / "make_deployment_models.py")
 
 
 @pytest.fixture(name="judged")

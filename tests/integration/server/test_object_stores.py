@@ -22,7 +22,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.tests.integration import environments
+from ansible_collections.tfserving.fleet.tests.support import environments
 from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import command, contents, good, refused, visible
 
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -98,7 +98,7 @@ class Store:
 @pytest.fixture(scope="module", name="clients")
 def stores_environment():
     """The folder of an environment of its own with the clients and the server."""
-    return environments.made("stores")
+    return environments.programs("stores")
 
 
 @contextlib.contextmanager
