@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -19,17 +16,14 @@ pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
 
 
 def write(models, *names, **options):
     """The result of the module for the named models, of which it is told the directories alone."""
-    listed = [{"name": name, "directory": str(models / name)} for name in names]
-    request = {"ANSIBLE_MODULE_ARGS": dict(options, models=listed, _ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False)}
-    module = "ansible_collections.tfserving.fleet.plugins.modules.batching_parameters"
-    done = subprocess.run([sys.executable, "-m", module], input=json.dumps(request), text=True, capture_output=True, check=False, timeout=60, cwd="/")
-    return json.loads(done.stdout)
+    return modules.call("batching_parameters", models=[{"name": name, "directory": str(models / name)} for name in names], **options)
 
 
 @pytest.fixture(name="models")
