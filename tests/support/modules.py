@@ -28,12 +28,26 @@ def request(check=False, diff=True, **options):
     return json.dumps({"ANSIBLE_MODULE_ARGS": {**given, **internal}})
 
 
-def call(module, check=False, diff=True, prefix=(), environment=None, **options):
-    """Return the result of a module in a process of its own. prefix: words in front of its command."""
-    done = subprocess.run([*prefix, *command(module)], input=request(check, diff, **options), text=True, capture_output=True, check=False, timeout=300, cwd="/",
-                          env=dict(os.environ, **(environment or {})))
-    assert done.stdout.strip(), done.stderr[-3000:]
-    return json.loads(done.stdout)
+def start(module, check=False, diff=True, prefix=(), environment=None, **options):
+    """Return the process of a module, which has got its request. prefix: words in front of its command; environment: variables added to ours."""
+    process = subprocess.Popen([*prefix, *command(module)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+                               env=dict(os.environ, **(environment or {})))
+    process.stdin.write(request(check, diff, **options))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def result(process, timeout_s=300):
+    """Return what a started module prints."""
+    output, errors = process.communicate(timeout=timeout_s)
+    assert output.strip(), errors[-3000:]
+    return json.loads(output)
+
+
+def call(module, **given):
+    """Return the result of a module in a process of its own; given: see start."""
+    return result(start(module, **given))
 
 
 def call_each(module, calls, check=False):

@@ -22,8 +22,8 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.tests.support import environments, ports
-from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import command, contents, good, refused, visible
+from ansible_collections.tfserving.fleet.tests.support import environments, modules, ports
+from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import contents, good, refused, visible
 
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOTE = os.urandom(3 << 20)
@@ -191,7 +191,7 @@ def until(look, what, timeout_s=60):
 def test_a_transfer_that_is_killed_goes_on(store, version, tmp_path, victim):
     store.network.pause_at = 1 << 20
     options = {"path": str(tmp_path / "m"), "source": "s3://models/m/1"}
-    process = subprocess.Popen(command(**options), env=dict(os.environ, **store.environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = modules.start("model_version", environment=store.environment, **options)
     until(lambda: store.network.paused and list(tmp_path.glob("m/.tfserving-partial-*/saved_model.pb")), "the transfer never began")
     client = alive(["s3", "sync", "s3://models/m/1/"])
     assert len(client) == 1
