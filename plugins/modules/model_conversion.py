@@ -341,7 +341,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     saved_model,
     server_check,
     task_metrics,
-    tflite,
     variants,
     versions,
 )
@@ -466,7 +465,7 @@ class Conversion:
 
     def _found(self, version, found):
         """The result for a version that is there already; an older server may refuse what a newer one took."""
-        problem = tflite.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
         return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
@@ -495,7 +494,7 @@ class Conversion:
                 return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
             if not judged["accepted"]:
                 published.remember_refusal(self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]})
-            problem = tflite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+            problem = variants.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)
             if judged["accepted"] and self.options["through_server"]:

@@ -9,7 +9,13 @@ import os
 import re
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi, gpu_details, gpus, nvidia_smi, nvml
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import (
+    cdi,
+    gpu_details,
+    gpus,
+    nvidia_smi,
+    nvml,
+)
 
 _NVIDIA, _PCI = "10de", "sys/bus/pci/devices"
 _LIBRARY = "libnvidia-ml.so.1"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
@@ -26,7 +26,7 @@ def closed(gate, what, where=None, remedy=None):
 
 def is_loading(statuses, wanted):
     """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
-    return not any(one["state"] == codes.END for one in statuses if one["version"] in wanted)
+    return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
 
 
 def unavailable(statuses, wanted):
@@ -35,7 +35,7 @@ def unavailable(statuses, wanted):
     for version in wanted:
         if version not in found:
             return f"version {version} is unknown to the server; it has {', '.join(map(str, sorted(found))) or 'none'}"
-        if found[version]["state"] != codes.AVAILABLE:
+        if found[version]["state"] != grpc_api.AVAILABLE:
             return f"version {version} is not AVAILABLE: {found[version]['error_message'] or 'still loading'}"
     return None
 

@@ -19,7 +19,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import progr
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed
-from ansible_collections.tfserving.fleet.plugins.module_utils._image import bazel_cache, build_progress, dockerfile, preflight, sources
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
+    bazel_cache,
+    build_progress,
+    dockerfile,
+    preflight,
+    sources,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 _LAST_LINES = 40

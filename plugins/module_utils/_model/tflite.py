@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import statefulness
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite, describe
-from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 # Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
 CONVERTIBLE = frozenset("""
@@ -44,14 +42,6 @@ def refusal(signature):
                         f"allowed: {', '.join(dtypes.LITE)}. Cast it inside the model, or serve the SavedModel.")
             if 0 in (tensor["shape"] or ()):
                 return f"{side[:-1]} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
-    return None
-
-
-def runtime_problem(lowest, server_release):
-    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
-    if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
-        return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
-                "use a newer server, or serve the SavedModel")
     return None
 
 

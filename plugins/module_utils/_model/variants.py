@@ -6,8 +6,17 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, meta_graph, statefulness, task_metrics, tensorrt, tflite, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    meta_graph,
+    statefulness,
+    task_metrics,
+    tensorrt,
+    tflite,
+    warmup,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
 
 
@@ -47,3 +56,11 @@ def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"
     return problem or acceptance.needs_judgement(samples, options["metric"], options["accept_unjudged"])
+
+
+def runtime_problem(lowest, server_release):
+    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
+    if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
+        return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
+                "use a newer server, or serve the SavedModel")
+    return None

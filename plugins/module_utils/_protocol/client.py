@@ -15,8 +15,9 @@ import json
 import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes, protobuf, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api, protobuf, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 try:
     import numpy
@@ -33,15 +34,6 @@ _MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
 # Their packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
 _PACKED = ("float32", "float64", "complex64", "complex128")
 _BY_ENUM_NAME = {dtypes.enum_name(name): name for name in DTYPES}
-
-
-class ServerFault(FleetError):
-    """What a server answered instead of a result, or why it could not be reached. code: the name of a gRPC status, such as UNAVAILABLE."""
-
-    def __init__(self, code, message, where=None):
-        super().__init__(f"{code}: {message}", where=where)
-        self.code = code
-        self.message = message
 
 
 def encode_tensor(array, typed=False, into=None):
@@ -141,7 +133,7 @@ class GrpcClient:
         self._channel = grpc.insecure_channel(f"{address}:{port}", options=[
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)])
-        self._methods = {path: self._channel.unary_unary(path) for path in (wire.PREDICT, wire.GET_MODEL_METADATA, wire.GET_MODEL_STATUS)}
+        self._methods = {path: self._channel.unary_unary(path) for path in (grpc_api.PREDICT, grpc_api.GET_MODEL_METADATA, grpc_api.GET_MODEL_STATUS)}
 
     def __enter__(self):
         return self
@@ -162,16 +154,16 @@ class GrpcClient:
 
     def predict(self, model, inputs, signature="serving_default", version=None):
         """{output name: array} for inputs {name: array}."""
-        return predict_response(self.call(wire.PREDICT, predict_request(model, inputs, signature, version)))
+        return predict_response(self.call(grpc_api.PREDICT, predict_request(model, inputs, signature, version)))
 
     def status(self, model):
         """[{version, state, error_code, error_message}] of all versions the server knows; codes are names such as OK."""
         request = wire.message("tensorflow.serving.GetModelStatusRequest")()
         request.model_spec.name = model
-        content = self.call(wire.GET_MODEL_STATUS, request.SerializeToString())
+        content = self.call(grpc_api.GET_MODEL_STATUS, request.SerializeToString())
         answer = wire.message("tensorflow.serving.GetModelStatusResponse").FromString(content)
         return [{"version": one.version, "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
-                 "error_code": codes.code_name(one.status.error_code), "error_message": one.status.error_message} for one in answer.model_version_status]
+                 "error_code": grpc_api.code_name(one.status.error_code), "error_message": one.status.error_message} for one in answer.model_version_status]
 
     def metadata(self, model, version=None):
         """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
@@ -179,7 +171,7 @@ class GrpcClient:
         request.model_spec.name = model
         if version is not None:
             request.model_spec.version.value = version
-        answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(self.call(wire.GET_MODEL_METADATA, request.SerializeToString()))
+        answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(self.call(grpc_api.GET_MODEL_METADATA, request.SerializeToString()))
         signatures = wire.message("tensorflow.serving.SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
         return {key: {"method_name": one.method_name, "inputs": _tensors(one.inputs), "outputs": _tensors(one.outputs)} for key, one in signatures.items()}
 
@@ -219,7 +211,7 @@ class RestClient:
             words = "it does not answer in HTTP/1.1; is this the gRPC port?" if foreign else str(fault)
             raise ServerFault("UNAVAILABLE", words or type(fault).__name__, self._where) from fault
         if response.status != 200:
-            raise ServerFault(codes.code_of_http(response.status), _error_text(content), self._where)
+            raise ServerFault(grpc_api.code_of_http(response.status), _error_text(content), self._where)
         return content
 
     def predict(self, model, inputs, signature="serving_default", version=None):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
 
 try:
@@ -20,10 +20,6 @@ try:
 except ImportError:
     descriptor_pb2 = None
 
-PREDICT = "/tensorflow.serving.PredictionService/Predict"
-GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
-GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
-RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
 # name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
 _MESSAGES = {
@@ -65,7 +61,7 @@ _MESSAGES = {
 _ENUMS = {
     **schema.ENUMS,
     "tensorflow.DataType": dtypes.ENUM,
-    "tensorflow.serving.ModelVersionState": codes.STATES,
+    "tensorflow.serving.ModelVersionState": grpc_api.STATES,
 }
 
 

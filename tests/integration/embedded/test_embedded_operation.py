@@ -24,17 +24,17 @@ import pytest
 grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault, encode_tensor, predict_request, predict_response
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
+    GrpcClient,
+    encode_tensor,
+    predict_request,
+    predict_response,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 ONES = {"x": numpy.ones((1, 1), "float32")}
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 1000 }\nnum_batch_threads { value: 2 }\nallowed_batch_sizes: 4\nallowed_batch_sizes: 8\n"
-
-
-def config(path, models):
-    path.write_text("model_config_list {\n" + "".join(
-        f'  config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}\n' for name, base in models.items()) + "}\n", encoding="utf-8")
-    return f"--model_config_file={path}"
 
 
 def page(server, path="/monitoring/prometheus/metrics"):
@@ -93,10 +93,10 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
     good = ("three", "thousand", "garbage")
     bad = {name: folder / name for name in records if name not in good}
     return folder, {
-        "good": serve(config(folder / "good", {name: folder / name for name in good}), *batched, f"--monitoring_config_file={folder}/monitoring",
-                      "--num_request_iterations_for_warmup=2"),
-        "bad": serve(config(folder / "bad", bad), *batched),
-        "ignored": serve(config(folder / "ignored", bad), *batched, "--enable_model_warmup=false"),
+        "good": serve(*batched, f"--monitoring_config_file={folder}/monitoring", "--num_request_iterations_for_warmup=2",
+                      models={name: folder / name for name in good}),
+        "bad": serve(*batched, models=bad),
+        "ignored": serve(*batched, "--enable_model_warmup=false", models=bad),
     }
 
 
@@ -218,7 +218,7 @@ def test_clients_that_vanish_cost_nothing(measured):
                     connection.sendall(head + whole)
             else:
                 with grpc.insecure_channel(f"127.0.0.1:{measured.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-                    channel.unary_unary(wire.PREDICT).future(predict_request("m", ONES), timeout=10).cancel()
+                    channel.unary_unary(grpc_api.PREDICT).future(predict_request("m", ONES), timeout=10).cancel()
 
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(vanish, range(60)))
@@ -286,7 +286,7 @@ def test_tls(serve, model_directory, tmp_path):
         channel = grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", credentials) if credentials else grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
         with channel:
             try:
-                return predict_response(channel.unary_unary(wire.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist()
+                return predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist()
             except grpc.RpcError as fault:
                 return fault.code().name
 
@@ -315,5 +315,5 @@ def test_a_socket_in_place_of_a_port(serve, model_directory, tmp_path):
         assert f"Running gRPC ModelServer at UNIX socket {path} ..." in server.ready().words()
         assert "Exporting HTTP" not in server.words() and "Skipped exporting" not in server.words()
         with grpc.insecure_channel(f"unix:{path}") as channel:
-            assert predict_response(channel.unary_unary(wire.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist() == [[2.5]]
+            assert predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist() == [[2.5]]
         server.stop(number)

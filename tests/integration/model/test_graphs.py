@@ -20,8 +20,15 @@ import failing_models
 import graph_models
 import unset_models
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, convert, saved_model, statefulness, variants
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    analysis,
+    convert,
+    saved_model,
+    statefulness,
+    variants,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 tf1 = tensorflow.compat.v1
 NAMES = {make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)] for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN}
@@ -158,7 +165,7 @@ def test_a_ragged_or_sparse_output_is_named_before_every_request_fails(failing, 
 @pytest.mark.parametrize("flag, status", [((), "XLA compilation disabled"), (("--xla_cpu_compilation_enabled",), None)])
 def test_a_compiled_function_fails_where_xla_is_off_as_in_tensorflow_serving(failing, serve, flag, status):
     """tensorflow_serving/model_servers/main.cc calls DisableXlaCompilation() unless a flag for XLA is set."""
-    server = serve({name: failing / name for name in (*failing_models.XLA, "plain")}, *flag)
+    server = serve(*flag, models={name: failing / name for name in (*failing_models.XLA, "plain")}).ready()
     with GrpcClient("127.0.0.1", server.grpc_port, 30) as client:
         for name in failing_models.XLA:
             described, signature, _ops = said(failing / name / "1")

@@ -12,7 +12,11 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import conversion_memory, tensorrt, tflite, variants
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    conversion_memory,
+    tensorrt,
+    variants,
+)
 
 SIGNATURE = {"inputs": {"x": {"dtype": "float32", "shape": [None, 4], "tensor": "x:0"}},
              "outputs": {"y": {"dtype": "float32", "shape": [None], "tensor": "y:0"}}}
@@ -101,7 +105,7 @@ def test_what_is_no_compute_capability(text):
 @pytest.mark.parametrize("lowest, release, fits", [("2.3.0", "2.20.0", True), ("2.20.0", "2.20.0", True), ("2.21.0", "2.20.0", False), (None, "2.4.0", True),
                                                    ("2.21.0", None, True), ("1.14.0", "2.4.0", True), ("2.10.0", "2.9.3", False)])
 def test_the_lowest_runtime_is_compared_with_the_server(lowest, release, fits):
-    assert (tflite.runtime_problem(lowest, release) is None) == fits
+    assert (variants.runtime_problem(lowest, release) is None) == fits
 
 
 MEMINFO = {"proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}

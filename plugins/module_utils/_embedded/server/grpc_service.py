@@ -11,9 +11,14 @@ import threading
 import time
 from concurrent import futures
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import configuration, log, metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    configuration,
+    log,
+    metrics,
+    status,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, codes, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
 try:
     import grpc
@@ -37,8 +42,8 @@ class GrpcService:
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
         self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
-        self._methods = {wire.PREDICT: self._predict, wire.GET_MODEL_METADATA: self._metadata, wire.GET_MODEL_STATUS: self._status,
-                         wire.RELOAD_CONFIG: self._reload}
+        self._methods = {grpc_api.PREDICT: self._predict, grpc_api.GET_MODEL_METADATA: self._metadata, grpc_api.GET_MODEL_STATUS: self._status,
+                         grpc_api.RELOAD_CONFIG: self._reload}
         if options["enable_grpc_healthcheck_service"]:
             self._methods[_HEALTH_CHECK] = self._health
         self._predict_request = wire.message("tensorflow.serving.PredictRequest")
@@ -129,7 +134,7 @@ class GrpcService:
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
             added = response.model_version_status.add(version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state))
-            added.status.error_code = codes.CODES.index(fault.code) if fault else 0
+            added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
         return response.SerializeToString()
 

@@ -14,7 +14,7 @@ import zlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, rest_json, status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -118,7 +118,7 @@ class RestService:
             code = told.code
             if code == "UNKNOWN" and not isinstance(fault, status.Status):
                 log.error(f"A request failed: {told}")
-            return codes.http_of_code(code), "application/json", rest_json.error(told.message)
+            return grpc_api.http_of_code(code), "application/json", rest_json.error(told.message)
         finally:
             metrics.REQUEST_COUNT.add(name, code)
             if code == "OK":

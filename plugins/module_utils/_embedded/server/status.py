@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import codes, dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
 
 class Status(Exception):
-    """code: one of codes.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
+    """code: one of grpc_api.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -32,8 +32,8 @@ def of(fault):
     if isinstance(fault, UnicodeDecodeError):  # TensorFlow's own words, which Python could not take; with them it lost the code.
         return Status("UNKNOWN", fault.object.decode("utf-8", "replace"))
     number = getattr(fault, "error_code", None)
-    if isinstance(number, int) and 0 < number < len(codes.CODES):
-        return Status(codes.CODES[number], fault.message)
+    if isinstance(number, int) and 0 < number < len(grpc_api.CODES):
+        return Status(grpc_api.CODES[number], fault.message)
     return Status("UNKNOWN", f"{type(fault).__name__}: {fault}")
 
 
