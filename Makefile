@@ -1,9 +1,10 @@
-# What to type in a checkout; `make` lists it. The tools do the work, this file says which and in what order.
+# Targets of this checkout; `make` lists them. The tools do the work, tools/stages.toml has the stages.
 
 VENV ?= .venv
-STAGES = lint changelog docs unit thinking integration sanity importer molecule docker
+TABLE = tools/stages.toml
+STAGES := $(shell sed -n 's/^\[stages\.\(.*\)\]$$/\1/p' $(TABLE))
 
-# Nobody's own Ansible settings, collections or leftovers take part.
+# Settings, collections and leftovers of the user's own Ansible take no part.
 unexport $(filter ANSIBLE_%,$(.VARIABLES))
 export ANSIBLE_CONFIG = $(CURDIR)/tools/ansible.cfg
 export ANSIBLE_HOME = $(CURDIR)/build/ansible
@@ -19,67 +20,60 @@ endif
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help demo test bench format lock clean runtime tools begin $(STAGES)
+.PHONY: help demo test test-all test-rest soak lint sanity integration docker mutate bench format lock clean runtime tools $(STAGES)
 
-help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nSingle stages:\n'
+	@awk -F '"' '/^\[stages\./ { name = substr($$0, 9, length($$0) - 9) } /^what = / { printf "  make %-18s %s\n", name, $$2 }' $(TABLE)
 
 demo: runtime ## Show the whole path on this machine; the report is build/demo/report.html. BACKEND=docker IMAGE=NAME serves in containers
 	@tools/demo $(if $(BACKEND),-e tfserving_backend=$(BACKEND)) $(if $(IMAGE),-e tfserving_image=$(IMAGE))
 
-test: begin $(STAGES) ## Run everything below; REQUIRE_DOCKER=1 also requires a container engine, REQUIRE_ALL=1 also Python 3.9
-	@awk '{ seconds += $$3 } END { printf "\nall %d stages passed in %d s\n", NR, seconds }' build/stages
+test: tools ## Run the static checks, the unit tests and a slice of the other tests. REQUIRE_DOCKER=1 requires a container engine, REQUIRE_ALL=1 everything
+	@tools/stages test
 
-# ansible-lint installs a copy of the collection, which must not go before the checkout elsewhere.
-lint: export ANSIBLE_HOME = $(CURDIR)/build/lint
-lint: export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/build/lint/collections
-lint: tools ## Style and best practices: ansible-lint (profile production), yamllint, ruff
-	@tools/stage $@ sh -ec 'ruff check . && yamllint --strict . && ansible-lint --profile production'
+test-all: tools ## Run every stage but those of soak
+	@tools/stages test rest
 
-changelog: tools ## The changelog's fragments
-	@tools/stage $@ antsibull-changelog lint
+test-rest: tools ## Run what test leaves out of test-all
+	@tools/stages rest
 
-docs: tools ## The documentation of modules, filters and roles
-	@tools/stage $@ antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+soak: tools ## Run before a release: other seeds (SEED=N), other Pythons, repetitions
+	@tools/stages soak
 
-unit: tools ## The unit tests
-	@tools/stage $@ pytest -q -n auto tests/unit
+lint: tools ## Run the linters and mypy
+	@tools/stages lint
 
-thinking: tools ## The unit tests of the thinking on Python 3.9, with no Ansible
-	@tools/stage $@ tools/thinking
+sanity: tools ## Run the whole of ansible-test sanity
+	@tools/stages sanity
 
-integration: tools ## The tests that start servers, TensorFlow and Ansible
-	@tools/stage $@ tools/integration
+integration: tools ## Run the tests that start servers, TensorFlow and Ansible
+	@tools/stages integration
 
-sanity: tools ## ansible-test sanity
-	@tools/stage $@ tools/sanity
+docker: tools ## Run what needs a container engine
+	@tools/stages docker
 
-importer: tools ## Galaxy's own checks of the built collection
-	@tools/stage $@ tools/importer
+$(STAGES): tools
+	@tools/stages $@
 
-molecule: tools ## The roles on local hosts, without containers
-	@tools/stage $@ tools/molecule
-
-docker: tools ## What needs a container engine
-	@tools/stage $@ tools/docker-scenarios
+mutate: tools ## Change the pure functions in random places and list the changes that no unit test finds
+	@tools/mutate
 
 bench: tools ## Measure what this collection itself costs
-	@for bench in $(filter-out %_server.py,$(wildcard tests/bench/*.py)); do tools/stage bench python "$$bench" || exit 1; done
+	@for bench in $(filter-out %_server.py,$(wildcard tests/bench/*.py)); do echo "=== $$bench"; python "$$bench" || exit 1; done
 
-format: tools ## Let ruff arrange imports and fix what it can
+format: tools ## Let ruff sort imports and fix what it can
 	@ruff check --fix .
 
-lock: ## Resolve requirements/*.in anew into requirements/py3XX/*.txt
+lock: ## Resolve requirements/*.in again into requirements/py3XX/*.txt
 	@tools/lock
 
 clean: ## Remove what was built; the virtual environment stays
-	@rm -rf build .ansible .pytest_cache .ruff_cache .hypothesis tests/output tfserving-fleet-*.tar.gz
+	@rm -rf build .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis tests/output tfserving-fleet-*.tar.gz
 
 runtime:
 	@tools/venv $(VENV) runtime
 
 tools:
 	@tools/venv $(VENV) test
-
-begin:
-	@rm -f build/stages

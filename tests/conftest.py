@@ -38,8 +38,8 @@ def _bind(name, path):
         setattr(sys.modules[parent], child, package)
 
 
-def settle_examples():
-    """Draw the same examples in every run, so that a change's checks do not hang on luck; `pytest --hypothesis-profile default` draws new ones."""
+def fix_examples():
+    """Draw the same examples in every run. `pytest --hypothesis-profile default`, as `make soak` runs it, draws new ones."""
     try:
         import hypothesis
     except ModuleNotFoundError:
@@ -48,5 +48,21 @@ def settle_examples():
     hypothesis.settings.load_profile("same")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=1, help="what tests draw their random numbers from")
+
+
+def pytest_generate_tests(metafunc):
+    """Give tests and fixtures an argument `seed`; it stands in the test's name."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", [metafunc.config.getoption("seed")], ids="seed={}".format, scope="session")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "seed" in getattr(item, "fixturenames", ()):
+            item.add_marker("seeded")
+
+
 make_importable()
-settle_examples()
+fix_examples()

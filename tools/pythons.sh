@@ -15,3 +15,10 @@ find_python() {
     done
     return 1
 }
+
+# oldest_python: print the path of a Python 3.9, the oldest of a host. Where this machine has none it is fetched (Debian and Ubuntu; see
+# tools/python3.9); fail where that fails.
+oldest_python() {
+    mkdir -p build
+    (flock 9 && { find_python 3.9 || { tools/python3.9 >&2 && find_python 3.9; }; }) 9>build/python.lock
+}
