@@ -153,7 +153,8 @@ def test_check_mode_waits_for_what_an_earlier_task_would_make(zoo, tmp_path):
 
 def test_load_of_a_model_without_a_batch_dimension(zoo, serve, tmp_path):
     """Each request takes one example without its first axis; in JSON only the column form can say that."""
-    server = serve({"no_batch": run("model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model")["path"][:-2]})
+    published = run("model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model")["path"]
+    server = serve("--model_name=no_batch", f"--model_base_path={os.path.dirname(published)}").ready()
     for protocol, port in (("grpc", server.grpc_port), ("rest", server.rest_port)):
         found = run("load_test", tmp_path / "tmp", targets=[{"name": "one", "protocol": protocol, "port": port, "model": "no_batch"}],
                     samples=zoo / "no_batch.npz", window_s=0.5, warmup_max_s=0)
@@ -209,8 +210,8 @@ def test_warm_up_requests_are_written_replayed_and_carried_over(zoo, serve, tmp_
     assert (tmp_path / "models/dense/tflite_float16/1/assets.extra/tf_serving_warmup_requests").read_bytes() == file.read_bytes()
     copied = run("model_conversion", tmp_path / "tmp", source=destination / "1", destination=tmp_path / "models" / "copy" / "saved_model")
     assert copied["warmup_batch_sizes"] == [1, 8, 32]
-    server = serve({"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"}, "--prefer_tflite_model=true")
-    told = server.log.read_text(encoding="utf-8")
+    server = serve("--prefer_tflite_model=true", models={"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"}).ready()
+    told = server.words()
     assert told.count("Number of warmup records read: 3") == 2, told
 
     broken = tmp_path / "broken"
@@ -409,7 +410,7 @@ def test_info_loads_the_model_and_sends_it_what_careless_clients_send(zoo, tmp_p
 def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
     (tmp_path / "dense").mkdir()
     (tmp_path / "dense" / "1").symlink_to(zoo / "dense")
-    server = serve({"dense": tmp_path / "dense"})
+    server = serve("--model_name=dense", f"--model_base_path={tmp_path}/dense").ready()
     target = {"port": server.grpc_port, "model": "dense"}
     found = run("model_server_check", tmp_path / "tmp", target=target, samples=zoo / "dense.npz", metric="accuracy", batch=50)
     assert (found["changed"], found["examples"], found["metric"], found["outputs"]) == (False, 200, {"name": "accuracy", "value": 1.0}, None)
@@ -426,7 +427,7 @@ def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
 def test_what_is_served_is_judged_by_the_manifest_of_its_conversion(zoo, serve, tmp_path):
     destination = tmp_path / "models" / "dense" / "tflite_float16"
     made = run("model_conversion", tmp_path / "tmp", **lite(zoo, destination, form="tflite_float16"))
-    server = serve({"dense": destination}, "--prefer_tflite_model=true")
+    server = serve("--model_name=dense", f"--model_base_path={destination}", "--prefer_tflite_model=true").ready()
     options = {"target": {"port": server.grpc_port, "model": "dense"}, "samples": zoo / "dense.npz"}
     found = run("model_server_check", tmp_path / "tmp", **options, conversion=made["path"])
     assert found["accepted"] and found["metric"]["name"] == "accuracy" and "within the allowed 0.1" in found["reason"], found

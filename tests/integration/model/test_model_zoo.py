@@ -261,7 +261,7 @@ def served(zoo, results, forms_made, serve, tmp_path_factory):
     for key, served_name in SERVED_FORMS.items():
         (directory / served_name / "1").mkdir(parents=True)
         (directory / served_name / "1" / "model.tflite").write_bytes(forms_made[key][2]["content"])
-    return serve({name: directory / name for name in [*CONVERTED, *AS_THEY_ARE, *SERVED_FORMS.values()]}, "--prefer_tflite_model=true")
+    return serve("--prefer_tflite_model=true", models={name: directory / name for name in [*CONVERTED, *AS_THEY_ARE, *SERVED_FORMS.values()]}).ready()
 
 
 AS_THEY_ARE = ["float64", "strings", "vocabulary", "hostile"]

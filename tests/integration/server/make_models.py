@@ -157,6 +157,7 @@ MODELS = {
     "double": lambda path: scaled(path, 2.0), "triple": lambda path: scaled(path, 3.0),
     "two": plain(lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2])),
     "strings": plain(lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None])),
+    "scalar_input": plain(lambda x: {"y": x * 2.0}, x=(tf.float32, [])),
     "fixed": plain(lambda x: {"y": x * 2.0}, x=(tf.float32, [1, 4])),
     "scalar": plain(lambda x: {"mean": tf.reduce_mean(x)}, x=(tf.float32, [None, 4])),
     "ragged": plain(lambda x: {"sum": tf.reduce_sum(x, 1)}, x=(tf.float32, [None, None])),

@@ -13,7 +13,7 @@ import pytest
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("grpc")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
 
 REQUESTS = {
@@ -24,10 +24,8 @@ REQUESTS = {
 
 
 @pytest.fixture(scope="module")
-def server(serve, model_directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("ask") / "models.pbtxt"
-    path.write_text(model_config.text([model_config.model(name, str(model_directory / name)) for name in REQUESTS]))
-    return serve(f"--model_config_file={path}").ready()
+def server(serve, model_directory):
+    return serve(models={name: model_directory / name for name in REQUESTS}).ready()
 
 
 @pytest.fixture(scope="module")

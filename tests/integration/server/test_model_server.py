@@ -21,7 +21,7 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
-from ansible_collections.tfserving.fleet.tests.support import made
+from ansible_collections.tfserving.fleet.tests.support import made, ports
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a server refuses at once, and nothing before it.
@@ -356,9 +356,7 @@ def test_a_port_in_use(host):
 
 
 def test_what_never_served_is_not_remembered(host):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.free()
     assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
     assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
     _changed, server = host.server()

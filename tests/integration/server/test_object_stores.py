@@ -22,17 +22,11 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.tests.support import environments
+from ansible_collections.tfserving.fleet.tests.support import environments, ports
 from ansible_collections.tfserving.fleet.tests.integration.server.model_version_calls import command, contents, good, refused, visible
 
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOTE = os.urandom(3 << 20)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Network:
@@ -103,7 +97,7 @@ def stores_environment():
 
 @contextlib.contextmanager
 def s3_server(clients, log, **environment):
-    port = free_port()
+    port = ports.free()
     with open(log, "wb") as stream:
         process = subprocess.Popen([clients / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL,
                                    env=dict(os.environ, **environment))
