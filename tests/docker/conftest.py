@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,7 @@ def models():
 @pytest.fixture()
 def host(request, tmp_path, engine, serving_image, models):
     """A local_host.LocalHost: this machine, for one server of its engine."""
-    name = request.node.name[:40].replace("[", "-").rstrip("]_-")
-    host = LocalHost(name, tmp_path, engine, serving_image, models)
+    host = LocalHost(re.sub(r"[^\w]+", "-", request.node.name), tmp_path, engine, serving_image, models)
     yield host
     host.remove()
 
@@ -102,13 +102,10 @@ def fleet(testbed, engine, serving_reference):
 
 
 @pytest.fixture(scope="session")
-def podman_host(testbed, serving_reference):
+def podman_host(testbed, engine, serving_reference):
     """A hosts.Host whose engine is Podman; the services of root and of deploy run and have serving_reference."""
-    (host,) = testbed.hosts({"podman": {"has_podman": True}})
-    for user in ("root", "deploy"):
-        host.start_podman(user)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda user: host.podman("pull", "--quiet", serving_reference, user=user), ("root", "deploy")))
+    (host,) = testbed.hosts({"podman": {"has_podman": True}}, stock=images.tensorflow(engine))
+    host.pull_by_podman(serving_reference)
     return host
 
 
@@ -139,11 +136,11 @@ def haproxy(testbed):
 
 @pytest.fixture()
 def asking_client(tmp_path):
-    """asking_client("HOST:PORT", model, inputs) is an asking.AskingClient that has its first answer; stop() gives its log."""
+    """asking_client("HOST:PORT", model, inputs) is an asking.AskingClient that has its first answer; stop() gives its log. options: its own."""
     started = []
 
-    def start(address, model, inputs, rate_rps=25):
-        started.append(AskingClient(address, model, inputs, tmp_path / f"asking-{len(started)}.jsonl", rate_rps))
+    def start(address, model, inputs, **options):
+        started.append(AskingClient(address, model, inputs, tmp_path / f"asking-{len(started)}.jsonl", **options))
         return started[-1]
 
     yield start

@@ -12,7 +12,7 @@ import numpy
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
-from ansible_collections.tfserving.fleet.tests.docker.modules import Module
+from ansible_collections.tfserving.fleet.tests.docker.forked import Module
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import SERVER, server_name
 
 
@@ -34,7 +34,7 @@ class LocalHost:
 
     def start(self, check_mode=False, **options):
         """The module as a process."""
-        return Module("model_server", dict(self.options, **options), check_mode)
+        return Module("model_server", check_mode, **dict(self.options, **options))
 
     def run(self, **options):
         """The module's result."""
@@ -55,7 +55,7 @@ class LocalHost:
 
     def info(self):
         """(the description of the server, what it answered) of model_server_info."""
-        result = Module("model_server_info", {"ask": True, "state_directory": str(self.state)}).result()
+        result = Module("model_server_info", ask=True, state_directory=str(self.state)).result()
         return [next((one for one in result[key] if one["name"] == self.name), None) for key in ("servers", "asked")]
 
     def roles(self):

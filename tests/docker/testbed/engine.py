@@ -22,6 +22,7 @@ OWNER = f"{PREFIX}.owner"
 DIRECTORY = f"{PREFIX}.directory"
 SERVER = "tfserving.fleet.server"    # the label of the servers that modules start; those of tests have names that begin with server_name("")
 _TIMEOUT_S = 600
+_LONGEST_NAME = 58    # of a server, which may have replicas with a suffix
 
 
 class NoEngine(Exception):
@@ -78,8 +79,8 @@ def this_process():
 
 
 def server_name(name):
-    """A name for a server that a module is to start for this process."""
-    return f"{PREFIX}-{this_process()}-{name}"
+    """A name for a server that a module is to start for this process; what is too long is cut off."""
+    return f"{PREFIX}-{this_process()}-{name}"[:_LONGEST_NAME]
 
 
 def _remove(container):
