@@ -15,7 +15,6 @@ import pytest
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.image import probe_model, server_log
 
-pytest.importorskip("tensorflow")
 PROGRAM = """
 import sys
 import tensorflow as tf

@@ -15,7 +15,6 @@ import pytest
 
 from ansible_collections.tfserving.fleet.tests.support import modules
 
-pytestmark = pytest.mark.alone
 SERVER = Path(__file__).parent / "timed_server.py"
 
 

@@ -26,7 +26,9 @@ numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
 from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault, decode_tensor, encode_tensor
+from ansible_collections.tfserving.fleet.tests.support import ports
 
+pytestmark = pytest.mark.slice
 PLAIN = ("half_plus_two", "table", "two", "strings", "fixed", "scalar", "ragged", "float64", "int64", "half", "bfloat16", "dense", "convolution", "double")
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 20000 }\nnum_batch_threads { value: 2 }\nmax_enqueued_batches { value: 100 }\n"
 F = "float32"
@@ -695,8 +697,8 @@ def test_ports_stay_closed_while_there_is_no_version(endings):
 
 
 def test_unknown_words_are_named_once_and_ignored_and_an_idle_server_ends(serve, model_directory):
-    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", "-port=8500", "--model_name",
-                   "zork", TFSERVING_EMBEDDED_IDLE_EXIT_S="3").ready()
+    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", f"-port={ports.free()}",
+                   "--model_name", "zork", TFSERVING_EMBEDDED_IDLE_EXIT_S="3").ready()
     assert server.words().count("unknown argument: ") == 1 and "unknown argument: --use_tflite_model=true\nusage: " in server.words()
     with GrpcClient("127.0.0.1", server.grpc_port) as client:
         assert client.predict("m", {"x": numpy.ones((1, 1), F)})["y"].tolist() == [[2.5]]

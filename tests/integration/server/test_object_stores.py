@@ -211,8 +211,8 @@ def test_a_transfer_that_is_killed_goes_on(store, version, tmp_path, victim):
 
 def test_a_client_that_takes_too_long_is_ended(store, tmp_path):
     store.network.pause_at = 1 << 20
-    refused("s3://models/m/1: aws did not end within 8 s. Run again, or allow more.", path=str(tmp_path / "m"), source="s3://models/m/1",
-            transfer_timeout_s=8, environment=store.environment)
+    refused("s3://models/m/1: aws did not end within 4 s. Run again, or allow more.", path=str(tmp_path / "m"), source="s3://models/m/1",
+            transfer_timeout_s=4, environment=store.environment)
     assert not alive(["s3", "sync", "s3://models/m/1/"]) and [name for name in visible(tmp_path / "m") if name.isdigit()] == []
 
 
