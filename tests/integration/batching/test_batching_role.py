@@ -43,7 +43,7 @@ def project(tmp_path):
 
 def play(directory, *arguments, **variables):
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "play.yml", "-e", json.dumps(variables), *arguments]
-    return subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60)
+    return subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=300)
 
 
 def publish(directory, name, form="saved_model", version="1"):

@@ -348,7 +348,7 @@ def killed(process, whom):
     for one in below if alone else [process.pid, *(below if whom == "all" else ())]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
-    out, _error = process.communicate(timeout=120)
+    out, _error = process.communicate(timeout=300)
     if alone and out.strip():
         result = json.loads(out)
         assert not result.get("failed") or "was killed by SIGKILL" in result["msg"], result
