@@ -43,7 +43,7 @@ def play(directory, text=PLAY, *options, **variables):
              "tfserving_models": [{"name": "unasked", "source": "/srv/sources/unasked"}], "before": [], **variables}
     (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": {"here": given}}}), encoding="utf-8")
     command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml", *options]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=120,
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=300,
                           env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home")))
     return done.returncode, done.stdout + done.stderr
 
