@@ -16,6 +16,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 BY_ROLE = ("port", "rest_api_port", "ssl_config_file", "tensorflow_session_config_file", "monitoring_config_file")
 # What a module returns of a server beside its name, backend and state.
 RESULT = ("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "judged", "model_config_file")
+# Flags that options of model_server set, by the backends that have the option.
+EMBEDDED_OWN_FLAGS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "models", "model_base_path": "models", "model_config_file": "models",
+                      "batching_parameters_file": "batching_parameters_file"}
+DOCKER_OWN_FLAGS = {**EMBEDDED_OWN_FLAGS, "monitoring_config_file": "monitoring", "tensorflow_session_config_file": "session_config_file",
+                    "ssl_config_file": "ssl_config_file", "grpc_socket_path": "grpc_socket_directory"}
 # Flags that make a server print and end.
 _NOT_SERVING = ("version",)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -54,6 +59,12 @@ def check_ports(specification):
         if specification.rest_port and specification.rest_port == specification.grpc_port:
             raise FleetError(f"{specification.rest_port} is also the gRPC port, and the server would not serve REST", where="rest_port",
                              remedy="Choose another port, or 0 for a free one.")
+
+
+def refuse_own_flag(name, own_flags):
+    """Raise FleetError for a flag that an option sets. own_flags: those of the backend."""
+    if name in own_flags:
+        raise FleetError("an option sets this flag", where=f"flags.{name}", remedy=f"Set {own_flags[name]} instead.")
 
 
 def check_flag(name, value, release):

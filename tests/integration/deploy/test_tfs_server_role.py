@@ -107,6 +107,8 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
 @pytest.mark.parametrize(("variables", "words"), [
     ({"tfs_server_gprc_port": 8500}, "tfs_server_gprc_port"),
     ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: no such flag"),
+    ({"tfs_server_image": "tensorflow/serving:2.20.0", "tfs_server_engine_socket": "/nonexistent.sock"}, "set backend: embedded"),
+    ({"tfs_server_release": "2.20.0", "tfs_server_engine_socket": "/nonexistent.sock"}, "no image is named"),
     ({"tfs_capabilities_plan_result": {"plan": {
         "backend": None, "image": None, "release": None, "models": [], "server": {"flags": {}, "environment": {}},
         "refusals": [{"subject": "backend", "reason": "this CPU has no AVX", "remedy": "Take it out", "change": {}}]}}}, "this CPU has no AVX. Take it out.")])
