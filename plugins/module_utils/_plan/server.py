@@ -16,7 +16,7 @@ _FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
 _WITHOUT_CONTAINER = ("name", "grpc_port", "rest_port")
 _WHEEL_NEEDS = "TensorFlow's packages need an x86-64 CPU with AVX, or aarch64"
 # Keys of the request that only TensorFlow Serving can satisfy; the embedded server does not take its place.
-_OF_TENSORFLOW_SERVING = ("image", "build", "version", "engine_socket")
+OF_TENSORFLOW_SERVING = ("image", "build", "version", "engine_socket")
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
@@ -40,7 +40,7 @@ def choose_release(draft, wanted):
 def choose_backend(draft, host, wanted, release):
     """'docker', 'embedded', or None when refused."""
     problem = host.engine_problem
-    named = next((f"tfserving_{key}" for key in _OF_TENSORFLOW_SERVING if wanted[key]), None)
+    named = next((f"tfserving_{key}" for key in OF_TENSORFLOW_SERVING if wanted[key]), None)
     if problem and (wanted["backend"] == "docker" or (wanted["backend"] == "auto" and named)):
         reason = problem if wanted["backend"] == "docker" else f"{problem}, and {named} names TensorFlow Serving"
         start = "Start Docker Engine 20.10 or later (or Podman's socket) on the host"
