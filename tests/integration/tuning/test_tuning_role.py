@@ -48,14 +48,8 @@ def play(directory, text=PLAY, *options, **variables):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_host_without_a_plan_is_told_where_plans_come_from(tmp_path):
-    for before in ([], ["plan"]):
-        status, said = play(tmp_path, before=before)
-        assert status == 2 and "tfs_tuning_plan: this host has no plan; let tfserving.fleet.tfs_capabilities detect and plan before, or set it" in said, said
-
-
-def test_a_model_without_samples_is_named_and_passed_over(tmp_path):
-    status, said = play(tmp_path, before=["main", "plan"])
+def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_a_model_without_samples_is_passed_over(tmp_path):
+    status, said = play(tmp_path)
     assert status == 0 and "unasked: without samples nothing can be measured, and what the plan chose is kept." in said, said
     assert not (tmp_path / "state").exists()
 
