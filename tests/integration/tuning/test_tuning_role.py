@@ -54,6 +54,16 @@ def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_a_model_w
     assert not (tmp_path / "state").exists()
 
 
+def test_without_an_inventory_file_the_tuning_fails_before_it_measures_and_says_which_variable_to_set(tmp_path):
+    (tmp_path / "play.yml").write_text(PLAY, encoding="utf-8")
+    given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "before": [], "tfserving_state_directory": str(tmp_path / "state"),
+             "tfserving_models": [{"name": "digits", "samples": "/srv/samples.npz"}]}
+    done = subprocess.run([os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "here,", "play.yml", "-e", json.dumps(given)], cwd=tmp_path,
+                          capture_output=True, text=True, check=False, timeout=120, env=dict(os.environ, ANSIBLE_HOME=str(tmp_path / "home")))
+    assert done.returncode == 2 and "Set tfserving_tunings_directory to a folder on the controller." in done.stdout + done.stderr, done.stdout
+    assert not (tmp_path / "state").exists()
+
+
 def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     models = tmp_path / "models"
     (models / "linked").mkdir(parents=True)
