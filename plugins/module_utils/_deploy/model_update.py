@@ -88,8 +88,9 @@ class Folder:
         for number in self.numbers():
             path, told = self.of(number), self.manifest(number) or {}
             same = told.get("files", content) == content if content is not None else told.get("fingerprint") == fingerprint
-            wanted = told.get("files", content)
-            if same and _sizes(path) == {name: one["bytes"] for name, one in wanted.items()} and published.inventory(path) == wanted:
+            files = told.get("files", content)
+            if same and published.without_written(_sizes(path), files) == {name: one["bytes"] for name, one in files.items()} \
+                    and published.without_written(published.inventory(path), files) == files:
                 found.add(number)
         return found
 
@@ -97,6 +98,7 @@ class Folder:
         """Give what came its number, whole, with a manifest that says that it is not proven yet. brought: the source's own, or None."""
         told = dict(brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
         told.update(files=content, fingerprint=fingerprint, fetched_from=versions.public(source), proven=False)
+        published.carry_batching(partial.path, self.path)
         atomic_files.write_file(os.path.join(partial.path, model_files.MANIFEST), manifest.text(told).encode())
         try:
             atomic_files.publish_directory(partial.path, self.of(number))

@@ -37,6 +37,19 @@ def inventory(directory):
             for name in model_files.files(directory)}
 
 
+def without_written(found, files):
+    """What was found of a version, {relative path: …}, without the batching parameters that the host wrote; files: those that the version came with."""
+    return {name: one for name, one in found.items() if name != manifest.BATCHING or name in files}
+
+
+def carry_batching(staged, destination):
+    """Give a staged version the batching parameters of the newest one, if any: a server reads them once, when it loads the version."""
+    there = numbered(destination)
+    newest = os.path.join(destination, there[max(there)], manifest.BATCHING) if there else None
+    if newest and os.path.isfile(newest) and not os.path.exists(os.path.join(staged, manifest.BATCHING)):
+        shutil.copyfile(newest, os.path.join(staged, manifest.BATCHING))
+
+
 def stage(destination):
     """An empty directory below destination, after what killed runs left there is gone."""
     atomic_files.sweep(destination)
@@ -53,6 +66,7 @@ def copy(source, staged):
 
 def finish(staged, destination, version, content):
     """Publish a staged version with its manifest (content, a dict). Raises FleetError where somebody else was faster."""
+    carry_batching(staged, destination)
     atomic_files.write_file(os.path.join(staged, model_files.MANIFEST), manifest.text(content).encode())
     final = os.path.join(destination, str(version))
     try:
@@ -105,6 +119,6 @@ def manifest_of(directory):
 
 def _sound(directory, held):
     try:
-        return inventory(directory) == held["files"]
+        return without_written(inventory(directory), held["files"]) == held["files"]
     except FleetError:
         return False

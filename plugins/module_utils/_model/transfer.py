@@ -279,6 +279,8 @@ def content_of(folder, where):
     for name, one in sorted((brought or {}).get("files", {}).items()):
         if content.get(name) != one:
             raise FleetError(f"{name} is not what the version's manifest says", where=where, remedy="Copy or convert the model again, whole.")
+    if brought and published.manifest.BATCHING not in brought["files"]:
+        content.pop(published.manifest.BATCHING, None)      # The host that it comes from wrote it for its own server.
     foreign = sorted(set(content) - set(brought["files"])) if brought else []
     if foreign:
         raise FleetError(f"{foreign[0]} is not in the version's manifest", where=where,
