@@ -111,7 +111,7 @@ def wishes_of(variables, for_server=True, tunings=True):
     """What the user asks for on a host, from its variables."""
     role = {name: value_of(variables, f"{_OF_SERVER}{name}") for name in (*resolution.PLANNED, *resolution.READ) if f"{_OF_SERVER}{name}" in variables}
     if role.get("metric_functions") is not None:
-        role["metric_functions"] = boolean(role["metric_functions"])
+        role["metric_functions"] = _true_or_false(role["metric_functions"])
     groups, host = value_of(variables, "groups"), value_of(variables, "inventory_hostname")
     state = value_of(variables, f"{_OF_SERVER}state") if for_server and f"{_OF_SERVER}state" in variables else "started"
     return resolution.Wishes(
@@ -119,6 +119,13 @@ def wishes_of(variables, for_server=True, tunings=True):
         tunings=value_of(variables, f"{_OF_SERVER}tunings") or () if tunings and f"{_OF_SERVER}tunings" in variables else (),
         **({"directory": value_of(variables, "tfserving_model_directory")} if "tfserving_model_directory" in variables else {}),
         has_samples=host in groups.get("tfserving_converters", [host]), converts="tfserving_converters" not in groups)
+
+
+def _true_or_false(value):
+    try:
+        return boolean(value)
+    except TypeError as fault:
+        raise FleetError(f"{value!r} is not true or false", where=f"{_OF_SERVER}metric_functions") from fault
 
 
 def tunings_directory(variables):

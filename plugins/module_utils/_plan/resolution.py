@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes, flags, plan, request, server
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     configuration,
     description,
+    model_names,
     served_models,
     server_options,
     tunings,
@@ -32,6 +34,7 @@ READY_TIMEOUT_S = 120
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "build": (False,), "cpus": (), "environment": ({},), "flags": ({},), "gpu": ("auto", "none"), "gpu_servers": ("one",), "options": ([], ()),
     "policies": ([], ())}
+_MAPPINGS, _LISTS, _NAMED = ("batching", "environment", "flags"), ("batching_per_model", "copies", "devices", "models"), ("batching_per_model", "models")
 _REQUESTED = {"backend": "backend", "image": "image", "release": "version", "engine_socket": "engine_socket"}
 
 
@@ -69,6 +72,7 @@ def resolve(capabilities: Mapping[str, Any] | None, wishes: Wishes, microarchite
     server: {name, backend, image, release, models, flags, environment, cpu_set, devices, copies, batching, per_model, ready_timeout_s, checks, refusals}.
     Raises FleetError for a request out of form; what cannot be had is a refusal.
     """
+    _check(wishes)
     asked = _with_role(request.with_texts_as_keys(dict(wishes.request)), wishes.role)
     if not wishes.serves:
         return {"plan": None, "server": dict(_server(None, asked, wishes), backend=asked.get("backend") or "auto")}
@@ -83,6 +87,22 @@ def resolve(capabilities: Mapping[str, Any] | None, wishes: Wishes, microarchite
     refused = draft.refusals
     whole = _whole(made, found, wishes, draft) if made else None
     return {"plan": whole, "server": dict(found, refusals=[spoken(refusal) for refusal in refused])}
+
+
+def _check(wishes: Wishes) -> None:
+    """Raise FleetError for the first variable of tfs_server, or tuning, of which nothing can be made."""
+    for name, value in wishes.role.items():
+        where = f"tfs_server_{name}"
+        if name in _MAPPINGS and not (isinstance(value, dict) or (name == "batching" and value is None)):
+            raise FleetError(f"{value!r} is not a mapping", where=where)
+        if name in _LISTS and not (isinstance(value, (list, tuple)) and all(isinstance(one, dict) for one in value)):
+            raise FleetError(f"{value!r} is not a list of mappings", where=where)
+        for number, one in enumerate(value if name in _NAMED else ()):
+            model_names.check(one.get("name"), f"{where}[{number}].name")
+        if name not in (*_MAPPINGS, *_LISTS) and isinstance(value, (dict, list, tuple)):
+            raise FleetError(f"{value!r} is not a single value", where=where)
+    if not isinstance(wishes.tunings, (list, tuple)) or not all(isinstance(one, dict) for one in wishes.tunings):
+        raise FleetError(f"{wishes.tunings!r} is not a list of what the module tuning returns", where="tfs_server_tunings")
 
 
 def _with_role(given: dict[str, Any], role: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.resolution import (
     PLANNED,
@@ -161,3 +162,12 @@ def test_tunings_that_want_different_flags_of_one_server_are_a_conflict_that_is_
     assert made(dict(TWO, flags={"tensorflow_intra_op_parallelism": 2}), records=records)["server"]["refusals"] == []
     assert made(TWO, {"model_name": "plain"}, records=records)["server"]["flags"]["tensorflow_intra_op_parallelism"] == 2
     assert made(TWO, records=[record(), record("plain")])["server"]["refusals"] == []
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("flags", 3), ("environment", ["A=b"]), ("batching", "on"), ("models", [{"base_path": "/m"}]), ("models", "m"), ("batching_per_model", [{"batching": {}}]),
+    ("devices", [3]), ("copies", {"suffix": "a"}), ("image", ["a"]), ("name", {"a": 1}), ("cpu_set", [0, 1]), ("model_name", ["m"])])
+def test_a_variable_of_the_role_of_which_nothing_can_be_made_is_one_line(name, value):
+    with pytest.raises(FleetError) as fault:
+        made({"models": [HALF]}, {name: value})
+    assert str(fault.value).startswith(f"tfs_server_{name}") and "\n" not in str(fault.value)
