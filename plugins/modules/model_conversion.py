@@ -341,8 +341,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     published,
     saved_model,
     server_check,
-    tflite,
+    task_metrics,
     variants,
+    versions,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import chosen, problems, unset
@@ -389,14 +390,14 @@ class Conversion:
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
-        versions = published.held(self.destination, key)
-        version, found = manifest.place(versions, key, self.options["version"])
-        if found:
-            return self._found(version, found)
+        held = published.held(self.destination, key)
+        version, there = versions.place(held, manifest.holding(held, key), self.options["version"])
+        if there:
+            return self._found(version, held[version])
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
-        newest = versions.get(max(versions, default=0))
+        newest = held.get(max(held, default=0))
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             reason = "not known before the conversion" if self.converted else self._reason(None)
@@ -465,7 +466,7 @@ class Conversion:
 
     def _found(self, version, found):
         """The result for a version that is there already; an older server may refuse what a newer one took."""
-        problem = tflite.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
         return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
@@ -494,7 +495,7 @@ class Conversion:
                 return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
             if not judged["accepted"]:
                 published.remember_refusal(self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]})
-            problem = tflite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+            problem = variants.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)
             if judged["accepted"] and self.options["through_server"]:
@@ -605,9 +606,7 @@ def main():
         "batch_sizes": {"type": "list", "elements": "int", "default": []},
         "select_tf_ops": {"type": "bool", "default": False}, "server_release": {"type": "str"}, "compute_capability": {"type": "str"},
         "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
-        "metric_function": {"type": "path"}, "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
-        "allowed_loss": {"type": "float", "default": 0.01}, "maximum_difference": {"type": "float"},
+        **task_metrics.DECIDING_OPTIONS, "maximum_difference": {"type": "float"},
         "accept_unjudged": {"type": "bool", "default": False}, "through_server": {"type": "bool", "default": False},
         "required": {"type": "bool", "default": False}, "memory_mib": {"type": "int"}, "timeout_s": {"type": "float", "default": 1800},
         "container_image": {"type": "str"}, "container_gpus": {"type": "str"}, "container_engine": {"type": "path", "default": "docker"},

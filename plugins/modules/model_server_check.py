@@ -164,6 +164,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
     model_files,
     server_check,
+    task_metrics,
 )
 
 PROGRAM = server_check.__name__.partition("module_utils.")[2]
@@ -217,8 +218,7 @@ def main():
     }
     module = shell.FleetModule({
         "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
-        "metric_function": {"type": "path"}, "conversion": {"type": "path"},
+        **task_metrics.OPTIONS, "conversion": {"type": "path"},
         "batch": {"type": "int", "default": 32}, "limit": {"type": "int"}, "reference": {"type": "path"},
         "reference_target": {"type": "dict", "options": target}, "deadline_s": {"type": "float", "default": 30}, "timeout_s": {"type": "float", "default": 600},
     }, mutually_exclusive=[("reference", "reference_target")], supports_check_mode=True)

@@ -57,7 +57,7 @@ options:
   allowed_loss:
     description: How much worse the metric may become by an optimisation, in its own unit, 0 or more.
     type: float
-    default: 0.0
+    default: 0.01
   start:
     description:
       - The configuration to start from, any of C(protocol) (C(grpc) or C(rest)), C(form) (of the model, for instance C(saved_model)), C(batching)

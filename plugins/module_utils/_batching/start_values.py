@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching.paramete
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import validation
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES
 
 GOALS = ("online", "bulk")
 
@@ -26,8 +27,6 @@ _SIZE_NAMES = ("max_batch_size", "allowed_batch_sizes", "enable_large_batch_spli
 _BULK_QUEUE = 1_000
 _BULK_QUEUE_UNKNOWN = 100
 _BULK_MEMORY_SHARE = 8
-_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4,
-          "int64": 8, "uint64": 8, "bool": 1, "complex64": 8, "complex128": 16}
 
 
 def start_values(capabilities, goal, given=None, signatures=None):
@@ -123,6 +122,7 @@ def row_bytes(signatures):
 
 
 def _tensor_bytes(tensor):
-    if tensor["shape"] is None or None in tensor["shape"][1:] or tensor["dtype"] not in _BYTES:
+    dtype = DTYPES.get(tensor["dtype"])
+    if tensor["shape"] is None or None in tensor["shape"][1:] or not dtype or not dtype.size:
         return None
-    return max(1, math.prod(tensor["shape"][1:]) * _BYTES[tensor["dtype"]])
+    return max(1, math.prod(tensor["shape"][1:]) * dtype.size)

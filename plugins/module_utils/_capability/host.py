@@ -43,7 +43,7 @@ def read(root="/", machine=None, engine_socket=None, detail=False):
         "schema": 1,
         "architecture": architecture,
         "cpu": cpu,
-        "memory": limits.memory(system.memory_total_kib(files.text("proc/meminfo")), _memory_limits(files, places)),
+        "memory": limits.memory(files.memory_kib("MemTotal"), _memory_limits(files, places)),
         "gpus": gpus,
         "container": dict(container, sdk=sockets.sdk() if root == "/" else None, nvidia=gpus_for_containers),
         "os": {"distribution": distribution, "version": version, "kernel": files.name("proc/sys/kernel/osrelease"), "init": _init(files),

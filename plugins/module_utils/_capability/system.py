@@ -25,12 +25,6 @@ def os_release(text):
     return tuple(values)
 
 
-def memory_total_kib(meminfo):
-    """MemTotal of a /proc/meminfo text in KiB, or None."""
-    found = re.search(r"^MemTotal:\s*(\d{1,15}) kB", meminfo, re.MULTILINE | re.ASCII)
-    return int(found[1]) if found else None
-
-
 def cpus_allowed(status):
     """The text of Cpus_allowed_list in a /proc/self/status, or None."""
     found = re.search(r"^Cpus_allowed_list:\s*(\S+)", status, re.MULTILINE)

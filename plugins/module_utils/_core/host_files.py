@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 _LONGEST_NAME = 128
 
@@ -27,6 +28,11 @@ class Files:
                 return stream.read().decode("utf-8", "replace")
         except OSError:
             return ""
+
+    def memory_kib(self, field):
+        """A field of /proc/meminfo, or None."""
+        found = re.search(rf"^{field}:\s*(\d{{1,15}}) kB", self.text("proc/meminfo"), re.MULTILINE | re.ASCII)
+        return int(found[1]) if found else None
 
     def line(self, name):
         """The content without the line's end."""

@@ -9,6 +9,7 @@ import contextlib
 import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
 
 # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
@@ -19,17 +20,10 @@ _SPARE_MIB = 256
 def fits(models, memory_mib=None):
     """Whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
     memory_mib: its own limit."""
-    available = _available_mib()
+    available_kib = Files().memory_kib("MemAvailable")
     with contextlib.suppress(FleetError, OSError):
         memory_mib = memory_mib or _SPARE_MIB + _FACTOR * sum(_size_bytes(model) for model in models) // 2 ** 20
-    return not (available and memory_mib and available < memory_mib)
-
-
-def _available_mib():
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            return next(int(line.split()[1]) // 1024 for line in stream if line.startswith("MemAvailable:"))
-    return None
+    return not (available_kib and memory_mib and available_kib >> 10 < memory_mib)
 
 
 def _size_bytes(model):

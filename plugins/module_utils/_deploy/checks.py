@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
     "compatible with this host", "running", "available", "answers", "uses its GPU", "same signature", "agrees with the reference", "survives careless requests")
-AVAILABLE_STATE, END_STATE = 30, 50
 
 # Another dtype for each, one that a careless client could send.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
@@ -27,7 +26,7 @@ def closed(gate, what, where=None, remedy=None):
 
 def is_loading(statuses, wanted):
     """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
-    return not any(one["state"] == END_STATE for one in statuses if one["version"] in wanted)
+    return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
 
 
 def unavailable(statuses, wanted):
@@ -36,7 +35,7 @@ def unavailable(statuses, wanted):
     for version in wanted:
         if version not in found:
             return f"version {version} is unknown to the server; it has {', '.join(map(str, sorted(found))) or 'none'}"
-        if found[version]["state"] != AVAILABLE_STATE:
+        if found[version]["state"] != grpc_api.AVAILABLE:
             return f"version {version} is not AVAILABLE: {found[version]['error_message'] or 'still loading'}"
     return None
 

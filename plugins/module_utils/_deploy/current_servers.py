@@ -18,14 +18,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import metrics_text, stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, metrics_text, stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
 
 _CONFIGURATION = "/etc/tfserving"
 _METRICS = "/monitoring/prometheus/metrics"
 _DEADLINE_S = 5.0
-_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+_STATES = {number: name for name, number in grpc_api.STATES.items()}
 
 
 def in_containers(socket=None):

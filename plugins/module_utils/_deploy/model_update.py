@@ -23,16 +23,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     versions,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
+    agreement,
     grpc_api,
     model_config_list,
     stdlib_client,
-    tensors,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
-_UNLOADING = 40
 
 
 class Folder:
@@ -166,7 +165,7 @@ class Served:
         """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
         end = time.monotonic() + _UNLOADING_S
         time.sleep(3 * _POLL_S)
-        while any(one["state"] == _UNLOADING for one in self.statuses()) and time.monotonic() < end:
+        while any(one["state"] == grpc_api.UNLOADING for one in self.statuses()) and time.monotonic() < end:
             time.sleep(_POLL_S)
         return self.statuses()
 
@@ -185,7 +184,7 @@ class Served:
             return f"it does not answer the samples: {fault.code}: {fault.message}"
         if not has_outputs(samples):
             return None
-        return "; ".join(tensors.differences(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance)) or None
+        return "; ".join(agreement.disagreements(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance)) or None
 
     def take(self, request):
         """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""

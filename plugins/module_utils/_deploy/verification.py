@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, stdlib_client, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
@@ -139,7 +139,7 @@ class Questions:
         reference = {name: tensor.rows(rows or model.most) for name, tensor in model.reference.items()}
         reference = {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
         answered = self._ask(checks.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
-        wrong = tensors.differences(reference, answered, model.tolerance)
+        wrong = agreement.disagreements(reference, answered, model.tolerance)
         if wrong:
             raise checks.closed(
                 checks.AGREEMENT, "; ".join(wrong), where=model.name, remedy="Publish the right model, or give the reference that belongs to it."
@@ -154,11 +154,11 @@ class Questions:
             here = judged.measure(answers, judged.labels and judged.labels.rows(examples))
         except FleetError as fault:
             raise checks.closed(checks.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
-        worse = task_metrics.judge_again(
+        accepted, reason = task_metrics.verdict_where_served(
             judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"]
         )
-        if worse:
-            raise checks.closed(checks.AGREEMENT, worse, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
+        if not accepted:
+            raise checks.closed(checks.AGREEMENT, reason, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
         self.judged[model.name] = {"metric": judged.metric["name"], "examples": examples, "source": judged.before, "converted": judged.after, "served": here}
 
     def _answers(self, found, model, contract):

@@ -17,6 +17,7 @@ import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
     bazel_cache,
@@ -194,9 +195,7 @@ class Builder:
     def _facts(self):
         told = self.engine.information()
         root = told.get("DockerRootDir") or ""
-        with open("/proc/meminfo", encoding="utf-8") as stream:
-            available = next(int(line.split()[1]) for line in stream if line.startswith("MemAvailable:"))
-        return {"cpus": min(told.get("NCPU") or os.cpu_count(), os.cpu_count()), "memory_mib": available >> 10,
+        return {"cpus": min(told.get("NCPU") or os.cpu_count(), os.cpu_count()), "memory_mib": Files().memory_kib("MemAvailable") >> 10,
                 "disk_free_mib": shutil.disk_usage(root).free >> 20 if os.path.isdir(root) else None}
 
     def _bazel_memory_mib(self, running):

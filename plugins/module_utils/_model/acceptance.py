@@ -25,8 +25,7 @@ def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
     if maximum_difference is not None and largest > maximum_difference:
         return False, f"its outputs differ by up to {largest:.6g}; allowed: {maximum_difference:g}"
     if metric is not None:
-        accepted, _loss, reason = task_metrics.judge(metric["name"], metric["before"], metric["after"], metric["allowed_loss"], metric.get("goal"))
-        return accepted, reason
+        return task_metrics.verdict(metric["name"], metric["before"], metric["after"], metric["allowed_loss"], metric.get("goal"))
     if accept_unjudged:
         return True, f"accepted without a judgement of its accuracy; its outputs differ by up to {largest:.6g}"
     return False, UNJUDGED.format(why="no metric was measured")

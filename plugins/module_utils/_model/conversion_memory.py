@@ -9,8 +9,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 _BASE_MIB = 800     # What TensorFlow alone takes.
 _MIB = 1 << 20
-FILES = ("/proc/meminfo", *(f"/sys/fs/cgroup/{name}" for name in ("memory.max", "memory.current", "memory.stat", "memory/memory.limit_in_bytes",
-                                                                  "memory/memory.usage_in_bytes", "memory/memory.stat")))
 
 
 def refuse_what_does_not_fit(size_bytes, times, available_mib):
@@ -22,19 +20,19 @@ def refuse_what_does_not_fit(size_bytes, times, available_mib):
 
 
 def available_mib(files, limit_mib=None):
-    """What can be had without swapping, within the limit of the control group and limit_mib; None where nothing says it. files: {path of FILES: text}."""
-    figures = [] if limit_mib is None else [limit_mib]
-    figures += [value // 1024 for name, value in _table(files.get("/proc/meminfo")) if name == "MemAvailable:"]
+    """What can be had without swapping, within the limit of the control group and limit_mib; None where nothing says it. files: host_files.Files."""
+    free_kib = files.memory_kib("MemAvailable")
+    figures = [figure for figure in (limit_mib, free_kib and free_kib >> 10) if figure is not None]
     for folder, limit, usage, cache in (("", "memory.max", "memory.current", "inactive_file"),
                                         ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")):
-        most, used = (_table(files.get(f"/sys/fs/cgroup/{folder}{name}")) for name in (limit, usage))
+        most, used = (_table(files.text(f"sys/fs/cgroup/{folder}{name}")) for name in (limit, usage))
         if most and used:
-            reclaimable = sum(value for name, value in _table(files.get(f"/sys/fs/cgroup/{folder}memory.stat")) if name == cache)
+            reclaimable = sum(value for name, value in _table(files.text(f"sys/fs/cgroup/{folder}memory.stat")) if name == cache)
             figures.append((most[0][1] - used[0][1] + reclaimable) // _MIB)
     return min(figures, default=None)
 
 
 def _table(text):
     """[(name, number)] of the lines with a number, the name before it where there is one."""
-    words = [line.split() for line in (text or "").splitlines()]
+    words = [line.split() for line in text.splitlines()]
     return [(line[0], int(line[1 if len(line) > 1 else 0])) for line in words if line and line[1 if len(line) > 1 else 0].isdigit()]

@@ -13,6 +13,7 @@ import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     conversion_memory,
@@ -70,7 +71,7 @@ def convert(request):
     """
     form = variants.FORMS[request["form"]]
     conversion_memory.refuse_what_does_not_fit(
-        request["size_bytes"], form.memory_times, conversion_memory.available_mib(_kernels_files(), request["memory_mib"])
+        request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
     ended = {"accepted": False, "reason": None, "lowest_runtime": None, "warmup_batch_sizes": [],
              "gates": {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}}
@@ -233,14 +234,3 @@ def _warm_up(request, asked, ask):
     with open(path, "wb") as stream:
         stream.write(content)
     return warmup.look(content, {request["signature"]: request["contract"]})["batch_sizes"]
-
-
-def _kernels_files():
-    found = {}
-    for path in conversion_memory.FILES:
-        try:
-            with open(path, encoding="ascii") as stream:
-                found[path] = stream.read()
-        except OSError:
-            continue
-    return found

@@ -9,7 +9,7 @@ import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import meta_graph, refused, tflite_file
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
 
 FILE = "model.tflite"
 WITHOUT_FLEX = "link the Flex delegate"
@@ -68,7 +68,7 @@ def _serialized(contract, details):
             if name not in held:
                 raise refused.Refused(f"TensorFlow Lite lost {side[:-1]} {name}, on which the answer does not depend; serve the SavedModel")
             info = getattr(definition, side)[name]
-            info.name, info.dtype = held[name]["name"], _number(tensor["dtype"])
+            info.name, info.dtype = held[name]["name"], dtypes.ENUM[dtypes.enum_name(tensor["dtype"])]
             if tensor["shape"] is None:
                 info.tensor_shape.unknown_rank = True
             for size in tensor["shape"] or ():      # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
@@ -82,10 +82,6 @@ def _refuse_shared_outputs(tensors):
     if shared:
         raise refused.Refused(f"the outputs {', '.join(shared)} are one and the same in TensorFlow Lite, and TensorFlow Serving does not load such a file; "
                               "export one of them, or serve the SavedModel")
-
-
-def _number(dtype):
-    return next(number for number, name in signature.DTYPES.items() if name == dtype)
 
 
 def _why_not(fault):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-
 SCHEMA = 1
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
@@ -52,22 +50,6 @@ def judged(manifest):
     return (manifest or {}).get("gates")
 
 
-def place(published, wanted, version=None, where="version"):
-    """(version number, its manifest where what is wanted is there already, else None).
-
-    published: {number: manifest}; None for a version without a sound manifest of ours. wanted: a key. version: the user's number; None means the
-    newest version if it is the wanted one, else the next number. Raises FleetError where the user's number holds something else: servers do not
-    notice a version that is replaced.
-    """
-    if version is None:
-        version = max(published, default=0)
-        if not _is(published.get(version), wanted):
-            return version + 1, None
-    elif version in published and not _is(published[version], wanted):
-        raise FleetError(f"version {version} is there already and was made from another source or other options, or it is damaged", where=where,
-                         remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.")
-    return version, published.get(version)
-
-
-def _is(manifest, wanted):
-    return manifest is not None and manifest["key"] == wanted
+def holding(held, wanted):
+    """The numbers of the versions that are what is wanted, a key. held: {number: manifest}; None for a version without a sound manifest of ours."""
+    return {number for number, manifest in held.items() if manifest is not None and manifest["key"] == wanted}

@@ -12,8 +12,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last as _last
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL, dtype_name
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL
 
 SERVED_TAGS = ["serve"]
 
@@ -121,7 +121,7 @@ def _variables(nodes):
         parts = protobuf.grouped(node)
         if protobuf.text(_last(parts, _NODE_OP)) in _VARIABLES:
             attributes = protobuf.entries(parts.get(_NODE_ATTRIBUTES, []))
-            dtype = dtype_name(_last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
+            dtype = dtypes.name_of(_last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
             sizes = _sizes(_last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
             found["count"] += 1
             found["dtypes"][dtype] = found["dtypes"].get(dtype, 0) + 1
@@ -143,7 +143,7 @@ def _signature(message):
 def _tensor(message):
     """One input or output. components: the names of a composite tensor's own tensors; no server takes or returns such a one."""
     parts = protobuf.grouped(message)
-    found = {"dtype": dtype_name(_last(parts, 2, 0)), "tensor": protobuf.text(_last(parts, 1)), "shape": _sizes(_last(parts, 3))}
+    found = {"dtype": dtypes.name_of(_last(parts, 2, 0)), "tensor": protobuf.text(_last(parts, 1)), "shape": _sizes(_last(parts, 3))}
     if _SPARSE in parts:
         sparse = protobuf.grouped(_last(parts, _SPARSE))
         return dict(found, composite="SparseTensor", components=[protobuf.text(_last(sparse, number)) for number in (1, 2, 3)])

@@ -10,7 +10,7 @@ import os
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, sample_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, parity, sample_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import text_arrays
 
 try:
@@ -185,7 +185,7 @@ def _joined(arrays, sizes):
 def write_answers(path, inputs, reference, answered, rows=None, labels=None, measure=None):
     """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
 
-    Distances are absolute below 1 and relative above, as a deployment measures them. rows: those of each request where the signature says how many; the
+    How far is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request where the signature says how many; the
     archive holds whole requests then. labels, measure: where a metric was judged, the labels, if any, and a function of ({name: array}, labels) that gives
     its value; the archive has them and both models' values over these examples, unless these are too few for it. Nothing is written where an output has no
     row for each example, nor for types that such an archive does not hold as they are.
@@ -197,7 +197,7 @@ def write_answers(path, inputs, reference, answered, rows=None, labels=None, mea
     size = sum(array.nbytes for array in arrays) // examples
     few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
     few = max(rows, few - few % rows) if rows else few
-    left = {f"tolerance.{name}": numpy.float32(_farthest(array[:few], answered[name][:few])) for name, array in reference.items()}
+    left = {f"tolerance.{name}": numpy.float32(parity.distance(array[:few], answered[name][:few]).tolerance) for name, array in reference.items()}
     if measure:
         held = None if labels is None else labels[:few]
         with contextlib.suppress(FleetError):
@@ -214,14 +214,6 @@ def _keeps(array):
     if array.dtype == object:
         return all(isinstance(one, bytes) for one in array.ravel())
     return array.dtype.kind in "biu" or array.dtype in ("float32", "float64")
-
-
-def _farthest(wanted, given):
-    if wanted.dtype.kind not in "fiu":
-        return 0.0
-    wanted, given = wanted.astype("float64"), given.astype("float64")
-    far = abs(wanted - given) / numpy.maximum(1.0, abs(wanted))
-    return float(far[numpy.isfinite(far)].max(initial=0.0))
 
 
 def write(path, inputs, labels, reference):

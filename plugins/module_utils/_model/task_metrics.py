@@ -71,34 +71,39 @@ def check_function(metric, path):
                          remedy="Give metric: function and metric_function, or neither.")
 
 
-def judge(metric, before, after, allowed_loss, goal=None):
-    """(accepted, loss, sentence). loss: how much worse the metric became, in its own unit; negative where it became better.
+def verdict(metric, before, after, allowed_loss, goal=None):
+    """(accepted, sentence) of a change that takes a metric from before to after. allowed_loss: in the metric's own unit.
 
-    goal: "higher" or "lower", which of two values is better; None where the metric's name says it.
+    goal: "higher" or "lower", which of two values is better; None where the metric's name says it. A value that is NaN is never accepted.
     """
-    if metric in _SHARES and before <= allowed_loss:
-        return False, before - after, (f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
-                                       "the labels do not belong to the samples, or too much is allowed")
-    lost = loss(metric, before, after, goal)
-    accepted = lost <= allowed_loss + _ROUNDING
-    figures = f"{metric} {before:.6g} before, {after:.6g} after: a loss of {lost:.6g}"
-    return accepted, lost, f"{figures} is {'within' if accepted else 'above'} the allowed {allowed_loss:g}"
+    if metric in _SHARES and not _exceeds(before, allowed_loss):
+        return False, (f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
+                       "the labels do not belong to the samples, or too much is allowed")
+    return _within(metric, before, after, allowed_loss, goal, f"{metric} {before:.6g} before, {after:.6g} after")
 
 
-def judge_again(metric, examples, before, after, here, allowed_loss, goal=None):
-    """Why a form that was accepted loses too much where it is served, or None. Arguments as judge; here: the metric there, over some of the same examples.
+def verdict_where_served(metric, examples, before, after, here, allowed_loss, goal=None):
+    """(accepted, sentence) of a variant that verdict accepted, on another host. here: the metric there, over some of the same examples.
 
-    Of few examples one weighs much. What the form lost over these where it was converted is allowed, and of a share of them one example.
+    Of few examples one weighs much. What the variant lost over these where it was converted is allowed, and of a share of them one example.
     """
-    allowed = max(allowed_loss, loss(metric, before, after, goal), 1 / examples if metric in _COUNTS else 0.0)
-    lost = loss(metric, before, here, goal)
-    if lost <= allowed + _ROUNDING:
-        return None
-    return f"{metric} {here:.6g} over {examples} examples, {before:.6g} of the source: a loss of {lost:.6g} is above the allowed {allowed:g}"
+    allowed = max(allowed_loss, _loss(metric, before, after, goal), 1 / examples if metric in _COUNTS else 0.0)
+    return _within(metric, before, here, allowed, goal, f"{metric} {here:.6g} over {examples} examples, {before:.6g} of the source")
 
 
-def loss(metric, before, after, goal=None):
-    """How much worse a metric became, in its own unit."""
+def _within(metric, before, after, allowed, goal, figures):
+    lost = _loss(metric, before, after, goal)
+    accepted = not _exceeds(lost, allowed)
+    return accepted, f"{figures}: a loss of {lost:.6g} is {'within' if accepted else 'above'} the allowed {allowed:g}"
+
+
+def _exceeds(lost, allowed):
+    """Whether a loss, or NaN, is above the allowed one; differences of floats are rounded: 0.98 - 0.97 is 0.01."""
+    return not lost <= allowed + _ROUNDING
+
+
+def _loss(metric, before, after, goal):
+    """How much worse a metric became, in its own unit; negative where it became better."""
     return after - before if (goal or goal_of(metric)) == "lower" else before - after
 
 
@@ -208,6 +213,11 @@ def _single(scores):
 
 
 METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}
+# Options of the modules that measure a metric, and of those that decide by it.
+OPTIONS = {
+    "metric": {"type": "str", "choices": sorted([*METRICS, "function"])}, "metric_output": {"type": "str"}, "metric_function": {"type": "path"}}
+DECIDING_OPTIONS = dict(
+    OPTIONS, metric_goal={"type": "str", "choices": ["higher", "lower"]}, allowed_loss={"type": "float", "default": 0.01})
 
 
 def of_tensor(tensor):

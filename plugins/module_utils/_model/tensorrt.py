@@ -33,9 +33,9 @@ def refusal(options, samples, converter):
     support = questions.tensorrt_support(release, compute_capability(options["compute_capability"]))
     if not support["supported"]:
         return f"{support['reason']}. {support['remedy']}"
-    if converter is not None and _minor(converter) != _minor(release):
+    if converter is not None and questions.numbers(converter)[:2] != questions.numbers(release)[:2]:
         return (f"the converter is TensorFlow {converter}, the server {release}: engines run on the TensorRT that built them alone. "
-                f"Convert with TensorFlow {_minor(release)}, for instance in the container {image(release)}")
+                f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container {image(release)}")
     if not options["batch_sizes"]:
         return "engines are built beforehand for the batch sizes that the server will execute; name them in batch_sizes"
     if options["precision"] == "INT8" and not samples:
@@ -54,7 +54,3 @@ def arguments(precision, batch_sizes, workspace_mib, signature):
         "input_saved_model_tags": ["serve"], "input_saved_model_signature_key": signature, "use_dynamic_shape": False, "precision_mode": precision,
         "max_workspace_size_bytes": workspace_mib << 20, "maximum_cached_engines": len(batch_sizes), "use_calibration": precision == "INT8",
         "allow_build_at_runtime": True}
-
-
-def _minor(release):
-    return ".".join(re.findall(r"\d+", release)[:2])

@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-import re
-
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import statefulness
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite, describe
-
-# tensorflow_serving/servables/tensorflow/tflite_session.cc maps these; any other fails at load with "Unknown TfLite type".
-SERVED_DTYPES = ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")
 
 # Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
 CONVERTIBLE = frozenset("""
@@ -41,24 +37,12 @@ def refusal(signature):
         return composite(signature)
     for side in ("inputs", "outputs"):
         for name, tensor in signature[side].items():
-            if tensor["dtype"] not in SERVED_DTYPES:
+            if tensor["dtype"] not in dtypes.LITE:
                 return (f"{side[:-1]} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
-                        f"allowed: {', '.join(SERVED_DTYPES)}. Cast it inside the model, or serve the SavedModel.")
+                        f"allowed: {', '.join(dtypes.LITE)}. Cast it inside the model, or serve the SavedModel.")
             if 0 in (tensor["shape"] or ()):
                 return f"{side[:-1]} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
     return None
-
-
-def runtime_problem(lowest, server_release):
-    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
-    if lowest and server_release and _numbers(lowest) > _numbers(server_release):
-        return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
-                "use a newer server, or serve the SavedModel")
-    return None
-
-
-def _numbers(release):
-    return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
 def likelihood(signature, ops, optional_inputs=(), uncertain_ops=()):

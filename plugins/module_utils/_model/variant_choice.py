@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import variants
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, variants
 
-SAVED_MODEL = "saved_model"
 _AUTO = "auto"
 _PLAN = {"models", "candidates"}
 _UNPLANNED = "tflite_dynamic_range"     # What auto tries where no plan says more.
@@ -35,7 +33,7 @@ def conversions(models, plans=()):
         common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
         found.append(dict(common, form=variants.NONE, required=True))
         planned = _planned(model["name"], plans)
-        wanted = {form for form in planned if form != SAVED_MODEL}
+        wanted = {form for form in planned if form != variants.SAVED_MODEL}
         if optimize == _AUTO and not plans:
             wanted = {_UNPLANNED}
         if optimize in variants.FORMS and optimize != variants.NONE:
@@ -61,7 +59,7 @@ def plans_by_converter(converters, hosts):
 
 def published(form):
     """The name under which a form is published."""
-    return SAVED_MODEL if form == variants.NONE else form
+    return variants.SAVED_MODEL if form == variants.NONE else form
 
 
 def _batch_sizes(model):

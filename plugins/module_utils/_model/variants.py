@@ -1,11 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forms in which a model serves, and why one of them is refused before anything starts."""
+"""Why a variant is refused before anything starts."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
@@ -18,26 +16,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     warmup,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite
-
-
-@dataclass(frozen=True)
-class Form:
-    """lite: a TensorFlow Lite file. calibrated: the converter watches the model on samples. memory_times: what it takes for each byte of the model."""
-
-    lite: bool = True
-    calibrated: bool = False
-    memory_times: int = 6
-
-
-NONE = "none"
-FORMS = {
-    NONE: Form(lite=False, memory_times=0),
-    "tflite_dynamic_range": Form(),
-    "tflite_float16": Form(),
-    "tflite_int8": Form(calibrated=True, memory_times=12),
-    "tflite_int16x8": Form(calibrated=True, memory_times=9),
-    "tensorrt": Form(lite=False),
-}
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
 
 
 def check(options):
@@ -76,3 +56,11 @@ def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"
     return problem or acceptance.needs_judgement(samples, options["metric"], options["accept_unjudged"])
+
+
+def runtime_problem(lowest, server_release):
+    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
+    if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
+        return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
+                "use a newer server, or serve the SavedModel")
+    return None

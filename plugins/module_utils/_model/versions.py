@@ -17,8 +17,8 @@ import urllib.parse
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import other_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 
-AVAILABLE, END = 30, 50
 PIECE_BYTES = 64 << 20
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
 STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
@@ -139,12 +139,12 @@ def place(published, same, version=None, known=()):
 
 def used(statuses):
     """The versions that a server holds or is about to: all that have not ended."""
-    return {one["version"] for one in statuses if one["state"] != END}
+    return {one["version"] for one in statuses if one["state"] != grpc_api.END}
 
 
 def available(statuses):
     """The versions that a server serves, the newest first."""
-    return sorted((one["version"] for one in statuses if one["state"] == AVAILABLE), reverse=True)
+    return sorted((one["version"] for one in statuses if one["state"] == grpc_api.AVAILABLE), reverse=True)
 
 
 def pruned(published, keep, kept):
@@ -156,9 +156,9 @@ def pruned(published, keep, kept):
 def verdict(statuses, version, before=()):
     """(whether the version is decided, why it cannot be served or None). before: what the server said earlier, whose ends decide nothing now."""
     for one in statuses:
-        if one["version"] == version and one["state"] == AVAILABLE:
+        if one["version"] == version and one["state"] == grpc_api.AVAILABLE:
             return True, None
-        if one["version"] == version and one["state"] == END and one["error_code"] and one not in before:
+        if one["version"] == version and one["state"] == grpc_api.END and one["error_code"] and one not in before:
             return True, one["error_message"]
     return False, None
 

@@ -8,8 +8,8 @@ A record that fails makes the load fail, one of a wrong rank can end the whole s
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf, tfrecord
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe, dtype_name
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, tfrecord
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
 MOST_RECORDS = 1000
 # PredictionLog's kinds (tensorflow_serving/apis/prediction_log.proto); the server runs the first four.
@@ -87,7 +87,7 @@ def _asked(request):
 def _tensor(message):
     parts = protobuf.grouped(message)
     dims = protobuf.grouped(parts.get(2, [b""])[-1]).get(2, [])
-    return {"dtype": dtype_name(parts.get(1, [0])[-1]), "shape": [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in dims]}
+    return {"dtype": dtypes.name_of(parts.get(1, [0])[-1]), "shape": [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in dims]}
 
 
 def _faults(name, inputs, signatures):

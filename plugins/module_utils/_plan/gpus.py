@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_values import row_bytes
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi, limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_view as hosts
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
 
-CACHE = "/var/cache/tfserving/cuda"
 # Compiling all kernels from PTX took half an hour where users measured it (github.com/tensorflow/tensorflow issue 62320).
 FIRST_START_S = 2400
 _CACHE_BYTES = 4 * 1024 ** 3
@@ -193,7 +193,7 @@ def _take(draft, host, wanted, supported, devices, how, release):
 def environment(draft, wanted, chosen):
     """Variables that a server with these devices needs: {name: text}."""
     draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
-    found = {"CUDA_CACHE_PATH": CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
+    found = {"CUDA_CACHE_PATH": container.CUDA_CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
     if wanted["flags"].get("per_process_gpu_memory_fraction"):
         draft.decide("GPU memory", "a fraction", "tfserving_flags: per_process_gpu_memory_fraction; CUDA's own part comes on top of it")
     else:

@@ -17,14 +17,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import option_lines
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, server_options, variants
 
 BACKENDS = ("auto", "docker", "embedded")
 GOALS = ("online", "bulk")
 GPUS = ("auto", "none", "require")
 GPU_SERVERS = ("one", "per_gpu")
-FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
-OPTIMIZE = ("auto", "none") + FORMS[1:]
+OPTIMIZE = ("auto", *variants.FORMS)
 _NUMBER = (int, float)
 _LONGEST_MS = 3600000
 _SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a list", dict: "a mapping"}

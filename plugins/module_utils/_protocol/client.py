@@ -15,7 +15,8 @@ import json
 import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, protobuf, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api, protobuf, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 try:
@@ -27,26 +28,12 @@ try:
 except ImportError:
     grpc = None
 
-# dtype -> (numpy's name, the field that holds single values).
-_DTYPES = {
-    "DT_FLOAT": ("float32", "float_val"), "DT_DOUBLE": ("float64", "double_val"), "DT_HALF": ("float16", "half_val"), "DT_BFLOAT16": ("bfloat16", "half_val"),
-    "DT_INT8": ("int8", "int_val"), "DT_INT16": ("int16", "int_val"), "DT_INT32": ("int32", "int_val"), "DT_INT64": ("int64", "int64_val"),
-    "DT_UINT8": ("uint8", "int_val"), "DT_UINT16": ("uint16", "int_val"), "DT_UINT32": ("uint32", "uint32_val"), "DT_UINT64": ("uint64", "uint64_val"),
-    "DT_BOOL": ("bool", "bool_val"), "DT_COMPLEX64": ("complex64", "scomplex_val"), "DT_COMPLEX128": ("complex128", "dcomplex_val"),
-    "DT_STRING": ("string", "string_val"),
-}
-# Fields whose packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
-_RAW_FIELDS = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "dcomplex_val": 12}
 # Of an array, in NumPy.
 MOST_DIMENSIONS = 64
 _MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
-_BY_NAME = {name: dtype for dtype, (name, _field) in _DTYPES.items()}
-
-
-def dtype_name(dtype):
-    """The name of a dtype as the collection writes it: "float32" for DT_FLOAT or 1; TensorFlow's own name where it is a rare one."""
-    name = dtype if isinstance(dtype, str) else wire.enum_name("tensorflow.DataType", dtype)
-    return _DTYPES.get(name, (name,))[0]
+# Their packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
+_PACKED = ("float32", "float64", "complex64", "complex128")
+_BY_ENUM_NAME = {dtypes.enum_name(name): name for name in DTYPES}
 
 
 def encode_tensor(array, typed=False, into=None):
@@ -56,23 +43,23 @@ def encode_tensor(array, typed=False, into=None):
     """
     array = numpy.asarray(array)
     name = "string" if array.dtype.kind in "OSU" else array.dtype.name
-    if name not in _BY_NAME:
-        raise FleetError(f"an array of {array.dtype} has no tensor type; allowed: {', '.join(_BY_NAME)}")
+    if name not in DTYPES:
+        raise FleetError(f"an array of {array.dtype} has no tensor type; allowed: {', '.join(DTYPES)}")
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    dtype = _BY_NAME[name]
+    dtype = DTYPES[name]
     tensor = wire.message("tensorflow.TensorProto")() if into is None else into
-    tensor.dtype = wire.enum_number("tensorflow.DataType", dtype)
+    tensor.dtype = dtype.number
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
-    values = getattr(tensor, _DTYPES[dtype][1])
+    values = getattr(tensor, dtype.field)
     if name == "string":
         values.extend(_as_bytes(value) for value in array.ravel().tolist())
     elif not typed:
         tensor.tensor_content = array.tobytes()
-    elif dtype in ("DT_HALF", "DT_BFLOAT16"):
+    elif name in ("float16", "bfloat16"):
         values.extend(array.ravel().view("uint16").tolist())
-    elif _DTYPES[dtype][1] in _RAW_FIELDS:
-        tensor.MergeFromString(bytes([_RAW_FIELDS[_DTYPES[dtype][1]] << 3 | 2]) + protobuf.varint(array.nbytes) + array.tobytes())
+    elif name in _PACKED:
+        tensor.MergeFromString(bytes([dtype.field_number << 3 | 2]) + protobuf.varint(array.nbytes) + array.tobytes())
     else:
         values.extend(array.ravel().tolist())
     return tensor
@@ -84,22 +71,21 @@ def decode_tensor(tensor, bfloat16=None):
     The array may be read-only. bfloat16: numpy's dtype for it where a library brings one; without it such tensors become float32, which holds all
     their values. Raises FleetError when shape and content do not fit or the dtype is unknown.
     """
-    dtype = wire.enum_name("tensorflow.DataType", tensor.dtype)
-    if dtype not in _DTYPES:
-        raise FleetError(f"a tensor of dtype {dtype} cannot be read; allowed: {', '.join(_DTYPES)}")
+    name = dtypes.name_of(tensor.dtype)
+    if name not in DTYPES:
+        raise FleetError(f"a tensor of dtype {name} cannot be read; allowed: {', '.join(DTYPES)}")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise FleetError(f"a tensor needs a whole shape; this one has {list(shape)}")
     if len(shape) > MOST_DIMENSIONS:
         raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {MOST_DIMENSIONS}")
     count = math.prod(shape)
-    name, field = _DTYPES[dtype]
     if tensor.tensor_content:
         flat = _texts_of_content(tensor.tensor_content, count) if name == "string" else _from_content(tensor.tensor_content, name, bfloat16)
         if len(flat) != count:
-            raise FleetError(f"a tensor of shape {list(shape)} and dtype {dtype} needs {count} values, its content has {len(flat)}")
+            raise FleetError(f"a tensor of shape {list(shape)} and dtype {name} needs {count} values, its content has {len(flat)}")
     else:
-        flat = _filled(_from_values(getattr(tensor, field), name, bfloat16), count)
+        flat = _filled(_from_values(getattr(tensor, DTYPES[name].field), name, bfloat16), count)
     try:
         return flat.reshape(shape)
     except ValueError as fault:  # No values, and yet dimensions beyond what can be counted.
@@ -177,7 +163,7 @@ class GrpcClient:
         content = self.call(grpc_api.GET_MODEL_STATUS, request.SerializeToString())
         answer = wire.message("tensorflow.serving.GetModelStatusResponse").FromString(content)
         return [{"version": one.version, "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
-                 "error_code": grpc_api.CODES[one.status.error_code], "error_message": one.status.error_message} for one in answer.model_version_status]
+                 "error_code": grpc_api.code_name(one.status.error_code), "error_message": one.status.error_message} for one in answer.model_version_status]
 
     def metadata(self, model, version=None):
         """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
@@ -266,7 +252,7 @@ def _error_text(content):
 
 
 def _tensors(infos):
-    return {name: {"dtype": dtype_name(info.dtype), "tensor": info.name,
+    return {name: {"dtype": dtypes.name_of(info.dtype), "tensor": info.name,
                    "shape": None if info.tensor_shape.unknown_rank else [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]}
             for name, info in infos.items()}
 
@@ -276,7 +262,7 @@ def _rest_tensors(infos):
     for name, info in infos.items():
         sizes = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]]
         shape = None if info["tensor_shape"]["unknown_rank"] else [None if size < 0 else size for size in sizes]
-        tensors[name] = {"dtype": dtype_name(info["dtype"]), "shape": shape, "tensor": info["name"]}
+        tensors[name] = {"dtype": _BY_ENUM_NAME.get(info["dtype"], info["dtype"]), "shape": shape, "tensor": info["name"]}
     return tensors
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TensorFlow Serving's gRPC methods, the codes of gRPC, which of them HTTP's stand for, and the fault that carries one."""
+"""TensorFlow Serving's gRPC methods, states of a version, and codes: of gRPC, and of HTTP for them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-_CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
-                  499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
-                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
+# By number.
 CODES = ("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
           "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED").split()
+# TensorFlow Serving's REST API answers so. Of several codes with one HTTP status, the first is what it is taken for.
+_HTTP_OF_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403,
+                  "NOT_FOUND": 404, "ABORTED": 409, "ALREADY_EXISTS": 409, "RESOURCE_EXHAUSTED": 429, "CANCELLED": 499, "INTERNAL": 500,
+                  "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
+_CODES_OF_HTTP = {http: code for code, http in reversed(_HTTP_OF_CODES.items())}
+_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
+                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
+# tensorflow.serving.ModelVersionState
+STATES = {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
+AVAILABLE, UNLOADING, END = (STATES[name] for name in ("AVAILABLE", "UNLOADING", "END"))
 
 
 class ServerFault(FleetError):
@@ -33,9 +40,14 @@ def code_name(number):
     return CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
 
 
-def code_of_http(status):
-    """The name of the gRPC status that an HTTP status stands for: UNAVAILABLE for 503."""
-    return _CODES_OF_HTTP.get(status, "UNKNOWN")
+def http_of_code(code):
+    """The HTTP status with which the REST API answers a gRPC status, by its name."""
+    return _HTTP_OF_CODES.get(code, 500)
+
+
+def code_of_http(http):
+    """The name of the gRPC status that an HTTP status of the REST API stands for: UNAVAILABLE for 503."""
+    return _CODES_OF_HTTP.get(http, "UNKNOWN")
 
 
 def code_without_status(http):

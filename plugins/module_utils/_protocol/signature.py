@@ -8,13 +8,6 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
 
-# The numbers of tensorflow/core/framework/types.proto.
-DTYPES = {
-    0: "DT_INVALID", 1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64", 10: "bool",
-    11: "DT_QINT8", 12: "DT_QUINT8", 13: "DT_QINT32", 14: "bfloat16", 15: "DT_QINT16", 16: "DT_QUINT16", 17: "uint16", 18: "complex128", 19: "float16",
-    20: "DT_RESOURCE", 21: "DT_VARIANT", 22: "uint32", 23: "uint64",
-}
-_REFERENCE = 100    # A reference type of TensorFlow 1 is its base type's number and this.
 UNSET_REMEDY = "Export a Keras model with model.export(directory); keep each variable of a tf.Module in an attribute of the module."
 XLA_FLAG = "xla_cpu_compilation_enabled"
 XLA_REMEDY = f"Set {XLA_FLAG}: true in tfserving_flags (2.5.1 or later), or export it without jit_compile."
@@ -23,11 +16,6 @@ COMPOSITE_REMEDY = ("Return its parts instead, .values and .row_lengths() of a r
 NO_SIGNATURE = ("it has no signature that clients can call, so every request fails. Export it with one: tf.saved_model.save(model, directory, "
                 "signatures=model.__call__.get_concrete_function(tf.TensorSpec([None, ...], tf.float32))).")
 INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
-
-
-def dtype_name(number):
-    """The collection's name of a dtype, "float32" for 1; the number as text where it is unknown."""
-    return DTYPES.get(number - _REFERENCE if number > _REFERENCE else number, str(number))
 
 
 def chosen(signatures, name, where="signature"):

@@ -5,23 +5,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf, signature, text_arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, text_arrays
 
-# dtype -> (number in types.proto, struct's letter, NumPy's name in a file, field of TensorProto that holds single values).
-_KINDS = {
-    "float32": (1, "f", "<f4", 5), "float64": (2, "d", "<f8", 6), "int32": (3, "i", "<i4", 7), "uint8": (4, "B", "|u1", 7), "int16": (5, "h", "<i2", 7),
-    "int8": (6, "b", "|i1", 7), "string": (7, "", "", 8), "int64": (9, "q", "<i8", 10), "bool": (10, "?", "|b1", 11), "uint16": (17, "H", "<u2", 7),
-    "float16": (19, "e", "<f2", 13), "uint32": (22, "I", "<u4", 16), "uint64": (23, "Q", "<u8", 17)}
-_BY_FILE = {kind[2]: name for name, kind in _KINDS.items() if kind[2]}
+_KINDS = {name: dtype for name, dtype in dtypes.DTYPES.items() if dtype.letter or name == "string"}
+_BY_FILE = {dtypes.name_in_file(name): name for name, dtype in _KINDS.items() if dtype.letter}
 _MAGIC = re.compile(rb"\x93NUMPY([\x01-\x03])\x00")
 _HEADER = re.compile(r"\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\)")
-_RAW_FIELDS = (5, 6)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Tensor:
 
     def values(self):
         """The values, flat."""
-        return list(self.content) if self.dtype == "string" else list(struct.unpack(f"<{count(self.shape)}{_KINDS[self.dtype][1]}", self.content))
+        return list(self.content) if self.dtype == "string" else list(struct.unpack(f"<{count(self.shape)}{_KINDS[self.dtype].letter}", self.content))
 
 
 def count(shape):
@@ -71,7 +65,7 @@ def filled(dtype, shape):
     """A tensor of ones (of the text "text" for strings), or None for a dtype that is a rare one."""
     if dtype not in _KINDS:
         return None
-    letter = _KINDS[dtype][1]
+    letter = _KINDS[dtype].letter
     return Tensor(dtype, tuple(shape), (b"text",) * count(shape) if dtype == "string" else struct.pack(f"<{letter}", 1) * count(shape))
 
 
@@ -81,7 +75,7 @@ def cast(tensor, dtype, where="samples"):
         return tensor
     if "string" in (tensor.dtype, dtype) or dtype not in _KINDS or (tensor.dtype.startswith("float") and not dtype.startswith("float")):
         raise FleetError(f"it holds {tensor.dtype}; the signature takes {dtype}", where=where)
-    return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype][1]}", *tensor.values()))
+    return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values()))
 
 
 def from_file(content, where, lengths=None):
@@ -98,7 +92,7 @@ def from_file(content, where, lengths=None):
             padded = lengths is None or kind[1] == "U"
             return Tensor("string", shape, _texts(kind, raw, count(shape)) if padded else _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
         dtype = _BY_FILE[kind]
-        if len(raw) != count(shape) * struct.calcsize(_KINDS[dtype][1]):
+        if len(raw) != count(shape) * _KINDS[dtype].size:
             raise ValueError("it is cut short")
         return Tensor(dtype, shape, raw)
     except (TypeError, ValueError, KeyError, struct.error) as fault:
@@ -152,36 +146,6 @@ def metadata_response(content):
     return found
 
 
-def differences(reference, answered, tolerance):
-    """Sentences about outputs that differ by more than tolerance (absolute below 1, relative above). Both are {name: Tensor}.
-
-    tolerance: a number, or {name: number}.
-    """
-    found = []
-    for name, wanted in sorted(reference.items()):
-        if name not in answered:
-            found.append(f"{name}: the output is missing; there: {', '.join(sorted(answered)) or 'none'}")
-            continue
-        given = answered[name]
-        if given.dtype != wanted.dtype or given.shape != wanted.shape:
-            found.append(f"{name}: {wanted.dtype}{list(wanted.shape)} became {given.dtype}{list(given.shape)}")
-        elif wanted.dtype == "string":
-            wrong = sum(one != other for one, other in zip(wanted.content, given.content))
-            found += [f"{name}: {wrong} of {len(wanted.content)} strings differ"] if wrong else []
-        else:
-            allowed = tolerance[name] if isinstance(tolerance, dict) else tolerance
-            far = max((_distance(one, other) for one, other in zip(wanted.values(), given.values())), default=0.0)
-            found += [f"{name}: differs by up to {far:.6g}; allowed: {allowed:g}"] if not far <= allowed else []
-    return found
-
-
-def _distance(wanted, given):
-    if wanted == given or (math.isnan(wanted) and math.isnan(given)):
-        return 0.0
-    far = abs(wanted - given) / max(1.0, abs(wanted))
-    return math.inf if math.isnan(far) else far
-
-
 def _texts(kind, raw, number):
     size = int(kind[2:]) * (4 if kind[1] == "U" else 1)
     parts = [raw[at * size:(at + 1) * size] for at in range(number)]
@@ -198,7 +162,7 @@ def _cut(width, raw, shape, lengths):
 
 def _tensor_proto(tensor):
     shape = b"".join(protobuf.held(2, protobuf.whole(1, size)) for size in tensor.shape)
-    head = protobuf.whole(1, _KINDS[tensor.dtype][0]) + protobuf.held(2, shape)
+    head = protobuf.whole(1, _KINDS[tensor.dtype].number) + protobuf.held(2, shape)
     if tensor.dtype == "string":
         return head + b"".join(protobuf.held(8, text) for text in tensor.content)
     return head + protobuf.held(4, tensor.content)
@@ -206,30 +170,28 @@ def _tensor_proto(tensor):
 
 def _from_proto(message):
     parts = protobuf.grouped(message)
-    dtype = signature.dtype_name(parts.get(1, [0])[-1])
+    dtype = dtypes.name_of(parts.get(1, [0])[-1])
     if dtype not in _KINDS:
         return Tensor(dtype, (), b"")
     shape = tuple(protobuf.grouped(dim).get(1, [0])[-1] for dim in protobuf.grouped(parts.get(2, [b""])[-1]).get(2, []))
-    _number_of, letter, _file, field = _KINDS[dtype]
     if dtype == "string":
         return Tensor(dtype, shape, tuple(bytes(text) for text in parts.get(8, [])))
-    raw = bytes(parts[4][-1]) if parts.get(4) and len(parts[4][-1]) else _packed(parts.get(field, []), field, letter)
-    one = struct.calcsize(letter)
+    raw = bytes(parts[4][-1]) if parts.get(4) and len(parts[4][-1]) else _packed(parts.get(_KINDS[dtype].field_number, []), _KINDS[dtype])
+    one = _KINDS[dtype].size
     if raw and len(raw) < one * count(shape):
         raw += raw[-one:] * (count(shape) - len(raw) // one)        # the last single value fills up what is missing
     return Tensor(dtype, shape, raw or bytes(one * count(shape)))
 
 
-def _packed(values, field, letter):
+def _packed(values, dtype):
     """The bytes of single values, which come packed or one by one."""
     raw = b""
     for value in values:
-        if field in _RAW_FIELDS:
-            raw += struct.pack("<I" if field == 5 else "<Q", value) if isinstance(value, int) else bytes(value)
+        if dtype.letter in "fd":
+            raw += struct.pack("<I" if dtype.letter == "f" else "<Q", value) if isinstance(value, int) else bytes(value)
         else:
             numbers = [value] if isinstance(value, int) else protobuf.varints(value)
-            bits = 8 * struct.calcsize(letter)
-            raw += b"".join((number & (1 << bits) - 1).to_bytes(bits // 8, "little") for number in numbers)
+            raw += b"".join((number & (1 << 8 * dtype.size) - 1).to_bytes(dtype.size, "little") for number in numbers)
     return raw
 
 
@@ -237,4 +199,4 @@ def _info(message):
     parts = protobuf.grouped(message)
     shape = protobuf.grouped(parts.get(3, [b""])[-1])
     sizes = [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in shape.get(2, [])]
-    return {"dtype": signature.dtype_name(parts.get(2, [0])[-1]), "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes]}
+    return {"dtype": dtypes.name_of(parts.get(2, [0])[-1]), "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes]}

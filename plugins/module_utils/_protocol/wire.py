@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
 
 try:
@@ -57,12 +58,10 @@ _MESSAGES = {
         "multi_inference_log": (4, "bytes"), "session_run_log": (5, "bytes")},
 }
 
-_DTYPES = ("DT_INVALID DT_FLOAT DT_DOUBLE DT_INT32 DT_UINT8 DT_INT16 DT_INT8 DT_STRING DT_COMPLEX64 DT_INT64 DT_BOOL DT_QINT8 DT_QUINT8 DT_QINT32 "
-           "DT_BFLOAT16 DT_QINT16 DT_QUINT16 DT_UINT16 DT_COMPLEX128 DT_HALF DT_RESOURCE DT_VARIANT DT_UINT32 DT_UINT64").split()
 _ENUMS = {
     **schema.ENUMS,
-    "tensorflow.DataType": {name: number for number, name in enumerate(_DTYPES)},
-    "tensorflow.serving.ModelVersionState": {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50},
+    "tensorflow.DataType": dtypes.ENUM,
+    "tensorflow.serving.ModelVersionState": grpc_api.STATES,
 }
 
 

@@ -47,13 +47,13 @@ def nearest(release):
     Raises FleetError for a name that is no release, is older than the table, or was never tagged.
     """
     major, minor, patch = parse(release)
-    same_minor = [known for known in table.RELEASES if _order(known)[:2] == (major, minor)]
+    same_minor = [known for known in table.RELEASES if numbers(known)[:2] == (major, minor)]
     if patch is None and same_minor:
         return same_minor[-1]
     spelt = f"{major}.{minor}.{patch or 0}"
     if spelt in table.RELEASES:
         return spelt
-    if (major, minor, patch or 0) > _order(table.RELEASES[-1]):
+    if (major, minor, patch or 0) > numbers(table.RELEASES[-1]):
         return spelt
     known = ", ".join(same_minor) if same_minor else _minors()
     raise FleetError(f"{release!r} is not a release of TensorFlow Serving that the release table knows (it knows {known})", where="tfserving_version",
@@ -65,16 +65,16 @@ def instead_of(release):
     tag = _TAG.match(str(release))
     named = (tag["release"] or "") if tag else str(release)
     found = _RELEASE.match(named)
-    if tag and found and (named in table.RELEASES or _order(named) > _order(table.RELEASES[-1])):
+    if tag and found and (named in table.RELEASES or numbers(named) > numbers(table.RELEASES[-1])):
         return named
-    same_minor = [known for known in table.RELEASES if found and _order(known)[:2] == (int(found.group(1)), int(found.group(2)))]
+    same_minor = [known for known in table.RELEASES if found and numbers(known)[:2] == (int(found.group(1)), int(found.group(2)))]
     return (same_minor or table.RELEASES)[-1]
 
 
 def is_newer_than_table(release):
     """Whether the table can only answer with its last row."""
     major, minor, patch = parse(release)
-    return (major, minor, patch or 0) > _order(table.RELEASES[-1])
+    return (major, minor, patch or 0) > numbers(table.RELEASES[-1])
 
 
 def cell(name, release):
@@ -108,7 +108,7 @@ def flags(release):
 @functools.cache
 def batching_fields(release):
     """The fields of BatchingParameters: {name: (number, type)}."""
-    return {name: (number, kind) for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items() if _order(first) <= _order(release)}
+    return {name: (number, kind) for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items() if numbers(first) <= numbers(release)}
 
 
 def row(release):
@@ -229,24 +229,25 @@ def reported_version(release):
 
 
 @functools.cache
-def _order(release):
-    return tuple(int(part) for part in release.split("."))
+def numbers(release):
+    """(major, minor, patch) of a name that is a release's, also of TensorFlow: what may stand behind them does not count."""
+    return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
 def _minors():
-    return ", ".join(sorted({release.rpartition(".")[0] for release in table.RELEASES}, key=_order))
+    return ", ".join(sorted({release.rpartition(".")[0] for release in table.RELEASES}, key=numbers))
 
 
 @functools.cache
 def _pair(name, release):
     history = (table.READ.get(name) or table.TOLD[name])[1]
-    return [pair for pair in history if _order(pair[0]) <= _order(release)][-1]
+    return [pair for pair in history if numbers(pair[0]) <= numbers(release)][-1]
 
 
 @functools.cache
 def _flags(release):
     return {name: (kind, default) for name, (kind, default, first, last) in table.FLAGS.items()
-            if _order(first) <= _order(release) and (last is None or _order(release) <= _order(last))}
+            if numbers(first) <= numbers(release) and (last is None or numbers(release) <= numbers(last))}
 
 
 def _plain(value):
@@ -344,5 +345,5 @@ def _list(release):
     return ", ".join(cell("compute_capabilities", release))
 
 
-def _dotted(numbers):
-    return ".".join(str(number) for number in numbers)
+def _dotted(parts):
+    return ".".join(str(part) for part in parts)

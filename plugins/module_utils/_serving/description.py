@@ -9,8 +9,8 @@ import posixpath
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader, schema
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import variants
 
-FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
 _BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
 # What a wrapper message without a value holds, where that is not 0.
 _UNSET = {"thread_pool_name": "", "enable_large_batch_splitting": False}
@@ -54,7 +54,7 @@ def _flags(specification):
 def form_of(base_path):
     """The form of the models below a folder of published models, or None."""
     name = posixpath.basename(base_path.rstrip("/"))
-    return name if name in FORMS else None
+    return name if name in variants.SERVED else None
 
 
 def parameters_of(text):

@@ -57,8 +57,10 @@ def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms, metric=
     the objective passes only where the baseline misses it by as much or more.
     """
     before, after = accuracy["before"], accuracy["after"]
-    if before is not None and after is not None and task_metrics.loss(metric, before, after, goal) > allowed_loss:
-        return False, f"{metric} {'fell' if after < before else 'rose'} from {before:.4f} to {after:.4f}, more than the allowed {allowed_loss:g}"
+    if before is not None and after is not None:
+        accepted, reason = task_metrics.verdict(metric, before, after, allowed_loss, goal)
+        if not accepted:
+            return False, reason
     if comparison is None:
         return False, "no round was free of void windows, so nothing was measured"
     was, now = latency["before"], latency["after"]

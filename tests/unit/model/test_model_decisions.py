@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
     tensorrt_ops,
     tflite,
+    versions,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature
 
@@ -24,14 +25,6 @@ DIGITS = {
 
 def inputs(**shapes):
     return {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
-
-
-def test_dtype_names_are_the_clients():
-    pytest.importorskip("google.protobuf")
-    pytest.importorskip("numpy")
-    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
-    for value in range(24):
-        assert signature.dtype_name(value) == client.dtype_name(value), wire.enum_name("tensorflow.DataType", value)
 
 
 def test_a_misspelt_signature_is_named_with_the_right_spelling():
@@ -211,20 +204,20 @@ A, B = made("a"), made("b")
 
 
 @pytest.mark.parametrize("published, version, expected", [
-    ({}, None, (1, None)), ({}, 7, (7, None)),
-    ({3: A}, None, (3, A)), ({3: A}, 3, (3, A)), ({3: A}, 4, (4, None)),
-    ({3: B}, None, (4, None)), ({3: None}, None, (4, None)),
-    ({3: A, 4: B}, None, (5, None)),          # the newest serves, so what is wanted must become the newest
-    ({3: A, 4: B}, 3, (3, A)),
+    ({}, None, (1, False)), ({}, 7, (7, False)),
+    ({3: A}, None, (3, True)), ({3: A}, 3, (3, True)), ({3: A}, 4, (4, False)),
+    ({3: B}, None, (4, False)), ({3: None}, None, (4, False)),
+    ({3: A, 4: B}, None, (5, False)),          # the newest serves, so what is wanted must become the newest
+    ({3: A, 4: B}, 3, (3, True)),
 ])
 def test_places(published, version, expected):
-    assert manifest.place(published, A["key"], version) == expected
+    assert versions.place(published, manifest.holding(published, A["key"]), version) == expected
 
 
 @pytest.mark.parametrize("there", [B, None])
 def test_a_version_is_never_replaced(there):
     with pytest.raises(FleetError, match="version 3 is there already .* Give a new number"):
-        manifest.place({3: there}, A["key"], 3)
+        versions.place([3], manifest.holding({3: there}, A["key"]), 3)
 
 
 @pytest.mark.parametrize("name, before, after, allowed, accepted", [

@@ -10,11 +10,11 @@ import sys
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     conversion_memory,
     tensorrt,
-    tflite,
     variants,
 )
 
@@ -105,21 +105,24 @@ def test_what_is_no_compute_capability(text):
 @pytest.mark.parametrize("lowest, release, fits", [("2.3.0", "2.20.0", True), ("2.20.0", "2.20.0", True), ("2.21.0", "2.20.0", False), (None, "2.4.0", True),
                                                    ("2.21.0", None, True), ("1.14.0", "2.4.0", True), ("2.10.0", "2.9.3", False)])
 def test_the_lowest_runtime_is_compared_with_the_server(lowest, release, fits):
-    assert (tflite.runtime_problem(lowest, release) is None) == fits
+    assert (variants.runtime_problem(lowest, release) is None) == fits
 
 
-MEMINFO = {"/proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}
-V2 = {"/sys/fs/cgroup/memory.max": "2147483648\n", "/sys/fs/cgroup/memory.current": "1073741824\n",
-      "/sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 104857600\n"}
-V1 = {"/sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n", "/sys/fs/cgroup/memory/memory.usage_in_bytes": "1073741824\n"}
+MEMINFO = {"proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}
+V2 = {"sys/fs/cgroup/memory.max": "2147483648\n", "sys/fs/cgroup/memory.current": "1073741824\n",
+      "sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 104857600\n"}
+V1 = {"sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1073741824\n"}
 
 
 @pytest.mark.parametrize("files, limit, expected", [
     ({}, None, None), ({}, 100, 100), (MEMINFO, None, 4096), (MEMINFO, 100, 100), (MEMINFO, 10**6, 4096),
-    (dict(MEMINFO, **V2), None, 1024 + 100), (dict(MEMINFO, **V1), None, 2048), (dict(MEMINFO, **{"/sys/fs/cgroup/memory.max": "max\n"}), None, 4096),
+    (dict(MEMINFO, **V2), None, 1024 + 100), (dict(MEMINFO, **V1), None, 2048), (dict(MEMINFO, **{"sys/fs/cgroup/memory.max": "max\n"}), None, 4096),
 ])
-def test_memory_that_can_be_had(files, limit, expected):
-    assert conversion_memory.available_mib(files, limit) == expected
+def test_memory_that_can_be_had(files, limit, expected, tmp_path):
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="ascii")
+    assert conversion_memory.available_mib(Files(tmp_path), limit) == expected
 
 
 def test_what_does_not_fit_is_refused():

@@ -9,7 +9,6 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import FORMS
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
 
 HOST = {
@@ -82,7 +81,6 @@ def test_an_embedded_server_is_described_by_what_it_left():
     assert found["models"] == [{"name": "digits", "form": "tflite_dynamic_range", "base_path": "/srv/models/digits/tflite_dynamic_range/", "batching": {
         "max_batch_size": 8, "allowed_batch_sizes": [4, 8], "pad_variable_length_inputs": True, "thread_pool_name": "pool"}}]
     assert description.form_of("/srv/models/digits") is None
-    assert set(description.FORMS) == set(FORMS)
 
 
 def test_servers_that_could_not_be_seen_are_not_taken_for_gone():

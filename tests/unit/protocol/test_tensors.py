@@ -13,7 +13,8 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("google.protobuf")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, tensors, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import parity
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, client, tensors, wire
 
 ARRAYS = {
     "float32": numpy.array([[1.5, -2], [3, 4e30]], "float32"), "float64": numpy.array([0.1, 2], "float64"), "int32": numpy.array([[-1], [7]], "int32"),
@@ -77,11 +78,23 @@ def test_arrays_that_cannot_be_sent(array, words):
 @pytest.mark.parametrize(("wanted", "given", "words"), [
     ([1.0, 2.0], [1.0, 2.0005], []),
     ([1.0, 2.0], [1.0, 2.1], ["y: differs by up to 0.05"]), ([1000.0], [1000.5], []), ([0.0], [0.5], ["y: differs by up to 0.5"]),
-    ([float("nan")], [float("nan")], []), ([1.0], [float("nan")], ["y: differs by up to inf"]), ([1.0, 2.0], [1.0], ["y: float64[2] became float64[1]"])])
+    ([float("nan")], [float("nan")], []), ([1.0], [float("nan")], ["y: 1 values are NaN or infinite on one side only"]),
+    ([1.0, 2.0], [1.0], ["y: shape [2] became [1]"])])
 def test_agreement(wanted, given, words):
-    found = tensors.differences({"y": from_numpy(numpy.array(wanted))}, {"y": from_numpy(numpy.array(given))}, 1e-3)
+    found = agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {"y": from_numpy(numpy.array(given))}, 1e-3)
     assert len(found) == len(words) and all(part in text for part, text in zip(words, found))
-    assert tensors.differences({"y": from_numpy(numpy.array(wanted))}, {}, 1e-3) == ["y: the output is missing; there: none"]
+    assert agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {}, 1e-3) == ["y: the output is missing; there: none"]
+
+
+@pytest.mark.parametrize(("reference", "answered", "max_abs", "max_rel", "tolerance"), [
+    ([0.5, 2.0, -8.0], [0.75, 2.0, -9.0], 1.0, 0.5, 0.25), ([0.0, 4.0], [0.5, 4.0], 0.5, 0.0, 0.5), ([3, -4], [3, 4], 8.0, 2.0, 2.0),
+    ([float("nan"), float("inf")], [float("nan"), float("inf")], 0.0, 0.0, 0.0), ([], [], 0.0, 0.0, 0.0),
+    ([True, False], [False, False], 1.0, 1.0, 1.0), ([b"a", b"b"], [b"a", b"b"], 0.0, 0.0, 0.0)])
+def test_distances_of_tensors_and_of_arrays_are_the_same(reference, answered, max_abs, max_rel, tolerance):
+    text = bool(reference) and isinstance(reference[0], bytes)
+    one, other = (numpy.array(values, object) if text else numpy.array(values) for values in (reference, answered))
+    assert parity.distance(one, other) == agreement.Distance(max_abs, max_rel, tolerance)
+    assert agreement.of_tensors(from_numpy(one), from_numpy(other)) == agreement.Distance(max_abs, max_rel, tolerance)
 
 
 def test_a_sample_is_cast_only_where_nothing_is_lost():

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
+import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 
+MODULES = "ansible_collections.tfserving.fleet.plugins.modules"
 FASTER = comparison.compare([(100, 150), (101, 152), (99, 149), (100, 151)])
 EQUAL = comparison.compare([(100, 100.1), (100, 99.9), (100, 100.2), (100, 99.8)])
 GOOD = {"before": 0.98, "after": 0.98}
@@ -47,7 +52,7 @@ def test_no_gain_keeps_the_baseline():
 
 def test_lost_accuracy_outweighs_any_gain():
     kept, reason = steps.judge(FASTER, {"before": 0.98, "after": 0.96}, 0.01, FAST_ENOUGH, 100)
-    assert not kept and "0.9800 to 0.9600" in reason
+    assert not kept and "accuracy 0.98 before, 0.96 after" in reason and "above the allowed 0.01" in reason
 
 
 @pytest.mark.parametrize(("metric", "goal", "before", "after", "kept"), [
@@ -58,8 +63,22 @@ def test_which_of_two_values_is_worse_is_the_metrics_to_say(metric, goal, before
     assert steps.judge(FASTER, {"before": before, "after": after}, 0.1, FAST_ENOUGH, 100, metric, goal)[0] is kept
 
 
-def test_accuracy_may_fall_as_far_as_allowed():
-    assert steps.judge(FASTER, {"before": 0.98, "after": 0.975}, 0.01, FAST_ENOUGH, 100)[0] is True
+@pytest.mark.parametrize(("before", "after", "allowed", "accepted"), [
+    (0.98, 0.975, 0.01, True), (0.98, 0.97, 0.01, True), (0.3, 0.2, 0.1, True), (0.98, 0.98, 0.0, True),     # 0.98 - 0.97 > 0.01 in floats
+    (0.98, 0.9699, 0.01, False), (0.98, float("nan"), 0.01, False), (0.01, 0.01, 0.01, False),
+])
+def test_what_the_conversion_accepts_the_tuning_keeps(before, after, allowed, accepted):
+    assert steps.judge(FASTER, {"before": before, "after": after}, allowed, FAST_ENOUGH, 100)[0] is accepted
+    judged = {"name": "accuracy", "before": before, "after": after, "allowed_loss": allowed, "goal": "higher"}
+    assert acceptance.decide(None, judged)[0] is accepted
+
+
+def test_conversion_and_tuning_allow_the_same_loss_by_default():
+    documented = {name: yaml.safe_load(import_module(f"{MODULES}.{name}").DOCUMENTATION)["options"]["allowed_loss"]["default"]
+                  for name in ("model_conversion", "tuning")}
+    assert documented == {"model_conversion": 0.01, "tuning": 0.01}
+    spec = import_module("ansible_collections.tfserving.fleet.plugins.action.tuning").ARGUMENTS
+    assert spec["allowed_loss"]["default"] == 0.01
 
 
 def test_a_candidate_that_misses_the_objective_is_not_kept():

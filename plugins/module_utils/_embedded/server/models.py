@@ -13,8 +13,9 @@ import time
 from dataclasses import dataclass, field
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 
-START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
+_UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END = grpc_api.STATES
 
 
 @dataclass(frozen=True)

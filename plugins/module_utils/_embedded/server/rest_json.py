@@ -15,7 +15,7 @@ import math
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes, wire
 
 try:
     import numpy
@@ -27,7 +27,6 @@ _DEBUG_BYTES = 256
 # dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
 _WHOLE = {"int32": (-2**31, 2**31 - 1), "int16": (-2**31, 2**31 - 1), "int8": (-2**31, 2**31 - 1), "uint8": (-2**31, 2**31 - 1),
           "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
-_WORDS = {"float32": "float", "float64": "double", "float16": "half"}
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
 # No number is too big for a double that has neither this many digits nor an exponent of two.
 _FEW_DIGITS = 298
@@ -327,8 +326,8 @@ def _value(value, dtype):
         if isinstance(value, str):
             return _bytes(value)
     else:
-        raise status.Status("UNIMPLEMENTED", f"Conversion of JSON Value: {_debug(value)} to type: {_WORDS.get(dtype, dtype)}")
-    raise _invalid(f"JSON Value: {_debug(value)} Type: {_type(value)} is not of expected type: {_WORDS.get(dtype, dtype)}")
+        raise status.Status("UNIMPLEMENTED", f"Conversion of JSON Value: {_debug(value)} to type: {dtypes.word(dtype)}")
+    raise _invalid(f"JSON Value: {_debug(value)} Type: {_type(value)} is not of expected type: {dtypes.word(dtype)}")
 
 
 def _as_float(number):
@@ -414,7 +413,7 @@ def _texts(name, array):
         return ["true" if value else "false" for value in array.ravel().tolist()]
     if array.dtype.name in _WHOLE:
         return list(map(str, array.ravel().tolist()))
-    raise _invalid(f"Failed to write JSON value for tensor type: {_WORDS.get(array.dtype.name, array.dtype.name)}")
+    raise _invalid(f"Failed to write JSON value for tensor type: {dtypes.word(array.dtype.name)}")
 
 
 def _decimals(array):

@@ -14,15 +14,12 @@ import zlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, rest_json, status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _LOOK = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.IGNORECASE)
-_HTTP_OF_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403,
-                  "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "ABORTED": 409, "RESOURCE_EXHAUSTED": 429, "CANCELLED": 499, "UNIMPLEMENTED": 501,
-                  "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests",
             499: "Client Closed Request", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable", 504: "Gateway Timeout"}
 _NO_SUCH_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
@@ -121,7 +118,7 @@ class RestService:
             code = told.code
             if code == "UNKNOWN" and not isinstance(fault, status.Status):
                 log.error(f"A request failed: {told}")
-            return _HTTP_OF_CODES.get(code, 500), "application/json", rest_json.error(told.message)
+            return grpc_api.http_of_code(code), "application/json", rest_json.error(told.message)
         finally:
             metrics.REQUEST_COUNT.add(name, code)
             if code == "OK":
@@ -172,7 +169,7 @@ def _dtypes(session, signature_name):
     name = signature_name or "serving_default"
     if name not in session.signatures:
         raise status.Status("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
-    return {alias: client.dtype_name(info.dtype) for alias, info in session.signatures[name].inputs.items()}
+    return {alias: dtypes.name_of(info.dtype) for alias, info in session.signatures[name].inputs.items()}
 
 
 def _read_headers(stream):

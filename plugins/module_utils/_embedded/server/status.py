@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-
-# absl::StatusCode, by number.
-CODES = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
-         "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
 
 class Status(Exception):
-    """code: one of CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
+    """code: one of grpc_api.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -35,12 +32,12 @@ def of(fault):
     if isinstance(fault, UnicodeDecodeError):  # TensorFlow's own words, which Python could not take; with them it lost the code.
         return Status("UNKNOWN", fault.object.decode("utf-8", "replace"))
     number = getattr(fault, "error_code", None)
-    if isinstance(number, int) and 0 < number < len(CODES):
-        return Status(CODES[number], fault.message)
+    if isinstance(number, int) and 0 < number < len(grpc_api.CODES):
+        return Status(grpc_api.CODES[number], fault.message)
     return Status("UNKNOWN", f"{type(fault).__name__}: {fault}")
 
 
 def wrong_type(position, expected, given):
     """The Status for an input of another dtype than the model's; expected, given: numpy's names. position: the input's place in the order of tensor names."""
-    words = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
-    return Status("INVALID_ARGUMENT", f"Expects arg[{position}] to be {words.get(expected, expected)} but {words.get(given, given)} is provided")
+    words = ["string" if name == "object" else dtypes.word(name) for name in (expected, given)]
+    return Status("INVALID_ARGUMENT", f"Expects arg[{position}] to be {words[0]} but {words[1]} is provided")

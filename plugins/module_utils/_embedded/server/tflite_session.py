@@ -10,7 +10,7 @@ import queue
 import warnings
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, status
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, wire
 
 try:
     import numpy
@@ -20,9 +20,7 @@ except ImportError:
 FILE = "model.tflite"
 _SIGNATURES = b"signature_defs_metadata"
 _MOST_DIMENSIONS = 6
-# Those that TensorFlow Serving maps; it refuses the others by their number in the file format.
-_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "uint8": "DT_UINT8", "int64": "DT_INT64", "bytes": "DT_STRING", "object": "DT_STRING",
-           "bool": "DT_BOOL", "int16": "DT_INT16", "complex64": "DT_COMPLEX64", "int8": "DT_INT8"}
+# TensorFlow Serving refuses the others by their number in the file format.
 _NUMBERS_OF_OTHERS = {"float16": 10, "float64": 11, "complex128": 12, "uint64": 13, "uint32": 16, "uint16": 17}
 
 
@@ -58,8 +56,8 @@ class LiteSession:
         """Refuse what TensorFlow Serving would take for values of another type, or die of."""
         for position, name in enumerate(sorted(feeds)):
             array, expected = feeds[name], self._input(name)["dtype"]
-            if array.dtype.name != expected:
-                raise status.wrong_type(position, expected, array.dtype.name)
+            if _dtype(array.dtype) != expected:
+                raise status.wrong_type(position, expected, _dtype(array.dtype))
             if array.ndim > max(_MOST_DIMENSIONS, len(self._input(name)["shape"])):
                 raise status.Status("INVALID_ARGUMENT", f"Tensor {name} has {array.ndim} dimensions, and TensorFlow Lite would die of it; allowed: "
                                     f"{_MOST_DIMENSIONS}")
@@ -120,12 +118,15 @@ def _by_name(details, side):
     for tensor in details:
         if tensor["name"] in found:
             raise status.Status("ALREADY_EXISTS", f"{side} tensor name: {tensor['name']} has multiple indices")
-        dtype = numpy.dtype(tensor["dtype"])
-        name = "object" if dtype.kind in "OSU" else dtype.name
-        if name not in _DTYPES:
+        name = _dtype(numpy.dtype(tensor["dtype"]))
+        if name not in dtypes.LITE:
             raise status.Status("INTERNAL", f"Unknown TfLite type: {_NUMBERS_OF_OTHERS.get(name, name)}")
         found[tensor["name"]] = {"name": tensor["name"], "index": tensor["index"], "shape": [int(size) for size in tensor["shape"]], "dtype": name}
     return found
+
+
+def _dtype(dtype):
+    return "string" if dtype.kind in "OSU" else dtype.name
 
 
 def _existing(name, tensors, words):
@@ -166,7 +167,7 @@ def _generated(inputs, outputs):
         for name in sorted(tensors):
             info = target[name.partition(":")[0]]
             info.Clear()
-            info.name, info.dtype = name, wire.enum_number("tensorflow.DataType", _DTYPES[tensors[name]["dtype"]])
+            info.name, info.dtype = name, dtypes.DTYPES[tensors[name]["dtype"]].number
             for size in tensors[name]["shape"]:
                 info.tensor_shape.dim.add(size=size)
     return signature
