@@ -20,7 +20,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._load import histo
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import MINIMUM_ROUNDS, compare, look_confidence, paired, settled
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
+    MINIMUM_ROUNDS,
+    compare,
+    look_confidence,
+    paired,
+    settled,
+)
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},

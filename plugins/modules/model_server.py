@@ -484,6 +484,7 @@ actions:
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import backends
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
 
 
 def main():
@@ -530,7 +531,7 @@ def main():
         mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
         required_together=[("model_name", "model_base_path")],
         supports_check_mode=True)
-    shell.run(module, lambda: backends.work(module.params, module.check_mode))
+    shell.run(module, lambda: backends.work(module.params, module.check_mode, embedded_backend))
 
 
 if __name__ == "__main__":

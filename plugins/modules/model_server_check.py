@@ -159,7 +159,12 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, manifest, saved_model, server_check
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    manifest,
+    saved_model,
+    server_check,
+)
 
 PROGRAM = server_check.__name__.partition("module_utils.")[2]
 ASKED = ("target", "samples", "metric", "metric_output", "metric_function", "batch", "limit", "reference", "reference_target", "deadline_s")

@@ -31,7 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 importlib.import_module("conftest")     # makes the collection importable
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import SavedModelSession
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import (
+    SavedModelSession,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
 
 MOST_ADDED_MS, ROUNDS, CALLS, BATCH_THREADS, REQUESTS = 1.0, 30, 40, 2, 200

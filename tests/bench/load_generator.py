@@ -23,7 +23,7 @@ importlib.import_module("conftest")     # makes the collection importable
 import grpc
 import numpy
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api
 
 HERE = Path(__file__).resolve().parent
 CPUS = sorted(os.sched_getaffinity(0))
@@ -45,7 +45,7 @@ def grpcio(port, threads):
     """The same of grpcio's synchronous client in threads."""
     body, ends, counts = client.predict_request("m", {"x": EXAMPLE}), time.perf_counter() + WINDOW_S, [0] * threads
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(wire.PREDICT)
+        call = channel.unary_unary(grpc_api.PREDICT)
 
         def work(mine):
             while time.perf_counter() < ends:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import math
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import DEFAULT_MAX_BATCH_SIZE, given_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import (
+    DEFAULT_MAX_BATCH_SIZE,
+    given_of,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import validation
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of

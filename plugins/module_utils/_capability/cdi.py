@@ -10,7 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Cdi, Container, GpuDevice, GpuGroup
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Cdi,
+    Container,
+    GpuDevice,
+    GpuGroup,
+)
 
 KIND = "nvidia.com/gpu"
 _DRIVER = re.compile(r"\blib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)")

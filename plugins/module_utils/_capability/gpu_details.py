@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpus
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers, GpuDetails, GpuHealth, GpuReadings
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Answers,
+    GpuDetails,
+    GpuHealth,
+    GpuReadings,
+)
 
 _NOT_TOLD = (3, 13)             # the GPU has it not, or the driver is too old to tell: nothing is wrong
 _XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")

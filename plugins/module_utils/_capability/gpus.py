@@ -14,7 +14,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers, Fault, GpuDevice, GpuGroup
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Answers,
+    Fault,
+    GpuDevice,
+    GpuGroup,
+)
 
 # NVML's codes in words: nvmlReturn_t of nvml.h.
 FAULTS = {

@@ -10,7 +10,14 @@ import sys
 from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo, limits, nvidia, system
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Caches, Cpu, CpuLimits, GpuDetails, HostFacts, Topology
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Caches,
+    Cpu,
+    CpuLimits,
+    GpuDetails,
+    HostFacts,
+    Topology,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets

@@ -11,8 +11,19 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi, gpu_details, gpus, nvidia_smi, nvml
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers, Found, GpuGroup, GpusForContainers
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import (
+    cdi,
+    gpu_details,
+    gpus,
+    nvidia_smi,
+    nvml,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Answers,
+    Found,
+    GpuGroup,
+    GpusForContainers,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 
 _NVIDIA, _PCI = "10de", "sys/bus/pci/devices"

@@ -11,11 +11,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
-from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 _SERVING = ("started", "proven")
 # Options that the embedded server has no use for, and what they are when nobody gave them.
@@ -23,8 +22,8 @@ _OF_CONTAINERS = {"monitoring": False, "session_config_file": None, "ssl_config_
                   "grpc_socket_directory": None}
 
 
-def work(options, check_mode):
-    """The module's result."""
+def work(options, check_mode, embedded_backend):
+    """The module's result. embedded_backend: the module of the embedded server's Backend, which stands above this package."""
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
     bounded("tolerance", options["tolerance"], 0)
@@ -33,7 +32,7 @@ def work(options, check_mode):
     if options["release"]:
         questions.parse(options["release"], "release")
     options = dict(options, models=_models(options), copy_of=None)
-    home = process.Home(options["state_directory"], specifications.check_name(options["name"]))
+    home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
     serves = options["state"] in _SERVING
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
@@ -55,7 +54,7 @@ def work(options, check_mode):
 
 def _one(backend, options, check_mode, how=None):
     """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
-    home, how = process.Home(options["state_directory"], specifications.check_name(options["name"])), how or options["state"]
+    home, how = ServerFolder(options["state_directory"], server_options.check_name(options["name"])), how or options["state"]
     try:
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)
@@ -113,7 +112,7 @@ def _chosen(options, found, home):
     """docker or embedded. Raises FleetError where that cannot be."""
     name = options["backend"]
     if options["state"] not in _SERVING:
-        known = found["answers"] and server_containers.engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
+        known = found["answers"] and engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
         return name if name != "auto" else "docker" if known else "embedded"
     if name == "auto":
         name = "docker" if found["answers"] else "embedded"

@@ -15,9 +15,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
 GRPC_PORT, REST_PORT = 8500, 8501
 TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
@@ -97,22 +96,22 @@ def registry_of(image):
 
 def check(spec):
     """Return the specification; raise FleetError for the first value that no server can have."""
-    if len(specification.check_name(spec.name)) < 2:
+    if len(server_options.check_name(spec.name)) < 2:
         raise FleetError(f"{spec.name!r} is too short for a container's name", where="name", remedy="Give it two characters or more.")
     if not spec.image or re.search(r"\s", spec.image):
         raise FleetError(f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest", where="image")
-    specification.check_ports(spec)
+    server_options.check_ports(spec)
     model_config.check(spec.models)
     _check_file_systems(spec)
     for name, value in sorted(spec.flags.items()):
         if name in _OWN_OPTIONS:
             raise FleetError("this flag has an option of its own", where=f"flags.{name}", remedy=f"Set {_OWN_OPTIONS[name]} instead.")
-        specification.check_flag(name, value, spec.release)
+        server_options.check_flag(name, value, spec.release)
     _check_batching(spec)
     if "monitoring.pbtxt" in spec.files and spec.rest_port is None:
         raise FleetError("metrics come over REST, and the server would silently have none", where="monitoring", remedy="Give rest_port.")
-    specification.check_environment(spec.environment)
-    specification.check_cpu_set(spec.cpu_set)
+    server_options.check_environment(spec.environment)
+    server_options.check_cpu_set(spec.cpu_set)
     if spec.memory_mib is not None:
         bounded("memory_mib", spec.memory_mib, 64, unit="MiB")
     one_of("restart_policy", spec.restart_policy, RESTART_POLICIES)
@@ -141,7 +140,7 @@ def arguments(spec):
         given["grpc_socket_path"] = SOCKET
     given.update(defaults(spec))
     given.update(spec.flags)
-    return [f"--{name}={specification.spelt(value)}" for name, value in given.items()]
+    return [f"--{name}={server_options.spelt(value)}" for name, value in given.items()]
 
 
 def defaults(spec):

@@ -11,11 +11,15 @@ import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels, server_containers, transaction
-from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    container_labels,
+    server_containers,
+    transaction,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import metrics_text, stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
 
 _CONFIGURATION = "/etc/tfserving"
@@ -36,8 +40,8 @@ def in_containers(socket=None):
         return [], f"servers in containers cannot be seen: {found['reason']}"
     if not found["answers"]:
         return [], None
-    if server_containers.engine.docker is None:
-        return [], f"servers in containers cannot be seen: {server_containers.engine.NO_SDK}: {server_containers.engine.SDK_REMEDY}"
+    if engine.docker is None:
+        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}"
     servers = server_containers.Servers(found["socket"])
     seen = [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
     return [one for one in seen if one], None

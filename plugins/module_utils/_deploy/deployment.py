@@ -10,8 +10,15 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, failure_diagnosis, server_containers, transaction, verification
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    checks,
+    container,
+    failure_diagnosis,
+    transaction,
+    verification,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
 
 _POLL_S = 0.1
 _STOP_GRACE_S = 10
@@ -112,7 +119,7 @@ class Deployment:
         while True:
             if self._has_ended(inspected):
                 self._died(identifier, inspected, "it ended before it was ready")
-            published = server_containers.ports(inspected)
+            published = containers.ports(inspected)
             if container.GRPC_PORT in published:
                 place = verification.place(published, inspected["Config"]["Cmd"])
                 if place.server.listens() and verification.speaks(place):
@@ -136,7 +143,7 @@ class Deployment:
         if unknown:
             raise checks.closed(checks.RUNNING, f"the server does not know {unknown} and ignores it", where=self.name,
                                remedy="Leave the flag out, or name the image's release (release), so that flags are checked before.")
-        rest = failure_diagnosis.rest_missing(log) if container.REST_PORT in server_containers.ports(inspected) else None
+        rest = failure_diagnosis.rest_missing(log) if container.REST_PORT in containers.ports(inspected) else None
         if rest:
             raise checks.closed(checks.RUNNING, f"it serves no REST: {rest}", where=self.name)
 

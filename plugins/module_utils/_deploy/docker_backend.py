@@ -24,14 +24,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     container_labels,
     deployment,
     expected_answers,
+    host_resources,
     server_containers,
     transaction,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config, server_options
 
 _DEADLINE_S = 10.0
 _QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}     # scripts/qemu-binfmt-conf.sh of QEMU
@@ -39,10 +39,10 @@ _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: 
 
 
 class Backend:
-    """One call of the module. options: its parameters. Use it while the server's lock is held."""
+    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held."""
 
-    def __init__(self, options, home, check_mode):
-        self._options, self._home, self._check_mode = options, home, check_mode
+    def __init__(self, options, folder, check_mode):
+        self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
         self._warnings = []
 
@@ -54,7 +54,7 @@ class Backend:
         asked = container.check(self._specification(models, container_files.digests(files)))
         mending, seen = self._mended(asked, models)
         before = self._described(seen)
-        spec = process.choose_ports(asked, _ports_of(before))
+        spec = host_resources.choose_ports(asked, _ports_of(before))
         image = self._engine.image(spec.image)
         wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
         steps = transaction.to_started(seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
@@ -75,7 +75,7 @@ class Backend:
                 self._refuse_incompatible(spec, self._engine.image(spec.image))
             work.carry_out(steps, seen)
             if steps:
-                container_files.prune(self._home.directory, self._engine.config_folders(spec.name, container.FOLDER))
+                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name, container.FOLDER))
             else:
                 self._wait(work, seen)
         return dict(self._result(decision, spec, work), pending=pending)
@@ -125,7 +125,7 @@ class Backend:
         if not self._check_mode:
             work.carry_out(steps, seen)
             if absent:
-                self._home.remove()
+                self._folder.remove()
         return self._result(self._decision(mending, steps, before, {} if absent else dict(before, state="stopped"), True), None, work)
 
     def _mended(self, spec, models):
@@ -180,10 +180,10 @@ class Backend:
             container_files.refuse_unreadable(model, wished[model["name"]], container.user_id(spec), reader)
         container_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
-            process.refuse_foreign_cpus(spec)
+            host_resources.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
         held = _ports_of(self._described(seen)) if serving and serving.runs else None
-        process.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on)
+        host_resources.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on)
         if image:
             self._refuse_incompatible(spec, image)
 
@@ -214,7 +214,7 @@ class Backend:
         return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")
 
     def _make(self, spec, files, role):
-        folder = container_files.folder_of(self._home.directory, spec)
+        folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
@@ -226,7 +226,7 @@ class Backend:
 
     def _cuda_cache(self):
         """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
-        return os.path.join(process.Home(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory, "cuda")
+        return os.path.join(ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory, "cuda")
 
     def _questions(self, models, wished, before):
         """What the gates ask. before: the specification that serves now, as data, or {}."""
@@ -236,13 +236,13 @@ class Backend:
 
     def _result(self, decision, spec, work, digest=None):
         options = self._options
-        server = dict.fromkeys(specifications.RESULT)
+        server = dict.fromkeys(server_options.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
             server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
                           judged=work.judged, log=f"{options['engine']} logs {options['name']}", specification_digest=digest or spec.digest())
         if isinstance(spec, container.ContainerSpecification):
-            server["model_config_file"] = f"{container_files.folder_of(self._home.directory, spec)}/{container.MODELS}"
+            server["model_config_file"] = f"{container_files.folder_of(self._folder.directory, spec)}/{container.MODELS}"
         result = decision.result(server=server)
         result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]
         return result

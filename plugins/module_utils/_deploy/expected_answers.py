@@ -14,8 +14,15 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, metric_program, published, saved_model, task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    manifest,
+    metric_program,
+    published,
+    saved_model,
+    task_metrics,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 _JUDGE = metric_program.__name__.partition("module_utils.")[2]
@@ -93,7 +100,7 @@ def _signatures(serving, models):
     """{model: {signature: ...}} of what serves now, as far as it answers."""
     found = {}
     for model in models if serving else ():
-        with contextlib.suppress(client.ServerFault):
+        with contextlib.suppress(ServerFault):
             found[model["name"]] = serving.signatures(model["name"])
     return found
 

@@ -15,8 +15,20 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, transfer, versions
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, model_config_list, stdlib_client, tensors, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    manifest,
+    published,
+    saved_model,
+    transfer,
+    versions,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
+    grpc_api,
+    model_config_list,
+    stdlib_client,
+    tensors,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
@@ -119,7 +131,7 @@ class Served:
         """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
         try:
             return self._server.status(model or self.model)
-        except client.ServerFault as fault:
+        except ServerFault as fault:
             if fault.code == "NOT_FOUND":
                 return []
             raise
@@ -131,7 +143,7 @@ class Served:
         while True:
             try:
                 statuses, silent = self.statuses(), None
-            except client.ServerFault as fault:
+            except ServerFault as fault:
                 silent = silent or time.monotonic()
                 if time.monotonic() - silent > _SILENCE_S:
                     return f"the server does not answer any more: {fault.message}"
@@ -167,7 +179,7 @@ class Served:
         inputs = stdlib_client.arrays(samples, "inputs.", rows)
         try:
             answered = self._server.predict(self.model, inputs, signature, number)
-        except client.ServerFault as fault:
+        except ServerFault as fault:
             return f"it does not answer the samples: {fault.code}: {fault.message}"
         if not has_outputs(samples):
             return None
@@ -175,7 +187,7 @@ class Served:
 
     def take(self, request):
         """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
-        self._server.call(wire.RELOAD_CONFIG, request)
+        self._server.call(grpc_api.RELOAD_CONFIG, request)
 
 
 def _sizes(path):
@@ -235,7 +247,7 @@ class Configuration:
         atomic_files.write_file(self.path, model_config_list.text(message).encode(), mode)
         try:
             server.take(request)
-        except client.ServerFault:
+        except ServerFault:
             atomic_files.write_file(self.path, before, mode)
             raise
         self._hold(message)
@@ -262,7 +274,7 @@ class Update:
         """What the server says before anything is changed. Raises FleetError."""
         try:
             return self._server.statuses()
-        except client.ServerFault as fault:
+        except ServerFault as fault:
             raise FleetError(fault.what, where=fault.where, remedy="Nothing was changed. Look whether this is the gRPC port of a server that runs.") from fault
 
     def _remove(self, check_mode):
@@ -416,7 +428,7 @@ class Update:
     def _withdraw(self, number, config, fault):
         fault = " ".join(fault.split())
         if config is not None:
-            with contextlib.suppress(client.ServerFault):
+            with contextlib.suppress(ServerFault):
                 config.apply(model_config_list.with_versions(config.message, config.model, set(config.specific) - {number}), self._server)
         if self._options["source"] is None or not self._folder.unproven(number):
             stays = "It was there already, so it stays" if self._options["source"] is None else "It served well before, so it stays"
@@ -424,7 +436,7 @@ class Update:
                              remedy=f"{stays}: look at the server, the samples and the host.")
         self._folder.remove(number)
         left = []
-        with contextlib.suppress(client.ServerFault):
+        with contextlib.suppress(ServerFault):
             self._server.wait_until_gone(number)
             left = versions.available(self._server.settle())
         serves = f"version {', '.join(map(str, left))} serves" if left else "no version serves"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, stdlib_client, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
 _ANY = "0.0.0.0"
@@ -70,7 +71,7 @@ def speaks(found):
     """Whether gRPC answers there, be it with a refusal."""
     try:
         found.server.status("-")
-    except client.ServerFault as fault:
+    except ServerFault as fault:
         return fault.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
     return True
 
@@ -184,7 +185,7 @@ class Questions:
                 found.server.predict(model.name, request, model.signature)
                 if what == "another dtype":
                     warnings.append(f"{model.name} answers a request of another dtype as if it were right: its clients must take care")
-            except client.ServerFault:
+            except ServerFault:
                 pass
             words = _end_of(found, ended)
             if words:
@@ -196,7 +197,7 @@ class Questions:
     def _ask(self, gate, model, question):
         try:
             return question()
-        except client.ServerFault as fault:
+        except ServerFault as fault:
             raise checks.closed(gate, str(fault).rstrip("."), where=model.name) from fault
 
 

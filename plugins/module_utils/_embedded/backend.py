@@ -13,34 +13,39 @@ from dataclasses import replace
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory, expected_answers, verification
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    candidate_memory,
+    expected_answers,
+    host_resources,
+    verification,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
 
 class Backend:
-    """One call of the module. options: its parameters. Use it while the server's lock is held."""
+    """One call of the module. options: its parameters. folder: a server_folder.ServerFolder. Use it while the server's lock is held."""
 
-    def __init__(self, options, home, check_mode):
-        self._options, self._home, self._check_mode = options, home, check_mode
+    def __init__(self, options, folder, check_mode):
+        self._options, self._home, self._check_mode = options, process.Home(folder.state_directory, folder.name), check_mode
         self._questions, self._warnings, self._gap_s = None, [], None
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
         asked = specifications.check(self._specification())
-        process.refuse_foreign_cpus(asked)
+        host_resources.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()
-        wanted = process.choose_ports(asked, before)
+        wanted = host_resources.choose_ports(asked, before)
         serving = before if pid else None
         side_by_side = serving is not None and self._side_by_side()
         decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
         if decision.changed:
-            process.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
+            host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
         if decision.changed and not self._check_mode:
             self._ask_for(serving)
             if side_by_side:
@@ -124,7 +129,7 @@ class Backend:
         if options["secret_environment"]:
             raise FleetError("the embedded server keeps its specification in a file that others may read", where="secret_environment",
                              remedy="Use backend: docker, or environment for what is no secret.")
-        specifications.check_environment(options["environment"])
+        server_options.check_environment(options["environment"])
         batching = options["batching_parameters_file"]
         # In check mode a task before this one may only have said that it would write the file.
         readable = batching and not (self._check_mode and not os.path.exists(batching))
@@ -138,7 +143,7 @@ class Backend:
             batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
 
     def _server(self, specification=None, pid=None):
-        server = dict.fromkeys(specifications.RESULT)
+        server = dict.fromkeys(server_options.RESULT)
         server.update(name=self._options["name"], backend="embedded", state=self._options["state"], gap_s=self._gap_s,
                       judged=self._questions.judged if self._questions else {})
         if specification:

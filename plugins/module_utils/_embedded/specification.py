@@ -1,36 +1,25 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server shall be: its specification, the digest that tells one from another, its command line, and what must be done to get there."""
+"""What an embedded server shall be: its specification, the digest that tells one from another, its command line, and what must be done to get there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, replace
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, did_you_mean
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import flags as embedded_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, model_names
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, model_names, server_options
 
-BACKENDS = ("embedded",)
 ADDRESS = "127.0.0.1"
 # Flags that options of their own set.
 OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "model_name", "model_base_path": "model_base_path",
                "batching_parameters_file": "batching_parameters_file", "model_config_file": "models"}
-# Flags of a plan that the role tfs_server turns into options of the module.
-BY_ROLE = ("port", "rest_api_port", "ssl_config_file", "tensorflow_session_config_file", "monitoring_config_file")
-# What a module returns of a server beside its name, backend and state.
-RESULT = ("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "judged", "model_config_file")
-# Flags that make a server print and end.
-_NOT_SERVING = ("version",)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -76,31 +65,22 @@ class Specification:
         return replace(self, grpc_port=grpc_port, rest_port=rest_port)
 
 
-def check_name(name):
-    """Return the name; raise FleetError when it is none for a server."""
-    if not name:
-        raise FleetError("no server is named", where="name", remedy="Give its name (tfs_server_name of the role); model_server_info lists those of a host.")
-    if not _NAME.fullmatch(name):
-        raise FleetError(f"{name!r} is no name for a server; allowed: 1 to 64 letters, digits, '_', '.' and '-', a letter or digit first", where="name")
-    return name
-
-
 def check(specification):
     """Return the specification; raise FleetError for the first value that no server can have."""
-    check_name(specification.name)
+    server_options.check_name(specification.name)
     model_names.check(specification.model_name, "model_name")
     for path in [specification.model_base_path, *(model["base_path"] for model in specification.models)]:
         absolute_path("model_base_path", path or "")
     if specification.models:
         model_config.check(specification.models)
-    check_ports(specification)
+    server_options.check_ports(specification)
     for name in sorted(specification.flags):
         _check_flag(name, specification.flags[name])
     if specification.batching_parameters_file and specification.flags.get("enable_batching") is False:
         raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
                          remedy="Leave out one of the two.")
-    check_environment(specification.environment)
-    check_cpu_set(specification.cpu_set)
+    server_options.check_environment(specification.environment)
+    server_options.check_cpu_set(specification.cpu_set)
     if specification.idle_exit_s is not None:
         bounded("idle_exit_s", specification.idle_exit_s, 1, unit="s")
     return specification
@@ -116,7 +96,7 @@ def command(specification, program_path, models_path=None):
     if specification.batching_parameters_file:
         given.update(enable_batching=True, batching_parameters_file=specification.batching_parameters_file)
     given.update(specification.flags)
-    return [specification.python, program_path] + [f"--{name}={spelt(value)}" for name, value in given.items()]
+    return [specification.python, program_path] + [f"--{name}={server_options.spelt(value)}" for name, value in given.items()]
 
 
 def environment(specification):
@@ -147,52 +127,10 @@ def decide_absent(name, found, running):
     return Decision(True, found.as_dict() if found else {}, {}, tuple(actions), header=f"server {name}")
 
 
-def check_environment(variables, where="environment"):
-    """Raise FleetError for a name or a value that no environment variable has; null stands for a variable that is not set."""
-    for name, value in variables.items():
-        if not _VARIABLE.fullmatch(str(name)):
-            raise FleetError(f"{name!r} is no name for an environment variable", where=where)
-        if isinstance(value, (list, dict)) or "\0" in str(value):
-            raise FleetError(f"{value!r} is no value for an environment variable; allowed: a text, a number, true or false", where=f"{where}.{name}")
-
-
-def check_cpu_set(cpu_set):
-    """Raise FleetError for a text that names no CPU. None is no set at all."""
-    if cpu_set is not None and not limits.parse_cpu_list(cpu_set, where="cpu_set"):
-        raise FleetError("it names no CPU", where="cpu_set", remedy="Give numbers and ranges, as in 0-3,8, or leave it out.")
-
-
-def check_ports(specification):
-    """Raise FleetError for ports that no server of any backend can have."""
-    bounded("grpc_port", specification.grpc_port, 0, 65535)
-    if specification.rest_port is not None:
-        bounded("rest_port", specification.rest_port, 0, 65535)
-        if specification.rest_port and specification.rest_port == specification.grpc_port:
-            raise FleetError(f"{specification.rest_port} is also the gRPC port, and the server would not serve REST", where="rest_port",
-                             remedy="Choose another port, or 0 for a free one.")
-
-
-def check_flag(name, value, release):
-    """Raise FleetError where the server of a release would ignore the flag, end because of it or die of it."""
-    where = f"flags.{name}"
-    if name in _NOT_SERVING:
-        raise FleetError("with this flag a server prints and ends", where=where, remedy="Leave it out.")
-    known = questions.flags(release)
-    if questions.first_release_with_flag(name) is None and name not in questions.table.FORMER_FLAGS:
-        raise FleetError(f"no such flag, and the server would ignore it without an error{did_you_mean(name, known)}", where=where)
-    for problem in questions.check_flags(release, {name: value}):
-        raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")
-
-
 def _check_flag(name, value):
     where = f"flags.{name}"
     if name in OWN_OPTIONS:
         raise FleetError("this flag has an option of its own", where=where, remedy=f"Set {OWN_OPTIONS[name]} instead.")
-    check_flag(name, value, questions.releases()[-1])
+    server_options.check_flag(name, value, questions.releases()[-1])
     if name in embedded_flags.NOT_BUILT and value != embedded_flags.FLAGS[name][1]:
         raise FleetError("the embedded server does not have this", where=where, remedy="Leave it out.")
-
-
-def spelt(value):
-    """A flag's value as the server reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.host_resources import free_port
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main as embedded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import refused
 
@@ -32,7 +32,7 @@ def version(staged, model, python, directory, timeout_s, environment):
     """
     os.makedirs(os.path.join(directory, model))
     os.symlink(staged, os.path.join(directory, model, "1"))
-    path, log, port = program.install(_ENTRY, directory), os.path.join(directory, "log"), _free_port()
+    path, log, port = program.install(_ENTRY, directory), os.path.join(directory, "log"), free_port("127.0.0.1")
     command = [python, path, f"--port={port}", f"--model_name={model}", f"--model_base_path={os.path.join(directory, model)}", "--prefer_tflite_model=true",
                "--max_num_load_retries=0"]
     with open(log, "wb") as stream:
@@ -59,9 +59,3 @@ def _wait(server, log, end):
             lines = [line.strip() for line in words.splitlines() if line.strip()]
             raise FleetError(f"the server does not load it: {' | '.join(lines[-4:]) or 'it said nothing'}", where="through_server")
         time.sleep(_POLL_S)
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -18,7 +18,13 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed
-from ansible_collections.tfserving.fleet.plugins.module_utils._image import bazel_cache, build_progress, dockerfile, preflight, sources
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
+    bazel_cache,
+    build_progress,
+    dockerfile,
+    preflight,
+    sources,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 _LAST_LINES = 40

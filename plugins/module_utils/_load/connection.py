@@ -16,7 +16,7 @@ import socket
 import struct
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import load_test
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, http2, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2
 
 _READ_BYTES = 1 << 18
 _LOST = "UNAVAILABLE"
@@ -144,7 +144,7 @@ class _RestConnection(_Connection):
         if b"\r\nconnection: close" in fields:
             self.close()
         status = fields[9:12]
-        self._ended(self, token, "OK" if status == b"200" else client.code_of_http(int(status) if status.isdigit() else 0))
+        self._ended(self, token, "OK" if status == b"200" else grpc_api.code_of_http(int(status) if status.isdigit() else 0))
 
 
 def _whole_body(fields, body):
@@ -173,7 +173,7 @@ class GrpcMessages:
     """Predict requests over gRPC, frozen: bodies is a list of serialized PredictRequests."""
 
     def __init__(self, target, bodies, deadline_s):
-        block = http2.request_block(wire.PREDICT, load_test.authority(target), deadline_s)
+        block = http2.request_block(grpc_api.PREDICT, load_test.authority(target), deadline_s)
         self.before_stream = len(block).to_bytes(3, "big") + bytes((http2.HEADERS, http2.END_HEADERS))
         self.block = block
         self.bodies = [b"\x00" + http2.STREAM.pack(len(body)) + body for body in bodies]
@@ -191,7 +191,7 @@ class GrpcMessages:
             if len(self.codes) > 1000:
                 self.codes.clear()
             number, http, _message = http2.status(block)
-            self.codes[block] = client.code_name(number) if number is not None else client.code_without_status(http)
+            self.codes[block] = grpc_api.code_name(number) if number is not None else grpc_api.code_without_status(http)
         return self.codes[block]
 
 

@@ -23,7 +23,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import optio
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import connection, load_test, percentiles, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 try:
     import numpy
@@ -306,10 +307,10 @@ def _first_call(target, inputs, deadline_s):
     try:
         with _client(target, deadline_s) as caller:
             if target["protocol"] == "grpc":
-                caller.call(wire.PREDICT, body)
+                caller.call(grpc_api.PREDICT, body)
             else:
                 caller.call("POST", f"/v1/models/{target['model']}:predict", body)
-    except client.ServerFault as fault:
+    except ServerFault as fault:
         if fault.code in _HOPELESS:
             raise FleetError(f"{target['protocol']}://{load_test.authority(target)} answers the first request with {fault.code}: {fault.message}",
                              where=f"target {target['name']}",
@@ -355,7 +356,7 @@ def _tensors(target, deadline_s):
     with _client(target, deadline_s) as caller:
         try:
             signatures = caller.metadata(target["model"])
-        except client.ServerFault as fault:
+        except ServerFault as fault:
             raise FleetError(str(fault), where=f"target {target['name']}", remedy="Check that it runs and serves the model, or name samples.") from fault
     options.one_of(f"target {target['name']}: signature", target["signature"], sorted(signatures))
     return signatures[target["signature"]]["inputs"]

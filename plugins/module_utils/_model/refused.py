@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-
 _PLACE = re.compile(r"\{\{[^}]*\}\} ?")
 _PREAMBLE = ("Graph execution error", "Detected at node", "<stack traces unavailable>")
 

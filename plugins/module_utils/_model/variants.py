@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, meta_graph, statefulness, task_metrics, tensorrt, tflite, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    meta_graph,
+    statefulness,
+    task_metrics,
+    tensorrt,
+    tflite,
+    warmup,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite
 
 

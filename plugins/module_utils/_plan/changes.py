@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 # What ports, models and batching say of a server for themselves.
 OWN_FLAGS = ("port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "enable_batching", "enable_per_model_batching_parameters",
-             "batching_parameters_file", *specification.BY_ROLE)
+             "batching_parameters_file", *server_options.BY_ROLE)
 _SERVER_KEYS = ("backend", "image", "flags", "environment", "cpu_set", "devices")
 _MODEL_KEYS = ("form", "batching")
 _STARTED = "started"

@@ -21,7 +21,7 @@ _REASONS = {
     "grpc_max_threads": "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)",
 }
 
-# Flags that the role tfs_server sets from other variables, and what these are. It takes specification.BY_ROLE from the plan's.
+# Flags that the role tfs_server sets from other variables, and what these are. It takes server_options.BY_ROLE from the plan's.
 REFUSED = {
     "model_name": "name in tfserving_models", "model_base_path": "source in tfserving_models", "model_config_file": "tfserving_models",
     "grpc_socket_path": "tfs_server_grpc_socket_directory, a folder on the host", "version": "nothing instead: a server that prints its version ends",

@@ -6,7 +6,16 @@
 from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import validation
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import batches, flags, gpus, image, models, policies, request, server
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    batches,
+    flags,
+    gpus,
+    image,
+    models,
+    policies,
+    request,
+    server,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions

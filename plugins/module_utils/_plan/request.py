@@ -9,11 +9,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching import c
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import check_choice
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, did_you_mean, number_of, one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import (
+    bounded,
+    did_you_mean,
+    number_of,
+    one_of,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import option_lines
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, server_options
 
 BACKENDS = ("auto", "docker", "embedded")
 GOALS = ("online", "bulk")
@@ -68,7 +72,7 @@ def complete(request):
     for key, most in (("objective_p99_ms", _LONGEST_MS), ("cpus", limits.MOST_CPUS)):
         if wanted[key] is not None:
             bounded(f"tfserving_{key}", wanted[key], 0.001, most)
-    specification.check_environment(wanted["environment"], "tfserving_environment")
+    server_options.check_environment(wanted["environment"], "tfserving_environment")
     asked, batching = wanted["flags"].get("enable_batching"), None
     if isinstance(asked, bool):
         batching = "auto" if asked else "none"

@@ -15,7 +15,8 @@ import json
 import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, protobuf, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 try:
     import numpy
@@ -40,21 +41,6 @@ _RAW_FIELDS = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "dcomplex_val
 MOST_DIMENSIONS = 64
 _MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
 _BY_NAME = {name: dtype for dtype, (name, _field) in _DTYPES.items()}
-_CODES_OF_HTTP = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 429: "RESOURCE_EXHAUSTED",
-                  499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
-                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
-_CODES = ("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
-          "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED").split()
-
-
-class ServerFault(FleetError):
-    """What a server answered instead of a result, or why it could not be reached. code: the name of a gRPC status, such as UNAVAILABLE."""
-
-    def __init__(self, code, message, where=None):
-        super().__init__(f"{code}: {message}", where=where)
-        self.code = code
-        self.message = message
 
 
 def dtype_name(dtype):
@@ -151,21 +137,6 @@ def rest_body(inputs, signature="serving_default", form="row"):
     return json.dumps({"signature_name": signature, **body}, separators=(",", ":")).encode()
 
 
-def code_name(number):
-    """The name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
-    return _CODES[number] if 0 <= number < len(_CODES) else "UNKNOWN"
-
-
-def code_of_http(status):
-    """The name of the gRPC status that an HTTP status stands for: UNAVAILABLE for 503."""
-    return _CODES_OF_HTTP.get(status, "UNKNOWN")
-
-
-def code_without_status(http):
-    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
-    return _CODES_OF_FOREIGN_HTTP.get(http, "UNKNOWN")
-
-
 class GrpcClient:
     """A connection to a server's gRPC port. deadline_s: the longest that one call may take."""
 
@@ -176,7 +147,7 @@ class GrpcClient:
         self._channel = grpc.insecure_channel(f"{address}:{port}", options=[
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)])
-        self._methods = {path: self._channel.unary_unary(path) for path in (wire.PREDICT, wire.GET_MODEL_METADATA, wire.GET_MODEL_STATUS)}
+        self._methods = {path: self._channel.unary_unary(path) for path in (grpc_api.PREDICT, grpc_api.GET_MODEL_METADATA, grpc_api.GET_MODEL_STATUS)}
 
     def __enter__(self):
         return self
@@ -197,16 +168,16 @@ class GrpcClient:
 
     def predict(self, model, inputs, signature="serving_default", version=None):
         """{output name: array} for inputs {name: array}."""
-        return predict_response(self.call(wire.PREDICT, predict_request(model, inputs, signature, version)))
+        return predict_response(self.call(grpc_api.PREDICT, predict_request(model, inputs, signature, version)))
 
     def status(self, model):
         """[{version, state, error_code, error_message}] of all versions the server knows; codes are names such as OK."""
         request = wire.message("tensorflow.serving.GetModelStatusRequest")()
         request.model_spec.name = model
-        content = self.call(wire.GET_MODEL_STATUS, request.SerializeToString())
+        content = self.call(grpc_api.GET_MODEL_STATUS, request.SerializeToString())
         answer = wire.message("tensorflow.serving.GetModelStatusResponse").FromString(content)
         return [{"version": one.version, "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
-                 "error_code": _CODES[one.status.error_code], "error_message": one.status.error_message} for one in answer.model_version_status]
+                 "error_code": grpc_api.CODES[one.status.error_code], "error_message": one.status.error_message} for one in answer.model_version_status]
 
     def metadata(self, model, version=None):
         """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
@@ -214,7 +185,7 @@ class GrpcClient:
         request.model_spec.name = model
         if version is not None:
             request.model_spec.version.value = version
-        answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(self.call(wire.GET_MODEL_METADATA, request.SerializeToString()))
+        answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(self.call(grpc_api.GET_MODEL_METADATA, request.SerializeToString()))
         signatures = wire.message("tensorflow.serving.SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
         return {key: {"method_name": one.method_name, "inputs": _tensors(one.inputs), "outputs": _tensors(one.outputs)} for key, one in signatures.items()}
 
@@ -254,7 +225,7 @@ class RestClient:
             words = "it does not answer in HTTP/1.1; is this the gRPC port?" if foreign else str(fault)
             raise ServerFault("UNAVAILABLE", words or type(fault).__name__, self._where) from fault
         if response.status != 200:
-            raise ServerFault(code_of_http(response.status), _error_text(content), self._where)
+            raise ServerFault(grpc_api.code_of_http(response.status), _error_text(content), self._where)
         return content
 
     def predict(self, model, inputs, signature="serving_default", version=None):

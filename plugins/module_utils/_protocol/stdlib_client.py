@@ -13,7 +13,8 @@ import time
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, http2, tensors, text_arrays, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2, tensors, text_arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 _READ_BYTES = 1 << 16
 
@@ -30,15 +31,15 @@ class Server:
 
     def status(self, model):
         """[{version, state, error_code, error_message}]; states as numbers, AVAILABLE is 30."""
-        return tensors.status_response(self.call(wire.GET_MODEL_STATUS, tensors.status_request(model)))
+        return tensors.status_response(self.call(grpc_api.GET_MODEL_STATUS, tensors.status_request(model)))
 
     def signatures(self, model):
         """{signature: {inputs: {name: {dtype, shape}}, outputs}}."""
-        return tensors.metadata_response(self.call(wire.GET_MODEL_METADATA, tensors.metadata_request(model)))
+        return tensors.metadata_response(self.call(grpc_api.GET_MODEL_METADATA, tensors.metadata_request(model)))
 
     def predict(self, model, inputs, signature="serving_default", version=None, label=None):
         """{output name: Tensor} for inputs {name: Tensor}."""
-        return tensors.predict_response(self.call(wire.PREDICT, tensors.predict_request(model, inputs, signature, version, label)))
+        return tensors.predict_response(self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label)))
 
     def listens(self):
         """Whether somebody takes connections there."""
@@ -53,11 +54,11 @@ class Server:
             with self._connect() as connection:
                 return _Call(connection, time.monotonic() + self._deadline_s).run(path, f"{self.address}:{self.port}", message, self._deadline_s, self._secure)
         except socket.timeout as fault:
-            raise client.ServerFault("DEADLINE_EXCEEDED", f"no answer within {self._deadline_s:g} s", self._where()) from fault
+            raise ServerFault("DEADLINE_EXCEEDED", f"no answer within {self._deadline_s:g} s", self._where()) from fault
         except (OSError, EOFError, ValueError, IndexError, struct.error) as fault:
-            raise client.ServerFault("UNAVAILABLE", str(fault) or "the connection ended", self._where()) from fault
+            raise ServerFault("UNAVAILABLE", str(fault) or "the connection ended", self._where()) from fault
         except _Refused as refused:
-            raise client.ServerFault(refused.code, refused.message, self._where()) from refused
+            raise ServerFault(refused.code, refused.message, self._where()) from refused
 
     def _where(self):
         return f"grpc://{self.address}:{self.port}"
@@ -109,8 +110,8 @@ class _Call:
             number, http, message = http2.status(http2.unpadded(flags, payload))
             if number != 0:
                 if number is None:
-                    raise _Refused(client.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
-                raise _Refused(client.code_name(number), message)
+                    raise _Refused(grpc_api.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
+                raise _Refused(grpc_api.code_name(number), message)
             return True
         if kind == http2.DATA:
             self._answer += payload

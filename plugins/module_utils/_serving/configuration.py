@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 PROTOCOLS = ("grpc", "rest")
@@ -24,7 +24,7 @@ _PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environm
 
 
 def complete(values, where="start"):
-    """A whole complete from the given part of one. Raises FleetError for an unknown key or protocol, and for what is out of form."""
+    """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol, and for what is out of form."""
     if not isinstance(values, dict):
         raise FleetError(f"{values!r} is not a mapping; allowed: some of {', '.join(KEYS)}", where=where)
     for key, value in values.items():
@@ -35,15 +35,15 @@ def complete(values, where="start"):
             raise FleetError(f"{value!r} is neither a mapping nor null", where=f"{where}.{key}")
     whole = dict(_PLAIN, **values)
     one_of(f"{where}.protocol", whole["protocol"], PROTOCOLS)
-    complete = {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
-    complete["flags"].pop(_LITE_FLAG, None)
-    if complete["form"].startswith("tflite"):
-        complete["flags"][_LITE_FLAG] = True
-    return complete
+    made = {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
+    made["flags"].pop(_LITE_FLAG, None)
+    if made["form"].startswith("tflite"):
+        made["flags"][_LITE_FLAG] = True
+    return made
 
 
 def planned(plan, model, start=None):
-    """The complete that a plan (docs/architecture.md, "Plan") gives a model. start: part of a complete that changes it, or None."""
+    """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
     if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
         raise FleetError("this is no plan, which has models and server", where="plan", remedy="Let tfserving.fleet.tfs_capabilities make it.")
     made = next((entry for entry in plan["models"] if entry["name"] == model), None)
@@ -51,7 +51,7 @@ def planned(plan, model, start=None):
         raise FleetError(f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again.")
     server = plan["server"]
     of_plan = {"form": made["form"], "batching": made["batching"], "environment": server["environment"], "flags": {
-        name: value for name, value in server["flags"].items() if name not in specification.BY_ROLE}}
+        name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE}}
     return changed(complete(of_plan, "plan"), start or {}, "start")
 
 
@@ -80,17 +80,17 @@ def of_server(plan, names, tunings=()):
 
 
 def _proved(tunings):
-    """The (model, complete) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
+    """The (model, configuration) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
     for number, tuning in enumerate(tunings or ()):
         if not tuning:
             continue
-        if not isinstance(tuning, dict) or not isinstance(tuning.get("model"), str) or "complete" not in tuning:
-            raise FleetError("needs a model, a text, and a complete, as the module tuning returns them", where=f"tunings[{number}]")
-        yield tuning["model"], tuning["complete"]
+        if not isinstance(tuning, dict) or not isinstance(tuning.get("model"), str) or "configuration" not in tuning:
+            raise FleetError("needs a model, a text, and a configuration, as the module tuning returns them", where=f"tunings[{number}]")
+        yield tuning["model"], tuning["configuration"]
 
 
 def changed(before, change, where="change"):
-    """The complete after a change. Raises FleetError for an unknown key or protocol, and for what is out of form."""
+    """The configuration after a change. Raises FleetError for an unknown key or protocol, and for what is out of form."""
     after = complete(before)
     complete(change, where)
     for key, value in change.items():

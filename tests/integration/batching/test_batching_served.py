@@ -21,7 +21,8 @@ pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
 EXPORT = """

@@ -32,7 +32,15 @@ pytest.importorskip("ansible")
 pytest.importorskip("grpc")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
-from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import command, contents, good, refused, run, variant, visible
+from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import (
+    command,
+    contents,
+    good,
+    refused,
+    run,
+    variant,
+    visible,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 ONES = numpy.ones((2, 1), "float32")

@@ -23,7 +23,13 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.tests.integration import environments
-from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import command, contents, good, refused, visible
+from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import (
+    command,
+    contents,
+    good,
+    refused,
+    visible,
+)
 
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOTE = os.urandom(3 << 20)

@@ -20,8 +20,9 @@ grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 text_format = pytest.importorskip("google.protobuf.text_format")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault, encode_tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, encode_tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 
 def entry(name, base, more=""):
@@ -47,7 +48,7 @@ def reload(server, text, timeout_s=30):
     """(code, text) of a reload with the configuration in text form."""
     request = wire.message("tensorflow.serving.ReloadConfigRequest")()
     text_format.Parse(text, request.config)
-    code, answer = call(server, wire.RELOAD_CONFIG, request, timeout_s)
+    code, answer = call(server, grpc_api.RELOAD_CONFIG, request, timeout_s)
     if code == "OK":
         assert answer == b"\x0a\x00"  # ReloadConfigResponse {1: StatusProto {}}, which is OK
         answer = ""
@@ -63,7 +64,7 @@ def ask(server, model, version=None, label=None, timeout_s=30):
     if label is not None:
         request.model_spec.version_label = label
     encode_tensor(numpy.ones((1, 1), "float32"), into=request.inputs["x"])
-    code, answer = call(server, wire.PREDICT, request, timeout_s)
+    code, answer = call(server, grpc_api.PREDICT, request, timeout_s)
     if code != "OK":
         return code, answer
     answer = wire.message("tensorflow.serving.PredictResponse").FromString(answer)

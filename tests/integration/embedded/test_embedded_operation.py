@@ -24,8 +24,14 @@ import pytest
 grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault, encode_tensor, predict_request, predict_response
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
+    GrpcClient,
+    encode_tensor,
+    predict_request,
+    predict_response,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 ONES = {"x": numpy.ones((1, 1), "float32")}
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 1000 }\nnum_batch_threads { value: 2 }\nallowed_batch_sizes: 4\nallowed_batch_sizes: 8\n"
@@ -218,7 +224,7 @@ def test_clients_that_vanish_cost_nothing(measured):
                     connection.sendall(head + whole)
             else:
                 with grpc.insecure_channel(f"127.0.0.1:{measured.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-                    channel.unary_unary(wire.PREDICT).future(predict_request("m", ONES), timeout=10).cancel()
+                    channel.unary_unary(grpc_api.PREDICT).future(predict_request("m", ONES), timeout=10).cancel()
 
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(vanish, range(60)))
@@ -286,7 +292,7 @@ def test_tls(serve, model_directory, tmp_path):
         channel = grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", credentials) if credentials else grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
         with channel:
             try:
-                return predict_response(channel.unary_unary(wire.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist()
+                return predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist()
             except grpc.RpcError as fault:
                 return fault.code().name
 
@@ -315,5 +321,5 @@ def test_a_socket_in_place_of_a_port(serve, model_directory, tmp_path):
         assert f"Running gRPC ModelServer at UNIX socket {path} ..." in server.ready().words()
         assert "Exporting HTTP" not in server.words() and "Skipped exporting" not in server.words()
         with grpc.insecure_channel(f"unix:{path}") as channel:
-            assert predict_response(channel.unary_unary(wire.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist() == [[2.5]]
+            assert predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist() == [[2.5]]
         server.stop(number)

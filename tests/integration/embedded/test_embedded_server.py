@@ -24,8 +24,14 @@ import pytest
 grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient, ServerFault, decode_tensor, encode_tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
+    GrpcClient,
+    RestClient,
+    decode_tensor,
+    encode_tensor,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 PLAIN = ("half_plus_two", "table", "two", "strings", "fixed", "scalar", "ragged", "float64", "int64", "half", "bfloat16", "dense", "convolution", "double")
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 20000 }\nnum_batch_threads { value: 2 }\nmax_enqueued_batches { value: 100 }\n"
@@ -117,7 +123,7 @@ def test_a_graph_of_tensorflow_1_with_variables(servers):
         request = wire.message("tensorflow.serving.PredictRequest")()
         request.model_spec.name = "half_plus_two"
         encode_tensor(numpy.array([[1], [2]], F), into=request.inputs["x"])
-        answer = wire.message("tensorflow.serving.PredictResponse").FromString(client.call(wire.PREDICT, request.SerializeToString()))
+        answer = wire.message("tensorflow.serving.PredictResponse").FromString(client.call(grpc_api.PREDICT, request.SerializeToString()))
     assert list(answer.outputs["y"].float_val) == [2.5, 3.0]  # typed fields by default, not tensor_content
     assert (answer.model_spec.name, answer.model_spec.version.value, answer.model_spec.signature_name) == ("half_plus_two", 1, "serving_default")
 
@@ -146,7 +152,7 @@ def test_bfloat16(servers):
     tensor = request.inputs["x"]
     tensor.dtype, tensor.tensor_content = wire.enum_number("tensorflow.DataType", "DT_BFLOAT16"), b"\xc0\x3f\x00\x40"  # 1.5, 2.0
     tensor.tensor_shape.dim.add(size=2)
-    answer = wire.message("tensorflow.serving.PredictResponse").FromString(raw(servers["plain"], wire.PREDICT, request.SerializeToString()))
+    answer = wire.message("tensorflow.serving.PredictResponse").FromString(raw(servers["plain"], grpc_api.PREDICT, request.SerializeToString()))
     assert list(answer.outputs["y"].half_val) == [0x4040, 0x4080]  # 3.0, 4.0
 
 
@@ -210,12 +216,12 @@ def test_faults_of_the_message(servers, edit, code, text):
     request.model_spec.name = "half_plus_two"
     encode_tensor(numpy.ones((1, 1), F), into=request.inputs["x"])
     edit(request)
-    fault = fault_of(raw, servers["plain"], wire.PREDICT, request.SerializeToString())
+    fault = fault_of(raw, servers["plain"], grpc_api.PREDICT, request.SerializeToString())
     assert fault.code == code and fault.message.startswith(text)
 
 
 def test_bytes_that_are_no_message_and_methods_that_are_not_built(servers):
-    assert fault_of(raw, servers["plain"], wire.PREDICT, b"\xff\xff\xff").code == "INTERNAL"
+    assert fault_of(raw, servers["plain"], grpc_api.PREDICT, b"\xff\xff\xff").code == "INTERNAL"
     for path in ("/tensorflow.serving.PredictionService/Classify", "/tensorflow.serving.PredictionService/Regress", "/no.such/Method"):
         assert fault_of(raw, servers["plain"], path, b"").code == "UNIMPLEMENTED"
 
@@ -242,7 +248,7 @@ def test_status_and_metadata_are_the_same_over_both_protocols(servers):
             assert (fault.code, fault.message) == ("NOT_FOUND", "Could not find any versions of model zz")
     request = wire.message("tensorflow.serving.GetModelMetadataRequest")()
     request.model_spec.name = "two"
-    fault = fault_of(raw, server, wire.GET_MODEL_METADATA, request.SerializeToString())
+    fault = fault_of(raw, server, grpc_api.GET_MODEL_METADATA, request.SerializeToString())
     assert fault.message == "GetModelMetadataRequest must specify at least one metadata_field"
 
 
@@ -489,7 +495,7 @@ def test_some_outputs_of_a_signature_are_no_batch(servers):
     request.model_spec.name = "two"
     for name in ("a", "b"):
         encode_tensor(numpy.ones((9, 2), F), into=request.inputs[name])
-    answer = wire.message("tensorflow.serving.PredictResponse").FromString(raw(servers["batched"], wire.PREDICT, request.SerializeToString()))
+    answer = wire.message("tensorflow.serving.PredictResponse").FromString(raw(servers["batched"], grpc_api.PREDICT, request.SerializeToString()))
     assert list(answer.outputs) == ["sum"] and decode_tensor(answer.outputs["sum"]).tolist() == [[2, 2]] * 9
     assert "Request doesn't match any declared signature. Bypassing batcher." in servers["batched"].words()
 

@@ -20,8 +20,15 @@ import failing_models
 import graph_models
 import unset_models
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, convert, saved_model, statefulness, variants
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    analysis,
+    convert,
+    saved_model,
+    statefulness,
+    variants,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 tf1 = tensorflow.compat.v1
 NAMES = {make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)] for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN}

@@ -11,7 +11,6 @@ import subprocess
 import sys
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.integration import environments
 
 MODULE = "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"

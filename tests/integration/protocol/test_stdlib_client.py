@@ -14,7 +14,8 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("grpc")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 REQUESTS = {

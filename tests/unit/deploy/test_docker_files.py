@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_files, server_containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 REMAPPED = {"SecurityOptions": ["name=seccomp,profile=default", "name=userns"], "DockerRootDir": "/var/lib/docker/231072.231072"}
@@ -72,7 +73,7 @@ def test_root_with_its_power_reads_all_unless_its_ids_are_other_ones_on_the_host
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to another user")
 def test_with_userns_remap_the_ids_of_the_host_are_judged(model):
     """https://docs.docker.com/engine/security/userns-remap/: UID 0 in the container is 231072 on the host, and the engine's folder is named 231072.231072."""
-    assert server_containers.offset_of(REMAPPED) == (231072, 231072)
+    assert containers.offset_of(REMAPPED) == (231072, 231072)
     private = model(base=0o750, version=0o750, file=0o640)
     for parent, folders, names in os.walk(private["base_path"]):
         for name in (".", *folders, *names):
@@ -86,7 +87,7 @@ def test_with_userns_remap_the_ids_of_the_host_are_judged(model):
     {"SecurityOptions": ["name=seccomp,profile=default",
     "name=rootless"], "DockerRootDir": "/home/a/.local/share/docker"}, dict(REMAPPED, DockerRootDir="/data/1.2x")])
 def test_an_engine_without_userns_remap_adds_nothing(information):
-    assert server_containers.offset_of(information) == (0, 0)
+    assert containers.offset_of(information) == (0, 0)
 
 
 @pytest.mark.parametrize("image, machine, own", [

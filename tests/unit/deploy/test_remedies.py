@@ -12,10 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process, specification
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers, host_resources
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
 
 @pytest.mark.parametrize("tag, release", [
@@ -49,7 +48,7 @@ def test_a_base_path_without_versions_names_the_one_that_was_meant(there, path, 
 
 def test_no_name_of_a_server_says_which_variable_to_set():
     with pytest.raises(FleetError, match="no server is named") as caught:
-        specification.check_name("")
+        server_options.check_name("")
     assert "tfs_server_name" in caught.value.remedy
 
 
@@ -63,8 +62,8 @@ def test_a_port_in_use_says_which_process_has_it():
             other.stdout.readline()
             wanted = SimpleNamespace(address="127.0.0.1", grpc_port=port, rest_port=None)
             with pytest.raises(FleetError, match=rf"port {port} of 127.0.0.1 cannot be used: Address already in use by process {other.pid} \(python"):
-                process.refuse_used_ports(wanted, own=())
+                host_resources.refuse_used_ports(wanted, own=())
             with pytest.raises(FleetError, match="by container web"):
-                process.refuse_used_ports(wanted, own=(), container_on={port: "container web"}.get)
+                host_resources.refuse_used_ports(wanted, own=(), container_on={port: "container web"}.get)
         finally:
             other.kill()

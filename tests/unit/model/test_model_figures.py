@@ -13,7 +13,12 @@ import pytest
 numpy = pytest.importorskip("numpy")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import metric_function, parity, samples, task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    metric_function,
+    parity,
+    samples,
+    task_metrics,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tensors
 
 NAN, INF = float("nan"), float("inf")

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, analysis, manifest, tensorrt_ops, tflite
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    analysis,
+    manifest,
+    tensorrt_ops,
+    tflite,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature
 
 DIGITS = {

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_choice import conversions, plans_by_converter
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_choice import (
+    conversions,
+    plans_by_converter,
+)
 
 
 def plan(form, candidate=None, name="m"):

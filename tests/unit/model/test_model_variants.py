@@ -11,7 +11,12 @@ import sys
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import conversion_memory, tensorrt, tflite, variants
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    conversion_memory,
+    tensorrt,
+    tflite,
+    variants,
+)
 
 SIGNATURE = {"inputs": {"x": {"dtype": "float32", "shape": [None, 4], "tensor": "x:0"}},
              "outputs": {"y": {"dtype": "float32", "shape": [None], "tensor": "y:0"}}}

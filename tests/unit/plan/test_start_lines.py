@@ -8,7 +8,12 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import docker_options, option_lines, plan, start_line
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    docker_options,
+    option_lines,
+    plan,
+    start_line,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 

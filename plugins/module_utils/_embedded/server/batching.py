@@ -15,7 +15,12 @@ import os
 import threading
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import configuration, log, metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    configuration,
+    log,
+    metrics,
+    status,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
 
 try:

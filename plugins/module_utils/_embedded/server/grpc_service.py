@@ -11,9 +11,14 @@ import threading
 import time
 from concurrent import futures
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import configuration, log, metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    configuration,
+    log,
+    metrics,
+    status,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
 try:
     import grpc
@@ -37,8 +42,8 @@ class GrpcService:
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
         self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
-        self._methods = {wire.PREDICT: self._predict, wire.GET_MODEL_METADATA: self._metadata, wire.GET_MODEL_STATUS: self._status,
-                         wire.RELOAD_CONFIG: self._reload}
+        self._methods = {grpc_api.PREDICT: self._predict, grpc_api.GET_MODEL_METADATA: self._metadata, grpc_api.GET_MODEL_STATUS: self._status,
+                         grpc_api.RELOAD_CONFIG: self._reload}
         if options["enable_grpc_healthcheck_service"]:
             self._methods[_HEALTH_CHECK] = self._health
         self._predict_request = wire.message("tensorflow.serving.PredictRequest")

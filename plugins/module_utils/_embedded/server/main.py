@@ -20,11 +20,22 @@ import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import flags
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import batching, configuration, log, metrics, models, status, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    batching,
+    configuration,
+    log,
+    metrics,
+    models,
+    status,
+    warmup,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.grpc_service import GrpcService
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Predictor
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_service import RestService
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import SavedModelSession, disable_xla
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import (
+    SavedModelSession,
+    disable_xla,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.tflite_session import FILE as LITE_FILE
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.tflite_session import LiteSession
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
