@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container engine of a host as a fact: part of what tfserving.fleet.capability_facts returns."""
+"""The container engine of a host as a fact, part of what tfserving.fleet.capability_facts returns; and what it knows of an image."""
 
 from __future__ import annotations
 
@@ -26,3 +26,15 @@ class Sdk(TypedDict):
 
     version: str | None
     problem: str | None         # why this Python cannot import it
+
+
+class Image(TypedDict):
+    """An image of an engine."""
+
+    id: str
+    labels: dict[str, str]
+    tags: list[str]             # its names
+    digests: list[str]          # its references by digest
+    size_bytes: int
+    created: str | None
+    architecture: str | None    # in Go's word: amd64
