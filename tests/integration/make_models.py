@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY [NAME...]`, below it NAME/1. Needs TensorFlow."""
+"""Makes the models that the server's tests serve: `python make_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -157,6 +157,7 @@ MODELS = {
     "double": lambda path: scaled(path, 2.0), "triple": lambda path: scaled(path, 3.0),
     "two": plain(lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2])),
     "strings": plain(lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None])),
+    "scalar_input": plain(lambda x: {"y": x * 2.0}, x=(tf.float32, [])),
     "fixed": plain(lambda x: {"y": x * 2.0}, x=(tf.float32, [1, 4])),
     "scalar": plain(lambda x: {"mean": tf.reduce_mean(x)}, x=(tf.float32, [None, 4])),
     "ragged": plain(lambda x: {"sum": tf.reduce_sum(x, 1)}, x=(tf.float32, [None, None])),
@@ -170,6 +171,6 @@ MODELS = {
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:] or MODELS:
+    for name in MODELS:
         os.makedirs(os.path.join(sys.argv[1], name))
         MODELS[name](os.path.join(sys.argv[1], name, "1"))

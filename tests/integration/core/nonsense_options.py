@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib
-import io
 import json
 import sys
 
 import yaml
-from ansible.module_utils import basic
+from ansible_collections.tfserving.fleet.tests.support import modules
 
-PACKAGE = "ansible_collections.tfserving.fleet.plugins.modules."
 NONSENSE = [True, -1, float("inf"), "", "ü\u2028\0y", "1e400", [None], {"x": {"y": [1]}}, "/nonexistent/x", None]
 # What a module would look for on this machine.
 STAND_INS = {"engine_socket": "/nonexistent.sock"}
@@ -44,19 +41,9 @@ def placed(arguments, path, value):
     return changed
 
 
-def called(module, arguments):
-    """The module's result."""
-    told = dict(arguments, _ansible_check_mode=True, _ansible_remote_tmp="/tmp")
-    basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = json.dumps({"ANSIBLE_MODULE_ARGS": told}).encode(), "legacy"
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-        module.main()
-    return json.loads(output.getvalue())
-
-
 def main(name):
     """Print what went wrong, and last how many calls were made."""
-    module = importlib.import_module(PACKAGE + name)
+    module = importlib.import_module(f"{modules.PACKAGE}.{name}")
     options = yaml.safe_load(module.DOCUMENTATION).get("options") or {}
     example = next(task[f"tfserving.fleet.{name}"] or {} for task in yaml.safe_load(module.EXAMPLES) if f"tfserving.fleet.{name}" in task)
     arguments = {**json.loads(json.dumps(example, default=str)), **{key: value for key, value in STAND_INS.items() if key in options}}
@@ -69,7 +56,8 @@ def main(name):
             calls += 1
             where = f"{'.'.join(map(str, path))}={value!r}"
             try:
-                result = called(module, changed)
+                told = dict(changed, _ansible_check_mode=True, _ansible_remote_tmp="/tmp")
+                result = modules.call_here(module, json.dumps({"ANSIBLE_MODULE_ARGS": told}))
             except Exception as fault:
                 print(f"{where}: {fault!r}")
                 continue

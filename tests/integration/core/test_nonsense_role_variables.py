@@ -7,7 +7,6 @@ the words of a template."""
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,9 +16,9 @@ from pathlib import Path
 import numpy
 import pytest
 import yaml
+from ansible_collections.tfserving.fleet.tests.support import made
 
 ROOT = Path(__file__).resolve().parents[3]
-MODELS = ROOT / "tests" / "integration" / "make_models.py"
 SECRET = {"tfs_server_registry_login", "tfs_server_secret_environment"}
 # By type: values that are surely wrong, and values that a role may take or refuse.
 WRONG = {"int": ["many", -7], "float": [float("inf")], "bool": ["maybe"], "list": [{"x": 1}], "dict": ["a=b"], "str": [["a"]], "path": [7], "raw": []}
@@ -50,9 +49,8 @@ def cases():
 def said(tmp_path_factory):
     """[(variable, value, whether it is surely wrong, message or None)] of one play that tries them all."""
     place = tmp_path_factory.mktemp("roles")
-    subprocess.run([sys.executable, MODELS, place / "source", "half_plus_two"], check=True, capture_output=True, timeout=300,
-                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
-    shutil.copytree(place / "source" / "half_plus_two", place / "published" / "m" / "saved_model")
+    model = made.by_program(ROOT / "tests" / "integration" / "make_models.py") / "half_plus_two"
+    shutil.copytree(model, place / "published" / "m" / "saved_model")
     numpy.savez(place / "samples.npz", **{"inputs.x": numpy.ones((4, 1), "float32")})
     tried = [*cases(), *((*one, False) for one in TEXTS)]
     role = "ansible.builtin.include_role"
@@ -66,7 +64,7 @@ def said(tmp_path_factory):
                                       "dest": str(place / "said.json"), "mode": "0600"}, "check_mode": False}
     variables = {"ansible_python_interpreter": sys.executable, "tfserving_backend": "embedded", "tfserving_state_directory": str(place / "state"),
                  "tfserving_model_directory": str(place / "published"),
-                 "tfserving_models": [{"name": "m", "source": str(place / "source" / "half_plus_two" / "1"), "samples": str(place / "samples.npz"),
+                 "tfserving_models": [{"name": "m", "source": str(model / "1"), "samples": str(place / "samples.npz"),
                                        "accept_unjudged": True}]}
     (place / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [*plan, *tries, write]}],
                                                    allow_unicode=True))

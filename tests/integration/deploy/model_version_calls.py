@@ -5,29 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 
-def command(check_mode=False, **options):
-    """The module's own executable, called as Ansible does."""
-    arguments = json.dumps(dict(options, _ansible_check_mode=check_mode, _ansible_diff=True))
-    program = ("import runpy, sys; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
-               "from ansible_collections.tfserving.fleet.plugins.modules import model_version\n"
-               "with t.patch_module_args(__import__('json').loads(sys.argv[2])): model_version.main()\n")
-    return [sys.executable, "-c", program, str(ROOT / "tests" / "conftest.py"), arguments]
-
-
-def run(environment=None, **options):
-    done = subprocess.run(command(**options), capture_output=True, text=True, check=False, timeout=300, env=dict(os.environ, **(environment or {})))
-    assert done.stdout, done.stderr
-    return json.loads(done.stdout)
+def run(check_mode=False, environment=None, **options):
+    """The module's result; environment: variables for its process."""
+    return modules.call("model_version", check=check_mode, environment=environment, **options)
 
 
 def good(**options):
@@ -41,6 +26,14 @@ def refused(*texts, **options):
     assert result.get("failed"), result
     assert all(text in result["msg"] for text in texts) and "\n" not in result["msg"], result["msg"]
     return result
+
+
+def each_refused(*cases):
+    """Several calls in one process: (text, options) each."""
+    results = modules.call_each("model_version", [options for _text, options in cases])
+    assert len(results) == len(cases)
+    for (text, options), result in zip(cases, results):
+        assert result.get("failed") and text in result["msg"] and "\n" not in result["msg"], (options, result)
 
 
 def visible(folder):

@@ -21,6 +21,7 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
+from ansible_collections.tfserving.fleet.tests.support import made, modules, ports
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a server refuses at once, and nothing before it.
@@ -28,7 +29,7 @@ CONTRADICTION = {"tensorflow_session_parallelism": 1, "tensorflow_intra_op_paral
 
 
 class Host:
-    """Calls the module as Ansible does, by its own executable; and ends what is left."""
+    """Calls the module as Ansible does; a context that ends what is left."""
 
     def __init__(self, directory, base_path):
         self.directory, self.options = directory, {
@@ -36,25 +37,22 @@ class Host:
             "state_directory": str(directory / "state"),
             "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "ready_timeout_s": 240}
 
-    def command(self, check_mode=False, module="model_server", **options):
-        arguments = json.dumps(dict({key: value for key, value in options.items() if value is not None}, _ansible_check_mode=check_mode))
-        program = ("import runpy, sys; runpy.run_path(sys.argv[1]); import ansible.module_utils.testing as t, ansible.module_utils.basic as b\n"
-                   f"from ansible_collections.tfserving.fleet.plugins.modules import {module}\n"
-                   f"with t.patch_module_args(__import__('json').loads(sys.argv[2])): {module}.main()\n")
-        return [sys.executable, "-c", program, str(ROOT / "tests" / "conftest.py"), arguments]
+    def run(self, check=False, **options):
+        return modules.call("model_server", check=check, **dict(self.options, **options))
 
-    def run(self, **options):
-        return self.result(self.command(**dict(self.options, **options)))
+    def killed(self, moment, **options):
+        """Run the module, and kill it once moment(its process) is true; return what that was."""
+        process = modules.start("model_server", **dict(self.options, **options))
+        while not (reached := moment(process)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        return reached
 
     def info(self):
         """What model_server_info tells; there is no engine to ask."""
-        return self.result(self.command(module="model_server_info", ask=True, state_directory=self.options["state_directory"], engine_socket="/nonexistent"))
-
-    @staticmethod
-    def result(command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout)
+        return modules.call("model_server_info", ask=True, state_directory=self.options["state_directory"], engine_socket="/nonexistent")
 
     def server(self, **options):
         result = self.run(**options)
@@ -64,17 +62,33 @@ class Host:
     def absent(self):
         return self.run(state="absent")
 
+    @property
+    def pid_file(self):
+        return self.directory / "state" / "servers" / "m" / "server.pid"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        if self.pid_file.exists():
+            self.absent()
+
 
 @pytest.fixture(name="host")
 def this_host(tmp_path, model_directory):
-    host = Host(tmp_path, model_directory / "half_plus_two")
-    yield host
-    host.absent()
+    with Host(tmp_path, model_directory / "half_plus_two") as host:
+        yield host
 
 
 def answers(server):
     with GrpcClient(server["address"], server["grpc_port"]) as client:
         return client.predict("m", {"x": numpy.ones((1, 1), "float32")})["y"].tolist() == [[2.5]]
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    while lives(pid):
+        time.sleep(0.01)
 
 
 def lives(pid):
@@ -85,89 +99,79 @@ def lives(pid):
 
 
 def test_the_life_of_a_server(host):
-    planned = host.run(check_mode=True)
+    """Planned, started by a run that is killed, found again, killed, taken for no other process's, stopped."""
+    planned = host.run(check=True)
     assert planned["changed"] and not (host.directory / "state").exists()
     assert planned["actions"] == ["start the server m"] and planned["diff"]["before"] == {}
 
+    host.killed(lambda _process: host.pid_file.exists() and host.pid_file.read_text(encoding="utf-8"))
+    pid = json.loads(host.pid_file.read_text(encoding="utf-8"))[0]
+    assert lives(pid), "the server outlives its starter"
     changed, server = host.server()
-    assert changed and answers(server) and lives(server["pid"])
+    assert not changed and server["pid"] == pid and answers(server)
     with RestClient(server["address"], server["rest_port"]) as client:
         assert client.status("m")[0]["state"] == "AVAILABLE"
     assert host.server() == (False, server), "nothing is done again, the ports that were chosen are kept"
-    assert not host.run(check_mode=True)["changed"]
+    assert not host.run(check=True)["changed"]
 
-    os.kill(server["pid"], signal.SIGKILL)
-    while lives(server["pid"]):
-        time.sleep(0.01)
+    kill(pid)
     changed, again = host.server()
-    assert changed and answers(again) and again["pid"] != server["pid"]
+    assert changed and answers(again) and again["pid"] != pid
     assert (again["grpc_port"], again["rest_port"], again["specification_digest"]) == (server["grpc_port"], server["rest_port"], server["specification_digest"])
 
-    wrong = host.run(flags=CONTRADICTION)
-    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it goes on serving.")
-    assert wrong["fault"]["serves"] and lives(again["pid"])
-    wrong = host.run(flags=CONTRADICTION, side_by_side=False)
-    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
-    assert wrong["fault"]["serves"] and not lives(again["pid"])
-    changed, restored = host.server()
-    assert not changed and answers(restored)
+    with subprocess.Popen(["sleep", "600"]) as other:     # A pid that has become another process's is not taken for the server, and not killed.
+        host.pid_file.write_text(json.dumps([other.pid, "another boot 1"]), encoding="utf-8")
+        kill(again["pid"])
+        changed, last = host.server()
+        assert changed and answers(last) and other.poll() is None
+        other.kill()
 
     gone = host.absent()
-    assert gone["changed"] and not lives(restored["pid"]) and not (host.directory / "state" / "servers" / "m").exists()
+    assert gone["changed"] and not lives(last["pid"]) and not (host.directory / "state" / "servers" / "m").exists()
     assert not host.absent()["changed"]
 
 
-def test_a_server_that_cannot_come_back_is_not_said_to_serve(host, tmp_path):
+def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, tmp_path):
     """A load balancer gets the host back only where something serves."""
-    python = tmp_path / "python"
+    port, remembered, python, batching = ports.free(), host.pid_file.with_name("server.json"), tmp_path / "python", tmp_path / "batching.pbtxt"
+    assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"] and not remembered.exists()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    _changed, server = host.server(python=str(python))
+    batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
+    options = {"python": str(python), "batching_parameters_file": str(batching), "cpu_set": str(min(os.sched_getaffinity(0)))}
+    changed, server = host.server(**options)
+    assert changed and answers(server) and server["grpc_port"] != port, "a port that was chosen for what failed is nobody's"
+    assert os.sched_getaffinity(server["pid"]) == {min(os.sched_getaffinity(0))}
+
+    batching.write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
+    assert host.run(check=True, **options)["actions"] == [
+        "prove a candidate beside the server m", "stop the server m, whose specification changed", "start the server m"]
+    batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
+    assert not host.server(**options)[0]
+
+    wrong = host.run(flags=CONTRADICTION)
+    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it goes on serving.")
+    assert wrong["fault"]["serves"] and lives(server["pid"])
+    wrong = host.run(flags=CONTRADICTION, side_by_side=False)
+    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
+    assert wrong["fault"]["serves"] and not lives(server["pid"])
+    changed, restored = host.server(**options)
+    assert not changed and answers(restored)
+
+    host.run(state="stopped", **options)
+    assert not lives(restored["pid"]) and host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
+    changed, server = host.server(**options)
+    assert changed and server["grpc_port"] == restored["grpc_port"], "what served before keeps its ports"
+
     python.unlink()
     wrong = host.run(flags=CONTRADICTION, side_by_side=False)
     assert "The server before it could not be started again either" in wrong["msg"] and "serves" not in wrong["fault"] and not lives(server["pid"])
 
 
-def test_a_starter_that_is_killed_leaves_nothing_that_the_next_run_does_not_mend(host):
-    starter = subprocess.Popen(host.command(**host.options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    pid_file = host.directory / "state" / "servers" / "m" / "server.pid"
-    while not pid_file.exists() or not pid_file.read_text(encoding="utf-8"):
-        time.sleep(0.01)
-    starter.kill()
-    starter.wait()
-    pid = json.loads(pid_file.read_text(encoding="utf-8"))[0]
-    assert lives(pid), "the server outlives its starter"
-    changed, server = host.server()
-    assert not changed and server["pid"] == pid and answers(server)
-
-    # A pid that has become another process's is not taken for the server, and not killed.
-    other = subprocess.Popen(["sleep", "60"])
-    pid_file.write_text(json.dumps([other.pid, "another boot 1"]), encoding="utf-8")
-    os.kill(pid, signal.SIGKILL)
-    while lives(pid):
-        time.sleep(0.01)
-    changed, server = host.server()
-    assert changed and answers(server) and other.poll() is None
-    other.kill()
-    other.wait()
-
-
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory):
+def deployed():
     """A folder with the models of make_deployment_models.py: right and again are 2x, wrong is 3x, renamed has another output, fatal dies of no rows."""
-    directory = tmp_path_factory.mktemp("deployed")
-    subprocess.run([sys.executable, str(ROOT / "tests" / "docker" / "make_deployment_models.py"), str(directory)], check=True, capture_output=True,
-                   timeout=300, env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
-    return directory
-
-
-@pytest.fixture(name="judged")
-def judged_host(tmp_path, deployed):
-    """A host whose server is asked for samples, and has to answer 2x."""
-    host = Host(tmp_path, deployed / "right")
-    host.options.update(samples=str(deployed / "samples.npz"), reference=str(deployed / "samples.npz"))
-    yield host
-    host.absent()
+    return made.by_program(ROOT / "tests" / "docker" / "make_deployment_models.py")
 
 
 def doubles(server):
@@ -179,92 +183,107 @@ def children(pid):
     return {int(one) for one in subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout.split()}
 
 
-def test_what_serves_is_replaced_only_by_what_is_proven(judged, deployed):
+@pytest.fixture(scope="module", name="judged")
+def judged_host(tmp_path_factory, deployed):
+    """A host whose server is asked for samples, and has to answer 2x. It serves `right`, and tests leave that as it is."""
+    host = Host(tmp_path_factory.mktemp("judged"), deployed / "right")
+    host.options.update(samples=str(deployed / "samples.npz"), reference=str(deployed / "samples.npz"))
+    with host:
+        yield host
+
+
+@pytest.fixture(scope="module", name="doubling")
+def doubling_server(judged, deployed):
+    """The server of that host. What failed before it came is not left running."""
     first = judged.run(model_base_path=str(deployed / "wrong"))
     assert first["failed"] and 'the gate "agrees with the reference" is closed: y: differs by up to 0.5' in first["msg"], "3x is half of 2x more"
     assert judged.info()["servers"][0]["state"] == "stopped", "what never served is not left running"
     _changed, server = judged.server()
     assert doubles(server) and server["gap_s"] is None
-    for model, words in (("wrong", "agrees with the reference"), ("renamed", "serving_default.outputs.z: nothing became float32"),
-                         ("broken", "Can't parse"), ("fatal", "one request with no rows ends the server (by SIGABRT)"),
-                         ("absent", "No such file or directory; the server would wait for ever")):
-        for state in ("proven", "started"):
-            told = judged.run(model_base_path=str(deployed / model), state=state, flags={"max_num_load_retries": 0})
-            assert told["failed"] and words in told["msg"] and "\n" not in told["msg"], told["msg"]
-            assert model == "absent" or told["msg"].endswith("The server before it goes on serving.") and told["fault"]["serves"]
-            assert lives(server["pid"]) and doubles(server)
-    told = judged.run(model_base_path=str(deployed / "renamed"), side_by_side=False, reference=None)
-    assert "serving_default.outputs.z: nothing became float32" in told["msg"] and told["msg"].endswith("The server before it runs again.")
-    proven = judged.run(model_base_path=str(deployed / "again"), state="proven")
-    assert not proven["changed"] and proven["pending"] and judged.server()[0] is False
-    changed, swapped = judged.server(model_base_path=str(deployed / "again"))
-    assert changed and doubles(swapped) and swapped["grpc_port"] == server["grpc_port"] and 0 < swapped["gap_s"] < 120
+    return server
 
 
-def test_a_converted_form_that_is_worse_here_takes_no_traffic(judged, deployed, tmp_path):
-    """The metric that decided about it is measured again, of a candidate beside the SavedModel that serves."""
-    x = numpy.arange(80, dtype="float32").reshape(20, 4) / 80
-    numpy.savez(tmp_path / "labelled.npz", **{"inputs.x": x, "labels": 2 * x})
-    made = {}
-    for name in ("right", "wrong"):
-        result = judged.result(judged.command(
-            module="model_conversion", source=str(deployed / name / "1"), destination=str(tmp_path / name), form="tflite_dynamic_range",
-            samples=str(tmp_path / "labelled.npz"), metric="rmse", allowed_loss=0.1))
-        made[name] = Path(result["path"])
-    _changed, server = judged.server()
-    form = {"samples": None, "reference": None, "flags": {"prefer_tflite_model": True}, "tolerance": 3}
-    exchanged = shutil.copytree(made["right"].parent, tmp_path / "exchanged")
-    shutil.copyfile(made["wrong"] / "model.tflite", exchanged / "1" / "model.tflite")
-    said = judged.run(model_base_path=str(exchanged), **form)
-    assert said["failed"] and "agrees with the reference" in said["msg"] and "over 20 examples, 0 of the source: a loss of 0.57" in said["msg"], said["msg"]
-    assert lives(server["pid"]) and doubles(server)
-    _changed, taken = judged.server(model_base_path=str(made["right"].parent), **form)
-    judged_by = taken["judged"]["m"]
-    assert doubles(taken) and (judged_by["metric"], judged_by["examples"], judged_by["source"]) == ("rmse", 20, 0) and 0 <= judged_by["served"] < 0.01
+@pytest.mark.parametrize(("model", "state", "words"), [
+    ("wrong", "started", "agrees with the reference"),
+    ("renamed", "proven", "serving_default.outputs.z: nothing became float32"),
+    ("broken", "started", "Can't parse"),
+    ("fatal", "proven", "one request with no rows ends the server (by SIGABRT)"),
+    ("absent", "proven", "No such file or directory; the server would wait for ever"),
+    ("absent", "started", "No such file or directory; the server would wait for ever"),
+])
+def test_what_serves_is_not_replaced_by_what_fails_a_gate(judged, doubling, deployed, model, state, words):
+    told = judged.run(model_base_path=str(deployed / model), state=state, flags={"max_num_load_retries": 0})
+    assert told["failed"] and words in told["msg"] and "\n" not in told["msg"], told["msg"]
+    assert model == "absent" or told["msg"].endswith("The server before it goes on serving.") and told["fault"]["serves"]
+    assert lives(doubling["pid"]) and doubles(doubling)
 
 
-def test_a_function_of_the_users_own_judges_here_too(judged, deployed, tmp_path):
-    """One without labels: the share of answers above 2, of which the source gives none."""
-    x = numpy.arange(80, dtype="float32").reshape(20, 4) / 80
-    numpy.savez(tmp_path / "samples.npz", **{"inputs.x": x})
-    function = tmp_path / "far.py"
-    function.write_text("def metric(outputs, labels):\n    assert labels is None\n    return float((outputs['y'] > 2).mean())\n", encoding="utf-8")
-    made = {}
-    for name in ("right", "wrong"):
-        result = judged.result(judged.command(
-            module="model_conversion", source=str(deployed / name / "1"), destination=str(tmp_path / name), form="tflite_dynamic_range",
-            samples=str(tmp_path / "samples.npz"), metric="function", metric_function=str(function), metric_goal="lower", allowed_loss=0.1))
-        made[name] = Path(result["path"])
-    _changed, server = judged.server()
-    form = {"samples": None, "reference": None, "flags": {"prefer_tflite_model": True}, "tolerance": 3, "metric_function": str(function)}
-    exchanged = shutil.copytree(made["right"].parent, tmp_path / "exchanged")
-    shutil.copyfile(made["wrong"] / "model.tflite", exchanged / "1" / "model.tflite")
-    said = judged.run(model_base_path=str(exchanged), **form)["msg"]
-    assert "function 0.325 over 20 examples, 0 of the source: a loss of 0.325 is above the allowed 0.1" in said, said
-    other = tmp_path / "other.py"
-    other.write_text(function.read_text(encoding="utf-8").replace("2", "3"), encoding="utf-8")
-    for file, words in ((other, "it is not the function that judged the version"), (tmp_path / "none.py", "cannot be read: No such file or directory")):
-        told = judged.run(model_base_path=str(made["right"].parent), **dict(form, metric_function=str(file)))
-        assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(server["pid"]), told["msg"]
-    _changed, taken = judged.server(model_base_path=str(made["right"].parent), **form)
-    assert taken["judged"]["m"] == {"metric": "function", "examples": 20, "source": 0, "converted": 0, "served": 0} and doubles(taken)
-
-
-def test_a_run_that_is_killed_with_its_candidate_up_leaves_what_serves(judged, deployed):
-    _changed, server = judged.server()
-    wanted = dict(judged.options, model_base_path=str(deployed / "again"))
-    starter = subprocess.Popen(judged.command(**wanted), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (candidates := children(starter.pid)):
-        assert starter.poll() is None
-        time.sleep(0.01)
-    starter.kill()
-    starter.wait()
-    end = time.monotonic() + 10
+def test_a_run_that_is_killed_with_its_candidate_up_leaves_what_serves(judged, doubling, deployed):
+    candidates = judged.killed(lambda process: children(process.pid), model_base_path=str(deployed / "again"))
+    end = time.monotonic() + 60
     while any(map(lives, candidates)) and time.monotonic() < end:
         time.sleep(0.01)
-    assert not any(map(lives, candidates)) and lives(server["pid"]) and doubles(server)
-    changed, swapped = judged.server(model_base_path=wanted["model_base_path"])
-    assert changed and doubles(swapped)
+    assert not any(map(lives, candidates)) and lives(doubling["pid"]) and doubles(doubling)
+
+
+@pytest.fixture(scope="module")
+def converted(deployed, tmp_path_factory):
+    """convert(model, form's folder, **options) publishes a TensorFlow Lite form of a model of the deployed ones; returns the version's path."""
+    directory = tmp_path_factory.mktemp("converted")
+    x = numpy.arange(80, dtype="float32").reshape(20, 4) / 80
+    numpy.savez(directory / "labelled.npz", **{"inputs.x": x, "labels": 2 * x})
+    numpy.savez(directory / "plain.npz", **{"inputs.x": x})
+    # One without labels: the share of answers above 2, of which the source gives none.
+    (directory / "far.py").write_text("def metric(outputs, labels):\n    assert labels is None\n    return float((outputs['y'] > 2).mean())\n",
+                                      encoding="utf-8")
+    function = {"samples": directory / "plain.npz", "metric": "function", "metric_function": directory / "far.py", "metric_goal": "lower"}
+    for name, model, judged_by in (("wrong", "wrong", function), ("function", "right", function),
+                                   ("rmse", "right", {"samples": directory / "labelled.npz", "metric": "rmse"})):
+        made = modules.call("model_conversion", source=deployed / model / "1", destination=directory / name, form="tflite_dynamic_range", allowed_loss=0.1,
+                            **judged_by)
+        assert made["accepted"], made
+    for name in ("function", "rmse"):       # The file of another model beside the manifest of the one that was judged.
+        shutil.copytree(directory / name, directory / f"exchanged-{name}")
+        shutil.copyfile(directory / "wrong" / "1" / "model.tflite", directory / f"exchanged-{name}" / "1" / "model.tflite")
+    return directory
+
+
+LITE = {"samples": None, "reference": None, "flags": {"prefer_tflite_model": True}, "tolerance": 3, "state": "proven"}
+
+
+@pytest.mark.parametrize(("metric", "words"), [
+    ("rmse", "over 20 examples, 0 of the source: a loss of 0.57"),
+    ("function", "function 0.325 over 20 examples, 0 of the source: a loss of 0.325 is above the allowed 0.1"),
+])
+def test_a_converted_form_that_is_worse_here_takes_no_traffic(judged, doubling, converted, metric, words):
+    """The metric that decided about it is measured again, of a candidate beside the SavedModel that serves."""
+    function = converted / "far.py" if metric == "function" else None
+    refused = judged.run(model_base_path=str(converted / f"exchanged-{metric}"), metric_function=function, **LITE)
+    assert refused["failed"] and "agrees with the reference" in refused["msg"] and words in refused["msg"], refused["msg"]
+    proven = judged.run(model_base_path=str(converted / metric), metric_function=function, **LITE)
+    assert not proven["changed"] and proven["pending"], proven
+    taken = proven["server"]["judged"]["m"]
+    assert (taken["metric"], taken["examples"], taken["source"]) == (metric, 20, 0) and 0 <= taken["served"] < 0.01 and 0 <= taken["converted"] < 0.01
+    assert judged.server() == (False, dict(doubling, gap_s=None, judged={})) and doubles(doubling)
+
+
+def test_a_function_that_did_not_judge_the_version_judges_nothing(judged, doubling, converted, tmp_path):
+    other = tmp_path / "other.py"
+    other.write_text((converted / "far.py").read_text(encoding="utf-8").replace("2", "3"), encoding="utf-8")
+    for file, words in ((other, "it is not the function that judged the version"), (tmp_path / "none.py", "cannot be read: No such file or directory")):
+        told = judged.run(model_base_path=str(converted / "function"), metric_function=file, **LITE)
+        assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(doubling["pid"]), told["msg"]
+
+
+def test_a_server_is_swapped_and_keeps_its_ports(judged, deployed, converted, tmp_path):
+    """Where there is no room for two, what served comes back when its successor fails; where there is, a converted form takes its place."""
+    with Host(tmp_path, deployed / "right") as host:
+        _changed, server = host.server()
+        told = host.run(model_base_path=str(deployed / "renamed"), samples=judged.options["samples"], side_by_side=False)
+        assert "serving_default.outputs.z: nothing became float32" in told["msg"] and told["msg"].endswith("The server before it runs again.")
+        changed, swapped = host.server(model_base_path=str(converted / "rmse"), flags={"prefer_tflite_model": True}, tolerance=3)
+        assert changed and doubles(swapped) and swapped["grpc_port"] == server["grpc_port"] and swapped["gap_s"] > 0
+        assert swapped["judged"]["m"]["metric"] == "rmse"
 
 
 def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
@@ -273,8 +292,7 @@ def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
     shutil.copytree(model_directory / "half_plus_two", folder)
     for name in ("x", "99999999999999999999999"):
         (folder / name).mkdir()
-    host = Host(tmp_path, folder)
-    try:
+    with Host(tmp_path, folder) as host:
         _changed, server = host.server(flags={"max_num_load_retries": 0, "file_system_poll_wait_seconds": 1})
         told = host.info()
         (described,), (asked,) = told["servers"], told["asked"]
@@ -296,16 +314,12 @@ def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
         assert silent["servers"] == told["servers"], "what does not move is the same"
         assert silent["asked"][0]["reason"] == f"grpc://127.0.0.1:{server['grpc_port']}: DEADLINE_EXCEEDED: no answer within 5 s."
 
-        os.kill(server["pid"], signal.SIGKILL)
-        while lives(server["pid"]):
-            time.sleep(0.01)
+        kill(server["pid"])
         dead = host.info()
         assert (dead["servers"][0]["state"], dead["asked"]) == ("stopped", [])
-        (tmp_path / "state" / "servers" / "m" / "server.json").write_text('{"half": ', encoding="utf-8")
+        host.pid_file.with_name("server.json").write_text('{"half": ', encoding="utf-8")
         broken = host.info()
         assert broken["failed"] and "server.json: cannot be read as the state of a server" in broken["msg"] and "\n" not in broken["msg"]
-    finally:
-        host.absent()
 
 
 def test_a_state_file_that_cannot_be_read_counts_as_none(host):
@@ -313,10 +327,10 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
     directory.mkdir(parents=True)
     for name in ("server.json", "server.pid"):
         (directory / name).write_text('{"half": ', encoding="utf-8")
-    assert host.run(check_mode=True)["actions"] == ["start the server m"]
+    assert host.run(check=True)["actions"] == ["start the server m"]
 
 
-@pytest.mark.parametrize(("options", "words"), [
+UNSTARTABLE = [
     ({"python": "/no/such/python"}, "python: cannot run '/no/such/python': No such file or directory."),
     ({"python": "/usr/bin/false"}, "the server ended before it was ready (exit status 1); its log says: nothing"),
     ({"cpu_set": "8191"}, "cpu_set: CPU 8191 cannot be used here; usable: "),
@@ -328,18 +342,22 @@ def test_a_state_file_that_cannot_be_read_counts_as_none(host):
      "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
     ({"rest_port": True}, "rest_port: True is not a whole number"),
+    ({"grpc_port": 65536}, "grpc_port: 65536 is out of range; allowed: 0 to 65535"),
     ({"release": "banana"}, "release: 'banana' is not a release of TensorFlow Serving"),
     ({"environment": {"A": [1]}}, "environment.A: [1] is no value for an environment variable; allowed: a text, a number, true or false."),
     ({"model_name": ".."}, "model_name: '..' is no name for a model"),
     ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
     ({"drain_s": -1}, "drain_s: -1.0 is out of range; allowed: 0 to 3600 s."),
     ({"model_base_path": None}, "parameters are required together: model_name, model_base_path"),
-])
-def test_what_cannot_be_started(host, options, words):
-    result = host.run(**options)
-    assert result["failed"] and words in result["msg"] and "\n" not in result["msg"]
-    pid_file = host.directory / "state" / "servers" / "m" / "server.pid"
-    assert not pid_file.exists() or not lives(json.loads(pid_file.read_text(encoding="utf-8"))[0]), "nothing is left running"
+]
+
+
+def test_what_cannot_be_started(host):
+    results = modules.call_each("model_server", [dict(host.options, **options) for options, _words in UNSTARTABLE])
+    assert len(results) == len(UNSTARTABLE)
+    for (options, words), result in zip(UNSTARTABLE, results):
+        assert result["failed"] and words in result["msg"] and "\n" not in result["msg"], (options, result)
+    assert not host.pid_file.exists() or not lives(json.loads(host.pid_file.read_text(encoding="utf-8"))[0]), "nothing is left running"
 
 
 def test_a_signal_is_named(host, tmp_path):
@@ -355,28 +373,3 @@ def test_a_port_in_use(host):
         result = host.run(grpc_port=port)
     assert result["failed"] and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
     assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
-
-
-def test_what_never_served_is_not_remembered(host):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
-    assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
-    _changed, server = host.server()
-    assert server["grpc_port"] != port, "a port that was chosen for what failed is nobody's"
-    host.run(state="stopped")
-    assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
-    assert host.server()[1]["grpc_port"] == server["grpc_port"], "what served before keeps its ports"
-
-
-def test_a_changed_batching_file_is_another_server(host, model_directory):
-    path = host.directory / "batching.pbtxt"
-    path.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
-    options = {"batching_parameters_file": str(path), "cpu_set": str(min(os.sched_getaffinity(0)))}
-    _changed, server = host.server(**options)
-    assert os.sched_getaffinity(server["pid"]) == {min(os.sched_getaffinity(0))}
-    assert not host.server(**options)[0]
-    path.write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
-    assert host.run(check_mode=True, **options)["actions"] == [
-        "prove a candidate beside the server m", "stop the server m, whose specification changed", "start the server m"]

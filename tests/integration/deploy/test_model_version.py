@@ -33,14 +33,15 @@ pytest.importorskip("grpc")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import (
-    command,
     contents,
+    each_refused,
     good,
     refused,
     run,
     variant,
     visible,
 )
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 ROOT = Path(__file__).resolve().parents[3]
 ONES = numpy.ones((2, 1), "float32")
@@ -214,7 +215,7 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
 
 def killed_when(appears, **options):
     """Start the module and kill it when a path is there."""
-    process = subprocess.Popen(command(**options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = modules.start("model_version", **options)
     end = time.monotonic() + 60
     while not appears.exists() and time.monotonic() < end:
         time.sleep(0.01)
@@ -240,12 +241,12 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
         killed_when(folder / "3", source=str(broken), **options)
         refused("version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading", source=str(broken), **options)
     assert not client.faults and client.answers > 20 and visible(folder) == ["1", "2"]
-    process = subprocess.Popen(command(source=str(broken), **{**options, "ready_timeout_s": 120}), stdout=subprocess.PIPE, text=True)
+    process = modules.start("model_version", source=str(broken), **{**options, "ready_timeout_s": 120})
     end = time.monotonic() + 60
     while not (folder / "4").exists() and time.monotonic() < end:
         time.sleep(0.01)
     server.stop(signal.SIGKILL)
-    told = json.loads(process.communicate(timeout=120)[0])
+    told = modules.result(process)
     assert told["failed"] and "version 4 was withdrawn, no version serves: the server does not answer any more" in told["msg"]
     assert visible(folder) == ["1", "2"]
 
@@ -353,13 +354,13 @@ def test_a_transfer_of_unknown_length_that_breaks_off(model_directory, tmp_path)
 def test_a_run_that_is_killed_leaves_no_half_version(model_directory, tmp_path):
     content = packed(variant(model_directory, tmp_path / "v", os.urandom(1 << 20)))
     with web(content, stall=500_000) as (url, _requests):
-        process = subprocess.Popen(command(path=str(tmp_path / "m"), source=url), stdout=subprocess.DEVNULL)
+        process = modules.start("model_version", path=str(tmp_path / "m"), source=url)
         end, size = time.monotonic() + 60, 0
         while size < 400_000 and time.monotonic() < end:
             size = max((path.stat().st_size for path in tmp_path.glob("m/.tfserving-partial-*/archive")), default=0)
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
     assert size >= 400_000
     assert not [name for name in visible(tmp_path / "m") if name.isdigit()] and visible(tmp_path / "m")
     with web(content, port=int(url.partition("127.0.0.1:")[2].partition("/")[0])) as (url, requests):
@@ -379,36 +380,34 @@ def test_archives(model_directory, tmp_path):
         assert not good(path=str(tmp_path / f"m{number}"), source=str(tmp_path / name), remote_src=True)["changed"]
 
     def evil(name, **fields):
-        with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        path = tmp_path / f"{name.replace('/', '_')}.tar"
+        with tarfile.open(path, "w") as archive:
             archive.add(version, "m")
             member = tarfile.TarInfo(name)
             for key, value in fields.items():
                 setattr(member, key, value)
             archive.addfile(member)
-        return str(tmp_path / "evil.tar")
+        return path
 
-    def refuse(source, text):
-        refused(text, path=str(tmp_path / "bad"), source=str(source), remote_src=True)
-        assert not [name for name in visible(tmp_path / "bad") if name.isdigit()]
-
-    refuse(evil("../outside"), "would be written outside")
-    refuse(evil("m/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "m/link is a link or a device")
-    refuse(evil("m/device", type=tarfile.CHRTYPE), "m/device is a link or a device")
-    refuse(evil("m/hard", type=tarfile.LNKTYPE, linkname="m/saved_model.pb"), "m/hard is a link or a device")
-    refuse(evil("m/pipe", type=tarfile.FIFOTYPE), "m/pipe is a link or a device")
-    refuse(evil("m/../../outside"), "would be written outside")
-    refuse(evil("/outside"), "would be written outside")
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
         archive.write(version / "saved_model.pb", "m/saved_model.pb")
         link = zipfile.ZipInfo("m/link")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
-    refuse(tmp_path / "link.zip", "m/link is a link or a device")
-    refuse(evil("n/saved_model.pb"), "holds several models: m, n")
-    refuse(tmp_path / "nowhere", "neither a folder nor an archive")
-    refuse(version / "saved_model.pb", "no archive that can be read")
-    refuse(tmp_path, "it is no version of a model")
-    assert not (tmp_path / "outside").exists()
+    each_refused(*((text, {"path": tmp_path / "bad", "source": source, "remote_src": True}) for source, text in (
+        (evil("../outside"), "would be written outside"),
+        (evil("m/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "m/link is a link or a device"),
+        (evil("m/device", type=tarfile.CHRTYPE), "m/device is a link or a device"),
+        (evil("m/hard", type=tarfile.LNKTYPE, linkname="m/saved_model.pb"), "m/hard is a link or a device"),
+        (evil("m/pipe", type=tarfile.FIFOTYPE), "m/pipe is a link or a device"),
+        (evil("m/../../outside"), "would be written outside"),
+        (evil("/outside"), "would be written outside"),
+        (tmp_path / "link.zip", "m/link is a link or a device"),
+        (evil("n/saved_model.pb"), "holds several models: m, n"),
+        (tmp_path / "nowhere", "neither a folder nor an archive"),
+        (version / "saved_model.pb", "no archive that can be read"),
+        (tmp_path, "it is no version of a model"))))
+    assert not [name for name in visible(tmp_path / "bad") if name.isdigit()] and not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
@@ -423,15 +422,15 @@ def test_archives_that_are_cut_or_damaged(model_directory, tmp_path, kind):
     else:
         with tarfile.open(whole, "w" if kind == "tar" else f"w:{kind[4:]}") as archive:
             archive.add(version, "m")
-    content, source = whole.read_bytes(), tmp_path / f"bad.{kind}"
+    content = whole.read_bytes()
     cuts = [tarfile.BLOCKSIZE * 3, content.rindex(b"\0ustar") - 257] if kind == "tar" else []  # the latter before the last file's head
     bad = [content[:size] for size in (*cuts, len(content) // 2, len(content) - tarfile.RECORDSIZE if kind == "tar" else len(content) - 9, 10, 0)]
     if kind != "tar":
         bad.append(content[:len(content) // 2] + bytes(64) + content[len(content) // 2 + 64:])
-    for one in bad:
-        source.write_bytes(one)
-        refused("", path=str(tmp_path / "m"), source=f"file://{source}")
-        assert visible(tmp_path / "m") == [], len(one)
+    for number, one in enumerate(bad):
+        (tmp_path / f"bad{number}.{kind}").write_bytes(one)
+    each_refused(*(("", {"path": tmp_path / "m", "source": f"file://{tmp_path}/bad{number}.{kind}"}) for number in range(len(bad))))
+    assert visible(tmp_path / "m") == []
     assert good(path=str(tmp_path / "m"), source=f"file://{whole}")["published"] and contents(tmp_path / "m" / "1") == contents(version)
 
 
@@ -479,9 +478,10 @@ def test_a_folder_that_this_user_may_not_write(model_directory):
 
 
 def refuse_to_nobody(folder, source):
-    program = command(path=str(folder), source=source, remote_src=True)
-    program[2] = program[2].replace("with t.", "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\nwith t.")
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60, cwd="/")
+    program = (f"import os; from {modules.PACKAGE} import model_version\n"
+               "os.setgroups([]); os.setgid(65534); os.setuid(65534); model_version.main()")
+    done = subprocess.run([sys.executable, "-c", program], input=modules.request(path=str(folder), source=source, remote_src=True), capture_output=True,
+                          text=True, check=False, timeout=60, cwd="/")
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
     assert told["msg"] == f"{folder}/.tfserving-lock: cannot be written: Permission denied. Run as the user whose folder it is." and visible(folder) == []

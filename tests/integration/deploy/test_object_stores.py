@@ -22,23 +22,16 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.tests.integration import environments
 from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import (
-    command,
     contents,
     good,
     refused,
     visible,
 )
+from ansible_collections.tfserving.fleet.tests.support import environments, modules, ports
 
 SECRET = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOTE = os.urandom(3 << 20)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Network:
@@ -104,12 +97,12 @@ class Store:
 @pytest.fixture(scope="module", name="clients")
 def stores_environment():
     """The folder of an environment of its own with the clients and the server."""
-    return environments.made("stores")
+    return environments.programs("stores")
 
 
 @contextlib.contextmanager
 def s3_server(clients, log, **environment):
-    port = free_port()
+    port = ports.free()
     with open(log, "wb") as stream:
         process = subprocess.Popen([clients / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL,
                                    env=dict(os.environ, **environment))
@@ -203,7 +196,7 @@ def until(look, what, timeout_s=60):
 def test_a_transfer_that_is_killed_goes_on(store, version, tmp_path, victim):
     store.network.pause_at = 1 << 20
     options = {"path": str(tmp_path / "m"), "source": "s3://models/m/1"}
-    process = subprocess.Popen(command(**options), env=dict(os.environ, **store.environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = modules.start("model_version", environment=store.environment, **options)
     until(lambda: store.network.paused and list(tmp_path.glob("m/.tfserving-partial-*/saved_model.pb")), "the transfer never began")
     client = alive(["s3", "sync", "s3://models/m/1/"])
     assert len(client) == 1

@@ -37,12 +37,6 @@ ONES = {"x": numpy.ones((1, 1), "float32")}
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 1000 }\nnum_batch_threads { value: 2 }\nallowed_batch_sizes: 4\nallowed_batch_sizes: 8\n"
 
 
-def config(path, models):
-    path.write_text("model_config_list {\n" + "".join(
-        f'  config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}\n' for name, base in models.items()) + "}\n", encoding="utf-8")
-    return f"--model_config_file={path}"
-
-
 def page(server, path="/monitoring/prometheus/metrics"):
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
     connection.request("GET", path)
@@ -99,10 +93,10 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
     good = ("three", "thousand", "garbage")
     bad = {name: folder / name for name in records if name not in good}
     return folder, {
-        "good": serve(config(folder / "good", {name: folder / name for name in good}), *batched, f"--monitoring_config_file={folder}/monitoring",
-                      "--num_request_iterations_for_warmup=2"),
-        "bad": serve(config(folder / "bad", bad), *batched),
-        "ignored": serve(config(folder / "ignored", bad), *batched, "--enable_model_warmup=false"),
+        "good": serve(*batched, f"--monitoring_config_file={folder}/monitoring", "--num_request_iterations_for_warmup=2",
+                      models={name: folder / name for name in good}),
+        "bad": serve(*batched, models=bad),
+        "ignored": serve(*batched, "--enable_model_warmup=false", models=bad),
     }
 
 

@@ -38,12 +38,6 @@ BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 20000 }\n
 F = "float32"
 
 
-def config_file(path, models):
-    path.write_text("model_config_list {\n" + "".join(
-        f'  config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}\n' for name, base in models.items()) + "}\n", encoding="utf-8")
-    return f"--model_config_file={path}"
-
-
 @pytest.fixture(scope="module", name="servers")
 def all_servers(serve, model_directory, tmp_path_factory):
     """The servers of this file, started side by side: plain, batched, split, lite, and own, whose models bring their own batching parameters, or none."""
@@ -61,19 +55,17 @@ def all_servers(serve, model_directory, tmp_path_factory):
 
     def batching(name, text, models, *flags):
         (directory / f"{name}.pbtxt").write_text(text, encoding="utf-8")
-        return serve("--grpc_max_threads=64", "--enable_batching", f"--batching_parameters_file={directory / name}.pbtxt",
-                     config_file(directory / f"{name}.config", models), *flags)
+        return serve("--grpc_max_threads=64", "--enable_batching", f"--batching_parameters_file={directory / name}.pbtxt", *flags, models=models)
 
     started = {
-        "plain": serve(config_file(directory / "plain.config", {name: model_directory / name for name in PLAIN}), "--enable_grpc_healthcheck_service=true",
-                       TF_ENABLE_ONEDNN_OPTS="1"),
+        "plain": serve("--enable_grpc_healthcheck_service=true", models={name: model_directory / name for name in PLAIN}, TF_ENABLE_ONEDNN_OPTS="1"),
         "batched": batching("batched", BATCHING + "allowed_batch_sizes: 2\nallowed_batch_sizes: 8\n", batched),
         "own": batching("own", "num_batch_threads { value: 1 }", {name: copied(name) for name in ("ragged", "double", "dense")},
                         "--enable_per_model_batching_parameters=true"),
         "split": batching("split", "max_batch_size { value: 32 }\nenable_large_batch_splitting { value: true }\nmax_execution_batch_size { value: 8 }\n",
                           {"double": model_directory / "double"}, "--rest_api_timeout_in_ms=2"),
-        "lite": serve(config_file(directory / "lite.config", {name: model_directory / name for name in ("lite", "lite_plain")}), "--prefer_tflite_model=true",
-                      "--enable_serialization_as_tensor_content"),
+        "lite": serve("--prefer_tflite_model=true", "--enable_serialization_as_tensor_content",
+                      models={name: model_directory / name for name in ("lite", "lite_plain")}),
     }
     for running in started.values():
         running.ready()
@@ -664,13 +656,12 @@ def servers_that_end(serve, model_directory, tmp_path_factory):
     at = {name: directory / name for name in ("broken", "garbage", "sizes", "crash", "broken_text")}
     once = "--max_num_load_retries=0"
     return directory, {
-        "saved": serve(config_file(directory / "1.config", {"broken": at["broken"], "no_flag": model_directory / "lite",
-                                                            "good": model_directory / "two"}), once),
-        "lite": serve(config_file(directory / "2.config", {"garbage": at["garbage"], "half": model_directory / "lite_half"}), once, "--prefer_tflite_model"),
-        "batching": serve(config_file(directory / "3.config", {name: at[name] for name in ("sizes", "crash", "broken_text")}), once, "--enable_batching",
-                          "--enable_per_model_batching_parameters=true"),
+        "saved": serve(once, models={"broken": at["broken"], "no_flag": model_directory / "lite", "good": model_directory / "two"}),
+        "lite": serve(once, "--prefer_tflite_model", models={"garbage": at["garbage"], "half": model_directory / "lite_half"}),
+        "batching": serve(once, "--enable_batching", "--enable_per_model_batching_parameters=true",
+                          models={name: at[name] for name in ("sizes", "crash", "broken_text")}),
         "retried": serve("--model_name=broken", f"--model_base_path={at['broken']}", "--max_num_load_retries=2", "--load_retry_interval_micros=100000"),
-        "nowhere": serve(config_file(directory / "4.config", {"nowhere": directory / "nowhere", "no_number": model_directory})),
+        "nowhere": serve(models={"nowhere": directory / "nowhere", "no_number": model_directory}),
     }
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import progr
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import generator
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
+from ansible_collections.tfserving.fleet.tests.support import ports
 from hdrh.histogram import HdrHistogram
 
 pytestmark = pytest.mark.alone
@@ -289,15 +289,9 @@ def test_a_signature_that_is_not_there_is_one_clear_line(serve, measure):
         measure([target], run=lambda request: generator.measure(dict(request, samples=None)))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @BOTH
 def test_nobody_listening_is_one_clear_line(measure, protocol):
-    target = {"name": "one", "protocol": protocol, "address": "127.0.0.1", "port": free_port(), "model": "m", "signature": "s"}
+    target = {"name": "one", "protocol": protocol, "address": "127.0.0.1", "port": ports.free(), "model": "m", "signature": "s"}
     with pytest.raises(FleetError, match=rf"target one: {protocol}://127.0.0.1:\d+ answers the first request with UNAVAILABLE: .*refused.* Check that it runs"):
         measure([target])
 

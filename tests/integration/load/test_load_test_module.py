@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy
 import pytest
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 pytestmark = pytest.mark.alone
 SERVER = Path(__file__).parent / "timed_server.py"
-MODULE = "ansible_collections.tfserving.fleet.plugins.modules.load_test"
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,7 @@ def load_test(tmp_path, port):
 
     def call(check=False, **options):
         options = {"targets": [{"name": "one", "port": port, "model": "m"}], "samples": str(samples), "window_s": 0.5, "warmup_max_s": 0.4, **options}
-        request = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_remote_tmp=str(tmp_path), _ansible_keep_remote_files=False)}
-        done = subprocess.run([sys.executable, "-m", MODULE], input=json.dumps(request), text=True, capture_output=True, check=False, timeout=60, cwd="/")
-        return json.loads(done.stdout)
+        return modules.call("load_test", check=check, **options)
     return call
 
 

@@ -165,7 +165,7 @@ def test_a_ragged_or_sparse_output_is_named_before_every_request_fails(failing, 
 @pytest.mark.parametrize("flag, status", [((), "XLA compilation disabled"), (("--xla_cpu_compilation_enabled",), None)])
 def test_a_compiled_function_fails_where_xla_is_off_as_in_tensorflow_serving(failing, serve, flag, status):
     """tensorflow_serving/model_servers/main.cc calls DisableXlaCompilation() unless a flag for XLA is set."""
-    server = serve({name: failing / name for name in (*failing_models.XLA, "plain")}, *flag)
+    server = serve(*flag, models={name: failing / name for name in (*failing_models.XLA, "plain")}).ready()
     with GrpcClient("127.0.0.1", server.grpc_port, 30) as client:
         for name in failing_models.XLA:
             described, signature, _ops = said(failing / name / "1")

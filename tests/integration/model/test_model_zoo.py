@@ -11,13 +11,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import model_zoo
-import odd_models
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
@@ -36,6 +31,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     variants,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
+from ansible_collections.tfserving.fleet.tests.integration.model import model_zoo, odd_models
 
 METRICS = {"attention": "accuracy", "convolution": "accuracy", "decision_tree": "accuracy", "dense": "accuracy", "features": "accuracy",
            "hostile": "accuracy", "no_fingerprint": "accuracy", "two_in_two_out": "rmse"}
@@ -276,7 +272,7 @@ def served(zoo, results, forms_made, serve, tmp_path_factory):
     for key, served_name in SERVED_FORMS.items():
         (directory / served_name / "1").mkdir(parents=True)
         (directory / served_name / "1" / "model.tflite").write_bytes(forms_made[key][2]["content"])
-    return serve({name: directory / name for name in [*CONVERTED, *AS_THEY_ARE, *SERVED_FORMS.values()]}, "--prefer_tflite_model=true")
+    return serve("--prefer_tflite_model=true", models={name: directory / name for name in [*CONVERTED, *AS_THEY_ARE, *SERVED_FORMS.values()]}).ready()
 
 
 AS_THEY_ARE = ["float64", "strings", "vocabulary", "hostile"]

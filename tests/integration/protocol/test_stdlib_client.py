@@ -16,7 +16,6 @@ pytest.importorskip("grpc")
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 REQUESTS = {
     "half_plus_two": {"x": numpy.array([[1], [2]], "float32")}, "strings": {"s": numpy.array([b"a", b"bc"], object)},
@@ -26,10 +25,8 @@ REQUESTS = {
 
 
 @pytest.fixture(scope="module")
-def server(serve, model_directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("ask") / "models.pbtxt"
-    path.write_text(model_config.text([model_config.model(name, str(model_directory / name)) for name in REQUESTS]))
-    return serve(f"--model_config_file={path}").ready()
+def server(serve, model_directory):
+    return serve(models={name: model_directory / name for name in REQUESTS}).ready()
 
 
 @pytest.fixture(scope="module")
