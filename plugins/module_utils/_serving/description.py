@@ -46,7 +46,7 @@ class RunningServer(_Server, total=False):
     """A server that runs on a host, the same from run to run: without process ids and times."""
 
     tls: bool                   # of servers in containers
-    copy_of: str                # the name without its suffix, where it is one of several of one description
+    copy_of: str | None         # the name without its suffix, where it is one of several of one description
 
 
 FORMS = ("saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt")
