@@ -24,6 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     server_options,
     tunings,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.tunings import Tuning
 
 # Variables of tfs_server, without their prefix, that the plan gives where the user does not.
 PLANNED = ("backend", "batching", "batching_per_model", "copies", "cpu_set", "devices", "environment", "flags", "image", "models", "ready_timeout_s", "release")
@@ -51,7 +52,7 @@ class Wishes:
     request: Mapping[str, Any]
     role: Mapping[str, Any]
     tunings: Sequence[Mapping[str, Any]] = ()
-    records: Sequence[tunings.Tuning] = ()
+    records: Sequence[Tuning] = ()
     stale_tunings: str = "keep"
     directory: str = "/srv/tfserving/models"
     has_samples: bool = True

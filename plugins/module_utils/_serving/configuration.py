@@ -3,17 +3,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a host serves, as a configuration.
 
-A configuration is a mapping {protocol: grpc|rest, form: saved_model|tflite_dynamic_range, batching: parameters or None,
-environment: {name: text}, flags: {name: value}}; the flag that makes a server look for a TensorFlow Lite file follows from the form.
+The flag that makes a server look for a TensorFlow Lite file follows from the form.
 A change is a mapping over the same keys; environment and flags are merged into what is there (None takes a name away), the others
 are replaced.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+
+
+class Configuration(TypedDict):
+    """How a host serves one model."""
+
+    protocol: str                   # one of PROTOCOLS
+    form: str                       # saved_model or tflite_dynamic_range
+    batching: dict[str, Any] | None     # parameters by name
+    environment: dict[str, str]
+    flags: dict[str, Any]
+
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 PROTOCOLS = ("grpc", "rest")
