@@ -14,11 +14,10 @@ import re
 import shutil
 
 from ansible import constants
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.action.host_plan import resolved, value_of
 from ansible_collections.tfserving.fleet.plugins.action.role_variables import refuse_unknown
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -99,8 +98,8 @@ def plan_all(hosts):
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             refuse_misspelt(variables)
-            capabilities = _value(variables, "ansible_facts").get("tfserving_capabilities")
-            made = planned(capabilities or {}, request_of(variables))   # faults of the request are told for unknown hosts too
+            capabilities = value_of(variables, "ansible_facts").get("tfserving_capabilities")
+            made = resolved(variables, capabilities or {}, for_server=False)["plan"]   # faults of the request are told for unknown hosts too
             plans[host] = made if capabilities else None
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)
@@ -162,21 +161,6 @@ def _unseen(now, plan):
 
 def _told(variables, variable):
     return variables.get(variable) or {} if variable else {}
-
-
-def request_of(variables):
-    """A host's request: tfs_capabilities_request where the host has one, else the collection-wide variables, as that role's default takes them."""
-    if "tfs_capabilities_request" in variables:
-        return _value(variables, "tfs_capabilities_request")
-    return {key: _value(variables, f"{_PREFIX}{key}") for key in KEYS if f"{_PREFIX}{key}" in variables}
-
-
-def _value(variables, name):
-    """A host's variable, evaluated; what its expression lacks is told with its name."""
-    try:
-        return variables[name]
-    except AnsibleError as fault:
-        raise FleetError(f"cannot be evaluated: {str(fault).partition(chr(10))[0]}", where=name) from fault
 
 
 def decide(plans, path):

@@ -9,16 +9,24 @@ plan, whether it is kept from _tuning.steps and _tuning.comparison.
 
 from __future__ import annotations
 
+import datetime
+import json
+import os
+import pathlib
+
+import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded, one_of, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration, tunings
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
     MINIMUM_ROUNDS,
@@ -50,6 +58,9 @@ ARGUMENTS = {
     "image": {"type": "str"},
     "server": {"type": "dict", "default": {}},
     "progress": {"type": "path"},
+    "keep_in": {"type": "str"},
+    "tuning_class": {"type": "str"},
+    "release": {"type": "str"},
     "seed": {"type": "int", "default": 1},
 }
 CHECK_ROWS = 32
@@ -63,11 +74,16 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Return changed: false and tuning: {configuration, steps, total, noise, method}."""
+        """Return tuning: {configuration, steps, total, noise, method}; keep what later runs need as a file."""
         result = super().run(tmp, task_vars)
         try:
             refuse(ARGUMENTS, self._task.args)
             _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+            if arguments["keep_in"] is not None and not (arguments["keep_in"] and arguments["tuning_class"]):
+                raise FleetError("without an inventory file it is not known where tunings are kept", where="keep_in",
+                                 remedy="Set tfserving_tunings_directory to a folder on the controller.")
+            if arguments["keep_in"] and not self._task.check_mode:
+                _make_folder(arguments["keep_in"])
             call = self._module_runner(task_vars)
             forms = self._forms(call, arguments)
             if not forms and not self._task.check_mode:
@@ -78,7 +94,9 @@ class ActionModule(ActionBase):
                 missing = [] if forms else [f"{_folder(arguments)} holds no published form of the model; a real run fails unless it does by then."]
                 return dict(result, changed=False, tuning=None, actions=trial.intentions(), warnings=missing)
             with trial:
-                return dict(result, changed=False, tuning=trial.run())
+                found = trial.run()
+            kept = _keep(found, arguments, task_vars["inventory_hostname"]) if arguments["keep_in"] else Decision(changed=False)
+            return dict(result, tuning=found, **kept.result())
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from None
 
@@ -290,6 +308,35 @@ class Trial:
 
     def _say(self, text):
         Display().display(f"  {self.options['name']}: {text}")
+
+
+def _make_folder(path):
+    """Make the folder of tunings before anything is measured; raise FleetError where nothing can be written there."""
+    try:
+        os.makedirs(os.path.expanduser(path), exist_ok=True)
+    except OSError as fault:
+        raise FleetError(f"{path} cannot be made: {fault.strerror}", where="keep_in") from fault
+    if not os.access(os.path.expanduser(path), os.W_OK):
+        raise FleetError(f"{path} cannot be written", where="keep_in")
+
+
+def _keep(found, arguments, host):
+    """Write what the tuning keeps for later runs; return the Decision."""
+    at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    record = tunings.kept(found, arguments["tuning_class"], arguments["release"], host, at)
+    path = tunings.path(os.path.abspath(os.path.expanduser(arguments["keep_in"])), record.tuning_class, record.model)
+    after = f"# Measured by tfserving.fleet.tune, read by every later plan and deployment. Keep it in version control.\n---\n{_yaml(record)}"
+    before = pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        atomic_files.write_file(path, after.encode())
+    except OSError as fault:
+        raise FleetError(f"cannot write the tuning: {fault.strerror}", where=path) from fault
+    return Decision(changed=before != after, before=before, after=after, header=path, actions=(f"Write {path}",))
+
+
+def _yaml(record):
+    return yaml.safe_dump(json.loads(json.dumps(record.as_dict())), sort_keys=False, width=120)
 
 
 def _folder(arguments):

@@ -50,13 +50,18 @@ def plan_table(plans, earlier=None, width=120):
 
 def planned(capabilities, request=None):
     """The same for other plugins: raises FleetError."""
+    asked, known, secrets = prepared(capabilities, request)
+    return with_secrets(plan(capabilities, asked, known), secrets)
+
+
+def prepared(capabilities, request=None):
+    """(request, microarchitectures, names of secret variables) for the plan: policies say whether they hold on the host, and secret variables are left out."""
     asked = with_documents(dict(request or {}))
     given = asked.get("environment")
     secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
     if secrets:
         asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
-    made = plan(capabilities, _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None)
-    return dict(made, **_of_secrets(made, secrets)) if secrets else made
+    return _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None, secrets
 
 
 def secret_variables(environment):
@@ -65,15 +70,18 @@ def secret_variables(environment):
             if value is not None and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)}
 
 
-def _of_secrets(made, names):
-    """The parts of a plan that say of variables that they are secret: where they go, or that the embedded server cannot have them."""
+def with_secrets(made, names):
+    """The plan with what becomes of secret variables: the role hands them on, or the embedded server cannot have them."""
+    if not names:
+        return made
     if made["backend"] != "embedded":
-        return {"decisions": made["decisions"] + [{"subject": f"environment {name}", "choice": "set, and shown nowhere", "reason":
-                                                   "a secret by its name or its vault; the role tfs_server hands it on"} for name in names]}
-    return {"refusals": made["refusals"] + [
+        return dict(made, decisions=made["decisions"] + [{
+            "subject": f"environment {name}", "choice": "set, and shown nowhere",
+            "reason": "a secret by its name or its vault; the role tfs_server hands it on"} for name in names])
+    return dict(made, refusals=made["refusals"] + [
         {"subject": f"environment {name}", "reason": "a secret, and the embedded server keeps its specification in a file that others may read",
          "remedy": "Leave it out of tfserving_environment, or serve in a container (tfserving_backend: docker)", "change": {"environment": {name: None}}}
-        for name in names]}
+        for name in names])
 
 
 def with_documents(request):

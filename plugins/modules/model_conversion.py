@@ -337,6 +337,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     convert,
     manifest,
     meta_graph,
+    model_files,
     published,
     saved_model,
     server_check,
@@ -383,7 +384,7 @@ class Conversion:
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
-        source = {"path": self.source, "digest": saved_model.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
+        source = {"path": self.source, "digest": model_files.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
         converter = self._call({"action": "release"}) if self.needs_program else None
         refused = self._refusal((converter or {}).get("tensorflow"))
         if refused:
@@ -460,7 +461,7 @@ class Conversion:
         if not self.needs_program:
             return dict({"form": variants.NONE}, **tags)
         names = ("form", "signature") + MAKING + (JUDGING if self.converted else ()) + (TENSORRT if options["form"] == "tensorrt" else ())
-        files = {name: options[name] and saved_model.file_digest(options[name]) for name in ("samples", "metric_function")}
+        files = {name: options[name] and model_files.file_digest(options[name]) for name in ("samples", "metric_function")}
         return dict({name: options[name] for name in names}, **files, **tags)
 
     def _found(self, version, found):
@@ -530,7 +531,7 @@ class Conversion:
 
     def _copy(self, staged, digest):
         published.copy(self.source, staged)
-        if saved_model.digest(staged) != digest:
+        if model_files.digest(staged) != digest:
             raise FleetError("it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it.")
         held = self.model["warmup"]
         sizes = self._call(self._request("warm_up", staged))["warmup_batch_sizes"] if self.needs_program else held["batch_sizes"] if held else []
@@ -563,7 +564,7 @@ class Conversion:
     def _decision(self, newest, content, version):
         path = os.path.join(self.destination, str(version))
         before = manifest.text(newest) if newest else ""
-        return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, saved_model.MANIFEST))
+        return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, model_files.MANIFEST))
 
     def _dropped(self):
         return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if variants.FORMS[self.options["form"]].lite and self.model else []

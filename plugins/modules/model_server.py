@@ -44,7 +44,9 @@ options:
     choices: [started, stopped, absent, proven, previous]
     default: started
   backend:
-    description: What serves. V(auto) is V(docker) where O(image) is given and a container engine answers, V(embedded) otherwise.
+    description:
+      - What serves. V(auto) is V(docker) where O(image), O(release) or O(engine_socket) is given, V(embedded) otherwise.
+      - A host without a container engine fails where V(docker) is meant. The embedded server does not take the place of TensorFlow Serving.
     type: str
     choices: [auto, docker, embedded]
     default: auto

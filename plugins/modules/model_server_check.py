@@ -162,7 +162,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     manifest,
-    saved_model,
+    model_files,
     server_check,
     task_metrics,
 )
@@ -194,8 +194,8 @@ def run(options):
 
 def _rules(directory):
     """The manifest of a version that was converted. Raises FleetError."""
-    path = os.path.join(directory, saved_model.MANIFEST)
-    found = manifest.parse(saved_model.read_file(path))
+    path = os.path.join(directory, model_files.MANIFEST)
+    found = manifest.parse(model_files.read_file(path))
     if not manifest.judged(found):
         raise FleetError("no conversion was judged there", where=path, remedy="Name a version that tfserving.fleet.model_conversion converted.")
     return found

@@ -250,7 +250,7 @@ import sys
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, probe, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, model_files, probe, saved_model
 
 # With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -279,7 +279,7 @@ def _load(described, options):
         except FleetError as fault:
             if "was killed by" not in fault.what or not os.path.exists(told):
                 raise
-        return probe.outcome(saved_model.read_file(told).decode())
+        return probe.outcome(model_files.read_file(told).decode())
 
 
 def main():

@@ -13,11 +13,8 @@ quarters of them are above it. A direct call is a run of TensorFlow's session in
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,37 +27,14 @@ import numpy
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 importlib.import_module("conftest")     # makes the collection importable
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import (
     SavedModelSession,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
-from ansible_collections.tfserving.fleet.tests.support import made
+from ansible_collections.tfserving.fleet.tests.support import embedded, made
 
 MOST_ADDED_MS, ROUNDS, CALLS, BATCH_THREADS, REQUESTS = 1.0, 30, 40, 2, 200
 QUIET = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
-
-
-@contextlib.contextmanager
-def server(path, directory, *flags):
-    """(gRPC port, REST port) of a running server; path: its program."""
-    ports = []
-    with contextlib.ExitStack() as stack:
-        for _port in range(2):
-            probe = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            ports.append(probe.getsockname()[1])
-    with open(directory / "server.log", "ab") as log:
-        process = subprocess.Popen([sys.executable, path, f"--port={ports[0]}", f"--rest_api_port={ports[1]}", *flags], stdout=log, stderr=log, env=QUIET)
-    try:
-        while True:
-            assert process.poll() is None, (directory / "server.log").read_text(encoding="utf-8", errors="replace")[-3000:]
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[1]), 1):
-                break
-            time.sleep(0.1)
-        yield ports
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def seconds(call):
@@ -73,10 +47,10 @@ def seconds(call):
     return taken
 
 
-def rounds_ms(ports, direct):
+def rounds_ms(server, direct):
     """{protocol: the median milliseconds of a call in each round}, direct among them."""
     array = numpy.ones((1, 1024), "float32")
-    with GrpcClient("127.0.0.1", ports[0]) as grpc, RestClient("127.0.0.1", ports[1]) as rest:
+    with GrpcClient("127.0.0.1", server.grpc_port) as grpc, RestClient("127.0.0.1", server.rest_port) as rest:
         calls = {"direct": lambda: direct(array), "gRPC": lambda: grpc.predict("m", {"x": array}), "REST": lambda: rest.predict("m", {"x": array})}
         for call in calls.values():
             seconds(call)
@@ -87,9 +61,9 @@ def rounds_ms(ports, direct):
     return taken
 
 
-def most_at_once(port):
+def most_at_once(server):
     """(batches, the most of them that ran at one moment) of REQUESTS requests for two models; the graphs themselves tell when they began and ended."""
-    with GrpcClient("127.0.0.1", port, 60) as client, ThreadPoolExecutor(16) as pool:
+    with GrpcClient("127.0.0.1", server.grpc_port, 60) as client, ThreadPoolExecutor(16) as pool:
         def ask(number):
             answer = client.predict(("double", "triple")[number % 2], {"x": numpy.ones((1, 4), "float32")})
             return answer["began"][0], answer["ended"][0]
@@ -103,22 +77,20 @@ def most_at_once(port):
 
 def main():
     """Returns the exit status."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        models = made.by_program(ROOT / "tests/integration/make_models.py")
-        path = program.install("_embedded.server.main", name)
-        os.environ.update(QUIET)
-        session = SavedModelSession(f"{models}/kilobytes/1", ["serve"], None)
-        signature = session.signatures["serving_default"]
-        feed, fetch = signature.inputs["x"].name, signature.outputs["y"].name
-        with server(path, directory, "--model_name=m", f"--model_base_path={models}/kilobytes") as ports:
-            medians = rounds_ms(ports, lambda array: session.run({feed: array}, [fetch]))
-        (directory / "batching.pbtxt").write_text(f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8")
-        configs = "".join(f' config {{ name: "{model}" base_path: "{models}/{model}" model_platform: "tensorflow" }}' for model in ("double", "triple"))
-        (directory / "models.config").write_text(f"model_config_list {{{configs} }}", encoding="utf-8")
-        with server(path, directory, f"--model_config_file={name}/models.config", "--enable_batching",
-                    f"--batching_parameters_file={name}/batching.pbtxt", "--grpc_max_threads=64") as ports:
-            batches, most = most_at_once(ports[0])
+    models = made.by_program(ROOT / "tests/integration/make_models.py")
+    os.environ.update(QUIET)
+    session = SavedModelSession(f"{models}/kilobytes/1", ["serve"], None)
+    signature = session.signatures["serving_default"]
+    feed, fetch = signature.inputs["x"].name, signature.outputs["y"].name
+    with tempfile.TemporaryDirectory() as name, embedded.Servers(Path(name)) as servers:
+        server = servers.start("--model_name=m", f"--model_base_path={models}/kilobytes", as_a_host_does=True).ready()
+        medians = rounds_ms(server, lambda array: session.run({feed: array}, [fetch]))
+        server.stop()
+        batching = Path(name, "batching.pbtxt")
+        batching.write_text(f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8")
+        server = servers.start("--enable_batching", f"--batching_parameters_file={batching}", "--grpc_max_threads=64", as_a_host_does=True,
+                               models={model: f"{models}/{model}" for model in ("double", "triple")}).ready()
+        batches, most = most_at_once(server)
     added = {name: [one - direct for one, direct in zip(values, medians["direct"])] for name, values in medians.items()}
     for name in ("gRPC", "REST"):
         print(f"{name}, 4 KB, one in flight: {median(medians[name]):.2f} ms at p50, {median(added[name]):.2f} ms more than a direct call "

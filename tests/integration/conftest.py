@@ -11,6 +11,22 @@ import pytest
 from ansible_collections.tfserving.fleet.tests.support import embedded, made
 
 HERE = Path(__file__).resolve().parent
+# With `-n 3 --dist loadfile` each process gets two files at once. The longest three come first, each with a short one behind it, then the other long ones.
+ORDER = ("model/test_model_conversion.py", "demo/test_demo.py", "server/test_model_server.py",
+         "image/test_tensorflow_log.py", "support/test_made.py", "server/test_ask.py",
+         "server/test_model_version.py", "measurement/test_load_generator.py", "server/test_tfs_server_role.py", "common/test_nonsense_role_variables.py",
+         "server/test_object_stores.py", "plan/test_plan_playbook.py", "common/test_nonsense_options.py", "server/test_embedded_configuration.py")
+
+
+def pytest_configure(config):
+    """Hand files to the processes in our order, not in that of how many tests they have."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Sort files by ORDER; the others follow in the order of their names."""
+    rank = {HERE / name: number for number, name in enumerate(ORDER)}
+    items.sort(key=lambda item: rank.get(item.path, len(ORDER)))
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +39,12 @@ def model_directory():
 def zoo():
     """Below it NAME for each model of model_zoo.EXPECTED and odd_models.EXPECTED, and NAME.npz for some. It is shared: copy what a test changes."""
     return made.by_program(HERE / "model" / "model_zoo.py", HERE / "model" / "odd_models.py", *made.versions("keras"))
+
+
+@pytest.fixture(scope="session")
+def tensorflow():
+    """TensorFlow, imported into this process for the tests alone that need it here."""
+    return pytest.importorskip("tensorflow")
 
 
 @pytest.fixture(scope="session")

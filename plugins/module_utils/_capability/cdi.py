@@ -7,6 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Cdi,
+    Container,
+    GpuDevice,
+    GpuGroup,
+)
 
 KIND = "nvidia.com/gpu"
 _DRIVER = re.compile(r"\blib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)")
@@ -17,10 +26,10 @@ _DESCRIBE = "Install NVIDIA's container toolkit and describe them: nvidia-ctk cd
 _GENERATE = "generate them again: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
 
-def describe(texts, groups):
-    """{names, problem} of the CDI descriptions of NVIDIA's GPUs, or None where there are none.
+def describe(texts: Iterable[str], groups: Iterable[GpuGroup]) -> Cdi | None:
+    """The CDI descriptions of NVIDIA's GPUs, or None where there are none.
 
-    texts: of all CDI files, YAML or JSON. groups: the host's GPUs. names: 'uuid' or 'index', what the devices are called; problem: why they do not fit.
+    texts: of all CDI files, YAML or JSON. groups: the host's GPUs.
     """
     found = [(devices, text) for devices, text in ((_devices(text), text) for text in texts) if devices is not None]
     if not found:
@@ -28,8 +37,9 @@ def describe(texts, groups):
     names = {name for devices, _text in found for name in devices}
     drivers = {version for _devices, text in found for version in _DRIVER.findall(text)}
     wanted = [(device, group) for group in groups if group["driver"] == "nvidia" and group["compute"] for device in group["devices"]]
-    kinds = [kind for kind in ("uuid", "index") if wanted and all(name in names for device, group in wanted for name in _names(device, group, kind))]
-    present = {group["driver_version"] for _device, group in wanted} - {None}
+    ways: tuple[Literal["uuid", "index"], ...] = ("uuid", "index")
+    kinds = [kind for kind in ways if wanted and all(name in names for device, group in wanted for name in _names(device, group, kind))]
+    present = {group["driver_version"] for _device, group in wanted if group["driver_version"] is not None}
     if drivers and present and not drivers & present:
         return {"names": None, "problem": f"the CDI descriptions are of driver {sorted(drivers)[0]}, this host has {sorted(present)[0]}: {_GENERATE}"}
     if wanted and not kinds:
@@ -37,14 +47,14 @@ def describe(texts, groups):
     return {"names": kinds[0] if kinds else None, "problem": None}
 
 
-def _names(device, group, kind):
+def _names(device: GpuDevice, group: GpuGroup, kind: Literal["uuid", "index"]) -> list[str]:
     """What CDI calls the devices of one GPU: the GPU itself, or its MIG instances."""
     if group["mig"] is None:
         return [str(device[kind])]
     return [str(uuid) if kind == "uuid" else f"{device['index']}:{place}" for place, uuid in enumerate(device["mig_uuids"])]
 
 
-def _devices(text):
+def _devices(text: str) -> list[str] | None:
     """The names of the devices of one description of NVIDIA's GPUs; None for one that is of something else, or is none."""
     if text.lstrip().startswith("{"):
         try:
@@ -65,12 +75,12 @@ def _devices(text):
     return names if kind == KIND else None
 
 
-def way(container, groups):
-    """(how the engine is asked for GPUs, None, None), or (None, what is missing, its remedy). container: the host's, docs/architecture.md.
+def way(container: Container, groups: Iterable[GpuGroup]) -> tuple[str | None, str | None, str | None]:
+    """(how the engine is asked for GPUs, None, None), or (None, what is missing, its remedy).
 
     cdi: the engine reads CDI descriptions that fit. device_request: what --gpus asks for. runtime: the runtime named nvidia, told by a variable.
     """
-    nvidia = container.get("nvidia") or {}
+    nvidia: Mapping[str, Any] = container.get("nvidia") or {}
     described = nvidia.get("cdi")
     fits = not nvidia if described is None else described["problem"] is None
     if container.get("cdi_directories") and fits:

@@ -9,12 +9,15 @@ Keyed by what decides compatibility and speed, never by marketing names. A class
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Classes, GpuGroup, HostFacts
 
 _VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel", "HygonGenuine": "hygon", "CentaurHauls": "centaur"}
 
 
-def classes(capabilities):
-    """{image, tuning} of a host's capabilities (docs/architecture.md), both strings.
+def classes(capabilities: HostFacts) -> Classes:
+    """The classes of a host.
 
     image: the psABI level (which names the architecture), or the architecture where it has no level; then -ccN for each major compute
     capability of the host's GPUs. A GPU whose compute capability is not known (no driver answered) adds nothing: the host runs the
@@ -24,34 +27,35 @@ def classes(capabilities):
     """
     cpu, gpus = capabilities["cpu"], capabilities["gpus"]
     image = image_class(capabilities["architecture"], cpu["level"], gpus)
-    vendor = _VENDORS.get(cpu["vendor"]) or _slug(cpu["vendor"])
+    vendor = _VENDORS.get(cpu["vendor"] or "") or _slug(cpu["vendor"])
     parts = ["+".join([image, *cpu["ai"]]), vendor, f"{_count(cpu['usable'])}c", f"{_count(cpu['numa_nodes'])}n", *_gpu_groups(gpus)]
     return {"image": image, "tuning": "-".join(parts)}
 
 
-def image_class(architecture, level, gpus=()):
+def image_class(architecture: str | None, level: str | None, gpus: Iterable[GpuGroup] = ()) -> str:
     """The image class alone: of a CPU description that is not a host's, or of a host."""
-    families = sorted({gpu["compute"]["major"] for gpu in gpus if gpu.get("compute")})
+    families = sorted({compute["major"] for compute in (gpu.get("compute") for gpu in gpus) if compute})
     return "-".join([level or _slug(architecture)] + [f"cc{family}" for family in families])
 
 
-def _gpu_groups(gpus):
-    counts = {}
+def _gpu_groups(gpus: Iterable[GpuGroup]) -> list[str]:
+    counts: dict[str, int] = {}
     for group in gpus:
         counts[_gpu_name(group)] = counts.get(_gpu_name(group), 0) + group.get("count", 1)
     return [f"{count}x{name}" for name, count in sorted(counts.items())]
 
 
-def _gpu_name(group):
+def _gpu_name(group: GpuGroup) -> str:
     name = _slug(group["product"]) if group.get("product") else (group.get("device_id") or "unknown").replace(":", ".")
-    memory = [f"{round(group['memory_mib'] / 1024)}g"] if group.get("memory_mib") else []
-    layout = ["mig", *sorted(str(instance["profile"]) for instance in group["mig"])] if group.get("mig") else []
+    memory_mib, mig = group.get("memory_mib"), group.get("mig")
+    memory = [f"{round(memory_mib / 1024)}g"] if memory_mib else []
+    layout = ["mig", *sorted(str(instance["profile"]) for instance in mig)] if mig else []
     return "-".join([name, *memory, *layout])
 
 
-def _count(number):
+def _count(number: float | None) -> str:
     return "unknown" if number is None else f"{number:g}"
 
 
-def _slug(name):
+def _slug(name: str | None) -> str:
     return re.sub(r"[^a-z0-9]+", ".", str(name or "unknown").lower()).strip(".")

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import levels
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Caches, CpuModel, CpuText
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 ARCHITECTURES = tuple(sorted(levels.KNOWN_FLAGS))
-NO_CACHES = {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None}
+NO_CACHES: Caches = {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None}
 
 _FLAG_KEYS = {"x86_64": "flags", "aarch64": "Features"}
 _PLAINLY = {"i686": "32-bit x86", "arm": "32-bit Arm"}
@@ -44,34 +46,31 @@ _ARM_SERVER_CORES = {
 }
 
 
-def read(text, architecture=None):
+def read(text: str, architecture: str | None = None) -> CpuText:
     """Describe the CPUs of a text; never raises.
 
     architecture: the word of uname -m where it is known; it wins over what the text looks like, and flags of another are not believed.
-    Returns {architecture: str|None, cpu, hypervisor: bool, warnings: [str]}. cpu has vendor, family, model, stepping (on Arm: the implementer, the
-    architecture, the part, and variant * 16 + revision), brand, level, flags, ai (sorted lists), sockets, cores, threads and caches (sizes in KiB);
-    what the text does not tell is None. cpu.flags are those that levels.KNOWN_FLAGS names and every core has.
     """
     text = _unwrapped(text)
     cores = _cores(text)
     shown = _architecture(cores)
     architecture = architecture or shown
-    warnings = []
-    flags = frozenset()
+    warnings: list[str] = []
+    flags: frozenset[str] = frozenset()
     if architecture in _FLAG_KEYS:
         flags, warnings = _common_flags(cores, architecture, text) if architecture == shown else (flags, [_strange(architecture, shown)])
-    known = flags & levels.KNOWN_FLAGS.get(architecture, frozenset())
+    known = flags & levels.KNOWN_FLAGS.get(architecture or "", frozenset())
     first = cores[0] if cores else {}
     if len({tuple(core.get(key) for key in ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")) for core in cores if len(core) > 1}) > 1:
         warnings.append("the cores are of several kinds; the CPU is described by the first")
-    cpu = dict(_identity(first), level=levels.level(architecture, known), flags=sorted(known), ai=levels.ai(architecture, known), caches=_caches(first),
-               **_counts(cores))
+    cpu = cast(CpuModel, dict(_identity(first), level=levels.level(architecture, known), flags=sorted(known), ai=levels.ai(architecture, known),
+                              caches=_caches(first), **_counts(cores)))
     if architecture == "x86_64" and known and not warnings:
         warnings += _less_than_known(cpu)
     return {"architecture": architecture, "cpu": cpu, "hypervisor": "hypervisor" in flags, "warnings": warnings}
 
 
-def require(text, architecture=None):
+def require(text: str, architecture: str | None = None) -> CpuText:
     """The same as read(), or FleetError in one line where the text does not tell a class or is not of the architecture that was named."""
     if architecture is not None and architecture not in ARCHITECTURES:
         raise FleetError(f"{architecture!r} is not known; allowed: {', '.join(ARCHITECTURES)}", where="architecture")
@@ -97,12 +96,12 @@ def require(text, architecture=None):
     return found
 
 
-def _strange(architecture, shown):
+def _strange(architecture: str, shown: str | None) -> str:
     what = f"of {shown}" if shown else "empty or not to be understood"
     return f"the machine is {architecture}, but its cpuinfo is {what}; it is taken for the least of {architecture}"
 
 
-def _unwrapped(text):
+def _unwrapped(text: str) -> str:
     """The text with each line that has no colon joined to the one before, as it was before a mail program or a terminal wrapped it."""
     lines, key = [], ""
     for line in text.splitlines():
@@ -116,14 +115,14 @@ def _unwrapped(text):
     return "\n".join(lines) + ("\n" if text[-1:] in ("\n", "\r") else "")
 
 
-def _joined(before, after):
+def _joined(before: str, after: str) -> str:
     """Two parts of a line that was wrapped: between words, or within one as terminals do, which shows where only the whole is a flag."""
     first, last = after.split()[0], before.split()[-1]
     blank = "" if last + first in _WHOLE_FLAGS else " "
     return before.rstrip() + blank + after.strip()
 
 
-def _less_than_known(cpu):
+def _less_than_known(cpu: CpuModel) -> list[str]:
     """A warning where a CPU shows a lower level than every one of its family and model has."""
     vendor, family, model = cpu["vendor"], cpu["family"], cpu["model"]
     expected = None
@@ -138,9 +137,9 @@ def _less_than_known(cpu):
             "a hypervisor hides them, or the text is damaged"]
 
 
-def _cores(text):
+def _cores(text: str) -> list[dict[str, str]]:
     """A dict of the lines of each core. A blank line or a key seen before begins the next one; sections that are not of a core are left out."""
-    sections = [{}]
+    sections: list[dict[str, str]] = [{}]
     for line in text.splitlines():
         key, colon, value = line.partition(":")
         key = key.strip()
@@ -156,12 +155,12 @@ def _cores(text):
     return cores
 
 
-def _is_core(section):
+def _is_core(section: dict[str, str]) -> bool:
     keys = ("processor", "vendor_id", "flags", "Features")
     return any(key in section for key in keys)
 
 
-def _architecture(cores):
+def _architecture(cores: list[dict[str, str]]) -> str | None:
     """The architecture in uname -m's word as far as the cores show it, or None."""
     merged = {key: value for core in reversed(cores) for key, value in core.items()}
     flags, features = merged.get("flags", "").split(), merged.get("Features", "").split()
@@ -181,7 +180,7 @@ def _architecture(cores):
     return None
 
 
-def _common_flags(cores, architecture, text):
+def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> tuple[frozenset[str], list[str]]:
     """The flags that all cores have (a frozenset), and warnings about cores that differ and texts that were cut."""
     key = _FLAG_KEYS[architecture]
     lines = [core[key] for core in cores if core.get(key)]
@@ -201,12 +200,12 @@ def _common_flags(cores, architecture, text):
     return common, warnings
 
 
-def _is_cut(text, lines):
+def _is_cut(text: str, lines: list[str]) -> bool:
     """Whether a text ends within the last of these lines of flags."""
     return bool(lines) and not text.endswith("\n") and text.rstrip().endswith(lines[-1])
 
 
-def _identity(core):
+def _identity(core: dict[str, str]) -> dict[str, Any]:
     implementer = _number(core.get("CPU implementer"))
     if implementer is None:
         return {"vendor": _name(core.get("vendor_id")), "family": _number(core.get("cpu family")), "model": _number(core.get("model")),
@@ -214,10 +213,10 @@ def _identity(core):
     part, variant, revision = (_number(core.get(f"CPU {key}")) for key in ("part", "variant", "revision"))
     return {"vendor": _ARM_VENDORS.get(implementer, f"0x{implementer:02x}"), "family": _number(core.get("CPU architecture")), "model": part,
             "stepping": None if variant is None or revision is None else variant * 16 + revision,
-            "brand": _ARM_SERVER_CORES.get((implementer, part)) or _name(core.get("model name"))}
+            "brand": _ARM_SERVER_CORES.get((implementer, part or 0)) or _name(core.get("model name"))}
 
 
-def _counts(cores):
+def _counts(cores: list[dict[str, str]]) -> dict[str, Any]:
     threads = len(cores)
     sockets = len({core.get("physical id") for core in cores})
     known = cores and all("core id" in core for core in cores)
@@ -225,20 +224,20 @@ def _counts(cores):
     return {"sockets": sockets or None, "cores": distinct or None, "threads": threads or None}
 
 
-def _caches(core):
+def _caches(core: dict[str, str]) -> Caches:
     """AMD's cpuinfo shows the second level's size; Intel's shows the last level's, whichever that is."""
     size, _blank, unit = core.get("cache size", "").partition(" ")
     if core.get("vendor_id") in ("AuthenticAMD", "HygonGenuine") and size.isdigit() and unit == "KB":
-        return dict(NO_CACHES, l2_kib=int(size))
-    return dict(NO_CACHES)
+        return {**NO_CACHES, "l2_kib": int(size)}
+    return {**NO_CACHES}
 
 
-def _name(text):
+def _name(text: str | None) -> str | None:
     return " ".join(text.split())[:_LONGEST_NAME] or None if text else None
 
 
-def _number(text):
+def _number(text: str | None) -> int | None:
     try:
-        return int(text, 0) if len(text) <= _MOST_DIGITS else None
-    except (TypeError, ValueError):
+        return int(text, 0) if text is not None and len(text) <= _MOST_DIGITS else None
+    except ValueError:
         return None

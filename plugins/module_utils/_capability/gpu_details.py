@@ -6,8 +6,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpus
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Answers,
+    GpuDetails,
+    GpuHealth,
+    GpuReadings,
+)
 
 _NOT_TOLD = (3, 13)             # the GPU has it not, or the driver is too old to tell: nothing is wrong
 _XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
@@ -15,24 +23,24 @@ _XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
 _THROTTLING = {4: "sw_power_cap", 8: "hw_slowdown", 16: "sync_boost", 32: "sw_thermal_slowdown", 64: "hw_thermal_slowdown", 128: "hw_power_brake_slowdown"}
 
 
-def details(answers, kernel_log):
+def details(answers: Answers, kernel_log: str | None) -> list[GpuDetails]:
     """What changes by the minute, of each GPU that the driver lists; null is not known. kernel_log: its text, or None where it cannot be read."""
     xids = _xids(kernel_log)
     return [_details_of(answers, gpu, xids) for gpu in gpus.indices(answers)]
 
 
-def _details_of(answers, gpu, xids):
-    def value(question):
+def _details_of(answers: Answers, gpu: int, xids: dict[str, list[int]] | None) -> GpuDetails:
+    def value(question: str) -> Any:
         return gpus.value_of(answers, gpu, question)
     pci, memory, throttling = value("pci"), value("memory"), value("throttling")
     place = gpus.address(*pci[:3]) if pci else None
     links, processes, remapped = value("nvlink"), value("processes"), value("remapped")
     retired = [value("retired_single_bit"), value("retired_double_bit")]
-    found = {
+    found: GpuReadings = {
         "pci_bus_id": place, "uuid": value("uuid"), "free_memory_mib": memory["free"] >> 20 if memory and memory["free"] is not None else None,
         "persistence": None if value("persistence") is None else bool(value("persistence")),
         "power_w": _thousandth(value("power")), "power_limit_w": _thousandth(value("power_limit")), "temperature_c": value("temperature"),
-        "clocks_mhz": {name: value(f"clock_{name}") for name in ("sm", "sm_max", "memory", "memory_max")},
+        "clocks_mhz": {"sm": value("clock_sm"), "sm_max": value("clock_sm_max"), "memory": value("clock_memory"), "memory_max": value("clock_memory_max")},
         "nvlink": None if links is None else [{"peer": peer, "links": [gpus.address(*link) for link in links].count(peer)}
                                               for peer in sorted({gpus.address(*link) for link in links})],
         "processes": None if processes is None else [{"pid": pid, "memory_mib": None if used is None else used >> 20} for pid, used in processes],
@@ -42,16 +50,16 @@ def _details_of(answers, gpu, xids):
         "remapped_rows": None if remapped is None else {"correctable": remapped[0], "uncorrectable": remapped[1], "pending": bool(remapped[2]),
                                                         "failed": bool(remapped[3])},
         "mig_free_memory_mib": [memory["free"] >> 20 for memory in (value(f"mig.{index}.memory") for index in range(gpus.MOST_INSTANCES)) if memory],
-        "xids": xids.get(place, []) if xids is not None else None,
+        "xids": xids.get(place or "", []) if xids is not None else None,
         "faults": {question: gpus.explained(fault) for (of, question), (fault, _value) in sorted(answers.items(), key=str)
                    if of == gpu and fault is not None and fault not in _NOT_TOLD and not (question.startswith("mig.") and fault == 6)}}
-    return dict(found, health=_health(found, gpus.problem_of(answers, gpu)))
+    return {**found, "health": _health(found, gpus.problem_of(answers, gpu))}
 
 
-def _health(found, problem):
-    """{state: ok, warning, failed or unknown; reasons}. Unknown where nothing that could show damage could be read."""
+def _health(found: GpuReadings, problem: str | None) -> GpuHealth:
+    """What the readings say of a GPU."""
     failed = [problem] if problem and found["pci_bus_id"] is None else []
-    rows = found["remapped_rows"] or {}
+    rows: Mapping[str, Any] = found["remapped_rows"] or {}
     failed += ["rows could not be remapped: replace the GPU"] if rows.get("failed") else []
     failed += ["it has fallen off the bus (Xid 79)"] if 79 in (found["xids"] or ()) else []
     warnings = [f"throttled: {', '.join(found['throttling'])}"] if found["throttling"] else []
@@ -64,15 +72,15 @@ def _health(found, problem):
     return {"state": "unknown" if all(value is None for value in seen) else "ok", "reasons": []}
 
 
-def _thousandth(milliwatts):
+def _thousandth(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else round(milliwatts / 1000, 1)
 
 
-def _xids(kernel_log):
+def _xids(kernel_log: str | None) -> dict[str, list[int]] | None:
     """{address: [Xid]} of the kernel's log, or None where it cannot be read."""
     if kernel_log is None:
         return None
-    found = {}
+    found: dict[str, list[int]] = {}
     for place, xid in _XID.findall(kernel_log):
         place = place.lower() if place.count(":") == 2 else f"0000:{place.lower()}"
         found.setdefault(place if "." in place else f"{place}.0", []).append(int(xid))

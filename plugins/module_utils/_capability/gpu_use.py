@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import GpuUse, SeenGpu
 
 # TensorFlow's gpu_device.cc, before and since 2.6: Created TensorFlow device (… GPU:0 …) -> physical GPU (device: 0, name: …, pci bus id: …, …)
 _CREATED = re.compile(r"Created (?:TensorFlow )?device .*device:GPU:(\d+) with (\d+) MB memory.*?name: ([^,]+), pci bus id: ([0-9a-fA-F:.]+)")
@@ -27,13 +31,13 @@ _COMPLAINTS = (
 )
 
 
-def judge(log, devices, processes=None, pids=()):
-    """{used: true, false, or null where nothing tells; seen: [{name, pci_bus_id, memory_mib}]; reason; remedy or null}.
+def judge(log: str, devices: Iterable[Mapping[str, Any]], processes: Iterable[int] | None = None, pids: Iterable[int] = ()) -> GpuUse:
+    """Whether a server uses the GPUs that it was given.
 
     log: the server's, from its start. devices: those that it was given, [{pci_bus_id}]; a MIG slice has the address of its GPU. processes: NVML's, pids of the
     host, or None where they could not be read; pids: of the server's processes, as the host numbers them.
     """
-    seen = [{"name": name, "pci_bus_id": place.lower(), "memory_mib": int(memory)} for _number, memory, name, place in _CREATED.findall(log)]
+    seen: list[SeenGpu] = [{"name": name, "pci_bus_id": place.lower(), "memory_mib": int(memory)} for _number, memory, name, place in _CREATED.findall(log)]
     complaint = next(((found[0], reason, remedy) for pattern, reason, remedy in _COMPLAINTS for found in [pattern.search(log)] if found), None)
     listed = sorted(set(processes or ()) & set(pids))
     if seen:
@@ -52,5 +56,5 @@ def judge(log, devices, processes=None, pids=()):
     return _verdict(None, seen, "its log names no GPU, and the driver's processes could not be read")
 
 
-def _verdict(used, seen, reason, remedy=None):
+def _verdict(used: bool | None, seen: list[SeenGpu], reason: str, remedy: str | None = None) -> GpuUse:
     return {"used": used, "seen": seen, "reason": reason, "remedy": remedy}

@@ -3,13 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the PCI bus, the kernel's files, NVML and nvidia-smi tell of a host's NVIDIA GPUs, made one description: identical GPUs together.
 
-Answers are {(GPU's index or None, question): (fault or None, value)}; _capability.nvml asks the questions. The names are those of NVIDIA's GPU feature
+_capability.nvml asks the questions. The names are those of NVIDIA's GPU feature
 discovery where it has one: product, family, compute.major, memory, count.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Answers,
+    Fault,
+    GpuDevice,
+    GpuGroup,
+)
 
 # NVML's codes in words: nvmlReturn_t of nvml.h.
 FAULTS = {
@@ -46,11 +56,11 @@ _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
 MOST_INSTANCES = 8
 # What an answer must be to make sense: CUDA 12.4 is 12040, and no GPU has a pebibyte.
-_SENSIBLE = {"cuda": lambda number: 0 <= number < 100000, "compute": lambda pair: 0 < pair[0] < 100 and 0 <= pair[1] < 100,
+_SENSIBLE: dict[str, Callable[[Any], bool]] = {"cuda": lambda number: 0 <= number < 100000, "compute": lambda pair: 0 < pair[0] < 100 and 0 <= pair[1] < 100,
              "memory": lambda memory: 0 < memory["total"] < 1 << 50, "name": bool, "uuid": bool}
 
 
-def family(major, minor):
+def family(major: int, minor: int) -> str | None:
     """The name of the architecture of a compute capability, as GPU feature discovery says it, or None."""
     if major == 7:
         return "turing" if minor >= 5 else "volta"
@@ -59,30 +69,30 @@ def family(major, minor):
     return _FAMILIES.get(major)
 
 
-def driver_version_of(text):
+def driver_version_of(text: str) -> str | None:
     """The version of the loaded kernel module, of the text of /proc/driver/nvidia/version, or None."""
     found = _VERSION.search(text)
     return found[1] if found else None
 
 
-def information_of(text):
+def information_of(text: str) -> dict[str, str | None]:
     """{product, uuid} of the text of /proc/driver/nvidia/gpus/ADDRESS/information; a GPU that was never started has no UUID there."""
     pairs = dict(re.findall(r"^([^:\n]+):[ \t]*(.*?)[ \t]*$", text, re.MULTILINE))
     uuid = pairs.get("GPU UUID")
     return {"product": pairs.get("Model") or None, "uuid": uuid if uuid and "?" not in uuid else None}
 
 
-def address(domain, bus, device):
+def address(domain: int, bus: int, device: int) -> str:
     """A PCI address as sysfs spells it."""
     return f"{domain:04x}:{bus:02x}:{device:02x}.0"
 
 
-def rows_of(tables):
+def rows_of(tables: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]:
     """The rows ({field: text}) of tables of nvidia-smi --query-gpu, each (text, fields), one for each GPU.
 
     Lines that are not of a GPU, such as warnings, are left out: a row has as many cells as fields, and an index or an address.
     """
-    rows = {}
+    rows: dict[str, dict[str, str]] = {}
     for text, fields in tables:
         for line in text.lstrip("\ufeff").splitlines():
             cells = [cell.strip().strip('"') for cell in line.split(", ")]
@@ -93,19 +103,20 @@ def rows_of(tables):
     return list(rows.values())
 
 
-def rows_to_answers(rows, listing):
+def rows_to_answers(rows: Sequence[dict[str, str]], listing: str) -> Answers:
     """Answers, of the rows of nvidia-smi --query-gpu ({field: text}) and of the listing of nvidia-smi -L."""
-    answers = {}
+    answers: Answers = {}
     instances = _listed_instances(listing)
     for place, row in enumerate(rows):
         gpu = int(row["index"]) if row.get("index", "").isdigit() else place
         answers[gpu, "handle"] = (None, None)
-        read = {"name": ("name", str), "uuid": ("uuid", str), "memory": ("memory.total", lambda text: {"total": _whole_number(text) << 20, "free": None}),
+        read: dict[str, tuple[str, Callable[[str], Any]]] = {
+            "name": ("name", str), "uuid": ("uuid", str), "memory": ("memory.total", lambda text: {"total": _whole_number(text) << 20, "free": None}),
                 "compute": ("compute_cap", lambda text: [int(part) for part in re.split("[.,]", text)]), "ecc": ("ecc.mode.current", _enabled),
                 "mig": ("mig.mode.current", _enabled), "driver": ("driver_version", str)}
         for question, (field, parse) in read.items():
             answers[None if question == "driver" else gpu, question] = _cell(row.get(field), parse)
-        answers[gpu, "pci"] = _cell(row.get("pci.bus_id"), lambda text, row=row: _smi_pci(text, row.get("pci.device_id", "")))
+        answers[gpu, "pci"] = _cell(row.get("pci.bus_id"), functools.partial(_smi_pci, device=row.get("pci.device_id", "")))
         if gpu in instances:
             answers[gpu, "mig_count"] = answers[gpu, "mig_listed"] = (None, len(instances[gpu]))
         for index, (profile, uuid) in instances.get(gpu, {}).items():
@@ -116,8 +127,9 @@ def rows_to_answers(rows, listing):
     return answers
 
 
-def _listed_instances(listing):
-    found, gpu = {}, None
+def _listed_instances(listing: str) -> dict[int, dict[int, tuple[str, str]]]:
+    found: dict[int, dict[int, tuple[str, str]]] = {}
+    gpu = None
     for line in listing.splitlines():
         heading, instance = _SMI_GPU.match(line), _SMI_INSTANCE.match(line)
         if heading:
@@ -127,7 +139,7 @@ def _listed_instances(listing):
     return found
 
 
-def _cell(text, parse):
+def _cell(text: str | None, parse: Callable[[str], Any]) -> tuple[Fault, Any]:
     if text is None:
         return 13, None
     words = text.strip("[]").lower()
@@ -139,7 +151,7 @@ def _cell(text, parse):
         return _UNKNOWN, None
 
 
-def _whole_number(text):
+def _whole_number(text: str) -> int:
     """The whole number that a text begins with, whatever marks its decimals and whether a unit follows."""
     found = _LEADING_NUMBER.match(text)
     if not found:
@@ -147,20 +159,20 @@ def _whole_number(text):
     return int(float(found[0].replace(",", ".")))
 
 
-def _enabled(text):
+def _enabled(text: str) -> int:
     return {"Enabled": 1, "Disabled": 0}[text] if text in ("Enabled", "Disabled") else int(text)
 
 
-def _smi_pci(text, device):
+def _smi_pci(text: str, device: str) -> list[int]:
     place = re.match(r"([0-9a-fA-F]+):([0-9a-fA-F]+):([0-9a-fA-F]+)\.", text)
     if not place:
         raise ValueError(text)
     return [int(part, 16) for part in place.groups()] + [int(device, 16) if device.startswith("0x") else 0]
 
 
-def sensible(answers):
+def sensible(answers: Answers) -> Answers:
     """The answers, with a fault in the place of those that make no sense, and texts without control characters."""
-    def judged(question, fault, value):
+    def judged(question: str, fault: Fault, value: Any) -> tuple[Fault, Any]:
         if isinstance(value, str):
             value = "".join(letter if letter.isprintable() else "?" for letter in value).strip()
         odd = fault is None and value is not None and not _SENSIBLE.get(question, lambda _value: True)(value)
@@ -168,7 +180,7 @@ def sensible(answers):
     return {(gpu, question): judged(question, *found) for (gpu, question), found in answers.items()}
 
 
-def lacking(answers):
+def lacking(answers: Answers) -> bool:
     """Whether something that a description has was not told, for whatever reason but that the GPU or the driver has it not."""
     count = value_of(answers, None, "count")
     essential = [answers.get((gpu, question), ("hang", None))[0] for gpu in range(count or 0) for question in _ESSENTIAL]
@@ -176,7 +188,7 @@ def lacking(answers):
     return not count or any(fault not in (None, 3) for fault in essential) or any(fault not in (None, 3, 6, 13) for fault in others)
 
 
-def filled(answers, more):
+def filled(answers: Answers, more: Answers) -> Answers:
     """answers, and where they lack a value that of more, GPU by GPU; GPUs are the same where their addresses are, else where their indices are."""
     known = dict(answers)
     places = {tuple(found[1][:3]): gpu for (gpu, question), found in answers.items() if question == "pci" and found[1]}
@@ -188,18 +200,18 @@ def filled(answers, more):
     return known
 
 
-def value_of(answers, gpu, question):
+def value_of(answers: Answers, gpu: int | None, question: str) -> Any:
     """The value, or None."""
     return answers.get((gpu, question), (None, None))[1]
 
 
-def indices(answers):
+def indices(answers: Answers) -> list[int]:
     """The indices of the GPUs of which the driver told something, if only why it tells nothing; without those that it counted and does not have."""
-    return sorted(gpu for (gpu, question), (fault, _value) in answers.items() if question == "handle" and fault != _NO_SUCH_GPU)
+    return sorted(gpu for (gpu, question), (fault, _value) in answers.items() if gpu is not None and question == "handle" and fault != _NO_SUCH_GPU)
 
 
-def describe(pci, answers, kernel_driver, failure):
-    """(groups, problems): the GPUs as docs/architecture.md describes them, and a line about each that cannot be used or is known in part.
+def describe(pci: Iterable[dict[str, Any]], answers: Answers, kernel_driver: str | None, failure: str | None) -> tuple[list[GpuGroup], list[str]]:
+    """(groups, problems): the GPUs, and a line about each that cannot be used or is known in part.
 
     pci: the display controllers of NVIDIA on the bus, {pci_bus_id, device_id, driver, numa_node, cpu_affinity, product, uuid}. kernel_driver: the version of
     the loaded kernel module or None. failure: why nothing could be asked, or None.
@@ -223,7 +235,7 @@ def describe(pci, answers, kernel_driver, failure):
     return _grouped([dict(device, **(versions if device["driver"] == "nvidia" else {})) for _place, device in sorted(devices.items())])
 
 
-def failure_of(answers, smi_failure=None):
+def failure_of(answers: Answers, smi_failure: str | None = None) -> str | None:
     """Why the driver told nothing of any GPU, or None."""
     for question, what in (("load", None), ("init", None), ("count", "the number of GPUs is not known")):
         fault = answers.get((None, question), (None, None))[0]
@@ -233,15 +245,15 @@ def failure_of(answers, smi_failure=None):
     return f"nvidia-smi: {smi_failure}" if smi_failure and not answers else None
 
 
-def explained(fault):
+def explained(fault: Fault) -> str:
     """A fault in words, with its remedy where there is one."""
     words = FAULTS.get(fault, f"an unknown error of the driver (code {fault})")
     return f"{words}: {REMEDIES[fault]}" if fault in REMEDIES else words
 
 
-def _told(answers, gpu):
+def _told(answers: Answers, gpu: int) -> dict[str, Any]:
     """What the driver told of one of its GPUs."""
-    def value(question):
+    def value(question: str) -> Any:
         return value_of(answers, gpu, question)
     pci, compute, memory = value("pci"), value("compute"), value("memory")
     mig = _instances(answers, gpu, memory) if value("mig") else None
@@ -254,7 +266,7 @@ def _told(answers, gpu):
         "mig_uuids": [instance["uuid"] for instance in mig or ()], "problem": problem_of(answers, gpu)}
 
 
-def problem_of(answers, gpu):
+def problem_of(answers: Answers, gpu: int) -> str | None:
     """Why a GPU cannot be used, or what of it is not known; None where all is."""
     fault = answers.get((gpu, "handle"), ("hang", None))[0]
     if fault is not None:
@@ -272,7 +284,7 @@ def problem_of(answers, gpu):
     return f"the driver did not tell {', '.join(_WORDS[question] for question, _fault in missing)} ({why}){colon}{remedy}"
 
 
-def _instances(answers, gpu, memory):
+def _instances(answers: Answers, gpu: int, memory: dict[str, int] | None) -> list[dict[str, Any]]:
     found = []
     for index in range(MOST_INSTANCES):
         if answers.get((gpu, f"mig.{index}.handle"), (6, None))[0] is None:
@@ -283,7 +295,7 @@ def _instances(answers, gpu, memory):
     return found
 
 
-def _profile(attributes, memory):
+def _profile(attributes: dict[str, int], memory: dict[str, int] | None) -> str | None:
     """The profile's name from its parts, for drivers whose names do not carry it: 1g.5gb, 1c.3g.20gb; None where a part is missing."""
     if not attributes or not memory or not memory["total"]:
         return None
@@ -293,7 +305,7 @@ def _profile(attributes, memory):
     return slices if attributes["compute_slices"] == attributes["gpu_slices"] else f"{attributes['compute_slices']}c.{slices}"
 
 
-def _cuda(number):
+def _cuda(number: int | None) -> str | None:
     return f"{number // 1000}.{number % 1000 // 10}" if number else None
 
 
@@ -301,16 +313,17 @@ _OF_A_GROUP = ("product", "compute", "memory_mib", "device_id", "driver", "drive
 _OF_A_DEVICE = ("pci_bus_id", "uuid", "index", "numa_node", "cpu_affinity", "mig_uuids")
 
 
-def _grouped(devices):
-    groups, concerned = [], {}
+def _grouped(devices: Iterable[dict[str, Any]]) -> tuple[list[GpuGroup], list[str]]:
+    groups: list[GpuGroup] = []
+    concerned: dict[str, list[str]] = {}
     for device in devices:
         common = {key: device.get(key) for key in _OF_A_GROUP}
         compute = common["compute"]
         common["family"] = family(compute["major"], compute["minor"]) if compute else None
-        own = dict({key: device.get(key) for key in _OF_A_DEVICE}, mig_uuids=device.get("mig_uuids") or [])
-        group = next((group for group in groups if all(group[key] == value for key, value in common.items())), None)
+        own = cast(GpuDevice, dict({key: device.get(key) for key in _OF_A_DEVICE}, mig_uuids=device.get("mig_uuids") or []))
+        group = next((group for group in groups if all(item in group.items() for item in common.items())), None)
         if group is None:
-            group = dict(common, count=0, devices=[])
+            group = cast(GpuGroup, dict(common, count=0, devices=[]))
             groups.append(group)
         group["count"] += 1
         group["devices"].append(own)

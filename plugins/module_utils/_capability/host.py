@@ -7,8 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo, limits, nvidia, system
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Caches,
+    Cpu,
+    CpuLimits,
+    GpuDetails,
+    HostFacts,
+    Topology,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
@@ -20,8 +29,9 @@ _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 _CACHE_KEYS = {("1", "Data"): "l1d_kib", ("1", "Instruction"): "l1i_kib", ("2", "Unified"): "l2_kib", ("3", "Unified"): "l3_kib"}
 
 
-def read(root="/", machine=None, engine_socket=None, detail=False):
-    """The capabilities of a host (docs/architecture.md) without its classes, warnings about what could not be believed, and the GPUs' details or None.
+def read(root: str = "/", machine: str | None = None, engine_socket: str | None = None,
+         detail: bool = False) -> tuple[HostFacts, list[str], list[GpuDetails] | None]:
+    """The capabilities of a host without its classes, warnings about what could not be believed, and the GPUs' details or None.
 
     root: the directory that stands for the host's /. machine: the word of uname -m (None: that of this host). engine_socket: the one socket to ask for a
     container engine (None: the usual places). detail: also ask the GPUs what changes by the minute.
@@ -30,7 +40,7 @@ def read(root="/", machine=None, engine_socket=None, detail=False):
     machine = machine or os.uname().machine
     cgroup = files.text("proc/self/cgroup")
     found = cpuinfo.read(files.text("proc/cpuinfo"), _MACHINES.get(machine, machine))
-    architecture, cpu = found["architecture"], found["cpu"]
+    architecture, cpu = found["architecture"], cast("dict[str, Any]", found["cpu"])
     cpu.update(_topology(files) or {})
     cpu["numa_nodes"] = _count(files, f"{_NODE}/has_cpu") or _count(files, f"{_NODE}/online") or 1
     cpu["caches"] = _caches(files) or cpu["caches"]
@@ -39,13 +49,13 @@ def read(root="/", machine=None, engine_socket=None, detail=False):
     distribution, version = system.os_release(files.text("etc/os-release") or files.text("usr/lib/os-release"))
     container = sockets.find(files, engine_socket)
     gpus, gpus_for_containers, details, problems = nvidia.read(files, container["cdi_directories"], detail)
-    capabilities = {
+    capabilities: HostFacts = {
         "schema": 1,
         "architecture": architecture,
-        "cpu": cpu,
+        "cpu": cast(Cpu, cpu),
         "memory": limits.memory(files.memory_kib("MemTotal"), _memory_limits(files, places)),
         "gpus": gpus,
-        "container": dict(container, sdk=sockets.sdk() if root == "/" else None, nvidia=gpus_for_containers),
+        "container": {**container, "sdk": sockets.sdk() if root == "/" else None, "nvidia": gpus_for_containers},
         "os": {"distribution": distribution, "version": version, "kernel": files.name("proc/sys/kernel/osrelease"), "init": _init(files),
                "libc": _libc() if root == "/" else None},
         "virtualization": {
@@ -57,10 +67,12 @@ def read(root="/", machine=None, engine_socket=None, detail=False):
     return capabilities, found["warnings"] + problems, details
 
 
-def _topology(files):
-    """{sockets, cores, threads} of the CPUs online, or None where sysfs does not tell."""
+def _topology(files: Files) -> Topology | None:
+    """What the CPUs online are, or None where sysfs does not tell."""
     online = _cpu_set(files.line(f"{_CPU}/online"))
-    packages, siblings, cores = set(), set(), 0
+    packages: set[str] = set()
+    siblings: set[int] = set()
+    cores = 0
     for cpu in sorted(online or ()):
         if cpu in siblings:
             continue
@@ -70,12 +82,12 @@ def _topology(files):
         cores += 1
         siblings |= of_core
         packages.add(files.line(f"{_CPU}/cpu{cpu}/topology/physical_package_id"))
-    return {"sockets": len(packages), "cores": cores, "threads": len(online)} if cores else None
+    return {"sockets": len(packages), "cores": cores, "threads": len(online or ())} if cores else None
 
 
-def _caches(files):
+def _caches(files: Files) -> Caches | None:
     """The sizes of the caches of the first CPU online in KiB, or None where sysfs does not tell."""
-    sizes = dict(cpuinfo.NO_CACHES)
+    sizes = cast("dict[str, int | None]", {**cpuinfo.NO_CACHES})
     first = min(_cpu_set(files.line(f"{_CPU}/online")) or {0})
     base = f"{_CPU}/cpu{first}/cache"
     for index in files.names(base):
@@ -83,10 +95,10 @@ def _caches(files):
         size = files.line(f"{base}/{index}/size")
         if key and size.endswith("K") and size[:-1].isdigit():
             sizes[key] = int(size[:-1])
-    return sizes if any(sizes.values()) else None
+    return cast(Caches, sizes) if any(sizes.values()) else None
 
 
-def _cpu_limits(files, places, threads):
+def _cpu_limits(files: Files, places: limits.Places, threads: int | None) -> CpuLimits:
     version, paths = places.get("cpu", (2, []))
     if version == 1:
         quotas = [limits.quota(1, files.text(f"{path}/cpu.cfs_quota_us"), files.text(f"{path}/cpu.cfs_period_us")) for path in paths]
@@ -99,24 +111,24 @@ def _cpu_limits(files, places, threads):
     return limits.cpus(affinity, cpuset, quotas, _cpu_set(files.line(f"{_CPU}/online")), threads)
 
 
-def _memory_limits(files, places):
+def _memory_limits(files: Files, places: limits.Places) -> list[str]:
     version, paths = places.get("memory", (2, []))
     name = "memory.limit_in_bytes" if version == 1 else "memory.max"
     return [files.text(f"{path}/{name}") for path in paths]
 
 
-def _init(files):
+def _init(files: Files) -> str | None:
     return "systemd" if files.exists("run/systemd/system") else files.name("proc/1/comm")
 
 
-def _libc():
+def _libc() -> str | None:
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, OSError, ValueError):
         return None
 
 
-def _cpu_set(text):
+def _cpu_set(text: str) -> frozenset[int] | None:
     """The CPUs of a list in a file, or None where it is absent, empty or damaged."""
     try:
         return limits.parse_cpu_list(text) or None
@@ -124,5 +136,5 @@ def _cpu_set(text):
         return None
 
 
-def _count(files, name):
+def _count(files: Files, name: str) -> int:
     return len(_cpu_set(files.line(name)) or ())

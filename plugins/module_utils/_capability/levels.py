@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 # "System V Application Binary Interface, AMD64 Architecture Processor Supplement", table 3.1; each level includes those before it.
 # In the kernel's words SSE3 is pni, LZCNT is abm, CMPXCHG16B is cx16, LAHF-SAHF is lahf_lm, SCE is syscall; OSXSAVE and OSFXSR show as xsave and fxsr.
 X86_64_LEVELS = (
@@ -34,7 +36,7 @@ KNOWN_FLAGS = {
 }
 
 
-def level(architecture, flags):
+def level(architecture: str | None, flags: Set[str]) -> str | None:
     """The highest level that flags (a set) allow, or None for an architecture without levels.
 
     A machine of an architecture has at least the lowest level of it, whatever flags are shown.
@@ -49,12 +51,12 @@ def level(architecture, flags):
     return reached
 
 
-def ai(architecture, flags):
+def ai(architecture: str | None, flags: Set[str]) -> list[str]:
     """The AI instructions among flags, sorted."""
-    return sorted(AI_FLAGS.get(architecture, frozenset()) & flags)
+    return sorted(AI_FLAGS.get(architecture or "", frozenset()) & flags)
 
 
-def may_run(image_level, host_level):
+def may_run(image_level: str | None, host_level: str | None) -> bool:
     """Whether a program built for image_level runs on a host of host_level; False where either is not a level."""
     for order in _ORDERS:
         if image_level in order and host_level in order:

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
+from typing import TypeVar
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import CpuLimits, Memory
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+Places = dict[str, tuple[int, list[str]]]   # controller -> (version of the control groups, directories)
+
+_Number = TypeVar("_Number", int, float)
 
 CONTROLLERS = ("cpu", "cpuset", "memory")
 MOST_CPUS = 1 << 16
@@ -17,9 +24,9 @@ _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?$", re.ASCII)
 _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 
 
-def parse_cpu_list(text, where="CPU list"):
+def parse_cpu_list(text: str, where: str = "CPU list") -> frozenset[int]:
     """The CPU numbers of a list such as '0-3,8' as a frozenset; the empty text is the empty set. Raises FleetError on another syntax."""
-    cpus = set()
+    cpus: set[int] = set()
     for part in text.strip().split(","):
         found = _RANGE.match(part.strip())
         if found is None:
@@ -33,9 +40,9 @@ def parse_cpu_list(text, where="CPU list"):
     return frozenset(cpus)
 
 
-def format_cpu_list(cpus):
+def format_cpu_list(cpus: Iterable[int]) -> str:
     """The inverse of parse_cpu_list, in the kernel's shortest form."""
-    runs = []
+    runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][1] + 1:
             runs[-1][1] = cpu
@@ -44,7 +51,7 @@ def format_cpu_list(cpus):
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def directories(cgroup, mountinfo):
+def directories(cgroup: str, mountinfo: str) -> Places:
     """Where the limits of a process stand: {controller: (version, paths)}, paths from its own cgroup up to the mount, each a limit of its own.
 
     cgroup, mountinfo: the texts of /proc/self/cgroup and /proc/self/mountinfo. A controller that is mounted nowhere is left out.
@@ -65,9 +72,9 @@ def directories(cgroup, mountinfo):
     return found
 
 
-def _mounts(mountinfo):
+def _mounts(mountinfo: str) -> dict[str, tuple[str, str]]:
     """{controller ('' for version 2): (root within the hierarchy, mount point)}."""
-    mounts = {}
+    mounts: dict[str, tuple[str, str]] = {}
     for line in mountinfo.splitlines():
         before, _dash, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
@@ -78,11 +85,11 @@ def _mounts(mountinfo):
     return mounts
 
 
-def _unescape(field):
+def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
-def _upward(path, root, mount_point):
+def _upward(path: str, root: str, mount_point: str) -> list[str]:
     """The directories of path and of its ancestors up to the mount. A path outside of the mounted root (another namespace) is the mount itself."""
     inside = posixpath.relpath(posixpath.normpath(path), root) if path.startswith("/") and root.startswith("/") else "."
     parts = [part for part in inside.split("/") if part != "."]
@@ -90,7 +97,7 @@ def _upward(path, root, mount_point):
     return [posixpath.join(mount_point, *parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
-def quota(version, first, period=None):
+def quota(version: int, first: str | None, period: str | None = None) -> float | None:
     """CPUs (float) that a CFS quota allows, or None for no limit. Version 1: cpu.cfs_quota_us and cpu.cfs_period_us; version 2: cpu.max alone."""
     words = (first or "").split() + ((period or "").split() if version == 1 else [])
     if len(words) != 2 or not all(map(_NUMBER.fullmatch, words)) or not int(words[1]):
@@ -98,16 +105,17 @@ def quota(version, first, period=None):
     return max(0.01, round(int(words[0]) / int(words[1]), 2)) if int(words[0]) else None
 
 
-def least(values):
+def least(values: Iterable[_Number | None]) -> _Number | None:
     """The smallest of those that are not None, or None."""
     return min((value for value in values if value is not None), default=None)
 
 
-def cpus(affinity, cpuset, quotas, online, threads):
+def cpus(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, quotas: Iterable[float | None], online: frozenset[int] | None,
+         threads: int | None) -> CpuLimits:
     """The CPUs really usable, and what limits them.
 
     affinity, cpuset, online: frozensets of CPU numbers, None where unknown. quotas: CPUs (float|None). threads: how many CPUs there are if no set is known.
-    Returns {usable: float|None, affinity: list|None, cpuset: list|None, quota: float|None}; a cpuset that holds all CPUs online is None, being no limit.
+    A cpuset that holds all CPUs online is None, being no limit.
     """
     count = _count(affinity, cpuset, online) or threads
     limiting = cpuset if cpuset and not (online and cpuset >= online) else None
@@ -117,7 +125,7 @@ def cpus(affinity, cpuset, quotas, online, threads):
             "cpuset": format_cpu_list(limiting) if limiting else None, "quota": limit}
 
 
-def _count(affinity, cpuset, online):
+def _count(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, online: frozenset[int] | None) -> int | None:
     """How many CPUs the sets share, or None where none is known.
 
     The kernel's list of those online holds every CPU of a cpuset (cpuset_cpus_allowed), and an affinity may also hold some that are offline. A list that holds
@@ -129,8 +137,8 @@ def _count(affinity, cpuset, online):
     return len(allowed) or None
 
 
-def memory(total_kib, limits):
-    """{total_mib, limit_mib, usable_mib} of the kernel's MemTotal (KiB or None) and the texts of memory limits (bytes, 'max', or None), rounded down.
+def memory(total_kib: int | None, limits: Iterable[str | None]) -> Memory:
+    """Memory, of the kernel's MemTotal (KiB or None) and the texts of memory limits (bytes, 'max', or None), rounded down.
 
     A limit that is not below the total is none: version 1 says 'no limit' with a number near 2**63.
     """

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Found
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+
 _NVIDIA, _DISPLAY_CONTROLLER, _PCI = "0x10de", "0x03", "sys/bus/pci/devices"
 # Signs of NVIDIA's driver that cost no process to see; the last is WSL's, which has no PCI bus.
 _DRIVER_SIGNS = ("proc/driver/nvidia/version", "dev/nvidiactl", "dev/dxg")
 
 
-def read(files, directories, detail=False):
-    """(groups of GPUs, what hands them to containers or None, details or None, problems), as docs/architecture.md describes them.
-
-    files: what _core.host_files.Files gives. directories: where the container engine looks for CDI descriptions.
-    """
+def read(files: Files, directories: Iterable[str], detail: bool = False) -> Found:
+    """The NVIDIA GPUs of a host. directories: where the container engine looks for CDI descriptions."""
     places = _on_the_bus(files)
     signs = any(files.exists(sign) for sign in _DRIVER_SIGNS)
     if not places and not signs:
@@ -24,7 +26,7 @@ def read(files, directories, detail=False):
     return nvidia_driver.read(files, places, signs, directories, detail)
 
 
-def _on_the_bus(files):
+def _on_the_bus(files: Files) -> list[str]:
     """The PCI addresses of NVIDIA's display controllers."""
     return [place for place in files.names(_PCI)
             if files.line(f"{_PCI}/{place}/vendor") == _NVIDIA and files.line(f"{_PCI}/{place}/class").startswith(_DISPLAY_CONTROLLER)]

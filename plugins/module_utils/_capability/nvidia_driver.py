@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import (
     cdi,
@@ -16,6 +18,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability import
     nvidia_smi,
     nvml,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    Answers,
+    Found,
+    GpuGroup,
+    GpusForContainers,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 
 _NVIDIA, _PCI = "10de", "sys/bus/pci/devices"
 _LIBRARY = "libnvidia-ml.so.1"
@@ -28,11 +37,12 @@ _NVML_LIMIT_S, _LIMIT_S, _TOOL_LIMIT_S, _LEAST_S = 8.0, 9.0, 2.0, 0.4
 _KERNEL_LOG, _KERNEL_LOG_MOST = "/dev/kmsg", 20000
 
 
-def read(files, places, signs, directories, detail):
+def read(files: Files, places: Iterable[str], signs: bool, directories: Iterable[str], detail: bool) -> Found:
     """What nvidia.read returns. places: PCI addresses of the GPUs. signs: whether the driver has left signs of itself."""
     begun = time.monotonic()
     pci = [_on_the_bus(files, place) for place in places]
-    answers, failure = {}, None
+    answers: Answers = {}
+    failure = None
     if signs or any(device["driver"] == "nvidia" for device in pci):
         answers, failure = _ask(files, [device["pci_bus_id"] for device in pci if device["driver"] == "nvidia"], detail, begun)
     version = gpus.driver_version_of(files.text("proc/driver/nvidia/version"))
@@ -42,7 +52,7 @@ def read(files, places, signs, directories, detail):
     return groups, _container_side(files, directories, groups, begun), gpu_details.details(answers, _kernel_log(files)) if detail else None, problems
 
 
-def _on_the_bus(files, place):
+def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
     """A display controller of NVIDIA, with what sysfs and the driver's files below /proc tell of it."""
     base = f"{_PCI}/{place}"
     node, cpus = files.line(f"{base}/numa_node"), files.line(f"{base}/local_cpulist")
@@ -51,9 +61,9 @@ def _on_the_bus(files, place):
                 numa_node=int(node) if node.isdigit() else None, cpu_affinity=cpus or None)
 
 
-def _ask(files, addresses, detail, begun):
+def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tuple[Answers, str | None]:
     """(answers, why there are none or None): the library's, and where it left something open nvidia-smi's."""
-    answers = {}
+    answers: Answers = {}
     for library in _libraries(files):
         answers = gpus.sensible(nvml.read(library, detail, max(1.0, _NVML_LIMIT_S - (time.monotonic() - begun))))
         if answers.get((None, "load"), (None, None))[0] != nvml.LIBRARY_NOT_FOUND:
@@ -66,18 +76,18 @@ def _ask(files, addresses, detail, begun):
     return whole, None if gpus.value_of(whole, None, "count") else gpus.failure_of(answers, said)
 
 
-def _libraries(files):
+def _libraries(files: Files) -> list[str]:
     """Where the library may be: first wherever the loader of this system finds it."""
     places = [f"{place}/{_LIBRARY}" for place in _LIBRARY_PLACES]
     return ([_LIBRARY] if files.root == "/" else []) + [files.path(place) for place in places if files.exists(place)] or [files.path(places[0])]
 
 
-def _program(files, name):
+def _program(files: Files, name: str) -> str | None:
     return next((files.path(f"{place}/{name}") for place in _PROGRAM_PLACES if files.exists(f"{place}/{name}")), None)
 
 
-def _container_side(files, directories, groups, begun):
-    """{toolkit, hook, cdi}: the version of NVIDIA's container toolkit, whether the hook behind --gpus is there, and the CDI descriptions."""
+def _container_side(files: Files, directories: Iterable[str], groups: list[GpuGroup], begun: float) -> GpusForContainers:
+    """What gives containers the GPUs of this host."""
     tool = _program(files, "nvidia-ctk") or _program(files, "nvidia-container-cli")
     now = time.monotonic()
     until = max(now + _LEAST_S, min(now + _TOOL_LIMIT_S, begun + _LIMIT_S))
@@ -88,7 +98,7 @@ def _container_side(files, directories, groups, begun):
             "cdi": cdi.describe(texts, groups)}
 
 
-def _kernel_log(files):
+def _kernel_log(files: Files) -> str | None:
     """The kernel's log, or None where this account may not read it."""
     try:
         log = os.open(files.path(_KERNEL_LOG), os.O_RDONLY | os.O_NONBLOCK)

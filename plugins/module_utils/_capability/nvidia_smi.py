@@ -10,7 +10,9 @@ import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpus import rows_of, rows_to_answers
 
 FIELDS = ("index", "pci.bus_id", "pci.device_id", "name", "uuid", "driver_version", "memory.total", "compute_cap", "ecc.mode.current", "mig.mode.current")
@@ -20,7 +22,7 @@ _MOST_BYTES = 1 << 20
 _MOST_GPUS = 64
 
 
-def read(program, addresses, limit_s):
+def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answers, str | None]:
     """(answers as _capability.nvml.read gives them, what it said where it failed or None). addresses: of the GPUs on the PCI bus, to ask for one by one."""
     deadline = time.monotonic() + limit_s
     status, text, fields = _query(program, FIELDS, (), deadline)
@@ -40,7 +42,7 @@ def read(program, addresses, limit_s):
     return answers, failure
 
 
-def _query(program, fields, more, deadline):
+def _query(program: str, fields: tuple[str, ...], more: Iterable[str], deadline: float) -> tuple[int | None, str, tuple[str, ...]]:
     """(exit status, output, fields) of a query; fields that the program does not know are left out."""
     while True:
         status, text = run([program, "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits", *more], deadline)
@@ -50,7 +52,7 @@ def _query(program, fields, more, deadline):
         fields = tuple(field for field in fields if field != unknown[1])
 
 
-def run(command, deadline):
+def run(command: list[str], deadline: float) -> tuple[int | None, str]:
     """(exit status, or None where it did not end in time or could not be started; output). What hangs in a driver is left behind, not waited for."""
     with tempfile.TemporaryFile() as output:
         try:
@@ -67,6 +69,6 @@ def run(command, deadline):
         return status, output.read(_MOST_BYTES).decode("utf-8", "replace")
 
 
-def _first_words(text):
+def _first_words(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else "it failed without a word"

@@ -9,19 +9,25 @@ it is known, and the next child leaves that one out. Layouts and codes are those
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
 import signal
 import time
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, Union
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpus import MOST_INSTANCES
 
 try:
     import ctypes
+    HAS_CTYPES = True
 except ImportError:     # a Python that was built without libffi
-    ctypes = None
+    HAS_CTYPES = False
 
+Question = tuple[Union[int, None], str]     # the GPU's index or None, what is asked
 LIMIT_S = 9.0
 CRASHED, HUNG = "crash", "hang"
 FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND = 13, 12
@@ -33,15 +39,15 @@ _MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 64, 36, 256, 96
 _PR_SET_PDEATHSIG = 1
 
 
-def read(path, detail=False, limit_s=LIMIT_S):
-    """What the library at path tells: {(GPU's index or None, question): (fault or None, value)}.
+def read(path: str, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
+    """What the library at path answers.
 
     A fault is NVML's code, CRASHED or HUNG. detail: also ask what changes by the minute. Never takes longer than limit_s.
     """
-    if ctypes is None:
+    if not HAS_CTYPES:
         return {(None, "load"): (LIBRARY_NOT_FOUND, None)}
     deadline = time.monotonic() + limit_s
-    answers = {}
+    answers: Answers = {}
     while True:
         asked, fault = _in_a_child(path, detail, answers, deadline, limit_s)
         if asked is None:
@@ -62,13 +68,13 @@ def read(path, detail=False, limit_s=LIMIT_S):
             return answers
 
 
-def _alike(question):
+def _alike(question: str) -> list[str]:
     """The questions that make the same call of one GPU: this one, or the same of each of its slices."""
     of, _dot, rest = question.partition(".")
     return [f"{of}.{index}.{rest.partition('.')[2]}" for index in range(MOST_INSTANCES)] if rest else [question]
 
 
-def _in_a_child(path, detail, answers, deadline, limit_s):
+def _in_a_child(path: str, detail: bool, answers: Answers, deadline: float, limit_s: float) -> tuple[Question, str] | tuple[None, None]:
     """Ask what is not answered yet, and put it into answers. Returns (None, None), or the question that ended the child and how."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -101,7 +107,7 @@ def _in_a_child(path, detail, answers, deadline, limit_s):
         _end(child)
 
 
-def _end(child):
+def _end(child: int) -> None:
     """Kill the child, and wait a moment for it: one that sleeps inside the driver cannot be killed, and must not keep us."""
     os.kill(child, signal.SIGKILL)
     for _attempt in range(100):
@@ -110,7 +116,7 @@ def _end(child):
         time.sleep(0.002)
 
 
-def _be_the_child(writing, path, detail, answers):
+def _be_the_child(writing: int, path: str, detail: bool, answers: Answers) -> NoReturn:
     """Ask, and never return. Nothing of the parent's is kept open: whoever waits for the end of its output must not wait for a hung driver."""
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -120,7 +126,7 @@ def _be_the_child(writing, path, detail, answers):
         os.closerange(writing + 1, 1024)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
-        def tell(*message):
+        def tell(*message: Any) -> None:
             text = json.dumps("end" if not message else message) + "\n"
             os.write(writing, text.encode())
         _Questions(answers, tell, detail).ask_all(path)
@@ -132,7 +138,7 @@ def _be_the_child(writing, path, detail, answers):
 class _Refusal(Exception):
     """The library returned a code other than success."""
 
-    def __init__(self, code):
+    def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
 
@@ -140,11 +146,11 @@ class _Refusal(Exception):
 class _Questions:
     """All that is asked. answers: what is known from earlier children and is not asked again."""
 
-    def __init__(self, answers, tell, detail):
+    def __init__(self, answers: Answers, tell: Callable[..., None], detail: bool) -> None:
         self.answers, self.tell, self.detail = answers, tell, detail
         self.library = None
 
-    def ask_all(self, path):
+    def ask_all(self, path: str) -> None:
         """Every question to the driver and to each of its GPUs."""
         self.library = self._ask(None, "load", lambda: ctypes.CDLL(path), keep=True)
         if self.library is None or self._ask(None, "init", lambda: self._call(("nvmlInit_v2", "nvmlInit")) or 1, keep=True) is None:
@@ -156,7 +162,7 @@ class _Questions:
             if handle is not None:
                 self._ask_gpu(gpu, handle)
 
-    def _ask(self, gpu, what, question, keep=False):
+    def _ask(self, gpu: int | None, what: str, question: Callable[[], Any], keep: bool = False) -> Any:
         """The answer, or None. keep: the answer is an object of this process, so it is asked for again, and only that it came is told."""
         if (gpu, what) in self.answers:
             fault, value = self.answers[gpu, what]
@@ -174,7 +180,7 @@ class _Questions:
         self.tell(gpu, what, None, None if keep else value)
         return value
 
-    def _ask_gpu(self, gpu, handle):
+    def _ask_gpu(self, gpu: int, handle: Any) -> None:
         self._ask(gpu, "pci", lambda: self._pci(("nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetPciInfo_v2"), handle))
         self._ask(gpu, "name", lambda: self._text(("nvmlDeviceGetName",), handle))
         self._ask(gpu, "uuid", lambda: self._text(("nvmlDeviceGetUUID",), handle))
@@ -188,7 +194,7 @@ class _Questions:
         if self.detail:
             self._ask_details(gpu, handle)
 
-    def _ask_instance(self, gpu, handle, index):
+    def _ask_instance(self, gpu: int, handle: Any, index: int) -> None:
         of = f"mig.{index}."
         instance = self._ask(gpu, of + "handle", lambda: self._handle(("nvmlDeviceGetMigDeviceHandleByIndex",), handle, index), keep=True)
         if instance is not None:
@@ -198,23 +204,23 @@ class _Questions:
             if self.detail:
                 self._ask(gpu, of + "memory", lambda: self._memory(instance))
 
-    def _ask_details(self, gpu, handle):
+    def _ask_details(self, gpu: int, handle: Any) -> None:
         for what, function in (("persistence", "nvmlDeviceGetPersistenceMode"), ("power", "nvmlDeviceGetPowerUsage"),
                                ("power_limit", "nvmlDeviceGetEnforcedPowerLimit"), ("retired_pending", "nvmlDeviceGetRetiredPagesPendingStatus")):
-            self._ask(gpu, what, lambda function=function: self._number((function,), handle))
+            self._ask(gpu, what, functools.partial(self._number, (function,), handle))
         self._ask(gpu, "temperature", lambda: self._number(("nvmlDeviceGetTemperature",), handle, 0))
         for clock, kind in (("sm", 1), ("memory", 2)):
-            self._ask(gpu, f"clock_{clock}", lambda kind=kind: self._number(("nvmlDeviceGetClockInfo",), handle, kind))
-            self._ask(gpu, f"clock_{clock}_max", lambda kind=kind: self._number(("nvmlDeviceGetMaxClockInfo",), handle, kind))
+            self._ask(gpu, f"clock_{clock}", functools.partial(self._number, ("nvmlDeviceGetClockInfo",), handle, kind))
+            self._ask(gpu, f"clock_{clock}_max", functools.partial(self._number, ("nvmlDeviceGetMaxClockInfo",), handle, kind))
         self._ask(gpu, "throttling", lambda: self._number(("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"), handle,
                                                           kind=ctypes.c_ulonglong))
         for cause, what in enumerate(("retired_single_bit", "retired_double_bit")):
-            self._ask(gpu, what, lambda cause=cause: self._retired(handle, cause))
+            self._ask(gpu, what, functools.partial(self._retired, handle, cause))
         self._ask(gpu, "remapped", lambda: self._numbers(("nvmlDeviceGetRemappedRows",), 4, handle))
         self._ask(gpu, "nvlink", lambda: self._links(handle))
         self._ask(gpu, "processes", lambda: self._processes(handle))
 
-    def _call(self, names, *arguments):
+    def _call(self, names: Iterable[str], *arguments: Any) -> None:
         """Call the first function of names that the library has and that it does not call outdated; None, or _Refusal."""
         code = FUNCTION_NOT_FOUND
         for name in names:
@@ -228,46 +234,46 @@ class _Questions:
         if code:
             raise _Refusal(code)
 
-    def _text(self, names, *handle):
+    def _text(self, names: Iterable[str], *handle: Any) -> str:
         buffer = ctypes.create_string_buffer(_TEXT_BYTES)
         self._call(names, *handle, buffer, ctypes.c_uint(_TEXT_BYTES))
         return buffer.value.decode("utf-8", "replace")
 
-    def _number(self, names, *handle_and_more, kind=None):
+    def _number(self, names: Iterable[str], *handle_and_more: Any, kind: Any = None) -> Any:
         value = (kind or ctypes.c_uint)()
         self._call(names, *handle_and_more, ctypes.byref(value))
         return value.value
 
-    def _numbers(self, names, count, handle):
+    def _numbers(self, names: Iterable[str], count: int, handle: Any) -> list[int]:
         values = [ctypes.c_uint() for _number in range(count)]
         self._call(names, handle, *map(ctypes.byref, values))
         return [value.value for value in values]
 
-    def _handle(self, names, *arguments):
+    def _handle(self, names: Iterable[str], *arguments: Any) -> Any:
         handle = ctypes.c_void_p()
         self._call(names, *arguments, ctypes.byref(handle))
         return handle
 
-    def _pci(self, names, handle, *more):
+    def _pci(self, names: Iterable[str], handle: Any, *more: Any) -> list[int]:
         """[domain, bus, device, device id and vendor id]. nvmlPciInfo_t: busIdLegacy[16], 5 numbers, busId[32]; version 2 ends before busId."""
         buffer = (ctypes.c_uint * 32)()
         self._call(names, handle, *more, ctypes.byref(buffer))
         return list(buffer[4:8])
 
-    def _memory(self, handle):
+    def _memory(self, handle: Any) -> dict[str, int]:
         """{total, free} in bytes. nvmlMemory_t: total, free, used."""
         buffer = (ctypes.c_ulonglong * 3)()
         self._call(("nvmlDeviceGetMemoryInfo",), handle, ctypes.byref(buffer))
         return {"total": buffer[0], "free": buffer[1]}
 
-    def _attributes(self, instance):
+    def _attributes(self, instance: Any) -> dict[str, int]:
         """{slices of memory, slices of compute, memory in MiB}. nvmlDeviceAttributes_t: 8 numbers, then memorySizeMB."""
         buffer = (ctypes.c_ulonglong * 5)()
         self._call(("nvmlDeviceGetAttributes_v2",), instance, ctypes.byref(buffer))
         numbers = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint))
         return {"gpu_slices": numbers[6], "compute_slices": numbers[7], "memory_mib": buffer[4]}
 
-    def _retired(self, handle, cause):
+    def _retired(self, handle: Any, cause: int) -> int:
         count = ctypes.c_uint(0)
         try:
             self._call(("nvmlDeviceGetRetiredPages",), handle, cause, ctypes.byref(count), None)
@@ -276,7 +282,7 @@ class _Questions:
                 raise
         return count.value
 
-    def _links(self, handle):
+    def _links(self, handle: Any) -> list[list[int]]:
         """[[domain, bus, device] of the peer] of each active link."""
         peers = []
         for link in range(_MOST_LINKS):
@@ -290,7 +296,7 @@ class _Questions:
                     break
         return peers
 
-    def _processes(self, handle):
+    def _processes(self, handle: Any) -> list[list[int | None]]:
         """[[pid, bytes or None]]. nvmlProcessInfo_t: pid, bytes, GPU instance, compute instance, 24 bytes in all."""
         count = ctypes.c_uint(_MOST_PROCESSES)
         buffer = (ctypes.c_ulonglong * (3 * _MOST_PROCESSES))()

@@ -18,20 +18,20 @@ _CLOCKS = (("kvm-clock", "kvm"), ("hyperv", "microsoft"), ("xen", "xen"))
 _CGROUP_MARKS = (("kubepods", "kubernetes"), ("libpod", "podman"), ("/docker", "docker"), ("/lxc", "lxc"))
 
 
-def os_release(text):
+def os_release(text: str) -> tuple[str | None, str | None]:
     """(ID, VERSION_ID) of an os-release text, None where it does not tell."""
     found = dict(re.findall(r"^(ID|VERSION_ID)=(.*)$", text, re.MULTILINE))
-    values = [found.get(key, "").strip().strip("\"'")[:64] or None for key in ("ID", "VERSION_ID")]
-    return tuple(values)
+    name, version = (found.get(key, "").strip().strip("\"'")[:64] or None for key in ("ID", "VERSION_ID"))
+    return name, version
 
 
-def cpus_allowed(status):
+def cpus_allowed(status: str) -> str | None:
     """The text of Cpus_allowed_list in a /proc/self/status, or None."""
     found = re.search(r"^Cpus_allowed_list:\s*(\S+)", status, re.MULTILINE)
     return found[1] if found else None
 
 
-def virtualization(architecture, hypervisor, maker, product, clocks):
+def virtualization(architecture: str | None, hypervisor: bool, maker: str, product: str, clocks: str) -> str | None:
     """What the machine is a guest of, in systemd-detect-virt's words; None where it is none.
 
     hypervisor: whether cpuinfo has that flag (only x86 shows it, and there it decides). maker, product: DMI's. clocks: the names of clock sources.
@@ -47,7 +47,7 @@ def virtualization(architecture, hypervisor, maker, product, clocks):
     return "vm-other" if hypervisor else None
 
 
-def container(docker_mark, podman_mark, systemd_mark, cgroup):
+def container(docker_mark: bool, podman_mark: bool, systemd_mark: str, cgroup: str) -> str | None:
     """The kind of container that the host is, or None. The marks: whether /.dockerenv and /run/.containerenv exist, the text of /run/systemd/container."""
     if podman_mark:
         return "podman"

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Capabilities
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _NUMBER = (int, float)
@@ -21,16 +23,17 @@ _SHAPE = {
 }
 
 
-def check(capabilities, where="ansible_facts.tfserving_capabilities"):
+def check(capabilities: Any, where: str = "ansible_facts.tfserving_capabilities") -> Capabilities:
     """Return the capabilities; raise FleetError where they are none that this collection detects. where: what the user knows them by."""
     _check(capabilities, dict, where)
     for key, shape in _SHAPE.items():
         _check(capabilities.get(key), shape, f"{where}.{key}")
-    return capabilities
+    found: Capabilities = capabilities
+    return found
 
 
-def _check(value, shape, where, optional=True):
-    kind = type(shape) if isinstance(shape, (dict, list)) else shape
+def _check(value: Any, shape: Any, where: str, optional: bool = True) -> None:
+    kind: Any = type(shape) if isinstance(shape, (dict, list)) else shape
     if value is None and optional:
         return
     strange_key = isinstance(value, dict) and not all(isinstance(key, str) for key in value)

@@ -16,11 +16,11 @@ import zlib
 FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
 
 
-def is_of_disk(fault):
+def is_of_disk(fault: BaseException) -> bool:
     """Whether one of FAULTS is not the archive's but that of a disk: it is full, or cannot be read or written."""
     return isinstance(fault, OSError) and fault.errno not in (None, errno.EINVAL)
 
 
-def why(fault):
+def why(fault: BaseException) -> str:
     """One of FAULTS in a line."""
     return (str(fault) or type(fault).__name__).splitlines()[0].rstrip(":")

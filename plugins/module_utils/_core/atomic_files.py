@@ -11,6 +11,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from typing import IO, Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
@@ -18,7 +20,7 @@ STAGING_PREFIX = ".tfserving-staging-"
 _POLL_S = 0.05
 
 
-def write_file(path, content, mode=0o644):
+def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
     """Write content (bytes) to path; a reader sees the old file or the new one, never a part."""
     directory = os.path.dirname(os.path.abspath(path))
     handle, staged = tempfile.mkstemp(prefix=_prefix(), dir=directory)
@@ -35,14 +37,14 @@ def write_file(path, content, mode=0o644):
     _flush_directory(directory)
 
 
-def staging_directory(parent):
+def staging_directory(parent: str) -> str:
     """Make a directory below parent whose name no server takes for a version; its name carries this process's id."""
     os.makedirs(parent, exist_ok=True)
     return tempfile.mkdtemp(prefix=_prefix(), dir=parent)
 
 
 @contextlib.contextmanager
-def scratch_directory():
+def scratch_directory() -> Iterator[str]:
     """A directory among the temporary files that is gone afterwards; what a killed run left there goes with the next one's."""
     sweep(tempfile.gettempdir())
     directory = staging_directory(tempfile.gettempdir())
@@ -52,7 +54,7 @@ def scratch_directory():
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def publish_directory(staged, final):
+def publish_directory(staged: str, final: str) -> None:
     """Give a staged directory its final name on the same filesystem, after all its files reached the disk. Raises OSError when final exists."""
     for directory, _names, files in os.walk(staged):
         for name in files:
@@ -64,7 +66,7 @@ def publish_directory(staged, final):
     _flush_directory(os.path.dirname(os.path.abspath(final)))
 
 
-def lock(stream, wait_s, what, where):
+def lock(stream: IO[Any], wait_s: float, what: str, where: str) -> None:
     """Lock an open file, which is unlocked when it is closed. what: what somebody else may be changing, for the FleetError after wait_s."""
     end = time.monotonic() + wait_s
     while True:
@@ -77,7 +79,7 @@ def lock(stream, wait_s, what, where):
         time.sleep(_POLL_S)
 
 
-def sweep(parent):
+def sweep(parent: str) -> list[str]:
     """Remove what this account's killed runs left staged below parent (their process is gone); return the names removed."""
     removed = []
     for name in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
@@ -92,23 +94,23 @@ def sweep(parent):
     return removed
 
 
-def _prefix():
+def _prefix() -> str:
     return f"{STAGING_PREFIX}{os.getpid()}-"
 
 
-def _owner_lives(name):
+def _owner_lives(name: str) -> bool:
     owner = name[len(STAGING_PREFIX):].partition("-")[0]
     return owner.isdigit() and os.path.isdir(f"/proc/{owner}")
 
 
-def _is_ours(path):
+def _is_ours(path: str) -> bool:
     try:
         return os.lstat(path).st_uid == os.geteuid()
     except FileNotFoundError:
         return False
 
 
-def _flush_directory(path):
+def _flush_directory(path: str) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,13 @@ class Decision:
     changed: bool
     before: object = ""
     after: object = ""
-    actions: tuple = ()
-    warnings: tuple = ()
+    actions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     header: str = ""
 
-    def result(self, **values):
+    def result(self, **values: Any) -> dict[str, Any]:
         """The module's result: changed, diff, actions, warnings and whatever else it returns."""
-        diff = {"before": self.before, "after": self.after}
+        diff: dict[str, Any] = {"before": self.before, "after": self.after}
         if self.header:
             diff.update(before_header=self.header, after_header=self.header)
         return dict(values, changed=self.changed, diff=diff, actions=list(self.actions), warnings=list(self.warnings))

@@ -5,6 +5,16 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
+
+class Fault(TypedDict):
+    """A FleetError as data."""
+
+    what: str
+    where: str | None
+    remedy: str | None
+
 
 class FleetError(Exception):
     """A fault that its user can act on.
@@ -13,23 +23,23 @@ class FleetError(Exception):
     remedy: what to do, as an imperative sentence.
     """
 
-    def __init__(self, what, where=None, remedy=None):
+    def __init__(self, what: str, where: str | None = None, remedy: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         if not text.endswith((".", "!", "?")):
             text += "."
         return f"{text} {self.remedy}" if self.remedy else text
 
-    def as_dict(self):
-        """The same as data: {what, where, remedy}, each a string or None."""
+    def as_dict(self) -> Fault:
+        """Return the error as data."""
         return {"what": self.what, "where": self.where, "remedy": self.remedy}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: Fault) -> FleetError:
         """The inverse of as_dict."""
         return cls(data["what"], data.get("where"), data.get("remedy"))

@@ -9,8 +9,27 @@ import difflib
 import math
 import posixpath
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+_Value = TypeVar("_Value")
+_Path = TypeVar("_Path", str, "str | None")
+
+
+class Option(TypedDict, total=False):
+    """One entry of an argument spec, of a module or of a role, as far as these checks read it."""
+
+    type: str
+    elements: str
+    choices: list[Any]
+    options: dict[str, Option]
+    no_log: bool
+    required: bool
+
+
+Specification = Mapping[str, Option]
 
 # More than anybody waits; the clocks of sockets and processes cannot count much further.
 LONGEST_S = 7 * 86400
@@ -23,12 +42,12 @@ _SECRET = re.compile(r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|to
                      r"|password|secret|apikey|private_?key|access_?key")
 
 
-def looks_secret(name):
+def looks_secret(name: str) -> bool:
     """Whether a variable's value must not be shown, by its name."""
     return bool(_SECRET.search(name))
 
 
-def bounded(name, value, minimum=None, maximum=None, unit=""):
+def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:
     """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open), and for what is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise FleetError(f"{value!r} is not a number", where=name)
@@ -46,7 +65,7 @@ def bounded(name, value, minimum=None, maximum=None, unit=""):
     return value
 
 
-def number_of(text, kind):
+def number_of(text: Any, kind: type) -> Any:
     """The number or truth value that a text spells, as inventories from CSV and plugins have them; whatever else as it is. kind: int, float or bool."""
     if not isinstance(text, str):
         return text
@@ -58,21 +77,21 @@ def number_of(text, kind):
         return text
 
 
-def one_of(name, value, allowed):
+def one_of(name: str, value: _Value, allowed: Collection[Any]) -> _Value:
     """Return value; raise FleetError when it is not among allowed, with the closest allowed spelling."""
     if value not in allowed:
         raise FleetError(f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name)
     return value
 
 
-def absolute_path(name, value):
+def absolute_path(name: str, value: _Path) -> _Path:
     """Return value, a path or None; raise FleetError for one that is not absolute: nobody knows where a module's working directory is."""
     if value is not None and not posixpath.isabs(value):
         raise FleetError(f"{value!r} is not an absolute path", where=name)
     return value
 
 
-def file_mode(name, value):
+def file_mode(name: str, value: _Value) -> _Value:
     """Return the mode of a file, an int or a text as chmod takes it, or None; raise FleetError for what no file can have."""
     fits = 0 <= value <= _MOST_MODE if isinstance(value, int) and not isinstance(value, bool) else isinstance(value, str) and _MODE.fullmatch(value)
     if value is not None and not fits:
@@ -80,16 +99,16 @@ def file_mode(name, value):
     return value
 
 
-def did_you_mean(value, allowed):
+def did_you_mean(value: object, allowed: Iterable[object]) -> str:
     """'; did you mean …?' for the closest spelling, or the empty string."""
     close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def unusable(specification, values, where=""):
+def unusable(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
     """A FleetError about the first of values (a dict) that nothing can take: a number without an end, or a path with a NUL; or None.
 
-    specification: Ansible's argument spec. What a mapping without options of its own holds is somebody's data and left alone.
+    What a mapping without options of its own holds is somebody's data and left alone.
     """
     for name, option in specification.items():
         value, place = (values or {}).get(name), where + name
@@ -105,22 +124,22 @@ def unusable(specification, values, where=""):
     return None
 
 
-def _is_endless(value, may_be_text):
+def _is_endless(value: Any, may_be_text: bool) -> bool:
     try:
         return isinstance(value, (float, str) if may_be_text else float) and not math.isfinite(float(value))
     except ValueError:
         return False
 
 
-def refuse(specification, values):
+def refuse(specification: Specification, values: Mapping[str, Any] | None) -> None:
     """Raise FleetError for the first of values (a dict) that is of the wrong type, or that nothing can take."""
     fault = wrong_type(specification, values) or unusable(specification, values)
     if fault:
         raise fault
 
 
-def secrets_in(specification, values):
-    """The texts in values (a dict) that no message may show, misspelt keys of a mapping with secrets included. specification: Ansible's argument spec."""
+def secrets_in(specification: Specification, values: Mapping[str, Any] | None) -> set[str]:
+    """The texts in values (a dict) that no message may show, misspelt keys of a mapping with secrets included."""
     found = set()
     for name, option in specification.items():
         value = (values or {}).get(name)
@@ -134,11 +153,11 @@ def secrets_in(specification, values):
     return found
 
 
-def _holds_secrets(option):
+def _holds_secrets(option: Option) -> bool:
     return bool(option.get("no_log")) or any(part.get("no_log") for part in (option.get("options") or {}).values())
 
 
-def _texts(value):
+def _texts(value: Any) -> set[str]:
     if isinstance(value, dict):
         return {text for part in value.values() for text in _texts(part)}
     if isinstance(value, (list, tuple)):
@@ -149,8 +168,8 @@ def _texts(value):
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list", "str": "a text", "path": "a text"}
 
 
-def wrong_type(specification, values, where=""):
-    """A FleetError about the first of values (a dict) that is not of the type in specification (Ansible's argument spec), or None; secrets are left alone."""
+def wrong_type(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
+    """A FleetError about the first of values (a dict) that is not of the type in specification, or None; secrets are left alone."""
     for name, option in specification.items():
         value = (values or {}).get(name)
         if value is None or option.get("no_log"):
@@ -175,7 +194,7 @@ def wrong_type(specification, values, where=""):
     return None
 
 
-def is_a(wanted, value):
+def is_a(wanted: str, value: Any) -> bool:
     """Whether value can be meant as the type wanted. As for Ansible a text may be a number, a list or a mapping; for Ansible anything is a text, too."""
     if wanted in ("str", "path"):
         return not isinstance(value, (list, tuple, dict))

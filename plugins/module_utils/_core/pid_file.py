@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 
-def process_of(path):
+def process_of(path: str) -> int | None:
     """The process id in the file (which holds it and its birth), or None when that process does not live."""
     try:
         with open(path, encoding="utf-8") as stream:
@@ -18,7 +18,7 @@ def process_of(path):
     return pid if birth_of(pid) == birth else None
 
 
-def birth_of(pid):
+def birth_of(pid: int) -> str | None:
     """What tells a process from a later one of the same number: the boot and the moment in it; None for none that lives."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:

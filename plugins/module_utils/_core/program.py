@@ -21,6 +21,8 @@ import os
 import signal
 import subprocess
 import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import IO, Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -31,9 +33,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(entry):
+def pack(entry: str) -> bytes:
     """The zip application of the module entry (dotted, relative to PACKAGE) as bytes; the same sources give the same bytes."""
-    sources = {}
+    sources: dict[str, str] = {}
     _collect(f"{PACKAGE}.{entry}", sources)
     files = {name.replace(".", "/") + ".py": text for name, text in sources.items()}
     for path in list(files):
@@ -48,7 +50,7 @@ def pack(entry):
     return packed.getvalue()
 
 
-def install(entry, directory):
+def install(entry: str, directory: str) -> str:
     """Put the packed program below directory unless it is there; return its path."""
     packed = pack(entry)
     name = f"{entry.rpartition('.')[2]}-{hashlib.sha256(packed).hexdigest()[:16]}.pyz"
@@ -59,7 +61,8 @@ def install(entry, directory):
     return path
 
 
-def call(entry, request, python, timeout_s=None, environment=None, cpu_set=None):
+def call(entry: str, request: Any, python: str | Callable[[str], list[str]], timeout_s: float | None = None, environment: Mapping[str, str] | None = None,
+         cpu_set: Collection[int] | None = None) -> Any:
     """Run the program once: request (JSON data) in, its result (a dict) out.
 
     The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
@@ -82,7 +85,7 @@ def call(entry, request, python, timeout_s=None, environment=None, cpu_set=None)
             except OSError as fault:
                 raise FleetError(f"cannot run {runner[0]!r}: {fault.strerror}", where="python",
                                  remedy="Name a program that exists on this host.") from fault
-            stack.callback(process.stdin.close)     # Open until then: whoever runs the program elsewhere sees by it that its caller died.
+            stack.callback(cast(IO[bytes], process.stdin).close)    # Open until then: whoever runs the program elsewhere sees by it that its caller died.
             try:
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired as fault:
@@ -104,7 +107,7 @@ def call(entry, request, python, timeout_s=None, environment=None, cpu_set=None)
     return answer_data["result"]
 
 
-def answer(argv, work):
+def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
     """The body of a program's main(): read the request, give work(request)'s result back; returns the exit status."""
     asked, told = argv[1:3]
     with open(asked, encoding="utf-8") as stream:
@@ -121,7 +124,7 @@ def answer(argv, work):
     return 0
 
 
-def say(path, line):
+def say(path: str | None, line: str) -> None:
     """Append a line to the file that tells how far a program is; path may be None. A file that cannot be written costs nobody the work itself."""
     if path:
         with contextlib.suppress(OSError):
@@ -130,22 +133,23 @@ def say(path, line):
                 stream.write(line + "\n")
 
 
-def _collect(name, sources):
+def _collect(name: str, sources: dict[str, str]) -> None:
     if name in sources:
         return
     module = importlib.import_module(name)
-    if module.__spec__.submodule_search_locations is not None:
+    specification: Any = module.__spec__
+    if specification.submodule_search_locations is not None:
         return
-    text = module.__spec__.loader.get_source(name)
+    text: str = specification.loader.get_source(name)
     sources[name] = text
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
             for candidate in [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]:
                 if _is_module(candidate):
                     _collect(candidate, sources)
 
 
-def _is_module(name):
+def _is_module(name: str) -> bool:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as fault:
@@ -155,7 +159,7 @@ def _is_module(name):
     return True
 
 
-def bind_to_caller(cpu_set=None):
+def bind_to_caller(cpu_set: Collection[int] | None = None) -> None:
     """In a new process: end with the one that started it, however that dies; run on these CPUs alone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if cpu_set:

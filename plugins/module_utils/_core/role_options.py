@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import Option, Specification
 
 _TEXTS = ("str", "path")
 _KINDS = ((dict, "a mapping"), (list, "a list"), (bool, "true or false"), (str, "a text"), ((int, float), "a number"))
@@ -15,11 +19,10 @@ _ELEMENTS = {"str": " of texts", "path": " of texts", "dict": " of mappings", "i
 _EMPTY = (None, "")
 
 
-def refuse_wrong(specification, values, defaults):
+def refuse_wrong(specification: Specification, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Raise FleetError for the first of a role's variables whose value it could not mean.
 
-    specification: {name: {type, elements, choices, options, no_log}}, as in meta/argument_specs.yml. values: {name: value} of variables, evaluated.
-    defaults: {name: value}, as in defaults/main.yml.
+    specification: as in meta/argument_specs.yml. values: of the variables, evaluated. defaults: as in defaults/main.yml.
     """
     for name, option in sorted(specification.items()):
         if name not in values:
@@ -37,7 +40,7 @@ def refuse_wrong(specification, values, defaults):
             raise FleetError(f"{below!r} is below 0; allowed: {_allowed(option)}, none below 0", where=name)
 
 
-def _wrong(option, value, nullable):
+def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
     """What is wrong with the whole value, in words, or None."""
     kind = option.get("type", "str")
     if value is None:
@@ -48,15 +51,15 @@ def _wrong(option, value, nullable):
     wrong = next((one for one in items if option.get("elements") in _TEXTS and (one is None or isinstance(one, (list, tuple, dict)))), items)
     if wrong is not items:
         return f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}"
-    choices = option.get("choices")
+    choices = option.get("choices") or []
     # YAML reads some choices as true or false; Ansible knows which are meant.
     unknown = next((one for one in (items or (value,)) if choices and not isinstance(one, bool) and one not in choices), None)
     return f"{unknown!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(unknown, choices)}" if unknown is not None else None
 
 
-def _refuse_wrong_keys(where, option, value):
+def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
     """Raise FleetError for the first key of a mapping, or of one in a list, that is not among its options or missing, if these are all known."""
-    known = option.get("options")
+    known = option.get("options") or {}
     items = [(f"{where}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, (list, tuple)) else [(where, value)]
     for place, mapping in items if known else ():
         for key, inner in mapping.items() if isinstance(mapping, dict) else ():
@@ -72,13 +75,13 @@ def _refuse_wrong_keys(where, option, value):
             raise FleetError(f"{mapping!r} lacks {' and '.join(missing)}", where=place)
 
 
-def _below_zero(option, value):
+def _below_zero(option: Option, value: Any) -> Any:
     """The first number below 0, which no variable of a role means, or None."""
     numbers = value if option.get("type") == "list" else [value]
     return next((one for one in numbers if {option.get("type"), option.get("elements")} & {"int", "float"} and float(one) < 0), None)
 
 
-def _is_a(kind, value):
+def _is_a(kind: str, value: Any) -> bool:
     """Whether a role can mean the value; unlike a module's, its variables are used as they are, so a text is no list and no mapping."""
     if kind == "path":
         return isinstance(value, str)
@@ -87,14 +90,16 @@ def _is_a(kind, value):
     return options.is_a(kind, value)
 
 
-def _shown(option, value):
+def _shown(option: Option, value: Any) -> str:
     return "the value is " if option.get("no_log") else f"{value!r} is "
 
 
-def _kind(value):
+def _kind(value: Any) -> str:
     return next((words for kind, words in _KINDS if isinstance(value, kind)), "null" if value is None else type(value).__name__)
 
 
-def _allowed(option):
+def _allowed(option: Option) -> str:
     kind = option.get("type", "str")
-    return "a list" + _ELEMENTS.get(option.get("elements"), "") if kind == "list" else ", ".join(map(str, option.get("choices") or ())) or options.TYPES[kind]
+    if kind == "list":
+        return "a list" + _ELEMENTS.get(option.get("elements", ""), "")
+    return ", ".join(map(str, option.get("choices") or ())) or options.TYPES[kind]

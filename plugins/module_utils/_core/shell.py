@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -13,28 +16,28 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 class FleetModule(AnsibleModule):
     """AnsibleModule, but what it says of a value of the wrong type names the option, the value and what is allowed, also inside of lists and mappings."""
 
-    def __init__(self, *arguments, **settings):
-        self._given = {}
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        self._given: dict[str, Any] | None = {}
         try:
             super().__init__(*arguments, **settings)
-        except (OverflowError, TypeError) as fault:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
-            self.fail_json(msg=str(fault))
+        except (OverflowError, TypeError) as error:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
+            self.fail_json(msg=str(error))
         fault = options.wrong_type(self.argument_spec, self._given) or options.unusable(self.argument_spec, self.params)
         self._given = None
         if fault:
             self.fail_json(msg=str(fault), fault=fault.as_dict())
 
-    def _load_params(self):
+    def _load_params(self) -> None:
         super()._load_params()
         self._given = dict(self.params)
         self.no_log_values.update(options.secrets_in(self.argument_spec, self.params))
 
-    def fail_json(self, msg, **result):
+    def fail_json(self, msg: str, **result: Any) -> None:
         fault = options.wrong_type(self.argument_spec, self._given) if self._given else None
         super().fail_json(msg=str(fault) if fault else msg, **result)
 
 
-def run(module, work):
+def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None:
     """Call work(), a function without arguments that returns the result as a dict; end the module with it or with its FleetError."""
     try:
         result = work()

@@ -36,7 +36,7 @@ def work(options, check_mode, embedded_backend):
     serves = options["state"] in _SERVING
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
-    needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not options["image"])
+    needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not _names_tensorflow_serving(options))
     found = None if needs_none else sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S)
     if found:
         options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
@@ -114,11 +114,13 @@ def _chosen(options, found, home):
     if options["state"] not in _SERVING:
         known = found["answers"] and engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
         return name if name != "auto" else "docker" if known else "embedded"
-    if name == "auto":
-        name = "docker" if found["answers"] else "embedded"
-    if name == "docker":
-        _refuse_docker(options, found, home)
-    return name
+    _refuse_docker(options, found, home)
+    return "docker"
+
+
+def _names_tensorflow_serving(options):
+    """Whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
+    return any(options[name] for name in ("image", "release", "engine_socket"))
 
 
 def _refuse_options_of_containers(options):
@@ -129,7 +131,7 @@ def _refuse_options_of_containers(options):
 
 def _refuse_docker(options, found, home):
     if not options["image"]:
-        raise FleetError("no image is named", where="image", remedy="Name one, such as tensorflow/serving:2.20.0, best by digest.")
+        raise FleetError("no image is named", where="image", remedy="Name one, such as tensorflow/serving:2.20.0, best by digest; or set backend: embedded.")
     if options["idle_exit_s"] is not None:
         raise FleetError("a server in a container does not end by itself", where="idle_exit_s", remedy="Leave it out, or use backend: embedded.")
     if not found["answers"] and sockets.address(options["engine_socket"], os.environ)[1]:

@@ -29,10 +29,6 @@ RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
 MODELS = "models.pbtxt"
 FILES = {"batching.pbtxt": "batching_parameters_file", "monitoring.pbtxt": "monitoring_config_file", "session.pbtxt": "tensorflow_session_config_file",
          "ssl.pbtxt": "ssl_config_file", MODELS: "model_config_file"}
-# Flags that options of their own set.
-_OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "models", "model_base_path": "models", "model_config_file": "models",
-                "batching_parameters_file": "batching_parameters_file", "monitoring_config_file": "monitoring",
-                "tensorflow_session_config_file": "session_config_file", "ssl_config_file": "ssl_config_file", "grpc_socket_path": "grpc_socket_directory"}
 _OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
@@ -104,8 +100,7 @@ def check(spec):
     model_config.check(spec.models)
     _check_file_systems(spec)
     for name, value in sorted(spec.flags.items()):
-        if name in _OWN_OPTIONS:
-            raise FleetError("this flag has an option of its own", where=f"flags.{name}", remedy=f"Set {_OWN_OPTIONS[name]} instead.")
+        server_options.refuse_own_flag(name, server_options.DOCKER_OWN_FLAGS)
         server_options.check_flag(name, value, spec.release)
     _check_batching(spec)
     if "monitoring.pbtxt" in spec.files and spec.rest_port is None:

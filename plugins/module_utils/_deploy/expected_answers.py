@@ -17,8 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import ver
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
     metric_program,
+    model_files,
     published,
-    saved_model,
     task_metrics,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
@@ -128,7 +128,7 @@ def _judged(version, left, one, python):
 def _same_function(path, digest):
     """The path of the function that judged a version where it was converted. Raises FleetError for another."""
     try:
-        found = saved_model.file_digest(path)
+        found = model_files.file_digest(path)
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}", where=path,
                          remedy="Bring the metric function to this host, or leave metric_function out.") from fault

@@ -17,8 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
+    model_files,
     published,
-    saved_model,
     transfer,
     versions,
 )
@@ -87,8 +87,9 @@ class Folder:
         for number in self.numbers():
             path, told = self.of(number), self.manifest(number) or {}
             same = told.get("files", content) == content if content is not None else told.get("fingerprint") == fingerprint
-            wanted = told.get("files", content)
-            if same and _sizes(path) == {name: one["bytes"] for name, one in wanted.items()} and published.inventory(path) == wanted:
+            files = told.get("files", content)
+            if same and published.without_written(_sizes(path), files) == {name: one["bytes"] for name, one in files.items()} \
+                    and published.without_written(published.inventory(path), files) == files:
                 found.add(number)
         return found
 
@@ -96,7 +97,8 @@ class Folder:
         """Give what came its number, whole, with a manifest that says that it is not proven yet. brought: the source's own, or None."""
         told = dict(brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
         told.update(files=content, fingerprint=fingerprint, fetched_from=versions.public(source), proven=False)
-        atomic_files.write_file(os.path.join(partial.path, saved_model.MANIFEST), manifest.text(told).encode())
+        published.carry_batching(partial.path, self.path)
+        atomic_files.write_file(os.path.join(partial.path, model_files.MANIFEST), manifest.text(told).encode())
         try:
             atomic_files.publish_directory(partial.path, self.of(number))
         except (FileExistsError, NotADirectoryError) as fault:
@@ -106,7 +108,7 @@ class Folder:
         """Note that a version was seen to serve well."""
         told = self.manifest(number)
         if told is not None and told.get("proven") is False:
-            atomic_files.write_file(os.path.join(self.of(number), saved_model.MANIFEST), manifest.text(dict(told, proven=True)).encode())
+            atomic_files.write_file(os.path.join(self.of(number), model_files.MANIFEST), manifest.text(dict(told, proven=True)).encode())
 
     def unproven(self, number):
         """Whether a version was published by a run that did not see it serve."""
@@ -191,7 +193,7 @@ class Served:
 
 def _sizes(path):
     """{relative path: bytes} of a version: what can be told of it at no cost."""
-    return {name: os.path.getsize(os.path.join(path, name)) for name in saved_model.files(path)}
+    return {name: os.path.getsize(os.path.join(path, name)) for name in model_files.files(path)}
 
 
 def has_outputs(samples):
@@ -206,7 +208,7 @@ class Configuration:
 
     def __init__(self, path, model):
         self.path, self.model = path, model
-        content = saved_model.read_file(path)
+        content = model_files.read_file(path)
         text = reader.decoded(content, path)
         self._hold(model_config_list.parse(text, path))
         lost = model_config_list.lost(text)
@@ -239,7 +241,7 @@ class Configuration:
 
     def apply(self, message, server):
         """Write the file and let the server take it; where the server refuses, the file is what it was."""
-        request, before = model_config_list.reload_request(message, self.path), saved_model.read_file(self.path)
+        request, before = model_config_list.reload_request(message, self.path), model_files.read_file(self.path)
         mode = os.stat(self.path).st_mode & 0o777
         if model_config_list.lost(reader.decoded(before, self.path)):
             atomic_files.write_file(self._backup(before), before, mode)

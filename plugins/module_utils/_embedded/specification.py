@@ -17,9 +17,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, model_names, server_options
 
 ADDRESS = "127.0.0.1"
-# Flags that options of their own set.
-OWN_OPTIONS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "model_name", "model_base_path": "model_base_path",
-               "batching_parameters_file": "batching_parameters_file", "model_config_file": "models"}
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,7 @@ def decide_absent(name, found, running):
 
 
 def _check_flag(name, value):
-    where = f"flags.{name}"
-    if name in OWN_OPTIONS:
-        raise FleetError("this flag has an option of its own", where=where, remedy=f"Set {OWN_OPTIONS[name]} instead.")
+    server_options.refuse_own_flag(name, server_options.EMBEDDED_OWN_FLAGS)
     server_options.check_flag(name, value, questions.releases()[-1])
     if name in embedded_flags.NOT_BUILT and value != embedded_flags.FLAGS[name][1]:
-        raise FleetError("the embedded server does not have this", where=where, remedy="Leave it out.")
+        raise FleetError("the embedded server does not have this", where=f"flags.{name}", remedy="Leave it out.")

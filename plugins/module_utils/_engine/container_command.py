@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 # The container ends with its caller: its first process waits for the program, and kills it where the caller's end of standard input closes.
 _FIRST_PROCESS = 'exec 3<&0; "$@" </dev/null & child=$!; (cat <&3 >/dev/null; kill -9 $child) 2>/dev/null & wait $child'
 
 
-def command(image, readable, writable, user, environment, gpus=None, engine="docker"):
+def command(image: str, readable: Iterable[str], writable: Iterable[str], user: str, environment: Mapping[str, str], gpus: str | None = None,
+            engine: str = "docker") -> list[str]:
     """The words before a program's own: what follows is the program's path and its arguments.
 
-    readable, writable: paths that it sees at their own places. user: "uid:gid". environment: {name: value}. gpus: what --gpus takes, or None.
+    readable, writable: paths that it sees at their own places. user: "uid:gid". gpus: what --gpus takes, or None.
     """
     words = [engine, "run", "--rm", "--interactive", "--init", "--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
              "--user", user, "--env", "HOME=/tmp"]

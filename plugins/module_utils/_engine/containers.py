@@ -9,6 +9,8 @@ import calendar
 import contextlib
 import re
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
@@ -23,20 +25,20 @@ _PROCESSES = ("-eo%20pid", "hpid")      # Docker hands this to ps; Podman has a 
 class Containers(engine.Engine):
     """An engine and its containers."""
 
-    def container_on(self, port):
+    def container_on(self, port: int) -> str | None:
         """'container NAME' of the one that publishes a port of the host, or None."""
         with self._asking("containers"):
             listed = self.api.containers()
         names = [one["Names"][0].lstrip("/") for one in listed for published in one.get("Ports") or () if published.get("PublicPort") == port]
         return f"container {names[0]}" if names else None
 
-    def inspect(self, container):
+    def inspect(self, container: str) -> Any:
         """What the engine knows of a container, in its own words."""
         with self._asking(f"container {container}"):
             return self.api.inspect_container(container)
 
-    def fetch(self, reference, login=None):
-        """Pull an image. login: {username, password} or None. Raises FleetError."""
+    def fetch(self, reference: str, login: Mapping[str, str] | None = None) -> None:
+        """Pull an image. login: username and password. Raises FleetError."""
         try:
             with self._asking("pull"):
                 for line in self.api.pull(reference, stream=True, decode=True, auth_config=login):
@@ -48,21 +50,21 @@ class Containers(engine.Engine):
             raise FleetError(f"{reference} is not on the host and cannot be pulled: {fault.what}", where="image",
                              remedy="Check its name, the registry and the login, or bring it to the host before.") from fault
 
-    def is_rootless(self):
+    def is_rootless(self) -> bool:
         """Whether the engine itself runs as an ordinary user: Docker says it among its security options, Podman with a word of its own."""
         information = self.information()
         return bool(information.get("Rootless")) or any("name=rootless" in option for option in information.get("SecurityOptions") or ())
 
-    def id_offset(self):
+    def id_offset(self) -> tuple[int, int]:
         """What a Docker Engine with userns-remap adds to the numbers of a container's user and group on the host: (0, 0) without it."""
         return offset_of(self.information())
 
-    def entry_point(self, image):
+    def entry_point(self, image: str) -> list[str]:
         """The command that an image begins with, a list."""
         with self._asking(f"image {image}"):
             return (self.api.inspect_image(image).get("Config") or {}).get("Entrypoint") or []
 
-    def make(self, name, body):
+    def make(self, name: str, body: Mapping[str, Any]) -> None:
         """Make a container, not started. Raises FleetError, also where the engine forgot a limit that it was told."""
         try:
             with self._asking(f"container {name}"):
@@ -77,23 +79,24 @@ class Containers(engine.Engine):
                 raise FleetError("this engine sets no such limit, as one of an ordinary user (rootless) without the cgroup for it", where=option,
                                  remedy="Leave it out, or use the engine of root, or have the cgroup (version 2) delegated to the user.")
 
-    def stop(self, container, grace_s):
+    def stop(self, container: str, grace_s: float) -> None:
         """End a container with SIGTERM, forcibly after grace_s seconds."""
         with self._asking(f"stop {container}"):
             self.api.stop(container, timeout=int(grace_s))
 
-    def rename(self, container, name):
+    def rename(self, container: str, name: str) -> None:
         """Give a container another name."""
         with self._asking(f"rename {container}"):
             self.api.rename(container, name)
 
-    def last_lines(self, container, since=None):
+    def last_lines(self, container: str, since: str | None = None) -> str:
         """What a container said last. since: the engine's word for when it was started, where what it said before does not count."""
         begun = {"since": _seconds(since)} if since else {}
         with self._asking(f"log of {container}"):
-            return self.api.logs(container, tail=_LOG_LINES, **begun).decode("utf-8", "replace")
+            log: bytes = self.api.logs(container, tail=_LOG_LINES, **begun)
+        return log.decode("utf-8", "replace")
 
-    def process_ids(self, container):
+    def process_ids(self, container: str) -> set[int]:
         """The processes of a container as the host numbers them; nothing where the engine numbers them otherwise."""
         first = self.inspect(container)["State"]["Pid"]
         for question in _PROCESSES:
@@ -105,21 +108,21 @@ class Containers(engine.Engine):
         return set()
 
 
-def offset_of(information):
+def offset_of(information: Mapping[str, Any]) -> tuple[int, int]:
     """id_offset() from what an engine says of itself. Docker keeps what belongs to remapped ids in a folder of their numbers, such as 231072.231072."""
     found = re.search(r"/(\d+)\.(\d+)/?$", information.get("DockerRootDir") or "")
     remapped = any("name=userns" in option for option in information.get("SecurityOptions") or ())
     return (int(found[1]), int(found[2])) if found and remapped else (0, 0)
 
 
-def _seconds(text):
+def _seconds(text: str) -> int:
     """The seconds since 1970 of a time as engines write it: 2026-11-27T04:05:06.123456789Z, or with an offset as Podman does."""
     offset = re.search(r"([+-])(\d\d):(\d\d)$", text)
     ahead = int(offset[1] + "1") * (3600 * int(offset[2]) + 60 * int(offset[3])) if offset else 0
     return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - ahead
 
 
-def ports(inspected):
+def ports(inspected: Mapping[str, Any]) -> dict[int, tuple[str, int]]:
     """{port inside: (address, port)} that a container publishes now."""
     published = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
     return {int(inside.partition("/")[0]): (places[0]["HostIp"], int(places[0]["HostPort"])) for inside, places in published.items() if places}

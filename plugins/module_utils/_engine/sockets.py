@@ -9,6 +9,11 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine, Sdk
 
 TIMEOUT_S = 10.0           # Podman runs programs to answer what it is, which takes its time on a busy host.
 PATIENT_S = 30.0           # Where something is to be done there.
@@ -19,17 +24,17 @@ _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _SHIMS = ("io.containerd.runc.", "io.containerd.runtime.")  # other names of runc, which Docker 20.10 lists beside it
-_NONE = {"engine": None, "version": None, "api_version": None, "socket": None, "answers": False, "reason": None, "runtimes": [], "cdi_directories": []}
+_NONE: Engine = {"engine": None, "version": None, "api_version": None, "socket": None, "answers": False, "reason": None, "runtimes": [], "cdi_directories": []}
 
 
-def find(files, socket_path=None, timeout_s=TIMEOUT_S):
-    """The engine of a host as docs/architecture.md describes it: the first that answers, or the first there is with the reason why it does not.
+def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOUT_S) -> Engine:
+    """The engine of a host: the first that answers, or the first there is with the reason why it does not.
 
-    files: what _core.host_files.Files gives. socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
+    socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
     """
     socket_path, problem = address(socket_path, os.environ if files.root == "/" else {})
     if problem:
-        return dict(_NONE, engine="docker", reason=problem)
+        return {**_NONE, "engine": "docker", "reason": problem}
     user = f"/run/user/{os.getuid()}"
     candidates = [socket_path] if socket_path else [*_SYSTEM_SOCKETS, f"{user}/docker.sock", f"{user}/podman/podman.sock"]
     silent = None
@@ -39,11 +44,11 @@ def find(files, socket_path=None, timeout_s=TIMEOUT_S):
             if found["answers"]:
                 return found
             # That the engine of another user is closed to this one tells less than why an own one does not answer.
-            silent = found if silent is None or silent["reason"].startswith(_DENIED) else silent
+            silent = found if silent is None or (silent["reason"] or "").startswith(_DENIED) else silent
     return silent or _installed(files)
 
 
-def address(given, environment):
+def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(the path of the one socket to use or None for the usual places, why it cannot be used or None). What was given holds, else DOCKER_HOST."""
     name, value = ("engine_socket", given) if given else ("DOCKER_HOST", environment.get("DOCKER_HOST"))
     if not value:
@@ -55,8 +60,8 @@ def address(given, environment):
                   "unset it, or name a socket (tfserving_engine_socket)")
 
 
-def sdk():
-    """{version, problem}: of Python's Docker SDK for this interpreter; problem is why it cannot be imported, or None."""
+def sdk() -> Sdk:
+    """Python's Docker SDK for this interpreter."""
     try:
         import docker
 
@@ -65,7 +70,7 @@ def sdk():
         return {"version": None, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
-def ask(path, what, timeout_s=TIMEOUT_S):
+def ask(path: str, what: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     """The JSON object that an engine answers to GET what. Raises OSError where it cannot be asked, ValueError where the answer is none."""
     deadline = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -94,40 +99,41 @@ def ask(path, what, timeout_s=TIMEOUT_S):
     return found
 
 
-def _describe(path, files, timeout_s):
+def _describe(path: str, files: Files, timeout_s: float) -> Engine:
     guess = "podman" if "podman" in path else "docker"
     try:
         version, information = (ask(files.path(path), what, timeout_s) for what in ("/version", "/info"))
     except (OSError, ValueError) as fault:
-        return dict(_NONE, engine=guess, socket=path, reason=_reason(fault, path, timeout_s))
+        return {**_NONE, "engine": guess, "socket": path, "reason": _reason(fault, path, timeout_s)}
     podman = "Podman Engine" in [component.get("Name") for component in _list(version.get("Components")) if isinstance(component, dict)]
-    return dict(_NONE, engine="podman" if podman else "docker", version=_text(version.get("Version")), api_version=_text(version.get("ApiVersion")),
-                socket=path, answers=True, runtimes=sorted(name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)),
-                cdi_directories=sorted(map(str, _list(information.get("CDISpecDirs")))) or _default_cdi_directories(podman, files))
+    return {**_NONE, "engine": "podman" if podman else "docker", "version": _text(version.get("Version")), "api_version": _text(version.get("ApiVersion")),
+            "socket": path, "answers": True,
+            "runtimes": sorted(name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)),
+            "cdi_directories": sorted(map(str, _list(information.get("CDISpecDirs")))) or _default_cdi_directories(podman, files)}
 
 
-def _default_cdi_directories(podman, files):
+def _default_cdi_directories(podman: bool, files: Files) -> list[str]:
     """Docker tells its directories (25 and later, where the feature is on); Podman reads those that are there, and does not tell."""
     return [directory for directory in _PODMANS_CDI_DIRECTORIES if podman and files.exists(directory)]
 
 
-def _list(value):
+def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, dict)) else []
 
 
-def _text(value):
+def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _installed(files):
+def _installed(files: Files) -> Engine:
     """An engine that is installed but has no socket, or none."""
     for name, program in _PROGRAMS:
         if files.exists(program):
-            return dict(_NONE, engine=name, reason=f"{name} is installed, but its socket is not there: start {name}.socket or {name}.service")
-    return dict(_NONE)
+            return {**_NONE, "engine": name, "reason": f"{name} is installed, but its socket is not there: start {name}.socket or {name}.service"}
+    return {**_NONE}
 
 
-def _reason(fault, path, timeout_s):
+def _reason(fault: Exception, path: str, timeout_s: float) -> str:
     if isinstance(fault, PermissionError):
         return f"{_DENIED} at {path}: join the group that owns it, or become root"
     if isinstance(fault, ConnectionRefusedError):

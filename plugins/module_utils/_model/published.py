@@ -12,7 +12,7 @@ import shutil
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files, versions
 
 
 def numbered(folder):
@@ -33,8 +33,21 @@ def held(destination, wanted):
 
 def inventory(directory):
     """{relative path: {sha256, bytes}} of the files of a version."""
-    return {name: {"sha256": saved_model.file_digest(os.path.join(directory, name)), "bytes": os.path.getsize(os.path.join(directory, name))}
-            for name in saved_model.files(directory)}
+    return {name: {"sha256": model_files.file_digest(os.path.join(directory, name)), "bytes": os.path.getsize(os.path.join(directory, name))}
+            for name in model_files.files(directory)}
+
+
+def without_written(found, files):
+    """What was found of a version, {relative path: …}, without the batching parameters that the host wrote; files: those that the version came with."""
+    return {name: one for name, one in found.items() if name != manifest.BATCHING or name in files}
+
+
+def carry_batching(staged, destination):
+    """Give a staged version the batching parameters of the newest one, if any: a server reads them once, when it loads the version."""
+    there = numbered(destination)
+    newest = os.path.join(destination, there[max(there)], manifest.BATCHING) if there else None
+    if newest and os.path.isfile(newest) and not os.path.exists(os.path.join(staged, manifest.BATCHING)):
+        shutil.copyfile(newest, os.path.join(staged, manifest.BATCHING))
 
 
 def stage(destination):
@@ -45,7 +58,7 @@ def stage(destination):
 
 def copy(source, staged):
     """Put all files of a source into a staged version; links become what they point to."""
-    for name in saved_model.files(source):
+    for name in model_files.files(source):
         path = os.path.join(staged, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.copyfile(os.path.join(source, name), path)
@@ -53,7 +66,8 @@ def copy(source, staged):
 
 def finish(staged, destination, version, content):
     """Publish a staged version with its manifest (content, a dict). Raises FleetError where somebody else was faster."""
-    atomic_files.write_file(os.path.join(staged, saved_model.MANIFEST), manifest.text(content).encode())
+    carry_batching(staged, destination)
+    atomic_files.write_file(os.path.join(staged, model_files.MANIFEST), manifest.text(content).encode())
     final = os.path.join(destination, str(version))
     try:
         atomic_files.publish_directory(staged, final)
@@ -97,7 +111,7 @@ def abandon(staged, destination):
 def manifest_of(directory):
     """The manifest of a version, or None where it has none of ours."""
     try:
-        with open(os.path.join(directory, saved_model.MANIFEST), "rb") as stream:
+        with open(os.path.join(directory, model_files.MANIFEST), "rb") as stream:
             return manifest.parse(stream.read())
     except OSError:
         return None
@@ -105,6 +119,6 @@ def manifest_of(directory):
 
 def _sound(directory, held):
     try:
-        return inventory(directory) == held["files"]
+        return without_written(inventory(directory), held["files"]) == held["files"]
     except FleetError:
         return False

@@ -10,7 +10,7 @@ import os
 import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import parity, sample_files, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, parity, sample_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import text_arrays
 
 try:
@@ -53,10 +53,10 @@ def read(path, limit=None, metric=None, tensors=None, signature="serving_default
 def _arrays(path, tensors, signature):
     """What a file holds, named as in an archive, whatever it is."""
     _need_numpy()
-    kind = sample_files.kind_of(saved_model.read_file(path, 64))
+    kind = sample_files.kind_of(model_files.read_file(path, 64))
     if kind == "archive":
         return archive(path, "neither {} nor TFRecords nor JSON lines")
-    content = saved_model.read_file(path)
+    content = model_files.read_file(path)
     held = sample_files.from_lines(content, path) if kind == "lines" else sample_files.from_records(content, path, tensors, signature)
     return {name if name == _LABELS else _INPUTS + name: array for name, array in held.items()}
 

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import checkpoint, meta_graph, other_files, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    checkpoint,
+    meta_graph,
+    model_files,
+    other_files,
+    warmup,
+)
 
-MANIFEST = "manifest.json"
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
-_STRANGE = "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
 _A_FILE = ("it is a file; a SavedModel is a directory", "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.")
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
@@ -31,8 +34,8 @@ def read(directory, tags=meta_graph.SERVED_TAGS):
         if not os.path.isfile(os.path.join(directory, "assets", name)):
             raise FleetError(f"the asset {name!r} is missing", where=os.path.join(directory, "assets"), remedy="Export or copy the model again, whole.")
         path = os.path.join(directory, "assets", name)
-        checkpoint.refuse_pointer(path, read_file(path, 64))
-    size = sum(os.path.getsize(os.path.join(directory, name)) for name in files(directory))
+        checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
+    size = sum(os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory))
     assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
     requests = warmup_requests(directory)
     return dict(described, path=directory, size_bytes=size, asset_bytes=assets,
@@ -42,65 +45,13 @@ def read(directory, tags=meta_graph.SERVED_TAGS):
 def warmup_requests(directory):
     """The bytes of a version's warm-up file, or None where it has none."""
     path = os.path.join(directory, WARMUP)
-    return read_file(path) if os.path.isfile(path) else None
-
-
-def read_file(path, limit=-1):
-    """The bytes of a file, at most limit of them where that is not negative. Raises FleetError."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(limit)
-    except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
-
-
-def files(directory):
-    """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model.
-
-    Raises FleetError for what cannot be copied: a link that leads nowhere or back to where it lies, a pipe, a socket, a device.
-    """
-    found = []
-    for parent, folders, names in os.walk(directory, followlinks=True):
-        real = os.path.realpath(parent)
-        looping = [name for name in folders if os.path.islink(os.path.join(parent, name)) and _holds(os.path.realpath(os.path.join(parent, name)), real)]
-        for name in sorted(names) + looping:
-            path = os.path.join(parent, name)
-            if not os.path.isfile(path):
-                raise FleetError(_STRANGE, where=path, remedy="Remove it, or copy the model to a directory of its own.")
-            found.append(os.path.relpath(path, directory))
-    return sorted(name for name in found if name != MANIFEST)
-
-
-def _holds(outer, inner):
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
-
-
-def digest(directory):
-    """SHA-256 over the names and contents of files(directory), in hexadecimal."""
-    total = hashlib.sha256()
-    for name in files(directory):
-        total.update(f"{name}\0{file_digest(os.path.join(directory, name))}\n".encode())
-    return total.hexdigest()
-
-
-def file_digest(path):
-    """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
-    total = hashlib.sha256()
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise FleetError("it is no plain file", where=path)  # A pipe would be waited for without end.
-    try:
-        with open(path, "rb") as stream:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                total.update(block)
-    except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
-    return total.hexdigest()
+    return model_files.read_file(path) if os.path.isfile(path) else None
 
 
 def _content(directory):
     path = os.path.join(directory, "saved_model.pb")
     if os.path.exists(directory) and not os.path.isdir(directory):
-        what, remedy = (os.path.isfile(directory) and other_files.of_file(directory, read_file(directory, other_files.HEAD))) or _A_FILE
+        what, remedy = (os.path.isfile(directory) and other_files.of_file(directory, model_files.read_file(directory, other_files.HEAD))) or _A_FILE
         raise FleetError(what, where=directory, remedy=remedy)
     if not os.path.isdir(directory):
         raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
@@ -119,7 +70,7 @@ def _content(directory):
         else:
             what, remedy = _other(directory) or (what, "Name the directory of one version of a SavedModel.")
         raise FleetError(what, where=directory, remedy=remedy)
-    content = read_file(path)
+    content = model_files.read_file(path)
     checkpoint.refuse_pointer(path, content[:64])
     if not content:
         raise FleetError("it is empty", where=path, remedy="Export or copy the model again, whole.")
@@ -139,7 +90,7 @@ def _other(directory):
     known = other_files.of_names(names)
     paths = [] if known else [os.path.join(directory, name) for name in sorted(names)]
     for path in filter(os.path.isfile, paths):
-        known = other_files.of_file(path, read_file(path, other_files.HEAD))
+        known = other_files.of_file(path, model_files.read_file(path, other_files.HEAD))
         if known:
             return f"it holds no saved_model.pb; {os.path.relpath(path, directory)!r}: {known[0]}", known[1]
     return known
@@ -161,7 +112,7 @@ def _variables_bytes(directory, needed):
             )
     for name in names:
         path = os.path.join(folder, name)
-        checkpoint.refuse_pointer(path, read_file(path, 64) if os.path.isfile(path) else b"")
+        checkpoint.refuse_pointer(path, model_files.read_file(path, 64) if os.path.isfile(path) else b"")
     if checkpoint.INDEX in names:
-        checkpoint.check(folder, read_file(os.path.join(folder, checkpoint.INDEX)), sizes)
+        checkpoint.check(folder, model_files.read_file(os.path.join(folder, checkpoint.INDEX)), sizes)
     return sum(sizes.values())

@@ -30,7 +30,11 @@ import zipfile
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    model_files,
+    published,
+    versions,
+)
 
 PREFIX = ".tfserving-partial-"
 _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
@@ -76,12 +80,12 @@ class Partial:
 
     def verify(self, content, where):
         """Return when the folder holds the content and nothing else. Raises FleetError; what is damaged is removed, so that the next run brings it again."""
-        for name in saved_model.files(self.path):
+        for name in model_files.files(self.path):
             if name not in content:
                 os.unlink(os.path.join(self.path, name))
         for name, one in sorted(content.items()):
             path = os.path.join(self.path, name)
-            if not os.path.isfile(path) or saved_model.file_digest(path) != one["sha256"]:
+            if not os.path.isfile(path) or model_files.file_digest(path) != one["sha256"]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
                 raise FleetError(f"{name} was damaged on its way: its checksum is not the source's", where=where, remedy="Run again.")
@@ -112,7 +116,7 @@ def disk_faults(partial):
 
 def check_digest(archive, checksum):
     """The SHA-256 of an archive, in hexadecimal. Raises FleetError where another one was asked for."""
-    found = saved_model.file_digest(archive)
+    found = model_files.file_digest(archive)
     if checksum and checksum.lower() != f"sha256:{found}":
         raise FleetError(f"it has the checksum sha256:{found}, not the one that was asked for", where=archive,
                          remedy="Look whether the source was changed, and give the checksum of what you want.")
@@ -141,7 +145,7 @@ def copy(source, partial, content):
     """Copy a folder's files, those that are there already excepted."""
     for name, one in content.items():
         path = partial.file(name)
-        if not (os.path.isfile(path) and os.path.getsize(path) == one["bytes"] and saved_model.file_digest(path) == one["sha256"]):
+        if not (os.path.isfile(path) and os.path.getsize(path) == one["bytes"] and model_files.file_digest(path) == one["sha256"]):
             shutil.copyfile(os.path.join(source, name), path)
 
 
@@ -275,10 +279,12 @@ def content_of(folder, where):
     for name, one in sorted((brought or {}).get("files", {}).items()):
         if content.get(name) != one:
             raise FleetError(f"{name} is not what the version's manifest says", where=where, remedy="Copy or convert the model again, whole.")
+    if brought and published.manifest.BATCHING not in brought["files"]:
+        content.pop(published.manifest.BATCHING, None)      # The host that it comes from wrote it for its own server.
     foreign = sorted(set(content) - set(brought["files"])) if brought else []
     if foreign:
         raise FleetError(f"{foreign[0]} is not in the version's manifest", where=where,
-                         remedy=f"Remove it, where an older version left it there, or {saved_model.MANIFEST}, where it belongs to the model.")
+                         remedy=f"Remove it, where an older version left it there, or {model_files.MANIFEST}, where it belongs to the model.")
     return content
 
 

@@ -17,10 +17,7 @@ _STARTED = "started"
 
 
 def differences(plan, servers):
-    """[text]: what deploying the plan would change on its host. servers: what runs there; a key that one lacks is not compared.
-
-    Flags and variables that a tuning proved count as differences: the plan does not know them.
-    """
+    """[text]: what deploying the plan would change on its host. servers: what runs there; a key that one lacks is not compared."""
     started = [server for server in servers if server.get("state", _STARTED) == _STARTED]
     served = {model["name"]: (server, model) for server in reversed(started) for model in server["models"]}
     planned = {model["name"]: model for model in plan["models"]}

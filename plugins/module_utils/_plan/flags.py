@@ -30,11 +30,12 @@ REFUSED = {
 # Flags whose file is for a server in a container.
 _OF_CONTAINERS = ("ssl_config_file", "monitoring_config_file")
 
+TLS = "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"
 # Flag -> (is this value worth a word, the word). For values that work and yet surprise.
 _SURPRISES = {
     "enable_profiler": (lambda value: value is True, "the profiler answers without authentication on the port that serves"),
     "max_num_load_retries": (lambda value: value > 0, "a model that cannot load is retried for minutes with closed ports; a reload over gRPC waits as long"),
-    "ssl_config_file": (bool, "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"),
+    "ssl_config_file": (bool, TLS),
     "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
     "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
     "monitoring_config_file": (bool, "the role tfs_server writes this file itself: Prometheus's metrics at /monitoring/prometheus/metrics"),
@@ -116,14 +117,14 @@ def _say_of_variables(draft, environment):
                    "tensorflow_inter_op_parallelism")
 
 
-def without_own_options(draft, given, backend):
-    """The flags of tfserving_flags without those that deploying would refuse, each with a refusal that names what to set."""
+def without_own_options(draft, given, backend, variable="tfserving_flags"):
+    """The flags of a variable without those that deploying would refuse, each with a refusal that names what to set."""
     problems = {name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}") for name in given if name in REFUSED}
     if backend == "embedded":
         problems.update((name, ("the embedded server does not have it", "Leave it out")) for name, value in given.items()
                         if name in (*embedded_flags.NOT_BUILT, *_OF_CONTAINERS) and name in embedded_flags.FLAGS and value != embedded_flags.FLAGS[name][1])
     for name, (reason, remedy) in sorted(problems.items()):
-        draft.refuse(f"flag {name}", reason, f"{remedy} (tfserving_flags)", {"flags": {name: None}})
+        draft.refuse(f"flag {name}", reason, f"{remedy} ({variable})", {"flags": {name: None}})
     return {name: value for name, value in given.items() if name not in problems}
 
 

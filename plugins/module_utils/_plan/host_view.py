@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host as the plan sees it: the capabilities (docs/architecture.md, "Capabilities") with the questions that planning asks of them."""
+"""A host as the plan sees it: its capabilities (_capability/facts.py) with the questions that planning asks of them."""
 
 from __future__ import annotations
 

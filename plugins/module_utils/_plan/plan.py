@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 def plan(capabilities, asked, microarchitectures=None):
     """What the host gets, and why: the mapping of docs/architecture.md, "Plan".
 
-    capabilities: the mapping of "Capabilities". asked: the mapping of "Request"; its policies carry `holds`, whether their condition holds here.
+    capabilities: Capabilities of _capability/facts.py. asked: the mapping of "Request"; its policies carry `holds`, whether their condition holds here.
     microarchitectures: of _image/microarchitectures.known(), for a request that asks for one.
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 # What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
 CHOICES = ("version", "backend", "gpu", "gpu_servers", "cpus", "image", "build", "build_options", "goal", "flags", "environment", "optimize", "batching")
 
-# The fields of the capabilities (docs/architecture.md): a mapping of names, [mapping] for a list of mappings, None for a value or a list of values.
+# The fields of the capabilities (_capability/facts.py): a mapping of names, [mapping] for a list of mappings, None for a value or a list of values.
 FIELDS = {
     "schema": None, "architecture": None,
     "cpu": {"vendor": None, "family": None, "model": None, "stepping": None, "brand": None, "level": None, "flags": None, "ai": None, "sockets": None,

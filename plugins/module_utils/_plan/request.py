@@ -33,7 +33,7 @@ KEYS = {
     "version": (str, None), "models": (list, ()), "goal": (str, "online"), "objective_p99_ms": ((int, float), None), "backend": (str, "auto"),
     "gpu": (str, "auto"), "gpu_servers": (str, "one"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None),
     "build_for": (list, ()), "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
-    "environment": (dict, {}), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
+    "environment": (dict, {}), "engine_socket": (str, None), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
 }
 MODEL_KEYS = ("name", "source", "samples", "reference", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged",
               "optimize", "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")

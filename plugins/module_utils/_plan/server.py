@@ -14,6 +14,9 @@ NOT_TENSORFLOW_SERVING = ("the embedded server is not TensorFlow Serving: a smal
 _FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
 # What a server has without a container, of that which start lines say.
 _WITHOUT_CONTAINER = ("name", "grpc_port", "rest_port")
+_WHEEL_NEEDS = "TensorFlow's packages need an x86-64 CPU with AVX, or aarch64"
+# Keys of the request that only TensorFlow Serving can satisfy; the embedded server does not take its place.
+OF_TENSORFLOW_SERVING = ("image", "build", "version", "engine_socket")
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
@@ -37,9 +40,14 @@ def choose_release(draft, wanted):
 def choose_backend(draft, host, wanted, release):
     """'docker', 'embedded', or None when refused."""
     problem = host.engine_problem
-    if wanted["backend"] == "docker" and problem:
-        draft.refuse("backend", problem, "Start Docker Engine 20.10 or later (or Podman's socket) on the host, or set tfserving_backend: auto",
-                     {"backend": "auto"})
+    named = next((f"tfserving_{key}" for key in OF_TENSORFLOW_SERVING if wanted[key]), None)
+    if problem and (wanted["backend"] == "docker" or (wanted["backend"] == "auto" and named)):
+        reason = problem if wanted["backend"] == "docker" else f"{problem}, and {named} names TensorFlow Serving"
+        start = "Start Docker Engine 20.10 or later (or Podman's socket) on the host"
+        if _tensorflow_wheel_runs(host):
+            draft.refuse("backend", reason, f"{start}, or set tfserving_backend: embedded for the collection's own server", {"backend": "embedded"})
+        else:
+            draft.refuse("backend", f"{reason}; the embedded server cannot run here either: {_WHEEL_NEEDS}", f"{start}, or {_NO_MODELS}", {"models": []})
         return None
     if wanted["backend"] == "docker" or (wanted["backend"] == "auto" and not problem):
         if host.sdk_problem:
@@ -68,11 +76,10 @@ def of_start_lines(draft, given, backend):
 
 def _embedded(draft, host, wanted, reason, problem):
     if not _tensorflow_wheel_runs(host):
-        needs = "TensorFlow's packages need an x86-64 CPU with AVX, or aarch64"
         if problem:
-            draft.refuse("backend", f"{reason}, and {needs}: the embedded server cannot run here either", f"Take it out: {_NO_MODELS}", {"models": []})
+            draft.refuse("backend", f"{reason}, and {_WHEEL_NEEDS}: the embedded server cannot run here either", f"Take it out: {_NO_MODELS}", {"models": []})
         else:
-            draft.refuse("backend", f"{needs}; this is {host.level} without AVX" if host.architecture == "x86_64" else f"{needs}; this is {host.architecture}",
+            draft.refuse("backend", f"{_WHEEL_NEEDS}; this is " + (f"{host.level} without AVX" if host.architecture == "x86_64" else host.architecture),
                          "Use the container engine instead: tfserving_backend: docker", {"backend": "docker"})
         return None
     draft.warn(NOT_TENSORFLOW_SERVING)

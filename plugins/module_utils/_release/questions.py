@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, number_of
@@ -16,17 +18,42 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
 # The tag of an image: perhaps behind its name, a release with what variant it is, or only that.
 _TAG = re.compile(r"(?:\S*[/:])?(?:v?(?P<release>\d+\.\d+(?:\.\d+)?)|latest|nightly)-(?P<variant>[a-z][\w.-]*)$")
+Flag = tuple[str, Any]              # type (int, float, bool or string), default
+ComputeCapability = tuple[int, int]     # major, minor
+Compiler = tuple[str, tuple[int, ...]]  # name, version
+ImageKind = Literal["cpu", "gpu", "mkl"]
+
+
+class FlagProblem(TypedDict):
+    """What is wrong with one flag of a server."""
+
+    flag: str
+    reason: str
+    remedy: str
+    change: dict[str, Any]      # flag: corrected value, or None to leave the flag out; with it the problem is gone
+
+
+class Support(TypedDict):
+    """What a release does with a GPU."""
+
+    supported: bool
+    just_in_time: bool          # no machine code for this GPU is in the image; the driver compiles PTX at first use
+    reason: str
+    remedy: str | None
+    releases: tuple[str, ...]   # those whose images do support it, oldest first
+
+
 _FIRST_UBUNTU_WITH_CLONE3 = 22.04
 _WHOLE = re.compile(r"[+-]?\d{1,10}")
-_TYPES = {"int": int, "float": (int, float), "bool": bool, "string": str}
+_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "string": str}
 
 
-def releases():
+def releases() -> tuple[str, ...]:
     """The table's releases, oldest first."""
     return table.RELEASES
 
 
-def parse(release, option="tfserving_version"):
+def parse(release: str, option: str = "tfserving_version") -> tuple[int, int, int | None]:
     """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'. option: what it was given by."""
     found = _RELEASE.match(str(release))
     tag = _TAG.match(str(release))
@@ -37,11 +64,12 @@ def parse(release, option="tfserving_version"):
     if not found:
         raise FleetError(f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})", where=option,
                          remedy=f"Set {option}: {table.RELEASES[-1]}.")
-    return tuple(int(part) if part is not None else None for part in found.groups())
+    major, minor, patch = found.groups()
+    return int(major), int(minor), int(patch) if patch is not None else None
 
 
 @functools.cache
-def nearest(release):
+def nearest(release: str) -> str:
     """The release that a name means: for 2.20 the newest 2.20.x that the table has; one newer than the table stays, and has its last row.
 
     Raises FleetError for a name that is no release, is older than the table, or was never tagged.
@@ -60,7 +88,7 @@ def nearest(release):
                      remedy=f"Set tfserving_version: {instead_of(release)}.")
 
 
-def instead_of(release):
+def instead_of(release: str) -> str:
     """The release to name in place of one that nearest() refuses: that of an image's tag, the newest of the same minor, else the newest of all."""
     tag = _TAG.match(str(release))
     named = (tag["release"] or "") if tag else str(release)
@@ -71,18 +99,18 @@ def instead_of(release):
     return (same_minor or table.RELEASES)[-1]
 
 
-def is_newer_than_table(release):
+def is_newer_than_table(release: str) -> bool:
     """Whether the table can only answer with its last row."""
     major, minor, patch = parse(release)
     return (major, minor, patch or 0) > numbers(table.RELEASES[-1])
 
 
-def cell(name, release):
+def cell(name: str, release: str) -> Any:
     """A fact of the table at a release, for instance cell("cuda", "2.20.0") is "12.5"."""
     return _pair(name, release)[1]
 
 
-def source(name, release):
+def source(name: str, release: str) -> str:
     """Where a cell, a flag or a batching field has it from: a file of upstream's repository and the tag at which the value appeared."""
     if name in table.FLAGS:
         return f"tensorflow_serving/model_servers/main.cc@{table.FLAGS[name][2]}"
@@ -92,7 +120,7 @@ def source(name, release):
     return f"{where}@{_pair(name, release)[0]}"
 
 
-def sources(release):
+def sources(release: str) -> tuple[str, str]:
     """(commit, tree id) of a release's sources, both 40 hexadecimal digits. Raises FleetError for a release that is newer than the table."""
     if release not in table.SOURCES:
         raise FleetError(f"the release table has no checksum of the sources of {release}", where="tfserving_version",
@@ -100,70 +128,65 @@ def sources(release):
     return table.SOURCES[release]
 
 
-def flags(release):
-    """The flags that the server of a release knows: {name: (type, default)}; type is int, float, bool or string."""
+def flags(release: str) -> dict[str, Flag]:
+    """The flags that the server of a release knows, by name."""
     return dict(_flags(release))
 
 
 @functools.cache
-def batching_fields(release):
-    """The fields of BatchingParameters: {name: (number, type)}."""
+def batching_fields(release: str) -> dict[str, tuple[int, str]]:
+    """The fields of BatchingParameters: number and type by name."""
     return {name: (number, kind) for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items() if numbers(first) <= numbers(release)}
 
 
-def row(release):
+def row(release: str) -> dict[str, Any]:
     """All that tools/release-table can compare: every READ cell, flags and batching_fields, lists for tuples as upstream is read."""
     cells = {name: _plain(cell(name, release)) for name in table.READ}
     return dict(cells, flags=flags(release), batching_fields=batching_fields(release))
 
 
-def typed(name, value):
+def typed(name: str, value: Any) -> Any:
     """The value of a flag; a text that spells a number or a truth value as that, where the flag takes one."""
     kind = {"int": int, "float": float, "bool": bool}.get(table.FLAGS.get(table.FORMER_FLAGS.get(name, (name,))[0], ("",))[0])
     return number_of(value, kind) if kind else value
 
 
-def tflite_flag(release):
+def tflite_flag(release: str) -> str | None:
     """The flag that makes the server take model.tflite before the SavedModel."""
     return table.TFLITE["flag"] if table.TFLITE["flag"] in _flags(release) else None
 
 
-def first_release_with_flag(name):
+def first_release_with_flag(name: str) -> str | None:
     """The first release whose server knows the flag; None for a flag that no release knows."""
     return table.FLAGS[name][2] if name in table.FLAGS else None
 
 
-def check_flags(release, given):
-    """What is wrong with flags for a release: a list of {flag, reason, remedy, change}.
+def check_flags(release: str, given: Mapping[str, Any]) -> list[FlagProblem]:
+    """What is wrong with flags for a release. given: names without dashes and their values.
 
-    given: {name without dashes: value}. change: {flag: corrected value, or None to leave the flag out}; applying it makes the problem go away.
     The server itself would print 'unknown argument' once and serve without the flag.
     """
     found = [_flag_problem(release, name, value) for name, value in sorted(given.items())]
     return [problem for problem in found if problem]
 
 
-def needs_clone3(release):
+def needs_clone3(release: str) -> bool:
     """Whether the images of a release have a C library that starts threads by clone3: glibc 2.34 and later, Ubuntu's since 22.04."""
     return float(cell("cpu_base", release).partition(":")[2]) >= _FIRST_UBUNTU_WITH_CLONE3
 
 
-def stock_cpu_flags(release):
+def stock_cpu_flags(release: str) -> tuple[str, ...]:
     """The CPU flags (the kernel's spelling) that the official image of a release needs."""
     return tuple(flag for option in cell("release_copts", release) for flag in table.COPT_FLAGS[option])
 
 
-def official_image(release, kind="cpu"):
-    """The official image's name, for instance tensorflow/serving:2.20.0-gpu. kind: cpu, gpu or mkl."""
+def official_image(release: str, kind: ImageKind = "cpu") -> str:
+    """The official image's name, for instance tensorflow/serving:2.20.0-gpu."""
     return f"{table.IMAGES['repository']}:{release}{table.IMAGES[kind]}"
 
 
-def gpu_support(release, compute, driver=None):
-    """What the GPU image of a release does with a GPU: {supported, just_in_time, reason, remedy, releases}.
-
-    compute: (major, minor) or None when unknown. driver: the driver's major version, or None. just_in_time: no machine code for this GPU is in the image,
-    the driver compiles PTX at first use. releases: those whose images do support it, oldest first.
-    """
+def gpu_support(release: str, compute: ComputeCapability | None, driver: int | None = None) -> Support:
+    """What the GPU image of a release does with a GPU. compute: None when unknown. driver: the driver's major version, or None when unknown."""
     if compute is None:
         return _support(False, reason="its compute capability is not known", remedy="See to it that nvidia-smi answers on the host, then detect again")
     native, entry = _machine_code(release, compute)
@@ -182,13 +205,13 @@ def gpu_support(release, compute, driver=None):
                     reason=f"{release} has no machine code for compute capability {_dotted(compute)}: the driver compiles {entry} at first use")
 
 
-def lowest_driver(release):
+def lowest_driver(release: str) -> int:
     """The lowest major version of NVIDIA's driver that runs the GPU image of a release."""
     return table.LOWEST_DRIVERS[int(cell("cuda", release).partition(".")[0])]
 
 
-def tensorrt_support(release, compute):
-    """Whether TF-TRT models run: {supported, reason, remedy, releases}. compute: (major, minor) or None."""
+def tensorrt_support(release: str, compute: ComputeCapability | None) -> Support:
+    """Whether TF-TRT models run on a GPU. compute: None when unknown."""
     fitting = tuple(known for known in table.RELEASES if cell("tensorrt_compiled", known) and compute and _machine_code(known, compute)[0])
     if compute is None:
         return _support(False, reason="a TF-TRT model needs a GPU whose compute capability is known", remedy="Serve the SavedModel")
@@ -203,58 +226,59 @@ def tensorrt_support(release, compute):
     return _support(True, reason=f"TensorRT {cell('tensorrt_installed', release)} is compiled into {release}", releases=fitting)
 
 
-def onednn_by_default(release, cpu_flags):
+def onednn_by_default(release: str, cpu_flags: Collection[str]) -> bool:
     """Whether TensorFlow of a release uses oneDNN's operations on this CPU without being asked."""
     return cell("onednn_by_default", release) and any(flag in cpu_flags for flag in table.ONEDNN_DEFAULT_FLAGS)
 
 
-def compiler(release, gpu=False):
-    """(name, version as a tuple) of the compiler that a release's devel image compiles with."""
-    return cell("gpu_compiler" if gpu else "cpu_compiler", release)
+def compiler(release: str, gpu: bool = False) -> Compiler:
+    """The compiler that a release's devel image compiles with."""
+    found: Compiler = cell("gpu_compiler" if gpu else "cpu_compiler", release)
+    return found
 
 
-def compilers():
+def compilers() -> list[Compiler]:
     """All that compiler() answers, for whatever release."""
     return sorted({value for name in ("cpu_compiler", "gpu_compiler") for _release, value in table.TOLD[name][1]})
 
 
-def spelt_compiler(name, version):
+def spelt_compiler(name: str, version: tuple[int, ...]) -> str:
     """A compiler as people write it, gcc 10.5."""
     return f"{name} {_dotted(version)}"
 
 
-def reported_version(release):
+def reported_version(release: str) -> tuple[str, str]:
     """What --version of this release's own image prints as far as it can be compared: major.minor.patch, and the suffix that the tag still carries."""
     return release, cell("version_suffix", release)
 
 
 @functools.cache
-def numbers(release):
+def numbers(release: str) -> tuple[int, ...]:
     """(major, minor, patch) of a name that is a release's, also of TensorFlow: what may stand behind them does not count."""
     return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
-def _minors():
+def _minors() -> str:
     return ", ".join(sorted({release.rpartition(".")[0] for release in table.RELEASES}, key=numbers))
 
 
 @functools.cache
-def _pair(name, release):
+def _pair(name: str, release: str) -> tuple[str, Any]:
     history = (table.READ.get(name) or table.TOLD[name])[1]
     return [pair for pair in history if numbers(pair[0]) <= numbers(release)][-1]
 
 
 @functools.cache
-def _flags(release):
+def _flags(release: str) -> dict[str, Flag]:
     return {name: (kind, default) for name, (kind, default, first, last) in table.FLAGS.items()
             if numbers(first) <= numbers(release) and (last is None or numbers(release) <= numbers(last))}
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _flag_problem(release, name, value):
+def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
     known = _flags(release)
     if name in table.FORMER_FLAGS:
         today, what, _source = table.FORMER_FLAGS[name]
@@ -270,12 +294,12 @@ def _flag_problem(release, name, value):
     return _channel_problem(value) if name == "grpc_channel_arguments" else _range_problem(name, value)
 
 
-def channel_arguments(text):
+def channel_arguments(text: str) -> list[tuple[str, str | None]]:
     """[(key, value, or None without '=')] of grpc_channel_arguments, as the server splits it."""
     return [(key.strip(), value if equals else None) for key, equals, value in (pair.partition("=") for pair in text.split(",") if pair.strip())]
 
 
-def _channel_problem(text):
+def _channel_problem(text: str) -> FlagProblem | None:
     """What is wrong with the first of gRPC's arguments that the server would pass on in vain: it passes an int32 as a number, all else as a text."""
     given = channel_arguments(text)
     for number, (key, value) in enumerate(given):
@@ -293,7 +317,7 @@ def _channel_problem(text):
     return None
 
 
-def _product(text):
+def _product(text: str) -> int | None:
     """The number that a product of numbers is, where it fits an int32; else None."""
     factors = [part.strip() for part in text.split("*")]
     if not all(re.fullmatch(r"\d{1,10}", part) for part in factors) or len(factors) > 8:
@@ -302,7 +326,7 @@ def _product(text):
     return value if value < 2**31 else None
 
 
-def _range_problem(name, value):
+def _range_problem(name: str, value: Any) -> FlagProblem | None:
     minimum, why_minimum = table.FLAG_MINIMUMS.get(name, (None, ""))
     maximum, why_maximum = table.FLAG_MAXIMUMS.get(name, (None, ""))
     allowed, _source = table.FLAG_VALUES.get(name, ((), ""))
@@ -315,16 +339,16 @@ def _range_problem(name, value):
     return None
 
 
-def _problem(flag, reason, remedy, change):
+def _problem(flag: str, reason: str, remedy: str, change: dict[str, Any]) -> FlagProblem:
     return {"flag": flag, "reason": reason, "remedy": remedy, "change": change}
 
 
-def _support(supported, just_in_time=False, reason="", remedy=None, releases=()):
+def _support(supported: bool, just_in_time: bool = False, reason: str = "", remedy: str | None = None, releases: Iterable[str] = ()) -> Support:
     return {"supported": supported, "just_in_time": just_in_time, "reason": reason, "remedy": remedy, "releases": tuple(releases)}
 
 
 @functools.cache
-def _machine_code(release, compute):
+def _machine_code(release: str, compute: ComputeCapability) -> tuple[bool, str | None]:
     """(whether machine code for this GPU is in the image, the entry that serves it: its code, the PTX to compile, or None)."""
     entries = [(kind, divmod(int(number), 10), f"{kind}_{number}") for kind, _underscore, number in
                (entry.partition("_") for entry in cell("compute_capabilities", release))]
@@ -336,14 +360,14 @@ def _machine_code(release, compute):
 
 
 @functools.cache
-def _releases_for(compute, driver):
+def _releases_for(compute: ComputeCapability, driver: int | None) -> tuple[str, ...]:
     return tuple(release for release in table.RELEASES if _machine_code(release, compute)[1]
                  and (driver is None or driver >= lowest_driver(release)))
 
 
-def _list(release):
+def _list(release: str) -> str:
     return ", ".join(cell("compute_capabilities", release))
 
 
-def _dotted(parts):
+def _dotted(parts: Iterable[int]) -> str:
     return ".".join(str(part) for part in parts)

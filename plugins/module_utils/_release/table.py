@@ -10,6 +10,8 @@ SERVING stands for tensorflow_serving/. `tools/release-table CLONE` compares the
 
 from __future__ import annotations
 
+from typing import Any
+
 # Upstream's release tags, oldest first. 2.5.0, 2.15.0, 2.16.0 and others were never tagged.
 RELEASES = (
     "2.4.0", "2.4.1", "2.4.2", "2.4.3", "2.4.4", "2.5.1", "2.5.2", "2.5.3", "2.5.4", "2.6.0", "2.6.1", "2.6.2", "2.6.3", "2.6.5",
@@ -18,8 +20,10 @@ RELEASES = (
     "2.19.0", "2.19.1", "2.20.0",
 )
 
-# READ: name -> (source, ((first release, value), ...)). Compared with upstream's files by tools/release-table.
-READ = {
+Cells = dict[str, tuple[str, tuple[tuple[str, Any], ...]]]  # name -> (source, ((first release, value), ...))
+
+# READ: Compared with upstream's files by tools/release-table.
+READ: Cells = {
     "cpu_base": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", "ubuntu:18.04"), ("2.12.0", "ubuntu:20.04"), ("2.20.0", "ubuntu:22.04"))),
     "gpu_base": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
         ("2.4.0", "nvidia/cuda:11.0-cudnn8-devel-ubuntu18.04"), ("2.5.1", "nvidia/cuda:11.2.1-base-ubuntu18.04"),
@@ -82,7 +86,7 @@ READ = {
 }
 
 # TOLD: the same, for what no file of upstream says in one line; each names where it was read.
-TOLD = {
+TOLD: Cells = {
     "cpu_compiler": ("default compiler of cpu_base; .bazelrc config kokoro; cc_toolchain_deps.bzl of rules_ml_toolchain as pinned by WORKSPACE", (
         ("2.4.0", ("gcc", (7, 5))), ("2.12.0", ("gcc", (9, 4))), ("2.18.0", ("gcc", (10, 5))), ("2.20.0", ("clang", (18, 1))))),
     "gpu_compiler": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
@@ -100,9 +104,9 @@ TOLD = {
     "tflite_interpreters_batch": ("SERVING/servables/tensorflow/tflite_interpreter_pool.h", (("2.4.0", False), ("2.6.0", True))),
 }
 
-# Flags of tensorflow_model_server: name -> (type, default, first release, last release or None).
+# Flags of tensorflow_model_server: name -> (type: int, float, bool or string; default; first release; last release or None).
 # Source of all: SERVING/model_servers/main.cc and server.h at the tag of the first release. A default in words is upstream's expression.
-FLAGS = {
+FLAGS: dict[str, tuple[str, Any, str, str | None]] = {
     "port": ("int", 8500, "2.4.0", None),
     "grpc_socket_path": ("string", "", "2.4.0", None),
     "grpc_channel_arguments": ("string", "", "2.4.0", None),
@@ -160,10 +164,12 @@ FORMER_FLAGS = {
 }
 
 # Values that the server takes without a word and then does not honour: flag -> (allowed values, source).
-FLAG_VALUES = {"mixed_precision": (("", "bfloat16"), "SERVING/servables/tensorflow/saved_model_bundle_factory.cc@2.20.0")}
+FLAG_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
+    "mixed_precision": (("", "bfloat16"), "SERVING/servables/tensorflow/saved_model_bundle_factory.cc@2.20.0"),
+}
 
 # The lowest value that works: flag -> (minimum, why). Seen on a 2.20.0 server unless said.
-FLAG_MINIMUMS = {
+FLAG_MINIMUMS: dict[str, tuple[float, str]] = {
     "rest_api_num_threads": (2, "the event loop takes one thread: with 1 the port opens and never answers"),
     "grpc_max_threads": (1, "it is the number of calls served at once"),
     "per_process_gpu_memory_fraction": (0.0, "it is a fraction"),
@@ -171,7 +177,7 @@ FLAG_MINIMUMS = {
     "rest_api_port": (0, "it is a TCP port"),
     "max_num_load_retries": (0, "it is a count"),
 }
-FLAG_MAXIMUMS = {
+FLAG_MAXIMUMS: dict[str, tuple[float, str]] = {
     "per_process_gpu_memory_fraction": (1.0, "it is a fraction"), "port": (65535, "it is a TCP port"), "rest_api_port": (65535, "it is a TCP port"),
 }
 
@@ -191,7 +197,7 @@ CHANNEL_ARGUMENTS = {
 
 # Fields of BatchingParameters: name -> (number, type, effective default, first release).
 # Source: SERVING/servables/tensorflow/session_bundle_config.proto; defaults: bundle_factory_util.h and TensorFlow's shared_batch_scheduler.h.
-BATCHING_FIELDS = {
+BATCHING_FIELDS: dict[str, tuple[int, str, Any, str]] = {
     "max_batch_size": (1, "google.protobuf.Int64Value", 1000, "2.4.0"),
     "batch_timeout_micros": (2, "google.protobuf.Int64Value", 0, "2.4.0"),
     "max_enqueued_batches": (3, "google.protobuf.Int64Value", 10, "2.4.0"),

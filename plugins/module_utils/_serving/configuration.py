@@ -3,17 +3,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a host serves, as a configuration.
 
-A configuration is a mapping {protocol: grpc|rest, form: saved_model|tflite_dynamic_range, batching: parameters or None,
-environment: {name: text}, flags: {name: value}}; the flag that makes a server look for a TensorFlow Lite file follows from the form.
+The flag that makes a server look for a TensorFlow Lite file follows from the form.
 A change is a mapping over the same keys; environment and flags are merged into what is there (None takes a name away), the others
 are replaced.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+
+
+class Configuration(TypedDict):
+    """How a host serves one model."""
+
+    protocol: str                   # one of PROTOCOLS
+    form: str                       # saved_model or tflite_dynamic_range
+    batching: dict[str, Any] | None     # parameters by name
+    environment: dict[str, str]
+    flags: dict[str, Any]
+
 
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 PROTOCOLS = ("grpc", "rest")
@@ -66,17 +78,26 @@ def of_server(plan, names, tunings=()):
     each = {name: found.get(name) or planned(plan, name) for name in names}
     leading = each[next((name for name in names if name in found), names[0])]
     forms, batching = ({name: of[key] for name, of in each.items()} for key in ("form", "batching"))
-    flags = {name: value for name, value in leading["flags"].items() if name not in (_LITE_FLAG, *_BATCHING_FLAGS)}
+    flags = {name: value for name, value in without_batching_flags(leading["flags"]).items() if name != _LITE_FLAG}
     threads = [of["flags"][_GRPC_THREADS] for of in each.values() if of["flags"].get(_GRPC_THREADS)]
     if threads:
         flags[_GRPC_THREADS] = max(threads)
     if any(form.startswith("tflite") for form in forms.values()):
         flags[_LITE_FLAG] = True
     differ = any(parameters != batching[names[0]] for parameters in batching.values())
-    if differ:
-        flags.update(dict.fromkeys(_BATCHING_FLAGS, True))
+    flags.update(batching_flags(differ))
     return {"forms": forms, "batching": None if differ else batching[names[0]], "per_model": batching if differ else {},
             "environment": leading["environment"], "flags": flags}
+
+
+def batching_flags(per_model):
+    """The flags that make a server batch each model by a file of its own; none where per_model is false or empty."""
+    return dict.fromkeys(_BATCHING_FLAGS, True) if per_model else {}
+
+
+def without_batching_flags(flags):
+    """The flags without those that follow from the batching parameters."""
+    return {name: value for name, value in flags.items() if name not in _BATCHING_FLAGS}
 
 
 def _proved(tunings):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LEVEL_REMEDY = "Use the official image, or one built for this host's level."
@@ -20,10 +21,10 @@ class Ending:
 
     cause: str
     remedy: str | None
-    pattern: re.Pattern
+    pattern: re.Pattern[str]
 
 
-def _signal_pattern(number, name, phrases):
+def _signal_pattern(number: int, name: str, phrases: Iterable[str]) -> re.Pattern[str]:
     """How shells, service managers, container engines, languages and the kernel say that a signal ended a process.
 
     systemd.exec(5) and src/core/service.c of systemd (status=4/ILL), os/exec of Go (signal: illegal instruction), docker-ps(1) (Exited (132)), Kubernetes'
@@ -131,7 +132,7 @@ _GENERIC = (
 )
 
 
-def _rows(rows):
+def _rows(rows: Iterable[tuple[str, str, str | None]]) -> tuple[Ending, ...]:
     return tuple(Ending(cause, remedy, re.compile(pattern, re.MULTILINE)) for pattern, cause, remedy in rows)
 
 
@@ -144,21 +145,21 @@ _BY_STATUS = {
 }
 
 
-def by_signal(number):
+def by_signal(number: int) -> Ending | None:
     """The Ending of a signal, or None."""
     return _BY_SIGNAL.get(number)
 
 
-def find(text, exit_status=None):
+def find(text: str, exit_status: int | None = None) -> Ending | None:
     """The Ending that a text shows or an exit status tells (128 + signal, or -signal), or None."""
     number = signal_of(exit_status)
     if number == _ILLEGAL_SIGNAL:
         return _BY_SIGNAL[number]
     by_words = next((ending for ending in _TABLE if ending.pattern.search(text)), None)
-    return by_words or _BY_SIGNAL.get(number) or _BY_STATUS.get(exit_status)
+    return by_words or _BY_SIGNAL.get(number or 0) or _BY_STATUS.get(exit_status or 0)
 
 
-def signal_of(exit_status):
+def signal_of(exit_status: int | None) -> int | None:
     """The number of the signal that an exit status tells of, be it 128 + signal or -signal; None for another."""
     if exit_status is None:
         return None

@@ -5,7 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypedDict, cast
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+
+class ImageContents(TypedDict):
+    """What an image of an own build was made of and what it needs."""
+
+    recipe: str                 # the recipe's digest
+    release: str
+    commit: str
+    kind: str                   # cpu, gpu or mkl
+    level: str                  # psABI
+    cpu_flags: list[str]
+    compute_capabilities: list[str]     # sm_80, compute_90
+    tensorrt: str | None
+
 
 PREFIX = "org.tfserving.fleet."
 RECIPE = f"{PREFIX}recipe"
@@ -14,7 +31,7 @@ BUILDING = f"{PREFIX}building"  # "1" in what a build starts from, so that what 
 _LISTS = ("cpu_flags", "compute_capabilities")
 
 
-def of(recipe, stage="runtime"):
+def of(recipe: Mapping[str, Any], stage: str = "runtime") -> dict[str, str]:
     """The labels of the image that a recipe makes. stage: devel or runtime."""
     return {
         RECIPE: recipe["digest"], STAGE: stage, BUILDING: "0", f"{PREFIX}release": recipe["release"], f"{PREFIX}commit": recipe["sources"]["commit"],
@@ -23,13 +40,13 @@ def of(recipe, stage="runtime"):
     }
 
 
-def read(labels):
-    """{recipe, release, commit, kind, level, cpu_flags, compute_capabilities, tensorrt} of an image's labels; None for an image of somebody else."""
+def read(labels: Mapping[str, str]) -> ImageContents | None:
+    """What an image's labels say; None for an image of somebody else."""
     if RECIPE not in labels:
         return None
-    told = {name: labels.get(PREFIX + name, "") for name in ("recipe", "release", "commit", "kind", "level", "tensorrt")}
+    told: dict[str, Any] = {name: labels.get(PREFIX + name, "") for name in ("recipe", "release", "commit", "kind", "level", "tensorrt")}
     told.update({name: [part for part in labels.get(PREFIX + name, "").split(",") if part] for name in _LISTS})
-    return dict(told, tensorrt=None if told["tensorrt"] in ("", "none") else told["tensorrt"])
+    return cast(ImageContents, dict(told, tensorrt=None if told["tensorrt"] in ("", "none") else told["tensorrt"]))
 
 
 # Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
@@ -37,10 +54,10 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "
 _ALSO_RUNS = {"amd64": "386", "arm64": "arm"}
 
 
-def refusal(labels, architecture, cpu_flags, compute=()):
+def refusal(labels: Mapping[str, str], architecture: str, cpu_flags: Collection[str], compute: Iterable[tuple[int, int]] = ()) -> str | None:
     """Why an image with these labels cannot run on a host, as text, or None; an image without labels of ours is not judged.
 
-    cpu_flags: the host's, in the kernel's spelling. compute: [(major, minor)] of the GPUs that it would use.
+    cpu_flags: the host's, in the kernel's spelling. compute: (major, minor) of the GPUs that it would use.
     """
     told = read(labels)
     if told is None:
@@ -56,20 +73,20 @@ def refusal(labels, architecture, cpu_flags, compute=()):
     return None
 
 
-def foreign_to(architecture, machine):
+def foreign_to(architecture: str | None, machine: str) -> str | None:
     """The machine's architecture (uname -m) in Go's word where an image of another cannot run on it, else None. architecture: the image's, None if unknown."""
     own = _ARCHITECTURES.get(machine)
-    image = _ARCHITECTURES.get(architecture, architecture)
+    image = _ARCHITECTURES.get(architecture or "", architecture)
     return own if own and image and image not in (own, _ALSO_RUNS.get(own)) else None
 
 
-def lies(labels, unused):
+def lies(labels: Mapping[str, str], unused: Iterable[str]) -> list[str]:
     """The CPU flags that an image's labels promise and its server leaves unused (server_log.parse()['cpu_flags'])."""
     told = read(labels)
     return [flag for flag in unused if told and flag in told["cpu_flags"]]
 
 
-def check_recipe(labels, digest, where):
+def check_recipe(labels: Mapping[str, str], digest: str, where: str) -> None:
     """Raise FleetError unless an image was made by the recipe with this digest."""
     told = read(labels)
     if told is None or told["recipe"] != digest:
@@ -77,7 +94,7 @@ def check_recipe(labels, digest, where):
                          remedy="Remove the image of that name and run again.")
 
 
-def _runs(entry, major, minor):
+def _runs(entry: str, major: int, minor: int) -> bool:
     kind, _underscore, number = entry.partition("_")
     built = divmod(int(number), 10)
     return built <= (major, minor) if kind == "compute" else built[0] == major and built[1] <= minor

@@ -6,20 +6,21 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _NAME = re.compile(r"[^/:\s]+")
 
 
-def check(name, where):
+def check(name: Any, where: str) -> str:
     """Return the name; raise FleetError when it is none for a model."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
         raise FleetError(f"{name!r} is no name for a model; allowed: text without '/', ':' and blanks", where=where)
     return name
 
 
-def check_all(given, where):
+def check_all(given: list[Any], where: str) -> list[str]:
     """Return the names of models, a list in the order of the list where; raise FleetError for one that is none, or that two have."""
     for number, name in enumerate(given):
         check(name, f"{where}[{number}].name")

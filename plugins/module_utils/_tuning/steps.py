@@ -7,17 +7,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import Configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison
+
+
+class Candidate(TypedDict):
+    """A change of the configuration that is worth a trial."""
+
+    name: str
+    change: dict[str, Any]
+    reason: str | None
+    model: str | None           # None for every model
+
+
+class BeforeAfter(TypedDict):
+    """A figure of the baseline and of the candidate; None where it is not known."""
+
+    before: float | None
+    after: float | None
+
 
 CANDIDATE_KEYS = ("name", "change", "reason", "model")
 
 
-def candidates(given, model, start):
-    """The candidates for a model, each {name, change, reason, model}; reason and model may be None. Raises FleetError for the first one that is out of form."""
+def candidates(given: Iterable[Any], model: str, start: Configuration) -> list[Candidate]:
+    """The candidates for a model. Raises FleetError for the first one that is out of form."""
     found = []
     for number, candidate in enumerate(given):
         where = f"candidates[{number}]"
@@ -26,17 +47,17 @@ def candidates(given, model, start):
         if not isinstance(candidate.get("name"), str) or not isinstance(candidate.get("change"), dict):
             raise FleetError("needs a name, a text, and a change, a mapping such as {protocol: grpc}", where=where)
         configuration.changed(start, candidate["change"], f"{where} ({candidate['name']})")
-        found.append({key: candidate.get(key) for key in CANDIDATE_KEYS})
+        found.append(cast(Candidate, {key: candidate.get(key) for key in CANDIDATE_KEYS}))
     return [candidate for candidate in found if candidate["model"] in (None, model)]
 
 
-def server_key(of):
+def server_key(of: Configuration) -> str:
     """Names the server that a configuration needs: two configurations that differ only in protocol share one."""
-    needs = {key: of[key] for key in configuration.KEYS if key != "protocol"}
+    needs = {key: value for key, value in of.items() if key != "protocol"}
     return hashlib.sha256(json.dumps(needs, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def cpu_sets(usable):
+def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None, str | None]:
     """Divide the usable CPU numbers (a sequence of int) between server and generator: (server, generator, note).
 
     Each gets CPUs of its own where there are two or more: the generator the first quarter (at least one), the server the rest.
@@ -49,12 +70,12 @@ def cpu_sets(usable):
     return usable[share:], usable[:share], None
 
 
-def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms, metric="accuracy", goal=None):
+def judge(comparison: Comparison | None, accuracy: BeforeAfter, allowed_loss: float, latency: BeforeAfter, objective_p99_ms: float | None,
+          metric: str = "accuracy", goal: str | None = None) -> tuple[bool, str]:
     """(kept, reason) of a candidate. Accuracy first, then the latency objective, then the gain against the noise.
 
-    comparison: _tuning.comparison.Comparison, or None where nothing could be measured. accuracy: {before, after}, of the metric, or None.
-    goal: "higher" or "lower", where the metric's name does not say which is better. latency: {before, after}: p99 in ms or None. A candidate that misses
-    the objective passes only where the baseline misses it by as much or more.
+    comparison: None where nothing could be measured. accuracy: of the metric. latency: p99 in ms. goal: "higher" or "lower", where the metric's name does
+    not say which is better. A candidate that misses the objective passes only where the baseline misses it by as much or more.
     """
     before, after = accuracy["before"], accuracy["after"]
     if before is not None and after is not None:
@@ -69,7 +90,8 @@ def judge(comparison, accuracy, allowed_loss, latency, objective_p99_ms, metric=
     return comparison.verdict == "gain", comparison.reason
 
 
-def step(name, change, kept, reason, comparison, measured, accuracy, **more):
+def step(name: str, change: Mapping[str, Any], kept: bool, reason: str, comparison: Comparison | None, measured: Mapping[str, Any] | None,
+         accuracy: BeforeAfter, **more: Any) -> dict[str, Any]:
     """One entry of the report's steps, with the keys of docs/architecture.md. measured: merged figures of the candidate's windows, or None."""
     figures = measured or {"goodput_rps": None, "p50_ms": None, "p99_ms": None, "requests": 0}
     return dict(

@@ -9,13 +9,11 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-tensorflow = pytest.importorskip("tensorflow")
-
 # rows of the largest request, rows executed at once, length of the queue
 CASES = [(32, 8, 1), (32, 8, 3), (32, 8, 4), (32, 8, 5), (33, 8, 4), (33, 8, 5), (16, 16, 1), (7, 2, 3), (7, 2, 4)]
 
 
-def serves_the_largest_request(size, executed, enqueued):
+def serves_the_largest_request(tensorflow, size, executed, enqueued):
     """Whether the scheduler takes a lone request of size rows."""
     @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2])])
     def double(rows):
@@ -34,9 +32,9 @@ def serves_the_largest_request(size, executed, enqueued):
 
 
 @pytest.mark.parametrize("size, executed, enqueued", CASES)
-def test_we_accept_what_the_scheduler_serves_and_nothing_else(size, executed, enqueued):
+def test_we_accept_what_the_scheduler_serves_and_nothing_else(tensorflow, size, executed, enqueued):
     values = {"enable_large_batch_splitting": True, "max_batch_size": size, "max_execution_batch_size": executed, "max_enqueued_batches": enqueued}
-    if serves_the_largest_request(size, executed, enqueued):
+    if serves_the_largest_request(tensorflow, size, executed, enqueued):
         check(values)
     else:
         with pytest.raises(FleetError, match="would always be answered UNAVAILABLE"):

@@ -11,7 +11,6 @@ import shutil
 
 import pytest
 
-pytest.importorskip("tensorflow")
 pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 

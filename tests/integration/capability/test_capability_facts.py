@@ -29,7 +29,7 @@ def ansible(program, directory, *arguments, wrap=(), environment=None):
     command = [*wrap, str(Path(sys.executable).parent / program), "-i", "localhost,", "-c", "local", *arguments]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     variables.update({"ANSIBLE_PYTHON_INTERPRETER": PYTHON, "ANSIBLE_NOCOLOR": "1"}, **(environment or {}))
-    return subprocess.run(command, cwd=directory, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=120)
+    return subprocess.run(command, cwd=directory, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=300)
 
 
 def detected(directory, *arguments, options="", **how):

@@ -40,5 +40,5 @@ TUNING = {"name": "m", "python": "/usr/bin/python3", "model_directory": "/nonexi
 def test_nonsense_in_an_action_is_one_line(action, arguments, words, tmp_path):
     command = [Path(sys.executable).parent / "ansible", "localhost", "-i", "localhost,", "-c", "local",
                "-m", f"tfserving.fleet.{action}", "-a", json.dumps(arguments), "--check"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert json.dumps(words) in done.stdout + done.stderr

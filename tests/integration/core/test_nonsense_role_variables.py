@@ -63,6 +63,7 @@ def said(tmp_path_factory):
     write = {"ansible.builtin.copy": {"content": "{{ vars | dict2items | selectattr('key', 'match', 'said_') | items2dict | to_json }}",
                                       "dest": str(place / "said.json"), "mode": "0600"}, "check_mode": False}
     variables = {"ansible_python_interpreter": sys.executable, "tfserving_backend": "embedded", "tfserving_state_directory": str(place / "state"),
+                 "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0,
                  "tfserving_model_directory": str(place / "published"),
                  "tfserving_models": [{"name": "m", "source": str(model / "1"), "samples": str(place / "samples.npz"),
                                        "accept_unjudged": True}]}

@@ -207,7 +207,7 @@ def doubling_server(judged, deployed):
     ("wrong", "started", "agrees with the reference"),
     ("renamed", "proven", "serving_default.outputs.z: nothing became float32"),
     ("broken", "started", "Can't parse"),
-    ("fatal", "proven", "one request with no rows ends the server (by SIGABRT)"),
+    ("fatal", "proven", "one request with no rows ends the server (by SIGABRT: a check inside the server failed)"),
     ("absent", "proven", "No such file or directory; the server would wait for ever"),
     ("absent", "started", "No such file or directory; the server would wait for ever"),
 ])

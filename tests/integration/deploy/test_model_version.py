@@ -481,7 +481,7 @@ def refuse_to_nobody(folder, source):
     program = (f"import os; from {modules.PACKAGE} import model_version\n"
                "os.setgroups([]); os.setgid(65534); os.setuid(65534); model_version.main()")
     done = subprocess.run([sys.executable, "-c", program], input=modules.request(path=str(folder), source=source, remote_src=True), capture_output=True,
-                          text=True, check=False, timeout=60, cwd="/")
+                          text=True, check=False, timeout=300, cwd="/")
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
     assert told["msg"] == f"{folder}/.tfserving-lock: cannot be written: Permission denied. Run as the user whose folder it is." and visible(folder) == []

@@ -79,11 +79,9 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
         shutil.copytree(model_directory / source, published / name / "saved_model")
         numpy.savez(tmp_path / f"{name}.npz", **{"inputs.x": numpy.ones((4, width), "float32")})
         models.append({"name": name, "samples": str(tmp_path / f"{name}.npz")})
-    plan = {"backend": "embedded", "image": None, "release": "2.20.0", "refusals": [], "models": [
-        {"name": "halves", "form": "saved_model", "batching": {"max_batch_size": 2}}, {"name": "doubles", "form": "saved_model", "batching": None}],
-        "server": {"flags": {"num_load_threads": 2}, "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "cpu_set": None, "devices": [], "per_gpu": [],
-                   "start_timeout_s": None}}
-    deployment.variables.update(tfs_capabilities_plan_result={"plan": plan}, tfserving_models=models, tfserving_model_directory=str(published),
+    models[0]["batching"] = {"max_batch_size": 2}
+    deployment.variables.update(tfserving_backend="embedded", tfserving_flags={"num_load_threads": 2}, tfserving_models=models,
+                                tfserving_model_directory=str(published),
                                 tfs_server_model_name="", tfs_server_model_base_path="")
     try:
         code, changed, said = deployment.run()
@@ -107,9 +105,11 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
 @pytest.mark.parametrize(("variables", "words"), [
     ({"tfs_server_gprc_port": 8500}, "tfs_server_gprc_port"),
     ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: no such flag"),
-    ({"tfs_capabilities_plan_result": {"plan": {
-        "backend": None, "image": None, "release": None, "models": [], "server": {"flags": {}, "environment": {}},
-        "refusals": [{"subject": "backend", "reason": "this CPU has no AVX", "remedy": "Take it out", "change": {}}]}}}, "this CPU has no AVX. Take it out.")])
+    ({"tfs_server_image": "tensorflow/serving:2.20.0", "tfs_server_engine_socket": "/nonexistent.sock"}, "set backend: embedded"),
+    ({"tfserving_backend": "embedded", "tfserving_models": [{"name": "m"}], "tfserving_flags": {"port": 8600}},
+     "an option of the server sets this flag. Leave it out of tfserving_flags and set tfs_server_grpc_port."),
+    ({"tfserving_models": [{"name": "m"}], "tfserving_engine_socket": "/nonexistent.sock", "tfserving_image": "tensorflow/serving:2.20.0"},
+     "set tfserving_backend: embedded")])
 def test_what_is_refused(deployment, variables, words):
     code, _changed, said = deployment.run(**variables)
     assert code != 0 and words in said

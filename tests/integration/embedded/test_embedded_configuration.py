@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -86,7 +86,7 @@ def states(server, model):
         return {one["version"]: one["state"] for one in client.status(model)}
 
 
-def until(expected, look, timeout_s=30):
+def until(expected, look, timeout_s=120):
     end = time.monotonic() + timeout_s
     while (seen := look()) != expected and time.monotonic() < end:
         time.sleep(0.05)
@@ -184,7 +184,7 @@ def test_requests_in_flight_survive_the_removal_of_their_model(serve, model_dire
     assert double() == [[2] * 4]
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(double) for _request in range(16)]
-        time.sleep(0.05)
+        wait(asked, return_when=FIRST_COMPLETED)
         assert reload(server, "model_config_list {}") == ("OK", "")
         answers = [one.exception() or one.result() for one in asked]
     assert [[2] * 4] in answers

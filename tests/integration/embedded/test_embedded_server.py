@@ -32,7 +32,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client i
     encode_tensor,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.tests.support import ports
 
+pytestmark = pytest.mark.slice
 PLAIN = ("half_plus_two", "table", "two", "strings", "fixed", "scalar", "ragged", "float64", "int64", "half", "bfloat16", "dense", "convolution", "double")
 BATCHING = "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 20000 }\nnum_batch_threads { value: 2 }\nmax_enqueued_batches { value: 100 }\n"
 F = "float32"
@@ -386,7 +388,7 @@ def test_rest_goes_on_after_its_descriptors_ran_out(servers):
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, before[1]))
     try:
         idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
-        server.wait_for("The REST port could not take a connection", 20)
+        server.wait_for("The REST port could not take a connection")
         for connection in idle:
             connection.close()
         assert rest(server, "GET", BASE)[0] == 200
@@ -454,12 +456,22 @@ def together(call, server, model, arrays):
         return list(pool.map(one, arrays))
 
 
+def until_they_meet(send, met):
+    """What send() returns once met(of it): on a busy machine requests that are sent at once may all come to batches of their own."""
+    for _time in range(20):
+        found = send()
+        if met(found):
+            return found
+    raise AssertionError(f"they never met: {found}")
+
+
+def faults_among(found):
+    return [one for one in found if isinstance(one, ServerFault)]
+
+
 def test_different_shapes_in_one_batch(call):
     arrays = [numpy.ones((1, 2), F), numpy.ones((1, 3), F)] * 3
-    found = together(call, "batched", "ragged", arrays)
-    faults = [fault for fault in found if isinstance(fault, ServerFault)]
-    assert faults, "no two of six requests met in a batch within 20 ms"
-    for fault in faults:
+    for fault in faults_among(until_they_meet(lambda: together(call, "batched", "ragged", arrays), faults_among)):
         assert (fault.code, fault.message) == (
             "FAILED_PRECONDITION",
             "Tensors with name 'serving_default_x:0' from different tasks have different shapes and padding is turned off. Set pad_variable_length_inputs to "
@@ -467,12 +479,11 @@ def test_different_shapes_in_one_batch(call):
 
 
 def test_different_shapes_are_padded_with_the_first_value(call):
-    found = together(call, "own", "ragged", [numpy.full((1, width), width, F) for width in (1, 2, 3, 4)])
-    sums = [answer["sum"].tolist()[0] for answer in found]
+    rows = [numpy.full((1, width), width, F) for width in (1, 2, 3, 4)]
+    sums = until_they_meet(lambda: [answer["sum"].tolist()[0] for answer in together(call, "own", "ragged", rows)], lambda sums: sums != [1, 4, 9, 16])
     # a row [w] * w sums to w*w, or, padded to a longer one in its batch, to w * longest
     for width, total in zip((1, 2, 3, 4), sums):
         assert total in {width * longest for longest in range(width, 5)}
-    assert sums != [1, 4, 9, 16], "nothing was padded"
 
 
 def test_models_with_their_own_parameters_and_one_without(call):
@@ -494,8 +505,9 @@ def test_some_outputs_of_a_signature_are_no_batch(servers):
 
 def test_a_full_queue(call, servers):
     """One thread, batches of 2, one of them may wait: of 24 requests at once some are served, the others are refused at once."""
-    found = together(call, "own", "double", [numpy.full((1, 4), number, F) for number in range(24)])
-    refused = {(answer.code, answer.message) for answer in found if isinstance(answer, ServerFault)}
+    rows = [numpy.full((1, 4), number, F) for number in range(24)]
+    found = until_they_meet(lambda: together(call, "own", "double", rows), faults_among)
+    refused = {(fault.code, fault.message) for fault in faults_among(found)}
     assert refused == {("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full; currently 1 batches enqueued and "
                         "max_enqueued_batches is 1")}
     served = {number: answer["y"].tolist() for number, answer in enumerate(found) if not isinstance(answer, ServerFault)}
@@ -573,7 +585,7 @@ def test_versions_come_and_go(serve, model_directory, tmp_path):
         return {one["version"]: one["state"] for one in client.status("m")}
 
     def wait(client, expected):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while states(client) != expected and time.monotonic() < end:
             client.predict("m", {"x": numpy.ones((1, 1), F)})
             time.sleep(0.05)
@@ -616,7 +628,7 @@ def test_starts_that_fail_over_batching(server_program, model_directory, tmp_pat
 
 
 def run_to_end(program, *flags):
-    done = subprocess.run([sys.executable, program, *flags], capture_output=True, text=True, check=False, timeout=60,
+    done = subprocess.run([sys.executable, program, *flags], capture_output=True, text=True, check=False, timeout=300,
                           env=dict(os.environ, CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="1"))
     return done.returncode, done.stdout + done.stderr
 
@@ -700,13 +712,23 @@ def test_ports_stay_closed_while_there_is_no_version(endings):
     assert servers["nowhere"].stop() == 0
 
 
-def test_unknown_words_are_named_once_and_ignored_and_an_idle_server_ends(serve, model_directory):
-    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", "-port=8500", "--model_name",
-                   "zork", TFSERVING_EMBEDDED_IDLE_EXIT_S="3").ready()
-    assert server.words().count("unknown argument: ") == 1 and "unknown argument: --use_tflite_model=true\nusage: " in server.words()
+def first_answer(server, model, inputs):
+    """The answer to a request that is sent again and again while the server starts."""
     with GrpcClient("127.0.0.1", server.grpc_port) as client:
-        assert client.predict("m", {"x": numpy.ones((1, 1), F)})["y"].tolist() == [[2.5]]
-    assert server.ended() == 0
+        while True:
+            try:
+                return client.predict(model, inputs)
+            except ServerFault as fault:
+                assert fault.code == "UNAVAILABLE" and server.process.poll() is None, (fault, server.words())
+                time.sleep(0.05)
+
+
+def test_unknown_words_are_named_once_and_ignored_and_an_idle_server_ends(serve, model_directory):
+    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--use_tflite_model=true", "foo", f"-port={ports.free()}",
+                   "--model_name", "zork", TFSERVING_EMBEDDED_IDLE_EXIT_S="3")
+    assert server.words().count("unknown argument: ") == 1 and "unknown argument: --use_tflite_model=true\nusage: " in server.words()
+    assert first_answer(server, "m", {"x": numpy.ones((1, 1), F)})["y"].tolist() == [[2.5]]
+    assert server.ended() == 0 and "No request for 3 s" in server.words()
 
 
 def test_more_calls_than_threads_are_refused(servers):
@@ -737,20 +759,20 @@ def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_dire
     """All are on the server before the signal: each client has seen that its head was read, and sent the rest."""
     server = serve("--model_name=m", f"--model_base_path={model_directory}/double", "--rest_api_num_threads=2").ready()
     body = json.dumps({"instances": [[1, 2, 3, 4]]}).encode()
-    sent = threading.Barrier(31)
+    sent = threading.Barrier(17)
 
     def ask():
-        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=60) as connection, connection.makefile("rb") as answer:
+        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=300) as connection, connection.makefile("rb") as answer:
             connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
             assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
             connection.sendall(body)
             sent.wait(60)
             return answer.read()
 
-    with ThreadPoolExecutor(30) as pool:
-        asked = [pool.submit(ask) for _request in range(30)]
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(ask) for _request in range(16)]
         sent.wait(60)
-        time.sleep(0.2)  # One works at a time, some 20 ms each: most of them still wait for their turn.
+        time.sleep(0.1)  # One works at a time, some 20 ms each: most of them still wait for their turn.
         assert server.stop() == 0
         answers = [one.result() for one in asked]
     assert all(b" 200 OK" in answer and b'"y": [2.0, 4.0, 6.0, 8.0]' in answer for answer in answers), answers

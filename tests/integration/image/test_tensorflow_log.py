@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import probe_model, server_log
 
-pytest.importorskip("tensorflow")
 PROGRAM = """
 import sys
 import tensorflow as tf

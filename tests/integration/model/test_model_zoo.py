@@ -16,7 +16,6 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
-tensorflow = pytest.importorskip("tensorflow")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
@@ -102,7 +101,7 @@ def test_each_form_ends_as_was_written_down(forms_made, name, form, select):
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_our_reader_says_what_tensorflow_says(zoo, name):
+def test_our_reader_says_what_tensorflow_says(tensorflow, zoo, name):
     """TensorFlow parses the same bytes with its own generated classes."""
     from tensorflow.core.protobuf import saved_model_pb2
     parsed = saved_model_pb2.SavedModel.FromString((zoo / name / "saved_model.pb").read_bytes())
@@ -157,7 +156,7 @@ def test_the_names_of_tensorflows_operations_are_its_own():
 
 
 @pytest.mark.parametrize("name", CONVERTED)
-def test_an_accepted_model_answers_like_its_source_under_the_names_of_the_metadata(zoo, results, name):
+def test_an_accepted_model_answers_like_its_source_under_the_names_of_the_metadata(tensorflow, zoo, results, name):
     from tensorflow.core.protobuf import meta_graph_pb2
     content = results[name][2]["content"]
     written = tflite_file.signatures_of(content)
@@ -190,7 +189,7 @@ def test_an_accepted_model_answers_like_its_source_under_the_names_of_the_metada
         numpy.testing.assert_allclose(answer, reference.numpy(), atol=0.05 * max(1.0, float(numpy.abs(reference.numpy()).max())))
 
 
-def test_the_recorded_difference_is_numpys(zoo, results):
+def test_the_recorded_difference_is_numpys(tensorflow, zoo, results):
     content = results["dense"][2]["content"]
     archive = numpy.load(zoo / "dense.npz")
     runner = tensorflow.lite.Interpreter(model_content=content).get_signature_runner("serving_default")
@@ -251,7 +250,7 @@ def test_warm_up_requests_of_other_methods_stay_with_the_source(zoo, tmp_path):
     assert warmup.look(written, {"serving_default": saved_model.read(str(zoo / "dense"))["signatures"]["serving_default"]})["kinds"] == {"predict": 2}
 
 
-def test_tensorflow_and_we_write_the_same_records(tmp_path):
+def test_tensorflow_and_we_write_the_same_records(tensorflow, tmp_path):
     from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tfrecord
     with tensorflow.io.TFRecordWriter(str(tmp_path / "theirs")) as stream:
         for record in (b"hello", b"", b"x" * 100000):
@@ -280,7 +279,7 @@ SERVED_FORMS = {key: "-".join(key[:2]) for key, (outcome, _words) in model_zoo.E
 
 
 @pytest.mark.parametrize("name", CONVERTED + AS_THEY_ARE)
-def test_the_served_model_answers_like_its_source(zoo, results, served, tmp_path, name):
+def test_the_served_model_answers_like_its_source(tensorflow, zoo, results, served, tmp_path, name):
     """Through a server over gRPC, one example and many; the source is asked in this process."""
     described = saved_model.read(str(zoo / name))
     contract = described["signatures"]["serving_default"]
@@ -324,7 +323,7 @@ def test_the_served_model_answers_like_its_source(zoo, results, served, tmp_path
 
 
 @pytest.mark.parametrize("name, form, select", SERVED_FORMS)
-def test_each_served_form_answers_like_its_source(zoo, forms_made, served, tmp_path, name, form, select):
+def test_each_served_form_answers_like_its_source(tensorflow, zoo, forms_made, served, tmp_path, name, form, select):
     """Through a server over gRPC: no further from the source than was recorded at the conversion, and as good by the metric."""
     contract = saved_model.read(str(zoo / name))["signatures"]["serving_default"]
     recorded = forms_made[name, form, select][2]["gates"]

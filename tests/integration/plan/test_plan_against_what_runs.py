@@ -55,7 +55,7 @@ def predicted(said):
     """What the server that a run of the playbook deploy names answers for 1 and 4."""
     port = re.search(r"half: started, gRPC \S+, REST 127\.0\.0\.1:(\d+) \(embedded\)", said)[1]
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/half:predict", b'{"instances": [[1.0], [4.0]]}')
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         return [row[0] for row in json.load(answer)["predictions"]]
 
 

@@ -221,7 +221,7 @@ def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
     environment = dict({name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, ANSIBLE_CONFIG=str(example / "ansible.cfg"),
                        ANSIBLE_CACHE_PLUGIN_CONNECTION=str(fleet.directory / "cache"))
     tools = Path(sys.executable).parent
-    graph = subprocess.run([tools / "ansible-inventory", "--list"], env=environment, capture_output=True, text=True, check=True, timeout=120)
+    graph = subprocess.run([tools / "ansible-inventory", "--list"], env=environment, capture_output=True, text=True, check=True, timeout=300)
     groups = json.loads(graph.stdout)
     assert groups["tfserving_image_x86_64_v4_cc9"]["hosts"] == ["gpu-01.example.org"]
     assert groups["tfserving_engine_docker"]["hosts"] and "web-03.example.org" not in groups.get("tfserving_engine_none", {}).get("hosts", [])
@@ -229,7 +229,7 @@ def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
     assert groups["tfserving_image_x86_64_v4"]["hosts"] == ["web-02.example.org", "batch-01.example.org"]
     kept = f"tfserving_plan_path={fleet.directory / 'plan.json'}"
     done = subprocess.run([tools / "ansible-playbook", "tfserving.fleet.plan", "--tags", "offline", "-e", kept],
-                          env=environment, capture_output=True, text=True, check=False, timeout=120)
+                          env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     plans = fleet.written()
     assert len(plans) == 13 and sum(plan is None for plan in plans.values()) == 7

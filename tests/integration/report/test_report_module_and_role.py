@@ -122,7 +122,7 @@ def play(tmp_path, *arguments):
     program = Path(sys.executable).parent / "ansible-playbook"
     command = [program, "-i", tmp_path / "hosts", tmp_path / "play.yml", "-e", f"fixture={FIXTURES / 'gains.json'}", *arguments]
     settings = dict(os.environ, ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOLOR="1", ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"), PWD=str(tmp_path))
-    return subprocess.run(command, text=True, capture_output=True, check=False, timeout=120, cwd=tmp_path, env=settings)
+    return subprocess.run(command, text=True, capture_output=True, check=False, timeout=300, cwd=tmp_path, env=settings)
 
 
 def test_role_reports_once_for_all_hosts_and_again_changes_nothing(tmp_path):

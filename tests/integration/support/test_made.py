@@ -32,11 +32,11 @@ def asked(maker, *inputs):
 
 
 def test_processes_that_ask_at_once_share_what_one_of_them_makes(maker):
-    folders = {process.communicate(timeout=60)[0].strip() for process in [asked(maker) for _process in range(3)]}
+    folders = {process.communicate(timeout=300)[0].strip() for process in [asked(maker) for _process in range(3)]}
     assert len(folders) == 1
     assert [path.name for path in module.MADE.glob(f"{maker.stem}-*/who")] == ["who"]
     made = (module.by_program(maker) / "who").read_text(encoding="utf-8")
-    assert asked(maker).communicate(timeout=60)[0].strip() == str(module.by_program(maker)) in folders
+    assert asked(maker).communicate(timeout=300)[0].strip() == str(module.by_program(maker)) in folders
     assert (module.by_program(maker) / "who").read_text(encoding="utf-8") == made
 
 
@@ -44,18 +44,18 @@ def test_a_changed_input_makes_anew_and_removes_what_no_process_uses(maker, tmp_
     further = tmp_path / "folder"
     further.mkdir()
     (further / "part.py").write_text("1", encoding="utf-8")
-    first = asked(maker, further).communicate(timeout=60)[0].strip()
+    first = asked(maker, further).communicate(timeout=300)[0].strip()
     (further / "part.py").write_text("2", encoding="utf-8")
     second = module.by_program(maker, further)
     assert {str(path.parent) for path in module.MADE.glob(f"{maker.stem}-*/who")} == {str(second)} != {first}
     (further / "part.py").rename(further / "other.py")
-    third = asked(maker, further).communicate(timeout=60)[0].strip()
+    third = asked(maker, further).communicate(timeout=300)[0].strip()
     assert {str(path.parent) for path in module.MADE.glob(f"{maker.stem}-*/who")} == {str(second), third}, "this process uses the second"
 
 
 def test_a_maker_that_fails_leaves_nothing_and_is_run_again(maker):
     maker.write_text("import sys; open(sys.argv[1] + '/half', 'w'); sys.exit('no memory')", encoding="utf-8")
-    output, errors = asked(maker).communicate(timeout=60)
+    output, errors = asked(maker).communicate(timeout=300)
     assert output == "" and "ended with 1" in errors and "no memory" in errors
     assert not list(module.MADE.glob(f"{maker.stem}-*"))
     maker.write_text(MAKER, encoding="utf-8")

@@ -43,20 +43,24 @@ def play(directory, text=PLAY, *options, **variables):
              "tfserving_models": [{"name": "unasked", "source": "/srv/sources/unasked"}], "before": [], **variables}
     (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": {"here": given}}}), encoding="utf-8")
     command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml", *options]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=120,
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=300,
                           env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home")))
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_host_without_a_plan_is_told_where_plans_come_from(tmp_path):
-    for before in ([], ["plan"]):
-        status, said = play(tmp_path, before=before)
-        assert status == 2 and "tfs_tuning_plan: this host has no plan; let tfserving.fleet.tfs_capabilities detect and plan before, or set it" in said, said
-
-
-def test_a_model_without_samples_is_named_and_passed_over(tmp_path):
-    status, said = play(tmp_path, before=["main", "plan"])
+def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_a_model_without_samples_is_passed_over(tmp_path):
+    status, said = play(tmp_path)
     assert status == 0 and "unasked: without samples nothing can be measured, and what the plan chose is kept." in said, said
+    assert not (tmp_path / "state").exists()
+
+
+def test_without_an_inventory_file_the_tuning_fails_before_it_measures_and_says_which_variable_to_set(tmp_path):
+    (tmp_path / "play.yml").write_text(PLAY, encoding="utf-8")
+    given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "before": [], "tfserving_state_directory": str(tmp_path / "state"),
+             "tfserving_models": [{"name": "digits", "samples": "/srv/samples.npz"}]}
+    done = subprocess.run([os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "here,", "play.yml", "-e", json.dumps(given)], cwd=tmp_path,
+                          capture_output=True, text=True, check=False, timeout=120, env=dict(os.environ, ANSIBLE_HOME=str(tmp_path / "home")))
+    assert done.returncode == 2 and "Set tfserving_tunings_directory to a folder on the controller." in done.stdout + done.stderr, done.stdout
     assert not (tmp_path / "state").exists()
 
 

@@ -81,7 +81,7 @@ def test_several_models_come_from_a_file():
     ("flags", {"grpc_max_threads": "many"}, "flags.grpc_max_threads", "not of type int"),
     ("flags", {"enable_batching": "yes"}, "flags.enable_batching", "type bool"),
     ("flags", {"rest_api_num_threads": 1}, "flags.rest_api_num_threads", "never answers"), ("flags", {"port": 1}, "flags.port", "grpc_port instead"),
-    ("flags", {"model_name": "x"}, "flags.model_name", "model_name instead"), ("flags", {"version": True}, "flags.version", "prints and ends"),
+    ("flags", {"model_name": "x"}, "flags.model_name", "models instead"), ("flags", {"version": True}, "flags.version", "prints and ends"),
     ("flags", {"platform_config_file": "/x"}, "flags.platform_config_file", "does not have this"),
     ("flags", {"enable_batching": False}, "flags.enable_batching", "contradicts"),
     ("environment", {"A B": "1"}, "environment", "no name"), ("cpu_set", "", "cpu_set", "0-3,8"), ("cpu_set", "3-1", "cpu_set", "not a range"),

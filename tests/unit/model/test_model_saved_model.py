@@ -13,7 +13,12 @@ import zipfile
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import meta_graph, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    meta_graph,
+    model_files,
+    saved_model,
+    versions,
+)
 
 
 def number(field, value):
@@ -192,9 +197,9 @@ def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
     expected = hashlib.sha256(
         b"".join(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode() for name, content in (("d/y", b"2"), ("x", b"1")))
     ).hexdigest()
-    assert saved_model.digest(first) == saved_model.digest(second) == expected
+    assert model_files.digest(first) == model_files.digest(second) == expected
     os.rename(os.path.join(first, "x"), os.path.join(first, "z"))
-    assert saved_model.digest(first) != expected
+    assert model_files.digest(first) != expected
 
 
 def packed(kind, *names):

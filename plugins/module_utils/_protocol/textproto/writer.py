@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
@@ -19,7 +20,7 @@ _ESCAPED = re.compile(r'[\x00-\x1f"\\\x7f]')
 _SPELT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
-def text(message, indent=""):
+def text(message: Any, indent: str = "") -> str:
     """The text of a message."""
     return "".join(f"{indent}{line}\n" for field, value in message for line in _lines(field, value))
 
