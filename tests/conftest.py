@@ -58,10 +58,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("seed", [metafunc.config.getoption("seed")], ids="seed={}".format, scope="session")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if "seed" in getattr(item, "fixturenames", ()):
             item.add_marker("seeded")
+    if "soak" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 make_importable()

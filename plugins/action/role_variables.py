@@ -14,8 +14,8 @@ import re
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import role_options
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 ARGUMENT_SPECS = os.path.join("meta", "argument_specs.yml")
 DEFAULTS = os.path.join("defaults", "main.yml")

@@ -4,7 +4,7 @@
 """The action behind tfserving.fleet.tuning: start trial servers on the host, measure them side by side, keep what proved faster.
 
 It only orders the collection's modules (model_server, batching_parameters, model_server_check, load_test); what to try comes from the
-plan, whether it is kept from measurement.steps and measurement.statistics.
+plan, whether it is kept from _tuning.steps and _tuning.comparison.
 """
 
 from __future__ import annotations
@@ -12,12 +12,21 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, one_of, refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import histogram, schedule, statistics, steps
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded, one_of, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
+    MINIMUM_ROUNDS,
+    compare,
+    look_confidence,
+    paired,
+    settled,
+)
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -75,7 +84,7 @@ class ActionModule(ActionBase):
             with trial:
                 return dict(result, changed=False, tuning=trial.run())
         except FleetError as fault:
-            raise AnsibleActionFail(str(fault)) from fault
+            raise AnsibleActionFail(str(fault)) from None
 
     def _forms(self, call, arguments):
         """{form: base path} of what is published for the model on the host."""
@@ -97,7 +106,7 @@ class Trial:
 
     def __init__(self, call, options, forms):
         for name, minimum, maximum, unit in (
-                ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", statistics.MINIMUM_ROUNDS, 100, "rounds"),
+                ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", MINIMUM_ROUNDS, 100, "rounds"),
                 ("looks", 1, 10, "looks"), ("minimum_gain", 0, 10, "as a fraction"), ("confidence", 0.5, 0.999, "as a fraction"),
                 ("allowed_loss", 0, None, "of the metric")):
             bounded(name, options[name], minimum, maximum, unit)
@@ -105,11 +114,11 @@ class Trial:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
         if (options["backend"] == "docker") != bool(options["image"]):
             raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
-        metrics.check_function(options["metric"], options["metric_function"])
+        task_metrics.check_function(options["metric"], options["metric_function"])
         self.call = call
         self.options = options
         self.forms = forms
-        self.start = steps.configuration(options["start"])
+        self.start = configuration.complete(options["start"])
         if forms:
             one_of("start.form", self.start["form"], sorted(forms))
         try:
@@ -158,7 +167,7 @@ class Trial:
         sides = {"baseline": self._target(self.start, "baseline"), "candidate": self._target(self.start, "candidate", again)}
         comparison, windows = self._compare(sides, seed=0, looks=1)
         self._stop(steps.server_key(self.start) + again)
-        self.noise_pairs = statistics.paired(windows, "baseline", "candidate")
+        self.noise_pairs = paired(windows, "baseline", "candidate")
         figures = _merged(windows, "candidate")
         self._say(f"noise: the start against itself showed {comparison.reason}")
         return steps.step("baseline against itself", {}, False, comparison.reason, comparison, figures, {"before": accuracy, "after": accuracy})
@@ -166,7 +175,7 @@ class Trial:
     def _try(self, best, candidate, accuracy_before, seed):
         """(configuration, step) of one candidate against the best so far."""
         name, change = candidate["name"], candidate["change"]
-        tried = steps.changed(best, change)
+        tried = configuration.changed(best, change)
         if tried == best:
             return best, steps.step(name, change, False, "this is what runs already", None, None, {"before": accuracy_before, "after": accuracy_before})
         if tried["form"] not in self.forms:
@@ -212,13 +221,13 @@ class Trial:
     def _compare(self, sides, seed, looks=None):
         """(Comparison, windows): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds."""
         windows = []
-        confidence = statistics.look_confidence(self.options["confidence"], self.options["looks"])
+        confidence = look_confidence(self.options["confidence"], self.options["looks"])
         for look in range(looks or self.options["looks"]):
             order = schedule.interleaved(list(sides), self.options["rounds"], self.options["seed"] * 1000 + seed * 10 + look)
             windows += self._load(sides, order, loop="closed", concurrency=self.options["concurrency"], window_s=self.options["window_s"], seed=seed)
-            pairs = statistics.paired(windows, "baseline", "candidate")
-            comparison = statistics.compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
-            if statistics.settled(comparison):
+            pairs = paired(windows, "baseline", "candidate")
+            comparison = compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
+            if settled(comparison):
                 break
         self.voids += [window["void"] for window in windows if window["void"]]
         return comparison, windows

@@ -156,12 +156,17 @@ outputs:
 import os
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, gates, manifest, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    manifest,
+    saved_model,
+    server_check,
+)
 
-PROGRAM = check.__name__.partition("module_utils.")[2]
+PROGRAM = server_check.__name__.partition("module_utils.")[2]
 ASKED = ("target", "samples", "metric", "metric_output", "metric_function", "batch", "limit", "reference", "reference_target", "deadline_s")
 
 
@@ -198,7 +203,9 @@ def _rules(directory):
 def _judge(rules, found):
     before = rules["gates"]["metric"]
     metric = before and dict(before, after=found["metric"]["value"])
-    return gates.decide(found["outputs"], metric, rules["options"]["maximum_difference"] if found["outputs"] else None, rules["options"]["accept_unjudged"])
+    return acceptance.decide(
+        found["outputs"], metric, rules["options"]["maximum_difference"] if found["outputs"] else None, rules["options"]["accept_unjudged"]
+    )
 
 
 def main():

@@ -30,9 +30,12 @@ import numpy
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 importlib.import_module("conftest")     # makes the collection importable
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import (
+    SavedModelSession,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
+from ansible_collections.tfserving.fleet.tests.support import made
 
 MOST_ADDED_MS, ROUNDS, CALLS, BATCH_THREADS, REQUESTS = 1.0, 30, 40, 2, 200
 QUIET = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
@@ -102,17 +105,16 @@ def main():
     """Returns the exit status."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        subprocess.run([sys.executable, ROOT / "tests/integration/server/make_models.py", name, "kilobytes", "double", "triple"], check=True, env=QUIET,
-                       capture_output=True)
-        path = program.install("server.embedded.main", name)
+        models = made.by_program(ROOT / "tests/integration/make_models.py")
+        path = program.install("_embedded.server.main", name)
         os.environ.update(QUIET)
-        session = SavedModelSession(f"{name}/kilobytes/1", ["serve"], None)
+        session = SavedModelSession(f"{models}/kilobytes/1", ["serve"], None)
         signature = session.signatures["serving_default"]
         feed, fetch = signature.inputs["x"].name, signature.outputs["y"].name
-        with server(path, directory, "--model_name=m", f"--model_base_path={name}/kilobytes") as ports:
+        with server(path, directory, "--model_name=m", f"--model_base_path={models}/kilobytes") as ports:
             medians = rounds_ms(ports, lambda array: session.run({feed: array}, [fetch]))
         (directory / "batching.pbtxt").write_text(f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8")
-        configs = "".join(f' config {{ name: "{model}" base_path: "{name}/{model}" model_platform: "tensorflow" }}' for model in ("double", "triple"))
+        configs = "".join(f' config {{ name: "{model}" base_path: "{models}/{model}" model_platform: "tensorflow" }}' for model in ("double", "triple"))
         (directory / "models.config").write_text(f"model_config_list {{{configs} }}", encoding="utf-8")
         with server(path, directory, f"--model_config_file={name}/models.config", "--enable_batching",
                     f"--batching_parameters_file={name}/batching.pbtxt", "--grpc_max_threads=64") as ports:

@@ -25,7 +25,7 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed.playbook import Ad
 # Files that use the same hosts: one process makes these once. Others go wherever a process is free.
 SHARED_HOSTS = {"test_fleet_faults.py": "fleet", "test_model_server_docker_fleet.py": "fleet",
                 "test_fleet_hosts.py": "single hosts", "test_podman.py": "single hosts", "test_registry_login.py": "single hosts"}
-MODELS = Path(__file__).resolve().parent.parent / "integration" / "server" / "make_models.py"
+MODELS = Path(__file__).resolve().parent.parent / "integration" / "make_models.py"
 
 
 def pytest_xdist_make_scheduler(config, log):

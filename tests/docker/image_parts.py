@@ -13,9 +13,9 @@ import subprocess
 import sys
 import tarfile
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import X86_64_LEVELS
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import recipe
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import X86_64_LEVELS
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, key_of
 

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
 HERE = Path(__file__).resolve().parent

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import RestClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import RestClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 CPUINFO = Path(__file__).resolve().parent.parent / "fixtures" / "capability" / "cpuinfo"
 MODEL, INPUTS, ANSWER = "half_plus_two", {"x": [[1.0]]}, {"y": [[2.5]]}

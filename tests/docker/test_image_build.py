@@ -12,9 +12,8 @@ import signal
 import time
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
@@ -36,7 +35,7 @@ def bases(engine):
 def work(engine, tmp_path_factory):
     """A directory for sources and builds; what was built goes with it."""
     yield tmp_path_factory.mktemp("images")
-    for image in engine.images.list(filters={"label": labels.RECIPE}) + engine.images.list(filters={"label": f"{labels.STAGE}=base"}):
+    for image in engine.images.list(filters={"label": image_labels.RECIPE}) + engine.images.list(filters={"label": f"{image_labels.STAGE}=base"}):
         engine.images.remove(image.id, force=True)
 
 
@@ -54,7 +53,7 @@ def built(engine, work, sources, bases):
 
 
 def leftovers(engine):
-    return engine.containers.list(all=True, ignore_removed=True, filters={"label": f"{labels.BUILDING}=1"})
+    return engine.containers.list(all=True, ignore_removed=True, filters={"label": f"{image_labels.BUILDING}=1"})
 
 
 def another(sources, bases, word):
@@ -75,7 +74,7 @@ def test_an_image_is_what_its_label_says(engine, built, level):
     assert told["changed"] and told["image"] == told["recipe"]["image"], told
     image = engine.images.get(told["image"])
     assert image.id == told["id"]
-    said = labels.read(image.labels)
+    said = image_labels.read(image.labels)
     assert said["level"] == level and said["recipe"] == told["recipe"]["digest"] and said["tensorrt"] is None
     runs_here = set(said["cpu_flags"]) <= HERE
     shown = [parts.instructions(engine, image, symbol) for symbol in ("kernel", "integers")]
@@ -171,7 +170,7 @@ def test_without_its_label_it_is_caught_by_its_signal(engine, built, bases):
 
 
 def test_an_image_that_does_not_do_what_its_label_says_is_refused(engine, built):
-    liar = images.derived(engine, engine.images.get(built["x86-64-v2"]["image"]), f"LABEL {labels.PREFIX}cpu_flags=avx2,fma")
+    liar = images.derived(engine, engine.images.get(built["x86-64-v2"]["image"]), f"LABEL {image_labels.PREFIX}cpu_flags=avx2,fma")
     try:
         told = parts.run("serving_image", image=liar.tags[0])
         assert told["failed"] and "its server leaves avx2, fma unused" in told["msg"]

@@ -11,7 +11,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
 
 pytestmark = pytest.mark.alone

@@ -17,9 +17,8 @@ import signal
 import time
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import labels
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, key_of
@@ -30,7 +29,7 @@ SEED = int(os.environ.get("KILLS_SEED") or time.time())
 BUILD = {"jobs": 1, "memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}
 BALLAST_MIB = 52  # so that an archive has several parts, and a push and a pull take a while
 STATE = "/var/lib/tfserving"
-OURS = f"docker images --quiet --filter label={labels.RECIPE}"
+OURS = f"docker images --quiet --filter label={image_labels.RECIPE}"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_a_build_that_is_killed_at_any_moment(engine, dice, tmp_path):
         return parts.start("serving_image", state="built", recipe=made, directory=str(directory), progress=str(directory / "progress"), **BUILD)
 
     def left():
-        return engine.containers.list(all=True, ignore_removed=True, filters={"label": f"{labels.BUILDING}=1"})
+        return engine.containers.list(all=True, ignore_removed=True, filters={"label": f"{image_labels.BUILDING}=1"})
 
     try:
         for how in dice.sample([signal.SIGKILL, signal.SIGTERM] * 3, 5):
@@ -81,7 +80,7 @@ def test_a_build_that_is_killed_at_any_moment(engine, dice, tmp_path):
                 assert time.monotonic() < end, f"containers are left after {how.name} at {moment:.1f} s"
                 time.sleep(0.1)
             for image in engine.images.list(made["image"]):
-                assert process.returncode == 0 and labels.read(image.labels)["recipe"] == made["digest"], f"{how.name} at {moment:.1f} s"
+                assert process.returncode == 0 and image_labels.read(image.labels)["recipe"] == made["digest"], f"{how.name} at {moment:.1f} s"
         done = parts.result(start())
         assert not done.get("failed") and done["started_once"], done
         assert not [name for name in os.listdir(directory) if name not in ("lock", "logs", "sources", "bazel-cache", "progress")]
@@ -94,7 +93,7 @@ def test_a_build_that_is_killed_at_any_moment(engine, dice, tmp_path):
             there, taken = counted(log.read_text(encoding="utf-8"))
             assert not taken or taken[-1] >= max(there[:-1], default=0), (there, taken)
     finally:
-        for image in engine.images.list(filters={"label": f"{labels.RECIPE}={made['digest']}"}):
+        for image in engine.images.list(filters={"label": f"{image_labels.RECIPE}={made['digest']}"}):
             engine.images.remove(image.id, force=True)
 
 
@@ -175,7 +174,7 @@ def test_a_builder_whose_engine_dies(pair, run, dice):
     assert die(f"[ \"$(grep -c 'Successfully built' {log})\" -ge {ended + 2} ]", 0.5) == []
     there, taken = counted(pair.log())
     assert taken[-1] >= max(there[:-1]), (there, taken)
-    assert die(f"[ -n \"$(docker ps --all --quiet --filter label={labels.PREFIX}probe)\" ]", 0.2) in ([], image)
+    assert die(f"[ -n \"$(docker ps --all --quiet --filter label={image_labels.PREFIX}probe)\" ]", 0.2) in ([], image)
     steps = pair.log().count("Step ")
 
     for path in ("b", "c"):

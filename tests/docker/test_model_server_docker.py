@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
@@ -24,8 +27,9 @@ import pytest
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import transaction
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
 HERE = Path(__file__).resolve().parent
@@ -232,6 +236,23 @@ def open_ports(address):
         return {port for port, taken in zip(ports, pool.map(takes, ports)) if taken}
 
 
+def foreign_image():
+    """An image of arm64 with nothing in it, as docker load takes it (Docker Image Specification v1.2)."""
+    def archive(files):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as out:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                out.addfile(member, io.BytesIO(content))
+        return packed.getvalue()
+    layer = archive({"x": b"x"})
+    configuration = {"architecture": "arm64", "os": "linux", "config": {"Entrypoint": ["/x"]},
+                     "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}}
+    manifest = [{"Config": "c.json", "RepoTags": ["tfserving-testbed/foreign:arm64"], "Layers": ["l/layer.tar"]}]
+    return archive({"c.json": json.dumps(configuration).encode(), "l/layer.tar": layer, "manifest.json": json.dumps(manifest).encode()})
+
+
 @pytest.fixture(scope="module")
 def others(engine, serving_image):
     """Images that something is wrong with."""
@@ -240,6 +261,7 @@ def others(engine, serving_image):
             engine, serving_image, "LABEL org.tfserving.fleet.recipe=1 org.tfserving.fleet.level=x86-64-v9 org.tfserving.fleet.cpu_flags=avx10_9"),
         "illegal": images.derived(engine, serving_image, 'ENTRYPOINT ["/bin/sh", "-c", "kill -ILL $$"]'),
         "misspelt": images.derived(engine, serving_image, 'ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh", "--use_tflite_model=true"]'),
+        "foreign": engine.images.load(foreign_image())[0],
     }
 
 
@@ -251,6 +273,9 @@ FAULTS = {
     "no version": ({"publish": None}, ["it holds no version", "wait for ever"]),
     "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot be pulled"]),
     "an image for another level": ({"image": "labelled"}, ["compatible with this host", "x86-64-v9"]),
+    "an image of another architecture": ({"image": "foreign"}, ["compatible with this host", "arm64", "linux/amd64"]),
+    "a base folder that the server's user may not read": ({"publish": "right", "mode": 0o711}, ["user 65534", "mode 0711", "tfs_server_user"]),
+    "a version as base path": ({"publish": "right", "version": True}, ["Did you mean"]),
     "an image that dies of SIGILL": ({"image": "illegal"}, ["SIGILL", "lacks an instruction"]),
     "a flag that the server does not know": ({"image": "misspelt"}, ["does not know --use_tflite_model=true"]),
     "a misspelt flag": ({"flags": {"enable_baching": True}}, ["flags.enable_baching", "did you mean enable_batching?"]),
@@ -265,8 +290,9 @@ def test_faults_leave_what_serves(host, others):
     for fault, (options, words) in FAULTS.items():
         options = dict(options)
         if "publish" in options:
-            model = options.pop("publish")
-            options["model_base_path"] = host.publish(model, "other") if model else str(host.state / "nothing")
+            model, mode, version = options.pop("publish"), options.pop("mode", 0o755), options.pop("version", False)
+            options["model_base_path"] = f"{host.publish(model, 'other')}{'/1' if version else ''}" if model else str(host.state / "nothing")
+            (host.state / "other").chmod(mode)
             (host.state / "nothing").mkdir(exist_ok=True)
         if "batching" in options:
             path = host.state / "batching.pbtxt"

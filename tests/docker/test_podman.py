@@ -16,7 +16,7 @@ import pytest
 
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
 HERE = Path(__file__).resolve().parent

@@ -10,7 +10,8 @@ import time
 
 import numpy
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 
 @pytest.fixture(scope="module")

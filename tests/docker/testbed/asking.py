@@ -93,14 +93,14 @@ def main(address, model, inputs, rate_rps, path):
     """Ask until SIGTERM, on a schedule that waits for nobody."""
     import grpc
     import numpy
-    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     request = client.predict_request(model, {name: numpy.asarray(value, dtype="float32") for name, value in json.loads(inputs).items()})
     # No retries and no proxy: what happens to a request is what its user would see.
     channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100),
                                                       ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)])
-    predict, writing, asked, done = channel.unary_unary(wire.PREDICT), threading.Lock(), 0, threading.Semaphore(0)
+    predict, writing, asked, done = channel.unary_unary(grpc_api.PREDICT), threading.Lock(), 0, threading.Semaphore(0)
     with open(path, "a", encoding="utf-8", buffering=1) as log:
 
         def write(call, at, began):

@@ -20,8 +20,8 @@ import sys
 import tarfile
 import tempfile
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, key_of, locked
 from docker.errors import BuildError, ImageNotFound
 from packaging.requirements import Requirement
@@ -72,7 +72,7 @@ def tensorflow(engine):
 
 def serving(engine):
     """The embedded server with the contract of TensorFlow Serving's official image."""
-    below, packed = tensorflow(engine), program.pack("server.embedded.main")
+    below, packed = tensorflow(engine), program.pack("_embedded.server.main")
     return _build(engine, f"{PREFIX}/serving:{key_of(below.id, packed, HERE / 'serving')}", HERE / "serving", below,
                   files={"tensorflow_model_server.pyz": packed}, arguments={"VERSION": VERSION})
 

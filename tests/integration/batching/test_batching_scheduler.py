@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import check
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import check
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 tensorflow = pytest.importorskip("tensorflow")
 

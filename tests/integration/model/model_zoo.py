@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A zoo of small models, each with what must become of it, written down before any of them was converted.
 
+`python model_zoo.py DIRECTORY` makes it, with odd_models.py; needs TensorFlow.
+
 EXPECTED: name -> (outcome, words). Outcome "accepted": converted, and its outputs agree with the source's; "refused": a normal end, its reason holds the
 words; "fault": the model is broken, and the one line that says so holds the words.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 EXPECTED = {
     "dense": ("accepted", "accuracy"),
@@ -233,3 +236,9 @@ def build(directory):
         pass
     shutil.rmtree(os.path.join(directory, "no_variables", "variables"))
     os.unlink(os.path.join(directory, "no_asset", "assets", "words.txt"))
+
+
+if __name__ == "__main__":
+    import odd_models
+    build(sys.argv[1])
+    odd_models.build(sys.argv[1], os.path.join(sys.argv[1], "dense"))

@@ -18,30 +18,22 @@ import sys
 import time
 
 import pytest
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
-MODULES = "ansible_collections.tfserving.fleet.plugins.modules"
 STAGING = ".tfserving-staging-"
 
 
 def start(name, directory, check=False, **options):
     """A module's process; directory holds its temporary files."""
     directory.mkdir(exist_ok=True)
-    process = subprocess.Popen([sys.executable, "-m", f"{MODULES}.{name}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env=dict(os.environ, TMPDIR=str(directory)))
-    arguments = {key: str(value) if isinstance(value, os.PathLike) else value for key, value in options.items() if value is not None}
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments, _ansible_check_mode=check, _ansible_diff=True)}))
-    process.stdin.close()
-    process.stdin = None
-    return process
+    return modules.start(name, check, environment={"TMPDIR": str(directory)}, **options)
 
 
 def run(name, directory, check=False, **options):
     """The module's result as a dict."""
-    out, error = start(name, directory, check, **options).communicate(timeout=300)
-    assert out.strip(), error[-3000:]
-    return json.loads(out)
+    return modules.result(start(name, directory, check, **options))
 
 
 def lite(zoo, destination, name="dense", **others):
@@ -96,7 +88,7 @@ def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     assert second["changed"] and len(digests) == 1
 
 
-@pytest.mark.parametrize("change, words", [
+WRONG = [
     ({"version": 0}, "version: 0 is out of range; allowed: 1 to"),
     ({"version": True}, "version: True is not a whole number"),
     ({"destination": "models/dense"}, "destination: 'models/dense' is not an absolute path"),
@@ -112,10 +104,14 @@ def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),
     ({"samples": "/nowhere.npz"}, "/nowhere.npz: cannot be read"),
     ({"source": "/nowhere"}, "/nowhere: there is no such directory"),
-])
-def test_wrong_options_are_one_clear_line(zoo, tmp_path, change, words):
-    result = run("model_conversion", tmp_path / "tmp", **dict(lite(zoo, tmp_path / "models" / "lite"), **change))
-    assert result["failed"] and words in result["msg"] and "\n" not in result["msg"]
+]
+
+
+def test_wrong_options_are_one_clear_line(zoo, tmp_path):
+    results = modules.call_each("model_conversion", [dict(lite(zoo, tmp_path / "models" / "lite"), **change) for change, _words in WRONG])
+    assert len(results) == len(WRONG)
+    for (change, words), result in zip(WRONG, results):
+        assert result["failed"] and words in result["msg"] and "\n" not in result["msg"], (change, result)
     assert not (tmp_path / "models").exists()
 
 
@@ -153,7 +149,8 @@ def test_check_mode_waits_for_what_an_earlier_task_would_make(zoo, tmp_path):
 
 def test_load_of_a_model_without_a_batch_dimension(zoo, serve, tmp_path):
     """Each request takes one example without its first axis; in JSON only the column form can say that."""
-    server = serve({"no_batch": run("model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model")["path"][:-2]})
+    published = run("model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model")["path"]
+    server = serve("--model_name=no_batch", f"--model_base_path={os.path.dirname(published)}").ready()
     for protocol, port in (("grpc", server.grpc_port), ("rest", server.rest_port)):
         found = run("load_test", tmp_path / "tmp", targets=[{"name": "one", "protocol": protocol, "port": port, "model": "no_batch"}],
                     samples=zoo / "no_batch.npz", window_s=0.5, warmup_max_s=0)
@@ -209,8 +206,8 @@ def test_warm_up_requests_are_written_replayed_and_carried_over(zoo, serve, tmp_
     assert (tmp_path / "models/dense/tflite_float16/1/assets.extra/tf_serving_warmup_requests").read_bytes() == file.read_bytes()
     copied = run("model_conversion", tmp_path / "tmp", source=destination / "1", destination=tmp_path / "models" / "copy" / "saved_model")
     assert copied["warmup_batch_sizes"] == [1, 8, 32]
-    server = serve({"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"}, "--prefer_tflite_model=true")
-    told = server.log.read_text(encoding="utf-8")
+    server = serve("--prefer_tflite_model=true", models={"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"}).ready()
+    told = server.words()
     assert told.count("Number of warmup records read: 3") == 2, told
 
     broken = tmp_path / "broken"
@@ -250,11 +247,12 @@ def test_a_metric_of_the_users_own_and_other_files_of_samples(zoo, tmp_path):
 
 
 def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, tmp_path):
-    began = time.monotonic()
-    options = lite(zoo, tmp_path / "models" / "a" / "lite", "gigabyte", samples=None, metric=None, accept_unjudged=True, memory_mib=4096)
+    options = lite(zoo, tmp_path / "models" / "a" / "lite", "gigabyte", samples=None, metric=None, accept_unjudged=True, memory_mib=4096,
+                   progress=tmp_path / "progress")
     result = run("model_conversion", tmp_path / "tmp", **options)
     assert result["failed"] and "MiB of memory, 4096 MiB are free. Convert on a host with more memory" in result["msg"]
-    assert time.monotonic() - began < 60 and not (tmp_path / "models" / "a" / "lite").exists()
+    assert not (tmp_path / "progress").exists(), "the converter did not begin"
+    assert not (tmp_path / "models" / "a" / "lite").exists()
 
 
 def test_tensorrt_is_refused_before_anything_starts(zoo, tmp_path):
@@ -266,10 +264,25 @@ def test_tensorrt_is_refused_before_anything_starts(zoo, tmp_path):
 
 
 def test_a_killed_conversion_leaves_no_half_version_and_the_next_run_no_directory(zoo, tmp_path):
+    """SIGKILL to the module, to all its processes, or to the converter alone: while it converts, or once the converted file is there and the version is not."""
+    temporary, destination = tmp_path / "tmp", tmp_path / "dense" / "lite"
+    for whom, moment in (("module", "converting"), ("converter", "converting"), ("module", "publishing"), ("all", "publishing")):
+        shutil.rmtree(destination / "1", ignore_errors=True)
+        progress, staged = tmp_path / f"{whom}-{moment}.progress", set(destination.glob(STAGING + "*/model.tflite"))
+        process = start("model_conversion", temporary, **lite(zoo, destination, progress=progress))
+        while process.poll() is None and not (progress.exists() if moment == "converting" else set(destination.glob(STAGING + "*/model.tflite")) - staged):
+            time.sleep(0.001)
+        outcome = killed(process, whom)
+        assert is_whole_or_nothing(destination) and (moment == "publishing" or outcome == "killed"), (whom, moment, outcome)
+    ends_of_killed_conversions(zoo, temporary, destination)
+
+
+@pytest.mark.soak
+def test_a_conversion_that_is_killed_at_any_moment_leaves_no_half_version(zoo, tmp_path, seed):
     """SIGKILL 30 times, at random moments of the whole conversion and of publishing; to the module, to all its processes, or to the converter alone."""
     temporary, began = tmp_path / "tmp", time.monotonic()
     run("model_conversion", temporary, **lite(zoo, tmp_path / "first" / "lite"))
-    duration, seed = time.monotonic() - began, random.randrange(10**6)
+    duration = time.monotonic() - began
 
     def lane(number):
         """15 kills, one after the other, as the machine has two processors."""
@@ -284,22 +297,31 @@ def test_a_killed_conversion_leaves_no_half_version_and_the_next_run_no_director
             else:
                 time.sleep(moments.uniform(0.05, duration))
             outcomes.append(killed(process, ("module", "all", "converter")[kill % 5 % 3]))
-            visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
-            assert visible in ([], ["1"]) and (not visible or is_whole(destination / "1")), f"seed {seed}, {outcomes}"
+            assert is_whole_or_nothing(destination), outcomes
         return outcomes
 
     with concurrent.futures.ThreadPoolExecutor(2) as lanes:
         outcomes = [outcome for made in lanes.map(lane, range(2)) for outcome in made]
-    assert outcomes.count("killed") >= 15, f"seed {seed}: too few were met while they ran, {outcomes}"
-    until = time.monotonic() + 5
+    assert "killed" in outcomes
+    for number in range(2):
+        ends_of_killed_conversions(zoo, temporary, tmp_path / f"dense{number}" / "lite")
+
+
+def is_whole_or_nothing(destination):
+    """Whether what a server could see is version 1 as a whole, or no version."""
+    visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
+    return visible == [] or visible == ["1"] and is_whole(destination / "1")
+
+
+def ends_of_killed_conversions(zoo, temporary, destination):
+    """No converter is left; the next run publishes, and removes what the killed ones left."""
+    until = time.monotonic() + 60
     while converters(temporary) and time.monotonic() < until:
         time.sleep(0.05)
     assert not converters(temporary), "a converter outlived its caller"
-    for number in range(2):
-        destination = tmp_path / f"dense{number}" / "lite"
-        shutil.rmtree(destination / "1", ignore_errors=True)
-        assert run("model_conversion", temporary, **lite(zoo, destination))["version"] == 1
-        assert os.listdir(destination) == ["1"] and is_whole(destination / "1") and not list(temporary.iterdir()), f"seed {seed}"
+    shutil.rmtree(destination / "1", ignore_errors=True)
+    assert run("model_conversion", temporary, **lite(zoo, destination))["version"] == 1
+    assert os.listdir(destination) == ["1"] and is_whole(destination / "1") and not list(temporary.iterdir())
 
 
 def killed(process, whom):
@@ -339,27 +361,36 @@ def converters(temporary):
     return found
 
 
-def test_a_killed_copy_leaves_no_half_version(zoo, tmp_path):
-    """The same for the form none, 20 times, with files large enough to be met while they are copied."""
-    source, destination, temporary = tmp_path / "source", tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp"
-    shutil.copytree(zoo / "dense", source)
-    (source / "assets.extra").mkdir()
-    (source / "assets.extra" / "large").write_bytes(os.urandom(1 << 20) * 200)
-    seed = random.randrange(10**6)
-    moments = random.Random(seed)
+@pytest.fixture(name="large")
+def a_large_source(zoo, tmp_path):
+    """A model with 200 MiB beside it, so that a copy takes a while."""
+    shutil.copytree(zoo / "dense", tmp_path / "large")
+    (tmp_path / "large" / "assets.extra").mkdir()
+    (tmp_path / "large" / "assets.extra" / "large").write_bytes(bytes(range(256)) * (200 << 12))
+    return tmp_path / "large"
+
+
+def test_a_killed_copy_leaves_no_half_version(large, tmp_path):
+    destination, temporary = tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp"
+    process = start("model_conversion", temporary, source=large, destination=destination)
+    while process.poll() is None and not list(destination.glob(STAGING + "*/assets.extra/large")):
+        time.sleep(0.001)
+    assert killed(process, "module") == "killed" and all(name.startswith(STAGING) for name in os.listdir(destination))
+    assert run("model_conversion", temporary, source=large, destination=destination)["version"] == 1
+    assert os.listdir(destination) == ["1"] and is_whole(destination / "1")
+
+
+@pytest.mark.soak
+def test_a_copy_that_is_killed_at_any_moment_leaves_no_half_version(large, tmp_path, seed):
+    destination, temporary, moments = tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp", random.Random(seed)
     for _kill in range(20):
-        process = start("model_conversion", temporary, source=source, destination=destination)
+        process = start("model_conversion", temporary, source=large, destination=destination)
         time.sleep(moments.uniform(0.1, 1.2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
-        visible = [name for name in os.listdir(destination) if not name.startswith(STAGING)] if destination.exists() else []
-        assert all(is_whole(destination / name) for name in visible), f"seed {seed}"
-        for name in visible:
-            shutil.rmtree(destination / name)
-    assert run("model_conversion", temporary, source=source, destination=destination)["version"] == 1
-    assert os.listdir(destination) == ["1"] and is_whole(destination / "1"), f"seed {seed}"
+        killed(process, "module")
+        assert is_whole_or_nothing(destination)
+        shutil.rmtree(destination / "1", ignore_errors=True)
+    assert run("model_conversion", temporary, source=large, destination=destination)["version"] == 1
+    assert os.listdir(destination) == ["1"] and is_whole(destination / "1")
 
 
 def test_a_conversion_that_takes_too_long_ends(zoo, tmp_path):
@@ -372,7 +403,7 @@ def test_a_conversion_that_takes_too_long_ends(zoo, tmp_path):
 def test_info_needs_no_library(zoo):
     """The module's own work under an interpreter that sees the standard library alone."""
     program = ("import runpy, sys, json\nrunpy.run_path(sys.argv[1])\n"
-               "from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, saved_model\n"
+               "from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, saved_model\n"
                "described = saved_model.read(sys.argv[2])\n"
                "print(json.dumps(analysis.analyse('s', described['signatures']['serving_default'], described['ops']['serving_default'])))")
     conftest = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conftest.py")
@@ -409,7 +440,7 @@ def test_info_loads_the_model_and_sends_it_what_careless_clients_send(zoo, tmp_p
 def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
     (tmp_path / "dense").mkdir()
     (tmp_path / "dense" / "1").symlink_to(zoo / "dense")
-    server = serve({"dense": tmp_path / "dense"})
+    server = serve("--model_name=dense", f"--model_base_path={tmp_path}/dense").ready()
     target = {"port": server.grpc_port, "model": "dense"}
     found = run("model_server_check", tmp_path / "tmp", target=target, samples=zoo / "dense.npz", metric="accuracy", batch=50)
     assert (found["changed"], found["examples"], found["metric"], found["outputs"]) == (False, 200, {"name": "accuracy", "value": 1.0}, None)
@@ -426,7 +457,7 @@ def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
 def test_what_is_served_is_judged_by_the_manifest_of_its_conversion(zoo, serve, tmp_path):
     destination = tmp_path / "models" / "dense" / "tflite_float16"
     made = run("model_conversion", tmp_path / "tmp", **lite(zoo, destination, form="tflite_float16"))
-    server = serve({"dense": destination}, "--prefer_tflite_model=true")
+    server = serve("--model_name=dense", f"--model_base_path={destination}", "--prefer_tflite_model=true").ready()
     options = {"target": {"port": server.grpc_port, "model": "dense"}, "samples": zoo / "dense.npz"}
     found = run("model_server_check", tmp_path / "tmp", **options, conversion=made["path"])
     assert found["accepted"] and found["metric"]["name"] == "accuracy" and "within the allowed 0.1" in found["reason"], found

@@ -5,16 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 
 import pytest
-
-from ansible_collections.tfserving.fleet.tests.integration import environments
-
-MODULE = "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"
+from ansible_collections.tfserving.fleet.tests.support import environments, modules
 
 
 @pytest.fixture(scope="module", name="python")
@@ -22,7 +17,7 @@ def converter():
     """A Python with that TensorFlow."""
     if sys.version_info >= (3, 13):
         (pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip)("there is no TensorFlow with the Flex delegate for this Python; take 3.11 or 3.12")
-    return environments.made("flex") / "python"
+    return environments.programs("flex") / "python"
 
 
 @pytest.mark.parametrize("name, judged", [
@@ -34,10 +29,7 @@ def test_it_answers_like_its_source_through_a_server(zoo, python, tmp_path, name
                "select_tf_ops": True, "through_server": True, "accept_unjudged": not judged, **judged}
     if judged:
         options["samples"] = zoo / judged["samples"]
-    given = {key: value if isinstance(value, (bool, float)) else str(value) for key, value in options.items()}
-    done = subprocess.run([sys.executable, "-m", MODULE], input=json.dumps({"ANSIBLE_MODULE_ARGS": given}), capture_output=True, text=True, check=False,
-                          timeout=300)
-    made = json.loads(done.stdout)
+    made = modules.call("model_conversion", **options)
     assert made.get("accepted"), made
     assert b"Flex" in (tmp_path / name / "tflite_dynamic_range" / "1" / "model.tflite").read_bytes(), "it has what it was to prove"
     for key, output in made["gates"]["served"]["outputs"].items():

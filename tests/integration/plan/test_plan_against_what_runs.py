@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of this machine against a server that really runs on it: asked, remembered, changed, gone."""
+"""This machine from the plan to a server that really runs on it, deployed twice; then its plan against that server: asked, remembered, changed, gone."""
 
 from __future__ import annotations
 
@@ -11,35 +11,27 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
+import numpy
 import pytest
-
-MODEL = """
-import sys, tensorflow as tf
-class Twice(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
-    def serve(self, x):
-        return {"y": 2.0 * x}
-model = Twice()
-tf.saved_model.save(model, sys.argv[1], signatures={"serving_default": model.serve})
-"""
 
 
 class Machine:
     """This machine as the only host of an inventory."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, model):
         self.directory = directory
-        quiet = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
-        subprocess.run([sys.executable, "-c", MODEL, str(directory / "models" / "twice" / "saved_model" / "1")], check=True, capture_output=True, env=quiet)
+        numpy.savez(directory / "samples.npz", **{"inputs.x": numpy.ones((4, 1), "float32")})
         (directory / "ansible.cfg").write_text(f"[defaults]\ngathering = explicit\nfact_caching = jsonfile\nfact_caching_connection = {directory}/cache\n",
                                                encoding="utf-8")
         self.variables = {
             "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_python": sys.executable, "tfserving_backend": "embedded",
             "tfserving_engine_socket": "/nonexistent.sock",
             "tfserving_state_directory": str(directory / "state"), "tfserving_model_directory": str(directory / "models"), "tfserving_version": "2.20.0",
-            "tfserving_models": [{"name": "twice"}], "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0, "tfs_server_ready_timeout_s": 240}
+            "tfserving_models": [{"name": "half", "source": str(model), "samples": str(directory / "samples.npz"), "optimize": "none"}],
+            "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0, "tfs_server_ready_timeout_s": 240}
 
     def play(self, *words, **variables):
         """(exit status, output with blanks joined)."""
@@ -53,28 +45,42 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path):
-    machine = Machine(tmp_path)
+def machine(tmp_path, model_directory):
+    machine = Machine(tmp_path, model_directory / "half_plus_two" / "1")
     yield machine
     machine.play("tfserving.fleet.deploy", tfs_server_state="absent")
 
 
-def test_a_plan_against_what_runs(machine):
-    code, said = machine.play("tfserving.fleet.plan", "tfserving.fleet.deploy")
-    assert code == 0 and "CHANGES to what runs now twice: not served yet [here]" in said, said[-3000:]
+def predicted(said):
+    """What the server that a run of the playbook deploy names answers for 1 and 4."""
+    port = re.search(r"half: started, gRPC \S+, REST 127\.0\.0\.1:(\d+) \(embedded\)", said)[1]
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/half:predict", b'{"instances": [[1.0], [4.0]]}')
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return [row[0] for row in json.load(answer)["predictions"]]
+
+
+@pytest.mark.slice
+def test_planned_converted_deployed_and_planned_again(machine):
+    code, said = machine.play("tfserving.fleet.plan", "tfserving.fleet.convert", "tfserving.fleet.deploy", "-e", "tfserving_plan_path=plan.json")
+    assert code == 0 and "CHANGES to what runs now half: not served yet [here]" in said, said[-3000:]
+    assert predicted(said) == [2.5, 4.0]
+    # A deployment alone does not know what an earlier plan chose, so the inventory has its flags.
+    chosen = json.loads((machine.directory / "plan.json").read_text(encoding="utf-8"))["here"]["server"]["flags"]
+    code, said = machine.play("tfserving.fleet.deploy", tfs_server_flags=chosen)
+    assert code == 0 and "changed=0" in said and predicted(said) == [2.5, 4.0], said[-3000:]
     code, said = machine.play("tfserving.fleet.plan")
     assert code == 0 and "CHANGES to what runs now nothing" in said, said[-3000:]
 
     wanted = {"tfserving_flags": {"rest_api_timeout_in_ms": 5000}, "tfserving_environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
-              "tfserving_models": [{"name": "twice", "batching": {"max_batch_size": 8}}, {"name": "thrice"}]}
+              "tfserving_models": [{"name": "half", "batching": {"max_batch_size": 8}}, {"name": "thrice"}]}
     code, said = machine.play("tfserving.fleet.plan", "--tags", "offline", **wanted)
-    for words in ("thrice: not served yet", "twice: batching.max_batch_size: none -> 8", "twice: environment.TF_ENABLE_ONEDNN_OPTS: none -> 0",
-                  "twice: flags.rest_api_timeout_in_ms: none -> 5000", "not asked now, compared with what was seen last [here]"):
+    for words in ("thrice: not served yet", "half: batching.max_batch_size: none -> 8", "half: environment.TF_ENABLE_ONEDNN_OPTS: none -> 0",
+                  "half: flags.rest_api_timeout_in_ms: none -> 5000", "not asked now, compared with what was seen last [here]"):
         assert words in said, (words, said[-3000:])
 
-    pid, _birth = json.loads((machine.directory / "state" / "servers" / "twice" / "server.pid").read_text(encoding="utf-8"))
+    pid, _birth = json.loads((machine.directory / "state" / "servers" / "half" / "server.pid").read_text(encoding="utf-8"))
     os.kill(pid, signal.SIGKILL)
     code, said = machine.play("tfserving.fleet.plan", tfserving_models=[])
     assert code == 0 and "CHANGES to what runs now nothing" in said, said[-3000:]
     code, said = machine.play("tfserving.fleet.plan")
-    assert code == 0 and "twice: not served yet [here]" in said, said[-3000:]
+    assert code == 0 and "half: not served yet [here]" in said, said[-3000:]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
 PLAYBOOK = """
@@ -37,13 +38,9 @@ def load(name):
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-def call(check=False, prefix=(), **options):
+def call(**options):
     """The module's result, its warnings as texts."""
-    request = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=True, _ansible_remote_tmp="/tmp",
-                                           _ansible_keep_remote_files=False)}
-    command = [*prefix, sys.executable, "-m", "ansible_collections.tfserving.fleet.plugins.modules.report"]
-    done = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False, timeout=60, cwd="/")
-    result = json.loads(done.stdout)
+    result = modules.call("report", **options)
     return dict(result, warnings=[warning["event"]["msg"] for warning in result.get("warnings", [])])
 
 

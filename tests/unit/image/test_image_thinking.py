@@ -13,12 +13,19 @@ import urllib.error
 import urllib.request
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import (
-    archives, assignment, bazel_cache, build_progress, labels, preflight, recipe, source_tree, sources,
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
+    archives,
+    assignment,
+    bazel_cache,
+    build_progress,
+    preflight,
+    recipe,
+    source_tree,
+    sources,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 WANTED = {"jobs": None, "memory_per_job_mib": 2048, "memory_reserve_mib": 4096, "disk_mib": 40960}
 
@@ -88,16 +95,16 @@ def test_each_missing_image_is_built_once_and_builders_share_the_work():
 
 
 def test_labels_tell_before_anything_starts_whether_an_image_fits():
-    told = labels.of(made("x86-64-v3"))
-    assert labels.read(told)["cpu_flags"] == made("x86-64-v3")["cpu_flags"] and labels.read({"a": "b"}) is None
+    told = image_labels.of(made("x86-64-v3"))
+    assert image_labels.read(told)["cpu_flags"] == made("x86-64-v3")["cpu_flags"] and image_labels.read({"a": "b"}) is None
     fits = frozenset(made("x86-64-v3")["cpu_flags"])
-    assert labels.refusal(told, "x86_64", fits) is None
-    assert "needs fma, which this CPU lacks" in labels.refusal(told, "x86_64", fits - {"fma"})
-    assert "this host is aarch64" in labels.refusal(told, "aarch64", fits)
-    gpu = labels.of(recipe.recipe("2.20.0", "x86-64-v3", table.LEVEL_OPTIONS["x86-64-v3"], "gpu", [8]))
-    assert labels.refusal(gpu, "x86_64", fits, [(8, 6), (9, 0), (12, 0)]) is None
-    assert "compute capability 7.5" in labels.refusal(gpu, "x86_64", fits, [(7, 5)])
-    assert labels.lies(told, ["avx512f", "fma"]) == ["fma"]
+    assert image_labels.refusal(told, "x86_64", fits) is None
+    assert "needs fma, which this CPU lacks" in image_labels.refusal(told, "x86_64", fits - {"fma"})
+    assert "this host is aarch64" in image_labels.refusal(told, "aarch64", fits)
+    gpu = image_labels.of(recipe.recipe("2.20.0", "x86-64-v3", table.LEVEL_OPTIONS["x86-64-v3"], "gpu", [8]))
+    assert image_labels.refusal(gpu, "x86_64", fits, [(8, 6), (9, 0), (12, 0)]) is None
+    assert "compute capability 7.5" in image_labels.refusal(gpu, "x86_64", fits, [(7, 5)])
+    assert image_labels.lies(told, ["avx512f", "fma"]) == ["fma"]
 
 
 def test_the_trees_id_is_gits(tmp_path):

@@ -6,9 +6,15 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, gates, lite, manifest, signature, tensorrt_ops
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    analysis,
+    manifest,
+    tensorrt_ops,
+    tflite,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature
 
 DIGITS = {
     "inputs": {"image": {"dtype": "float32", "shape": [None, 8, 8, 1], "tensor": "a:0"}},
@@ -23,7 +29,7 @@ def inputs(**shapes):
 def test_dtype_names_are_the_clients():
     pytest.importorskip("google.protobuf")
     pytest.importorskip("numpy")
-    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
     for value in range(24):
         assert signature.dtype_name(value) == client.dtype_name(value), wire.enum_name("tensorflow.DataType", value)
 
@@ -66,12 +72,12 @@ def test_samples_that_do_not_fit_are_refused(specified, given, words):
 @pytest.mark.parametrize("side", ["inputs", "outputs"])
 def test_types_that_the_server_cannot_take_are_refused(dtype, side):
     other = dict(DIGITS, **{side: {"t": {"dtype": dtype, "shape": [None], "tensor": "t:0"}}})
-    assert f"{side[:-1]} t is {dtype}" in lite.refusal(other)
-    assert lite.refusal(DIGITS) is None
+    assert f"{side[:-1]} t is {dtype}" in tflite.refusal(other)
+    assert tflite.refusal(DIGITS) is None
 
 
 def test_an_output_that_holds_nothing_is_refused():
-    assert "holds nothing" in lite.refusal(dict(DIGITS, outputs={"y": {"dtype": "float32", "shape": [None, 0], "tensor": "b:0"}}))
+    assert "holds nothing" in tflite.refusal(dict(DIGITS, outputs={"y": {"dtype": "float32", "shape": [None, 0], "tensor": "b:0"}}))
 
 
 def test_analysis_names_what_stands_in_the_way():
@@ -82,7 +88,7 @@ def test_analysis_names_what_stands_in_the_way():
     assert found["careless_request"]["can_kill"] and any("trap 41" in reason for reason in found["careless_request"]["reasons"])
     assert found["tensorrt"]["likely"] and found["tensorrt"]["ops_outside"] == ["LookupTableFindV2", "Mine>Op", "ParseExampleV2", "RegexReplace"]
     assert analysis.analyse("s", DIGITS, ["MatMul", "Const"]) == {
-        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [], "state_ops": [], "random_ops": [],
+        "string_inputs": [], "parses_examples": False, "tables": [], "custom_ops": [], "state_ops": [], "random_ops": [], "file_ops": [],
         "batching": {"legal": True, "first_dimensions": {"image": "any"}, "shared": True, "reasons": [], "doubts": []},
         "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []}, "tensorrt": {"likely": True, "ops_outside": [], "reasons": []},
         "careless_request": {"can_kill": False, "reasons": []}}
@@ -173,14 +179,14 @@ def metric(before, after, allowed=0.01, name="accuracy"):
     (None, None, {"maximum_difference": 0.02, "accept_unjudged": True}, False, "could not be compared"),
 ])
 def test_gates(outputs, judged, others, accepted, words):
-    found, reason = gates.decide(outputs, judged, **others)
+    found, reason = acceptance.decide(outputs, judged, **others)
     assert found is accepted and words in reason
 
 
 @pytest.mark.parametrize("given, needed", [((True, "accuracy", False), None), ((False, None, True), None), ((True, None, False), "no metric was named"),
                                            ((False, "accuracy", False), "no samples were given")])
 def test_a_lossy_form_needs_a_judgement(given, needed):
-    found = gates.needs_judgement(*given)
+    found = acceptance.needs_judgement(*given)
     assert found is None if needed is None else needed in found
 
 
@@ -226,7 +232,7 @@ def test_a_version_is_never_replaced(there):
     ("rmse", 0.0, 0.0, 0.01, True), ("function", 0.0, 0.0, 0.01, True),
 ])
 def test_a_metric_that_could_not_fall_too_low_judges_nothing(name, before, after, allowed, accepted):
-    found, reason = gates.decide(FINE, metric(before, after, allowed, name))
+    found, reason = acceptance.decide(FINE, metric(before, after, allowed, name))
     assert found is accepted and ("no loss is above the allowed" in reason) is not accepted
 
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import functools
+
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
