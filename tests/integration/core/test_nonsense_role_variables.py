@@ -64,7 +64,7 @@ def said(tmp_path_factory):
                                       "dest": str(place / "said.json"), "mode": "0600"}, "check_mode": False}
     variables = {"ansible_python_interpreter": sys.executable, "tfserving_backend": "embedded", "tfserving_state_directory": str(place / "state"),
                  "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0,
-                 "tfserving_model_directory": str(place / "published"),
+                 "tfserving_model_directory": str(place / "published"), "tfserving_tunings_directory": str(place / "tunings"),
                  "tfserving_models": [{"name": "m", "source": str(model / "1"), "samples": str(place / "samples.npz"),
                                        "accept_unjudged": True}]}
     (place / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [*plan, *tries, write]}],
