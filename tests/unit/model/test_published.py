@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, transfer
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, transfer, versions
 
 BATCHING = "batching_params.pbtxt"
 
@@ -24,15 +24,20 @@ def publish(destination, number, content=b"model"):
     return made["key"]
 
 
+def number_of(folder, key):
+    held = published.held(str(folder), key)
+    return versions.place(held, manifest.holding(held, key))[0]
+
+
 def test_batching_parameters_that_the_host_wrote_do_not_make_a_version_another_one(tmp_path):
     key = publish(tmp_path / "m", 1)
     (tmp_path / "m" / "1" / BATCHING).write_text("max_batch_size { value: 2 }\n", encoding="utf-8")
-    assert manifest.place(published.held(str(tmp_path / "m"), key), key)[0] == 1
+    assert number_of(tmp_path / "m", key) == 1
     folder = model_update.Folder(str(tmp_path / "m"))
     content = transfer.content_of(str(tmp_path / "m" / "1"), "m")
     assert set(content) == {"saved_model.pb"} and folder.holding(content) == {1}
     (tmp_path / "m" / "1" / "saved_model.pb").write_bytes(b"other")
-    assert manifest.place(published.held(str(tmp_path / "m"), key), key)[0] == 2 and folder.holding(content) == set()
+    assert number_of(tmp_path / "m", key) == 2 and folder.holding(content) == set()
 
 
 def test_a_new_version_has_the_batching_parameters_of_the_newest_before_a_server_can_see_it(tmp_path):
@@ -41,7 +46,7 @@ def test_a_new_version_has_the_batching_parameters_of_the_newest_before_a_server
     (tmp_path / "m" / "1" / BATCHING).write_text("max_batch_size { value: 2 }\n", encoding="utf-8")
     key = publish(tmp_path / "m", 2, b"retrained")
     assert (tmp_path / "m" / "2" / BATCHING).read_text(encoding="utf-8") == "max_batch_size { value: 2 }\n"
-    assert manifest.place(published.held(str(tmp_path / "m"), key), key)[0] == 2
+    assert number_of(tmp_path / "m", key) == 2
 
 
 def test_batching_parameters_that_came_with_the_model_are_a_part_of_it(tmp_path):
