@@ -137,8 +137,12 @@ class Forked:
 
     def poll(self):
         """See subprocess.Popen."""
-        if self.returncode is None and self._status.exists():
-            self.returncode = int(self._status.read_text(encoding="utf-8"))
+        if self.returncode is None:
+            gone = not Path(f"/proc/{self.pid}").exists()
+            if self._status.exists():
+                self.returncode = int(self._status.read_text(encoding="utf-8"))
+            elif gone:
+                self.returncode = -signal.SIGKILL      # With its parent, which therefore left no status.
         return self.returncode
 
     def wait(self, timeout=None):

@@ -68,12 +68,14 @@ def main(control):
 
 
 def _reap(events, running, process, log):
-    _process, status = os.waitpid(process, 0)
+    """Write how a process ended, and only then let it go: whoever finds neither the process nor its status knows that we are gone."""
+    ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    with open(f"{log}.new", "w", encoding="utf-8") as stream:
+        stream.write(str(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status))
+    os.rename(f"{log}.new", f"{log}.status")
+    os.waitpid(process, 0)
     events.unregister(running[process])
     os.close(running.pop(process))
-    with open(f"{log}.new", "w", encoding="utf-8") as stream:
-        stream.write(str(os.waitstatus_to_exitcode(status)))
-    os.rename(f"{log}.new", f"{log}.status")
 
 
 def _become(request, parent):
