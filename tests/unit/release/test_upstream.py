@@ -23,7 +23,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
     importlib.import_module("conftest")     # makes the collection importable
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 DIGESTS = {
     "batching_fields": "b51d5fb49b6bb842",
