@@ -4,7 +4,8 @@ VENV ?= .venv
 TABLE = tools/stages.toml
 STAGES := $(shell sed -n 's/^\[stages\.\(.*\)\]$$/\1/p' $(TABLE))
 
-# Settings, collections and leftovers of the user's own Ansible take no part.
+# Settings, collections and leftovers of the user's own Ansible take no part. Without bytecode every import of TensorFlow takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 unexport $(filter ANSIBLE_%,$(.VARIABLES))
 export ANSIBLE_CONFIG = $(CURDIR)/tools/ansible.cfg
 export ANSIBLE_HOME = $(CURDIR)/build/ansible
@@ -70,7 +71,7 @@ lock: ## Resolve requirements/*.in again into requirements/py3XX/*.txt
 	@tools/lock
 
 clean: ## Remove what was built; the virtual environment stays
-	@rm -rf build .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis tests/output tfserving-fleet-*.tar.gz
+	@rm -rf build .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache tests/output tfserving-fleet-*.tar.gz
 
 runtime:
 	@tools/venv $(VENV) runtime

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # To be sourced from the root of the checkout: where this machine keeps its Pythons.
 
 # Those that tools/python3.9 fetches need libraries of their own release.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, cpuinfo, py_cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, cpuinfo, py_cpuinfo
 
 MODULE = "tfserving.fleet.capability_facts"
 

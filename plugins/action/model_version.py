@@ -14,8 +14,8 @@ import tempfile
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import published, transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
 _BLOCK = 1 << 20
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 told = {"inventory": transfer.content_of(folder, source), "manifest": published.manifest_of(folder)}
                 return self._send(folder, dict(arguments, **told), task_vars)
         except FleetError as fault:
-            raise AnsibleActionFail(str(fault)) from fault
+            raise AnsibleActionFail(str(fault)) from None
 
     def _folder(self, source, checksum, stack):
         """The folder of the version on this controller; an archive is unpacked as long as the stack is open."""

@@ -13,28 +13,30 @@ import pathlib
 import re
 import shutil
 
-from ansible.errors import AnsibleError
+from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.action.host_plan import resolved, value_of
 from ansible_collections.tfserving.fleet.plugins.action.role_variables import refuse_unknown
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import did_you_mean, refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import running as realities
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS, MODEL_KEYS
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes as realities
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS, MODEL_KEYS
 
 _COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 _ROLE = str(_COLLECTION / "roles" / "tfs_capabilities")
 _PREFIX = "tfserving_"
 _CLOSE = 0.75
+_FOR_PROGRAMS = re.compile(r"json|xml|junit|csv|tap|^null$")
 _OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "path"},
     "running": {"type": "str"},
     "path": {"type": "path"},
+    "display": {"type": "bool", "default": True},
 }
 
 
@@ -59,16 +61,23 @@ class ActionModule(ActionBase):
             decision = decide(plans, options["path"])
             if decision.changed and not self._task.check_mode:
                 os.makedirs(os.path.dirname(os.path.abspath(options["path"])), exist_ok=True)
-                publish.write_file(options["path"], decision.after.encode())
+                atomic_files.write_file(options["path"], decision.after.encode())
         except FleetError as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
         except OSError as fault:
             return dict(result, failed=True, msg=f"plan_report: path: {options['path']} cannot be written: {fault.strerror}.")
-        Display().display("\n" + fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running))
+        table = fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running)
+        if options["display"] and not for_programs(constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK")):
+            Display().display("\n" + table)
         refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
-        return dict(result, **decision.result(plans=plans, refused_hosts=refused, changes=changes, running=running,
+        return dict(result, **decision.result(plans=plans, table=table, refused_hosts=refused, changes=changes, running=running,
                                               news=news(plans, variables, options["running"])))
+
+
+def for_programs(callback):
+    """Whether a program reads what a stdout callback of this name writes."""
+    return bool(_FOR_PROGRAMS.search(str(callback).rpartition(".")[2]))
 
 
 def _variables(hosts, known):
@@ -89,8 +98,8 @@ def plan_all(hosts):
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             refuse_misspelt(variables)
-            capabilities = _value(variables, "ansible_facts").get("tfserving_capabilities")
-            made = planned(capabilities or {}, request_of(variables))   # faults of the request are told for unknown hosts too
+            capabilities = value_of(variables, "ansible_facts").get("tfserving_capabilities")
+            made = resolved(variables, capabilities or {}, for_server=False)["plan"]   # faults of the request are told for unknown hosts too
             plans[host] = made if capabilities else None
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)
@@ -152,21 +161,6 @@ def _unseen(now, plan):
 
 def _told(variables, variable):
     return variables.get(variable) or {} if variable else {}
-
-
-def request_of(variables):
-    """A host's request: tfs_capabilities_request where the host has one, else the collection-wide variables, as that role's default takes them."""
-    if "tfs_capabilities_request" in variables:
-        return _value(variables, "tfs_capabilities_request")
-    return {key: _value(variables, f"{_PREFIX}{key}") for key in KEYS if f"{_PREFIX}{key}" in variables}
-
-
-def _value(variables, name):
-    """A host's variable, evaluated; what its expression lacks is told with its name."""
-    try:
-        return variables[name]
-    except AnsibleError as fault:
-        raise FleetError(f"cannot be evaluated: {str(fault).partition(chr(10))[0]}", where=name) from fault
 
 
 def decide(plans, path):

@@ -14,8 +14,8 @@ import re
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import role_options
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 ARGUMENT_SPECS = os.path.join("meta", "argument_specs.yml")
 DEFAULTS = os.path.join("defaults", "main.yml")
@@ -43,13 +43,13 @@ class ActionModule(ActionBase):
         """{variable: value} of those that the user may have set, by their own names or by a collection-wide one; not those that cannot be evaluated yet."""
         found = {}
         for name in _options(role_path):
-            if name in task_vars and (not _is_default(name, role_path, task_vars) or _wide(name, role_path, task_vars)):
+            if name in task_vars and (not is_default(name, role_path, task_vars) or _wide(name, role_path, task_vars)):
                 with contextlib.suppress(AnsibleError):
                     found[name] = self._templar.template(task_vars[name])
         return found
 
 
-def _is_default(name, role_path, task_vars):
+def is_default(name, role_path, task_vars):
     defaults = _defaults(role_path)
     return name in defaults and task_vars[name] == defaults[name]
 
@@ -62,7 +62,7 @@ def _wide(name, role_path, task_vars):
 def _origin(fault, role_path, task_vars):
     """' It comes from …' where the fault is in a default's value, or the empty string."""
     name = re.match(r"\w*", fault.where or "").group()
-    wide = _wide(name, role_path, task_vars) if name in task_vars and _is_default(name, role_path, task_vars) else ()
+    wide = _wide(name, role_path, task_vars) if name in task_vars and is_default(name, role_path, task_vars) else ()
     return f" It comes from {wide[0]}." if wide else ""
 
 

@@ -4,20 +4,37 @@
 """The action behind tfserving.fleet.tuning: start trial servers on the host, measure them side by side, keep what proved faster.
 
 It only orders the collection's modules (model_server, batching_parameters, model_server_check, load_test); what to try comes from the
-plan, whether it is kept from measurement.steps and measurement.statistics.
+plan, whether it is kept from _tuning.steps and _tuning.comparison.
 """
 
 from __future__ import annotations
 
+import datetime
+import json
+import os
+import pathlib
+
+import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded, one_of, refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import histogram, schedule, statistics, steps
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded, one_of, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration, tunings
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
+    MINIMUM_ROUNDS,
+    compare,
+    look_confidence,
+    paired,
+    settled,
+)
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -25,11 +42,7 @@ ARGUMENTS = {
     "model_directory": {"type": "path", "required": True},
     "samples": {"type": "path", "required": True},
     "signature": {"type": "str", "default": "serving_default"},
-    "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]},
-    "metric_output": {"type": "str"},
-    "metric_function": {"type": "path"},
-    "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
-    "allowed_loss": {"type": "float", "default": 0.0},
+    **task_metrics.DECIDING_OPTIONS,
     "start": {"type": "dict", "default": {}},
     "candidates": {"type": "list", "elements": "dict", "required": True},
     "objective_p99_ms": {"type": "float"},
@@ -45,6 +58,9 @@ ARGUMENTS = {
     "image": {"type": "str"},
     "server": {"type": "dict", "default": {}},
     "progress": {"type": "path"},
+    "keep_in": {"type": "str"},
+    "tuning_class": {"type": "str"},
+    "release": {"type": "str"},
     "seed": {"type": "int", "default": 1},
 }
 CHECK_ROWS = 32
@@ -58,11 +74,16 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Return changed: false and tuning: {configuration, steps, total, noise, method}."""
+        """Return tuning: {configuration, steps, total, noise, method}; keep what later runs need as a file."""
         result = super().run(tmp, task_vars)
         try:
             refuse(ARGUMENTS, self._task.args)
             _checked, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+            if arguments["keep_in"] is not None and not (arguments["keep_in"] and arguments["tuning_class"]):
+                raise FleetError("without an inventory file it is not known where tunings are kept", where="keep_in",
+                                 remedy="Set tfserving_tunings_directory to a folder on the controller.")
+            if arguments["keep_in"] and not self._task.check_mode:
+                _make_folder(arguments["keep_in"])
             call = self._module_runner(task_vars)
             forms = self._forms(call, arguments)
             if not forms and not self._task.check_mode:
@@ -73,9 +94,11 @@ class ActionModule(ActionBase):
                 missing = [] if forms else [f"{_folder(arguments)} holds no published form of the model; a real run fails unless it does by then."]
                 return dict(result, changed=False, tuning=None, actions=trial.intentions(), warnings=missing)
             with trial:
-                return dict(result, changed=False, tuning=trial.run())
+                found = trial.run()
+            kept = _keep(found, arguments, task_vars["inventory_hostname"]) if arguments["keep_in"] else Decision(changed=False)
+            return dict(result, tuning=found, **kept.result())
         except FleetError as fault:
-            raise AnsibleActionFail(str(fault)) from fault
+            raise AnsibleActionFail(str(fault)) from None
 
     def _forms(self, call, arguments):
         """{form: base path} of what is published for the model on the host."""
@@ -97,7 +120,7 @@ class Trial:
 
     def __init__(self, call, options, forms):
         for name, minimum, maximum, unit in (
-                ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", statistics.MINIMUM_ROUNDS, 100, "rounds"),
+                ("concurrency", 1, 512, "requests in flight"), ("window_s", 0.5, 600, "s"), ("rounds", MINIMUM_ROUNDS, 100, "rounds"),
                 ("looks", 1, 10, "looks"), ("minimum_gain", 0, 10, "as a fraction"), ("confidence", 0.5, 0.999, "as a fraction"),
                 ("allowed_loss", 0, None, "of the metric")):
             bounded(name, options[name], minimum, maximum, unit)
@@ -105,11 +128,11 @@ class Trial:
             bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
         if (options["backend"] == "docker") != bool(options["image"]):
             raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
-        metrics.check_function(options["metric"], options["metric_function"])
+        task_metrics.check_function(options["metric"], options["metric_function"])
         self.call = call
         self.options = options
         self.forms = forms
-        self.start = steps.configuration(options["start"])
+        self.start = configuration.complete(options["start"])
         if forms:
             one_of("start.form", self.start["form"], sorted(forms))
         try:
@@ -158,7 +181,7 @@ class Trial:
         sides = {"baseline": self._target(self.start, "baseline"), "candidate": self._target(self.start, "candidate", again)}
         comparison, windows = self._compare(sides, seed=0, looks=1)
         self._stop(steps.server_key(self.start) + again)
-        self.noise_pairs = statistics.paired(windows, "baseline", "candidate")
+        self.noise_pairs = paired(windows, "baseline", "candidate")
         figures = _merged(windows, "candidate")
         self._say(f"noise: the start against itself showed {comparison.reason}")
         return steps.step("baseline against itself", {}, False, comparison.reason, comparison, figures, {"before": accuracy, "after": accuracy})
@@ -166,7 +189,7 @@ class Trial:
     def _try(self, best, candidate, accuracy_before, seed):
         """(configuration, step) of one candidate against the best so far."""
         name, change = candidate["name"], candidate["change"]
-        tried = steps.changed(best, change)
+        tried = configuration.changed(best, change)
         if tried == best:
             return best, steps.step(name, change, False, "this is what runs already", None, None, {"before": accuracy_before, "after": accuracy_before})
         if tried["form"] not in self.forms:
@@ -212,13 +235,13 @@ class Trial:
     def _compare(self, sides, seed, looks=None):
         """(Comparison, windows): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds."""
         windows = []
-        confidence = statistics.look_confidence(self.options["confidence"], self.options["looks"])
+        confidence = look_confidence(self.options["confidence"], self.options["looks"])
         for look in range(looks or self.options["looks"]):
             order = schedule.interleaved(list(sides), self.options["rounds"], self.options["seed"] * 1000 + seed * 10 + look)
             windows += self._load(sides, order, loop="closed", concurrency=self.options["concurrency"], window_s=self.options["window_s"], seed=seed)
-            pairs = statistics.paired(windows, "baseline", "candidate")
-            comparison = statistics.compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
-            if statistics.settled(comparison):
+            pairs = paired(windows, "baseline", "candidate")
+            comparison = compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
+            if settled(comparison):
                 break
         self.voids += [window["void"] for window in windows if window["void"]]
         return comparison, windows
@@ -285,6 +308,35 @@ class Trial:
 
     def _say(self, text):
         Display().display(f"  {self.options['name']}: {text}")
+
+
+def _make_folder(path):
+    """Make the folder of tunings before anything is measured; raise FleetError where nothing can be written there."""
+    try:
+        os.makedirs(os.path.expanduser(path), exist_ok=True)
+    except OSError as fault:
+        raise FleetError(f"{path} cannot be made: {fault.strerror}", where="keep_in") from fault
+    if not os.access(os.path.expanduser(path), os.W_OK):
+        raise FleetError(f"{path} cannot be written", where="keep_in")
+
+
+def _keep(found, arguments, host):
+    """Write what the tuning keeps for later runs; return the Decision."""
+    at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    record = tunings.kept(found, arguments["tuning_class"], arguments["release"], host, at)
+    path = tunings.path(os.path.abspath(os.path.expanduser(arguments["keep_in"])), record.tuning_class, record.model)
+    after = f"# Measured by tfserving.fleet.tune, read by every later plan and deployment. Keep it in version control.\n---\n{_yaml(record)}"
+    before = pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        atomic_files.write_file(path, after.encode())
+    except OSError as fault:
+        raise FleetError(f"cannot write the tuning: {fault.strerror}", where=path) from fault
+    return Decision(changed=before != after, before=before, after=after, header=path, actions=(f"Write {path}",))
+
+
+def _yaml(record):
+    return yaml.safe_dump(json.loads(json.dumps(record.as_dict())), sort_keys=False, width=120)
 
 
 def _folder(arguments):

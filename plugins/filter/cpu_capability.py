@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, cpuinfo
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 
 class FilterModule:

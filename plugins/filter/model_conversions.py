@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import choice
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
 
 
 def model_conversions(models, plans=()):
     """[{model, form, published, required, batch_sizes, select_tf_ops}], each form of a model once."""
     try:
-        return [dict(one, published=choice.published(one["form"])) for one in choice.conversions(models, plans)]
+        return [dict(one, published=variant_choice.published(one["form"])) for one in variant_choice.conversions(models, plans)]
     except FleetError as fault:
         raise AnsibleFilterError(f"model_conversions: {fault}") from fault
 

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import choice
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
 
 
 def model_converters(hosts, converters):
     """{converter: [plan]} of hosts, a list of their variables."""
+    plans = {str(host["inventory_hostname"]): (host.get("tfs_capabilities_plan_result") or host.get("__tfserving_planned") or {}).get("plan") for host in hosts}
     try:
-        return choice.plans_by_converter(list(converters), {str(host["inventory_hostname"]): {
-            "plan": host.get("tfs_capabilities_plan_result", {}).get("plan"), "converter": host.get("tfs_model_converter")} for host in hosts})
+        return variant_choice.plans_by_converter(list(converters), {str(host["inventory_hostname"]): {
+            "plan": plans[str(host["inventory_hostname"])], "converter": host.get("tfs_model_converter")} for host in hosts})
     except FleetError as fault:
         raise AnsibleFilterError(f"model_converters: {fault}") from fault
 

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 
 
 def serving_configuration(plan, model, start=None):
     """{protocol, form, batching, environment, flags} of one model on one host."""
     try:
-        return steps.planned(plan, model, start)
+        return configuration.planned(plan, model, start)
     except FleetError as fault:
         raise AnsibleFilterError(f"serving_configuration: {fault}") from fault
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 
+import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet, policies
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible.parsing.vault import VaultHelper
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, policies
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 try:
     import jmespath
@@ -26,7 +29,7 @@ class FilterModule:
 
     def filters(self):
         """Ansible asks for them here."""
-        return {"serving_plan": serving_plan, "plan_table": plan_table}
+        return {"serving_plan": serving_plan, "plan_table": plan_table, "secret_variables": secret_variables}
 
 
 def serving_plan(capabilities, request=None):
@@ -47,8 +50,55 @@ def plan_table(plans, earlier=None, width=120):
 
 def planned(capabilities, request=None):
     """The same for other plugins: raises FleetError."""
-    asked = dict(request or {})
-    return plan(capabilities, _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None)
+    asked, known, secrets = prepared(capabilities, request)
+    return with_secrets(plan(capabilities, asked, known), secrets)
+
+
+def prepared(capabilities, request=None):
+    """(request, microarchitectures, names of secret variables) for the plan: policies say whether they hold on the host, and secret variables are left out."""
+    asked = with_documents(dict(request or {}))
+    given = asked.get("environment")
+    secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
+    if secrets:
+        asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
+    return _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None, secrets
+
+
+def secret_variables(environment):
+    """{name: value} of the variables that are shown nowhere: those from a vault, and those whose names look like a secret's."""
+    return {name: value for name, value in (environment or {}).items()
+            if value is not None and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)}
+
+
+def with_secrets(made, names):
+    """The plan with what becomes of secret variables: the role hands them on, or the embedded server cannot have them."""
+    if not names:
+        return made
+    if made["backend"] != "embedded":
+        return dict(made, decisions=made["decisions"] + [{
+            "subject": f"environment {name}", "choice": "set, and shown nowhere",
+            "reason": "a secret by its name or its vault; the role tfs_server hands it on"} for name in names])
+    return dict(made, refusals=made["refusals"] + [
+        {"subject": f"environment {name}", "reason": "a secret, and the embedded server keeps its specification in a file that others may read",
+         "remedy": "Leave it out of tfserving_environment, or serve in a container (tfserving_backend: docker)", "change": {"environment": {name: None}}}
+        for name in names])
+
+
+def with_documents(request):
+    """The request with the texts among its options that are whole compose files or manifests as what they hold."""
+    given = request.get("options")
+    return dict(request, options=[_document(line) for line in given]) if isinstance(given, list) else request
+
+
+def _document(line):
+    if not isinstance(line, str) or "\n" not in line.strip():
+        return line
+    try:
+        documents = [one for one in yaml.safe_load_all(line) if one is not None]
+    except yaml.YAMLError:
+        return line
+    found = documents if len(documents) > 1 else documents[0] if documents else line
+    return found if isinstance(found, (dict, list)) and all(isinstance(one, dict) for one in documents) else line
 
 
 def _with_verdicts(capabilities, request):

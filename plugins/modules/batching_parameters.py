@@ -69,6 +69,11 @@ options:
   capabilities:
     description: The host, as M(tfserving.fleet.capability_facts) returns it. Gives parameters that are not set a start value.
     type: dict
+  saved_model_tags:
+    description: Tags of the graph that is served in each SavedModel, as the server's flag C(saved_model_tags) names them.
+    type: list
+    elements: str
+    default: [serve]
   goal:
     description: What start values aim at, low latency of single requests (V(online)) or throughput (V(bulk)).
     type: str
@@ -224,13 +229,13 @@ import os
 import pwd
 import stat
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import files
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES, given_of
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import absolute_path, bounded, file_mode
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import manifest, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, given_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, saved_model
 
 MODEL_FILES = ("saved_model.pb", "model.tflite")
 NOTHING = {"text": None, "parameters": None, "reasons": None}
@@ -269,7 +274,7 @@ def plan(options, check_mode):
     if options["state"] == "absent":
         returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
-    models = [dict(model, signatures=signatures_of(model, published[model["name"]])) for model in options["models"]]
+    models = [dict(model, signatures=signatures_of(model, published[model["name"]], options["saved_model_tags"])) for model in options["models"]]
     wish = files.Wish(given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"])
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
@@ -282,7 +287,7 @@ def plan(options, check_mode):
     described = [dict(made.get(name, dict(NOTHING, path=place)), name=name) for name, place in places.items()]
     wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
     returned = dict(server.as_dict(path) if server else dict(NOTHING, path=None), models=described)
-    return wanted, returned, warnings + doubts + unbatched(models)
+    return wanted, returned, warnings + doubts
 
 
 def refuse_shared_places(path, places):
@@ -317,10 +322,10 @@ def version_directory(model):
     return os.path.join(model["directory"], there[number]) if number in there else None
 
 
-def signatures_of(model, version):
+def signatures_of(model, version, tags):
     """The signatures given for a model, or those of its SavedModel; None where there is none to read."""
     if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
-        return saved_model.read(version)["signatures"]
+        return saved_model.read(version, tags)["signatures"]
     return model["signatures"]
 
 
@@ -343,29 +348,6 @@ def versions(directory):
     except OSError:
         return {}
     return {int(name): name for name in names if any(os.path.exists(os.path.join(directory, name, file)) for file in MODEL_FILES)}
-
-
-def unbatched(models):
-    """Warnings of models beside those listed, that a server would serve unbatched for want of a file."""
-    listed = {os.path.normpath(model["directory"]) for model in models}
-    found = set()
-    for directory in listed:
-        above = os.path.dirname(directory)
-        for other in beside(above) | {inner for outer in beside(os.path.dirname(above)) for inner in beside(outer)}:
-            there = versions(other)
-            if there and other not in listed and not os.path.exists(os.path.join(other, there[max(there)], manifest.BATCHING)):
-                found.add(os.path.join(other, there[max(there)]))
-    if not found:
-        return []
-    return [f"without a {manifest.BATCHING} a server with per-model batching does not batch these at all: {', '.join(sorted(found))}"]
-
-
-def beside(directory):
-    """The directories in a directory, as a set of paths."""
-    try:
-        return {entry.path for entry in os.scandir(directory) if entry.is_dir()}
-    except OSError:
-        return set()
 
 
 def read(path):
@@ -392,12 +374,12 @@ def write(path, text):
             os.unlink(path)
         elif os.path.exists(path):
             former = os.stat(path)
-            publish.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
+            atomic_files.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
             if os.geteuid() == 0:
                 os.chown(path, former.st_uid, former.st_gid)
         else:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            publish.write_file(path, text.encode())
+            atomic_files.write_file(path, text.encode())
     except OSError as fault:
         raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
 
@@ -447,6 +429,7 @@ def main():
         }},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "capabilities": {"type": "dict"},
+        "saved_model_tags": {"type": "list", "elements": "str", "default": ["serve"]},
         "goal": {"type": "str", "choices": ["online", "bulk"], "default": "online"},
         "max_batch_size": {"type": "int"},
         "batch_timeout_micros": {"type": "int"},

@@ -21,7 +21,8 @@ options:
   engine_socket:
     description:
       - The socket of the container engine.
-      - By default the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user below C(/run/user).
+      - By default that of C(DOCKER_HOST), else the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user below
+        C(/run/user). An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   detail:
     description:
@@ -217,6 +218,7 @@ ansible_facts:
           description:
             - The container engine. C(answers) says whether its API does, C(reason) why it does not.
             - C(runtimes) and C(cdi_directories) are what the engine can give a container.
+            - C(sdk) is Python's Docker SDK for the interpreter that Ansible uses. C(problem) says why it cannot be imported, null where it can.
             - C(nvidia) is null without a GPU. C(toolkit) is the version of NVIDIA's container toolkit, C(hook) whether the hook behind C(--gpus) is there.
               C(cdi) says what the CDI descriptions name the GPUs by (C(names)), or why they do not fit (C(problem)).
           returned: success
@@ -230,6 +232,7 @@ ansible_facts:
             reason: null
             runtimes: [nvidia, runc]
             cdi_directories: []
+            sdk: {version: 5.0.3, problem: null}
             nvidia: {toolkit: 1.17.4, hook: true, cdi: {names: uuid, problem: null}}
         os:
           description: Operating system.
@@ -282,8 +285,8 @@ gpu_details:
       health: {state: ok, reasons: []}
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import FleetModule, run
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 
 
 def main():

@@ -250,19 +250,19 @@ actions:
 import os
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import generator, load
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import generator, load_test
 
 
 def work(module):
-    request = load.checked(dict(module.params))
+    request = load_test.checked(dict(module.params))
     _check_host(request)
     result = {"windows": [], "warmups": []}
     if not module.check_mode:
         result = program.call(generator.__name__.partition(".module_utils.")[2], request, request["python"] or sys.executable,
-                              timeout_s=load.longest_s(request), cpu_set=request["cpu_set"])
-    return dict(result, changed=False, actions=load.told(request))
+                              timeout_s=load_test.longest_s(request), cpu_set=request["cpu_set"])
+    return dict(result, changed=False, actions=load_test.told(request))
 
 
 def _check_host(request):
@@ -280,14 +280,14 @@ def main():
             "python": {"type": "path"},
             "targets": {"type": "list", "elements": "dict", "required": True, "options": {
                 "name": {"type": "str", "required": True},
-                "protocol": {"type": "str", "choices": list(load.PROTOCOLS), "default": "grpc"},
+                "protocol": {"type": "str", "choices": list(load_test.PROTOCOLS), "default": "grpc"},
                 "address": {"type": "str", "default": "127.0.0.1"},
                 "port": {"type": "int", "required": True},
                 "model": {"type": "str", "required": True},
                 "signature": {"type": "str", "default": "serving_default"}}},
             "samples": {"type": "path"},
             "batch": {"type": "int", "default": 1},
-            "loop": {"type": "str", "choices": list(load.LOOPS), "default": "closed"},
+            "loop": {"type": "str", "choices": list(load_test.LOOPS), "default": "closed"},
             "concurrency": {"type": "int", "default": 1},
             "rate_rps": {"type": "float"},
             "windows": {"type": "list", "elements": "str"},

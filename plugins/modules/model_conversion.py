@@ -38,6 +38,11 @@ options:
     description: Directory of one version of a SavedModel.
     type: path
     required: true
+  tags:
+    description: Tags of the source's graph that is served, as the server's flag C(saved_model_tags) names them.
+    type: list
+    elements: str
+    default: [serve]
   destination:
     description: The form's base path, C(<model directory>/<name>/<form>). It is made where it does not exist.
     type: path
@@ -320,22 +325,36 @@ import os
 import re
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, absolute_path, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    check, container, convert, forms, gates, lite, manifest, published, saved_model, served)
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.refused import Refused
-from ansible_collections.tfserving.fleet.plugins.module_utils.model.signature import chosen
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import temporary_server
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    analysis,
+    convert,
+    manifest,
+    meta_graph,
+    model_files,
+    published,
+    saved_model,
+    server_check,
+    task_metrics,
+    variants,
+    versions,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import chosen, problems, unset
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 PROGRAM = convert.__name__.partition("module_utils.")[2]
-CHECK = check.__name__.partition("module_utils.")[2]
+CHECK = server_check.__name__.partition("module_utils.")[2]
 JUDGING = ("metric", "metric_output", "metric_goal", "allowed_loss", "maximum_difference", "accept_unjudged", "through_server")
 MAKING = ("select_tf_ops", "batch_sizes")
 TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
-ASKED = ("signature", "form", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
+ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 # By a fault of its own; 128 and the signal's number is what a shell and a container say. A SIGKILL comes from outside, for instance for lack of memory.
 _CRASHED = re.compile(r"was killed by SIG(ABRT|BUS|FPE|ILL|SEGV)\b|ended with exit status 1(32|34|35|36|39)\b")
@@ -349,7 +368,7 @@ class Conversion:
         self.options, self.check_mode = options, check_mode
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.python = options["python"] or sys.executable
-        self.converted = options["form"] != forms.NONE
+        self.converted = options["form"] != variants.NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
         self.model = self.contract = self.samples = None
 
@@ -359,26 +378,26 @@ class Conversion:
         missing = [path for path in (self.source, self.options["samples"], self.options["metric_function"]) if path and not os.path.exists(path)]
         if self.check_mode and missing:
             return self._not_yet(missing[0])
-        self.model = saved_model.read(self.source)
+        self.model = saved_model.read(self.source, self.options["tags"])
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
-        source = {"path": self.source, "digest": saved_model.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
+        source = {"path": self.source, "digest": model_files.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
         converter = self._call({"action": "release"}) if self.needs_program else None
         refused = self._refusal((converter or {}).get("tensorflow"))
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
-        versions = published.held(self.destination, key)
-        version, found = manifest.place(versions, key, self.options["version"])
-        if found:
-            return self._found(version, found)
+        held = published.held(self.destination, key)
+        version, there = versions.place(held, manifest.holding(held, key), self.options["version"])
+        if there:
+            return self._found(version, held[version])
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
-        newest = versions.get(max(versions, default=0))
+        newest = held.get(max(held, default=0))
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             reason = "not known before the conversion" if self.converted else self._reason(None)
@@ -390,7 +409,13 @@ class Conversion:
 
     def _refusal(self, converter):
         name = self.options["signature"]
-        return forms.refusal(self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ()))
+        signatures = self.model["signatures"]
+        for meant in [name] if name in signatures else sorted(signatures):
+            if unset(signatures[meant]):
+                return f"signature {meant}: {unset(signatures[meant])}"
+        return variants.refusal(
+            self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ())
+        )
 
     def _not_yet(self, path):
         """What check mode says where an earlier task would have made the source, or a file beside it."""
@@ -413,7 +438,7 @@ class Conversion:
         bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
         if options["server_release"]:
             questions.parse(options["server_release"], "server_release")
-        forms.check(options)
+        variants.check(options)
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
             raise FleetError(f"{self.destination!r} is the source or lies inside it", where="destination", remedy="Name a directory outside of the source.")
@@ -432,15 +457,16 @@ class Conversion:
     def _deciding(self):
         """The options that decide the content and its judgement."""
         options = self.options
+        tags = {} if sorted(set(options["tags"])) == meta_graph.SERVED_TAGS else {"tags": sorted(set(options["tags"]))}
         if not self.needs_program:
-            return {"form": forms.NONE}
+            return dict({"form": variants.NONE}, **tags)
         names = ("form", "signature") + MAKING + (JUDGING if self.converted else ()) + (TENSORRT if options["form"] == "tensorrt" else ())
-        files = {name: options[name] and saved_model.file_digest(options[name]) for name in ("samples", "metric_function")}
-        return dict({name: options[name] for name in names}, **files)
+        files = {name: options[name] and model_files.file_digest(options[name]) for name in ("samples", "metric_function")}
+        return dict({name: options[name] for name in names}, **files, **tags)
 
     def _found(self, version, found):
         """The result for a version that is there already; an older server may refuse what a newer one took."""
-        problem = lite.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
         return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
@@ -460,7 +486,7 @@ class Conversion:
         return self._result(self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content)
 
     def _convert(self, staged, key):
-        with publish.scratch_directory() as asked:
+        with atomic_files.scratch_directory() as asked:
             try:
                 judged = self._call(self._request("convert", staged, asked))
             except FleetError as fault:
@@ -469,7 +495,7 @@ class Conversion:
                 return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
             if not judged["accepted"]:
                 published.remember_refusal(self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]})
-            problem = lite.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+            problem = variants.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)
             if judged["accepted"] and self.options["through_server"]:
@@ -490,7 +516,7 @@ class Conversion:
             judged.update(accepted=False, reason="through_server asks for examples that both models answer, and there are none")
             return
         options = self.options
-        with served.version(staged, self._name(), self.python, os.path.join(asked, "server"), options["timeout_s"], dict(QUIET, **NO_GPU)) as port:
+        with temporary_server.version(staged, self._name(), self.python, os.path.join(asked, "server"), options["timeout_s"], dict(QUIET, **NO_GPU)) as port:
             target = {"name": "the server", "protocol": "grpc", "address": "127.0.0.1", "port": port, "model": self._name(),
                       "signature": options["signature"], "version": None}
             found = program.call(CHECK, {
@@ -499,13 +525,13 @@ class Conversion:
             }, self.python, timeout_s=options["timeout_s"])
         metric = judged["gates"]["metric"] and dict(judged["gates"]["metric"], after=found["metric"]["value"])
         judged["gates"]["served"] = {"outputs": found["outputs"], "metric": metric}
-        accepted, reason = gates.decide(found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"])
+        accepted, reason = acceptance.decide(found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"])
         if not accepted:
             judged.update(accepted=False, reason=f"through a server: {reason}")
 
     def _copy(self, staged, digest):
         published.copy(self.source, staged)
-        if saved_model.digest(staged) != digest:
+        if model_files.digest(staged) != digest:
             raise FleetError("it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it.")
         held = self.model["warmup"]
         sizes = self._call(self._request("warm_up", staged))["warmup_batch_sizes"] if self.needs_program else held["batch_sizes"] if held else []
@@ -524,7 +550,7 @@ class Conversion:
         progress = [os.path.dirname(os.path.abspath(options["progress"]))] if options["progress"] else []
         writable = [path for path in (request.get("staged"), request.get("asked")) if path] + progress
         gpus = options["container_gpus"] or ("all" if options["form"] == "tensorrt" else None)
-        return lambda directory: container.command(options["container_image"], readable, [directory, *writable], f"{os.geteuid()}:{os.getegid()}",
+        return lambda directory: container_command.command(options["container_image"], readable, [directory, *writable], f"{os.geteuid()}:{os.getegid()}",
                                                    environment, gpus, options["container_engine"])
 
     def _name(self):
@@ -533,23 +559,29 @@ class Conversion:
     def _reason(self, judged):
         if judged is None:
             return "the source as it is"
-        return gates.decide(judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"])[1]
+        return acceptance.decide(judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"])[1]
 
     def _decision(self, newest, content, version):
         path = os.path.join(self.destination, str(version))
         before = manifest.text(newest) if newest else ""
-        return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, saved_model.MANIFEST))
+        return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, model_files.MANIFEST))
 
     def _dropped(self):
-        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if forms.FORMS[self.options["form"]].lite and self.model else []
+        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if variants.FORMS[self.options["form"]].lite and self.model else []
 
     def _warnings(self):
-        """One warning where the source has signatures that the form loses, other than another name for the same."""
+        """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
         def face(signature):
             return [{name: (tensor["dtype"], tensor["shape"]) for name, tensor in signature[side].items()} for side in ("inputs", "outputs")]
 
         lost = [name for name in self._dropped() if face(self.model["signatures"][name]) != face(self.contract)]
-        return (f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.",) if lost else ()
+        found = problems(self.model["signatures"])
+        found += [f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)]
+        if self.converted:
+            found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
+        if lost:
+            found.append(f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.")
+        return tuple(found)
 
     def _refused(self, reason, judged):
         if self.options["required"]:
@@ -568,14 +600,13 @@ def main():
     """Ansible's entry."""
     module = shell.FleetModule({
         "python": {"type": "path"}, "source": {"type": "path", "required": True}, "destination": {"type": "path", "required": True},
-        "version": {"type": "int"}, "form": {"type": "str", "choices": list(forms.FORMS), "default": forms.NONE},
+        "tags": {"type": "list", "elements": "str", "default": ["serve"]},
+        "version": {"type": "int"}, "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
         "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
         "batch_sizes": {"type": "list", "elements": "int", "default": []},
         "select_tf_ops": {"type": "bool", "default": False}, "server_release": {"type": "str"}, "compute_capability": {"type": "str"},
-        "precision": {"type": "str", "choices": list(forms.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
-        "metric_function": {"type": "path"}, "metric_goal": {"type": "str", "choices": ["higher", "lower"]},
-        "allowed_loss": {"type": "float", "default": 0.01}, "maximum_difference": {"type": "float"},
+        "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
+        **task_metrics.DECIDING_OPTIONS, "maximum_difference": {"type": "float"},
         "accept_unjudged": {"type": "bool", "default": False}, "through_server": {"type": "bool", "default": False},
         "required": {"type": "bool", "default": False}, "memory_mib": {"type": "int"}, "timeout_s": {"type": "float", "default": 1800},
         "container_image": {"type": "str"}, "container_gpus": {"type": "str"}, "container_engine": {"type": "path", "default": "docker"},

@@ -44,7 +44,9 @@ options:
     choices: [started, stopped, absent, proven, previous]
     default: started
   backend:
-    description: What serves. V(auto) is V(docker) where O(image) is given and a container engine answers, V(embedded) otherwise.
+    description:
+      - What serves. V(auto) is V(docker) where O(image), O(release) or O(engine_socket) is given, V(embedded) otherwise.
+      - A host without a container engine fails where V(docker) is meant. The embedded server does not take the place of TensorFlow Serving.
     type: str
     choices: [auto, docker, embedded]
     default: auto
@@ -149,7 +151,9 @@ options:
     description: Absolute path of a file on the host with the certificates (PEM) that sign the registry's. Made known to the engine for this registry.
     type: path
   engine_socket:
-    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   address:
     description: Address of the host on which ports are published. The embedded backend listens on the loopback address only.
@@ -480,8 +484,9 @@ actions:
   sample: [start a candidate beside it, prove it, make the server from the proven specification]
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import backend
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import backends
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
 
 
 def main():
@@ -528,7 +533,7 @@ def main():
         mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
         required_together=[("model_name", "model_base_path")],
         supports_check_mode=True)
-    shell.run(module, lambda: backend.work(module.params, module.check_mode))
+    shell.run(module, lambda: backends.work(module.params, module.check_mode, embedded_backend))
 
 
 if __name__ == "__main__":

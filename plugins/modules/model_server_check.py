@@ -156,12 +156,18 @@ outputs:
 import os
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import check, gates, manifest, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    manifest,
+    model_files,
+    server_check,
+    task_metrics,
+)
 
-PROGRAM = check.__name__.partition("module_utils.")[2]
+PROGRAM = server_check.__name__.partition("module_utils.")[2]
 ASKED = ("target", "samples", "metric", "metric_output", "metric_function", "batch", "limit", "reference", "reference_target", "deadline_s")
 
 
@@ -188,8 +194,8 @@ def run(options):
 
 def _rules(directory):
     """The manifest of a version that was converted. Raises FleetError."""
-    path = os.path.join(directory, saved_model.MANIFEST)
-    found = manifest.parse(saved_model.read_file(path))
+    path = os.path.join(directory, model_files.MANIFEST)
+    found = manifest.parse(model_files.read_file(path))
     if not manifest.judged(found):
         raise FleetError("no conversion was judged there", where=path, remedy="Name a version that tfserving.fleet.model_conversion converted.")
     return found
@@ -198,7 +204,9 @@ def _rules(directory):
 def _judge(rules, found):
     before = rules["gates"]["metric"]
     metric = before and dict(before, after=found["metric"]["value"])
-    return gates.decide(found["outputs"], metric, rules["options"]["maximum_difference"] if found["outputs"] else None, rules["options"]["accept_unjudged"])
+    return acceptance.decide(
+        found["outputs"], metric, rules["options"]["maximum_difference"] if found["outputs"] else None, rules["options"]["accept_unjudged"]
+    )
 
 
 def main():
@@ -210,8 +218,7 @@ def main():
     }
     module = shell.FleetModule({
         "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
-        "metric": {"type": "str", "choices": ["accuracy", "auc", "function", "rmse", "top_k"]}, "metric_output": {"type": "str"},
-        "metric_function": {"type": "path"}, "conversion": {"type": "path"},
+        **task_metrics.OPTIONS, "conversion": {"type": "path"},
         "batch": {"type": "int", "default": 32}, "limit": {"type": "int"}, "reference": {"type": "path"},
         "reference_target": {"type": "dict", "options": target}, "deadline_s": {"type": "float", "default": 30}, "timeout_s": {"type": "float", "default": 600},
     }, mutually_exclusive=[("reference", "reference_target")], supports_check_mode=True)

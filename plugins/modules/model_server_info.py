@@ -18,7 +18,9 @@ options:
     type: bool
     default: false
   engine_socket:
-    description: Path of the container engine's socket. By default the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   state_directory:
     description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.
@@ -52,7 +54,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unseen:
-  description: Why this user cannot see the servers in containers, which then are not among RV(servers); null where all are seen.
+  description:
+    - Why the servers in containers cannot be seen, which then are not among RV(servers); null where all are seen.
+    - This account may not use the engine's socket, or its Python has no Docker SDK.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
@@ -108,19 +112,21 @@ import glob
 import json
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.shell import FleetModule, run
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import alive, description, running
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
 
 
 def work(module):
     """The result."""
     embedded = [_embedded(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))]
-    contained, unseen = running.in_containers(module.params["engine_socket"])
+    contained, unseen = current_servers.in_containers(module.params["engine_socket"])
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen}
     if module.params["ask"]:
-        result["asked"] = [running.asked(server) for server in servers if server["state"] == "started"]
+        result["asked"] = [current_servers.asked(server) for server in servers if server["state"] == "started"]
     return result
 
 
@@ -128,7 +134,7 @@ def _embedded(path):
     try:
         with open(path, encoding="utf-8") as stream:
             specification = json.load(stream)
-        lives = alive.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
+        lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
         return description.of_embedded(specification, lives, _text(specification["batching_parameters_file"]))
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise FleetError(f"cannot be read as the state of a server ({fault})", where=path,

@@ -95,7 +95,10 @@ options:
         the one that lost its last label is listed no more.
     type: str
   config_file:
-    description: The file on the host that the server was started with as C(model_config_file). Required with O(label), and where it lists specific versions.
+    description:
+      - The file on the host that the server was started with as C(model_config_file). Required with O(label), and where it lists specific versions.
+      - All of protobuf's text format is read. Comments are lost where the file changes; then it is kept as it was, with C(.bak) at the end of its name, and a
+        warning says so.
     type: path
   keep:
     description:
@@ -208,8 +211,9 @@ actions:
   sample: ["publish version 42 from files/digits", "remove version 38"]
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import update, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import versions
 
 SERVER = {
     "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
@@ -228,7 +232,7 @@ def main():
         "transfer_timeout_s": {"type": "float", "default": 3600}, "inventory": {"type": "dict"}, "manifest": {"type": "dict"}, "piece": {"type": "path"},
     }, required_if=[("state", "absent", ("version",))], supports_check_mode=True)
     module.no_log_values.update(versions.secrets(module.params["source"] or ""))
-    shell.run(module, lambda: update.Update(module.params).run(module.check_mode))
+    shell.run(module, lambda: model_update.Update(module.params).run(module.check_mode))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,12 @@ options:
   path:
     description: Where to write the plans as JSON on the controller. Folders that are missing are made.
     type: path
+  display:
+    description:
+      - Print the text, which RV(table) has as well.
+      - It is not printed where a program reads the output, that is with a stdout callback such as C(ansible.posix.json).
+    type: bool
+    default: true
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -60,6 +66,11 @@ plans:
   type: dict
   returned: success
   sample: {web-1: {image: "tensorflow/serving:2.20.0"}}
+table:
+  description: The text for people.
+  type: str
+  returned: success
+  sample: "HOSTS  CLASS ..."
 refused_hosts:
   description: The hosts whose plan refuses something.
   type: list

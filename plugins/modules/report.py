@@ -117,11 +117,10 @@ import hashlib
 import json
 import os
 
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, page, summary
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, page, summary
 
 HOST_OPTIONS = {
     "host": {"type": "str", "required": True},
@@ -172,7 +171,7 @@ def _write(directory, present, contents):
     os.makedirs(directory, exist_ok=True)
     for path, content in contents.items():
         if present[path] != content:
-            publish.write_file(path, content)
+            atomic_files.write_file(path, content)
 
 
 def _document(content):

@@ -23,6 +23,11 @@ options:
   server_release:
     description: Release of the TensorFlow Serving that is to load it, such as V(2.20.0). With it, RV(saved_model.warnings) says where the model is newer.
     type: str
+  tags:
+    description: Tags of the graph that is served, as the server's flag C(saved_model_tags) names them.
+    type: list
+    elements: str
+    default: [serve]
   load:
     description:
       - Load the model, ask each signature for an answer to made-up inputs, then send requests of a wrong rank and of no rows, as a careless client would, and
@@ -96,6 +101,9 @@ saved_model:
     signatures:
       description:
         - The signatures that clients can call. A dimension of unknown size is null, a shape of unknown rank is null, a scalar's shape is empty.
+        - Where they apply, a signature has C(unset_variables), the names of variables and tables that it reads and that loading does not restore, and
+          C(needs_xla), true where XLA alone compiles a part of it. An input or output that is a ragged or sparse tensor has C(composite), its kind, and
+          C(components), the names of its tensors. Every request to such a signature fails.
       type: dict
       sample:
         serving_default:
@@ -107,9 +115,24 @@ saved_model:
       type: dict
       sample: {}
     ops:
-      description: For each signature the names of the operations behind it.
+      description:
+        - For each signature the names of the operations that a request runs. What stands behind its inputs does not run, nor does a branch that a constant
+          switches off.
       type: dict
       sample: {serving_default: [BiasAdd, Conv2D, MatMul, Softmax]}
+    uncertain_ops:
+      description: For each signature that has such, the operations that run only where a variable or the request switches a branch on.
+      type: dict
+      sample: {}
+    fed_ops:
+      description: For each signature that has such, the operations on files or other processes that take something that clients send.
+      type: dict
+      sample: {}
+    foreign_ops:
+      description: Operations of the graph that are none of TensorFlow's. A server has to know them, whichever signature is called.
+      type: list
+      elements: str
+      sample: []
     analysis:
       description: For each signature what it means for serving.
       type: dict
@@ -141,6 +164,10 @@ saved_model:
               description: Operations that draw random numbers anew for each request.
               type: list
               elements: str
+            file_ops:
+              description: Operations that read or write files of the server.
+              type: list
+              elements: str
             batching:
               description:
                 - Whether a server may batch its requests (C(legal)) and why not (C(reasons)), what the signature leaves open (C(doubts)), the first
@@ -167,6 +194,7 @@ saved_model:
           custom_ops: []
           state_ops: []
           random_ops: []
+          file_ops: []
           batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], doubts: []}
           tensorflow_lite: {likely: true, blocking_ops: [], reasons: []}
           tensorrt: {likely: true, ops_outside: [], reasons: []}
@@ -219,10 +247,10 @@ saved_model:
 import os
 import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program, publish, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, probe, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program, shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, model_files, probe, saved_model
 
 # With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -232,8 +260,9 @@ PROGRAM = probe.__name__.partition("module_utils.")[2]
 def describe(options):
     """The module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
-    described = saved_model.read(os.path.abspath(options["path"]))
-    found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()))
+    described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
+    found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()),
+                                    described["uncertain_ops"].get(name, ()))
              for name, signature in described["signatures"].items()}
     loaded = _load(described, options) if options["load"] else None
     return {"changed": False, "saved_model": dict(
@@ -242,21 +271,22 @@ def describe(options):
 
 def _load(described, options):
     """What became of it in a process of its own. That process tells each step before it takes it, so that its death names the step."""
-    with publish.scratch_directory() as directory:
+    with atomic_files.scratch_directory() as directory:
         told = os.path.join(directory, "told")
         try:
-            program.call(PROGRAM, {"path": described["path"], "signatures": described["signatures"], "told": told}, options["python"] or sys.executable,
-                         timeout_s=options["timeout_s"], environment=ENVIRONMENT)
+            asked = {"path": described["path"], "signatures": described["signatures"], "told": told, "tags": options["tags"]}
+            program.call(PROGRAM, asked, options["python"] or sys.executable, timeout_s=options["timeout_s"], environment=ENVIRONMENT)
         except FleetError as fault:
             if "was killed by" not in fault.what or not os.path.exists(told):
                 raise
-        return probe.outcome(saved_model.read_file(told).decode())
+        return probe.outcome(model_files.read_file(told).decode())
 
 
 def main():
     """Ansible's entry."""
     module = shell.FleetModule({
-        "path": {"type": "path", "required": True}, "server_release": {"type": "str"}, "load": {"type": "bool", "default": False},
+        "path": {"type": "path", "required": True}, "server_release": {"type": "str"},
+        "tags": {"type": "list", "elements": "str", "default": ["serve"]}, "load": {"type": "bool", "default": False},
         "python": {"type": "path"}, "timeout_s": {"type": "float", "default": 300},
     }, supports_check_mode=True)
     shell.run(module, lambda: describe(module.params))

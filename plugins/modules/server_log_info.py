@@ -32,7 +32,9 @@ options:
       - How the server ended, as a shell or an engine says it (132 is SIGILL) or as a negative signal. For O(container) the engine tells it.
     type: int
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host, for O(container)
@@ -93,6 +95,11 @@ fatal:
   returned: success
   type: dict
   sample: {kind: illegal_instruction, instruction: null}
+ending:
+  description: Why the server ended as far as its log or exit status tell, with C(cause) and C(remedy). Null where it runs or they tell nothing.
+  returned: success
+  type: dict
+  sample: {cause: "memory ran out", remedy: "Give it more memory, or serve less on this host."}
 exit_status:
   description: How the server ended, null where it runs or nobody said.
   returned: success
@@ -101,12 +108,16 @@ exit_status:
 """
 
 import codecs
+import collections
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import engine, server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
+_LAST_LINES = 400
 OPTIONS = {
     "container": {"type": "str"},
     "path": {"type": "path"},
@@ -120,14 +131,26 @@ def describe(options):
     """The module's result."""
     if options["container"]:
         lines, status = engine.Engine(options["engine_socket"]).log_lines(options["container"])
-        return dict(server_log.parse(lines, status), changed=False, exit_status=status)
+        found = _parsed(lines, status)
+        return found if status is not None else dict(found, ending=None)
     if options["path"]:
-        told = _of_file(options["path"], options["exit_status"])
-    elif options["text"] is not None:
-        told = server_log.parse(options["text"], options["exit_status"])
-    else:
-        raise FleetError("container and path are empty", where="server_log_info", remedy="Give a container, the path of a log, or its text.")
-    return dict(told, changed=False, exit_status=options["exit_status"])
+        return _of_file(options["path"], options["exit_status"])
+    if options["text"] is not None:
+        return _parsed(options["text"].split("\n"), options["exit_status"])
+    raise FleetError("container and path are empty", where="server_log_info", remedy="Give a container, the path of a log, or its text.")
+
+
+def _parsed(lines, status):
+    """The result for a log's lines, however many there are."""
+    last = collections.deque(maxlen=_LAST_LINES)
+
+    def kept():
+        for line in lines:
+            last.append(line.rstrip("\n"))
+            yield line
+    parsed = server_log.parse(kept(), status)
+    ending = endings.find("\n".join(last), status)
+    return dict(parsed, changed=False, exit_status=status, ending={"cause": ending.cause, "remedy": ending.remedy} if ending else None)
 
 
 def _of_file(path, status):
@@ -137,7 +160,7 @@ def _of_file(path, status):
         with open(path, "rb") as stream:
             encoding = "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
         with open(path, encoding=encoding, errors="replace") as stream:
-            return server_log.parse(stream, status)
+            return _parsed(stream, status)
     except OSError as fault:
         raise FleetError(f"cannot read it: {fault.strerror}", where=path, remedy="Name the server's log.") from fault
 

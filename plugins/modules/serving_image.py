@@ -95,7 +95,9 @@ options:
     description: A file on the host to which a line is appended while a build goes on, with Bazel's own count as a percentage and the time left.
     type: path
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host
@@ -199,13 +201,15 @@ import os
 import shutil
 import signal
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, builder, engine, labels, proof
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import recipe as recipes
-from ansible_collections.tfserving.fleet.plugins.module_utils.image.recipe import UNSTARTED
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import archives, builder, trial_start
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe as recipes
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import UNSTARTED
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels as labels
 
 OPTIONS = {
     "state": {"type": "str", "choices": ["built", "present", "pruned"], "default": "present"},
@@ -384,11 +388,11 @@ class Image:
             if self.recipe:
                 labels.check_recipe(found["labels"], self.recipe["digest"], self.name)
             self._refuse(found["labels"])
-        started = proof.start_once(self.engine, found["id"], self.options["start_timeout_s"])
+        started = trial_start.start_once(self.engine, found["id"], self.options["start_timeout_s"])
         with self._judging(found, keep):
-            proof.judge(self.name, found["labels"], started)
+            trial_start.judge(self.name, found["labels"], started)
         stock = self.options["stock_image"]
-        before = proof.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
+        before = trial_start.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
         return {"unused": started["log"]["judged"], "unused_before": before["judged"] if before else None, "conclusive": started["log"]["conclusive"]}
 
     @contextlib.contextmanager

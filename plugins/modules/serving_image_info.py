@@ -16,7 +16,9 @@ options:
     description: Directory on the host below which a builder keeps images as archives; RV(archived) names them.
     type: path
   engine_socket:
-    description: Socket of the container engine. Without it C(DOCKER_HOST), or the first that answers of Docker's and Podman's.
+    description:
+      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
+      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host
@@ -100,8 +102,10 @@ images:
         tensorrt: null
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import shell
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import archives, engine, labels
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 OPTIONS = {
     "archives": {"type": "path"},
@@ -114,8 +118,8 @@ def describe(options):
     asked = engine.Engine(options["engine_socket"])
     found = [{
         "id": image["id"], "names": image["tags"], "digests": image["digests"], "size_bytes": image["size_bytes"], "used_by": asked.in_use(image["id"]),
-        "label": labels.read(image["labels"]),
-    } for image in asked.images(labels.RECIPE)]
+        "label": image_labels.read(image["labels"]),
+    } for image in asked.images(image_labels.RECIPE)]
     return {"changed": False, "images": found, "names": sorted(name for image in found for name in image["names"]),
             "archived": archives.names(options["archives"]) if options["archives"] else []}
 

@@ -57,7 +57,7 @@ options:
   allowed_loss:
     description: How much worse the metric may become by an optimisation, in its own unit, 0 or more.
     type: float
-    default: 0.0
+    default: 0.01
   start:
     description:
       - The configuration to start from, any of C(protocol) (C(grpc) or C(rest)), C(form) (of the model, for instance C(saved_model)), C(batching)
@@ -138,6 +138,17 @@ options:
     description: Seed of the order of windows and of arrivals.
     type: int
     default: 1
+  keep_in:
+    description:
+      - Folder on the controller in which the tuning is kept for later runs, as C(TUNING_CLASS/NAME.yml). Without it nothing is kept.
+      - The file holds what beat the plan, the gain with its interval, where and when it was measured, and the backend, image and release that it is valid for.
+    type: str
+  tuning_class:
+    description: Tuning class of the host, of C(ansible_facts.tfserving_capabilities). Required with O(keep_in).
+    type: str
+  release:
+    description: Release of TensorFlow Serving that serves, for the file.
+    type: str
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:

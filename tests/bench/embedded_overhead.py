@@ -27,8 +27,10 @@ import numpy
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 importlib.import_module("conftest")     # makes the collection importable
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.embedded.saved_model import SavedModelSession
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import (
+    SavedModelSession,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
 from ansible_collections.tfserving.fleet.tests.support import embedded, made
 
 MOST_ADDED_MS, ROUNDS, CALLS, BATCH_THREADS, REQUESTS = 1.0, 30, 40, 2, 200
@@ -75,7 +77,7 @@ def most_at_once(server):
 
 def main():
     """Returns the exit status."""
-    models = made.by_program(ROOT / "tests/integration/server/make_models.py")
+    models = made.by_program(ROOT / "tests/integration/make_models.py")
     os.environ.update(QUIET)
     session = SavedModelSession(f"{models}/kilobytes/1", ["serve"], None)
     signature = session.signatures["serving_default"]

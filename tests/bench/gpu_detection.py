@@ -24,7 +24,7 @@ ALLOWED_MS = {"no GPU": 5.0, "eight GPUs": 300.0}
 PROGRAM = """
 import os, runpy, sys, time, types
 runpy.run_path(sys.argv[1])
-package = "ansible_collections.tfserving.fleet.plugins.module_utils.capability"
+package = "ansible_collections.tfserving.fleet.plugins.module_utils._capability"
 if sys.argv[3] == "without":
     sys.modules[package + ".nvidia"] = types.SimpleNamespace(read=lambda *_all: ([], None, None, []))
 begun, used, children = time.perf_counter(), time.process_time(), sum(os.times()[2:4])

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 importlib.import_module("conftest")     # makes the collection importable
 import grpc
 import numpy
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api
 
 HERE = Path(__file__).resolve().parent
 CPUS = sorted(os.sched_getaffinity(0))
@@ -37,7 +37,7 @@ def generator(port, samples, protocol, loop, size):
         "targets": [{"name": protocol, "protocol": protocol, "address": "127.0.0.1", "port": port, "model": "m", "signature": "s"}],
         "windows": None, "loop": loop, "concurrency": size if loop == "closed" else 1, "rate_rps": size if loop == "open" else None, "batch": 1,
         "window_s": WINDOW_S, "warmup_max_s": 0.5, "objective_ms": None, "deadline_s": 2, "samples": samples, "seed": 1}
-    window = program.call("measurement.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])["windows"][0]
+    window = program.call("_load.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])["windows"][0]
     return window["throughput_rps"], window["generator"]["cpu_fraction"] / max(window["throughput_rps"], 1) * 1e6, window["void"]
 
 
@@ -45,7 +45,7 @@ def grpcio(port, threads):
     """The same of grpcio's synchronous client in threads."""
     body, ends, counts = client.predict_request("m", {"x": EXAMPLE}), time.perf_counter() + WINDOW_S, [0] * threads
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(wire.PREDICT)
+        call = channel.unary_unary(grpc_api.PREDICT)
 
         def work(mine):
             while time.perf_counter() < ends:

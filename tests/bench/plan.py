@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit" / "plan")]
 importlib.import_module("conftest")     # makes the collection importable
 import test_golden_plans as golden
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 
 MOST_SECONDS, MOST_MIB = 10.0, 1024
 REQUEST = {

@@ -21,10 +21,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 importlib.import_module("conftest")     # makes the collection importable
 import numpy
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.measurement import schedule, statistics
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison
 
-SERVER = Path(__file__).resolve().parents[1] / "integration" / "measurement" / "timed_server.py"
+SERVER = Path(__file__).resolve().parents[1] / "integration" / "load" / "timed_server.py"
 CPUS = sorted(os.sched_getaffinity(0))
 COMPARISONS, ROUNDS, WINDOW_S, SERVICE_MS = 20, 4, 0.2, 4.0
 LOOKS = (6, 12, 18)
@@ -42,7 +43,7 @@ def measure(ports, order, samples):
         "targets": [{"name": name, "protocol": "rest", "address": "127.0.0.1", "port": port, "model": "m", "signature": "s"} for name, port in ports.items()],
         "windows": order, "loop": "closed", "concurrency": 2, "rate_rps": None, "batch": 1, "window_s": WINDOW_S, "warmup_max_s": 2, "objective_ms": None,
         "deadline_s": 5, "samples": samples, "seed": 1}
-    return program.call("measurement.generator", request, sys.executable, timeout_s=120, cpu_set=CPUS[:1])["windows"]
+    return program.call("_load.generator", request, sys.executable, timeout_s=120, cpu_set=CPUS[:1])["windows"]
 
 
 def main():
@@ -65,9 +66,9 @@ def main():
 def report_equal(windows):
     """Compare in groups of rounds, each with the pairs of the other groups as its A/A pairs."""
     size = 2 * ROUNDS
-    groups = [statistics.paired(windows[at:at + size], "baseline", "again") for at in range(0, len(windows), size)]
+    groups = [comparison.paired(windows[at:at + size], "baseline", "again") for at in range(0, len(windows), size)]
     verdicts = Counter(
-        statistics.compare(group, [pair for other in groups if other is not group for pair in other]).verdict for group in groups)
+        comparison.compare(group, [pair for other in groups if other is not group for pair in other]).verdict for group in groups)
     voids = sum(bool(window["void"]) for window in windows)
     print(f"Equal servers: {len(groups)} comparisons of {ROUNDS} rounds ({WINDOW_S:g} s a window, {voids} of {len(windows)} void): {dict(verdicts)}; "
           "at most one may be a gain")
@@ -78,11 +79,11 @@ def report_equal(windows):
 
 def report_slower(windows):
     """Look at growing data as a tuning does, and stop at a verdict."""
-    confidence, result = statistics.look_confidence(0.95, len(LOOKS)), None
+    confidence, result = comparison.look_confidence(0.95, len(LOOKS)), None
     for rounds in LOOKS:
         seen = windows[:3 * rounds]
-        result = statistics.compare(statistics.paired(seen, "baseline", "slower"), statistics.paired(seen, "baseline", "again"), confidence=confidence)
-        if statistics.settled(result):
+        result = comparison.compare(comparison.paired(seen, "baseline", "slower"), comparison.paired(seen, "baseline", "again"), confidence=confidence)
+        if comparison.settled(result):
             break
     print(f"A server that takes 10 % longer: {result.verdict} after {result.rounds} rounds, {result.reason}")
     return int(result.verdict != "loss")

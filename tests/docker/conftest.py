@@ -7,39 +7,33 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("docker")
+pytest.importorskip("numpy")
+pytest.importorskip("ansible")
 
+from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost
 from ansible_collections.tfserving.fleet.tests.docker.testbed import engine as engines
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.asking import AskingClient
 from ansible_collections.tfserving.fleet.tests.docker.testbed.balancer import Balancer
 from ansible_collections.tfserving.fleet.tests.docker.testbed.hosts import Fleet
 from ansible_collections.tfserving.fleet.tests.docker.testbed.playbook import AdHoc, Run
+from ansible_collections.tfserving.fleet.tests.support import made
 
-# Files that use the same hosts: one process makes these once. Others go wherever a process is free.
-SHARED_HOSTS = {"test_fleet_faults.py": "fleet", "test_model_server_docker_fleet.py": "fleet",
-                "test_fleet_hosts.py": "single hosts", "test_podman.py": "single hosts", "test_registry_login.py": "single hosts"}
-MODELS = Path(__file__).resolve().parent.parent / "integration" / "server" / "make_models.py"
+MODELS = Path(__file__).with_name("make_deployment_models.py")
 
 
-def pytest_xdist_make_scheduler(config, log):
-    """Where several processes run files side by side, files that share hosts stay together."""
-    if config.getvalue("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class ByHosts(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return SHARED_HOSTS.get(file.rpartition("/")[2], file)
-
-    return ByHosts(config, log)
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests of soak unless -m names them."""
+    if "soak" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
@@ -64,12 +58,17 @@ def serving_image(engine):
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """A folder with half_plus_two/1 below it: y = x / 2 + 2 for x of shape [n, 1]."""
-    directory = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, str(MODELS), str(directory), "half_plus_two"], check=True, capture_output=True, timeout=300,
-                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
-    return directory
+def models():
+    """The folder with the models of make_deployment_models.py, made once for all processes; copy what a test changes."""
+    return made.by_program(MODELS)
+
+
+@pytest.fixture()
+def host(request, tmp_path, engine, serving_image, models):
+    """A local_host.LocalHost: this machine, for one server of its engine."""
+    host = LocalHost(re.sub(r"[^\w]+", "-", request.node.name), tmp_path, engine, serving_image, models)
+    yield host
+    host.remove()
 
 
 @pytest.fixture(scope="session")
@@ -95,21 +94,18 @@ def fleet(testbed, engine, serving_reference):
     """fleet(3) is a list of three hosts.Host whose engines have serving_reference; the same ones each time. Clean them with Host.reset()."""
     def hosts(count):
         started = testbed.hosts({f"tfs{number + 1}": {} for number in range(count)}, stock=images.tensorflow(engine))
-        for host in started:
-            host.docker("pull", "--quiet", serving_reference)
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda host: host.docker("pull", "--quiet", serving_reference), started))
         return started
 
     return hosts
 
 
 @pytest.fixture(scope="session")
-def podman_host(testbed, serving_reference):
+def podman_host(testbed, engine, serving_reference):
     """A hosts.Host whose engine is Podman; the services of root and of deploy run and have serving_reference."""
-    (host,) = testbed.hosts({"podman": {"has_podman": True}})
-    for user in ("root", "deploy"):
-        host.start_podman(user)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda user: host.podman("pull", "--quiet", serving_reference, user=user), ("root", "deploy")))
+    (host,) = testbed.hosts({"podman": {"has_podman": True}}, stock=images.tensorflow(engine))
+    host.pull_by_podman(serving_reference)
     return host
 
 
@@ -140,11 +136,11 @@ def haproxy(testbed):
 
 @pytest.fixture()
 def asking_client(tmp_path):
-    """asking_client("HOST:PORT", model, inputs) is an asking.AskingClient that has its first answer; stop() gives its log."""
+    """asking_client("HOST:PORT", model, inputs) is an asking.AskingClient that has its first answer; stop() gives its log. options: its own."""
     started = []
 
-    def start(address, model, inputs, rate_rps=25):
-        started.append(AskingClient(address, model, inputs, tmp_path / f"asking-{len(started)}.jsonl", rate_rps))
+    def start(address, model, inputs, **options):
+        started.append(AskingClient(address, model, inputs, tmp_path / f"asking-{len(started)}.jsonl", **options))
         return started[-1]
 
     yield start

@@ -1,26 +1,26 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of images build from: base images with a compiler and with next to nothing, and a small source tree with upstream's paths and arguments."""
+"""What the tests of images build from: base images with a compiler and with next to nothing, and a small source tree with upstream's paths and arguments.
+
+All is built on hosts of the testbed: nothing is built, removed or pruned on the engine of this machine.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import re
 import subprocess
-import sys
 import tarfile
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import X86_64_LEVELS
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import recipe
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import X86_64_LEVELS
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, key_of
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 TREE = HERE / "image_sources"
 RELEASE = "2.20.0"
 FLAGS_OF = {name: sorted(frozenset().union(*(flags for _level, flags in X86_64_LEVELS[:number + 1]))) for number, (name, _flags) in enumerate(X86_64_LEVELS)}
@@ -46,13 +46,13 @@ RUN ["/bin/busybox", "--install", "-s", "/bin"]
 def compilers(engine):
     """Debian with g++, busybox and qemu-user."""
     below = images.base(engine)
-    return images._build(engine, f"{PREFIX}/compilers:{key_of(below.id, _BASES)}", None, below, files={"Dockerfile": _BASES.encode()}, network_mode="host")
+    return images.build(engine, f"{PREFIX}/compilers:{key_of(below.id, _BASES)}", None, below, files={"Dockerfile": _BASES.encode()}, network_mode="host")
 
 
 def small(engine):
     """busybox and nothing else."""
     below = compilers(engine)
-    return images._build(engine, f"{PREFIX}/small:{key_of(below.id, _SMALL)}", None, below, files={"Dockerfile": _SMALL.encode()})
+    return images.build(engine, f"{PREFIX}/small:{key_of(below.id, _SMALL)}", None, below, files={"Dockerfile": _SMALL.encode()})
 
 
 def packed_sources(directory):
@@ -71,52 +71,53 @@ def packed_sources(directory):
     return {"archive": str(archive), "commit": commit, "tree": tree}
 
 
-def recipe_of(level, sources, bases, options=None):
-    """The recipe of a level from the small tree. bases: what its two base images are."""
-    return recipe.recipe(RELEASE, level, options or table.LEVEL_OPTIONS[level], base_images=bases, sources=sources)
-
-
 def capabilities(level):
     """A host of a level, as far as the module asks."""
     return {"architecture": "x86_64", "cpu": {"level": level, "flags": FLAGS_OF[level]}, "gpus": []}
 
 
-def start(name, **options):
-    """A module as a process of its own that was just started."""
-    check = options.pop("check", False)
-    process = subprocess.Popen([sys.executable, "-m", f"ansible_collections.tfserving.fleet.plugins.modules.{name}"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=True, _ansible_remote_tmp="/tmp",
-                                                                _ansible_keep_remote_files=False)}))
-    process.stdin.close()
-    process.stdin = None
-    return process
+class Materials:
+    """What hosts build from. bases: {base image in the Docker files: its reference}; sources: as a recipe has them."""
+
+    def __init__(self, testbed, engine, directory):
+        self._testbed, self._stock, self._packed = testbed, compilers(engine), pathlib.Path(directory) / "sources.tar.gz"
+        self.bases = {"debian:12-compilers": testbed.reference(self._stock), "debian:12-small": testbed.reference(small(engine))}
+        self.sources = dict(packed_sources(directory), archive="/srv/sources.tar.gz")
+
+    def builders(self, *names):
+        """Hosts that have the sources and the compilers."""
+        hosts = self._testbed.hosts(dict.fromkeys(names, {}), stock=self._stock)
+        for host in hosts:
+            host.put(self._packed, self.sources["archive"])
+        return hosts
+
+    def recipe(self, level, word=None, bases=None, **sources):
+        """The recipe of a level; a word makes it another one, whose objects no cache has yet. bases, sources: other ones."""
+        options = table.LEVEL_OPTIONS[level] + (f" --copt=-D{word}=1" if word else "")
+        return recipe.recipe(RELEASE, level, options, base_images={**self.bases, **(bases or {})}, sources=dict(self.sources, **sources))
 
 
-def result(process, timeout_s=300):
-    """What a started module returns."""
-    output, errors = process.communicate(timeout=timeout_s)
-    assert output.strip(), errors[-3000:]
-    return json.loads(output)
+def log_of(directory, made):
+    """The path of a build's log."""
+    return f"{directory}/logs/{made['image'].rpartition(':')[2]}.log"
 
 
-def run(name, **options):
-    """A module's result."""
-    return result(start(name, **options))
+def counted(log):
+    """[how many objects were there when a build ended or was killed] of the builds in a log, [what each of those that linked took from the cache]."""
+    builds = log.split("Compiling with ")[1:]
+    return ([len(set(re.findall(r"\[(\d+) / 8\] Compiling", build))) for build in builds],
+            [int(found) for build in builds for found in re.findall(r"processes: (\d+) remote", build)])
 
 
-def instructions(engine, image, symbol):
-    """The disassembly of one function of the server in an image."""
-    holder = engine.containers.create(image)
-    reader = engine.containers.create(compilers(engine), ["objdump", "-d", f"--disassemble={symbol}", "/tmp/tensorflow_model_server"])
+def instructions(host, image, compilers_image):
+    """The disassembly of two functions of the server in an image, on a host that has both images."""
+    host.docker("create", "--name=holder", image)
     try:
-        reader.put_archive("/tmp", b"".join(holder.get_archive("/usr/bin/tensorflow_model_server")[0]))
-        reader.start()
-        assert reader.wait()["StatusCode"] == 0
-        return reader.logs().decode()
+        host.docker("cp", "holder:/usr/bin/tensorflow_model_server", "/tmp/tensorflow_model_server")
+        return host.docker("run", "--rm", "--volume=/tmp/tensorflow_model_server:/program", compilers_image, "sh", "-c",
+                           "for symbol in kernel integers; do objdump -d --disassemble=$symbol /program; done")
     finally:
-        holder.remove(force=True)
-        reader.remove(force=True)
+        host.docker("rm", "holder")
 
 
 def level_of(text):

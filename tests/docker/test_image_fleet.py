@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet of six hosts in three classes and two builders, each with an engine of its own: three builds, by registry or by archives."""
+"""A fleet of hosts in three classes and two builders, each with an engine of its own: three builds, by registry or by archives."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import uuid
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.docker import image_parts as parts
 
-pytestmark = pytest.mark.alone
-
 CPUINFO = Path(__file__).resolve().parents[1] / "fixtures" / "capability" / "cpuinfo"
-TARGETS = {"sandy": "intel_sandybridge", "ivy": "intel_ivybridge", "haswell": "intel_haswell", "zen": "amd_zen", "cascade": "intel_cascadelake",
-           "zen4": "amd_zen4"}
-LEVELS = {"sandy": "x86-64-v2", "ivy": "x86-64-v2", "haswell": "x86-64-v3", "zen": "x86-64-v3", "cascade": "x86-64-v4", "zen4": "x86-64-v4"}
+# host: its CPU and level. Two hosts share a class.
+TARGETS = {"sandy": ("intel_sandybridge", "x86-64-v2"), "ivy": ("intel_ivybridge", "x86-64-v2"), "zen": ("amd_zen", "x86-64-v3"),
+           "zen4": ("amd_zen4", "x86-64-v4")}
 NAMES_OF = {"x86-64-v2": {"SSE4.2"}, "x86-64-v3": {"SSE4.2", "AVX", "AVX2", "FMA"}, "x86-64-v4": {"SSE4.2", "AVX", "AVX2", "FMA", "AVX512F"}}
 LOGS = "/var/lib/tfserving/build/logs"
 
@@ -28,25 +25,21 @@ class ImageFleet:
     """The hosts, and what a play over them needs."""
 
     def __init__(self, testbed, engine, directory):
-        self.registry = testbed.registry
-        self.empty = f"{self.registry.address}/{uuid.uuid4().hex[:12]}"  # what was pushed to a registry stays from run to run
-        self.bases = {"debian:12-compilers": testbed.reference(parts.compilers(engine)), "debian:12-small": testbed.reference(parts.small(engine))}
-        builders = testbed.hosts({"build1": {}, "build2": {}})
-        targets = testbed.hosts({name: {"cpuinfo": CPUINFO / f"{machine}.txt"} for name, machine in TARGETS.items()})
+        self.empty = f"{testbed.registry.address}/{uuid.uuid4().hex[:12]}"  # what was pushed to a registry stays from run to run
+        materials = parts.Materials(testbed, engine, directory)
+        builders = materials.builders("build1", "build2")
+        targets = testbed.hosts({name: {"cpuinfo": CPUINFO / f"{machine}.txt"} for name, (machine, _level) in TARGETS.items()})
         self.builders, self.targets = {host.name: host for host in builders}, {host.name: host for host in targets}
         self.hosts = builders + targets
-        self.sources = dict(parts.packed_sources(directory), archive="/srv/sources.tar.gz")
-        for host in builders:
-            host.put(directory / "sources.tar.gz", "/srv/sources.tar.gz")
-        self.controller = directory / "controller"
         self.playbook = directory / "build.yml"
         kept = f"{directory}/{{{{ inventory_hostname }}}}.json"
         self.playbook.write_text(json.dumps([{
             "hosts": "all", "gather_facts": False,
             "vars": {
-                "tfserving_version": parts.RELEASE, "tfserving_models": [{"name": "m"}], "tfserving_backend": "docker", "tfserving_build_sources": self.sources,
-                "tfserving_build_base_images": self.bases, "tfserving_build": "{{ inventory_hostname not in tfserving_image_builders }}",
-                "tfserving_image_builders": list(self.builders), "tfs_image_controller_directory": str(self.controller),
+                "tfserving_version": parts.RELEASE, "tfserving_models": [{"name": "m"}], "tfserving_backend": "docker",
+                "tfserving_build_sources": materials.sources, "tfserving_build_base_images": materials.bases,
+                "tfserving_build": "{{ inventory_hostname not in tfserving_image_builders }}",
+                "tfserving_image_builders": list(self.builders), "tfs_image_controller_directory": str(directory / "controller"),
                 "tfserving_image_build": {"memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}},
             "tasks": [
                 {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities"}},
@@ -88,7 +81,7 @@ def check(image_fleet):
     results = image_fleet.results()
     for name, host in image_fleet.targets.items():
         (image,) = image_fleet.images(host)
-        assert f"{parts.RELEASE}-{LEVELS[name]}-" in image and results[name]["image"] == image
+        assert f"{parts.RELEASE}-{TARGETS[name][1]}-" in image and results[name]["image"] == image
     assert len({tuple(image_fleet.images(host)) for host in image_fleet.targets.values()}) == 3
     return results
 
@@ -99,8 +92,8 @@ def test_three_classes_are_built_once_each(image_fleet, play, way):
     arguments = ["-e", f"tfserving_image_registry={image_fleet.empty}"] if way == "registry" else []
     play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
     results = check(image_fleet)
-    for name in TARGETS:
-        assert results[name]["proof"]["conclusive"] and not NAMES_OF[LEVELS[name]] & set(results[name]["proof"]["unused"])
+    for name, (_machine, level) in TARGETS.items():
+        assert results[name]["proof"]["conclusive"] and not NAMES_OF[level] & set(results[name]["proof"]["unused"])
     logs = image_fleet.logs()
     assert len(logs) == 3 and {text.count("Compiling with") for text in logs.values()} == {1}
     assert sorted(len(results[name]["built"]) for name in image_fleet.builders) == [1, 2]

@@ -6,57 +6,45 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
+import numpy
 import pytest
-
-numpy = pytest.importorskip("numpy")
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+from ansible_collections.tfserving.fleet.tests.docker.waiting import until
 
-HERE = Path(__file__).resolve().parent
 OPTIONS = {"name": "doubles", "backend": "docker", "address": "0.0.0.0", "model_name": "m", "model_base_path": "/srv/m", "samples": "/srv/samples.npz",
-           "reference": "/srv/samples.npz", "rest_port": 0}
+           "reference": "/srv/samples.npz", "rest_port": 0, "ready_timeout_s": 600}
 
 
 @pytest.fixture(scope="module")
-def published(podman_host, tmp_path_factory):
-    """The host with the models of make_deployment_models.py."""
-    directory = tmp_path_factory.mktemp("published")
-    subprocess.run([sys.executable, str(HERE / "make_deployment_models.py"), str(directory)], check=True, capture_output=True, timeout=300,
-                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
+def host(podman_host, models):
+    """The host with models of make_deployment_models.py."""
     for model in ("wrong", "right"):
-        podman_host.put(directory / model, f"/srv/{'m' if model == 'right' else model}")
-    podman_host.put(directory / "samples.npz", "/srv/samples.npz")
+        podman_host.put(models / model, f"/srv/{'m' if model == 'right' else model}")
+    podman_host.put(models / "samples.npz", "/srv/samples.npz")
     return podman_host
 
 
 class Server:
     """A server of one of the two engines of the host."""
 
-    def __init__(self, host, user, module_on, image):
-        self.host, self.user, self._module_on = host, user, module_on
+    def __init__(self, host, user, image):
+        self.host, self.user = host, user
         self.options = dict(OPTIONS, image=image, **({} if user == "root" else {"state_directory": "/home/deploy/tfserving"}))
 
-    def run(self, module="model_server", check=False, **options):
-        given = {key: value for key, value in options.items() if value is not None}
-        return self._module_on(self.host, module, given, become=self.user == "root", check=check)
+    def run(self, module="model_server", **options):
+        return self.host.module(module, account=self.user, **options)
 
     def good(self, check=False, **options):
         result = self.run(check=check, **dict(self.options, **options))
-        assert not result["failed"], result["msg"]
+        assert not result.get("failed"), result["msg"]
         return result
 
     def refused(self, **options):
         result = self.run(**dict(self.options, **options))
-        assert result["failed"], result
+        assert result.get("failed"), result
         assert "\n" not in result["msg"]
-        print(result["msg"])
         return result["msg"]
 
     def containers(self):
@@ -76,8 +64,8 @@ TWICE = [[2.0] * 4]
 
 
 @pytest.mark.parametrize("user", ["root", "deploy"])
-def test_the_life_of_a_server(published, user, module_on, serving_image, serving_reference, engine, registry):
-    host, own = published, Server(published, user, module_on, serving_reference)
+def test_the_life_of_a_server(host, user, serving_image, serving_reference, engine, registry):
+    own = Server(host, user, serving_reference)
     socket = "/run/podman/podman.sock" if user == "root" else "/run/user/1000/podman/podman.sock"
     known = own.run("capability_facts")["ansible_facts"]["tfserving_capabilities"]["container"]
     assert (known["engine"], known["answers"], known["socket"]) == ("podman", True, socket) and known["version"].startswith("4.")
@@ -86,9 +74,9 @@ def test_the_life_of_a_server(published, user, module_on, serving_image, serving
         made = own.good(secret_environment={"TOKEN": "s3cr3t-token"})
         server = made["server"]
         assert own.answer(server) == TWICE and own.containers() == {"doubles": True}
-        assert server["log"] == "podman logs doubles" and "Podman starts doubles again when it ends and not after a reboot" in flat(made)
+        assert server["log"] == "podman logs doubles" and "Podman starts doubles again when it ends and not after a reboot" in json.dumps(made)
         again = own.good(secret_environment={"TOKEN": "s3cr3t-token"})
-        assert not again["changed"] and again["actions"] == [] and "after a reboot" not in flat(again)
+        assert not again["changed"] and again["actions"] == [] and "after a reboot" not in json.dumps(again)
         is_hardened(own, "65534" if user == "root" else "165533")
 
         # One that died is started again.
@@ -128,11 +116,6 @@ def test_the_life_of_a_server(published, user, module_on, serving_image, serving
     assert gone["changed"] and own.containers() == {} and not own.good(state="absent")["changed"]
 
 
-def flat(result):
-    """What was said, without the lines that a terminal makes of it."""
-    return " ".join(result["_output"].split())
-
-
 def is_hardened(server, uid):
     """The server's process has what was asked for, however the engine writes it down."""
     host, first = server.host, server.inspected()["State"]["Pid"]
@@ -146,25 +129,18 @@ def is_hardened(server, uid):
     assert {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"} == {8500, 8501}
 
 
-def until(holds, timeout_s=60):
-    end = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.2)
-
-
 @pytest.mark.parametrize("user", ["root", "deploy"])
-def test_an_image_is_brought_and_started_once(published, user, module_on, serving_reference):
-    own = Server(published, user, module_on, serving_reference)
+def test_an_image_is_brought_and_started_once(host, user, serving_reference):
+    own = Server(host, user, serving_reference)
     brought = own.run("serving_image", image=serving_reference)
-    assert not brought["failed"], brought["msg"]
+    assert not brought.get("failed"), brought["msg"]
     assert brought["started_once"] and brought["image"] == serving_reference
-    assert not own.run("serving_image_info")["failed"]
+    assert not own.run("serving_image_info").get("failed")
 
 
-def test_what_only_root_can_give_to_another_user_is_refused_and_given_to_oneself(published, module_on, serving_reference):
+def test_what_only_root_can_give_to_another_user_is_refused_and_given_to_oneself(host, serving_reference):
     """A rootless engine's user is root in its containers: to itself it can give the folder of a socket, and files that nobody else reads."""
-    host, own = published, Server(published, "deploy", module_on, serving_reference)
+    own = Server(host, "deploy", serving_reference)
     host.run("sh", "-c", "install -d -o deploy /home/deploy/tls; cd /home/deploy/tls; openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out cert -days 2 "
              "-subj /CN=localhost 2>/dev/null; python3 -c 'import json; print(*(f\"{name}: {json.dumps(open(file).read())}\" "
              "for name, file in ((\"server_key\", \"key\"), (\"server_cert\", \"cert\"))), sep=\"\\n\")' >tls.pbtxt; chown deploy: *; chmod 600 *")

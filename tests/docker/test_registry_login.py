@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 
-HERE = Path(__file__).resolve().parent
 NAME, CERTIFICATES = "doubles", "/etc/ca-of-the-registry.pem"
 SECRET = "k3y-0f-th3-st0r3"
 # Docker's words, and Podman's.
@@ -35,7 +30,7 @@ class Place:
 
     @property
     def options(self):
-        return {"name": NAME, "backend": "docker", "model_name": "m", "model_base_path": "/srv/m",
+        return {"name": NAME, "backend": "docker", "model_name": "m", "model_base_path": "/srv/m", "ready_timeout_s": 600,
                 "state_directory": "/var/lib/tfserving" if self.user == "root" else "/home/deploy/tfserving"}
 
     def ask(self, *arguments):
@@ -45,22 +40,13 @@ class Place:
         return self.ask("inspect", NAME)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("published")
-    subprocess.run([sys.executable, str(HERE / "make_deployment_models.py"), str(directory)], check=True, capture_output=True, timeout=300,
-                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
-    return directory / "right"
-
-
 @pytest.fixture(params=["docker", "podman", "rootless"])
-def place(request, fleet, model):
+def place(request, fleet, models):
     if request.param == "docker":
         (host,) = fleet(1)
-        host.reset("/srv/m", "/var/lib/tfserving")
     else:
         host = request.getfixturevalue("podman_host")
-    host.put(model, "/srv/m")
+    host.put(models / "right", "/srv/m")
     # A rootless engine believes what root's was told, too.
     host.run("rm", "-rf", "/etc/docker/certs.d", "/home/deploy/.config/containers/certs.d")
     return Place(host, "docker" if request.param == "docker" else "podman", "deploy" if request.param == "rootless" else "root")

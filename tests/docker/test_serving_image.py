@@ -10,16 +10,17 @@ import time
 
 import numpy
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, RestClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 
 @pytest.fixture(scope="module")
 def server(engine, serving_image, models):
     """The image run as hardened as an operator can: (container, gRPC port, REST port)."""
     container = engine.containers.run(
-        serving_image, ["--rest_api_timeout_in_ms=7000", "--unheard_of=1"], detach=True, environment={"MODEL_NAME": "half_plus_two"}, user="65534:65534",
+        serving_image, ["--rest_api_timeout_in_ms=7000", "--unheard_of=1"], detach=True, environment={"MODEL_NAME": "right"}, user="65534:65534",
         read_only=True, cap_drop=["ALL"], security_opt=["no-new-privileges"], ports={8500: ("127.0.0.1", None), 8501: ("127.0.0.1", None)},
-        volumes={str(models / "half_plus_two"): {"bind": "/models/half_plus_two", "mode": "ro"}})
+        volumes={str(models / "right"): {"bind": "/models/right", "mode": "ro"}})
     container.reload()
     ports = [int(container.attrs["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"]) for port in (8500, 8501)]
     yield container, *ports
@@ -27,10 +28,10 @@ def server(engine, serving_image, models):
 
 
 def wait_until_served(client, container):
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while True:
         try:
-            return client.status("half_plus_two")
+            return client.status("right")
         except ServerFault:
             container.reload()
             assert container.status == "running" and time.monotonic() < end, container.logs(tail=30).decode(errors="replace")
@@ -58,10 +59,10 @@ def test_it_serves_without_root_capabilities_and_a_writable_disk(server):
     with GrpcClient("127.0.0.1", grpc_port) as client:
         (version,) = wait_until_served(client, container)
         assert (version["version"], version["state"]) == (1, "AVAILABLE")
-        answer = client.predict("half_plus_two", {"x": numpy.array([[1.0], [5.0]], "float32")})
-        assert answer["y"].tolist() == [[2.5], [4.5]]
+        answer = client.predict("right", {"x": numpy.array([[1.0] * 4, [5.0] * 4], "float32")})
+        assert answer["y"].tolist() == [[2.0] * 4, [10.0] * 4]
     with RestClient("127.0.0.1", rest_port) as client:
-        assert client.predict("half_plus_two", {"x": numpy.array([[1.0]], "float32")})["y"].tolist() == [[2.5]]
+        assert client.predict("right", {"x": numpy.array([[1.0] * 4], "float32")})["y"].tolist() == [[2.0] * 4]
     said = container.logs().decode()
     assert "which is not TensorFlow Serving" in said
     assert "unknown argument: --unheard_of=1" in said

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.support import embedded, made
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +32,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def model_directory():
     """Below it NAME/1 for each model of make_models.py. It is shared: copy what a test changes."""
-    return made.by_program(HERE / "server" / "make_models.py")
+    return made.by_program(HERE / "make_models.py")
 
 
 @pytest.fixture(scope="session")

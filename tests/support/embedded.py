@@ -16,10 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.tests.support import ports
 
-PROGRAM = "server.embedded.main"
+PROGRAM = "_embedded.server.main"
 PARENT = Path(__file__).with_name("server_parent.py")
 QUIET = {"CUDA_VISIBLE_DEVICES": "-1"}
 

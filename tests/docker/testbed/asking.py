@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A client that never stops asking. It sends Predict requests over gRPC at a fixed rate, whatever becomes of them, and writes down each one's outcome.
 
-As a program: python -m ansible_collections.tfserving.fleet.tests.docker.testbed.asking ADDRESS MODEL INPUTS RATE LOG, with INPUTS as JSON, until SIGTERM.
+As a program: python -m ansible_collections.tfserving.fleet.tests.docker.testbed.asking ADDRESS MODEL INPUTS RATE DEADLINE_S LOG, with INPUTS as JSON, until
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ import sys
 import threading
 import time
 
-LEAST_RPS = 20
-_DEADLINE_S = 10
-_STARTED_S = 30
+LEAST_RPS = 10
+_STARTED_S = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +64,12 @@ class Log:
 class AskingClient:
     """The client as a process of its own, so that nothing in the test's holds it up."""
 
-    def __init__(self, address, model, inputs, log, rate_rps=25):
-        """address: HOST:PORT. inputs: {name: nested lists}. log: path of the log."""
-        self.path = pathlib.Path(log)
-        self._process = subprocess.Popen([sys.executable, "-m", __name__, address, model, json.dumps(inputs), str(rate_rps), str(log)],
-                                         stdin=subprocess.DEVNULL, start_new_session=True)
+    def __init__(self, address, model, inputs, log, rate_rps=25, deadline_s=60):
+        """address: HOST:PORT. inputs: {name: nested lists}. log: path of the log. deadline_s: of each request."""
+        self.path, self._deadline_s = pathlib.Path(log), deadline_s
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, address, model, json.dumps(inputs), str(rate_rps), str(deadline_s), str(log)], stdin=subprocess.DEVNULL,
+            start_new_session=True)
         end = time.monotonic() + _STARTED_S
         while not (self.path.exists() and self.path.stat().st_size):
             if self._process.poll() is not None or time.monotonic() > end:
@@ -85,22 +86,22 @@ class AskingClient:
         """End the client, which waits for what it has asked; returns its Log."""
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.wait(2 * _DEADLINE_S)
+        self._process.wait(2 * self._deadline_s)
         return Log(self.path)
 
 
-def main(address, model, inputs, rate_rps, path):
+def main(address, model, inputs, rate_rps, deadline_s, path):
     """Ask until SIGTERM, on a schedule that waits for nobody."""
     import grpc
     import numpy
-    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client, wire
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     request = client.predict_request(model, {name: numpy.asarray(value, dtype="float32") for name, value in json.loads(inputs).items()})
     # No retries and no proxy: what happens to a request is what its user would see.
     channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100),
                                                       ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)])
-    predict, writing, asked, done = channel.unary_unary(wire.PREDICT), threading.Lock(), 0, threading.Semaphore(0)
+    predict, writing, asked, done = channel.unary_unary(grpc_api.PREDICT), threading.Lock(), 0, threading.Semaphore(0)
     with open(path, "a", encoding="utf-8", buffering=1) as log:
 
         def write(call, at, began):
@@ -116,7 +117,7 @@ def main(address, model, inputs, rate_rps, path):
         start = time.monotonic()
         while not ended.wait(max(0.0, start + asked / float(rate_rps) - time.monotonic())):
             at, began = time.time(), time.monotonic()
-            predict.future(request, timeout=_DEADLINE_S).add_done_callback(lambda call, at=at, began=began: write(call, at, began))
+            predict.future(request, timeout=float(deadline_s)).add_done_callback(lambda call, at=at, began=began: write(call, at, began))
             asked += 1
         for _answer in range(asked):
             done.acquire()

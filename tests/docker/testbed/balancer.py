@@ -18,8 +18,8 @@ defaults
     mode http
     log global
     option httplog
-    timeout connect 1s
-    timeout check 1s
+    timeout connect 5s
+    timeout check 5s
     timeout client 1m
     timeout server {server_s}s
     option redispatch 1
@@ -53,10 +53,10 @@ class Balancer:
 
     def serve(self, hosts, model, grpc_port=8500, rest_port=8501, retries=False):
         """Balance over these hosts' servers of that model; what was balanced before is dropped when its requests have ended.
-        retries: ask another server where one broke off or is silent for 2 s. Without, a request that is sent and not answered is lost, for all to see."""
+        retries: ask another server where one broke off or is silent for 5 s. Without, a request that is sent and not answered is lost, for all to see."""
         lines = [_SERVER.format(name=host.name, address=host.address, grpc_port=grpc_port, rest_port=rest_port) for host in hosts]
         text = _CONFIGURATION.format(socket=SOCKET, port=PORT, backend=BACKEND, model=model, retries=_RETRIES if retries else "",
-                                     server_s=2 if retries else 60) + "".join(lines)
+                                     server_s=5 if retries else 60) + "".join(lines)
         self.host.run("sh", "-c", "mkdir -p /run/haproxy && cat >/etc/haproxy/haproxy.cfg <<'END'\n" + text + "END")
         self.host.run("haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg")
         self.host.run("sh", "-c", "if pid=$(cat /run/haproxy.pid 2>/dev/null) && kill -USR2 $pid; then exit; fi; "
@@ -66,25 +66,7 @@ class Balancer:
         """{host: UP, DOWN, DRAIN, MAINT …} as HAProxy sees them."""
         return {name: row["status"] for name, row in self._rows().items()}
 
-    def settled_states(self, settle_s=3):
-        """states(), a while after HAProxy was started; before, all servers count as up."""
-        time.sleep(settle_s)
-        return self.states()
-
-    def take_out(self, host, timeout_s=30):
-        """Give the host no more requests and wait until those it has are answered."""
-        self._tell(f"set server {BACKEND}/{host.name} state drain")
-        end = time.monotonic() + timeout_s
-        while self._rows()[host.name]["scur"] != "0":
-            if time.monotonic() > end:
-                raise RuntimeError(f"{host.name} still has requests {timeout_s} s after it was taken out")
-            time.sleep(0.05)
-
-    def put_back(self, host):
-        """Undo take_out."""
-        self._tell(f"set server {BACKEND}/{host.name} state ready")
-
-    def wait_until_up(self, hosts, timeout_s=30):
+    def wait_until_up(self, hosts, timeout_s=300):
         """Return when all of these hosts get requests."""
         end, seen = time.monotonic() + timeout_s, {}
         while time.monotonic() < end:

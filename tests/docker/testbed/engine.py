@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import re
 import tempfile
 
 import docker
@@ -18,7 +19,10 @@ from docker.errors import DockerException, NotFound
 
 PREFIX = "tfserving-testbed"
 OWNER = f"{PREFIX}.owner"
+DIRECTORY = f"{PREFIX}.directory"
+SERVER = "tfserving.fleet.server"    # the label of the servers that modules start; those of tests have names that begin with server_name("")
 _TIMEOUT_S = 600
+_LONGEST_NAME = 58    # of a server, which may have replicas with a suffix
 
 
 class NoEngine(Exception):
@@ -53,13 +57,18 @@ def locked(name):
 
 
 def sweep(engine, owner=None):
-    """Remove the containers and networks of owner; without one, those whose owner was a process that is no more."""
+    """Remove the containers and networks of owner; without one, those whose owner was a process that ended or whose directory was removed."""
+    servers = engine.containers.list(all=True, ignore_removed=True, filters={"label": SERVER})
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for container in engine.containers.list(all=True, ignore_removed=True, filters={"label": OWNER}):
-            if _is_swept(container.labels[OWNER], owner):
+            if _is_swept(container.labels, owner):
+                pool.submit(_remove, container)
+        for container in servers:
+            named = re.match(f"{PREFIX}-(process-[0-9]+-[0-9]+)-", container.name)
+            if named and _is_swept({OWNER: named[1]}, owner):
                 pool.submit(_remove, container)
     for network in engine.networks.list(filters={"label": OWNER}):
-        if _is_swept(network.attrs["Labels"][OWNER], owner):
+        if _is_swept(network.attrs["Labels"], owner):
             with contextlib.suppress(NotFound):
                 network.remove()
 
@@ -69,16 +78,24 @@ def this_process():
     return f"process-{os.getpid()}-{_birth_of(os.getpid())}"
 
 
+def server_name(name):
+    """A name for a server that a module is to start for this process; what is too long is cut off."""
+    return f"{PREFIX}-{this_process()}-{name}"[:_LONGEST_NAME]
+
+
 def _remove(container):
     with contextlib.suppress(NotFound):
         container.remove(force=True, v=True)
 
 
-def _is_swept(found, owner):
-    if owner is not None or not found.startswith("process-"):
+def _is_swept(labels, owner):
+    found = labels[OWNER]
+    if owner is not None:
         return found == owner
-    pid, birth = found.split("-")[1:]
-    return _birth_of(pid) != birth
+    if found.startswith("process-"):
+        pid, birth = found.split("-")[1:]
+        return _birth_of(pid) != birth
+    return DIRECTORY in labels and not os.path.isdir(labels[DIRECTORY])
 
 
 def _birth_of(pid):

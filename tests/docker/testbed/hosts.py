@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -18,15 +19,23 @@ import socket
 import subprocess
 import time
 
+import ansible
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
-from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNER, PREFIX, key_of, locked, sweep
+from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import DIRECTORY, OWNER, PREFIX, key_of, locked
 from ansible_collections.tfserving.fleet.tests.docker.testbed.registry import Registry, SecuredRegistry
+from ansible_collections.tfserving.fleet.tests.support import modules
 from docker.errors import APIError, NotFound
 
 # Enough for an engine in a container where --privileged is refused.
 CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "SYS_CHROOT", "SETPCAP", "AUDIT_WRITE"]
+# Where engines have their images.
+DOCKER_STORE = "/var/lib/docker"
+PODMAN_STORES = {"root": "/var/lib/containers", "deploy": "/home/deploy/.local/share/containers"}
 _NAME = f"{PREFIX}.host"
 _READY_S = 180
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
+# Where a host has the collection and Ansible's module_utils, for modules that run without a controller.
+_MODULES = "/opt/modules"
 
 
 class Host:
@@ -49,6 +58,23 @@ class Host:
     def docker(self, *command, check=True):
         """Run a command of the host's own engine."""
         return self.run("docker", *command, check=check)
+
+    def start_module(self, module, /, account="root", check=False, **options):
+        """Start a module of the collection on the host, without a controller; returns the process. Its output is the module's result as JSON.
+        account: the user who runs it."""
+        as_account = [] if account == "root" else ["runuser", "-u", account, "--", "env", f"HOME=/home/{account}"]
+        process = subprocess.Popen(
+            ["docker", "exec", "--interactive", "--workdir=/", f"--env=PYTHONPATH={_MODULES}", self.container.id, *as_account, "/usr/bin/python3", "-m",
+             f"{modules.PACKAGE}.{module}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdin.write(modules.request(check, **options))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def module(self, module, /, **options):
+        """The result of a module that start_module starts."""
+        return module_result(self.start_module(module, **options))
 
     def put(self, source, path):
         """Copy a folder or file of this machine into the host, so that it is there as path. The engine writes beside what the host mounted, hence two steps."""
@@ -109,9 +135,14 @@ class Host:
         """Start the service of Podman's Docker-compatible socket, root's or that of an ordinary user."""
         self.run("host-podman", "start", user)
 
-    def stop_podman(self, user="root"):
-        """End that service; containers go on."""
-        self.run("host-podman", "stop", user)
+    def pull_by_podman(self, reference):
+        """Start the services of root and deploy, and pull an image for both."""
+        def pull(user):
+            self.start_podman(user)
+            self.podman("pull", "--quiet", reference, user=user)
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(pull, PODMAN_STORES))
 
     def reset(self, *paths):
         """Remove all containers and these paths, so that the next test finds a host where nothing ever served; images stay."""
@@ -120,12 +151,20 @@ class Host:
             self.run("rm", "-rf", *paths)
 
 
+def module_result(process, timeout_s=600):
+    """What a module returns that start_module started."""
+    output, errors = process.communicate(timeout=timeout_s)
+    assert output.strip(), errors[-3000:]
+    return json.loads(output)
+
+
 class Fleet:
     """Hosts, their registry and what reaches them. directory: where the key and the inventory lie on this machine."""
 
     def __init__(self, engine, owner, directory):
         self._engine, self.owner, self.directory = engine, owner, pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._labels = {OWNER: owner, DIRECTORY: str(self.directory)}
         self.network = self._network()
         self.key = self._key()
         self._registry = self._secured_registry = None
@@ -134,14 +173,14 @@ class Fleet:
     def registry(self):
         """The network's registry, started when it is asked for first."""
         if self._registry is None:
-            self._registry = Registry(self._engine, self.network, self.owner)
+            self._registry = Registry(self._engine, self.network, self._labels)
         return self._registry
 
     @property
     def secured_registry(self):
         """A registry.SecuredRegistry with the same images, started when it is asked for first."""
         if self._secured_registry is None:
-            self._secured_registry = SecuredRegistry(self._engine, self.network, self.owner, self.directory)
+            self._secured_registry = SecuredRegistry(self._engine, self.network, self._labels, self.directory)
         return self._secured_registry
 
     def reference(self, image):
@@ -150,12 +189,12 @@ class Fleet:
 
     def hosts(self, wanted, stock=None):
         """Start the hosts that are not there yet and return them. wanted: {name: options of _start}.
-        stock: an image that their engines have from the start; for what changes seldom, since a copy of the store that holds it is kept."""
-        seed = self._seed(stock) if stock else None
+        stock: an image that their engines have from the start; for what changes seldom, since a store that holds it is kept."""
+        seeds = {has_podman: self._seeds(stock, has_podman) for has_podman in {bool(one.get("has_podman")) for one in wanted.values()}} if stock else {}
         found = {host.name: host for host in self.found()}
         missing = [name for name in wanted if name not in found]
         with concurrent.futures.ThreadPoolExecutor(max(1, len(missing))) as pool:
-            started = pool.map(lambda name: self._start(name, seed, **wanted[name]), missing)
+            started = pool.map(lambda name: self._start(name, seeds.get(bool(wanted[name].get("has_podman"))), **wanted[name]), missing)
         found.update(zip(missing, started))
         return [found[name] for name in wanted]
 
@@ -163,10 +202,6 @@ class Fleet:
         """The hosts that are there already, by name."""
         containers = self._engine.containers.list(filters={"label": [f"{OWNER}={self.owner}", _NAME]})
         return sorted((Host(container) for container in containers), key=lambda host: host.name)
-
-    def remove(self):
-        """Remove the hosts, the registry and the network."""
-        sweep(self._engine, self.owner)
 
     def inventory(self, hosts, balancers=()):
         """An inventory of Ansible as data: groups serving and balancers, reached over SSH with pipelining, root by sudo."""
@@ -182,15 +217,15 @@ class Fleet:
             "children": {group: {"hosts": {host.name: {"ansible_host": host.address} for host in members}}
                          for group, members in (("serving", hosts), ("balancers", balancers))}}}
 
-    def _start(self, name, seed=None, store=None, cpuinfo=None, runs_engine=True, hooks=(), has_podman=False):
-        """seed: a volume that the engine's store begins as a copy of; store: one that it is. cpuinfo: path of another machine's, shown as /proc/cpuinfo.
+    def _start(self, name, seeds=None, stores=None, cpuinfo=None, runs_engine=True, hooks=(), has_podman=False):
+        """seeds: {folder of an engine's store: volume that it begins as}; stores: volumes that they are. cpuinfo: another machine's, shown as /proc/cpuinfo.
         hooks: names of programs that do nothing and that the engine finds, such as nvidia-container-runtime-hook. has_podman: instead of Docker Engine."""
         api = self._engine.api
-        binds = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"}}
-        if seed:
-            binds[seed] = {"bind": "/seed", "mode": "ro"}
-        if store:
-            binds[store] = {"bind": "/var/lib/docker", "mode": "rw"}
+        binds = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
+                 os.path.dirname(ansible.__file__): {"bind": f"{_MODULES}/ansible", "mode": "ro"},
+                 str(_ROOT): {"bind": f"{_MODULES}/ansible_collections/tfserving/fleet", "mode": "ro"}}
+        binds.update({volume: {"bind": f"/seed{folder}", "mode": "ro"} for folder, volume in (seeds or {}).items()})
+        binds.update({volume: {"bind": folder, "mode": "rw"} for folder, volume in (stores or {}).items()})
         if cpuinfo:
             binds[os.path.abspath(cpuinfo)] = {"bind": "/proc/cpuinfo", "mode": "ro"}
         configuration = {"insecure-registries": [Registry.address], "storage-driver": "overlay2", "log-level": "warn"}
@@ -200,8 +235,9 @@ class Fleet:
         host_config.update(MaskedPaths=[], ReadonlyPaths=[], CgroupnsMode="host")
         image = (images.podman_host if has_podman else images.host)(self._engine)
         made = api.create_container(
-            image.id, hostname=name, host_config=host_config, labels={OWNER: self.owner, _NAME: name},
+            image.id, hostname=name, host_config=host_config, labels={**self._labels, _NAME: name},
             environment={"AUTHORIZED_KEY": self.key.with_suffix(".pub").read_text(), "HOOKS": " ".join(hooks),
+                         "STORES": "" if has_podman else " ".join(seeds or ()),
                          "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine and not has_podman else ""},
             networking_config=api.create_networking_config({self.network.name: api.create_endpoint_config(aliases=[name])}))
         api.start(made["Id"])
@@ -209,27 +245,33 @@ class Fleet:
         _wait_for_ssh(host)
         return host
 
-    def _seed(self, image):
-        """A volume with the store of an engine that pulled the image. Hosts start with a copy, which costs a tenth of pulling; the volume stays."""
+    def _seeds(self, image, has_podman):
+        """Volumes with the stores of an engine that pulled the image, {folder of a store: volume}. The hosts share their files; the volumes stay."""
         reference = self.reference(image)
-        key = key_of(images.host(self._engine).id, reference)
-        volume, finished = f"{PREFIX}-store-{key}", f"{PREFIX}/stored:{key}"
-        with locked(volume):
-            if not self._exists(self._engine.volumes, volume) or not self._exists(self._engine.images, finished):
-                host = self._start(f"store-{key}", store=volume)
+        files = [images.HERE / name / "Dockerfile" for name in (["host", "podman"] if has_podman else ["host"])]
+        key = key_of(images.base(self._engine).id, *files, reference)
+        stores = {folder: f"{PREFIX}-store-{key}-{number}" for number, folder in enumerate(PODMAN_STORES.values() if has_podman else [DOCKER_STORE])}
+        finished = f"{PREFIX}/stored:{key}"
+        with locked(f"store-{key}"):
+            if not self._exists(self._engine.images, finished) or not all(self._exists(self._engine.volumes, volume) for volume in stores.values()):
+                host = self._start(f"store-{key}", stores=stores, has_podman=has_podman)
                 try:
-                    host.docker("pull", "--quiet", reference)
-                    host.stop_engine()
+                    if has_podman:
+                        host.pull_by_podman(reference)
+                    else:
+                        host.docker("pull", "--quiet", reference)
+                        host.stop_engine()
                 finally:
                     host.container.remove(force=True, v=True)
                 image.tag(finished)
-                self._forget_stores(volume)
-        return volume
+                self._forget_stores()
+        return stores
 
-    def _forget_stores(self, kept):
-        """Remove the stores of former images, gigabytes each; those that a host uses stay."""
+    def _forget_stores(self):
+        """Remove the stores of former images, gigabytes each; those that a host uses stay, and those of a week for other checkouts."""
+        oldest = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=7)
         for volume in self._engine.volumes.list(filters={"name": f"{PREFIX}-store-"}):
-            if volume.name != kept:
+            if datetime.datetime.fromisoformat(volume.attrs["CreatedAt"].replace("Z", "+00:00")) < oldest:
                 with contextlib.suppress(APIError):
                     volume.remove()
 
@@ -243,7 +285,7 @@ class Fleet:
     def _network(self):
         for network in self._engine.networks.list(filters={"label": f"{OWNER}={self.owner}"}):
             return network
-        return self._engine.networks.create(f"{PREFIX}-{self.owner}", driver="bridge", labels={OWNER: self.owner})
+        return self._engine.networks.create(f"{PREFIX}-{self.owner}", driver="bridge", labels=self._labels)
 
     def _key(self):
         key = self.directory / "id_ed25519"

@@ -20,8 +20,8 @@ import sys
 import tarfile
 import tempfile
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common import program
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, key_of, locked
 from docker.errors import BuildError, ImageNotFound
 from packaging.requirements import Requirement
@@ -53,13 +53,13 @@ def base(engine):
 def host(engine):
     """A host of a fleet: a Docker Engine of its own, sshd, sudo; also what a balancer and a registry are made of."""
     below = base(engine)
-    return _build(engine, f"{PREFIX}/host:{key_of(below.id, HERE / 'host')}", HERE / "host", below, network_mode="host")
+    return build(engine, f"{PREFIX}/host:{key_of(below.id, HERE / 'host')}", HERE / "host", below, network_mode="host")
 
 
 def podman_host(engine):
     """A host of a fleet with Podman as its engine."""
     below = host(engine)
-    return _build(engine, f"{PREFIX}/podman:{key_of(below.id, HERE / 'podman')}", HERE / "podman", below, network_mode="host")
+    return build(engine, f"{PREFIX}/podman:{key_of(below.id, HERE / 'podman')}", HERE / "podman", below, network_mode="host")
 
 
 def tensorflow(engine):
@@ -72,8 +72,8 @@ def tensorflow(engine):
 
 def serving(engine):
     """The embedded server with the contract of TensorFlow Serving's official image."""
-    below, packed = tensorflow(engine), program.pack("server.embedded.main")
-    return _build(engine, f"{PREFIX}/serving:{key_of(below.id, packed, HERE / 'serving')}", HERE / "serving", below,
+    below, packed = tensorflow(engine), program.pack("_embedded.server.main")
+    return build(engine, f"{PREFIX}/serving:{key_of(below.id, packed, HERE / 'serving')}", HERE / "serving", below,
                   files={"tensorflow_model_server.pyz": packed}, arguments={"VERSION": VERSION})
 
 
@@ -87,7 +87,7 @@ def derived(engine, below, *instructions, files=None):
     text = "\n".join(["ARG BASE", "FROM $BASE", *instructions, ""]).encode()
     files = files or {}
     parts = [part for name in sorted(files) for part in (name, files[name])]
-    return _build(engine, f"{PREFIX}/derived:{key_of(below.id, text, *parts)}", None, below, files={**files, "Dockerfile": text})
+    return build(engine, f"{PREFIX}/derived:{key_of(below.id, text, *parts)}", None, below, files={**files, "Dockerfile": text})
 
 
 def _found(engine, tag):
@@ -105,7 +105,7 @@ def _once(engine, tag, make):
         return engine.images.get(tag)
 
 
-def _build(engine, tag, directory, below, files=None, arguments=None, network_mode=None):
+def build(engine, tag, directory, below, files=None, arguments=None, network_mode=None):
     """The image of a folder with a Dockerfile and of more files. Proxies are for the building only: the engine keeps these arguments out of images."""
     proxies = {name: value for name, value in os.environ.items() if name.lower() in ("http_proxy", "https_proxy", "no_proxy")}
 

@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
-from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import OWNER, PREFIX, locked
+from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREFIX, locked
 
 NAME, PORT = "registry.test", 5000
 _USUAL_PORT = 15055
@@ -35,13 +35,13 @@ class Registry:
 
     address = f"{NAME}:{PORT}"
 
-    def __init__(self, engine, network, owner):
+    def __init__(self, engine, network, labels):
         self._engine = engine
         with locked("registry"):        # Between the look at the port and its use.
             host = engine.api.create_host_config(port_bindings={PORT: ("127.0.0.1", _port())}, init=True,
                                                  binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry"}})
             made = engine.api.create_container(
-                images.host(engine).id, ["docker-registry", "serve", "/etc/registry.yml"], host_config=host, ports=[PORT], labels={OWNER: owner},
+                images.host(engine).id, ["docker-registry", "serve", "/etc/registry.yml"], host_config=host, ports=[PORT], labels=labels,
                 networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[NAME])}))
             engine.api.start(made["Id"])
         self.container = engine.containers.get(made["Id"])
@@ -92,14 +92,14 @@ class SecuredRegistry:
     address = f"{name}:{PORT}"
     login = {"username": "fleet", "password": "pa55-w0rd-0f-th3-t3st"}
 
-    def __init__(self, engine, network, owner, directory):
+    def __init__(self, engine, network, labels, directory):
         """directory: where the key and the certificate are made on this machine."""
         self.certificates, key = pathlib.Path(directory) / "certificate.pem", pathlib.Path(directory) / "key.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", self.certificates, "-days", "2",
                         "-subj", f"/CN={self.name}", "-addext", f"subjectAltName=DNS:{self.name}"], check=True, capture_output=True)
         host = engine.api.create_host_config(init=True, binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry", "mode": "ro"}})
         made = engine.api.create_container(
-            images.host(engine).id, ["sh", "-c", _SECURED], host_config=host, labels={OWNER: owner},
+            images.host(engine).id, ["sh", "-c", _SECURED], host_config=host, labels=labels,
             environment={"CONFIGURATION": json.dumps(_SECURED_CONFIGURATION), "CERTIFICATE": self.certificates.read_text(encoding="ascii"),
                          "KEY": key.read_text(encoding="ascii"), "USERNAME": self.login["username"], "PASSWORD": self.login["password"]},
             networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[self.name])}))

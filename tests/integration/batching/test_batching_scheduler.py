@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import check
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import check
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 # rows of the largest request, rows executed at once, length of the queue
 CASES = [(32, 8, 1), (32, 8, 3), (32, 8, 4), (32, 8, 5), (33, 8, 4), (33, 8, 5), (16, 16, 1), (7, 2, 3), (7, 2, 4)]

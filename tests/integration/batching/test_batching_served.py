@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.server.client import GrpcClient, ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.tests.support import modules
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}

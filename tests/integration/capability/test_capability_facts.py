@@ -149,8 +149,47 @@ def test_a_container_engine_is_asked_over_its_socket(detect):
     finally:
         server.close()
         shutil.rmtree(directory)
+    found.pop("sdk")
     assert found == {"engine": "docker", "version": "27.1.1", "api_version": "1.46", "socket": f"{directory}/engine.sock", "answers": True, "reason": None,
                      "runtimes": ["runc"], "cdi_directories": ["/etc/cdi"], "nvidia": None}
+
+
+def test_whether_the_interpreter_can_import_the_docker_sdk_is_a_fact(detect, tmp_path):
+    asked = subprocess.run([PYTHON, "-c", "import docker; print(docker.__version__)"], capture_output=True, text=True, check=False)
+    sdk = detect()["container"]["sdk"]
+    assert sdk["version"] == (asked.stdout.strip() or None)
+    assert bool(sdk["problem"]) == bool(asked.returncode) and (sdk["problem"] or "") in asked.stderr
+    other = tmp_path / "lib" / "docker" / "__init__.py"     # an empty package of that name is not the SDK
+    other.parent.mkdir(parents=True)
+    other.write_text("__version__ = '9.9'\n")
+    sdk = detect(environment={"PYTHONPATH": str(tmp_path / "lib")})["container"]["sdk"]
+    assert sdk["version"] is None and "DockerClient" in sdk["problem"]
+
+
+def test_a_host_whose_python_lacks_the_sdk_says_that_servers_in_containers_are_unseen(tmp_path):
+    replies = {"/version": {"Components": [{"Name": "Engine"}], "Version": "27.1.1", "ApiVersion": "1.46"}, "/info": {"Runtimes": {"runc": {}}}}
+    broken = tmp_path / "lib" / "docker" / "__init__.py"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("raise ImportError('none here')\n")
+    directory = tempfile.mkdtemp(prefix="cap", dir="/tmp")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{directory}/engine.sock")
+    server.listen()
+
+    def serve():
+        for _request in replies:
+            connection, _address = server.accept()
+            with connection:
+                what = connection.recv(4096).decode().split(" ")[1]
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(replies[what]).encode())
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        done = ansible("ansible", tmp_path, "localhost", "-m", "tfserving.fleet.model_server_info", "-a",
+                       f"engine_socket={directory}/engine.sock state_directory={tmp_path}", environment={"PYTHONPATH": str(tmp_path / "lib")})
+    finally:
+        server.close()
+        shutil.rmtree(directory)
+    assert "servers in containers cannot be seen" in done.stdout and "python3-docker" in done.stdout, done.stdout
 
 
 def test_unknown_option_is_refused(play):

@@ -14,7 +14,6 @@ import sys
 import time
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.support import demo as demonstration
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]

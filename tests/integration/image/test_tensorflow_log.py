@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import probe_model, server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import probe_model, server_log
 
 PROGRAM = """
 import sys

@@ -19,7 +19,6 @@ import sys
 import time
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.support import modules
 
 numpy = pytest.importorskip("numpy")
@@ -420,7 +419,7 @@ def test_a_conversion_that_takes_too_long_ends(zoo, tmp_path):
 def test_info_needs_no_library(zoo):
     """The module's own work under an interpreter that sees the standard library alone."""
     program = ("import runpy, sys, json\nrunpy.run_path(sys.argv[1])\n"
-               "from ansible_collections.tfserving.fleet.plugins.module_utils.model import analysis, saved_model\n"
+               "from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, saved_model\n"
                "described = saved_model.read(sys.argv[2])\n"
                "print(json.dumps(analysis.analyse('s', described['signatures']['serving_default'], described['ops']['serving_default'])))")
     conftest = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conftest.py")

@@ -17,10 +17,19 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import (
-    analysis, check, convert, forms, lite_file, samples, saved_model, tensorflow_ops, tensorrt)
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import signature as signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    analysis,
+    convert,
+    samples,
+    saved_model,
+    server_check,
+    tensorflow_ops,
+    tensorrt,
+    tflite_file,
+    variants,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
 from ansible_collections.tfserving.fleet.tests.integration.model import model_zoo, odd_models
 
 METRICS = {"attention": "accuracy", "convolution": "accuracy", "decision_tree": "accuracy", "dense": "accuracy", "features": "accuracy",
@@ -58,7 +67,9 @@ def outcome(zoo, name, staged, form="tflite_dynamic_range", select=False):
         "allowed_loss": 0.1, "maximum_difference": None, "accept_unjudged": metric is None, "select_tf_ops": select, "batch_sizes": [], "precision": "FP16",
         "memory_mib": 4096 if name == "gigabyte" else None}
     samples_file = files[0] if files else None
-    refusal = forms.refusal(options, contract, samples_file, None, described["ops"]["serving_default"], described["optional_inputs"].get("serving_default", ()))
+    refusal = variants.refusal(
+        options, contract, samples_file, None, described["ops"]["serving_default"], described["optional_inputs"].get("serving_default", ())
+    )
     if refusal:
         return "refused", refusal, None
     made = convert.work(dict(
@@ -148,7 +159,7 @@ def test_the_names_of_tensorflows_operations_are_its_own():
 def test_an_accepted_model_answers_like_its_source_under_the_names_of_the_metadata(tensorflow, zoo, results, name):
     from tensorflow.core.protobuf import meta_graph_pb2
     content = results[name][2]["content"]
-    written = lite_file.signatures_of(content)
+    written = tflite_file.signatures_of(content)
     assert list(written) == ["serving_default"] and 0 not in written["serving_default"]
     definition = meta_graph_pb2.SignatureDef.FromString(written["serving_default"])
     contract = saved_model.read(str(zoo / name))["signatures"]["serving_default"]
@@ -225,8 +236,8 @@ def test_what_tensorrt_is_asked_for_is_what_its_converter_takes(zoo, tmp_path):
 
 def test_warm_up_requests_of_other_methods_stay_with_the_source(zoo, tmp_path):
     """A Classify record needs a signature that a TensorFlow Lite form does not have: a server would not load the version."""
-    from ansible_collections.tfserving.fleet.plugins.module_utils.model import protobuf, tfrecord, warmup
-    from ansible_collections.tfserving.fleet.plugins.module_utils.server import client
+    from ansible_collections.tfserving.fleet.plugins.module_utils._model import warmup
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, protobuf, tfrecord
     shutil.copytree(zoo / "dense", tmp_path / "warmed")
     predict = warmup.file([client.predict_request("m", {"x": numpy.ones((rows, 64), "float32")}) for rows in (5, 2)])
     classify = tfrecord.frame(protobuf.held(2, protobuf.held(1, b"")))
@@ -240,7 +251,7 @@ def test_warm_up_requests_of_other_methods_stay_with_the_source(zoo, tmp_path):
 
 
 def test_tensorflow_and_we_write_the_same_records(tensorflow, tmp_path):
-    from ansible_collections.tfserving.fleet.plugins.module_utils.model import tfrecord
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tfrecord
     with tensorflow.io.TFRecordWriter(str(tmp_path / "theirs")) as stream:
         for record in (b"hello", b"", b"x" * 100000):
             stream.write(record)
@@ -287,7 +298,7 @@ def test_the_served_model_answers_like_its_source(tensorflow, zoo, results, serv
         7,
     )
     numpy.savez(tmp_path / "reference.npz", **{f"outputs.{key}": array for key, array in reference.items()})
-    found = check.check(
+    found = server_check.check(
         {
             "target": target(served, name),
             "samples": str(archive),
@@ -324,7 +335,7 @@ def test_each_served_form_answers_like_its_source(tensorflow, zoo, forms_made, s
         lambda rows: {key: value.numpy() for key, value in source(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()},
         samples.fit(inputs, contract["inputs"]), feeding, 32)
     samples.write(str(tmp_path / "asked.npz"), inputs, labels, reference)
-    found = check.check({
+    found = server_check.check({
         "target": target(served, SERVED_FORMS[name, form, select]), "samples": str(tmp_path / "asked.npz"), "limit": None, "batch": 32,
         "metric": METRICS.get(name), "metric_output": "difference" if name == "two_in_two_out" else None, "metric_function": None,
         "reference": str(tmp_path / "asked.npz"), "reference_target": None, "deadline_s": 60})
@@ -341,7 +352,7 @@ def target(served, name, protocol="grpc", signature="serving_default"):
 
 @pytest.mark.parametrize("name", ["convolution", "two_in_two_out", "scalar_input"])
 def test_both_protocols_agree(zoo, served, name):
-    found = check.check(
+    found = server_check.check(
         {
             "target": target(served, name, "rest"),
             "samples": str(zoo / f"{name}.npz"),
@@ -370,7 +381,7 @@ def test_both_protocols_agree(zoo, served, name):
 def test_checks_that_cannot_be_made_are_one_clear_line(zoo, served, change, words):
     asked = dict(target(served, "convolution"), **change.get("target", {}))
     with pytest.raises(FleetError) as caught:
-        check.check(
+        server_check.check(
             {
                 "target": asked,
                 "samples": str(zoo / change.get("samples", "convolution.npz")),

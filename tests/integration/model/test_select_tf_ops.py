@@ -9,7 +9,6 @@ import os
 import sys
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.support import environments, modules
 
 

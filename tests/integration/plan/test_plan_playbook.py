@@ -236,3 +236,21 @@ def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
     assert plans["gpu-01.example.org"]["models"][0]["batching"]["max_execution_batch_size"] == 128
     assert [refusal["subject"] for refusal in plans["gpu-02.example.org"]["refusals"]] == ["GPU"]
     assert plans["edge-01.example.org"]["backend"] == "embedded"
+
+
+@pytest.mark.parametrize("setting", ["any_errors_fatal = True", "strategy = free", "strategy = host_pinned"])
+def test_settings_of_the_users_ansible_cfg_cost_no_host_its_plan(fleet, setting):
+    """One host cannot be detected; docs.ansible.com, configuration settings: both end a run at the first fault, or let hosts run ahead."""
+    configuration = (fleet.directory / "ansible.cfg").read_text(encoding="utf-8")
+    (fleet.directory / "ansible.cfg").write_text(configuration.replace("[defaults]", f"[defaults]\n{setting}"), encoding="utf-8")
+    local = {"ansible_connection": "local"}
+    hosts = {name: dict(local, ansible_python_interpreter=python) for name, python in (("good", sys.executable), ("bad", "/no/python"))}
+    code, output, _tasks = fleet.run(hosts, "-e", "tfserving_plan_path=plan.json")
+    assert code == 0 and "is undefined" not in output, output
+    assert fleet.written()["bad"] is None and fleet.written()["good"]["release"] == "2.20.0" and output.count("PLAN for") == 1
+
+
+def test_the_table_can_be_switched_off(fleet):
+    fleet.known("a", "haswell")
+    code, output, _tasks = fleet.run({"a": {}}, "--tags", "offline", "-e", "tfserving_plan_display=false")
+    assert code == 0 and "PLAN for" not in output, output

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.support import modules
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"

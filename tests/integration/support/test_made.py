@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-
 from ansible_collections.tfserving.fleet.tests.support import made as module
 
 MAKER = 'import pathlib, sys, time; time.sleep(0.5); folder = pathlib.Path(sys.argv[1]); (folder / "who").write_text(str(time.monotonic_ns()))\n'

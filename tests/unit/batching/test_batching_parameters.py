@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES, RANGES, check, text
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, RANGES, check, text
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 SPLIT = {"enable_large_batch_splitting": True}
 
@@ -40,7 +39,7 @@ REFUSED = [
      "max_enqueued_batches", ["3", "24", "4 or more"]),
     ({**SPLIT, "max_batch_size": 81, "max_execution_batch_size": 8}, "the same, with the default of 10",
      "max_enqueued_batches", ["10", "default", "11 or more"]),
-    ({"max_batch_size": "8"}, "", "max_batch_size", ["'8'", "whole number"]),
+    ({"max_batch_size": "8 rows"}, "", "max_batch_size", ["'8 rows'", "whole number"]),
     ({"max_batch_size": True}, "", "max_batch_size", ["True", "whole number"]),
     ({"allowed_batch_sizes": 8}, "", "allowed_batch_sizes", ["8", "list"]),
     ({"allowed_batch_sizes": ["x"]}, "", "allowed_batch_sizes", ["'x'", "whole number"]),
@@ -120,8 +119,8 @@ def test_nothing_is_written_for_what_is_not_set():
 
 
 def test_defaults_and_names_are_those_of_the_release_table():
-    from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
-    from ansible_collections.tfserving.fleet.plugins.module_utils.release import table
+    from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+    from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
     assert set(table.BATCHING_FIELDS) == set(NAMES)
     assert table.BATCHING_FIELDS["max_batch_size"][2] == parameters.DEFAULT_MAX_BATCH_SIZE
     assert table.BATCHING_FIELDS["max_enqueued_batches"][2] == parameters.DEFAULT_MAX_ENQUEUED_BATCHES

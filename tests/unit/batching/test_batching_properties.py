@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.parameters import NAMES, check, text
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching.start_values import GOALS, start_values
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, check, text
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_values import GOALS, start_values
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 hypothesis = pytest.importorskip("hypothesis")
 text_format = pytest.importorskip("google.protobuf.text_format")

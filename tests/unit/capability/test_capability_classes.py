@@ -9,10 +9,9 @@ import copy
 import re
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes
 
 HOST = {
     "architecture": "x86_64",

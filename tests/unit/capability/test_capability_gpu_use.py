@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.gpu_use import judge
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpu_use import judge
 
 SINCE_2_6 = ("2024-05-02 09:12:44.1 I tensorflow/core/common_runtime/gpu/gpu_device.cc:1886] Created device /job:localhost/replica:0/task:0/device:GPU:0 with "
              "13775 MB memory:  -> device: 0, name: Tesla T4, pci bus id: 0000:00:04.0, compute capability: 7.5\n")

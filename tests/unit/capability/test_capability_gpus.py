@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, gpus, host, nvidia, nvml
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, gpus, host, nvidia, nvml
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "gpu"
 _specification = importlib.util.spec_from_file_location("gpu_standin", FIXTURES / "standin.py")
@@ -46,10 +46,10 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def lay(library, tmp_path):
-    """lay(description's name, faults, …): host.Files of a tree."""
+    """lay(description's name, faults, …): host_files.Files of a tree."""
     def lay_down(name, *faults, **how):
         text = standin.description(name) + "".join(f"fault {fault}\n" for fault in faults)
-        return host.Files(standin.lay(tmp_path, how.pop("library", library), text, **how))
+        return Files(standin.lay(tmp_path, how.pop("library", library), text, **how))
     return lay_down
 
 
@@ -144,8 +144,9 @@ def test_a_call_that_hangs_costs_that_answer_alone(function, missing, lay):
 
 # In a process of its own, since many hang at once. argv: conftest.py, the tree.
 ASK = ("import json, runpy, sys, time; runpy.run_path(sys.argv[1]);"
-       "from ansible_collections.tfserving.fleet.plugins.module_utils.capability import host, nvidia;"
-       "begun = time.monotonic(); found = nvidia.read(host.Files(sys.argv[2]), (), True); print(json.dumps([time.monotonic() - begun, *found]))")
+       "from ansible_collections.tfserving.fleet.plugins.module_utils._capability import nvidia;"
+       "from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files;"
+       "begun = time.monotonic(); found = nvidia.read(Files(sys.argv[2]), (), True); print(json.dumps([time.monotonic() - begun, *found]))")
 # Details that a call brings; a call without an entry brings none of them.
 BRINGS = {"PersistenceMode": {"persistence"}, "PowerUsage": {"power_w"}, "EnforcedPowerLimit": {"power_limit_w"}, "Temperature": {"temperature_c"},
           "_ClockInfo": {"clocks_mhz"}, "MaxClockInfo": {"clocks_mhz"}, "CurrentClocksEventReasons": {"throttling"},
@@ -162,7 +163,7 @@ COSTS_SIZES = ("nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByInd
 @pytest.mark.parametrize("name", ["h200", "a100_mig"])
 def test_every_call_that_hangs_costs_that_answer_alone_and_nvidia_smi_is_asked_for_it(name, library, tmp_path):
     """All calls, each in a process of its own; the first of two GPUs hangs, and what is asked of the driver as a whole."""
-    whole = dict(zip(("groups", "container", "details"), read(host.Files(standin.lay(tmp_path / "whole", library, standin.description(name))), True)))
+    whole = dict(zip(("groups", "container", "details"), read(Files(standin.lay(tmp_path / "whole", library, standin.description(name))), True)))
 
     def ask(function):
         root = standin.lay(tmp_path / function, library, standin.description(name) + f"fault {function} 0 hang\nfault {function} -1 hang\n")
@@ -324,7 +325,7 @@ def test_a_gpu_that_another_driver_holds_is_left_alone(lay):
 def test_a_host_without_gpus_is_asked_nothing(tmp_path, library):
     standin.lay(tmp_path, library, "fault nvmlInit_v2 * hang\n", pci=False)
     (tmp_path / "dev/nvidiactl").unlink()
-    assert read(host.Files(str(tmp_path)), detail=True) == ([], None, [], [])
+    assert read(Files(str(tmp_path)), detail=True) == ([], None, [], [])
 
 
 def test_details_tell_what_moves(lay):
@@ -419,7 +420,7 @@ def test_a_record_describes_the_same_gpus_and_tells_no_uuid(name, lay, library, 
     done = subprocess.run([sys.executable, str(FIXTURES.parents[2] / "tools" / "record-gpus"), "--library",
                            str(Path(files.root) / standin.LIBRARY / "libnvidia-ml.so.1"), "a machine"], capture_output=True, text=True, check=True)
     assert not set(re.findall(r"(?:GPU|MIG)-\S+", standin.description(name))) & set(re.findall(r"(?:GPU|MIG)-\S+", done.stdout))
-    after = read(host.Files(standin.lay(tmp_path / "recorded", library, done.stdout)), detail=True)
+    after = read(Files(standin.lay(tmp_path / "recorded", library, done.stdout)), detail=True)
 
     def without_uuids(found):
         text = re.sub(r"(GPU|MIG)-[0-9a-f-]+", r"\1", json.dumps(found))

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import classes, host
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, host
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "capability"
 HOSTS = yaml.safe_load((FIXTURES / "hosts.yml").read_text(encoding="utf-8"))["hosts"]

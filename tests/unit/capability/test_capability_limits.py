@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits, system
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import limits, system
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
 
 NO_LIMIT_V1 = "9223372036854771712"
 
@@ -132,3 +131,17 @@ def test_virtualization(architecture, hypervisor, maker, product, clocks, kind):
     ((False, False, "", "4:memory:/kubepods/burstable/pod1"), "kubernetes"), ((False, False, "", "4:memory:/docker/3f"), "docker")])
 def test_container(marks, kind):
     assert system.container(*marks) == kind
+
+
+@pytest.mark.parametrize("held, online, usable", [("2-5", "0-3", 4), ("3-10", "0-7", 8), ("0-1,8-9", "0-3", 4), ("1", "0", 1), ("0-7", "0-7", 8)])
+def test_a_container_whose_cpus_lxcfs_numbers_from_0_has_all_of_them(held, online, usable):
+    """proc_cpuinfo and sys_devices_system_cpu_online of LXCFS (src/sysfs_fuse.c) count the CPUs of the cpuset; the kernel's files keep the host's numbers."""
+    held, online = limits.parse_cpu_list(held), limits.parse_cpu_list(online)
+    for affinity, cpuset in ((held, held), (held, None), (None, held)):
+        assert limits.cpus(affinity, cpuset, [], online, len(online))["usable"] == usable
+
+
+def test_cpus_that_are_offline_do_not_count():
+    """A guest that may get more CPUs later: its affinity names all that are possible (Cpus_allowed of proc(5)), its cpuset those online."""
+    possible, online = frozenset(range(128)), frozenset(range(4))
+    assert limits.cpus(possible, None, [], online, 4)["usable"] == limits.cpus(possible, online, [], online, 4)["usable"] == 4

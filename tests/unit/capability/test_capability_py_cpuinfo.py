@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cpuinfo, py_cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo, py_cpuinfo
 
 # As the library answers on an Apple silicon: no vendor, no flags.
 APPLE = {"arch": "ARM_8", "bits": 64, "count": 8, "arch_string_raw": "arm64", "brand_raw": "Apple M1"}

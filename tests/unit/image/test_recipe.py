@@ -18,10 +18,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     importlib.import_module("conftest")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.levels import X86_64_LEVELS
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import dockerfile, microarchitectures, recipe
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import X86_64_LEVELS
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import dockerfile, microarchitectures, recipe
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
 
 GOLDEN = Path(__file__).resolve().parents[2] / "fixtures" / "image" / "recipes.txt"
 FIRST = "2.11.0"

@@ -9,8 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import server_log
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import server_log
 
 LOGS = Path(__file__).resolve().parents[2] / "fixtures" / "image" / "logs"
 SESSION = "2026-04-23 10:11:12.141592: I external/org_tensorflow/tensorflow/cc/saved_model/loader.cc:236] Restoring SavedModel bundle.\n"
@@ -109,3 +108,44 @@ def test_how_a_server_dies_of_instructions(text, status, kind, name):
 @pytest.mark.parametrize("status", [0, 1, 134, 137, -9, None])
 def test_other_ends_are_not_blamed_on_instructions(status):
     assert server_log.parse("Failed to start server. Error: INVALID_ARGUMENT\n", status)["fatal"] is None
+
+
+ONE_DNN = log("tensorflow-2.8").strip()
+HEAD, NAMES = ONE_DNN.rpartition(":  ")[0] + ":", ONE_DNN.rpartition(":  ")[2]
+
+
+@pytest.mark.parametrize("text", [
+    HEAD, HEAD + "  ", f"{HEAD}\n{NAMES}", f"{HEAD}\r\n   {NAMES}\r\n", f"{HEAD}\n\n{NAMES}\n", f"{HEAD}  AVX2 AVX512F\nAVX512_VNNI FMA\n",
+    log("tensorflow-1.13").rpartition(":")[0] + ":", log("tensorflow-2.0-mkl").rpartition(":")[0] + ":\n", json.dumps({"log": HEAD + "\n", "stream": "stderr"}),
+    log("tensorflow-2.20").partition("instructions: AVX2")[0] + "instructions: , in other operations, rebuild TensorFlow with the appropriate compiler flags."])
+def test_a_line_without_its_names_proves_nothing(text):
+    """cpu_feature_guard.cc of TensorFlow logs the line only where missing_instructions is not empty."""
+    told = server_log.parse(f"{text}\n{SESSION}")
+    assert not told["conclusive"] and told["fatal"] is None
+    assert server_log.parse(f"{HEAD}  {NAMES}\n{SESSION}")["conclusive"]
+
+
+@pytest.mark.parametrize("text", [
+    # systemd: service_sigchld_event in src/core/service.c, exit_status_to_string; systemctl status.
+    "tfserving.service: Main process exited, code=dumped, status=4/ILL", "Main PID: 4242 (code=killed, signal=ILL)", "Main PID: 4242 (code=dumped, signal=ILL)",
+    "tfserving.service: Main process exited, code=exited, status=132/n/a",
+    # Linux: do_error_trap in arch/x86/kernel/traps.c.
+    "traps: tensorflow_mode[4242] trap invalid opcode ip:55d7c0ffee00 sp:7ffc0badf00d error:0 in tensorflow_model_server[55d7c0000000+8000000]",
+    "zsh: illegal hardware instruction (core dumped)  tensorflow_model_server", "[1]    4242 illegal hardware instruction  tensorflow_model_server --port=8500",
+    "signal: illegal instruction (core dumped)", "[signal SIGILL: illegal instruction code=0x2 addr=0x7f00]",
+    "tfserving exited with code 132", "4f1c0ffee tensorflow/serving \"/usr/bin/tf_serving_e…\" Exited (132) 5 minutes ago", "        \"ExitCode\": 132,",
+    "        exitCode: 132", "      Exit Code:    132", "container_die exitCode=132", "The command '/bin/sh -c serve' returned a non-zero code: 132",
+    "subprocess.CalledProcessError: Command died with <Signals.SIGILL: 4>.", "Fatal Python error: Illegal instruction",
+    "exited: tfs (terminated by SIGILL; not expected)",
+    "child process exited on signal 4", "Program received signal SIGILL, Illegal instruction.", "*** SIGILL received at time=1700000000 on cpu 3 ***",
+    "       Signal: 4 (ILL)", "fish: Job 1, 'tensorflow_model_server' terminated by signal SIGILL (Illegal instruction)", "Illegal instruction (core dumped)"])
+def test_a_death_by_an_illegal_instruction_is_known_in_whatever_words(text):
+    for given in (text, f"one\n{text}\nthree", json.dumps({"log": text + "\n"})) if '"' not in text else (text,):
+        assert server_log.parse(given)["fatal"] == {"kind": "illegal_instruction", "instruction": None}, given
+
+
+@pytest.mark.parametrize("text", [
+    "tfserving exited with code 1", "Exited (137) 5 minutes ago", "status=11/SEGV", "took 132 ms", "I exit after 132 requests", "port 4132", "exit status 1320",
+    "10.132.0.4 - signal 42", "BILLING: ok", "2026-11-30 01:13:20.132: I x.cc:132] Loaded", "signal: killed", "exited with code 132.5"])
+def test_other_lines_are_no_death_by_an_illegal_instruction(text):
+    assert server_log.parse(text)["fatal"] is None

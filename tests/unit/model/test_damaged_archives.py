@@ -11,9 +11,8 @@ import tarfile
 import zipfile
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import transfer
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer
 
 NAMES = ("v/saved_model.pb", "v/variables/größe")
 

@@ -12,9 +12,14 @@ import pytest
 
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import metric_function, metrics, parity, samples
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    metric_function,
+    parity,
+    samples,
+    task_metrics,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tensors
 
 NAN, INF = float("nan"), float("inf")
 
@@ -61,7 +66,7 @@ def test_what_cannot_be_compared_is_said(reference, candidate, words):
 def test_equal_strings_and_lost_and_new_outputs():
     assert one(numpy.array([b"a"], object), numpy.array([b"a"], object))["max_abs"] == 0
     found = parity.compare({"a": numpy.zeros(1)}, {"b": numpy.zeros(1)})
-    assert parity.structural(found) == ["a: the output is missing", "b: the output is new"]
+    assert parity.structural(found) == ["a: the output is missing; there: b", "b: the output is new"]
 
 
 def test_differences_are_those_that_numpys_own_assertion_prints():
@@ -90,7 +95,9 @@ def measure(metric, scores, labels):
     """By NumPy's arrays, and by a host's tensors where these have the dtype: they agree."""
     scores, labels = plain(scores), plain(labels)
     value = metric_function.measure({"metric": metric, "metric_output": None}, {"y": scores}, labels)
-    assert metrics.measure(metric, {"y": tensors.metric_values(tensor(scores))}, tensors.metric_values(tensor(labels))) == pytest.approx(value, nan_ok=True)
+    assert task_metrics.measure(metric, {"y": task_metrics.of_tensor(tensor(scores))}, task_metrics.of_tensor(tensor(labels))) == pytest.approx(
+        value, nan_ok=True
+    )
     return value
 
 
@@ -176,8 +183,8 @@ def test_the_judged_output_is_named_where_there_are_several():
     ("rmse", 10, 1.0, 1.0, 1.2, 0.1, "a loss of 0.2 is above the allowed 0.1"), ("rmse", 10, 1.0, 1.0, 0.2, 0.0, None),
 ])
 def test_a_form_is_judged_again_where_it_is_served(metric, examples, before, after, here, allowed, words):
-    said = metrics.judge_again(metric, examples, before, after, here, allowed)
-    assert said is None if words is None else words in said
+    accepted, said = task_metrics.verdict_where_served(metric, examples, before, after, here, allowed)
+    assert accepted is (words is None) and (words or "is within the allowed") in said
 
 
 def archive(path, **arrays):

@@ -13,9 +13,9 @@ import pytest
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("google.protobuf")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import gates, metric_function, samples, tfrecord, warmup
-from ansible_collections.tfserving.fleet.plugins.module_utils.server import ask, client
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, metric_function, samples, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, stdlib_client, tfrecord
 
 
 def tensors(**held):
@@ -125,7 +125,7 @@ def test_a_metric_of_the_users_own(tmp_path):
 @pytest.mark.parametrize("goal, before, after, accepted", [("lower", 1.0, 1.5, False), ("lower", 1.5, 1.0, True), ("higher", 1.0, 0.5, False)])
 def test_which_value_of_it_is_better_is_the_users(goal, before, after, accepted):
     judged = {"name": "function", "before": before, "after": after, "allowed_loss": 0.1, "goal": goal}
-    assert gates.decide({}, judged)[0] is accepted
+    assert acceptance.decide({}, judged)[0] is accepted
 
 
 def test_warm_up_requests_have_a_limit():
@@ -182,18 +182,18 @@ def test_texts_keep_every_byte_in_an_archive(tmp_path, texts):
     inputs, labels = samples.read(str(path), metric="accuracy")
     assert inputs["x"].tolist() == labels.tolist() == samples.outputs(str(path))["y"].tolist() == texts
     for prefix in ("inputs.", "outputs."):
-        tensor = next(iter(ask.arrays(str(path), prefix).values()))
+        tensor = next(iter(stdlib_client.arrays(str(path), prefix).values()))
         assert tensor.values() == texts and tensor.shape == (len(texts),)
-        assert ask.arrays(str(path), prefix, 1)[{"inputs.": "x", "outputs.": "y"}[prefix]].values() == texts[:1]
+        assert stdlib_client.arrays(str(path), prefix, 1)[{"inputs.": "x", "outputs.": "y"}[prefix]].values() == texts[:1]
     samples.write_answers(str(tmp_path / "b" / "answers.npz"), {"x": inputs["x"]}, {"y": inputs["x"]}, {"y": inputs["x"]})
-    assert ask.arrays(str(tmp_path / "b" / "answers.npz"), "outputs.")["y"].values() == texts
+    assert stdlib_client.arrays(str(tmp_path / "b" / "answers.npz"), "outputs.")["y"].values() == texts
 
 
 @pytest.mark.parametrize("lengths", [numpy.array([1]), numpy.array([1.5, 2]), numpy.array(["a", "b"]), numpy.array([[1, 2]])])
 def test_lengths_that_do_not_fit_are_one_clear_line(tmp_path, lengths):
     path = tmp_path / "a.npz"
     numpy.savez(path, **{"inputs.x": numpy.array([b"a", b"bc"]), "lengths.inputs.x": lengths})
-    for call in (samples.read, lambda path: ask.arrays(path, "inputs.")):
+    for call in (samples.read, lambda path: stdlib_client.arrays(path, "inputs.")):
         with pytest.raises(FleetError) as caught:
             call(str(path))
         assert "array" in str(caught.value) and "\n" not in str(caught.value)

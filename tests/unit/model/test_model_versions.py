@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import served_config, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
 
 OPTIONS = {"version": None, "source": "/s", "checksum": None, "keep": None, "server": None, "samples": None, "label": None, "config_file": None,
            "state": "present", "sample_rows": 8, "tolerance": 0.001, "ready_timeout_s": 1, "transfer_timeout_s": 1}
@@ -101,29 +101,29 @@ model_config_list {
 def test_a_label_moves_and_all_else_stays():
     """Read again by protobuf's own reader."""
     text_format = pytest.importorskip("google.protobuf.text_format")
-    wire = pytest.importorskip("ansible_collections.tfserving.fleet.plugins.module_utils.server.wire")
-    message = served_config.parse(CONFIG, "f")
-    assert served_config.labels(message, 'a"b') == {"stable": 1} and served_config.specific(message, 'a"b') == [1, 2]
-    assert served_config.specific(message, "b") is None and served_config.labels(message, "b") == {}
-    changed = served_config.with_label(served_config.with_versions(message, 'a"b', {1, 2, 300}), 'a"b', "canary", 300)
+    wire = pytest.importorskip("ansible_collections.tfserving.fleet.plugins.module_utils._protocol.wire")
+    message = model_config_list.parse(CONFIG, "f")
+    assert model_config_list.labels(message, 'a"b') == {"stable": 1} and model_config_list.specific(message, 'a"b') == [1, 2]
+    assert model_config_list.specific(message, "b") is None and model_config_list.labels(message, "b") == {}
+    changed = model_config_list.with_label(model_config_list.with_versions(message, 'a"b', {1, 2, 300}), 'a"b', "canary", 300)
     expected = text_format.Parse(CONFIG, wire.message("tensorflow.serving.ModelServerConfig")())
     first = expected.model_config_list.config[0]
     first.model_version_policy.specific.versions.append(300)
     first.version_labels["canary"] = 300
-    assert text_format.Parse(served_config.text(changed), wire.message("tensorflow.serving.ModelServerConfig")()) == expected
-    assert wire.message("tensorflow.serving.ReloadConfigRequest").FromString(served_config.reload_request(changed)).config == expected
+    assert text_format.Parse(model_config_list.text(changed), wire.message("tensorflow.serving.ModelServerConfig")()) == expected
+    assert wire.message("tensorflow.serving.ReloadConfigRequest").FromString(model_config_list.reload_request(changed)).config == expected
 
 
 @pytest.mark.parametrize(("text", "fault"), [
-    ("model_config_list { config { name: 1 } }", "line 1: the value cannot be read"),
-    ("model_config_list {\n config { logging_config {} } }", "line 2: 'logging_config'"),
+    ("model_config_list { config { name: 1 } }", "line 1: a text in quotes was expected, found .1."),
+    ("model_config_list {\n config { logging_config: 1 } }", "line 2: a message in braces was expected"),
     ("model_config_list {", "ends without '}'"), ("model_config_list { config { name: ~ } }", "line 1: '~'"), ("}", "line 1: '}'"),
 ])
 def test_files_that_are_not_understood_are_refused(text, fault):
     with pytest.raises(FleetError, match=fault):
-        served_config.parse(text, "f")
+        model_config_list.parse(text, "f")
 
 
 def test_a_model_that_is_not_listed():
     with pytest.raises(FleetError, match="the model c is not listed"):
-        served_config.labels(served_config.parse(CONFIG, "f"), "c")
+        model_config_list.labels(model_config_list.parse(CONFIG, "f"), "c")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import tfrecord, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tfrecord
 
 # A TFRecord file of the record "hello", as TensorFlow 2.21's tf.io.TFRecordWriter writes it.
 HELLO = bytes.fromhex("0500000000000000 eab2043e 68656c6c6f bb1f1c19")

@@ -20,10 +20,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
     importlib.import_module("conftest")     # makes the collection importable
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.classes import classes
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability.cpuinfo import read
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.classes import classes
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.cpuinfo import read
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.capability import cdi
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 V3 = ["abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "movbe", "popcnt", "sse4_2"]
 DOCKER = {"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": ["nvidia", "runc"], "cdi_directories": [],

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import functools
 import copy
+import functools
 import json
 import os
 import re
@@ -15,16 +15,15 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.model import legality
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.request import KEYS
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.running import differences
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions, table
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility, parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
 from hypothesis import strategies as st
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
@@ -162,7 +161,7 @@ def test_every_plan_keeps_the_rules(host, request):
             assert group["compute"]["major"] in TENSORRT[int(made["release"].split(".")[1])]
         if model["batching"]:
             parameters.check(model["batching"])
-            faults, _doubts = legality.judge(by_name[model["name"]]["signatures"] or {}, model["batching"].get("pad_variable_length_inputs"))
+            faults, _doubts = compatibility.judge(by_name[model["name"]]["signatures"] or {}, model["batching"].get("pad_variable_length_inputs"))
             assert not faults
     for candidate in made["candidates"]:
         assert set(candidate["change"]) <= {"protocol", "batching", "form", "environment", "flags"}

@@ -8,31 +8,40 @@ A kind is a statement that refuses, wherever it stands. They are found in the so
 
 from __future__ import annotations
 
-import functools
 import ast
+import functools
 import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
 UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
 WATCHED = {f"plan/{path.stem}": () for path in (UTILS / "plan").glob("*.py") if path.stem not in ("draft", "request", "policies", "__init__")}
-WATCHED.update({
-    "plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"), "plan/models": ("lite_problem",), "plan/batches": ("problem",),
-    "release/questions": (), "image/recipe": ("problem", "march_problem"), "model/lite": ("refusal",), "model/legality": (), "batching/parameters": (),
-    "capability/cdi": ("way",)})
+WATCHED.update(
+    {
+        "_plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"),
+        "_plan/models": ("lite_problem",),
+        "_plan/batches": ("problem",),
+        "_release/questions": (),
+        "_image/recipe": ("problem", "march_problem"),
+        "_model/tflite": ("refusal",),
+        "_batching/compatibility": (),
+        "_batching/parameters": (),
+        "_capability/cdi": ("way",),
+    }
+)
 _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
 UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
 # Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
-_NOT_REFUSING = {("release/questions", "_problem"), ("release/questions", "sources"), ("model/legality", "well_formed"),
-                 ("batching/parameters", "check_choice")}
+_NOT_REFUSING = {("_release/questions", "_problem"), ("_release/questions", "sources"), ("_batching/compatibility", "well_formed"),
+                 ("_batching/parameters", "check_choice")}
 
 V2 = ["cx16", "popcnt", "sse4_2"]
 V3 = sorted([*V2, "aes", "pclmulqdq", "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
@@ -73,16 +82,21 @@ def gpu_host(*found, image_class="x86-64-v3-cc7", **container):
 CASES = {
     "a release that never was": (host(), {"version": "2.15.0"}),
     "no release at all": (host(), {"version": "latest"}),
+    "the tag of an image for a release": (host(), {"version": "2.8.0-gpu"}),
     "an option that means nothing": (host(), {"options": ["hello", "--port=9000"]}),
     "docker asked for, and no engine": (host(engine=None), {"backend": "docker"}),
-    "neither engine nor TensorFlow's packages": (host(V2, "x86-64-v2", engine=None), {}),
+    "no Docker SDK for Ansible's Python": (host(sdk={"version": None, "problem": "No module named 'docker'"}), {}),
+    "an engine that forbids clone3": (host(version="20.10.5+dfsg1"), {"version": "2.20.0"}),
+    "a release named, and no engine": (host(engine=None), {}),
+    "a release named, and neither engine nor TensorFlow's packages": (host(V2, "x86-64-v2", engine=None), {}),
+    "neither engine nor TensorFlow's packages": (host(V2, "x86-64-v2", engine=None), {"version": None}),
     "embedded asked for on a CPU without AVX": (host(V2, "x86-64-v2"), {"backend": "embedded"}),
     "embedded asked for on a foreign CPU": (host((), "s390x", "s390x"), {"backend": "embedded"}),
     "the official image on a CPU without AVX": (host(V2, "x86-64-v2"), {}),
     "the official image on ARM": (host((), "aarch64", "aarch64"), {}),
     "the official image on POWER": (host((), "ppc64le", "ppc64le"), {}),
     "no GPU": (host(), {"gpu": "require"}),
-    "a GPU for the embedded server": (host(gpus=[gpu()], engine=None), {"gpu": "require"}),
+    "a GPU for the embedded server": (host(gpus=[gpu()], engine=None), {"gpu": "require", "version": None}),
     "a GPU on ARM": (host((), "aarch64", "aarch64", gpus=[gpu()]), {"gpu": "require", "image": "registry.example/serving"}),
     "a GPU without a driver": (host(gpus=[gpu(None, None, None)]), {"gpu": "require"}),
     "a GPU that nobody knows": (host(gpus=[gpu(None, None)]), {"gpu": "require"}),
@@ -116,6 +130,10 @@ CASES = {
     "instructions that the compiler fails on": (host([*V3, "avx512f", "avx512_bf16"]),
                                                 {"build": True, "build_options": "--config=release --copt=-mavx512bf16"}),
     "TensorFlow Lite of half floats": (host(), model(optimize="tflite_dynamic_range", signatures=tensors("float16"))),
+    "TensorFlow Lite of a ragged tensor": (host(), model(optimize="tflite_dynamic_range", signatures={"serving_default": {
+        "inputs": tensors()["serving_default"]["inputs"],
+        "outputs": {"y": {"dtype": "DT_INVALID", "shape": [], "tensor": "", "composite": "RaggedTensor", "components": ["a:0", "a:1"]}}}})),
+    "variables that nothing restores": (host(), model(signatures={"serving_default": dict(tensors()["serving_default"], unset_variables=["dense/kernel"])})),
     "TensorFlow Lite of nothing": (host(), model(optimize="tflite_dynamic_range", signatures=tensors(inputs=(None, 0)))),
     "TF-TRT without a GPU": (host(), model(optimize="tensorrt")),
     "TF-TRT of a release without it": (host(gpus=[gpu((8, 0))]), model(optimize="tensorrt")),
@@ -124,8 +142,8 @@ CASES = {
         {"name": "a", "batching": {"max_batch_size": 8}, "signatures": tensors()}, {"name": "b", "signatures": tensors()}]}),
     "a batching parameter that nobody knows": (host(), batched(max_bach_size=8)),
     "a batch of none": (host(), batched(max_batch_size=0)),
-    "a size that is no number": (host(), batched(max_batch_size="8")),
-    "a switch that is none": (host(), batched(max_batch_size=8, enable_large_batch_splitting="yes")),
+    "a size that is no number": (host(), batched(max_batch_size="eight")),
+    "a switch that is none": (host(), batched(max_batch_size=8, enable_large_batch_splitting="perhaps")),
     "a pool without a name": (host(), batched(max_batch_size=8, thread_pool_name="a b")),
     "sizes that are no list": (host(), batched(max_batch_size=8, allowed_batch_sizes=8)),
     "sizes that do not rise": (host(), batched(max_batch_size=8, allowed_batch_sizes=[4, 2, 8])),
@@ -146,14 +164,20 @@ CASES = {
     "a flag under its old name": (host(), {"flags": {"use_tflite_model": True}}),
     "a flag of a later release": (host(), {"version": "2.14.1", "flags": {"mixed_precision": "bfloat16"}}),
     "a flag that nobody knows": (host(), {"flags": {"prot": 8500}}),
-    "a flag of the wrong type": (host(), {"flags": {"port": "8500"}}),
+    "a flag of the wrong type": (host(), {"flags": {"port": "http"}}),
     "a flag's value that is too low": (host(), {"flags": {"rest_api_num_threads": 1}}),
-    "a flag's value that is too high": (host(), {"flags": {"rest_api_port": 70000}}),
+    "a flag's value that is too high": (host(), {"flags": {"per_process_gpu_memory_fraction": 1.5}}),
     "a flag's value that does nothing": (host(), {"flags": {"mixed_precision": "float16"}}),
     "a batching file without batching": (host(), {"flags": {"batching_parameters_file": "/etc/b"}}),
     "batching per model without batching": (host(), {"flags": {"enable_per_model_batching_parameters": True}}),
     "neither port nor socket": (host(), {"flags": {"port": 0}}),
     "one port for both": (host(), {"flags": {"port": 9000, "rest_api_port": 9000}}),
+    "a batching file of the user's": (host(), dict(batched(max_batch_size=8), flags={"batching_parameters_file": "/etc/b"})),
+    "a flag that the role sets": (host(), {"flags": {"model_config_file": "/etc/m"}}),
+    "a flag that the embedded server does not have": (host(), {"backend": "embedded", "flags": {"use_alts_credentials": True}}),
+    "a memory limit that is none": (host(), {"options": ["--memory=5 pounds"]}),
+    "an argument that gRPC ignores": (host(), {"flags": {"grpc_channel_arguments": "grpc.max_send_message_length=8*1024"}}),
+    "a secret": (host(), {"options": ["-e AWS_SECRET_ACCESS_KEY=x"]}),
     "metrics without REST": (host(), {"flags": {"monitoring_config_file": "/etc/m", "rest_api_port": 0}}),
     "all three thread flags": (host(), {"flags": {"tensorflow_session_parallelism": 2, "tensorflow_intra_op_parallelism": 2}}),
     "a build shared with classes above the host's": (host(V2, "x86-64-v2"), {"build": True, "build_for": ["x86-64-v3", "x86-64-v4"]}),
@@ -172,7 +196,7 @@ def told(key, value, remedy):
         return all(f"{name}: {str(setting).lower() if isinstance(setting, bool) else setting}" in remedy or str(setting) in remedy or name in remedy
                    for name, setting in value.items() if setting is not None) or "Leave it out" in remedy
     if key == "models" and isinstance(value, dict):
-        return all(f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
+        return all(setting is None or f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
     if key == "options":
         return "Leave it out of tfserving_options" in remedy
     if key == "environment":
@@ -201,7 +225,7 @@ def sites():
         text = (UTILS / f"{key}.py").read_text(encoding="utf-8")
         tree = ast.parse(text)
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (key, node.name) not in _NOT_REFUSING):
-            if key == "image/recipe" and function.name not in ("problem", "march_problem"):
+            if key == "_image/recipe" and function.name not in ("problem", "march_problem"):
                 continue
             for statement in (node for node in ast.walk(function) if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))):
                 if not _refuses(statement, function.name in returning, function.name):

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import functools
+
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.common.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils.image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan.draft import apply
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import plan as plans
-from ansible_collections.tfserving.fleet.plugins.module_utils.release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
@@ -340,10 +341,19 @@ def test_no_server_for_a_cpu_without_avx_but_an_image_of_its_own():
 
 
 def test_embedded_says_what_it_is():
-    made = planned(dict(host(), container={"engine": None}), request())
+    made = planned(dict(host(), container={"engine": None}), request(backend="embedded"))
     assert made["backend"] == "embedded" and made["image"] is None
     warned(made, "not TensorFlow Serving")
-    assert refused(dict(host(), container={"engine": None}), request(backend="docker"), "backend")["change"] == {"backend": "auto"}
+    assert refused(dict(host(), container={"engine": None}), request(backend="docker"), "backend")["change"] == {"backend": "embedded"}
+
+
+@pytest.mark.parametrize("named", [{"version": "2.20.0"}, {"image": "registry.example/serving:1"}, {"build": True}, {"engine_socket": "/run/other.sock"},
+                                   {"options": ["TF_SERVING_VERSION_GIT_BRANCH=2.17.1"]}])
+def test_the_embedded_server_does_not_take_the_place_of_tensorflow_serving_where_the_engine_is_missing(named):
+    bare = dict(host(), container={"engine": None})
+    fault = refused(bare, dict(request(version=None), **named), "backend")
+    assert fault["change"] == {"backend": "embedded"} and "tfserving_backend: embedded" in fault["remedy"]
+    assert planned(bare, request(version=None))["backend"] == "embedded"
 
 
 @pytest.mark.parametrize(("key", "value", "words"), [

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, page
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, page
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
 NAMES = ["baseline_kept", "gains", "hostile", "untuned", "void_step"]

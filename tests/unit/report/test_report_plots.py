@@ -9,7 +9,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, page, plots, summary
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, page, plots, summary
 
 STEP = {"name": "a", "kept": True, "reason": "", "goodput_rps": 100.0, "p50_ms": 1.0, "p99_ms": 2.0, "requests": 1000, "gain": 0.1,
         "gain_interval": [0.05, 0.15], "noise_floor": 0.02, "accuracy": {"before": 0.9, "after": 0.9}}

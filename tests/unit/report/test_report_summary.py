@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.report import document, summary
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, summary
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.report import words
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
 
 
 def plainly(text):

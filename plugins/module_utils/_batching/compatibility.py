@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""May a server batch requests to this model? Judged by its signatures, before a request finds out.
+
+Batching joins the rows of several requests along the first dimension and cuts the outputs apart along theirs.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL, describe
+
+PADDABLE_RANKS = range(1, 7)
+LEAVE_OUT = "Serve this model without batching, or export it with an unknown first dimension"
+
+
+def well_formed(signatures):
+    """Return signatures ({name: {inputs: {name: {dtype, shape}}, outputs: {…}}}); raise FleetError where they are built otherwise."""
+    try:
+        tensors = [tensor for signature in signatures.values() for kind in ("inputs", "outputs") for tensor in signature[kind].values()]
+        sound = all(isinstance(tensor["dtype"], str) and _is_shape(tensor["shape"]) for tensor in tensors)
+    except (KeyError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise FleetError("they are not built like a model's signatures (dtype and shape of each input and output, null for an unknown dimension)",
+                         where="signatures", remedy="Pass what tfserving.fleet.saved_model_info returned.")
+    return signatures
+
+
+def judge(signatures, pad_variable_length_inputs=None):
+    """(faults, doubts) of batching a model.
+
+    signatures: {name: {inputs: {name: {shape}}, outputs: {…}}}; a shape is a list with None for an unknown dimension, or None for an unknown rank.
+    pad_variable_length_inputs: the parameter; None when nobody decided on it. faults: FleetErrors, one for each tensor that makes batched requests fail.
+    doubts: texts on what the signatures leave open.
+    """
+    faults, doubts = [], []
+    for signature, tensors in sorted(signatures.items()):
+        if signature in INTERNAL:
+            continue
+        if not tensors["inputs"]:
+            faults.append(FleetError("has no input whose rows could be joined", where=f"signature {signature}", remedy="Serve this model without batching."))
+        for kind in ("input", "output"):
+            for name, tensor in sorted(tensors[f"{kind}s"].items()):
+                where, shape = f"signature {signature}, {kind} {name}", tensor["shape"]
+                faults += filter(None, [_first_dimension_fault(where, kind, shape)])
+                if shape is None:
+                    doubts.append(f"{where}: its rank is unknown; batching fails at run time where it has no dimension")
+                elif kind == "input" and None in shape[1:]:
+                    fault, doubt = _variable_length(where, shape, pad_variable_length_inputs)
+                    faults += filter(None, [fault])
+                    doubts += filter(None, [doubt])
+    return faults, doubts
+
+
+def _is_shape(shape):
+    return shape is None or (isinstance(shape, list) and all(map(_is_dimension, shape)))
+
+
+def _is_dimension(size):
+    return size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
+
+
+def _first_dimension_fault(where, kind, shape):
+    if shape == []:
+        what = "is a scalar; batching needs a first dimension to " + ("join requests along" if kind == "input" else "cut answers apart along")
+        return FleetError(what, where=where, remedy=f"{LEAVE_OUT}.")
+    if shape and shape[0] is not None:
+        what = f"has a first dimension of exactly {shape[0]}; " + ("joined requests would have more rows" if kind == "input" else "answers cannot be cut apart")
+        return FleetError(what, where=where, remedy=f"{LEAVE_OUT}.")
+    return None
+
+
+def _variable_length(where, shape, padding):
+    """(fault, doubt) of an input whose examples may differ in shape."""
+    if padding is None:
+        return FleetError(f"shape {describe(shape)} varies from example to example; where unlike ones meet in a batch, all its requests fail", where=where,
+                          remedy="Set pad_variable_length_inputs to true if the model ignores padding (copies of the tensor's first element), "
+                                 "to false if all requests have one shape, or serve this model without batching."), None
+    if not padding:
+        return None, (f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; "
+                      "requests of unlike shapes that meet in a batch all fail")
+    if len(shape) not in PADDABLE_RANKS:
+        return FleetError(f"has rank {len(shape)}; the server pads ranks 1 to 6 only", where=where, remedy="Serve this model without batching."), None
+    return None, f"{where}: shorter examples are padded with copies of the tensor's first element; the model must ignore padding"

@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files of batching parameters a server needs, and what stands in them.
+
+Either one file for all models (--batching_parameters_file), or with --enable_per_model_batching_parameters a file in each model version, beside
+which the one file counts for the thread pool alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility, parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_values import start_values
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+# The threads are the server's, whatever a model's file says.
+SERVER_WIDE = ("num_batch_threads", "thread_pool_name")
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class File:
+    """The parameters of one file: of a model, or of the whole server where model is None. reasons: {parameter: why it has its value}."""
+
+    model: str | None
+    parameters: parameters.Parameters
+    reasons: dict
+
+    @property
+    def text(self):
+        """What stands in the file."""
+        return parameters.text(self.parameters)
+
+    def as_dict(self, path):
+        """The file as modules return it."""
+        return {"path": path, "text": self.text, "parameters": self.parameters.as_dict(), "reasons": self.reasons}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    given: {parameter: value or None}. models: [{name, signatures, batching}], batching as parameters.check_choice takes it: the model's own parameters,
+    'auto' for none of its own, 'none' or None for a model that is not batched. capabilities, goal: as start_values takes them.
+    """
+
+    given: dict
+    models: tuple = ()
+    capabilities: dict | None = None
+    goal: str = "online"
+
+
+def for_server(wish):
+    """(the one File that all models are batched by, or None where none of them is; doubts about them).
+
+    Raises FleetError where the parameters or a model forbid it.
+    """
+    _check_models(wish.models)
+    if wish.models and not any(map(_is_batched, wish.models)):
+        return None, []
+    signatures = {f"{model['name']}/{name}": signature for model in wish.models for name, signature in (model["signatures"] or {}).items()}
+    own = _own(wish.models[0]) if wish.models else {}
+    for model in wish.models:
+        if _own(model) != own or not _is_batched(model):
+            raise FleetError("one file for all models cannot batch this one otherwise", where=f"models: {model['name']}", remedy="Set per_model to true.")
+    file = _file(None, wish, dict(wish.given, **own), signatures, parameters.NAMES)
+    return file, _judge(wish.models, [file] * len(wish.models))
+
+
+def per_model(wish, with_server_file):
+    """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
+    _check_models(wish.models)
+    server, of_all = _split(wish.given)
+    batched = [model for model in wish.models if _is_batched(model)]
+    files = []
+    for model in batched:
+        try:
+            threads, own = _split(_own(model))
+            _agree(server, threads)
+            files.append(_file(model["name"], wish, dict(of_all, **own), model["signatures"], [name for name in parameters.NAMES if name not in SERVER_WIDE]))
+        except FleetError as fault:
+            raise _within(model, fault) from fault
+    if server and not with_server_file:
+        raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=next(iter(server)),
+                         remedy="Set path as well, for the server's own file.")
+    return _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None, files, _judge(batched, files)
+
+
+def _agree(server, threads):
+    """Add the thread parameters of a model to the server's; raise FleetError where they differ."""
+    for name, value in threads.items():
+        if server.setdefault(name, value) != value:
+            raise FleetError(f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server", where=name,
+                             remedy="Set it once, outside models.")
+
+
+def _check_models(models):
+    names = [model["name"] for model in models]
+    for number, model in enumerate(models):
+        if not model["name"]:
+            raise FleetError(f"{model['name']!r} is no name of a model", where=f"models[{number}].name")
+        if names.count(model["name"]) > 1:
+            raise FleetError("listed more than once", where=f"models: {model['name']}")
+        try:
+            parameters.check_choice(model["batching"], "batching")
+            parameters.given_of(_own(model))
+            compatibility.well_formed(model["signatures"] or {})
+        except FleetError as fault:
+            raise _within(model, fault) from fault
+
+
+def _is_batched(model):
+    return model["batching"] not in (None, "none")
+
+
+def _own(model):
+    """The parameters that a model does not share with all: {parameter: value}."""
+    return {name: value for name, value in model["batching"].items() if value is not None} if isinstance(model["batching"], dict) else {}
+
+
+def _within(model, fault):
+    """The fault, said of a model."""
+    return FleetError(fault.what, where=f"models: {model['name']}: {fault.where}", remedy=fault.remedy)
+
+
+def _file(model, wish, given, signatures, names):
+    """The File with what is given and, where the host is known, start values, as far as names goes."""
+    given = parameters.given_of(given)
+    chosen = start_values(wish.capabilities, wish.goal, given, signatures) if wish.capabilities else {}
+    values = {name: chosen[name][0] for name in names if name in chosen}
+    reasons = {name: chosen[name][1] if name in chosen else GIVEN for name in names if name in chosen or name in given}
+    return File(model, parameters.check(dict(values, **given)), reasons)
+
+
+def _judge(models, files):
+    doubts = []
+    for model, file in zip(models, files):
+        if model["signatures"] is None:
+            doubts.append(f"model {model['name']}: its signatures are not known, so nobody checked that it can be batched")
+        faults, more = compatibility.judge(model["signatures"] or {}, file.parameters.pad_variable_length_inputs)
+        for fault in faults:
+            raise _within(model, fault)
+        doubts += [f"model {model['name']}, {doubt}" for doubt in more]
+    return doubts
+
+
+def _split(given):
+    """(what is server-wide, the rest) of {parameter: value or None}, without those not set."""
+    given = {name: value for name, value in given.items() if value is not None}
+    return ({name: value for name, value in given.items() if name in SERVER_WIDE}, {name: value for name, value in given.items() if name not in SERVER_WIDE})

@@ -1,0 +1,243 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the text of a /proc/cpuinfo: of x86 or Arm, of this machine or another, whole or damaged."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import levels
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Caches, CpuModel, CpuText
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+ARCHITECTURES = tuple(sorted(levels.KNOWN_FLAGS))
+NO_CACHES: Caches = {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None}
+
+_FLAG_KEYS = {"x86_64": "flags", "aarch64": "Features"}
+_PLAINLY = {"i686": "32-bit x86", "arm": "32-bit Arm"}
+_BARE = {"Processor", "processor", "BogoMIPS"}
+_LONGEST_NAME = 64
+_MOST_DIGITS = 10
+# Values that mail programs and terminals wrap, and flags that count although no level has them.
+_WRAPPED_KEYS = {"flags", "Features", "model name"}
+_WHOLE_FLAGS = frozenset({"lm", "hypervisor"}).union(*levels.KNOWN_FLAGS.values())
+
+# The level that every CPU of a family and model has. Models: arch/x86/include/asm/intel-family.h; AMD's: bsp_init_amd in arch/x86/kernel/cpu/amd.c of Linux.
+_INTEL_LEVELS = {
+    "x86-64-v3": frozenset((60, 61, 63, 69, 70, 71, 78, 79, 86, 94, 142, 151, 154, 158, 165, 166, 170, 172, 175, 183, 186, 189, 190, 191, 197, 198, 221)),
+    "x86-64-v4": frozenset((85, 106, 108, 125, 126, 140, 141, 143, 167, 173, 174, 207)),
+}
+_AMD_LEVELS = ((0x17, range(0x100), "x86-64-v3"), (0x18, range(0x100), "x86-64-v3"), (0x19, range(0x10, 0x20), "x86-64-v4"),
+               (0x19, range(0x60, 0xb0), "x86-64-v4"), (0x19, range(0x100), "x86-64-v3"), (0x1a, range(0x100), "x86-64-v4"))
+# Intel sells these from the same models without AVX.
+_WITHOUT_AVX = re.compile(r"Pentium|Celeron|Atom|Processor N\d")
+
+# Names as util-linux's lscpu gives them (sys-utils/lscpu-arm.c); a code that is not here is shown as it is.
+_ARM_VENDORS = {
+    0x41: "ARM", 0x42: "Broadcom", 0x43: "Cavium", 0x46: "Fujitsu", 0x48: "HiSilicon", 0x4e: "NVIDIA", 0x50: "APM", 0x51: "Qualcomm", 0x53: "Samsung",
+    0x56: "Marvell", 0x61: "Apple", 0x6d: "Microsoft", 0x70: "Phytium", 0xc0: "Ampere",
+}
+_ARM_SERVER_CORES = {
+    (0x41, 0xd08): "Cortex-A72", (0x41, 0xd0c): "Neoverse-N1", (0x41, 0xd40): "Neoverse-V1", (0x41, 0xd49): "Neoverse-N2", (0x41, 0xd4f): "Neoverse-V2",
+    (0x41, 0xd83): "Neoverse-V3AE", (0x41, 0xd84): "Neoverse-V3", (0x41, 0xd8e): "Neoverse-N3", (0x43, 0x0af): "ThunderX2-99xx", (0x46, 0x001): "A64FX",
+    (0x48, 0xd01): "TaiShan-v110", (0x4e, 0x004): "Carmel", (0x4e, 0x010): "Olympus", (0xc0, 0xac3): "Ampere-1", (0xc0, 0xac4): "Ampere-1a",
+}
+
+
+def read(text: str, architecture: str | None = None) -> CpuText:
+    """Describe the CPUs of a text; never raises.
+
+    architecture: the word of uname -m where it is known; it wins over what the text looks like, and flags of another are not believed.
+    """
+    text = _unwrapped(text)
+    cores = _cores(text)
+    shown = _architecture(cores)
+    architecture = architecture or shown
+    warnings: list[str] = []
+    flags: frozenset[str] = frozenset()
+    if architecture in _FLAG_KEYS:
+        flags, warnings = _common_flags(cores, architecture, text) if architecture == shown else (flags, [_strange(architecture, shown)])
+    known = flags & levels.KNOWN_FLAGS.get(architecture or "", frozenset())
+    first = cores[0] if cores else {}
+    if len({tuple(core.get(key) for key in ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")) for core in cores if len(core) > 1}) > 1:
+        warnings.append("the cores are of several kinds; the CPU is described by the first")
+    cpu = cast(CpuModel, dict(_identity(first), level=levels.level(architecture, known), flags=sorted(known), ai=levels.ai(architecture, known),
+                              caches=_caches(first), **_counts(cores)))
+    if architecture == "x86_64" and known and not warnings:
+        warnings += _less_than_known(cpu)
+    return {"architecture": architecture, "cpu": cpu, "hypervisor": "hypervisor" in flags, "warnings": warnings}
+
+
+def require(text: str, architecture: str | None = None) -> CpuText:
+    """The same as read(), or FleetError in one line where the text does not tell a class or is not of the architecture that was named."""
+    if architecture is not None and architecture not in ARCHITECTURES:
+        raise FleetError(f"{architecture!r} is not known; allowed: {', '.join(ARCHITECTURES)}", where="architecture")
+    if not text.strip():
+        raise FleetError("the text is empty", where="cpu_capability", remedy="Give it the whole content of a /proc/cpuinfo.")
+    text = _unwrapped(text)
+    found = read(text)
+    shown = found["architecture"]
+    if shown is None:
+        raise FleetError("the text is not that of a /proc/cpuinfo that can be read", where="cpu_capability",
+                         remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.")
+    if shown == "i686" and _is_cut(text, [core["flags"] for core in _cores(text) if core.get("flags")]):
+        raise FleetError("the text is cut short in its flags, before those that tell 64 bits from 32", where="cpu_capability",
+                         remedy="Give it the whole content of /proc/cpuinfo.")
+    if shown not in ARCHITECTURES:
+        raise FleetError(f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only",
+                         where="cpu_capability")
+    if architecture not in (None, shown):
+        raise FleetError(f"the text is of {shown}, not of {architecture}", where="architecture", remedy="Leave it out, or give the text that belongs to it.")
+    if not found["cpu"]["flags"]:
+        raise FleetError(f"the text of this {shown} machine has no line {_FLAG_KEYS[shown]!r} with flags, so its level cannot be told", where="cpu_capability",
+                         remedy="Give it the whole content of /proc/cpuinfo.")
+    return found
+
+
+def _strange(architecture: str, shown: str | None) -> str:
+    what = f"of {shown}" if shown else "empty or not to be understood"
+    return f"the machine is {architecture}, but its cpuinfo is {what}; it is taken for the least of {architecture}"
+
+
+def _unwrapped(text: str) -> str:
+    """The text with each line that has no colon joined to the one before, as it was before a mail program or a terminal wrapped it."""
+    lines, key = [], ""
+    for line in text.splitlines():
+        if ":" in line or not line.strip():
+            key = line.partition(":")[0].strip()
+            lines.append(line)
+        elif key in _WRAPPED_KEYS:
+            lines[-1] = _joined(lines[-1], line)
+        else:
+            lines.append(line)
+    return "\n".join(lines) + ("\n" if text[-1:] in ("\n", "\r") else "")
+
+
+def _joined(before: str, after: str) -> str:
+    """Two parts of a line that was wrapped: between words, or within one as terminals do, which shows where only the whole is a flag."""
+    first, last = after.split()[0], before.split()[-1]
+    blank = "" if last + first in _WHOLE_FLAGS else " "
+    return before.rstrip() + blank + after.strip()
+
+
+def _less_than_known(cpu: CpuModel) -> list[str]:
+    """A warning where a CPU shows a lower level than every one of its family and model has."""
+    vendor, family, model = cpu["vendor"], cpu["family"], cpu["model"]
+    expected = None
+    if vendor == "GenuineIntel" and family == 6 and not _WITHOUT_AVX.search(cpu["brand"] or ""):
+        expected = next((level for level, models in _INTEL_LEVELS.items() if model in models), None)
+    elif vendor in ("AuthenticAMD", "HygonGenuine"):
+        expected = next((level for of_family, models, level in _AMD_LEVELS if family == of_family and model in models), None)
+    if expected is None or levels.may_run(expected, cpu["level"]):
+        return []
+    missing = sorted(frozenset().union(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, expected))) - set(cpu["flags"]))
+    return [f"a CPU of this family ({family}) and model ({model}) has {expected}, but shows {cpu['level']} ({' '.join(missing)} missing): "
+            "a hypervisor hides them, or the text is damaged"]
+
+
+def _cores(text: str) -> list[dict[str, str]]:
+    """A dict of the lines of each core. A blank line or a key seen before begins the next one; sections that are not of a core are left out."""
+    sections: list[dict[str, str]] = [{}]
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        key = key.strip()
+        if not line.strip() or key in sections[-1]:
+            sections.append({})
+        if colon:
+            sections[-1][key] = value.strip()
+    cores = [section for section in sections if _is_core(section)]
+    # Linux before 3.19 told what Arm's cores share once, below the bare numbers of all.
+    shared = cores[-1] if cores and "Features" in cores[-1] else {}
+    if shared and all(set(core) <= _BARE for core in cores[:-1]):
+        return [{**shared, **core} for core in cores]
+    return cores
+
+
+def _is_core(section: dict[str, str]) -> bool:
+    keys = ("processor", "vendor_id", "flags", "Features")
+    return any(key in section for key in keys)
+
+
+def _architecture(cores: list[dict[str, str]]) -> str | None:
+    """The architecture in uname -m's word as far as the cores show it, or None."""
+    merged = {key: value for core in reversed(cores) for key, value in core.items()}
+    flags, features = merged.get("flags", "").split(), merged.get("Features", "").split()
+    isa = (merged.get("isa") or merged.get("ISA") or "").lower()
+    if merged.get("vendor_id") == "IBM/S390":
+        return "s390x"
+    if "vendor_id" in merged and "cpu family" in merged or "lm" in flags:
+        return "x86_64" if not flags or "lm" in flags else "i686"
+    if "CPU implementer" in merged:
+        new = "asimd" in features or not features and merged.get("CPU architecture") in ("8", "AArch64")
+        return "aarch64" if new else "arm"
+    if merged.get("cpu", "").startswith("POWER"):
+        return "ppc64"
+    for beginning, name in (("rv64", "riscv64"), ("loongarch", "loongarch64"), ("mips", "mips")):
+        if isa.startswith(beginning):
+            return name
+    return None
+
+
+def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> tuple[frozenset[str], list[str]]:
+    """The flags that all cores have (a frozenset), and warnings about cores that differ and texts that were cut."""
+    key = _FLAG_KEYS[architecture]
+    lines = [core[key] for core in cores if core.get(key)]
+    warnings = []
+    cut = _is_cut(text, lines)
+    if cut or len(lines) < len(cores):
+        warnings.append(f"the text may be cut short: {len(lines) - cut} of {len(cores)} cores show all their {key}")
+    if cut and len(lines) > 1:
+        lines.pop()
+    sets = [frozenset(line.split()) for line in sorted(set(lines))] or [frozenset()]
+    common = sets[0].intersection(*sets)
+    differing = sorted(levels.KNOWN_FLAGS[architecture] & frozenset().union(*sets) - common)
+    if differing:
+        warnings.append(f"the cores differ in {' '.join(differing)}; only what all cores have counts")
+    if not lines:
+        warnings.append(f"cpuinfo shows no {key}; the machine is taken for the least of {architecture}")
+    return common, warnings
+
+
+def _is_cut(text: str, lines: list[str]) -> bool:
+    """Whether a text ends within the last of these lines of flags."""
+    return bool(lines) and not text.endswith("\n") and text.rstrip().endswith(lines[-1])
+
+
+def _identity(core: dict[str, str]) -> dict[str, Any]:
+    implementer = _number(core.get("CPU implementer"))
+    if implementer is None:
+        return {"vendor": _name(core.get("vendor_id")), "family": _number(core.get("cpu family")), "model": _number(core.get("model")),
+                "stepping": _number(core.get("stepping")), "brand": _name(core.get("model name"))}
+    part, variant, revision = (_number(core.get(f"CPU {key}")) for key in ("part", "variant", "revision"))
+    return {"vendor": _ARM_VENDORS.get(implementer, f"0x{implementer:02x}"), "family": _number(core.get("CPU architecture")), "model": part,
+            "stepping": None if variant is None or revision is None else variant * 16 + revision,
+            "brand": _ARM_SERVER_CORES.get((implementer, part or 0)) or _name(core.get("model name"))}
+
+
+def _counts(cores: list[dict[str, str]]) -> dict[str, Any]:
+    threads = len(cores)
+    sockets = len({core.get("physical id") for core in cores})
+    known = cores and all("core id" in core for core in cores)
+    distinct = len({(core.get("physical id"), core["core id"]) for core in cores}) if known else threads
+    return {"sockets": sockets or None, "cores": distinct or None, "threads": threads or None}
+
+
+def _caches(core: dict[str, str]) -> Caches:
+    """AMD's cpuinfo shows the second level's size; Intel's shows the last level's, whichever that is."""
+    size, _blank, unit = core.get("cache size", "").partition(" ")
+    if core.get("vendor_id") in ("AuthenticAMD", "HygonGenuine") and size.isdigit() and unit == "KB":
+        return {**NO_CACHES, "l2_kib": int(size)}
+    return {**NO_CACHES}
+
+
+def _name(text: str | None) -> str | None:
+    return " ".join(text.split())[:_LONGEST_NAME] or None if text else None
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text, 0) if text is not None and len(text) <= _MOST_DIGITS else None
+    except ValueError:
+        return None

@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rest of what a host's files tell: operating system, memory, virtualisation, container."""
+
+from __future__ import annotations
+
+import re
+
+# sys_vendor of DMI begins so, product_name contains so: the name that systemd-detect-virt gives.
+_VIRTUAL_PRODUCTS = (
+    ("QEMU", "", "kvm"), ("KVM", "", "kvm"), ("OpenStack", "", "kvm"), ("Red Hat", "KVM", "kvm"), ("Alibaba Cloud", "", "kvm"),
+    ("Amazon EC2", "", "amazon"), ("Google", "Compute Engine", "google"), ("VMware", "", "vmware"), ("Microsoft Corporation", "Virtual Machine", "microsoft"),
+    ("innotek GmbH", "", "oracle"), ("Oracle Corporation", "VirtualBox", "oracle"), ("Xen", "", "xen"), ("Parallels", "", "parallels"),
+    ("Apple", "Virtualization", "apple"), ("BHYVE", "", "bhyve"),
+)
+_CLOCKS = (("kvm-clock", "kvm"), ("hyperv", "microsoft"), ("xen", "xen"))
+_CGROUP_MARKS = (("kubepods", "kubernetes"), ("libpod", "podman"), ("/docker", "docker"), ("/lxc", "lxc"))
+
+
+def os_release(text: str) -> tuple[str | None, str | None]:
+    """(ID, VERSION_ID) of an os-release text, None where it does not tell."""
+    found = dict(re.findall(r"^(ID|VERSION_ID)=(.*)$", text, re.MULTILINE))
+    name, version = (found.get(key, "").strip().strip("\"'")[:64] or None for key in ("ID", "VERSION_ID"))
+    return name, version
+
+
+def cpus_allowed(status: str) -> str | None:
+    """The text of Cpus_allowed_list in a /proc/self/status, or None."""
+    found = re.search(r"^Cpus_allowed_list:\s*(\S+)", status, re.MULTILINE)
+    return found[1] if found else None
+
+
+def virtualization(architecture: str | None, hypervisor: bool, maker: str, product: str, clocks: str) -> str | None:
+    """What the machine is a guest of, in systemd-detect-virt's words; None where it is none.
+
+    hypervisor: whether cpuinfo has that flag (only x86 shows it, and there it decides). maker, product: DMI's. clocks: the names of clock sources.
+    """
+    if architecture == "x86_64" and not hypervisor:
+        return None
+    for beginning, part, kind in _VIRTUAL_PRODUCTS:
+        if maker.startswith(beginning) and part in product and not product.endswith(".metal"):
+            return kind
+    for beginning, kind in _CLOCKS:
+        if any(clock.startswith(beginning) for clock in clocks.split()):
+            return kind
+    return "vm-other" if hypervisor else None
+
+
+def container(docker_mark: bool, podman_mark: bool, systemd_mark: str, cgroup: str) -> str | None:
+    """The kind of container that the host is, or None. The marks: whether /.dockerenv and /run/.containerenv exist, the text of /run/systemd/container."""
+    if podman_mark:
+        return "podman"
+    if docker_mark:
+        return "docker"
+    named = systemd_mark.strip()[:32]
+    return named or next((kind for mark, kind in _CGROUP_MARKS if mark in cgroup), None)

@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of single option values; each fault names the option, the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import posixpath
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypedDict, TypeVar
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+_Value = TypeVar("_Value")
+_Path = TypeVar("_Path", str, "str | None")
+
+
+class Option(TypedDict, total=False):
+    """One entry of an argument spec, of a module or of a role, as far as these checks read it."""
+
+    type: str
+    elements: str
+    choices: list[Any]
+    options: dict[str, Option]
+    no_log: bool
+    required: bool
+
+
+Specification = Mapping[str, Option]
+
+# More than anybody waits; the clocks of sockets and processes cannot count much further.
+LONGEST_S = 7 * 86400
+_MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
+_MOST_MODE = 0o7777
+_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+# Shorter ones would hide parts of ordinary words and numbers.
+_SHORTEST_SECRET = 4
+_SECRET = re.compile(r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
+                     r"|password|secret|apikey|private_?key|access_?key")
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable's value must not be shown, by its name."""
+    return bool(_SECRET.search(name))
+
+
+def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:
+    """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open), and for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise FleetError(f"{value!r} is not a number", where=name)
+    too_low = minimum is not None and not value >= minimum
+    too_high = maximum is not None and not value <= maximum
+    if too_low or too_high:
+        of = f" {unit}" if unit else ""
+        if minimum is not None and maximum is not None:
+            allowed = f"{minimum} to {maximum}{of}"
+        elif minimum is not None:
+            allowed = f"{minimum}{of} or more"
+        else:
+            allowed = f"{maximum}{of} or less"
+        raise FleetError(f"{value!r} is out of range; allowed: {allowed}", where=name)
+    return value
+
+
+def number_of(text: Any, kind: type) -> Any:
+    """The number or truth value that a text spells, as inventories from CSV and plugins have them; whatever else as it is. kind: int, float or bool."""
+    if not isinstance(text, str):
+        return text
+    if kind is bool:
+        return _TRUTH.get(text.strip().lower(), text)
+    try:
+        return text if "_" in text or math.isnan(float(text)) else kind(text)
+    except ValueError:
+        return text
+
+
+def one_of(name: str, value: _Value, allowed: Collection[Any]) -> _Value:
+    """Return value; raise FleetError when it is not among allowed, with the closest allowed spelling."""
+    if value not in allowed:
+        raise FleetError(f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name)
+    return value
+
+
+def absolute_path(name: str, value: _Path) -> _Path:
+    """Return value, a path or None; raise FleetError for one that is not absolute: nobody knows where a module's working directory is."""
+    if value is not None and not posixpath.isabs(value):
+        raise FleetError(f"{value!r} is not an absolute path", where=name)
+    return value
+
+
+def file_mode(name: str, value: _Value) -> _Value:
+    """Return the mode of a file, an int or a text as chmod takes it, or None; raise FleetError for what no file can have."""
+    fits = 0 <= value <= _MOST_MODE if isinstance(value, int) and not isinstance(value, bool) else isinstance(value, str) and _MODE.fullmatch(value)
+    if value is not None and not fits:
+        raise FleetError(f"{value!r} is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r", where=name)
+    return value
+
+
+def did_you_mean(value: object, allowed: Iterable[object]) -> str:
+    """'; did you mean …?' for the closest spelling, or the empty string."""
+    close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def unusable(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
+    """A FleetError about the first of values (a dict) that nothing can take: a number without an end, or a path with a NUL; or None.
+
+    What a mapping without options of its own holds is somebody's data and left alone.
+    """
+    for name, option in specification.items():
+        value, place = (values or {}).get(name), where + name
+        items = [(f"{place}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, list) else [(place, value)]
+        for at, item in items:
+            if _is_endless(item, may_be_text="float" in (option.get("type"), option.get("elements"))):
+                return FleetError(f"{item!r} is not a finite number", where=at)
+            if "path" in (option.get("type"), option.get("elements")) and "\0" in str(item):
+                return FleetError("it holds a NUL character, and no file has such a name", where=at)
+            fault = unusable(option["options"], item, f"{at}.") if option.get("options") and isinstance(item, dict) else None
+            if fault:
+                return fault
+    return None
+
+
+def _is_endless(value: Any, may_be_text: bool) -> bool:
+    try:
+        return isinstance(value, (float, str) if may_be_text else float) and not math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def refuse(specification: Specification, values: Mapping[str, Any] | None) -> None:
+    """Raise FleetError for the first of values (a dict) that is of the wrong type, or that nothing can take."""
+    fault = wrong_type(specification, values) or unusable(specification, values)
+    if fault:
+        raise fault
+
+
+def secrets_in(specification: Specification, values: Mapping[str, Any] | None) -> set[str]:
+    """The texts in values (a dict) that no message may show, misspelt keys of a mapping with secrets included."""
+    found = set()
+    for name, option in specification.items():
+        value = (values or {}).get(name)
+        inner = option.get("options") or {}
+        if _holds_secrets(option) and not isinstance(value, dict):
+            found |= _texts(value)
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                if key not in inner and (_holds_secrets(option) or looks_secret(str(key))):
+                    found |= _texts(part)
+    return found
+
+
+def _holds_secrets(option: Option) -> bool:
+    return bool(option.get("no_log")) or any(part.get("no_log") for part in (option.get("options") or {}).values())
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return {text for part in value.values() for text in _texts(part)}
+    if isinstance(value, (list, tuple)):
+        return {text for part in value for text in _texts(part)}
+    return {str(value)} if len(str(value)) >= _SHORTEST_SECRET and value is not None and not isinstance(value, bool) else set()
+
+
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list", "str": "a text", "path": "a text"}
+
+
+def wrong_type(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
+    """A FleetError about the first of values (a dict) that is not of the type in specification, or None; secrets are left alone."""
+    for name, option in specification.items():
+        value = (values or {}).get(name)
+        if value is None or option.get("no_log"):
+            continue
+        place, wanted = where + name, option.get("type", "str")
+        if not is_a(wanted, value) and _holds_secrets(option):
+            return FleetError(f"it is not {TYPES[wanted]}", where=place)
+        if not is_a(wanted, value):
+            return FleetError(f"{value!r} is not {TYPES[wanted]}", where=place)
+        elements = option.get("elements") if wanted == "list" else None
+        items = [(place, value)] if wanted == "dict" else []
+        if elements:
+            listed = value if isinstance(value, (list, tuple)) else str(value).split(",")
+            items = [(f"{place}[{number}]", item) for number, item in enumerate(listed)]
+        for at, item in items:
+            if elements and not is_a(elements, item):
+                return FleetError(f"{item!r} is not {TYPES[elements]}", where=at)
+            if option.get("options") and isinstance(item, dict):
+                fault = wrong_type(option["options"], item, f"{at}.")
+                if fault:
+                    return fault
+    return None
+
+
+def is_a(wanted: str, value: Any) -> bool:
+    """Whether value can be meant as the type wanted. As for Ansible a text may be a number, a list or a mapping; for Ansible anything is a text, too."""
+    if wanted in ("str", "path"):
+        return not isinstance(value, (list, tuple, dict))
+    if wanted in ("int", "float"):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return False
+        return not isinstance(value, bool) and (wanted == "float" or number.is_integer())
+    if wanted == "bool":
+        return value in (0, 1) or str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n", "t", "f", "1", "0")
+    if wanted == "dict":
+        return isinstance(value, dict) or (isinstance(value, str) and ("=" in value or value.lstrip().startswith("{")))
+    if wanted == "list":
+        return isinstance(value, (list, tuple, str, int, float))
+    return True

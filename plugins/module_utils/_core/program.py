@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that run a part of this collection under another Python than Ansible's (one that has TensorFlow or gRPC).
+
+A program is a module below PACKAGE with a function main(). It and all it imports from this collection are packed into one
+zip application, named after its content, so that nothing is installed on the target and nothing stale can run.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import ctypes
+import errno
+import hashlib
+import importlib
+import io
+import json
+import os
+import signal
+import subprocess
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import IO, Any, cast
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
+_PR_SET_PDEATHSIG = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(entry: str) -> bytes:
+    """The zip application of the module entry (dotted, relative to PACKAGE) as bytes; the same sources give the same bytes."""
+    sources: dict[str, str] = {}
+    _collect(f"{PACKAGE}.{entry}", sources)
+    files = {name.replace(".", "/") + ".py": text for name, text in sources.items()}
+    for path in list(files):
+        parts = path.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            files.setdefault("/".join(parts[:depth]) + "/__init__.py", "")
+    files["__main__.py"] = f"import sys\nfrom {PACKAGE}.{entry} import main\nsys.exit(main())\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            archive.writestr(zipfile.ZipInfo(path, _EPOCH), files[path], zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def install(entry: str, directory: str) -> str:
+    """Put the packed program below directory unless it is there; return its path."""
+    packed = pack(entry)
+    name = f"{entry.rpartition('.')[2]}-{hashlib.sha256(packed).hexdigest()[:16]}.pyz"
+    path = os.path.join(directory, name)
+    if not os.path.exists(path):
+        os.makedirs(directory, exist_ok=True)
+        atomic_files.write_file(path, packed)
+    return path
+
+
+def call(entry: str, request: Any, python: str | Callable[[str], list[str]], timeout_s: float | None = None, environment: Mapping[str, str] | None = None,
+         cpu_set: Collection[int] | None = None) -> Any:
+    """Run the program once: request (JSON data) in, its result (a dict) out.
+
+    The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
+    python: path of the interpreter, or a function from the directory of the program's files to the words that run it elsewhere (in a container).
+    environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
+    The program ends with its caller, however that dies; what a killed caller left in the directory of temporary files goes with the next call.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(atomic_files.scratch_directory())
+        path = install(entry, directory)
+        runner = python(directory) if callable(python) else [python]
+        asked, told = os.path.join(directory, "request.json"), os.path.join(directory, "result.json")
+        with open(asked, "w", encoding="utf-8") as stream:
+            json.dump(request, stream)
+        with open(os.path.join(directory, "output"), "w+b") as output:
+            try:
+                process = subprocess.Popen(
+                    [*runner, path, asked, told], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+                    env=dict(os.environ, **(environment or {})), preexec_fn=lambda: bind_to_caller(cpu_set))
+            except OSError as fault:
+                raise FleetError(f"cannot run {runner[0]!r}: {fault.strerror}", where="python",
+                                 remedy="Name a program that exists on this host.") from fault
+            stack.callback(cast(IO[bytes], process.stdin).close)    # Open until then: whoever runs the program elsewhere sees by it that its caller died.
+            try:
+                status = process.wait(timeout_s)
+            except subprocess.TimeoutExpired as fault:
+                raise FleetError(f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or give it less to do.") from fault
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+            if not os.path.exists(told):
+                output.seek(0, os.SEEK_END)
+                output.seek(max(0, output.tell() - 2000))
+                words = output.read().decode("utf-8", "replace").strip().splitlines()[-8:]
+                how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+                raise FleetError(f"{how}; its last words: {' | '.join(words) or 'none'}", where=entry)
+            with open(told, encoding="utf-8") as stream:
+                answer_data = json.load(stream)
+    if "error" in answer_data:
+        raise FleetError.from_dict(answer_data["error"])
+    return answer_data["result"]
+
+
+def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
+    """The body of a program's main(): read the request, give work(request)'s result back; returns the exit status."""
+    asked, told = argv[1:3]
+    with open(asked, encoding="utf-8") as stream:
+        request = json.load(stream)
+    try:
+        reply = {"result": work(request)}
+    except FleetError as fault:
+        reply = {"error": fault.as_dict()}
+    except OSError as fault:
+        if fault.errno not in _FULL:
+            raise
+        reply = {"error": FleetError(f"cannot be written: {fault.strerror}", where=fault.filename or asked, remedy="Make room there.").as_dict()}
+    atomic_files.write_file(told, json.dumps(reply).encode())
+    return 0
+
+
+def say(path: str | None, line: str) -> None:
+    """Append a line to the file that tells how far a program is; path may be None. A file that cannot be written costs nobody the work itself."""
+    if path:
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+
+
+def _collect(name: str, sources: dict[str, str]) -> None:
+    if name in sources:
+        return
+    module = importlib.import_module(name)
+    specification: Any = module.__spec__
+    if specification.submodule_search_locations is not None:
+        return
+    text: str = specification.loader.get_source(name)
+    sources[name] = text
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
+            for candidate in [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]:
+                if _is_module(candidate):
+                    _collect(candidate, sources)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as fault:
+        if fault.name == name:
+            return False
+        raise
+    return True
+
+
+def bind_to_caller(cpu_set: Collection[int] | None = None) -> None:
+    """In a new process: end with the one that started it, however that dies; run on these CPUs alone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if cpu_set:
+        os.sched_setaffinity(0, cpu_set)

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that choose the backend of model_server and hold the server's lock while it works."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+
+_SERVING = ("started", "proven")
+# Options that the embedded server has no use for, and what they are when nobody gave them.
+_OF_CONTAINERS = {"monitoring": False, "session_config_file": None, "ssl_config_file": None, "memory_mib": None, "devices": [], "copies": [],
+                  "grpc_socket_directory": None}
+
+
+def work(options, check_mode, embedded_backend):
+    """The module's result. embedded_backend: the module of the embedded server's Backend, which stands above this package."""
+    bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
+    bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
+    bounded("tolerance", options["tolerance"], 0)
+    bounded("log_max_mib", options["log_max_mib"], 1, unit="MiB")
+    bounded("log_files", options["log_files"], 1)
+    if options["release"]:
+        questions.parse(options["release"], "release")
+    options = dict(options, models=_models(options), copy_of=None)
+    home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
+    serves = options["state"] in _SERVING
+    if serves and not options["models"]:
+        raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
+    needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not _names_tensorflow_serving(options))
+    found = None if needs_none else sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S)
+    if found:
+        options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
+    else:
+        options["engine_socket"] = options["engine"] = None
+    name = "embedded" if needs_none else _chosen(options, found, home)
+    if name == "embedded":
+        _refuse_options_of_containers(options)
+        results = [_one(embedded_backend, options, check_mode)]
+    else:
+        results = _in_containers(options, check_mode) if serves else _no_more(options, check_mode)
+    result = replicas.whole(results)
+    return dict(result, summary=[replicas.said(server) for server in result["servers"]])
+
+
+def _one(backend, options, check_mode, how=None):
+    """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
+    home, how = ServerFolder(options["state_directory"], server_options.check_name(options["name"])), how or options["state"]
+    try:
+        with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
+            return _become(backend.Backend(options, home, check_mode), how)
+    except PermissionError as fault:
+        raise FleetError(f"permission denied: {fault.filename}", where="state_directory",
+                         remedy="Choose a folder of this user's own, or run as root (become).") from fault
+
+
+def _become(chosen, how):
+    if how in _SERVING:
+        return chosen.started(prove_only=how == "proven")
+    if how in (replicas.PREVIOUS, replicas.RESUME):
+        return chosen.previous() if how == replicas.PREVIOUS else chosen.resumed()
+    return chosen.surplus() if how == replicas.SURPLUS else chosen.stopped(absent=how == "absent")
+
+
+def _in_containers(options, check_mode):
+    """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
+    results, waited = [], False
+    wanted = replicas.each(options)
+    for one in wanted:
+        try:
+            results.append(_one(docker_backend, dict(one, drain_s=0.0) if waited else one, check_mode))
+        except FleetError as fault:
+            raise replicas.in_part(fault, results) from fault
+        waited = waited or results[-1]["changed"]
+    names = {one["name"] for one in wanted}
+    for name in server_containers.Servers(options["engine_socket"]).alike(options["name"]):
+        if name not in names:
+            only_told = options["state"] == "proven"
+            found = _one(docker_backend, dict(options, name=name, state="stopped", drain_s=0.0), check_mode or only_told, replicas.SURPLUS)
+            results.append(dict(found, changed=False, actions=[], pending=found["changed"]) if only_told else found)
+    return results
+
+
+def _no_more(options, check_mode):
+    """The results of the server and its copies as they are on the host, for the states in which nothing new is served."""
+    servers = server_containers.Servers(options["engine_socket"])
+    names = servers.alike(options["name"])
+    if options["state"] != replicas.PREVIOUS or len(names) < 2:
+        return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
+    back = replicas.back({name: servers.seen(name) for name in names})
+    return [_one(docker_backend, dict(options, name=name, state=replicas.STATES[how]), check_mode, how) for name, how in back]
+
+
+def _models(options):
+    """The models as the option models has them."""
+    if options["models"] is None and options["model_name"]:
+        return [{"name": options["model_name"], "base_path": options["model_base_path"], "version_policy": None, "labels": {}, "signature": "serving_default",
+                 "samples": options["samples"], "reference": options["reference"], "metric_function": options["metric_function"]}]
+    return options["models"] or []
+
+
+def _chosen(options, found, home):
+    """docker or embedded. Raises FleetError where that cannot be."""
+    name = options["backend"]
+    if options["state"] not in _SERVING:
+        known = found["answers"] and engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
+        return name if name != "auto" else "docker" if known else "embedded"
+    _refuse_docker(options, found, home)
+    return "docker"
+
+
+def _names_tensorflow_serving(options):
+    """Whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
+    return any(options[name] for name in ("image", "release", "engine_socket"))
+
+
+def _refuse_options_of_containers(options):
+    given = [option for option, default in _OF_CONTAINERS.items() if options[option] != default]
+    if given:
+        raise FleetError("the embedded server does not have this", where=given[0], remedy="Leave it out, or use backend: docker.")
+
+
+def _refuse_docker(options, found, home):
+    if not options["image"]:
+        raise FleetError("no image is named", where="image", remedy="Name one, such as tensorflow/serving:2.20.0, best by digest; or set backend: embedded.")
+    if options["idle_exit_s"] is not None:
+        raise FleetError("a server in a container does not end by itself", where="idle_exit_s", remedy="Leave it out, or use backend: embedded.")
+    if not found["answers"] and sockets.address(options["engine_socket"], os.environ)[1]:
+        raise FleetError(found["reason"], where="engine")
+    if not found["answers"]:
+        raise FleetError(found["reason"] or "this host has no container engine", where=found["socket"] or "backend",
+                         remedy="Start Docker Engine 20.10 or later, or Podman's socket; or set backend: embedded.")
+    if home.process() is not None:
+        raise FleetError("the embedded server serves under this name", where=options["name"], remedy="Remove it first: state: absent with backend: embedded.")

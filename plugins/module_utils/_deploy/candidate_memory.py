@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that judge whether this host has the memory for a candidate beside what serves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
+
+# What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
+_FACTOR = 4
+_SPARE_MIB = 256
+
+
+def fits(models, memory_mib=None):
+    """Whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
+    memory_mib: its own limit."""
+    available_kib = Files().memory_kib("MemAvailable")
+    with contextlib.suppress(FleetError, OSError):
+        memory_mib = memory_mib or _SPARE_MIB + _FACTOR * sum(_size_bytes(model) for model in models) // 2 ** 20
+    return not (available_kib and memory_mib and available_kib >> 10 < memory_mib)
+
+
+def _size_bytes(model):
+    found = 0
+    for version in expected_answers.versions(model):
+        for parent, _folders, names in os.walk(os.path.join(model["base_path"], str(version)), followlinks=True):
+            found += sum(os.path.getsize(path) for path in (os.path.join(parent, name) for name in names) if os.path.isfile(path))
+    return found

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates that a candidate passes before it replaces what serves: which there are, what each asks, and what it says when it closes."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
+
+COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
+    "compatible with this host", "running", "available", "answers", "uses its GPU", "same signature", "agrees with the reference", "survives careless requests")
+
+# Another dtype for each, one that a careless client could send.
+_OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
+ONEDNN_REMEDY = ("Set TF_ENABLE_ONEDNN_OPTS: \"0\" in environment, with which TensorFlow refuses such a request, or accept the danger with "
+                 "accept_fragile: true.")
+FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: true and keep careless clients away."
+
+
+def closed(gate, what, where=None, remedy=None):
+    """The FleetError of a gate that does not let the candidate pass."""
+    return FleetError(f"the gate \"{gate}\" is closed: {what}", where=where, remedy=remedy)
+
+
+def is_loading(statuses, wanted):
+    """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
+    return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
+
+
+def unavailable(statuses, wanted):
+    """What is wrong with a model's versions, or None. statuses: of the server. wanted: version numbers."""
+    found = {one["version"]: one for one in statuses}
+    for version in wanted:
+        if version not in found:
+            return f"version {version} is unknown to the server; it has {', '.join(map(str, sorted(found))) or 'none'}"
+        if found[version]["state"] != grpc_api.AVAILABLE:
+            return f"version {version} is not AVAILABLE: {found[version]['error_message'] or 'still loading'}"
+    return None
+
+
+def changed_signature(before, after):
+    """Sentences about what clients of the signatures before would notice, for signatures that are still asked for."""
+    found = []
+    for name, one in sorted(before.items()):
+        if name not in after:
+            found.append(f"the signature {name} is gone")
+            continue
+        for side in ("inputs", "outputs"):
+            was, now = one[side], after[name][side]
+            for key in sorted(set(was) | set(now)):
+                if was.get(key) != now.get(key):
+                    found.append(f"{name}.{side}.{key}: {_tensor(was.get(key))} became {_tensor(now.get(key))}")
+    return found
+
+
+def made_up(inputs):
+    """{name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
+    made = {}
+    for name, one in inputs.items():
+        if one["shape"] is None:
+            return None
+        made[name] = tensors.filled(one["dtype"], [size or 1 for size in one["shape"]])
+        if made[name] is None:
+            return None
+    return made
+
+
+def careless(inputs, good):
+    """[(what, {name: Tensor})] of requests that a careless client could send. inputs: of the signature; good: a request that is answered."""
+    found = []
+    name = next((key for key in sorted(inputs) if inputs[key]["shape"]), None)
+    if name is None:
+        return found
+    shape, tensor = list(good[name].shape), good[name]
+    wrong = []
+    if len(shape) > 1:
+        wrong.append(("a rank too low", tensor.reshaped([*shape[:-2], shape[-2] * shape[-1]])))
+    if len(shape) > 2:
+        wrong.append(("rank 1", tensor.reshaped([tensors.count(shape)])))
+    wrong.append(("a rank too high", tensor.reshaped([*shape, 1])))
+    wrong.append(("another dtype", tensors.filled(_OTHER_DTYPE.get(tensor.dtype, "float32"), shape)))
+    found += [(what, dict(good, **{name: one})) for what, one in wrong]
+    if all(one["shape"] and one["shape"][0] is None for one in inputs.values()):
+        empty = {key: tensors.Tensor(one.dtype, (0, *one.shape[1:]), () if one.dtype == "string" else b"") for key, one in good.items()}
+        found.append(("no rows", empty))
+    return found
+
+
+def _tensor(one):
+    return f"{one['dtype']} {describe(one['shape'])}" if one else "nothing"

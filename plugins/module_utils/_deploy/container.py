@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server in a container: its specification, the digest that tells one from another, and what a container engine is told to make of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from dataclasses import asdict, dataclass, replace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
+
+GRPC_PORT, REST_PORT = 8500, 8501
+TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
+FOLDER = "/etc/tfserving"
+SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
+CUDA_CACHE = "/var/cache/tfserving/cuda"
+USER = "65534:65534"
+RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
+# Files below FOLDER and the flags that name them.
+MODELS = "models.pbtxt"
+FILES = {"batching.pbtxt": "batching_parameters_file", "monitoring.pbtxt": "monitoring_config_file", "session.pbtxt": "tensorflow_session_config_file",
+         "ssl.pbtxt": "ssl_config_file", MODELS: "model_config_file"}
+_OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
+_USER = re.compile(r"(\d+)(?::\d+)?")
+_TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
+
+
+@dataclass(frozen=True)
+class ContainerSpecification:
+    """A server in full. grpc_port and rest_port: on the host, 0 until chosen, rest_port None for no REST. models: as model_config has them.
+
+    files: {name of FILES: digest of its content}. secrets: digest of the secret environment. devices: the plan's, {pci_bus_id, id, by}, id being what the
+    engine knows a GPU by.
+    """
+
+    name: str
+    image: str
+    release: str
+    address: str
+    grpc_port: int
+    rest_port: int | None
+    grpc_socket_directory: str | None
+    models: tuple
+    flags: dict
+    environment: dict
+    secrets: str | None
+    files: dict
+    cpu_set: str | None
+    memory_mib: int | None
+    devices: tuple
+    user: str
+    read_only: bool
+    capabilities: tuple
+    restart_policy: str
+    log_max_mib: int
+    log_files: int
+    network: str
+
+    def as_dict(self):
+        """As data, as it stands in the container's label."""
+        return json.loads(json.dumps(dict(asdict(self), backend="docker")))
+
+    def digest(self):
+        """A text that two specifications share only if they are equal."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+    def with_ports(self, grpc_port, rest_port):
+        """The same with ports that are chosen."""
+        return replace(self, grpc_port=grpc_port, rest_port=rest_port)
+
+
+def release_of(image, asked=None):
+    """The release whose flags the image knows: the one asked for, the one its tag names, else the newest of the release table."""
+    found = _TAG_OF_RELEASE.search(image.partition("@")[0])
+    return questions.nearest(asked or (found[1] if found else questions.releases()[-1]))
+
+
+def registry_of(image):
+    """HOST[:PORT] of the registry that an image's name begins with, or None."""
+    first, slash, _rest = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else None
+
+
+def check(spec):
+    """Return the specification; raise FleetError for the first value that no server can have."""
+    if len(server_options.check_name(spec.name)) < 2:
+        raise FleetError(f"{spec.name!r} is too short for a container's name", where="name", remedy="Give it two characters or more.")
+    if not spec.image or re.search(r"\s", spec.image):
+        raise FleetError(f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest", where="image")
+    server_options.check_ports(spec)
+    model_config.check(spec.models)
+    _check_file_systems(spec)
+    for name, value in sorted(spec.flags.items()):
+        server_options.refuse_own_flag(name, server_options.DOCKER_OWN_FLAGS)
+        server_options.check_flag(name, value, spec.release)
+    _check_batching(spec)
+    if "monitoring.pbtxt" in spec.files and spec.rest_port is None:
+        raise FleetError("metrics come over REST, and the server would silently have none", where="monitoring", remedy="Give rest_port.")
+    server_options.check_environment(spec.environment)
+    server_options.check_cpu_set(spec.cpu_set)
+    if spec.memory_mib is not None:
+        bounded("memory_mib", spec.memory_mib, 64, unit="MiB")
+    one_of("restart_policy", spec.restart_policy, RESTART_POLICIES)
+    if spec.network in ("host", "none") or spec.network.startswith("container:"):
+        raise FleetError(f"no port is published with {spec.network}", where="network", remedy="Name a network of the engine, such as bridge.")
+    if not _USER.fullmatch(spec.user):
+        raise FleetError(f"{spec.user!r} is no user; allowed: UID or UID:GID, as numbers", where="user")
+    return spec
+
+
+def user_id(spec):
+    """The number of the user that serves."""
+    return int(_USER.fullmatch(spec.user)[1])
+
+
+def keeps_cuda_cache(spec):
+    """Whether what CUDA compiles at the first start is kept for the next."""
+    return spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE
+
+
+def arguments(spec):
+    """The server's command line behind the image's entry point, a list."""
+    given = {"port": GRPC_PORT, "rest_api_port": REST_PORT if spec.rest_port is not None else 0}
+    given.update({flag: posixpath.join(FOLDER, file) for file, flag in FILES.items() if file in spec.files})
+    if spec.grpc_socket_directory:
+        given["grpc_socket_path"] = SOCKET
+    given.update(defaults(spec))
+    given.update(spec.flags)
+    return [f"--{name}={server_options.spelt(value)}" for name, value in given.items()]
+
+
+def defaults(spec):
+    """Flags that this collection sets unless told otherwise, as far as the release knows them."""
+    wished = {"enable_profiler": False, "max_num_load_retries": 0}
+    if "batching.pbtxt" in spec.files:
+        wished["enable_batching"] = True
+    if any(model["labels"] for model in spec.models):
+        # Labels of the first configuration; later ones are moved by a server that has loaded their versions.
+        wished["allow_version_labels_for_unavailable_models"] = True
+    return {name: value for name, value in wished.items() if name in questions.flags(spec.release)}
+
+
+def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
+    """What the engine's API takes to create the container.
+
+    folder: where on the host the files of FOLDER lie. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
+    cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman
+    shall make it.
+    """
+    shared = "z" if selinux else ""
+    binds = [_bind(folder, FOLDER, "ro", shared)] + [_bind(path, path, "ro", shared) for path in model_config.folders(spec.models)]
+    if spec.grpc_socket_directory and not trial:
+        binds.append(_bind(spec.grpc_socket_directory, SOCKET_FOLDER, "rw", shared))
+    temporary = {"/tmp": "rw,noexec,nosuid,size=64m"}
+    if spec.grpc_socket_directory and trial:
+        temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"     # Podman knows no uid= here.
+    if cuda_cache and keeps_cuda_cache(spec):
+        binds.append(_bind(cuda_cache, CUDA_CACHE, "rw", shared))
+    # Netavark 1.4 takes 0.0.0.0 for one address, which nobody has, and no address for all.
+    address = "" if podman and spec.address == ANY_ADDRESS else spec.address
+    ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
+    if spec.rest_port is not None:
+        ports[f"{REST_PORT}/tcp"] = spec.rest_port
+    host = {
+        "Binds": binds, "Tmpfs": temporary, "Init": True, "ReadonlyRootfs": spec.read_only, "NetworkMode": spec.network,
+        "PortBindings": {inside: [{"HostIp": TRIAL_ADDRESS if trial else address, "HostPort": "" if trial else str(port)}] for inside, port in ports.items()},
+        "CapDrop": ["ALL"], "CapAdd": list(spec.capabilities), "SecurityOpt": ["no-new-privileges"], "Privileged": False,
+        "RestartPolicy": {"Name": "no" if trial else spec.restart_policy},
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": f"{spec.log_max_mib}m", "max-file": str(spec.log_files)}},
+        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+    }
+    if spec.cpu_set:
+        host["CpusetCpus"] = spec.cpu_set
+    if spec.memory_mib:
+        host["Memory"] = host["MemorySwap"] = spec.memory_mib * 1024 * 1024
+    environment = {**spec.environment, **secrets}
+    if spec.devices:
+        _give(spec.devices, host, environment)
+    # A server's umask keeps all but its own user from its socket; who may ask is for the folder to say.
+    begin = {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *entry_point]} if spec.grpc_socket_directory and entry_point else {}
+    return {
+        **begin, "Image": spec.image, "Cmd": arguments(spec), "User": spec.user, "StopSignal": "SIGTERM",
+        "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
+        "ExposedPorts": {inside: {} for inside in ports}, "Labels": labels_of(spec), "HostConfig": host,
+    }
+
+
+def labels_of(spec):
+    """What the container carries so that the next run knows it."""
+    return {
+        container_labels.NAME: spec.name,
+        container_labels.DIGEST: spec.digest(),
+        container_labels.DESCRIPTION: json.dumps(spec.as_dict(), sort_keys=True),
+        container_labels.VERSION: VERSION,
+    }
+
+
+def _check_file_systems(spec):
+    """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
+    if not _OFFICIAL.fullmatch(spec.image):
+        return
+    known = questions.cell("remote_file_systems", spec.release)
+    for position, one in enumerate(spec.models):
+        scheme, marks, _rest = one["base_path"].partition("://")
+        if marks and scheme not in known:
+            raise FleetError(f"the official image of {spec.release} has no file system for {scheme}:// ({one['base_path']})",
+                             where=f"models[{position}].base_path", remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
+                             f"{one['base_path'] if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.")
+
+
+def _check_batching(spec):
+    batching = "batching.pbtxt" in spec.files
+    if batching and spec.flags.get("enable_batching") is False:
+        raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
+                         remedy="Leave out one of the two.")
+    if spec.flags.get("enable_per_model_batching_parameters") and not (batching or spec.flags.get("enable_batching")):
+        raise FleetError("without enable_batching nothing would be batched, without a word", where="flags.enable_per_model_batching_parameters",
+                         remedy="Set enable_batching: true beside it.")
+
+
+def _give(devices, host, environment):
+    """Ask for GPUs in the way that the engine has."""
+    names, by = [device["id"] for device in devices], devices[0]["by"]
+    slices = [name for name in names if name.startswith("MIG-")]
+    if slices:      # Named to CUDA too: it takes whichever slice it sees first.
+        environment.setdefault("CUDA_VISIBLE_DEVICES", ",".join(slices))
+    if by == "cdi":
+        host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={name}" for name in names]}]
+    elif by == "runtime":
+        host["Runtime"], environment["NVIDIA_VISIBLE_DEVICES"] = "nvidia", ",".join(names)
+    else:
+        host["DeviceRequests"] = [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}]
+
+
+def _bind(source, target, mode, shared):
+    return f"{source}:{target}:{mode}{',' + shared if shared else ''}"

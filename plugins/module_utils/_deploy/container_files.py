@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+
+_SECRET_FILES = ("ssl.pbtxt",)
+_CERTIFICATES = "/etc/docker/certs.d"       # Podman looks there, too.
+_CERTIFICATES_OF_USER = {"docker": "~/.config/docker/certs.d", "podman": "~/.config/containers/certs.d"}
+_READS_ALL = {"DAC_OVERRIDE", "DAC_READ_SEARCH", "ALL"}
+_SELINUX = "/sys/fs/selinux/enforce"
+
+
+def contents(options, models, check_mode):
+    """{file of container.FILES: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
+    found = {container.MODELS: model_config.text(models).encode()}
+    if options["monitoring"]:
+        found["monitoring.pbtxt"] = model_config.monitoring().encode()
+    for file, option in (("batching.pbtxt", "batching_parameters_file"), ("session.pbtxt", "session_config_file"), ("ssl.pbtxt", "ssl_config_file")):
+        if options[option]:
+            found[file] = None if check_mode and not os.path.exists(options[option]) else _read(options[option], option)
+    return found
+
+
+def digests(files):
+    """{file: digest of its content}."""
+    return {name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None for name, content in files.items()}
+
+
+def folder_of(directory, spec):
+    """Where the configuration of one specification lies, below the server's directory."""
+    return os.path.join(directory, "config", spec.digest()[:16])
+
+
+def write(folder, files, spec, cuda_cache, offset=(0, 0)):
+    """Write the configuration and make the folder of CUDA's cache where it is kept; nobody but the server's user and root reads its secrets.
+    offset: what the engine adds to the numbers of user and group."""
+    owner = container.user_id(spec) + offset[0]
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    for name, content in files.items():
+        path = os.path.join(folder, name)
+        secret = name in _SECRET_FILES
+        atomic_files.write_file(path, content, 0o400 if secret else 0o444)
+        if secret and os.geteuid() == 0:
+            os.chown(path, owner, -1)
+    if container.keeps_cuda_cache(spec):
+        os.makedirs(cuda_cache, mode=0o700, exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            os.chown(cuda_cache, owner, -1)
+    if spec.grpc_socket_directory:
+        os.makedirs(spec.grpc_socket_directory, mode=0o755, exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            os.chown(spec.grpc_socket_directory, owner, -1)
+
+
+def prune(directory, used):
+    """Remove configurations that no container has mounted any more. used: the folders that some have."""
+    parent = os.path.join(directory, "config")
+    for name in os.listdir(parent) if os.path.isdir(parent) else []:
+        if os.path.join(parent, name) not in used:
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Whom the host takes the server's user for. uid, gid: numbers on the host, None for ones that no file of it has."""
+
+    uid: int | None
+    gid: int | None
+
+
+def reader(spec, rootless, offset):
+    """The Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
+    user, _colon, group = spec.user.partition(":")
+    user, group = int(user), int(group or 0)      # A number that the image has no user of gets root's group.
+    if rootless:
+        return Reader(os.geteuid() if user == 0 else None, os.getegid() if group == 0 else None)
+    if user == 0 and offset == (0, 0) and _READS_ALL & {name.upper().replace("CAP_", "", 1) for name in spec.capabilities}:
+        return None
+    return Reader(user + offset[0], group + offset[1])
+
+
+def refuse_unreadable(model, wanted, user, who):
+    """Raise FleetError for the first folder or file of the wanted versions that the server's user may not read. user: its number in the container.
+    who: its Reader, or None where it reads everything."""
+    base = model["base_path"]
+    if who is None or model_config.is_remote(base):
+        return
+    for path in [base, *(path for version in wanted for path in _all_below(os.path.join(base, str(version))))]:
+        status = os.stat(path)
+        if not _may_read(path, status, who):
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
+            raise FleetError(f"user {user}, as whom the server runs, may not read it (mode {mode}, owner {status.st_uid}:{status.st_gid})", where=path,
+                             remedy=f"Let everybody read the model (chmod -R o+rX {base}), or set user (tfs_server_user of the role) to one who may.")
+
+
+def _may_read(path, status, who):
+    needed = 5 if stat.S_ISDIR(status.st_mode) else 4
+    shift = 6 if status.st_uid == who.uid else 3 if status.st_gid == who.gid else 0
+    return status.st_mode >> shift & needed == needed or _has_access_list(path)
+
+
+def _has_access_list(path):
+    """Whether a file has an access control list, which may allow what its mode does not."""
+    with contextlib.suppress(OSError, AttributeError):
+        return "system.posix_acl_access" in os.listxattr(path)
+    return False
+
+
+def refuse_what_cannot_be_given(spec, rootless):
+    """Raise FleetError where the server's user cannot have its secret files or the folder of its socket, since only root gives files to another."""
+    user, giver = container.user_id(spec), os.geteuid()
+    if giver == 0 and not rootless or giver != 0 and user == (0 if rootless else giver):
+        return
+    wished = [container.FILES[name] for name in _SECRET_FILES if name in spec.files]
+    if spec.grpc_socket_directory and not _everybody_writes(spec.grpc_socket_directory):
+        wished.append("grpc_socket_directory")
+    if wished:
+        raise FleetError(f"what this needs cannot be given to user {user}, as whom the server runs", where=wished[0],
+                         remedy="Run as root (become); with a rootless engine run as its user and set user: \"0:0\", which is that user there.")
+
+
+def trust_registry(image, certificates, engine, rootless):
+    """Tell the engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None.
+    engine: docker or podman."""
+    if not certificates:
+        return
+    registry = container.registry_of(image)
+    if registry is None:
+        raise FleetError(f"{image} names no registry", where="registry_ca", remedy="Leave it out, or name the image with its registry.")
+    folder = os.path.expanduser(_CERTIFICATES_OF_USER[engine]) if rootless else _CERTIFICATES
+    content, path = _read(certificates, "registry_ca"), os.path.join(folder, registry, "ca.crt")
+    if os.path.exists(path) and _read(path, "registry_ca") == content:
+        return
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        atomic_files.write_file(path, content)
+    except PermissionError as fault:
+        raise FleetError(f"{path} cannot be written, where the engine looks for it", where="registry_ca", remedy="Run as root (become).") from fault
+
+
+def selinux():
+    """Whether SELinux is there, which wants files labelled before a container may read them."""
+    return os.path.exists(_SELINUX)
+
+
+def _everybody_writes(directory):
+    return os.path.isdir(directory) and os.stat(directory).st_mode & 0o003 == 0o003
+
+
+def _all_below(directory):
+    found = [directory]
+    for parent, folders, names in os.walk(directory, followlinks=True):
+        found += [os.path.join(parent, name) for name in [*folders, *names]]
+    return [path for path in found if os.path.exists(path)]
+
+
+def _read(path, option):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as fault:
+        raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault

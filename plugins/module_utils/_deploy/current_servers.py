@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that look at the servers of a host: those in containers, and what any of them answers about itself."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    container_labels,
+    server_containers,
+    transaction,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, metrics_text, stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
+
+_CONFIGURATION = "/etc/tfserving"
+_METRICS = "/monitoring/prometheus/metrics"
+_DEADLINE_S = 5.0
+_STATES = {number: name for name, number in grpc_api.STATES.items()}
+
+
+def in_containers(socket=None):
+    """(the servers that run in containers, as description.py describes them, None), or ([], why this user cannot see them).
+
+    Where no engine runs there are none.
+    """
+    found = sockets.find(Files(), socket, sockets.PATIENT_S)
+    if found["socket"] and not found["answers"] and os.path.exists(found["socket"]) and not os.access(found["socket"], os.R_OK | os.W_OK):
+        return [], f"servers in containers cannot be seen: {found['reason']}"
+    if not found["answers"] and found["engine"] and not found["socket"] and sockets.address(socket, os.environ)[1]:
+        return [], f"servers in containers cannot be seen: {found['reason']}"
+    if not found["answers"]:
+        return [], None
+    if engine.docker is None:
+        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}"
+    servers = server_containers.Servers(found["socket"])
+    seen = [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
+    return [one for one in seen if one], None
+
+
+def asked(server):
+    """What a described server answers about itself: {name, answers, reason, models, metrics}; it moves, so it stands in no fact."""
+    result = {"name": server["name"], "answers": False, "reason": None, "models": [], "metrics": None}
+    address = "127.0.0.1" if server["address"] == "0.0.0.0" else server["address"]
+    client = stdlib_client.Server(address, server["grpc_port"], _DEADLINE_S, bool(server.get("tls")))
+    try:
+        result["models"] = [_model(client, model) for model in server["models"]]
+        result["answers"] = True
+    except ServerFault as fault:
+        result["reason"] = str(fault)
+    if server["rest_port"] and not result["reason"]:
+        result["metrics"] = _metrics(address, server["rest_port"])
+    return result
+
+
+def _of_container(servers, name):
+    """The description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
+    try:
+        inspected = servers.inspect(name)
+    except FleetError:
+        if transaction.SERVING not in servers.seen(name):
+            return None
+        raise
+    batching = None
+    for mount in inspected["Mounts"]:
+        if mount["Destination"] == _CONFIGURATION:
+            with contextlib.suppress(OSError):
+                with open(os.path.join(mount["Source"], "batching.pbtxt"), encoding="utf-8") as stream:
+                    batching = stream.read()
+    try:
+        found = inspected["Config"]["Labels"]
+        return dict(
+            description.of_container(container_labels.described(found), inspected["State"]["Running"], batching), copy_of=found.get(container_labels.COPY_OF)
+        )
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise FleetError(
+            f"its labels cannot be read as the description of a server ({fault})",
+            where=f"container {name}",
+            remedy="Deploy the server again, or remove it with state: absent.",
+        ) from fault
+
+
+def _model(client, model):
+    """{name, wanted, served, drift, signatures} of one model."""
+    served = [{"version": one["version"], "state": _STATES.get(one["state"], str(one["state"])), "error": one["error_message"] or None}
+              for one in client.status(model["name"])]
+    available = sorted(one["version"] for one in served if one["state"] == "AVAILABLE")
+    wanted, drift = _wanted(model, available)
+    return {"name": model["name"], "wanted": wanted, "served": served, "drift": drift, "signatures": client.signatures(model["name"]) if available else {}}
+
+
+def _wanted(model, available):
+    """(the versions that a model's policy asks for, or None where nobody but the server sees them, sentences on what differs from those available)."""
+    if model_config.is_remote(model["base_path"]):
+        return None, [] if available else ["no version is AVAILABLE"]
+    try:
+        wanted = model_config.wanted_versions({"labels": {}, "version_policy": None, **model}, sorted(published.numbered(model["base_path"])))
+    except OSError as fault:
+        return None, [f"{model['base_path']} cannot be read: {fault.strerror}"]
+    except FleetError as fault:
+        return None, [str(fault)]
+    return wanted, [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available] + [
+        f"version {number} is served and not wanted" for number in available if number not in wanted]
+
+
+def _metrics(address, port):
+    """The server's figures on batching and requests, or None where it publishes none."""
+    try:
+        connection = http.client.HTTPConnection(address, port, timeout=_DEADLINE_S)
+        connection.request("GET", _METRICS)
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+        return metrics_text.figures(text) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None

@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that carry out what transaction.py decided, on a container engine, and prove candidates by asking them."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    checks,
+    container,
+    failure_diagnosis,
+    transaction,
+    verification,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
+
+_POLL_S = 0.1
+_STOP_GRACE_S = 10
+_BACK_TIMEOUT_S = 60
+
+
+class Deployment:
+    """A server on an engine. make(role) creates its container for a role and returns nothing; ask is a verification.Questions; options: the module's."""
+
+    def __init__(self, engine, spec, options, make, questions):
+        self._engine, self._spec, self._options = engine, spec, options
+        self._make, self._questions = make, questions
+        self.name = spec.name
+        self.gap_s = None
+        self.warnings = []
+        self._stopped_at = None
+        self._served_before = False
+        self._restarts = 0
+
+    def seen(self):
+        """{role: Seen} of its containers now."""
+        return self._engine.seen(self.name)
+
+    def mend(self, seen):
+        """Finish or undo what a killed run left; return {role: Seen} after it."""
+        for step in transaction.mend(seen):
+            if step.verb == "settle":
+                self._settle(seen)
+            else:
+                self._do(step)
+        return self.seen()
+
+    def carry_out(self, steps, seen):
+        """Do the steps from what is seen. When one fails, what was replaced serves again before the FleetError is raised."""
+        self._served_before = transaction.SERVING in seen and seen[transaction.SERVING].runs
+        for step in steps:
+            try:
+                self._do(step)
+            except FleetError as fault:
+                raise self._undone(fault, any(one.verb == "create" for one in steps)) from fault
+
+    def wait_until_ready(self):
+        """Return when the server that runs listens."""
+        self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
+
+    def _do(self, step):
+        if step.verb == "create":
+            self._make(step.role)
+            return
+        identifier = self._id(step.role)
+        if step.verb == "start":
+            self._start(step.role, identifier)
+        elif step.verb == "stop":
+            self._stop(identifier)
+        elif step.verb == "remove":
+            self._engine.remove_container(identifier)
+        elif step.verb == "rename":
+            self._engine.rename(identifier, transaction.container_name(self.name, step.to))
+        elif step.verb in ("prove", "verify"):
+            self._judge(step, identifier)
+
+    def _id(self, role):
+        return transaction.container_name(self.name, role)
+
+    def _stop(self, identifier):
+        if self._options["drain_s"]:
+            time.sleep(self._options["drain_s"])
+        self._stopped_at = time.monotonic()
+        self._engine.stop(identifier, _STOP_GRACE_S)
+
+    def _start(self, role, identifier):
+        try:
+            self._engine.start(identifier)
+        except FleetError as fault:
+            words = failure_diagnosis.explain(-1, False, "", engine_error=fault.what)
+            raise checks.closed(checks.RUNNING, f"the container did not start: {words.lines}", where=self.name, remedy=words.remedy) from fault
+
+    @property
+    def judged(self):
+        """The metrics that the proof measured: {model: {metric, examples, source, converted, served}}."""
+        return self._questions.judged if self._questions else {}
+
+    def _judge(self, step, identifier):
+        server = self._wait(step.role, identifier, self._options["ready_timeout_s"])
+        first = self._questions.first(server, step.verb == "prove")
+        if self._stopped_at is not None and step.role == transaction.SERVING:
+            self.gap_s = round(time.monotonic() - self._stopped_at, 3)
+        if getattr(self._spec, "devices", ()):
+            self._use_gpus(identifier)
+        if step.verb == "prove":
+            self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))
+
+    def _wait(self, role, identifier, timeout_s):
+        """The verification.Place of a container whose server listens. Raises FleetError with its last words."""
+        end = time.monotonic() + timeout_s
+        inspected = self._engine.inspect(identifier)
+        self._restarts = inspected.get("RestartCount", 0)
+        while True:
+            if self._has_ended(inspected):
+                self._died(identifier, inspected, "it ended before it was ready")
+            published = containers.ports(inspected)
+            if container.GRPC_PORT in published:
+                place = verification.place(published, inspected["Config"]["Cmd"])
+                if place.server.listens() and verification.speaks(place):
+                    self._hear(identifier, inspected)
+                    return place
+            if time.monotonic() > end:
+                words = failure_diagnosis.explain(None, False, self._engine.last_lines(identifier))
+                raise checks.closed(checks.AVAILABLE, f"{words.cause} after {timeout_s:g} s; it says: {words.lines}", where=self.name, remedy=words.remedy)
+            time.sleep(_POLL_S)
+            inspected = self._engine.inspect(identifier)
+
+    def _has_ended(self, inspected):
+        """Whether the server ended, also if the engine started it again since it was first looked at."""
+        state = inspected["State"]
+        return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
+
+    def _hear(self, identifier, inspected):
+        """Refuse a server that serves something else than it was told to, which only its log says."""
+        log = self._engine.last_lines(identifier)
+        unknown = failure_diagnosis.unknown_argument(log)
+        if unknown:
+            raise checks.closed(checks.RUNNING, f"the server does not know {unknown} and ignores it", where=self.name,
+                               remedy="Leave the flag out, or name the image's release (release), so that flags are checked before.")
+        rest = failure_diagnosis.rest_missing(log) if container.REST_PORT in containers.ports(inspected) else None
+        if rest:
+            raise checks.closed(checks.RUNNING, f"it serves no REST: {rest}", where=self.name)
+
+    def _use_gpus(self, identifier):
+        """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
+        details = nvidia.read(Files(), (), detail=True)[2]
+        listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
+        # A container that served before has said then which GPUs it saw.
+        log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
+        verdict = gpu_use.judge(log, self._spec.devices, listed, self._engine.process_ids(identifier))
+        if verdict["used"] is False:
+            raise checks.closed(checks.GPU, verdict["reason"], where=self.name, remedy=verdict["remedy"][:1].upper() + verdict["remedy"][1:] + ".")
+        if verdict["used"] is None or verdict["remedy"]:
+            self.warnings.append(f"GPU: {verdict['reason']}")
+
+    def _died(self, identifier, inspected, what):
+        words = self._words(identifier, inspected)
+        raise checks.closed(checks.RUNNING, f"{what}: {words.cause}; it says: {words.lines}", where=self.name, remedy=words.remedy)
+
+    def _words(self, identifier, inspected):
+        state = inspected["State"]
+        return failure_diagnosis.explain(
+            state["ExitCode"], state["OOMKilled"], self._engine.last_lines(identifier), self._spec.memory_mib, state.get("Error") or ""
+        )
+
+    def _lives(self, identifier):
+        """None while the server lives, else the Words about its end."""
+        inspected = self._engine.inspect(identifier)
+        return self._words(identifier, inspected) if self._has_ended(inspected) else None
+
+    def _settle(self, seen):
+        """Put in place by a run that did not end: keep it if it works, else bring back what it replaced."""
+        try:
+            if not seen[transaction.SERVING].runs:
+                self._start(transaction.SERVING, self._id(transaction.SERVING))
+            self._judge(transaction.Step("verify", transaction.SERVING), self._id(transaction.SERVING))
+            steps = transaction.settle(seen)
+        except FleetError:
+            steps = transaction.bring_back(seen)
+        for step in steps:
+            self._do(step)
+
+    def _undone(self, fault, made):
+        """The fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
+        self._stopped_at = None
+        try:
+            seen = self.seen()
+            steps = [transaction.Step("remove", role) for role in (transaction.CANDIDATE, transaction.NEXT) if role in seen]
+            if transaction.REPLACED in seen:
+                steps += transaction.bring_back(seen)
+            elif made and not self._served_before and transaction.SERVING in seen:
+                steps.append(transaction.Step("remove", transaction.SERVING))
+            for step in steps:
+                self._do(step)
+            if not self._served_before:
+                return fault
+            if transaction.REPLACED in seen:
+                self._wait(transaction.SERVING, self._id(transaction.SERVING), max(_BACK_TIMEOUT_S, self._options["ready_timeout_s"]))
+                return extended(fault, "The server before it runs again.", ServesOn)
+            return extended(fault, "The server before it goes on serving.", ServesOn)
+        except FleetError as second:
+            return extended(fault, f"Whether the server before serves is not known ({second}): the next run begins with that.")

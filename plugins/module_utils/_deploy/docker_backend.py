@@ -1,0 +1,264 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend docker of model_server: read, decide, and unless in check mode carry out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from types import SimpleNamespace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    candidate_memory,
+    checks,
+    container,
+    container_files,
+    container_labels,
+    deployment,
+    expected_answers,
+    host_resources,
+    server_containers,
+    transaction,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config, server_options
+
+_DEADLINE_S = 10.0
+_QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}     # scripts/qemu-binfmt-conf.sh of QEMU
+_NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
+
+
+class Backend:
+    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held."""
+
+    def __init__(self, options, folder, check_mode):
+        self._options, self._folder, self._check_mode = options, folder, check_mode
+        self._engine = server_containers.Servers(options["engine_socket"])
+        self._warnings = []
+
+    def started(self, prove_only=False):
+        """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
+        options = self._options
+        models = tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in options["models"])
+        files = container_files.contents(options, models, self._check_mode)
+        asked = container.check(self._specification(models, container_files.digests(files)))
+        mending, seen = self._mended(asked, models)
+        before = self._described(seen)
+        spec = host_resources.choose_ports(asked, _ports_of(before))
+        image = self._engine.image(spec.image)
+        wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
+        steps = transaction.to_started(seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
+        pending = prove_only and bool(transaction.to_started(seen, wanted, True))
+        makes = any(step.verb == "create" for step in steps)
+        wished = {model["name"]: expected_answers.versions(model) for model in models} if steps else {}
+        if makes:
+            self._refuse_what_cannot_work(spec, models, wished, image, seen)
+        runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
+        decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image)
+        work = deployment.Deployment(self._engine, spec, options, lambda role: self._make(spec, files, role), self._questions(models, wished, before))
+        if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
+            work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
+        if not self._check_mode:
+            if makes and image is None:
+                container_files.trust_registry(spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless())
+                self._engine.fetch(spec.image, options["registry_login"])
+                self._refuse_incompatible(spec, self._engine.image(spec.image))
+            work.carry_out(steps, seen)
+            if steps:
+                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name, container.FOLDER))
+            else:
+                self._wait(work, seen)
+        return dict(self._result(decision, spec, work), pending=pending)
+
+    def previous(self):
+        """Put the server before in the place of the one that serves."""
+        name = self._options["name"]
+        mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
+        if transaction.PREVIOUS not in seen:
+            raise FleetError("no server before this one was kept", where=name, remedy="Deploy what shall serve instead.")
+        then = container_labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
+        wished = {model["name"]: expected_answers.versions(model) for model in then["models"]}
+        steps = transaction.to_previous(seen)
+        spec = _remembered(then)
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then["models"], wished, {}))
+        if not self._check_mode:
+            work.carry_out(steps, seen)
+        return self._result(self._decision(mending, steps, self._described(seen), then, True), spec, work, seen[transaction.PREVIOUS].digest)
+
+    def resumed(self):
+        """Start again the server that was stopped and kept."""
+        name = self._options["name"]
+        mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
+        then = self._described(seen)
+        steps = transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False) if then else ()
+        spec = _remembered(then) if then else None
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then.get("models", ()), {}, {}))
+        if not self._check_mode and then:
+            work.carry_out(steps, seen)
+        return self._result(self._decision(mending, steps, {}, then, True), spec, work, then and seen[transaction.SERVING].digest)
+
+    def surplus(self):
+        """Stop a server that is not wanted any more and keep it, but nothing that served before it: going back starts it again."""
+        return self._stopped(lambda seen: [*transaction.to_stopped(seen), *([transaction.Step("remove", transaction.PREVIOUS)]
+                                                                            if transaction.PREVIOUS in seen else [])])
+
+    def stopped(self, absent=False):
+        """Stop the server and keep it, or leave nothing of it."""
+        return self._stopped(transaction.to_absent if absent else transaction.to_stopped, absent)
+
+    def _stopped(self, steps_of, absent=False):
+        spec = SimpleNamespace(name=self._options["name"], memory_mib=None)
+        mending, seen = ((), self._engine.seen(spec.name)) if absent else self._mended(spec, ())
+        steps = steps_of(seen)
+        before = self._described(seen)
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, {}))
+        if not self._check_mode:
+            work.carry_out(steps, seen)
+            if absent:
+                self._folder.remove()
+        return self._result(self._decision(mending, steps, before, {} if absent else dict(before, state="stopped"), True), None, work)
+
+    def _mended(self, spec, models):
+        """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
+        seen = self._engine.seen(spec.name)
+        mending = transaction.mend(seen)
+        if not mending or self._check_mode:
+            return mending, transaction.expected(seen, mending)
+        wished = {}
+        with contextlib.suppress(FleetError):
+            wished = {model["name"]: expected_answers.versions(model) for model in models}
+        return mending, deployment.Deployment(self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})).mend(seen)
+
+    @staticmethod
+    def _wait(work, seen):
+        """Nothing was to be done: what serves may still be starting, after a boot for instance."""
+        if transaction.SERVING in seen:
+            work.wait_until_ready()
+
+    def _specification(self, models, file_digests):
+        options = self._options
+        secrets = options["secret_environment"]
+        devices = tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"])
+        return container.ContainerSpecification(
+            name=options["name"], image=options["image"], release=container.release_of(options["image"], options["release"]), address=options["address"],
+            grpc_port=options["grpc_port"], rest_port=options["rest_port"], grpc_socket_directory=options["grpc_socket_directory"], models=models,
+            flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
+            environment={name: str(value) for name, value in options["environment"].items()},
+            secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None, files=file_digests,
+            cpu_set=options["cpu_set"], memory_mib=options["memory_mib"], devices=devices, user=options["user"], read_only=options["read_only"],
+            capabilities=tuple(sorted(options["capabilities"])), restart_policy=options["restart_policy"], log_max_mib=options["log_max_mib"],
+            log_files=options["log_files"], network=options["network"])
+
+    def _described(self, seen):
+        """The specification that serves, as data; {} where none does."""
+        if transaction.SERVING not in seen:
+            return {}
+        return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
+
+    def _side_by_side(self, spec, models, needed):
+        """Whether a candidate runs beside what serves: not with GPUs, which a server takes whole, nor where memory is short or nobody needs it."""
+        if self._options["side_by_side"] is not None:
+            return self._options["side_by_side"]
+        if spec.devices or not needed:
+            return False
+        return candidate_memory.fits(models, spec.memory_mib)
+
+    def _refuse_what_cannot_work(self, spec, models, wished, image, seen):
+        rootless = self._engine.is_rootless()
+        reader = container_files.reader(spec, rootless, self._engine.id_offset())
+        for model in models:
+            container_files.refuse_unreadable(model, wished[model["name"]], container.user_id(spec), reader)
+        container_files.refuse_what_cannot_be_given(spec, rootless)
+        if spec.cpu_set:
+            host_resources.refuse_foreign_cpus(spec)
+        serving = seen.get(transaction.SERVING)
+        held = _ports_of(self._described(seen)) if serving and serving.runs else None
+        host_resources.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on)
+        if image:
+            self._refuse_incompatible(spec, image)
+
+    def _refuse_incompatible(self, spec, image):
+        self._refuse_foreign(spec, image["architecture"])
+        cpu = cpuinfo.read(Files().text("proc/cpuinfo"), os.uname().machine)
+        fault = image_labels.refusal(image["labels"], cpu["architecture"], cpu["cpu"]["flags"])
+        if fault:
+            raise checks.closed(checks.COMPATIBLE, fault, where=spec.image, remedy="Use the official image, or one built for this host's class.")
+
+    def _refuse_foreign(self, spec, architecture):
+        """Refuse an image of another architecture; where the kernel hands its programs to an emulator, only warn."""
+        machine = os.uname().machine
+        own = image_labels.foreign_to(architecture, machine)
+        if not own:
+            return
+        interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
+        if interpreter.startswith("enabled"):
+            self._warnings.append(f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's")
+            return
+        raise checks.closed(checks.COMPATIBLE, f"the image is of {architecture}, this host of {own} ({machine}): it would end with 'Exec format error'",
+                           where=spec.image, remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.")
+
+    def _decision(self, mending, steps, before, after, image):
+        actions = list(transaction.sentences([*mending, *steps]))
+        if any(step.verb == "create" for step in steps) and image is None:
+            actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
+        return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")
+
+    def _make(self, spec, files, role):
+        folder = container_files.folder_of(self._folder.directory, spec)
+        container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
+        secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
+        entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
+        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, container_files.selinux(), self._cuda_cache(), entry_point,
+                              self._options["engine"] == "podman")
+        if self._options["copy_of"]:
+            body["Labels"][container_labels.COPY_OF] = self._options["copy_of"]
+        self._engine.make(transaction.container_name(spec.name, role), body)
+
+    def _cuda_cache(self):
+        """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
+        return os.path.join(ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory, "cuda")
+
+    def _questions(self, models, wished, before):
+        """What the gates ask. before: the specification that serves now, as data, or {}."""
+        serving = stdlib_client.Server("127.0.0.1" if before["address"] == "0.0.0.0" else before["address"], before["grpc_port"], _DEADLINE_S,
+                             "ssl.pbtxt" in before["files"]) if before else None
+        return expected_answers.questions(self._options, models, wished, serving)
+
+    def _result(self, decision, spec, work, digest=None):
+        options = self._options
+        server = dict.fromkeys(server_options.RESULT)
+        server.update(name=options["name"], backend="docker", state=options["state"])
+        if spec:
+            server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
+                          judged=work.judged, log=f"{options['engine']} logs {options['name']}", specification_digest=digest or spec.digest())
+        if isinstance(spec, container.ContainerSpecification):
+            server["model_config_file"] = f"{container_files.folder_of(self._folder.directory, spec)}/{container.MODELS}"
+        result = decision.result(server=server)
+        result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]
+        return result
+
+
+def _remembered(described):
+    """What a deployment asks of a specification, of one that stands in a container's label."""
+    return SimpleNamespace(**{key: described[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")})
+
+
+def _ports_of(described):
+    return SimpleNamespace(grpc_port=described["grpc_port"], rest_port=described["rest_port"]) if described else None
+
+
+def _uuid(pci_bus_id):
+    """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
+    text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
+    found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
+    return found[1] if found else pci_bus_id

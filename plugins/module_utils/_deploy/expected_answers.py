@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that gather what a server's models are expected to answer: which versions, to which samples, and by what they are judged."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import sys
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    manifest,
+    metric_program,
+    model_files,
+    published,
+    task_metrics,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+
+_JUDGE = metric_program.__name__.partition("module_utils.")[2]
+_FUNCTION, _FUNCTION_S = "function", 600
+_EXAMPLES = 8
+_TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
+
+
+def versions(model):
+    """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
+    if model_config.is_remote(model["base_path"]):
+        return ()
+    try:
+        present = published.numbered(model["base_path"])
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
+                         remedy=meant(model["base_path"]) or "Publish the model there, or mend the path.") from fault
+    if not present and meant(model["base_path"]):
+        raise FleetError("it holds no version, a folder named by a number", where=model["base_path"], remedy=meant(model["base_path"]))
+    return tuple(model_config.wanted_versions(model, sorted(present)))
+
+
+def meant(base_path):
+    """What a base path without versions was probably meant to be, as a remedy, or None: the parent of a version, a folder below it, or a model to move."""
+    parent, name = os.path.split(base_path.rstrip("/"))
+    if name.isdecimal():
+        return f"Did you mean {parent!r}? This path names one of its versions."
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(base_path))
+        if "saved_model.pb" in names or "model.tflite" in names:
+            return f"Move the model into a folder named by a number, such as {base_path}/1."
+        below = [name for name in names if any(other.isdecimal() for other in _names(os.path.join(base_path, name)))]
+        if below:
+            return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (f" Others there: {', '.join(below[1:4])}." if below[1:] else "")
+    return None
+
+
+def _names(directory):
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def questions(options, models, wished, serving=None):
+    """The verification.Questions about models, as model_config has them. options: the module's. wished: {model: its versions}; empty where nobody asks for
+    answers. serving: the stdlib_client.Server that serves now, or None; it is asked here, as it may be stopped before its successor starts."""
+    known = {one["name"]: one for one in options["models"] or ()}
+    asked = []
+    for model in models:
+        one = known.get(model["name"]) or {}
+        numbers = wished.get(model["name"], ())
+        files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in numbers]
+        most = min(_largest_batch(path) for path in [options["batching_parameters_file"], *files])
+        asked.append(verification.Model(model["name"], numbers, model["labels"], one.get("signature") or "serving_default", most,
+                                 *_right_answers(model["base_path"], one, numbers, options["tolerance"], options["python"] or sys.executable)
+                                 if wished else (None, None, 0.0, None)))
+    return verification.Questions(asked, options["ready_timeout_s"], options["accept_fragile"], options["accept_signature_change"],
+                           before=_signatures(serving, models) if wished else {})
+
+
+def _right_answers(base_path, one, numbers, tolerance, python):
+    """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
+    version = os.path.join(base_path, str(max(numbers, default="")))
+    left = os.path.join(version, manifest.ANSWERS)
+    judged = _judged(version, left, one, python)
+    if not one.get("reference") and os.path.isfile(left):
+        allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in stdlib_client.arrays(left, "tolerance.").items()}
+        return stdlib_client.arrays(left, "inputs."), stdlib_client.arrays(left, "outputs."), allowed, judged
+    return (stdlib_client.arrays(one["samples"], "inputs.") if one.get("samples") else None,
+            stdlib_client.arrays(one["reference"], "outputs.") if one.get("reference") else None, tolerance, judged)
+
+
+def _signatures(serving, models):
+    """{model: {signature: ...}} of what serves now, as far as it answers."""
+    found = {}
+    for model in models if serving else ():
+        with contextlib.suppress(ServerFault):
+            found[model["name"]] = serving.signatures(model["name"])
+    return found
+
+
+def _judged(version, left, one, python):
+    """The verification.Judged of a version, or None where no metric decided about it, or one that this host cannot measure. one: of the models in the options.
+    python: an interpreter for the user's own function."""
+    held = published.manifest_of(version)
+    metric = (manifest.judged(held) or {}).get("metric")
+    if not metric or not os.path.isfile(left) or metric["name"] == _FUNCTION and not one.get("metric_function"):
+        return None
+    figures = stdlib_client.arrays(left, "metric.", needed=False)
+    if not figures:
+        return None
+    before, after = (figures[name].values()[0] for name in ("before", "after"))
+    if metric["name"] == _FUNCTION:
+        measure = functools.partial(_measure_by_function, _same_function(one["metric_function"], held["options"]["metric_function"]), python)
+    else:
+        measure = functools.partial(_measure, metric["name"], held["options"]["metric_output"])
+    return verification.Judged(
+        metric, stdlib_client.arrays(left, "inputs."), stdlib_client.arrays(left, "labels", needed=False).get(""), before, after, measure
+    )
+
+
+def _same_function(path, digest):
+    """The path of the function that judged a version where it was converted. Raises FleetError for another."""
+    try:
+        found = model_files.file_digest(path)
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path,
+                         remedy="Bring the metric function to this host, or leave metric_function out.") from fault
+    if found != digest:
+        raise FleetError("it is not the function that judged the version where it was converted", where=path,
+                         remedy="Convert the model anew with this one, or bring the other.")
+    return path
+
+
+def _measure(name, output, answers, labels):
+    return task_metrics.measure(name, {key: task_metrics.of_tensor(tensor) for key, tensor in answers.items()}, task_metrics.of_tensor(labels), output)
+
+
+def _measure_by_function(path, python, answers, labels):
+    arrays = {name: metric_program.held(tensor.dtype, tensor.shape, tensor.content) for name, tensor in answers.items()}
+    given = labels and metric_program.held(labels.dtype, labels.shape, labels.content)
+    return program.call(_JUDGE, {"metric_function": path, "outputs": arrays, "labels": given}, python, timeout_s=_FUNCTION_S)["value"]
+
+
+def _largest_batch(path):
+    """How many rows a request of the gates may have under a file of batching parameters."""
+    with contextlib.suppress(OSError, TypeError):
+        with open(path, encoding="utf-8") as stream:
+            found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
+        return min(_EXAMPLES, int(found[1])) if found else _EXAMPLES
+    return _EXAMPLES

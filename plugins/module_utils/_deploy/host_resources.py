@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the ports and CPUs of this host: which are free, who has them, and which a server may not have."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+_LISTENS = "0A"     # TCP_LISTEN of include/net/tcp_states.h
+_PORT_GRACE_S = 2.0
+_BIND_POLL_S = 0.05
+
+
+def process_on(port):
+    """'process PID (NAME)' of the first that listens on a TCP port, or None where none does or this user may not see it."""
+    wanted = {f"socket:[{inode}]" for inode in _listening(port)}
+    for pid in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted else ():
+        try:
+            if any(os.readlink(f"/proc/{pid}/fd/{number}") in wanted for number in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
+                    return f"process {pid} ({stream.read().strip()})"
+        except OSError:     # it ended, or belongs to somebody else
+            continue
+    return None
+
+
+def _listening(port):
+    """The inodes of the sockets that listen on a port."""
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(name, encoding="ascii") as stream:
+                rows = [line.split() for line in stream][1:]
+        except OSError:
+            continue
+        yield from (row[9] for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port)
+
+
+def choose_ports(wanted, before):
+    """The specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
+    kept = (before.grpc_port, before.rest_port) if before else (None, None)
+    grpc_port = wanted.grpc_port or kept[0] or free_port(wanted.address)
+    rest_port = wanted.rest_port
+    if rest_port == 0:
+        rest_port = kept[1] or free_port(wanted.address, grpc_port)
+    return wanted.with_ports(grpc_port, rest_port)
+
+
+def refuse_used_ports(wanted, own, container_on=lambda port: None):
+    """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has. container_on(port): 'container
+    NAME' of the one that publishes it, or None."""
+    for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
+        if port and port not in own:
+            fault = _bind_fault(wanted.address, port)
+            if fault:
+                holder = (container_on(port) or process_on(port)) if fault.errno == errno.EADDRINUSE else None
+                raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}" + (f" by {holder}" if holder else ""), where=option,
+                                 remedy="Choose another, or 0 for a free one.") from fault
+
+
+def _bind_fault(address, port):
+    """Why nobody can listen on the port, or None. The threads of a server that was just killed may hold its port a moment longer than it is listed."""
+    end = time.monotonic() + _PORT_GRACE_S
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                return None
+            except OSError as fault:
+                if time.monotonic() > end:
+                    return fault
+        time.sleep(_BIND_POLL_S)
+
+
+def refuse_foreign_cpus(wanted):
+    """Raise FleetError when the specification names CPUs that this process may not use."""
+    if wanted.cpu_set:
+        foreign = limits.parse_cpu_list(wanted.cpu_set) - os.sched_getaffinity(0)
+        if foreign:
+            usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+            raise FleetError(f"CPU {', '.join(map(str, sorted(foreign)))} cannot be used here; usable: {usable}", where="cpu_set")
+
+
+def free_port(address, other=None):
+    """A port of the address on which nobody listens; not other. Raises FleetError for an address that is not of this host."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as fault:
+            raise FleetError(f"no server can listen on {address!r}: {fault.strerror}", where="address", remedy="Give an address of this host.") from fault
+        port = probe.getsockname()[1]
+    return port if port != other else free_port(address, other)

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several servers of one description, such as one for each GPU of a host: what each is, what becomes of the others, and one result for all."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
+
+PREVIOUS, RESUME, STOP, SURPLUS = "previous", "resume", "stopped", "surplus"
+# What a server is that went back, in the words of the module's option.
+STATES = {PREVIOUS: "previous", RESUME: "started", STOP: "stopped"}
+_PORTS = ("grpc_port", "rest_port")
+
+
+def each(options):
+    """The options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
+    if not options["copies"]:
+        return [options]
+    found = [_one(options, copy) for copy in options["copies"]]
+    for key, values in {"suffix": [one["name"] for one in found], **{port: [one[port] for one in found if one[port]] for port in _PORTS}}.items():
+        doubled = [value for value in values if values.count(value) > 1]
+        if doubled:
+            raise FleetError(f"two servers would have {doubled[0]}", where=f"copies: {key if key == 'suffix' else 'port_offset'}",
+                             remedy="Give each copy its own suffix and its own port_offset.")
+    return found
+
+
+def back(seen):
+    """[(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
+
+    One that was stopped because it was not wanted any more starts again; one that nothing preceded was not there before. Raises FleetError where nothing
+    preceded any.
+    """
+    def what(roles):
+        if transaction.PREVIOUS in roles:
+            return PREVIOUS
+        return STOP if transaction.SERVING in roles and roles[transaction.SERVING].runs else RESUME
+    found = {name: what(roles) for name, roles in seen.items() if roles}
+    if PREVIOUS not in found.values():
+        raise FleetError("no server before this one was kept", where=", ".join(sorted(found)), remedy="Deploy what shall serve instead.")
+    return sorted(found.items(), key=lambda one: (PREVIOUS, RESUME, STOP).index(one[1]))
+
+
+def in_part(fault, results):
+    """The fault of one server, after others of the same description: results are theirs."""
+    new = [result["server"]["name"] for result in results if result["changed"]]
+    if not new or isinstance(fault, ServesOn):
+        return fault
+    return extended(fault, f"The server before it, {new[-1]}, serves already.", ServesOn)
+
+
+def whole(results):
+    """The module's result, of those of each server, the first of which stands for all."""
+    found = dict(results[0], servers=[result["server"] for result in results])
+    if len(results) == 1:
+        return found
+    if any("pending" in result for result in results):
+        found["pending"] = any(result.get("pending") for result in results)
+    found.update(changed=any(result["changed"] for result in results), diff=[result["diff"] for result in results],
+                 warnings=[text for result in results for text in result["warnings"]],
+                 actions=[f"{result['server']['name']}: {action}" for result in results for action in result["actions"]])
+    return found
+
+
+def said(server):
+    """A server in a line, for people."""
+    text = f"{server['name']}: {server['state']}"
+    for what, key in (("gRPC", "grpc_port"), ("REST", "rest_port")):
+        text += f", {what} {server['address']}:{server[key]}" if server[key] else ""
+    return f"{text} ({server['backend']})" + (f", silent for {server['gap_s']} s" if server["gap_s"] else "")
+
+
+def _one(options, copy):
+    folder = options["grpc_socket_directory"]
+    changes = {"name": options["name"] + copy["suffix"], "devices": copy["devices"], "cpu_set": copy["cpu_set"] or options["cpu_set"],
+               "grpc_socket_directory": folder and folder + copy["suffix"]}
+    return dict(options, copy_of=options["name"], **changes, **{port: options[port] and options[port] + copy["port_offset"] for port in _PORTS})

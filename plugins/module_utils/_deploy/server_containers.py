@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the containers of servers on a container engine."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, role_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.containers import Containers
+
+
+class Servers(Containers):
+    """The containers of servers."""
+
+    def seen(self, name):
+        """{role: Seen} of a server's containers. Raises FleetError for a foreign container under one of its names."""
+        found = {}
+        with self._asking("containers"):
+            listed = self.api.containers(all=True, filters={"name": name})
+        for one in listed:
+            role = next((role for role in (role_of(name, text.lstrip("/")) for text in one["Names"]) if role), None)
+            if role and (one["Labels"] or {}).get(container_labels.NAME) != name:
+                raise FleetError(f"a container of the name {one['Names'][0].lstrip('/')} is there that this collection did not make", where="name",
+                                 remedy="Remove it, or choose another name.")
+            if role:
+                found[role] = Seen(one["Id"], one["State"], one["Labels"].get(container_labels.DIGEST, ""), one["ImageID"])
+        return found
+
+    def servers(self):
+        """The names of all servers on the host, sorted."""
+        return sorted({found[container_labels.NAME] for found in self._labels()})
+
+    def alike(self, name):
+        """The names of the server and of its copies on this host, sorted."""
+        return sorted({found[container_labels.NAME] for found in self._labels() if name in (found[container_labels.NAME], found.get(container_labels.COPY_OF))})
+
+    def _labels(self):
+        with self._asking("containers"):
+            return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
+
+    def config_folders(self, name, target):
+        """Where on the host the folders lie that a server's containers have mounted at target."""
+        found = set()
+        for seen in self.seen(name).values():
+            with contextlib.suppress(FleetError):
+                found |= {mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target}
+        return found

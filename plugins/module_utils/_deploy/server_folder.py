@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the folder that each server has below the state directory, and for the lock that is held while somebody changes the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file
+
+
+class ServerFolder:
+    """A server's folder. Use it inside `with folder.locked():`."""
+
+    def __init__(self, state_directory, name):
+        self.name, self.state_directory = name, state_directory
+        self.directory = os.path.join(state_directory, "servers", name)
+
+    @contextlib.contextmanager
+    def locked(self, timeout_s=60.0, create=True):
+        """Hold the server's lock. create: make it, and the server's folder; without it a server that never was needs none."""
+        lock = os.path.join(os.path.dirname(self.directory), f".{self.name}.lock")
+        if not create and not os.path.exists(lock):
+            yield
+            return
+        os.makedirs(os.path.dirname(lock), mode=0o755, exist_ok=True)
+        with open(lock, "w", encoding="utf-8") as stream:
+            atomic_files.lock(stream, timeout_s, "server", self.name)
+            if create:
+                os.makedirs(self.directory, mode=0o755, exist_ok=True)
+            yield
+
+    def process(self):
+        """The process id of the embedded server that was last started, or None when it does not live."""
+        return pid_file.process_of(self.path("server.pid"))
+
+    def remove(self):
+        """Forget the server, which must have ended; its log goes with it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def path(self, name):
+        """Where a file of the folder lies."""
+        return os.path.join(self.directory, name)

@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that ask a server the questions of the gates: is every wanted version AVAILABLE, does it answer, does it answer right, and does it live on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
+
+_ANY = "0.0.0.0"
+DEADLINE_S = 30.0
+_DYING_S, _POLL_S = 30.0, 0.1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is asked."""
+
+    server: stdlib_client.Server
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A task metric that decided about a converted form. metric: {name, allowed_loss, goal}. inputs: {name: Tensor} and labels: Tensor or None, of the
+    examples that came along. before, after: its values over them, of the source and of the form where it was converted. measure: gives its value of
+    ({output: Tensor}, labels)."""
+
+    metric: dict
+    inputs: dict
+    labels: tensors.Tensor | None
+    before: float
+    after: float
+    measure: object
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is asked of one model. versions: wanted numbers. most: examples in one request. inputs, reference: {name: Tensor} or None.
+
+    tolerance: how far an answer may be from the reference; a number, or one for each output. judged: what a converted form was judged by, or None.
+    """
+
+    name: str
+    versions: tuple
+    labels: dict
+    signature: str
+    most: int
+    inputs: dict | None
+    reference: dict | None
+    tolerance: float | dict
+    judged: Judged | None = None
+
+
+def place(published, arguments):
+    """The Place of a container by the ports that it publishes; arguments: its command line."""
+    address, port = published[container.GRPC_PORT]
+    return Place(stdlib_client.Server("127.0.0.1" if address in ("", _ANY, "::") else address, port, DEADLINE_S,
+                            any(word.startswith("--ssl_config_file=") for word in arguments)))
+
+
+def speaks(found):
+    """Whether gRPC answers there, be it with a refusal."""
+    try:
+        found.server.status("-")
+    except ServerFault as fault:
+        return fault.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    return True
+
+
+class Questions:
+    """The gates' questions about a server's models. timeout_s: how long versions may be loading.
+
+    before: the signatures of what serves now, {model: {...}}. judged: {model: {metric, examples, source, converted,
+    served}} of the metrics that were measured.
+    """
+
+    def __init__(self, models, timeout_s, accept_fragile=False, accept_signature=False, before=None):
+        self._models, self._timeout_s, self._before = models, timeout_s, before or {}
+        self._accept_fragile, self._accept_signature = accept_fragile, accept_signature
+        self.judged = {}
+
+    def first(self, found, proving):
+        """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the gates that follow."""
+        asked = {}
+        for model in self._models:
+            self._available(found, model)
+            contract = signatures.chosen(self._ask(checks.PREDICT, model, lambda model=model: found.server.signatures(model.name)), model.signature,
+                                         where=model.name)
+            asked[model.name] = (contract, _request(model, contract))
+            for version, label in [(None, None), *((None, label) for label in sorted(model.labels) if proving)]:
+                self._ask(checks.PREDICT, model, lambda model=model, version=version, label=label:
+                          found.server.predict(model.name, asked[model.name][1], model.signature, version, label))
+        return asked
+
+    def _available(self, found, model):
+        end = time.monotonic() + self._timeout_s
+        while True:
+            statuses = self._ask(checks.AVAILABLE, model, lambda: found.server.status(model.name))
+            fault = checks.unavailable(statuses, model.versions)
+            if fault is None:
+                return
+            if not checks.is_loading(statuses, model.versions) or time.monotonic() > end:
+                raise checks.closed(checks.AVAILABLE, fault, where=model.name, remedy=_remedy(statuses, model.versions, fault))
+            time.sleep(_POLL_S)
+
+    def all(self, found, asked, ended):
+        """The gates behind the first ones, in order; returns warnings. ended(): the last words of a server that died, or None."""
+        warnings = []
+        for model in self._models:
+            contract, inputs = asked[model.name]
+            self._same_signature(model, self._before.get(model.name), {model.signature: contract})
+            self._agrees(found, model, contract)
+            self._is_as_good(found, model, contract)
+        for model in self._models:
+            contract, inputs = asked[model.name]
+            warnings += self._survives(found, model, contract, inputs, ended)
+        return warnings
+
+    def _same_signature(self, model, before, contract):
+        changed = checks.changed_signature({name: one for name, one in (before or {}).items() if name == model.signature}, contract)
+        if changed and not self._accept_signature:
+            raise checks.closed(checks.SIGNATURE, "; ".join(changed), where=model.name,
+                               remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can.")
+
+    def _agrees(self, found, model, contract):
+        if model.reference is None or model.inputs is None:
+            return
+        rows, squeezed = _feeding(model.inputs, contract)
+        inputs = _fed(model.inputs, contract, model.most)
+        reference = {name: tensor.rows(rows or model.most) for name, tensor in model.reference.items()}
+        reference = {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
+        answered = self._ask(checks.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
+        wrong = agreement.disagreements(reference, answered, model.tolerance)
+        if wrong:
+            raise checks.closed(
+                checks.AGREEMENT, "; ".join(wrong), where=model.name, remedy="Publish the right model, or give the reference that belongs to it."
+            )
+
+    def _is_as_good(self, found, model, contract):
+        if model.judged is None:
+            return
+        judged = model.judged
+        examples, answers = self._answers(found, model, contract)
+        try:
+            here = judged.measure(answers, judged.labels and judged.labels.rows(examples))
+        except FleetError as fault:
+            raise checks.closed(checks.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
+        accepted, reason = task_metrics.verdict_where_served(
+            judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"]
+        )
+        if not accepted:
+            raise checks.closed(checks.AGREEMENT, reason, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
+        self.judged[model.name] = {"metric": judged.metric["name"], "examples": examples, "source": judged.before, "converted": judged.after, "served": here}
+
+    def _answers(self, found, model, contract):
+        """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
+        inputs, parts = model.judged.inputs, []
+        total = min(tensor.shape[0] for tensor in inputs.values())
+        rows, squeezed = _feeding(inputs, contract)
+        step = rows or model.most
+        examples = total - total % rows if rows else total
+        for first in range(0, examples, step):
+            end = min(first + step, examples)
+            request = _fed({name: tensor.part(first, end) for name, tensor in inputs.items()}, contract)
+            answer = self._ask(checks.AGREEMENT, model, lambda request=request: found.server.predict(model.name, request, model.signature))
+            parts.append({name: tensor.reshaped((1, *tensor.shape)) if squeezed else tensor for name, tensor in answer.items()})
+        joined = {name: tensors.joined([part[name] for part in parts]) for name in parts[0]}
+        return examples, {name: tensor for name, tensor in joined.items() if tensor}
+
+    def _survives(self, found, model, contract, inputs, ended):
+        warnings = []
+        for what, request in [] if self._accept_fragile else checks.careless(contract["inputs"], inputs):
+            if None in request.values():
+                continue
+            try:
+                found.server.predict(model.name, request, model.signature)
+                if what == "another dtype":
+                    warnings.append(f"{model.name} answers a request of another dtype as if it were right: its clients must take care")
+            except ServerFault:
+                pass
+            words = _end_of(found, ended)
+            if words:
+                onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
+                raise checks.closed(checks.CARELESS, f"one request with {what} ends the server ({words.cause}); it says: {words.lines}", where=model.name,
+                                   remedy=checks.ONEDNN_REMEDY if onednn else checks.FRAGILE_REMEDY)
+        return warnings
+
+    def _ask(self, gate, model, question):
+        try:
+            return question()
+        except ServerFault as fault:
+            raise checks.closed(gate, str(fault).rstrip("."), where=model.name) from fault
+
+
+def _end_of(found, ended):
+    """The last words of a server that a request killed, or None. An engine takes a moment to see that its container ended."""
+    end = time.monotonic() + _DYING_S
+    words = ended()
+    while not words and not speaks(found) and time.monotonic() < end:
+        time.sleep(_POLL_S)
+        words = ended()
+    return words
+
+
+def _remedy(statuses, wanted, fault):
+    """What to do about a version that is not AVAILABLE."""
+    ending = endings.find(fault)
+    if ending and ending.remedy:
+        return ending.remedy
+    return "Allow more time (ready_timeout_s)." if checks.is_loading(statuses, wanted) else "Publish the version again, whole."
+
+
+def _request(model, contract):
+    """One request that the signature takes: the first sample, or made up."""
+    if model.inputs is not None:
+        return _fed(model.inputs, contract, 1)
+    made = checks.made_up(contract["inputs"])
+    if made is None:
+        raise FleetError("no request can be made up for the signature", where=model.name, remedy="Give samples.")
+    return made
+
+
+def _feeding(samples, contract):
+    """(the rows that each request is bound to or None, the inputs without rows)."""
+    rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples")
+    held = min((tensor.shape[0] for tensor in samples.values()), default=0)
+    if rows and rows > held:
+        raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {held}", where="samples")
+    return rows, squeezed
+
+
+def _fed(samples, contract, most=None):
+    """A request of samples."""
+    rows, squeezed = _feeding(samples, contract)
+    few = rows or most
+    inputs = {name: tensors.cast(tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}")
+              for name, tensor in samples.items()}
+    return {name: tensor.reshaped(tensor.shape[1:]) if name in squeezed else tensor for name, tensor in inputs.items()}

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The embedded server's command line, parsed as TensorFlow Serving parses its own: only --flag=value, unknown words are named and ignored.
+
+The flags are those of the newest release in the release table; those that differ here are named in WITHOUT_EFFECT and NOT_BUILT.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+
+FLAGS = questions.flags(questions.releases()[-1])
+
+# Flags that change nothing here, because what they tune does not exist in this server.
+WITHOUT_EFFECT = frozenset((
+    "enable_profiler", "flush_filesystem_caches", "num_load_threads", "num_tflite_interpreters_per_pool", "num_unload_threads",
+    "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu"))
+# Flags whose work is not built: any value but the default is refused at start, since to ignore it would deceive.
+NOT_BUILT = frozenset((
+    "mixed_precision", "platform_config_file", "tensorflow_session_config_file", "thread_pool_factory_config_file", "use_alts_credentials"))
+
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_TYPE_NAMES = {"int": "int32", "float": "float", "bool": "bool", "string": "string"}
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """values: {flag: value}, all flags, defaults included. unknown: the words that are no flags. faults: one text for each value that cannot be read."""
+
+    values: dict
+    unknown: tuple
+    faults: tuple
+
+
+def parse(words, cpus):
+    """The CommandLine of words (without the program's name). cpus: how many CPUs this process may use, which some defaults depend on."""
+    values, unknown, faults = defaults(cpus), [], []
+    for position, word in enumerate(words):
+        if word == "--":
+            unknown += words[position:]
+            break
+        name, equals, text = word[2:].partition("=")
+        if not word.startswith("--") or name not in FLAGS or not (equals or FLAGS[name][0] == "bool"):
+            unknown.append(word)
+            continue
+        try:
+            values[name] = _read(FLAGS[name][0], text if equals else "true")
+        except ValueError:
+            faults.append(f"Couldn't interpret value {text} for flag {name}.")
+    return CommandLine(values, tuple(unknown), tuple(faults))
+
+
+def defaults(cpus):
+    """{flag: default} on a machine with so many usable CPUs."""
+    texts = {"4 x CPUs": 4 * cpus, "CPUs": cpus}
+    return {name: texts.get(default, default) for name, (_kind, default) in FLAGS.items()}
+
+
+def usage(program, cpus):
+    """The text that --help and a wrong value print."""
+    lines = []
+    for name, default in defaults(cpus).items():
+        shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
+        note = "has no effect here" if name in WITHOUT_EFFECT else "not built here: only the default is accepted" if name in NOT_BUILT else ""
+        lines.append(f"\t{f'--{name}={shown}':<33}\t{_TYPE_NAMES[FLAGS[name][0]]}\t{note}\n")
+    return f"usage: {program}\nFlags:\n{''.join(lines)}"
+
+
+def refusal(values, cpus):
+    """Why a server with these flags must not start, as (code, text), or None. The texts are TensorFlow Serving's where it refuses, too."""
+    own = defaults(cpus)
+    for name in sorted(NOT_BUILT):
+        if values[name] != own[name]:
+            return "UNIMPLEMENTED", f"--{name} is not built into the embedded server of tfserving.fleet"
+    if values["port"] == 0 and not values["grpc_socket_path"]:
+        return "INVALID_ARGUMENT", "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
+    if not values["model_base_path"] and not values["model_config_file"]:
+        return "INVALID_ARGUMENT", "Both server_options.model_base_path and server_options.model_config_file are empty!"
+    if values["batching_parameters_file"] and not values["enable_batching"]:
+        return "INVALID_ARGUMENT", "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+    if values["grpc_max_threads"] < 1:
+        return "INVALID_ARGUMENT", f"server_options.grpc_max_threads must be at least 1, is {values['grpc_max_threads']}."
+    threads = [values[f"tensorflow_{part}_parallelism"] for part in ("session", "intra_op", "inter_op")]
+    if all(count > 0 for count in threads):
+        return "INVALID_ARGUMENT", ("Either configure server_options.tensorflow_session_parallelism or (server_options.tensorflow_intra_op_parallelism, "
+                                    "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all.")
+    return None
+
+
+def parallelism(values):
+    """(intra, inter): how many threads work on one op, and how many ops run at once; 0 leaves it to TensorFlow."""
+    intra, inter = values["tensorflow_intra_op_parallelism"], values["tensorflow_inter_op_parallelism"]
+    if intra > 0 or inter > 0:
+        return intra, inter
+    return values["tensorflow_session_parallelism"], values["tensorflow_session_parallelism"]
+
+
+def _read(kind, text):
+    if kind == "string":
+        return text
+    if kind == "float":
+        return float(text)
+    if kind == "bool":
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(text)
+        return text.lower() in _TRUE
+    if not _WHOLE.fullmatch(text) or not -2**63 <= int(text) < 2**63:
+        raise ValueError(text)
+    return int(text)

@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter that starts, watches and stops an embedded server on this host. Its folder below the state directory holds:
+
+server.json  the specification that was last started
+server.pid   which process that is (written by the process itself)
+server.log   what it said, also before it was restarted; candidate.log: what the last candidate said
+models.pbtxt its models, where it has several; candidate.pbtxt: the last candidate's
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file, program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import failure_diagnosis, host_resources
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main as embedded
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
+
+ENTRY = embedded.__name__.partition(".module_utils.")[2]
+_STOP_GRACE_S = 10.0
+_POLL_S = 0.05
+_KEPT_LOG_BYTES = 4 << 20
+_TELLING = re.compile(
+    r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called")
+
+
+class Home(ServerFolder):
+    """The folder of an embedded server. Use it inside `with home.locked():`."""
+
+    def __init__(self, state_directory, name):
+        super().__init__(state_directory, name)
+        self.log = self.path("server.log")
+
+    def last_started(self):
+        """The Specification that was last started, or None; a file that cannot be read counts as none."""
+        try:
+            with open(self.path("server.json"), encoding="utf-8") as stream:
+                return specifications.Specification.from_dict(json.load(stream))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def start(self, wanted, ready_timeout_s):
+        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path("server.pid"))
+        before = self.last_started()
+        self._remember(wanted)
+        try:
+            log = _Log(self.log)
+            started = self._launch(wanted, log, self.path("models.pbtxt"), self._begin)
+            self._wait_until_ready(wanted, started.poll, log, ready_timeout_s)
+        except FleetError:
+            self._remember(before)  # What never served has no ports that the next one should keep.
+            raise
+
+    def _remember(self, specification):
+        if specification:
+            atomic_files.write_file(self.path("server.json"), json.dumps(specification.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
+        else:
+            os.unlink(self.path("server.json"))
+
+    @contextlib.contextmanager
+    def candidate(self, wanted, ready_timeout_s):
+        """Run another server of a specification beside the one that serves, on a free port. The value is its specification and a function that tells
+        the failure_diagnosis.Words of its end, or None. It ends with the block, and with this process however that dies. Raises FleetError as start() does."""
+        tried = wanted.with_ports(host_resources.free_port(wanted.address), None)
+        log = _Log(self.path("candidate.log"))
+        started = self._launch(tried, log, self.path("candidate.pbtxt"), program.bind_to_caller)
+        try:
+            self._wait_until_ready(tried, started.poll, log, ready_timeout_s)
+            yield tried, lambda: None if started.poll() is None else failure_diagnosis.Words(_how(started.poll()), log.words(), None)
+        finally:
+            started.kill()
+            started.wait()
+
+    def ended(self):
+        """The failure_diagnosis.Words of the server that was last started, or None while it lives."""
+        return None if self.process() else failure_diagnosis.Words(_how("?"), _Log(self.log, 0).words(), None)
+
+    def wait_until_ready(self, wanted, ready_timeout_s):
+        """Return when a server that runs already listens."""
+        self._wait_until_ready(wanted, lambda: None if self.process() else "?", _Log(self.log, 0), ready_timeout_s)
+
+    def stop(self):
+        """End the server, forcibly after a grace period; without one that lives nothing happens."""
+        pid = self.process()
+        for number, grace_s in ((signal.SIGTERM, _STOP_GRACE_S), (signal.SIGKILL, _STOP_GRACE_S)):
+            if pid is None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            end = time.monotonic() + grace_s
+            while self.process() == pid and time.monotonic() < end:
+                time.sleep(_POLL_S)
+            pid = self.process()
+        if pid is not None:
+            raise FleetError(f"process {pid} does not end, not even when killed", where=self.name)
+
+    def _launch(self, wanted, log, models_path, begin):
+        """The Popen of a server. begin: called in the new process with the numbers of its CPUs, before it becomes the server."""
+        path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
+        if wanted.models:
+            atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
+        cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
+        with open(log.path, "ab") as stream:
+            try:
+                return subprocess.Popen(
+                    specifications.command(wanted, path, models_path), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd="/",
+                    start_new_session=True, env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: begin(cpus))
+            except OSError as fault:
+                raise FleetError(f"cannot run {wanted.python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists.") from fault
+
+    def _begin(self, cpus):
+        """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+        with open(self.path("server.pid"), "w", encoding="utf-8") as stream:
+            json.dump([os.getpid(), pid_file.birth_of(os.getpid())], stream)
+
+    def _wait_until_ready(self, wanted, ended, log, timeout_s):
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            code = ended()
+            if code is not None:
+                raise FleetError(f"the server ended before it was ready ({_how(code)}); its log says: {log.words()}", where=self.name,
+                                 remedy=f"The whole log is {log.path}.")
+            if _listens(wanted.address, wanted.grpc_port):
+                return
+            time.sleep(_POLL_S)
+        raise FleetError(f"the server was not ready after {timeout_s:g} s; its log says: {log.words()}", where=self.name,
+                         remedy=f"Allow more time (ready_timeout_s), or see {log.path}.")
+
+
+class _Log:
+    """What a server that starts now adds to a log, or with position all from there."""
+
+    def __init__(self, path, position=None):
+        self.path = path
+        if position is None and os.path.exists(path) and os.path.getsize(path) > _KEPT_LOG_BYTES:
+            os.replace(path, path + ".1")
+        self._position = (os.path.getsize(path) if os.path.exists(path) else 0) if position is None else position
+
+    def words(self):
+        """The lines that tell what went wrong, else the last ones."""
+        with open(self.path, encoding="utf-8", errors="replace") as stream:
+            stream.seek(self._position)
+            lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
+        telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
+        return " | ".join((telling or lines)[-4:]) or "nothing"
+
+
+def program_digest():
+    """What tells this collection's server program from another's."""
+    return hashlib.sha256(program.pack(ENTRY)).hexdigest()[:16]
+
+
+def digest_of_file(path, option):
+    """A digest of what a file holds. option: the option that named it. Raises FleetError."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()[:16]
+    except OSError as fault:
+        raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault
+
+
+def _listens(address, port):
+    with contextlib.suppress(OSError):
+        with socket.create_connection((address, port), timeout=1.0):
+            return True
+    return False
+
+
+def _how(code):
+    if code == "?":
+        return "nobody saw how"
+    if code >= 0:
+        return f"exit status {code}"
+    ending = endings.by_signal(-code)
+    return f"by {ending.cause}" if ending else f"by {signal.Signals(-code).name}"

@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Batching: TensorFlow's own scheduler forms the batches, this layer does around it what TensorFlow Serving's BatchingSession does.
+
+What waits in TensorFlow's queues is not the requests' arrays but a ticket for each of their rows: [number of the task, row]. A batch
+of tickets names the rows that run together; their arrays are then checked, padded, joined, run and cut apart here. One scheduler serves
+all models of a server, with a queue for each version and signature, so that num_batch_threads bounds the batches of all of them together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    configuration,
+    log,
+    metrics,
+    status,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
+
+_MAX_BATCH_SIZE, _MAX_ENQUEUED_BATCHES = 1000, 10
+_RUN_IN_CALLER = -1
+
+
+def read_parameters(path):
+    """The BatchingParameters message of a text file. Raises Status with TensorFlow Serving's texts."""
+    return configuration.read_text_proto(path, "tensorflow.serving.BatchingParameters")
+
+
+def parameters_of_model(path, common, per_model):
+    """The parameters for the version at path, or None where it is not batched: with per_model only what lies beside the model counts."""
+    if not per_model:
+        return common
+    own = os.path.join(path, manifest.BATCHING)
+    return read_parameters(own) if os.path.exists(own) else None
+
+
+class Scheduler:
+    """TensorFlow's batch scheduler for a whole server; threads: how many batches run at once.
+
+    TensorFlow's batch threads live in a session of their own and look for work each millisecond. The session is closed after some seconds without a
+    request, so that an idle server uses no CPU, and the next request makes another.
+    """
+
+    def __init__(self, threads, idle_s=10.0):
+        if threads < 1:
+            raise status.Status("INVALID_ARGUMENT", f"num_batch_threads must be positive; was {threads}")
+        import tensorflow
+        self._threads, self._slots, self._idle_s = threads, threading.BoundedSemaphore(threads), idle_s
+        self._tasks, self._numbers, self._queues = {}, itertools.count(), itertools.count()
+        self._changed, self._last, self._session, self._callables = threading.Condition(), 0.0, None, {}
+        self._graph = tensorflow.Graph()
+        with self._graph.as_default():
+            @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2], tensorflow.int64)])
+            def run_batch(tickets):
+                return tensorflow.numpy_function(self._run_batch, [tickets], tensorflow.int64)
+            self._function = run_batch.get_concrete_function()
+            self._function.add_to_graph(self._graph)
+        threading.Thread(target=self._rest, name="batching", daemon=True).start()
+
+    def queue(self, parameters):
+        """A new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
+        import tensorflow
+        options = queue_options(parameters)
+        with self._changed, self._graph.as_default():
+            tickets = tensorflow.compat.v1.placeholder(tensorflow.int64, [None, 2])
+            done = tensorflow.raw_ops.BatchFunction(
+                in_tensors=[tickets], captured_tensors=[], f=self._function, Tout=[tensorflow.int64], num_batch_threads=self._threads, container="tfserving",
+                shared_name=f"batches {sorted(options.items())}", batching_queue=f"queue {next(self._queues)}", **options)
+            return tickets.name, done[0].name
+
+    def submit(self, queue, task):
+        """Wait until all rows of the task have run, in one batch or several; what became of them is in the task. May raise OpErrors."""
+        number = next(self._numbers)
+        tickets = numpy.empty((task.rows, 2), "int64")
+        tickets[:, 0], tickets[:, 1] = number, numpy.arange(task.rows)
+        with self._changed:
+            call = self._callable(queue)
+            self._tasks[number] = task
+        try:
+            call(tickets)
+        finally:
+            with self._changed:
+                del self._tasks[number]
+                self._last = time.monotonic()
+
+    def _callable(self, queue):
+        """The function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
+        import tensorflow
+        from tensorflow.core.protobuf import config_pb2
+        if self._session is None:
+            # A batch runs in the scheduler's own thread and a request waits in its own, so that this session needs no threads for them.
+            self._session = tensorflow.compat.v1.Session(graph=self._graph, config=config_pb2.ConfigProto(
+                inter_op_parallelism_threads=1, use_per_session_threads=True, device_count={"GPU": 0}))
+            self._changed.notify()
+        if queue not in self._callables:
+            call = config_pb2.CallableOptions(feed=[queue[0]], fetch=[queue[1]])
+            call.run_options.inter_op_thread_pool = _RUN_IN_CALLER
+            self._callables[queue] = self._session._make_callable_from_options(call)
+        return self._callables[queue]
+
+    def _rest(self):
+        """Close the session whenever it had nothing to do for a while; waits without a look at the clock while there is none."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._session is not None)
+                left_s = self._idle_s if self._tasks else self._last + self._idle_s - time.monotonic()
+                if left_s <= 0:
+                    self._callables.clear()
+                    self._session.close()
+                    self._session = None
+                    left_s = 0
+            time.sleep(left_s)
+
+    def _run_batch(self, tickets):
+        """Called by TensorFlow in a batch thread."""
+        with self._slots:
+            parts = [(self._tasks[int(number)], int(first), int(last) + 1) for number, first, last in _runs(tickets)]
+            parts[0][0].session.run_batch(parts)
+        return tickets
+
+
+class BatchingSession:
+    """A session whose runs share batches. It has the face of the session that it wraps."""
+
+    def __init__(self, session, parameters, scheduler):
+        """parameters: a BatchingParameters message. Raises Status where TensorFlow Serving refuses to load the model."""
+        log.info("Wrapping session to perform batch processing")
+        self._session, self._parameters, self._scheduler = session, parameters, scheduler
+        check_parameters(parameters)
+        self._allowed = list(parameters.allowed_batch_sizes)
+        self.signatures = session.signatures
+        declared = {_key([info.name for info in signature.inputs.values()], [info.name for info in signature.outputs.values()])
+                    for signature in session.signatures.values()}
+        self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
+
+    def run(self, feeds, fetches, timeout_ms=0):
+        """As SavedModelSession.run, in a batch with whoever asks for the same tensors; for some outputs of a signature alone there is none."""
+        self._session.check(feeds)
+        queue = self._queues.get(_key(feeds, fetches))
+        if queue is None:
+            if not self._bypassed:
+                log.warning(f"Request doesn't match any declared signature. Bypassing batcher. Request signature is: {','.join(sorted(feeds))} -> "
+                            f"{','.join(sorted(fetches))}")
+            self._bypassed = True
+            return self._session.run(feeds, fetches, timeout_ms)
+        task = _Task(self, feeds, tuple(sorted(set(fetches))), timeout_ms)
+        if not task.rows:
+            return self._session.run(feeds, fetches, timeout_ms)
+        for _array in feeds:
+            metrics.INPUT_BATCH_SIZE.add(task.rows)
+        try:
+            self._scheduler.submit(queue, task)
+        except Exception as fault:
+            found = status.of(fault)
+            raise status.Status(found.code, found.message.partition("\n\t [[")[0]) from fault
+        if task.faults:
+            raise task.faults[0]
+        outputs = task.outputs()
+        return [outputs[name] for name in fetches]
+
+    def close(self):
+        """Close the wrapped session."""
+        self._session.close()
+
+    def run_batch(self, parts):
+        """Run the rows of several tasks as one batch. parts: [(task, first row, row after the last)]."""
+        try:
+            pieces = self._run(parts)
+        except Exception as fault:
+            for task, _first, _last in parts:
+                task.faults.append(status.of(fault))
+        else:
+            for (task, first, _last), piece in zip(parts, pieces):
+                task.pieces.append((first, piece))
+
+    def _run(self, parts):
+        now = time.monotonic()
+        for task in {id(part[0]): part[0] for part in parts}.values():
+            metrics.QUEUING_LATENCY.add((now - task.began) * 1e6, "")
+        if all(task.timeout_ms and now - task.began > task.timeout_ms / 1000 for task, _first, _last in parts):
+            raise status.Status("RESOURCE_EXHAUSTED", "Run() timeout exceeded while waiting in batching queue")
+        sizes = [last - first for _task, first, last in parts]
+        rows = sum(sizes)
+        padding = padded_size(rows, self._allowed) - rows
+        metrics.PADDING_SIZE.add(padding, rows + padding)
+        metrics.PROCESSED_BATCH_SIZE.add(rows + padding)
+        feeds = {name: _joined(name, [task.feeds[name][first:last] for task, first, last in parts], padding, self._parameters.pad_variable_length_inputs)
+                 for name in parts[0][0].feeds}
+        wanted = parts[0][0].wanted
+        metrics.WRAPPED_RUN_COUNT.add()
+        arrays = self._session.run(feeds, wanted, max(task.timeout_ms for task, _first, _last in parts))
+        for array in arrays:
+            if not array.ndim:
+                raise status.Status("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
+            if len(array) != rows + padding:
+                raise status.Status("FAILED_PRECONDITION", "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes "
+                                    "of the input tensors")
+        ends = list(itertools.accumulate(sizes))
+        return [{name: array[end - size:end] for name, array in zip(wanted, arrays)} for size, end in zip(sizes, ends)]
+
+
+def _key(inputs, outputs):
+    """What tells the signatures of a model apart: the names of their tensors."""
+    return frozenset(inputs), frozenset(outputs)
+
+
+class _Task:
+    """One request: what it feeds and wants, and the pieces of its outputs as their batches end."""
+
+    def __init__(self, session, feeds, wanted, timeout_ms):
+        self.session, self.feeds, self.wanted, self.timeout_ms = session, feeds, wanted, timeout_ms
+        self.rows, self.began, self.pieces, self.faults = _rows_of(feeds), time.monotonic(), [], []
+
+    def outputs(self):
+        """{tensor name: array} of all rows."""
+        if len(self.pieces) == 1:
+            return self.pieces[0][1]
+        ordered = [piece for _first, piece in sorted(self.pieces, key=lambda piece: piece[0])]
+        return {name: numpy.concatenate([piece[name] for piece in ordered]) for name in self.wanted}
+
+
+def check_parameters(parameters):
+    """Raise the Status of a BatchingParameters message that TensorFlow Serving refuses, or dies of."""
+    size, allowed = _max_batch_size(parameters), parameters.allowed_batch_sizes
+    if allowed and allowed[-1] != size:
+        raise status.Status("INVALID_ARGUMENT", f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {allowed[-1]}; expected {size}")
+    if size < 1:
+        raise status.Status("INVALID_ARGUMENT", f"input_batch_size_limit must be positive; was {size}")
+    if parameters.batch_timeout_micros.value < 0:
+        raise status.Status("INVALID_ARGUMENT", f"batch_timeout_micros must be non-negative; was {parameters.batch_timeout_micros.value}")
+    if parameters.max_enqueued_batches.value < 0:
+        raise status.Status("INVALID_ARGUMENT", f"max_enqueued_batches must be non-negative; was {parameters.max_enqueued_batches.value}")
+    if parameters.enable_large_batch_splitting.value:
+        if parameters.HasField("max_enqueued_batches") and parameters.max_enqueued_batches.value < 1:
+            raise status.Status("INVALID_ARGUMENT", f"max_enqueued_batches must be positive; was {parameters.max_enqueued_batches.value}")
+        if not 0 < _execution_size(parameters) <= size:
+            raise status.Status("INVALID_ARGUMENT", "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to "
+                                f"max_execution_batch_size. input_batch_size_limit is {size}, max_execution_batch_size is {_execution_size(parameters)}")
+
+
+def queue_options(parameters):
+    """What BatchFunction is told. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
+    enqueued = parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
+    splitting = parameters.enable_large_batch_splitting.value
+    return {"max_batch_size": _max_batch_size(parameters), "batch_timeout_micros": parameters.batch_timeout_micros.value,
+            "max_enqueued_batches": max(1, enqueued), "enable_large_batch_splitting": splitting,
+            "allowed_batch_sizes": list(range(1, _execution_size(parameters) + 1)) if splitting else []}
+
+
+def padded_size(rows, allowed):
+    """The first of the allowed sizes that holds the rows, in their given order; the rows themselves where none does."""
+    return next((size for size in allowed if size >= rows), rows)
+
+
+def _max_batch_size(parameters):
+    return parameters.max_batch_size.value if parameters.HasField("max_batch_size") else _MAX_BATCH_SIZE
+
+
+def _execution_size(parameters):
+    return parameters.max_execution_batch_size.value if parameters.HasField("max_execution_batch_size") else _max_batch_size(parameters)
+
+
+def _rows_of(feeds):
+    if not feeds:
+        raise status.Status("INVALID_ARGUMENT", "Batching Run() must have at least one input tensor")
+    if any(not array.ndim for array in feeds.values()):
+        raise status.Status("INVALID_ARGUMENT", "Batching Run() input tensors must have at least one dimension")
+    sizes = {len(array) for array in feeds.values()}
+    if len(sizes) > 1:
+        raise status.Status("INVALID_ARGUMENT", "Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop()
+
+
+def _runs(tickets):
+    """(task, first row, last row) for each run of consecutive rows of one task in a batch of tickets."""
+    breaks = numpy.flatnonzero((numpy.diff(tickets[:, 0]) != 0) | (numpy.diff(tickets[:, 1]) != 1)) + 1
+    starts, ends = [0, *breaks], [*breaks, len(tickets)]
+    return [(tickets[start, 0], tickets[start, 1], tickets[end - 1, 1]) for start, end in zip(starts, ends)]
+
+
+def _joined(name, arrays, padding, pad_variable_length):
+    """The arrays of several tasks as one, and the first row of the last of them so many times more."""
+    if pad_variable_length:
+        arrays = _of_one_shape(arrays)
+    elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
+        raise status.Status("FAILED_PRECONDITION", f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "
+                            "pad_variable_length_inputs to true, or "
+                            "ensure that all tensors with the same name have equal dimensions starting with the first dim.")
+    return numpy.concatenate(arrays + [arrays[-1][:1]] * padding) if len(arrays) + padding > 1 else arrays[0]
+
+
+def _of_one_shape(arrays):
+    """The arrays, each padded behind every dimension but the first to the largest among them, with its own first value."""
+    ranks = {array.ndim for array in arrays}
+    if len(ranks) > 1 or max(ranks) > 6:
+        raise status.Status("INVALID_ARGUMENT", "Only tensors with rank from 1 to 6 can be padded.")
+    largest = [max(array.shape[axis] for array in arrays) for axis in range(1, ranks.pop())]
+    padded = []
+    for array in arrays:
+        shape = (len(array), *largest)
+        if shape != array.shape:
+            if not array.size:
+                raise status.Status("INVALID_ARGUMENT", "Got empty tensor in batch of non-empty tensors.")
+            filled = numpy.full(shape, array.flat[0], array.dtype)
+            filled[tuple(slice(size) for size in array.shape)] = array
+            array = filled
+        padded.append(array)
+    return padded

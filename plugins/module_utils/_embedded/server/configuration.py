@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list of models: from the flags, from a file that may be polled, or from a request to reload it, with TensorFlow Serving's checks and texts."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, models, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader, writer
+
+_PLATFORM = "tensorflow"
+
+
+def of_flags(options):
+    """The ModelConfigs that the flags name. Raises Status."""
+    if not options["model_config_file"]:
+        return _checked([models.ModelConfig(options["model_name"], options["model_base_path"])])
+    return of_list(of_file(options["model_config_file"]).model_config_list.config)
+
+
+def of_list(listed, served=()):
+    """The ModelConfigs of a list of ModelConfig messages. served: names of the models that are served now. Raises Status."""
+    configs = _checked([models.ModelConfig(one.name, one.base_path, *_policy(one.model_version_policy), tuple(sorted(one.version_labels.items())))
+                        for one in listed])
+    for one in listed:
+        if not one.model_platform:
+            raise status.Status("INVALID_ARGUMENT", "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                                f"ModelServerConfig::model_platform, model name is {one.name}")
+        if one.model_platform != _PLATFORM and one.name in served:
+            raise status.Status("INVALID_ARGUMENT", f"Illegal to change a model's platform. For model {one.name} platform was {_PLATFORM} and new platform "
+                                f"requested is {one.model_platform}")
+        if one.model_platform != _PLATFORM:
+            raise status.Status("INVALID_ARGUMENT", f"Model {one.name} requests unsupported platform {one.model_platform}")
+    return configs
+
+
+def of_file(path):
+    """The ModelServerConfig message of a text file. Raises Status."""
+    return read_text_proto(path, "tensorflow.serving.ModelServerConfig")
+
+
+def reload(library, config):
+    """Let the library serve what a ModelServerConfig message lists. Raises Status."""
+    try:
+        if not config.HasField("model_config_list"):
+            raise status.Status("INVALID_ARGUMENT", "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                                "supported")
+        for index, one in enumerate(config.model_config_list.config):
+            log.info(f"\nConfig entry\n\tindex : {index}\n\tpath : {one.base_path}\n\tname : {one.name}\n\tplatform : {one.model_platform}")
+        library.apply(of_list(config.model_config_list.config, library.names()))
+    except status.Status as fault:
+        log.error(f"ReloadConfig failed: {fault.message}")
+        raise
+
+
+def poll(library, path, interval_s):
+    """Read the file every so many seconds, in a thread of its own, and serve what it lists; what is wrong with it is logged and changes nothing."""
+    threading.Thread(target=_poll, args=(library, path, interval_s), name="configuration", daemon=True).start()
+
+
+def _poll(library, path, interval_s):
+    while True:
+        time.sleep(interval_s)
+        try:
+            listed = of_file(path).model_config_list.config
+        except status.Status as fault:
+            log.error(f"Failed to read ModelServerConfig file: {fault.message}")
+            continue
+        try:
+            library.apply(of_list(listed, library.names()))
+        except status.Status as fault:
+            log.error(f"PollFilesystemAndReloadConfig failed to ReloadConfig: {fault.message}")
+
+
+def read_text_proto(path, kind):
+    """The message of a text file; kind: its full name. Raises Status."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+    except OSError as fault:
+        code = "NOT_FOUND" if isinstance(fault, FileNotFoundError) else "UNKNOWN"
+        raise status.Status(code, f"{path}; {fault.strerror}") from fault
+    if not content:
+        raise status.Status("INVALID_ARGUMENT", f"{path}; Invalid argument")
+    try:
+        return wire.message(kind).FromString(writer.encode(reader.read(reader.decoded(content, path), kind, path), kind))
+    except FleetError as fault:
+        place = f"{fault.line}:{fault.column}: {fault.detail}" if isinstance(fault, reader.Fault) else fault.what
+        log.error(f"Error parsing text-format {kind}: {place}")
+        raise status.Status("INVALID_ARGUMENT", f"Invalid protobuf file: '{path}'") from fault
+
+
+def _policy(policy):
+    """(latest, specific) of a ModelConfig."""
+    if policy.HasField("all"):
+        return 0, None
+    return max(1, policy.latest.num_versions), tuple(policy.specific.versions) if policy.HasField("specific") else None
+
+
+def _checked(configs):
+    names = [config.name for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise status.Status("INVALID_ARGUMENT", f"Illegal to list model {name} multiple times in config list")
+    for config in configs:
+        if not os.path.isabs(config.base_path):
+            raise status.Status("INVALID_ARGUMENT", f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}")
+    return configs

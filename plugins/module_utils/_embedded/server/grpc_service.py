@@ -1,0 +1,210 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gRPC API: Predict, GetModelMetadata, GetModelStatus, HandleReloadConfigRequest and the health check; anything else is UNIMPLEMENTED."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from concurrent import futures
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    configuration,
+    log,
+    metrics,
+    status,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
+
+try:
+    import grpc
+except ImportError:
+    grpc = None
+
+_HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+_SERVING = b"\x08\x01"
+_HEALTHY = (b"", b"\n\x0cModelService", b"\n\x11PredictionService")
+_SIGNATURES = "signature_def"
+_MOST_CHARACTERS = 1024
+_HIGHEST_PORT = 65535
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
+
+
+class GrpcService:
+    """The server's gRPC side. predictor: a predict.Predictor. activity: a context manager around each call, or one that refuses it."""
+
+    def __init__(self, predictor, library, options, activity):
+        """options: {flag: value}."""
+        self._predictor, self._library, self._activity = predictor, library, activity
+        self._as_content = options["enable_serialization_as_tensor_content"]
+        self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
+        self._methods = {grpc_api.PREDICT: self._predict, grpc_api.GET_MODEL_METADATA: self._metadata, grpc_api.GET_MODEL_STATUS: self._status,
+                         grpc_api.RELOAD_CONFIG: self._reload}
+        if options["enable_grpc_healthcheck_service"]:
+            self._methods[_HEALTH_CHECK] = self._health
+        self._predict_request = wire.message("tensorflow.serving.PredictRequest")
+        self._predict_response = wire.message("tensorflow.serving.PredictResponse")
+        # Two workers more than calls are served at once, so that there is one to refuse the next.
+        self._server = grpc.server(futures.ThreadPoolExecutor(self._threads + 2), handlers=[_Handlers(self._methods, self._serve)], options=[
+            ("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+            *_channel_arguments(options["grpc_channel_arguments"])])
+
+    def start(self, addresses, tls=None):
+        """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raises Status where an address or a certificate is not to be had."""
+        for address in addresses:
+            if not address.startswith("unix:") and not 0 < int(address.rpartition(":")[2]) <= _HIGHEST_PORT:
+                raise _start_fault(address, None)
+            try:
+                if tls is None:
+                    self._server.add_insecure_port(address)
+                else:
+                    self._server.add_secure_port(address, _credentials(tls))
+            except RuntimeError as fault:
+                raise _start_fault(address, tls) from fault
+        self._server.start()
+
+    def stop(self, grace_s):
+        """Take no more calls, and wait so long for those that run."""
+        self._server.stop(grace_s).wait()
+
+    def _serve(self, method, content, context):
+        with self._lock:
+            self._running += 1
+            refused = self._running > self._threads
+        try:
+            if refused:
+                raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
+            # To reload may take for ever, and is no request that somebody waits for at the end.
+            with self._activity if method != self._reload else contextlib.nullcontext():
+                return method(content)
+        except Exception as fault:
+            found = _status_of(fault)
+            context.set_code(getattr(grpc.StatusCode, found.code))
+            context.set_details(found.message[:_MOST_CHARACTERS])
+            return b""
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _predict(self, content):
+        began, name, code = time.monotonic(), "", "OK"
+        try:
+            request = _parsed(self._predict_request, content)
+            name = request.model_spec.name
+            return self._predicted(request)
+        except Exception as fault:
+            code = status.of(fault).code
+            raise
+        finally:
+            metrics.REQUEST_COUNT.add(name, code)
+            if code == "OK":
+                metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, "Predict", "GRPC")
+
+    def _predicted(self, request):
+        asked = _asked(request)
+        response = self._predict_response()
+        with self._predictor.use(asked) as (number, session):
+            outputs = self._predictor.predict(asked, session, request.model_spec.signature_name, request.inputs, request.output_filter)
+        spec = response.model_spec
+        spec.name, spec.version.value, spec.signature_name = asked.name, number, request.model_spec.signature_name or "serving_default"
+        for name, array in outputs.items():
+            client.encode_tensor(array, typed=not self._as_content, into=response.outputs[name])
+        return response.SerializeToString()
+
+    def _metadata(self, content):
+        request = _parsed(wire.message("tensorflow.serving.GetModelMetadataRequest"), content)
+        asked = _asked(request)
+        if not request.metadata_field:
+            raise status.Status("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != _SIGNATURES:
+                raise status.Status("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
+        response = wire.message("tensorflow.serving.GetModelMetadataResponse")()
+        with self._predictor.use(asked) as (number, session):
+            response.metadata[_SIGNATURES].Pack(signature_map(session))
+        response.model_spec.name, response.model_spec.version.value = asked.name, number
+        return response.SerializeToString()
+
+    def _status(self, content):
+        asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
+        response = wire.message("tensorflow.serving.GetModelStatusResponse")()
+        for number, state, fault in self._library.states(asked.name, asked.number):
+            added = response.model_version_status.add(version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state))
+            added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
+            added.status.error_message = fault.message if fault else ""
+        return response.SerializeToString()
+
+    def _reload(self, content):
+        configuration.reload(self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config)
+        response = wire.message("tensorflow.serving.ReloadConfigResponse")()
+        response.status.SetInParent()
+        return response.SerializeToString()
+
+    def _health(self, content):
+        if content not in _HEALTHY:
+            raise status.Status("NOT_FOUND", "service name unknown")
+        return _SERVING
+
+
+if grpc is not None:
+    class _Handlers(grpc.GenericRpcHandler):
+        """Hands the bytes of a known method's request to serve(method, bytes, context)."""
+
+        def __init__(self, methods, serve):
+            def handler(method):
+                return grpc.unary_unary_rpc_method_handler(lambda content, context: serve(method, content, context))
+            self._handlers = {path: handler(method) for path, method in methods.items()}
+
+        def service(self, handler_call_details):
+            """The method's handler; None makes it UNIMPLEMENTED."""
+            return self._handlers.get(handler_call_details.method)
+
+
+def _credentials(tls):
+    pair = (tls.server_key.encode(), tls.server_cert.encode())
+    return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
+
+
+def _start_fault(address, tls):
+    if tls is not None:
+        return status.Status("INVALID_ARGUMENT", "Failed to BuildAndStart gRPC server")
+    host, _colon, port = address.rpartition(":")
+    return status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {host}" if host != "unix" else f"Couldn't bind to the UNIX socket {port}")
+
+
+def signature_map(session):
+    """The SignatureDefMap message of a session's signatures."""
+    made = wire.message("tensorflow.serving.SignatureDefMap")()
+    for name, signature in session.signatures.items():
+        made.signature_def[name].CopyFrom(signature)
+    return made
+
+
+def _parsed(kind, content):
+    try:
+        return kind.FromString(content)
+    except Exception as fault:
+        raise status.Status("INTERNAL", "Failed to parse the request") from fault
+
+
+def _asked(request):
+    if not request.HasField("model_spec"):
+        raise status.Status("INVALID_ARGUMENT", "Missing ModelSpec")
+    spec = request.model_spec
+    return Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
+
+
+def _status_of(fault):
+    found = status.of(fault)
+    if found.code == "UNKNOWN" and not isinstance(fault, status.Status):
+        log.error(f"A call failed: {found}")
+    return found
+
+
+def _channel_arguments(text):
+    pairs = [argument.partition("=") for argument in text.split(",") if argument]
+    return [(key, int(value) if _WHOLE.fullmatch(value) and -2**31 <= int(value) < 2**31 else value) for key, _equals, value in pairs]

@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which versions of which models are served: folders are polled, new versions loaded before old ones go, states kept for whoever asks, labels
+given to versions. The whole list of models can be exchanged while it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
+
+_UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END = grpc_api.STATES
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model to serve. base_path: the folder of its versions. latest: how many of the newest are served; 0 serves all. specific: those numbers only,
+    where it is not None. labels: ((label, number), …)."""
+
+    name: str
+    base_path: str
+    latest: int = 1
+    specific: tuple | None = None
+    labels: tuple = ()
+
+
+@dataclass
+class Version:
+    """A version that the library manages; the library's lock guards it."""
+
+    name: str
+    number: int
+    path: str
+    state: str = START
+    fault: status.Status | None = None
+    servable: object = None
+    running: int = 0
+    dropped: threading.Event = field(default_factory=threading.Event)
+
+    def __str__(self):
+        return f"{{name: {self.name} version: {self.number}}}"
+
+
+class Library:
+    """Keeps the versions that the folders hold loaded. load(name, number, path) makes a servable, an object with close(), or raises."""
+
+    def __init__(self, load, retries, retry_interval_s, poll_interval_s, early_labels=False):
+        """early_labels: a label that the model does not have yet may be given to a version that is not available."""
+        self._load, self._early_labels = load, early_labels
+        self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
+        self._configs, self._versions, self._labels = None, {}, {}
+        self._changed = threading.Condition()
+        self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
+
+    def apply(self, configs):
+        """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
+        not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too.
+
+        Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it.
+        """
+        with self._reloading:
+            before = self._configs
+            labels = {config.name: dict(config.labels) for config in configs}
+            self._check_labels(labels)
+            if configs != before:
+                log.info("Adding/updating models.")
+                for config in configs:
+                    log.info(f" (Re-)adding model: {config.name}")
+            new = {config.name for config in configs} - {config.name for config in before or ()}
+            with self._changed:
+                self._labels, self._configs = labels, configs
+                known = {id(version): version for versions in self._versions.values() for version in versions.values()}
+            self._poll_once()
+            if before is None:
+                threading.Thread(target=self._poll, name="versions", daemon=True).start()
+            self._wait_for(new, known, "model(s)" if before is not None else "servable(s)")
+            if configs != before:
+                log.info("Finished adding/updating models")
+
+    def names(self):
+        """The names of the models that are served now."""
+        return [config.name for config in self._configs or ()]
+
+    def labelled(self, name, label):
+        """The version that has the label. Raises Status."""
+        with self._changed:
+            if label not in self._labels.get(name, {}):
+                raise status.Status("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
+            return self._labels[name][label]
+
+    def _check_labels(self, wanted):
+        with self._changed:
+            for name, labels in wanted.items():
+                for label, number in labels.items():
+                    version, before = self._versions.get(name, {}).get(number), self._labels.get(name, {}).get(label, number)
+                    if not (version and version.state == AVAILABLE) and not (self._early_labels and before == number):
+                        raise status.Status("FAILED_PRECONDITION", f"Request to assign label to version {number} of model {name}, which is not currently "
+                                            "available for inference")
+
+    def _wait_for(self, names, known, words):
+        """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
+        def fresh(name):
+            return [version for version in self._versions.get(name, {}).values()
+                    if id(version) not in known or (version.state == AVAILABLE and not version.dropped.is_set())]
+        with self._changed:
+            self._changed.wait_for(lambda: all(_settled(fresh(name)) for name in names))
+            failed = [version for name in sorted(names) if not _any_in(AVAILABLE, fresh(name)) for version in fresh(name)]
+        if failed:
+            listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
+            raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
+
+    @contextlib.contextmanager
+    def use(self, name, number=None):
+        """(number, servable) of an available version, the latest unless number is given; it stays loaded while the context is open."""
+        with self._changed:
+            available = [version for version in self._versions.get(name, {}).values() if version.state == AVAILABLE and number in (None, version.number)]
+            if not available:
+                asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+                raise status.Status("NOT_FOUND", f"Servable not found for request: {asked}")
+            version = max(available, key=lambda one: one.number)
+            version.running += 1
+        try:
+            yield version.number, version.servable
+        finally:
+            with self._changed:
+                version.running -= 1
+                if version.state == UNLOADING:
+                    self._changed.notify_all()
+
+    def states(self, name, number=None):
+        """[(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
+        with self._changed:
+            found = [(one.number, one.state, one.fault) for one in self._versions.get(name, {}).values() if number in (None, one.number)]
+        if not found:
+            what = "any versions" if number is None else f"version {number}"
+            raise status.Status("NOT_FOUND", f"Could not find {what} of model {name}")
+        return sorted(found, key=lambda one: -one[0])
+
+    def _poll(self):
+        while self._poll_interval_s > 0:
+            time.sleep(self._poll_interval_s)
+            try:
+                self._poll_once()
+            except Exception as fault:  # The next poll may find what this one stumbled over mended.
+                log.error(f"Polling the models' folders failed: {type(fault).__name__}: {fault}")
+
+    def _poll_once(self):
+        with self._polling:
+            for config in self._configs:
+                try:
+                    aspired = aspired_versions(config, os.listdir(config.base_path))
+                except (OSError, ValueError) as fault:  # ValueError: a path that none can have, with a NUL in it.
+                    log.error("FileSystemStoragePathSource encountered a filesystem access error: Could not find base path "
+                              f"{config.base_path} for servable {config.name} with error NOT_FOUND: {getattr(fault, 'strerror', fault)}")
+                    continue
+                for number in config.specific or ():
+                    if number not in aspired:
+                        log.warning(f"Version {number} of servable {config.name}, which was requested to be served as a 'specific' version in the servable's "
+                                    "version policy, was not found in the file system")
+                if not aspired:
+                    log.warning(f"No versions of servable {config.name} found under base path {config.base_path}. "
+                                "Did you forget to name your leaf directory as a number (eg. '/1/')?")
+                if aspired or config.specific is None:
+                    self._reconcile(config, aspired)
+            self._let_go()
+
+    def _let_go(self):
+        """Take down the models that are listed no more."""
+        with self._changed:
+            listed = {config.name for config in self._configs}
+            for name, versions in self._versions.items():
+                if name not in listed:
+                    for version in versions.values():
+                        version.dropped.set()
+                    self._retire(versions.values())
+
+    def _reconcile(self, config, aspired):
+        with self._changed:
+            versions = self._versions.setdefault(config.name, {})
+            for number, folder in aspired.items():
+                known = versions.get(number)
+                if known is not None and known.state == AVAILABLE:
+                    known.dropped.clear()
+                elif known is None or (known.state == END and known.dropped.is_set()):
+                    versions[number] = Version(config.name, number, os.path.join(config.base_path, folder))
+                    threading.Thread(target=self._bring_up, args=(versions[number],), daemon=True).start()
+            gone = [version for version in versions.values() if version.number not in aspired]
+            for version in gone:
+                version.dropped.set()
+            self._retire(versions.values())
+
+    def _retire(self, versions):
+        """Take down what is no longer wanted, once something that is wanted is there; the caller holds the lock."""
+        wanted = [version for version in versions if not version.dropped.is_set()]
+        if wanted and not _any_in(AVAILABLE, wanted):
+            return
+        for version in versions:
+            if version.dropped.is_set() and version.state == AVAILABLE:
+                self._enter(version, UNLOADING)
+                threading.Thread(target=self._take_down, args=(version,), daemon=True).start()
+
+    def _bring_up(self, version):
+        log.info(f"Loading servable version {version}")
+        self._enter(version, LOADING)
+        servable, fault = self._try_to_load(version)
+        if fault:
+            log.error(f"Encountered an error for servable version {version}: {fault}")
+        else:
+            log.info(f"Successfully loaded servable version {version}")
+        with self._changed:
+            version.servable, version.fault = servable, fault
+            self._enter(version, END if fault else AVAILABLE)
+            self._retire(self._versions[version.name].values())
+
+    def _try_to_load(self, version):
+        tried = 0
+        while True:
+            try:
+                with self._loading:
+                    return self._load(version.name, version.number, version.path), None
+            except Exception as raised:
+                fault = status.of(raised)
+                log.error(f"Loading servable: {version} failed: {fault}")
+            if tried >= self._retries:
+                log.info(f"Retrying of Loading servable: {version} exhausted max_num_retries: {self._retries}")
+                return None, fault
+            if version.dropped.wait(max(0.0, self._retry_interval_s)):
+                log.info(f"Retrying of Loading servable: {version} was cancelled.")
+                return None, fault
+            tried += 1
+            log.info(f"Retrying of Loading servable: {version} retry: {tried}")
+
+    def _take_down(self, version):
+        with self._changed:
+            self._changed.wait_for(lambda: version.running == 0)
+            servable, version.servable = version.servable, None
+        servable.close()
+        self._enter(version, END)
+        log.info(f"Done unloading servable version {version}")
+
+    def _enter(self, version, state):
+        with self._changed:
+            version.state = state
+            self._changed.notify_all()
+
+
+def _any_in(state, versions):
+    return any(version.state == state for version in versions)
+
+
+def _settled(versions):
+    """Whether it is known of a model's versions that one is available, or that none will be."""
+    return _any_in(AVAILABLE, versions) or (bool(versions) and all(version.state == END for version in versions))
+
+
+def aspired_versions(config, names):
+    """{number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
+    numbered = {}
+    for name in sorted(names):
+        if name.isascii() and name.isdigit() and int(name) < 2**63:
+            numbered[int(name)] = name
+    if config.specific is not None:
+        chosen = [number for number in config.specific if number in numbered]
+    else:
+        chosen = sorted(numbered)[-config.latest:]
+    return {number: numbered[number] for number in chosen}

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a model version's signature to a run: the checks and texts of TensorFlow Serving's Predict, for gRPC and REST alike."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client
+
+_DEFAULT_SIGNATURE = "serving_default"
+_METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which model is meant: number is a version or None for the latest, label a version's label or None."""
+
+    name: str
+    number: int | None = None
+    label: str | None = None
+
+
+class Predictor:
+    """Predict over a library of models."""
+
+    def __init__(self, library, bfloat16, check_method_names=False):
+        """bfloat16: numpy's dtype for it. check_method_names: refuse signatures that are made for something else."""
+        self._library, self._bfloat16, self._check_method_names = library, bfloat16, check_method_names
+
+    def use(self, asked):
+        """The context of a version's (number, session). Raises Status."""
+        if not asked.name:
+            raise status.Status("INVALID_ARGUMENT", "ModelSpec has no name specified.")
+        number = asked.number if asked.label is None else self._library.labelled(asked.name, asked.label)
+        return self._library.use(asked.name, number)
+
+    def predict(self, asked, session, signature_name, inputs, output_filter=(), timeout_ms=0):
+        """{output: array} of inputs, {name: TensorProto or array}. output_filter: the outputs wanted, () for all."""
+        began = time.monotonic()
+        outputs = run(session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names)
+        metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, asked.name, "Predict", "TF1")
+        return outputs
+
+
+def run(session, signature_name, inputs, output_filter=(), timeout_ms=0, bfloat16=None, check_method_names=False):
+    """As Predictor.predict, for a session at hand."""
+    name = signature_name or _DEFAULT_SIGNATURE
+    if name not in session.signatures:
+        raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+    signature = session.signatures[name]
+    if check_method_names and signature.method_name not in _METHODS:
+        raise status.Status("INTERNAL", f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}")
+    feeds = _feeds(signature, inputs, bfloat16)
+    outputs = _outputs(signature, output_filter)
+    arrays = session.run(feeds, [signature.outputs[output].name for output in outputs], timeout_ms)
+    return dict(zip(outputs, arrays))
+
+
+def _feeds(signature, inputs, bfloat16):
+    missing = sorted(set(signature.inputs) - set(inputs))
+    extra = sorted(set(inputs) - set(signature.inputs))
+    if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
+        raise status.Status(
+            "INVALID_ARGUMENT", f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_listed(inputs)}}}) != "
+            f"len({{{_listed(signature.inputs)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.")
+    feeds = {}
+    for alias in sorted(signature.inputs):
+        given = inputs[alias] if alias in inputs else signature.defaults[alias] if alias in signature.defaults else None
+        if given is None:
+            raise status.Status(
+                "INVALID_ARGUMENT", f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {{{_listed(inputs)}}}, or default input alias set: {_listed(signature.defaults)}")
+        feeds[signature.inputs[alias].name] = _array(alias, given, bfloat16)
+    return feeds
+
+
+def _array(alias, given, bfloat16):
+    if not hasattr(given, "tensor_content"):
+        return given
+    try:
+        return client.decode_tensor(given, bfloat16)
+    except FleetError as fault:
+        raise status.Status("INVALID_ARGUMENT", f"tensor parsing error: {alias}: {fault.what}") from fault
+
+
+def _outputs(signature, output_filter):
+    wanted = list(output_filter)
+    for position, alias in enumerate(wanted):
+        if alias not in signature.outputs:
+            raise status.Status("INVALID_ARGUMENT", f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                                f"{{{_listed(signature.outputs)}}}.")
+        if alias in wanted[:position]:
+            raise status.Status("INVALID_ARGUMENT", f"duplicate output tensor alias: {alias}")
+    return wanted or sorted(signature.outputs)
+
+
+def _listed(names):
+    return ",".join(sorted(names))

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Warm-up: the requests that lie beside a model are run before it serves, each as often as asked. One that fails makes the load fail."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, predict, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
+
+FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_MOST = 1000
+_UNSUPPORTED = {"session_run_log": 5, "predict_streamed_log": 7}
+_NOT_BUILT = ("classify_log", "regress_log", "multi_inference_log")
+
+
+def run(path, session, bfloat16, iterations=1):
+    """Run the warm-up requests of the version at path. bfloat16: numpy's dtype for it. Raises Status or TensorFlow's errors."""
+    file, began, count = os.path.join(path, FILE), time.monotonic(), 0
+    if not os.path.exists(file):
+        log.info(f"No warmup data file found at {file}")
+        return
+    log.info(f"Starting to read warmup data for model at {file}")
+    for record in _records(file):
+        logged = _parsed(record, file)
+        for _iteration in range(iterations):
+            _replay(logged, session, bfloat16)
+        count += 1
+        if count > _MOST:
+            raise status.Status("INVALID_ARGUMENT", f"Number of warmup records exceeds the maximum ({_MOST}) at {file}")
+    elapsed_us = round((time.monotonic() - began) * 1e6)
+    metrics.WARMUP_LATENCY.add(elapsed_us, path, "OK")
+    metrics.WARMUP_RECORDS.add(path, "OK", by=count)
+    log.info(f"Finished reading warmup data for model at {file}. Number of warmup records read: {count}. Elapsed time (microseconds): {elapsed_us}.")
+
+
+def _records(file):
+    """The records of a TFRecord file; what is no record ends it, as in TensorFlow Serving 2.20."""
+    from tensorflow.python.framework import errors
+    from tensorflow.python.lib.io import tf_record
+    try:
+        yield from tf_record.tf_record_iterator(file)
+    except errors.DataLossError as fault:
+        log.warning(f"{file} holds no more records: {fault.message}")
+
+
+def _parsed(record, file):
+    try:
+        return wire.message("tensorflow.serving.PredictionLog").FromString(record)
+    except Exception as fault:
+        raise status.Status("INVALID_ARGUMENT", f"Failed to parse warmup record: {record!r} from {file}") from fault
+
+
+def _replay(logged, session, bfloat16):
+    for name, number in _UNSUPPORTED.items():
+        if getattr(logged, name):
+            raise status.Status("UNIMPLEMENTED", f"Unsupported log_type for warmup: {number}")
+    for name in _NOT_BUILT:
+        if getattr(logged, name):
+            log.warning(f"A warm-up record holds a {name}, which the embedded server of tfserving.fleet does not run")
+    if logged.HasField("predict_log"):
+        request = logged.predict_log.request
+        predict.run(session, request.model_spec.signature_name, request.inputs, request.output_filter, bfloat16=bfloat16)

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that serve one version for a moment, on a free port of the loopback, so that it can be asked as its clients will ask it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.host_resources import free_port
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main as embedded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import refused
+
+_ENTRY = embedded.__name__.partition(".module_utils.")[2]
+_READY = "Entering the event loop"
+_FAULT = re.compile(r"failed: ([A-Z_]+: [^\n]+)")
+_POLL_S = 0.05
+
+
+@contextlib.contextmanager
+def version(staged, model, python, directory, timeout_s, environment):
+    """Serve the version in the directory staged, TensorFlow Lite first; the port is the value. directory: for the server's files.
+
+    The server ends with this process, however that dies. Raises FleetError with the server's words where it does not start,
+    Refused with them where it does not load the version.
+    """
+    os.makedirs(os.path.join(directory, model))
+    os.symlink(staged, os.path.join(directory, model, "1"))
+    path, log, port = program.install(_ENTRY, directory), os.path.join(directory, "log"), free_port("127.0.0.1")
+    command = [python, path, f"--port={port}", f"--model_name={model}", f"--model_base_path={os.path.join(directory, model)}", "--prefer_tflite_model=true",
+               "--max_num_load_retries=0"]
+    with open(log, "wb") as stream:
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=dict(os.environ, **environment),
+                                  preexec_fn=program.bind_to_caller)
+    try:
+        _wait(server, log, time.monotonic() + timeout_s)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait(server, log, end):
+    while True:
+        with open(log, encoding="utf-8", errors="replace") as stream:
+            words = stream.read()
+        if _READY in words:
+            return
+        if server.poll() is not None or time.monotonic() > end:
+            said = _FAULT.search(words)
+            if said:
+                raise refused.Refused(f"the server does not load it: {said.group(1).strip()}")
+            lines = [line.strip() for line in words.splitlines() if line.strip()]
+            raise FleetError(f"the server does not load it: {' | '.join(lines[-4:]) or 'it said nothing'}", where="through_server")
+        time.sleep(_POLL_S)

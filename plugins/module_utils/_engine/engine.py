@@ -1,0 +1,267 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that ask a container engine for images and their containers: Docker 20.10 and later, or Podman's compatible socket, through Python's Docker SDK."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import IO, Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
+
+try:
+    import docker
+    import docker.credentials
+    import docker.errors
+    import docker.utils.config
+    import requests.exceptions
+except ImportError:
+    docker = None
+
+NO_SDK = "the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host"
+SDK_REMEDY = "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
+SOCKET = "/var/run/docker.sock"
+_ANSWER_S = 120.0
+_HELPER = re.compile(r"docker-credential-[\w.-]*\w")
+_PART_BYTES = 1 << 20
+
+
+class Engine:
+    """One engine. Faults are FleetErrors that name the engine and what was asked of it."""
+
+    def __init__(self, url: str | None = None) -> None:
+        if docker is None:
+            raise FleetError(NO_SDK, where="docker", remedy=SDK_REMEDY)
+        path, problem = sockets.address(url, os.environ)
+        if problem:
+            raise FleetError(problem, where="engine")
+        self.url = f"unix://{path or sockets.find(Files(), timeout_s=sockets.PATIENT_S)['socket'] or SOCKET}"
+        with self._asking("connect"):
+            self.client = docker.DockerClient(base_url=self.url, timeout=_ANSWER_S)
+            self.client.ping()
+        self.api = self.client.api
+
+    def information(self) -> Any:
+        """What the engine says of its host: CPUs (NCPU), memory in bytes (MemTotal), its directory (DockerRootDir)."""
+        with self._asking("its description"):
+            return self.api.info()
+
+    def image(self, reference: str) -> Image | None:
+        """What an engine knows of an image by name or id, or None where it has none."""
+        with self._asking(f"image {reference}"):
+            try:
+                found = self.api.inspect_image(reference)
+            except docker.errors.ImageNotFound:
+                return None
+        return {"id": found["Id"], "labels": (found.get("Config") or {}).get("Labels") or {}, "tags": found.get("RepoTags") or [],
+                "digests": found.get("RepoDigests") or [], "size_bytes": found["Size"], "created": found.get("Created"),
+                "architecture": found.get("Architecture") or None}
+
+    def images(self, label: str) -> list[Image]:
+        """The images with a label ('name' or 'name=value'), as image() describes them, in the order of their ids."""
+        with self._asking("images"):
+            found = self.api.images(filters={"label": label})
+        return [image for image in (self.image(each["Id"]) for each in sorted(found, key=lambda each: each["Id"])) if image]
+
+    def in_use(self, image_id: str) -> list[str]:
+        """The names of the containers, running or not, that were made from an image."""
+        with self._asking("containers"):
+            found = self.api.containers(all=True)
+        return sorted(name.lstrip("/") for each in found if each["ImageID"] == image_id for name in each["Names"])
+
+    def tag(self, image_id: str, name: str) -> None:
+        """Give an image a name."""
+        repository, _colon, tag = name.rpartition(":")
+        with self._asking(f"tag {name}"):
+            self.api.tag(image_id, repository, tag, force=True)
+
+    def remove_image(self, reference: str, keep_parents: bool = False) -> None:
+        """Remove an image, or one of its names; what is not there is removed already."""
+        with self._asking(f"remove image {reference}"), contextlib.suppress(docker.errors.ImageNotFound):
+            self.api.remove_image(reference, force=True, noprune=keep_parents)
+
+    def build(self, context: IO[bytes], on_line: Callable[[str], object], **options: Any) -> str:
+        """Build from a context (an open tar file); on_line gets each line of output. Returns the image's id; raises BuildFailed with the builder's words."""
+        built: str | None = None
+        rest = ""
+        asked = dict(options, fileobj=context, custom_context=True, decode=True, rm=True, forcerm=True, timeout=None)
+        # Closed before anything is cleared: an engine ends a build when its connection does.
+        with contextlib.closing(self._answers("build", lambda: self.api.build(**asked))) as events:
+            for event in events:
+                if "error" in event:
+                    raise BuildFailed(event["error"].strip(), (event.get("errorDetail") or {}).get("code"))
+                built = (event.get("aux") or {}).get("ID") or built
+                *lines, rest = (rest + event.get("stream", event.get("status", "") + "\n")).replace("\r", "\n").split("\n")
+                for line in lines:
+                    on_line(line)
+        if not built:
+            raise BuildFailed("the engine ended the build without an image", None)
+        return built
+
+    def pull(self, reference: str, on_line: Callable[[str], object] = lambda line: None) -> Image | None:
+        """Pull an image by digest or tag; return image()."""
+        with self._asking(f"pull {reference}"):
+            self._follow(self.api.pull(reference, stream=True, decode=True), f"pull {reference}", on_line)
+        return self.image(reference)
+
+    def push(self, name: str, on_line: Callable[[str], object] = lambda line: None) -> str:
+        """Push a name to its registry; return the reference by digest."""
+        digest: str | None = None
+        repository, _colon, tag = name.rpartition(":")
+        with self._asking(f"push {name}"):
+            for event in self._follow(self.api.push(repository, tag=tag, stream=True, decode=True), f"push {name}", on_line):
+                digest = (event.get("aux") or {}).get("Digest") or digest
+        if not digest:
+            raise FleetError(f"the registry told no digest for {name}", where="registry", remedy="Run it again.")
+        return f"{repository}@{digest}"
+
+    def in_registry(self, name: str) -> str | None:
+        """The reference by digest under which a registry has an image, or None where it has none. A registry that does not answer is a FleetError."""
+        repository = name.rpartition(":")[0]
+        try:
+            found = self.api.inspect_distribution(name)
+        except docker.errors.NotFound:
+            return None
+        except docker.errors.APIError as fault:
+            if "manifest unknown" in str(fault) or "name unknown" in str(fault) or "not found" in str(fault).lower():
+                return None
+            raise FleetError(_explanation(fault), where=f"registry of {name}",
+                             remedy="See that the engine reaches it and is logged in (docker login).") from fault
+        return f"{repository}@{found['Descriptor']['digest']}"
+
+    def save(self, image_id: str) -> Iterator[bytes]:
+        """The image as a stream of bytes: a tar archive as `docker load` takes it, without names."""
+        return self._answers(f"save {image_id}", lambda: self.api.get_image(image_id, chunk_size=_PART_BYTES))
+
+    def load(self, stream: Iterable[bytes]) -> None:
+        """Load an archive, an iterable of bytes."""
+        with self._asking("load"):
+            self._follow(self.api.load_image(stream), "load", lambda line: None)
+
+    def create(self, image_id: str, command: Sequence[str] | None = None, files: bytes | None = None, **options: Any) -> str:
+        """Make a container of an image, not started; files: a tar archive as bytes, unpacked at /. Returns its id."""
+        with self._asking("container"):
+            host_config = self.api.create_host_config(**options.pop("host", {}))
+            made: str = self.api.create_container(image_id, command=command, host_config=host_config, **options)["Id"]
+            try:
+                if files:
+                    self.api.put_archive(made, "/", files)
+            except BaseException:
+                self.remove_container(made)
+                raise
+        return made
+
+    def start(self, container: str) -> None:
+        """Start a container."""
+        with self._asking("start"):
+            self.api.start(container)
+
+    def log(self, container: str, tail: str | int = "all") -> tuple[str, int | None]:
+        """(the container's log as text, its exit status or None while it runs). container: name or id."""
+        with self._asking(f"container {container}"):
+            try:
+                state = self.api.inspect_container(container)["State"]
+            except (docker.errors.NotFound, docker.errors.NullResource):
+                raise FleetError(f"there is no container {container!r} here", where=self.url, remedy="List them: docker ps --all.") from None
+            text = self.api.logs(container, stdout=True, stderr=True, tail=tail).decode("utf-8", "replace")
+        ended = not state.get("Running") and not str(state.get("StartedAt", "0001")).startswith("0001")
+        return text, state["ExitCode"] if ended else None
+
+    def log_lines(self, container: str) -> tuple[Iterator[str], int | None]:
+        """The same with the log as an iterable of its lines, however long it is."""
+        _text, status = self.log(container, tail=0)
+        decode, rest = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
+
+        def lines() -> Iterator[str]:
+            nonlocal rest
+            for part in self._answers(f"log of {container}", lambda: self.api.logs(container, stdout=True, stderr=True, stream=True, follow=False)):
+                *whole, rest = (rest + decode(part)).split("\n")
+                yield from whole
+            yield rest
+
+        return lines(), status
+
+    def remove_container(self, container: str) -> None:
+        """Stop and remove a container at once."""
+        with self._asking(f"remove container {container}"), contextlib.suppress(docker.errors.NotFound):
+            self.api.remove_container(container, force=True, v=True)
+
+    def labelled(self, label: str) -> dict[str, str]:
+        """{id: the label's value} of all containers with a label ('name' or 'name=value')."""
+        with self._asking("containers"):
+            return {each["Id"]: each["Labels"][label.partition("=")[0]] for each in self.api.containers(all=True, filters={"label": label})}
+
+    def wait_until(self, container: str, done: Callable[[str], object], timeout_s: float) -> tuple[str, int | None]:
+        """log() of a container as soon as done(text) holds or it ended; after timeout_s as it then is."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            text, status = self.log(container)
+            if status is not None or done(text) or time.monotonic() > deadline:
+                return text, status
+            time.sleep(0.2)
+
+    def _answers(self, what: str, ask: Callable[[], Iterable[Any]]) -> Generator[Any, None, None]:
+        """What the engine streams, piece by piece; only its own faults are taken for its faults, not those of whoever reads."""
+        with self._asking(what):
+            yield from ask()
+
+    @staticmethod
+    def _follow(events: Iterable[dict[str, Any]], what: str, on_line: Callable[[str], object]) -> list[dict[str, Any]]:
+        seen = []
+        for event in events:
+            if "error" in event:
+                raise FleetError(event["error"].strip(), where=what, remedy="See to it and run again; what arrived is kept.")
+            on_line(event.get("status") or event.get("stream") or "")
+            seen.append(event)
+        return seen
+
+    @contextlib.contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except docker.errors.APIError as fault:
+            raise FleetError(_explanation(fault), where=f"{self.url}: {what}") from fault
+        except (docker.errors.DockerException, docker.credentials.StoreError, requests.exceptions.RequestException, OSError, ValueError) as fault:
+            helper = _HELPER.search(str(fault))
+            if helper:
+                raise _helper_fault(helper[0], str(fault)) from fault
+            raise FleetError(f"the container engine does not answer any more ({_short(fault)})" if what != "connect" else
+                             f"no container engine answers ({_short(fault)})", where=f"{self.url}: {what}",
+                             remedy="Start it, let this account use its socket, and run again.") from fault
+
+
+def _helper_fault(helper: str, words: str) -> HelperFault:
+    """The FleetError about a credential helper of the Docker SDK's configuration that is not there, or fails."""
+    path = docker.utils.config.find_config_file() or "~/.docker/config.json"
+    what = "is not there" if "not installed" in words else f"fails ({' '.join(words.split())[:200]})"
+    return HelperFault(f"the credential helper {helper!r} that this file names {what}", where=path,
+                       remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.")
+
+
+class HelperFault(FleetError):
+    """A credential helper is missing or fails, before anything was asked of a registry."""
+
+
+class BuildFailed(Exception):
+    """A build that the engine ended. status: of the command that failed, or None."""
+
+    def __init__(self, words: str, status: int | None) -> None:
+        super().__init__(words)
+        self.words, self.status = words, status
+
+
+def _explanation(fault: Any) -> str:
+    return str(fault.explanation or fault).strip()
+
+
+def _short(fault: BaseException) -> str:
+    return str(fault).replace("\n", " ")[:200]

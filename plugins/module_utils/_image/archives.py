@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands for shipping an image without a registry: parts with checksums. Those that arrived are not sent again; an image is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+MANIFEST = "manifest.json"
+_PART_BYTES = 16 << 20  # of which a controller holds one in memory for each host it serves at a time
+_READ_BYTES = 1 << 20
+
+
+def write(directory, image, stream):
+    """Write an image as an archive; image: {image, id, labels, started} for its manifest; stream: its bytes, an iterable. Returns the manifest."""
+    parent = os.path.dirname(os.path.abspath(directory))
+    atomic_files.sweep(parent) if os.path.isdir(parent) else None
+    staged = atomic_files.staging_directory(parent)
+    try:
+        parts = []
+        for number, content in enumerate(_parts(stream)):
+            name = f"part-{number:05d}"
+            with open(os.path.join(staged, name), "wb") as file:
+                file.write(content)
+            parts.append({"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
+        manifest = dict(image, parts=parts)
+        atomic_files.write_file(os.path.join(staged, MANIFEST), json.dumps(manifest, indent=1).encode())
+        atomic_files.publish_directory(staged, directory)
+    except BaseException as fault:
+        shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(fault, OSError):
+            raise FleetError(f"cannot write the archive: {fault.strerror or fault}", where=directory, remedy="Free some disk there and run again.") from fault
+        raise
+    return manifest
+
+
+def read(directory):
+    """An archive's manifest, or None where there is none."""
+    try:
+        with open(os.path.join(directory, MANIFEST), encoding="utf-8") as stream:
+            return json.load(stream)
+    except FileNotFoundError:
+        return None
+    except ValueError as fault:
+        raise FleetError("the manifest is damaged", where=os.path.join(directory, MANIFEST), remedy="Remove the directory and ship the image again.") from fault
+
+
+def names(parent):
+    """The names of the images whose archives lie below a directory; damaged ones are not counted."""
+    found = []
+    for entry in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
+        with contextlib.suppress(FleetError, NotADirectoryError):
+            manifest = read(os.path.join(parent, entry))
+            found += [manifest["image"]] if manifest else []
+    return sorted(found)
+
+
+def stream(directory, manifest):
+    """The archive's bytes, after each part was found whole. Raises FleetError that names the first part that is not."""
+    for path, digest in _damaged(directory, manifest):
+        raise FleetError(f"this part of the image is {'damaged' if digest else 'missing'}", where=path, remedy="Ship it again: the parts that are whole stay.")
+    return _chunks(directory, manifest)
+
+
+def is_whole(directory, manifest):
+    """Whether all parts of an archive are there and as they were written."""
+    return not any(_damaged(directory, manifest))
+
+
+def _damaged(directory, manifest):
+    """(path, its checksum or None where it is missing) of each part that is not what the manifest says."""
+    for part in manifest["parts"]:
+        path, digest = os.path.join(directory, part["name"]), hashlib.sha256()
+        try:
+            with open(path, "rb") as file:
+                for content in iter(lambda: file.read(_READ_BYTES), b""):
+                    digest.update(content)
+            found = digest.hexdigest()
+        except FileNotFoundError:
+            found = None
+        if found != part["sha256"]:
+            yield path, found
+
+
+def _chunks(directory, manifest):
+    for part in manifest["parts"]:
+        with open(os.path.join(directory, part["name"]), "rb") as file:
+            yield from iter(lambda: file.read(_READ_BYTES), b"")
+
+
+def _parts(stream):
+    held = bytearray()
+    for content in stream:
+        held += content
+        while len(held) >= _PART_BYTES:
+            yield bytes(held[:_PART_BYTES])
+            del held[:_PART_BYTES]
+    if held:
+        yield bytes(held)

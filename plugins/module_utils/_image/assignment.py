@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which image is missing, and who builds it: once for each image, several builders side by side, the same answer whoever asks."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import UNSTARTED
+
+_NEEDED = {"image", "level", "digest"}
+
+
+def missing(hosts):
+    """The recipes that some host wants and does not have, by image: {image: recipe}. hosts: {name: {recipe (or None), present}}."""
+    wanted = [host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]]
+    for one in wanted:
+        if not isinstance(one, dict) or not _NEEDED <= set(one):
+            raise FleetError(f"{one!r} is no recipe of an image", where="tfs_image_recipe", remedy="Give build of the host's plan, or leave it out.")
+    return {one["image"]: one for one in wanted}
+
+
+def assign(recipes, builders, absent=()):
+    """{builder: [recipe]} for {image: recipe}, every builder named.
+
+    builders: {name: {level, images}}: what its CPU can run, and the names of the images it has, as images or as archives, started once or not. One that has an
+    image keeps it; then the one with the least to do; then one whose CPU can start what it built; then by name. absent: the names of those that do not answer.
+    """
+    if recipes and not builders:
+        many = f"{len(recipes)} images are" if len(recipes) > 1 else f"the image {next(iter(recipes))} is"
+        why = f"none of its builders ({', '.join(sorted(absent))}) is among the hosts that this play reaches" if absent else "there is no builder"
+        raise FleetError(f"{many} to be built and {why}", where="tfs_image_builders", remedy=(
+            "Let the play run on one of them (see --limit), and see that it answers." if absent else
+            "Name hosts of the inventory that build, for instance tfserving_image_builders: [build-1], and let the play run on them too."))
+    held = {name: {image for held in builder["images"] for image in (held, held.partition(UNSTARTED)[0])} for name, builder in builders.items()}
+    work = {name: [] for name in sorted(builders)}
+    for image, recipe in sorted(recipes.items(), key=lambda pair: (not any(pair[0] in images for images in held.values()), pair[0])):
+        chosen = min(work, key=lambda name: (image not in held[name], len(work[name]), not may_run(recipe["level"], builders[name]["level"]), name))
+        work[chosen].append(recipe)
+    return work

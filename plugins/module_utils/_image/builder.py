@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that build: one build at a time on a builder, from checked sources, tried with fewer jobs where memory ran out, with nothing left behind."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import fcntl
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
+    bazel_cache,
+    build_progress,
+    dockerfile,
+    preflight,
+    sources,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
+
+_LAST_LINES = 40
+_SHOWN_LINES = 8
+_FULL = "Free some disk where the engine keeps its images, and run again: what was compiled is kept."
+_RULES = dockerfile.DOWNLOADER
+_BASE, _BASE_STAGE = "tfserving-fleet/build-base", "base_build"
+
+
+class Builder:
+    """Builds recipes on one engine.
+
+    settings: directory (sources, cache and logs are kept below it), jobs, memory_per_job_mib, memory_reserve_mib, disk_mib, cache_mib, mirrors, proxies,
+    network, progress.
+    """
+
+    def __init__(self, engine, settings):
+        self.engine, self.settings = engine, settings
+        self.directory = settings["directory"]
+
+    @contextlib.contextmanager
+    def alone(self):
+        """The only one that builds on this host, whose process id stands in the file lock; first removes what a build left whose engine or host died."""
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            with open(os.path.join(self.directory, "lock"), "a", encoding="utf-8") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._say("another build runs on this host; waiting for it")
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                lock.truncate(0)
+                lock.write(f"{os.getpid()}\n")
+                lock.flush()
+                self.clear()
+                try:
+                    yield
+                finally:
+                    lock.truncate(0)
+        except OSError as fault:
+            raise FleetError(f"cannot write: {fault.strerror or fault}", where=fault.filename or self.directory,
+                             remedy="Free some disk there, or name another directory; what was compiled is kept.") from fault
+
+    def clear(self):
+        """Remove the containers of builds; under the lock there is no build whose they could be."""
+        for container in self.engine.labelled(f"{image_labels.BUILDING}=1"):
+            self.engine.remove_container(container)
+
+    def build(self, recipe):
+        """Build the image of a recipe: {id, log, notes, jobs, seconds}. Nothing is tagged. One that a killed run left whole is taken as it is."""
+        began = time.monotonic()
+        log = os.path.join(self.directory, "logs", f"{recipe['image'].rpartition(':')[2]}.log")
+        left = self._whole(recipe, "runtime")
+        if left:
+            self._forget_devel(recipe)
+            return {"id": left[0], "log": log, "notes": ["an earlier run made it and ended before it was started once"], "jobs": None, "seconds": 0.0}
+        running, notes = preflight.jobs(self._facts(), self.settings)
+        for note in notes:
+            self._say(note)
+        tree = sources.Sources(recipe, os.path.join(self.directory, "sources"), self.settings["mirrors"])
+        os.makedirs(os.path.dirname(log), exist_ok=True)
+        with open(log, "a", encoding="utf-8") as stream, contextlib.ExitStack() as stack:
+            if self.settings["cache_mib"]:
+                cache = stack.enter_context(bazel_cache.serving(os.path.join(self.directory, "bazel-cache"), self.settings["cache_mib"]))
+            else:
+                cache = None
+            self._bring_bases(recipe, tree)
+            self._say(f"{recipe['image']}: building with {running} jobs; all its output is in {log}")
+            self._base(recipe, tree, stream)
+            devel, running = self._devel(recipe, tree, running, cache, stream, notes)
+            made = self._run(recipe, "runtime", tree, {"TF_SERVING_BUILD_IMAGE": devel}, stream)
+        self._forget_devel(recipe)
+        return {"id": made, "log": log, "notes": notes, "jobs": running, "seconds": round(time.monotonic() - began, 1)}
+
+    def _whole(self, recipe, stage):
+        """The ids of the images of a stage that are there: the label comes last, so an image that has it is whole."""
+        return [image["id"] for image in self.engine.images(f"{image_labels.RECIPE}={recipe['digest']}") if image["labels"].get(image_labels.STAGE) == stage]
+
+    def _forget_devel(self, recipe):
+        for image in self._whole(recipe, "devel"):
+            self.engine.remove_image(image)
+
+    def _bring_bases(self, recipe, tree):
+        """Pull what both Docker files start from, so that a base image that cannot be had is told at once and not after hours."""
+        for stage in ("devel", "runtime"):
+            for name in dockerfile.base_images(self._docker_file(recipe, stage, tree)):
+                if not self.engine.image(name):
+                    self._say(f"{recipe['image']}: pulling {name}")
+                    try:
+                        self.engine.pull(name)
+                    except FleetError as fault:
+                        raise FleetError(f"cannot get the base image: {fault.what}", where=name, remedy=_FULL if preflight.disk_full([fault.what]) else (
+                            "Let the builder's engine reach its registry, name a mirror (mirrors), or load the image there.")) from fault
+
+    def _docker_file(self, recipe, stage, tree):
+        return dockerfile.mended(tree.text(recipe[stage]["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"])
+
+    def _base(self, recipe, tree, stream):
+        """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
+        part = dict(recipe["devel"], target=_BASE_STAGE)
+        base = self._run(dict(recipe, devel=part), "devel", tree, {}, stream, {image_labels.STAGE: "base"})
+        self.engine.tag(base, f"{_BASE}:{recipe['release']}-{recipe['kind']}")
+
+    def _devel(self, recipe, tree, running, cache, stream, notes):
+        done = self._whole(recipe, "devel")
+        while not done:
+            options = preflight.bazel_options(running, self._bazel_memory_mib(running), cache, f"/tensorflow-serving/{_RULES}" if self._rules() else None)
+            try:
+                done = [self._run(recipe, "devel", tree, {"TF_SERVING_BAZEL_OPTIONS": options}, stream)]
+            except OutOfMemory as fault:
+                if not preflight.fewer(running):
+                    raise FleetError("the build ran out of memory with a single job", where=stream.name, remedy="Build on a host with more memory.") from fault
+                running = preflight.fewer(running)
+                notes.append(f"it ran out of memory and goes on with {running} jobs; what was compiled is kept")
+                self._say(notes[-1])
+        return done[0], running
+
+    def _run(self, recipe, stage, tree, arguments, stream, labelled=None):
+        part, last = recipe[stage], collections.deque(maxlen=_LAST_LINES)
+        progress = build_progress.Progress(f"{recipe['image'].rpartition(':')[2]} {stage}")
+
+        def on_line(line):
+            line = build_progress.plain(line)
+            stream.write(line + "\n")
+            stream.flush()
+            if line.strip():
+                last.append(line)
+            told = progress.line(line, time.monotonic())
+            if told:
+                self._say(told)
+
+        text = self._docker_file(recipe, stage, tree)
+        if stage == "devel" and self._rules():
+            added = f"ADD {dockerfile.SOURCES} /tensorflow-serving/"
+            text = text.replace(added, f"{added}\nCOPY {_RULES} /tensorflow-serving/")
+        try:
+            with self._context(text, tree if stage == "devel" else None) as context:
+                return self.engine.build(
+                    context, on_line, dockerfile="Dockerfile", target=part.get("target") or "", buildargs={**self._proxies(), **part["arguments"], **arguments},
+                    labels=labelled or image_labels.of(recipe, stage), network_mode=self.settings["network"])
+        except BuildFailed as fault:
+            if stage == "devel" and preflight.out_of_memory([*last, fault.words], fault.status):
+                raise OutOfMemory(fault.words) from fault
+            words = " | ".join([*list(last)[-_SHOWN_LINES:], fault.words])
+            raise FleetError(f"the {stage} build failed; its last words: {words}", where=stream.name, remedy=_FULL if preflight.disk_full([*last, fault.words])
+                             else "All its output is there. What was compiled is kept: the next run goes on.") from fault
+        finally:
+            self.clear()
+
+    @contextlib.contextmanager
+    def _context(self, text, tree):
+        """The build's context as an open tar file: the Docker file and, where it needs them, the sources."""
+        with tempfile.TemporaryFile(dir=self.directory) as stream:
+            with tarfile.open(fileobj=stream, mode="w") as context:
+                for name, content in (("Dockerfile", text), (_RULES, self._rules())):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content.encode())
+                    context.addfile(member, io.BytesIO(content.encode()))
+                if tree:
+                    member = tarfile.TarInfo(dockerfile.SOURCES)
+                    member.size = os.path.getsize(tree.path)
+                    with open(tree.path, "rb") as packed:
+                        context.addfile(member, packed)
+            stream.seek(0)
+            yield stream
+
+    def _facts(self):
+        told = self.engine.information()
+        root = told.get("DockerRootDir") or ""
+        return {"cpus": min(told.get("NCPU") or os.cpu_count(), os.cpu_count()), "memory_mib": Files().memory_kib("MemAvailable") >> 10,
+                "disk_free_mib": shutil.disk_usage(root).free >> 20 if os.path.isdir(root) else None}
+
+    def _bazel_memory_mib(self, running):
+        return running * self.settings["memory_per_job_mib"]
+
+    def _rules(self):
+        return dockerfile.downloader_rules(self.settings["mirrors"])
+
+    def _proxies(self):
+        return {spelling: value for name, value in (self.settings["proxies"] or {}).items() if value for spelling in (name.upper(), name.lower())}
+
+    def _say(self, line):
+        program.say(self.settings["progress"], line)
+
+
+class OutOfMemory(Exception):
+    """A build whose compiler or Bazel was killed."""

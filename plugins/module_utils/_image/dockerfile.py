@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Upstream's Docker files with a recipe's mends: sources from the verified archive, base images by digest, mirrors, and tools that still run."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.image_labels import BUILDING
+
+SOURCES = "tfserving-sources.tar"  # beside the Docker file; ADD unpacks it
+DOWNLOADER = "tfserving-bazel-downloader.cfg"
+_FROM = re.compile(r"^(FROM\s+)(\S+)(.*)$", re.MULTILINE | re.IGNORECASE)
+_INSTRUCTION = r"(?:[^\n]*\\\n)*[^\n]*"
+_UPSTREAM = r"github\.com/tensorflow/serving"
+_FETCHES = re.compile(rf"^RUN (?:curl [^\n]*{_UPSTREAM}/tarball/|git clone [^\n]*{_UPSTREAM}){_INSTRUCTION}", re.MULTILINE)
+_GET_PIP = "bootstrap.pypa.io/get-pip.py"
+
+
+def mended(text, recipe, devel, mirrors=None):
+    """The Docker file to build from.
+
+    text: upstream's. recipe: _image/recipe.py's. devel: whether it is the devel file. mirrors: {prefix of a URL or image name: what stands in for it}.
+    Raises FleetError where upstream's file is not what the recipe takes it for.
+    """
+    if devel:
+        for mend in recipe["mends"]:
+            text = _MENDS[mend["mend"]](text, mend)
+    text = _FROM.sub(lambda found: found[1] + _mirrored(_pinned(found[2], recipe["base_images"]), mirrors) + found[3], text)
+    text = _labelled(text)
+    for prefix, mirror in sorted((mirrors or {}).items()):
+        if "://" in prefix:
+            text = text.replace(prefix, mirror)
+    return text
+
+
+def base_images(text):
+    """The images that a Docker file starts from, without stages of its own and without those that an argument names."""
+    stages = {name.lower() for name in re.findall(r"^FROM\s+\S+\s+as\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)}
+    named = [found[2] for found in _FROM.finditer(text)]
+    return [name for name in dict.fromkeys(named) if name.lower() not in stages and "$" not in name]
+
+
+def downloader_rules(mirrors):
+    """Bazel's --experimental_downloader_config for the mirrors of URLs."""
+    rules = [(re.sub(r"^\w+://", "", prefix), re.sub(r"^\w+://", "", mirror)) for prefix, mirror in sorted((mirrors or {}).items()) if "://" in prefix]
+    return "".join(f"rewrite {re.escape(prefix).replace('/', '[/]').replace('[/]', '/')}(.*) {mirror}$1\n" for prefix, mirror in rules)
+
+
+def _sources(text, _mend):
+    mended_text, count = _FETCHES.subn(f"ADD {SOURCES} /tensorflow-serving/", text)
+    if count != 1:
+        raise _unlike(f"fetches its sources {count} times")
+    return mended_text
+
+
+def _get_pip(text, mend):
+    if _GET_PIP not in text:
+        raise _unlike(f"does not fetch {_GET_PIP}")
+    return text.replace(_GET_PIP, f"bootstrap.pypa.io/pip/{mend['python']}/get-pip.py")
+
+
+_MENDS = {"sources": _sources, "get_pip": _get_pip}
+
+
+def _unlike(what):
+    return FleetError(f"upstream's Docker file {what}, which the recipe does not expect", where="Dockerfile.devel",
+                      remedy="Build from the sources of the release itself, unchanged.")
+
+
+def _pinned(name, pins):
+    return name if "@" in name else pins.get(name, name)
+
+
+def _mirrored(name, mirrors):
+    for prefix, mirror in sorted((mirrors or {}).items(), key=lambda pair: -len(pair[0])):
+        if "://" not in prefix and name.startswith(prefix) and "$" not in name:
+            return mirror + name[len(prefix):]
+    return name
+
+
+def _labelled(text):
+    """Each stage that runs something labelled, so that what a killed engine left of a build can be told from other people's containers."""
+    return _FROM.sub(lambda found: found[0] if "$" in found[2] else f"{found[0]}\nLABEL {BUILDING}=1", text)

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that ask archspec, a library on the controller, what compilers know of x86-64's microarchitectures; _image/recipe.py gets its answers as plain data."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import levels
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+
+_FAMILY = "x86_64"
+_COMPILERS = ("gcc", "clang")
+_KERNELS = {"sse3": "pni"}  # archspec's name of a feature where it is not the kernel's
+_MARCH = re.compile(r"-march=(\S+)")
+
+
+def needed(request):
+    """Whether a request asks for an exact microarchitecture, by name or by -march, in whatever key or policy."""
+    shared = request.get("build_for") or []
+    return "-march=" in str(request) or isinstance(shared, list) and any(not recipe.is_class(str(name)) for name in shared)
+
+
+@functools.lru_cache(maxsize=1)
+def known():
+    """What archspec knows: {names: {zen4: {level, flags, options: {"clang 18.1": text}}}, marches: {znver4: {name, compilers: {clang: [16, 0]}}}}.
+
+    names: those of few features first. flags: those of levels.KNOWN_FLAGS that a program for it may use beyond its psABI level. options: of each compiler of
+    the release table, without those that make no code for it. marches: the values of -march, whose they are, and the first version of each compiler that
+    takes them.
+    """
+    try:
+        from archspec import cpu
+    except ImportError:
+        raise FleetError("an exact microarchitecture (-march, or a name in tfserving_build_for) needs the Python package archspec on the controller",
+                         where="tfserving_build", remedy="Install it: pip install archspec; or build for the level of the hosts, which needs none.") from None
+    names, marches = {}, {}
+    for name, target in sorted(cpu.TARGETS.items(), key=lambda pair: (len(pair[1].features), pair[0])):
+        if target.family.name == _FAMILY:
+            names[name] = _described(target, cpu.UnsupportedMicroarchitecture)
+            for compiler in _COMPILERS:
+                for entry in target.compilers.get(compiler, ()):
+                    _note(marches, name, compiler, entry)
+    return {"names": names, "marches": marches}
+
+
+def _described(target, unsupported):
+    shown = frozenset(_KERNELS.get(feature, feature) for feature in target.features)
+    level = levels.level(_FAMILY, shown)
+    flags = (shown & levels.KNOWN_FLAGS[_FAMILY]).difference(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, level)))
+    options = {}
+    for compiler, version in questions.compilers():
+        try:
+            options[questions.spelt_compiler(compiler, version)] = target.optimization_flags(compiler, ".".join(map(str, version)))
+        except unsupported:
+            continue
+    return {"level": level, "flags": sorted(flags), "options": options}
+
+
+def _note(marches, name, compiler, entry):
+    """The -march value of an archspec entry, where it is this microarchitecture's own and not an older one's with options added."""
+    words = entry["flags"].format(name=entry.get("name", name)).split()
+    march = _MARCH.fullmatch(words[0])
+    if march and not [word for word in words[1:] if not word.startswith("-mtune=")]:
+        first = entry["versions"].partition(":")[0]
+        found = marches.setdefault(march[1], {"name": name, "compilers": {}})["compilers"]
+        version = [int(part) for part in first.split(".")[:2]] if first else [0]
+        found[compiler] = min(found.get(compiler, version), version)

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A SavedModel of 200 bytes that gives back what it is given, so that a server makes its first session and says which instructions it leaves unused."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import held
+
+_FLOAT, _PRODUCER = 1, 27
+
+
+def saved_model():
+    """The bytes of its saved_model.pb. Fields by the numbers of TensorFlow's saved_model.proto, meta_graph.proto and graph.proto."""
+    dtype = _attribute("dtype", _number(6, _FLOAT))
+    placeholder = held(1, b"x") + held(2, b"Placeholder") + dtype + _attribute("shape", held(7, held(2, _number(1, -1))))
+    identity = held(1, b"y") + held(2, b"Identity") + held(3, b"x") + _attribute("T", _number(6, _FLOAT))
+    graph = held(1, placeholder) + held(1, identity) + held(4, _number(1, _PRODUCER))
+    signature = held(1, _entry("x", _tensor("x:0"))) + held(2, _entry("y", _tensor("y:0"))) + held(3, b"tensorflow/serving/predict")
+    information = held(4, b"serve")
+    return _number(1, 1) + held(2, held(1, information) + held(2, graph) + held(5, _entry("serving_default", signature)))
+
+
+def _tensor(name):
+    return held(1, name.encode()) + _number(2, _FLOAT) + held(3, held(2, _number(1, -1)))
+
+
+def _attribute(name, value):
+    return held(5, _entry(name, value))
+
+
+def _entry(key, value):
+    return held(1, key.encode()) + held(2, value)
+
+
+def _number(field, value):
+    """A varint field; negative numbers take the ten bytes of two's complement."""
+    value &= (1 << 64) - 1
+    out = bytearray([field << 3])
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])

@@ -1,0 +1,268 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe of an own build: all that decides what comes out of it, as data. Its digest names the image.
+
+How a build is run (jobs, memory, caches, mirrors, proxies) is not part of it: that changes how long it takes and not what it makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
+
+NATIVE = ("--config=nativeopt", "--copt=-march=native", "--copt=-mtune=native")
+REPOSITORY = "tfserving-fleet/serving"
+UNSTARTED = "-unstarted"  # behind the name of an image until it was started once
+ARCHIVES = "https://github.com/tensorflow/serving/archive"
+KINDS = ("cpu", "gpu", "mkl")
+_DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
+_TARGET = "binary_build"  # the stage with the binary; the one after it only removes files that a layer below keeps
+_RELEASE = "--config=release"
+_MARCH = "--copt=-march="
+_NONE = {"names": {}, "marches": {}}  # of microarchitectures.known(), where nobody asked archspec
+
+
+def level_options(level, cpu_flags):
+    """Bazel's options for a level (of may_run), or for the highest level below it where a host hides one of its flags."""
+    levels = [known for known in table.LEVEL_OPTIONS if may_run(known, level)]
+    fitting = [known for known in levels if not lacking(table.LEVEL_OPTIONS[known], cpu_flags)]
+    return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
+
+
+def microarchitecture_options(name, release, kind, known):
+    """Bazel's options for an exact microarchitecture, or None where the compiler of a release makes no code for it. known: of microarchitectures.known()."""
+    words = known["names"][name]["options"].get(compiler_of(release, kind))
+    return words and " ".join([*([_RELEASE] if "avx" in flags_of(name, known) else []), *(f"--copt={word}" for word in words.split()), "--copt=-O3"])
+
+
+def needed_flags(options, known=None):
+    """The CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table and archspec know."""
+    copts = [option.partition("--copt=")[2] for option in options.split()]
+    if _RELEASE in options.split():
+        copts += ["-mavx", "-msse4.2"]
+    needed = {flag for copt in copts for flag in table.COPT_FLAGS.get(copt, ())}
+    for march in _marches(options):
+        needed.update(_march_flags(march, known))
+    taken_back = {flag for (_compiler, flag), (option, _why, _source) in table.KNOWN_BAD.items() if option in copts}
+    return sorted(needed - taken_back)
+
+
+def lacking(options, cpu_flags, known=None):
+    """The flags that a program built with these options needs and a CPU does not have."""
+    return [flag for flag in needed_flags(options, known) if flag not in cpu_flags]
+
+
+def mended_options(given, level, cpu_flags, release, kind, known=None):
+    """(options, reasons): what is passed for what a user gave ('' for nothing). Native code becomes the level's; what is missing is added."""
+    own = level_options(level, cpu_flags)
+    reasons, words = [], given.split()
+    if not words:
+        words = own.split()
+        reasons.append(f"what every {level} CPU runs, in options that the compiler of {release} knows")
+    elif any(word in NATIVE for word in words):
+        words = own.split() + [word for word in words if word not in NATIVE + (_RELEASE,)]
+        reasons.append(f"in place of {given}: native code runs only on CPUs like the builder's; these run on every {level} CPU")
+    elif _RELEASE not in words and "avx" in cpu_flags:
+        words = [_RELEASE, *words]
+        reasons.append(f"the argument replaces the default, so {_RELEASE} is repeated in front")
+    compiler = questions.compiler(release, kind == "gpu")[0]
+    for (troubled, flag), (option, why, _source) in sorted(table.KNOWN_BAD.items()):
+        implied = any(flag in _march_flags(march, known) for march in _marches(" ".join(words)))
+        if compiler == troubled and implied and f"--copt={option}" not in words:
+            words.append(f"--copt={option}")
+            reasons.append(f"{option} is added: {why}")
+    return " ".join(words), reasons
+
+
+def problem(release, options, cpu_flags, kind, majors=(), known=None):
+    """Why a release cannot be built so for a host, as text, or None. majors: compute capabilities, for kind gpu."""
+    compiler, version = questions.compiler(release, kind == "gpu")
+    for option in options.split():
+        march = option.partition(_MARCH)[2]
+        if option in NATIVE:
+            return f"{option} makes a program for the builder's CPU alone"
+        if march and march_problem(release, march, kind, known):
+            return march_problem(release, march, kind, known)
+        for flag in table.COPT_FLAGS.get(option.partition("--copt=")[2], ()):
+            if (compiler, flag) in table.KNOWN_BAD:
+                return f"{option} does not compile with {compiler_of(release, kind)} of {release}: {table.KNOWN_BAD[compiler, flag][1]}"
+    needed = lacking(options, cpu_flags, known)
+    if needed:
+        culprits = [option for option in options.split() if lacking(option, cpu_flags, known)]
+        return f"{' '.join(culprits)} makes a program that needs {spelt(needed)}, which this CPU lacks"
+    families = _families(release)
+    unsupported = [str(major) for major in majors if kind == "gpu" and major < families[0]]
+    if unsupported:
+        return f"CUDA {questions.cell('cuda', release)} of {release} is not built for compute capability {', '.join(unsupported)}.x"
+    return None
+
+
+def march_problem(release, march, kind, known=None):
+    """Why the compiler of a release does not take a value of -march, as text, or None."""
+    found = (known or _NONE)["marches"].get(_archspecs(march))
+    if not found:
+        return f"-march={march} is not known to archspec"
+    compiler, version = questions.compiler(release, kind == "gpu")
+    lowest = found["compilers"].get(compiler)
+    if lowest is None or list(version) < lowest:
+        needs = f"needs {questions.spelt_compiler(compiler, lowest)} or later" if lowest else f"is not known to {compiler}"
+        return f"-march={march} {needs}; the {'GPU ' if kind == 'gpu' else ''}devel image of {release} compiles with {compiler_of(release, kind)}"
+    return None
+
+
+def compiler_of(release, kind):
+    """The compiler of a release's devel image as people write it."""
+    return questions.spelt_compiler(*questions.compiler(release, kind == "gpu"))
+
+
+def flags_of(name, known=None):
+    """The CPU flags that a program for a level or a microarchitecture may use, as far as the release table and archspec know (a frozenset)."""
+    names = (known or _NONE)["names"]
+    if name in names:
+        return flags_of(names[name]["level"]).union(names[name]["flags"])
+    if name in table.LEVEL_OPTIONS:
+        return frozenset(flag for level, options in table.LEVEL_OPTIONS.items() if may_run(level, name) for flag in needed_flags(options))
+    raise FleetError(f"{name!r} is neither an image class nor a microarchitecture that archspec knows{did_you_mean(name, [*table.LEVEL_OPTIONS, *names])}",
+                     where="tfserving_build_for", remedy="Name classes such as x86-64-v3 or x86-64-v3-cc8, or archspec's names, such as zen4.")
+
+
+def compute_capabilities(release, majors):
+    """What to compile for GPUs of these major compute capabilities: ('sm_80', 'compute_90'). The last is PTX, for GPUs newer than the release."""
+    entries = questions.cell("compute_capabilities", release)
+    portable = [entry for entry in entries if entry.startswith("compute_")][-1]
+    native = [entry for entry in entries if entry.startswith("sm_") and _major(entry) in majors]
+    if _major(portable) in majors and not [entry for entry in native if _major(entry) == _major(portable)]:
+        native.append(portable.replace("compute_", "sm_"))  # a toolkit that writes PTX for it writes its machine code too
+    return (*native, portable)
+
+
+def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sources=None, name=None, known=None):
+    """The recipe of an image.
+
+    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options gives them. kind: cpu, gpu or mkl.
+    majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
+    sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance. name: of the exact microarchitecture, where it is for one.
+    """
+    one_of("kind", kind, KINDS)
+    if level not in table.LEVEL_OPTIONS or level == "aarch64":
+        raise FleetError(f"upstream's Docker files and toolchains of {release} build for x86-64 alone, not for {level}", where="serving_image",
+                         remedy="Name an image of your own (tfserving_image), or set tfserving_backend: embedded.")
+    if sources and sorted(sources) != ["archive", "commit", "tree"]:
+        raise FleetError(f"{sources!r} are no sources: archive (URL or path), commit, and tree, git's id of all files", where="tfserving_build_sources",
+                         remedy="Ask git: git rev-parse HEAD HEAD^{tree}")
+    if not sources:
+        commit, tree = questions.sources(release)
+        sources = {"archive": f"{ARCHIVES}/{commit}.tar.gz", "commit": commit, "tree": tree}
+    compute = list(compute_capabilities(release, majors)) if kind == "gpu" else []
+    if kind == "mkl":
+        words = [word for word in questions.cell("build_options_mkl", release).split() if word != _RELEASE or "avx" in needed_flags(options, known)]
+        options = " ".join(dict.fromkeys([*words, *options.split()]))
+    if compute:
+        options += f" --{questions.cell('capabilities_option', release)}=TF_CUDA_COMPUTE_CAPABILITIES={','.join(compute)}"
+    suffix = table.IMAGES[kind]
+    pinned = {"TF_SERVING_VERSION_GIT_COMMIT": sources["commit"], "TF_SERVING_VERSION_GIT_BRANCH": release}
+    made = {
+        "release": release, "kind": kind, "level": level, "cpu_flags": needed_flags(options, known), "compute_capabilities": compute,
+        "tensorrt": questions.cell("tensorrt_installed", release) if kind == "gpu" and questions.cell("tensorrt_compiled", release) else None,
+        "compiler": compiler_of(release, kind),
+        "sources": dict(sources),
+        "base_images": dict(base_images or {}),
+        "mends": _mends(release),
+        "devel": {"dockerfile": f"{_DOCKERFILES}.devel{suffix}", "target": _TARGET, "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options)},
+        "runtime": {"dockerfile": f"{_DOCKERFILES}{suffix.replace('-', '.')}", "arguments": pinned},
+    }
+    return dict(made, digest=digest(made), image=f"{REPOSITORY}:{_tag(made, name or level)}-{digest(made)[:12]}")
+
+
+def digest(made):
+    """The digest of all that decides what is built: not of the image's name, nor of where the sources are fetched from."""
+    decisive = {key: value for key, value in made.items() if key not in ("digest", "image")}
+    decisive["sources"] = {key: value for key, value in made["sources"].items() if key != "archive"}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def check(given):
+    """Return a recipe that somebody handed over; raise FleetError where it is none, or was changed after its digest was made."""
+    needed = ("release", "kind", "level", "cpu_flags", "compute_capabilities", "tensorrt", "sources", "base_images", "mends", "devel", "runtime", "image")
+    missing = [key for key in needed if key not in given]
+    if missing:
+        raise FleetError(f"this is no recipe: it has no {missing[0]!r}", where="recipe", remedy="Take `build` of the plan as it is.")
+    if given.get("digest") != digest(given):
+        raise FleetError("the recipe was changed after it was made: its digest is another", where="recipe", remedy="Take `build` of the plan as it is.")
+    return given
+
+
+def union(classes, known=None):
+    """(name, level, majors) of one image for hosts of several classes: the lowest of their names, its level, and the compute capabilities of all.
+
+    classes: image classes, or microarchitectures by archspec's names. The lowest is that whose program all others run; name is None where that is a level.
+    """
+    parsed = [parse_class(str(name)) for name in classes]
+    flags = {name: flags_of(name, known) for name, _majors in parsed}
+    order = [*table.LEVEL_OPTIONS, *(known or _NONE)["names"]]
+    lowest = [name for name in sorted(flags, key=order.index)
+              if all(flags[name] <= other and (name == "aarch64") == (more == "aarch64") for more, other in flags.items())]
+    if not lowest:
+        raise FleetError(f"no image for one of {', '.join(classes)} runs on all the others", where="tfserving_build_for",
+                         remedy="Build one for each, or name the level that they share.")
+    level = (known or _NONE)["names"][lowest[0]]["level"] if lowest[0] in (known or _NONE)["names"] else lowest[0]
+    return None if lowest[0] == level else lowest[0], level, sorted({major for _name, majors in parsed for major in majors})
+
+
+def parse_class(image_class):
+    """(level, major compute capabilities) of an image class, 'x86-64-v3-cc8' for instance."""
+    return re.sub(r"(-cc\d+)+$", "", image_class), [int(major) for major in re.findall(r"-cc(\d+)", image_class)]
+
+
+def is_class(name):
+    """Whether it is the name of an image class, and not of a microarchitecture."""
+    return parse_class(name)[0] in table.LEVEL_OPTIONS
+
+
+def spelt(flags):
+    """CPU flags as people write them."""
+    return ", ".join(flag.replace("_", ".").upper() for flag in flags)
+
+
+def _mends(release):
+    mends = [{"mend": "sources", "reason": "the sources come from the archive whose checksum holds, not from a second download"}]
+    if questions.cell("rebuild", release) != "ok":
+        python = questions.cell("devel_python", release)
+        mends.append({"mend": "get_pip", "python": python, "reason": f"get-pip.py refuses Python {python} today: the one for this Python is fetched"})
+    return mends
+
+
+def _archspecs(march):
+    """The value of -march for which archspec has data."""
+    return table.MARCH_ALIASES.get(march, march)
+
+
+def _march_flags(march, known):
+    known = known or _NONE
+    found = known["names"][known["marches"][_archspecs(march)]["name"]] if _archspecs(march) in known["marches"] else None
+    return [*needed_flags(table.LEVEL_OPTIONS[found["level"]]), *found["flags"]] if found else ()
+
+
+def _tag(made, name):
+    families = sorted({_major(entry) for entry in made["compute_capabilities"] if entry.startswith("sm_")})
+    kind = ["mkl"] if made["kind"] == "mkl" else ["gpu"] if made["kind"] == "gpu" and not families else []
+    return "-".join([made["release"], name, *kind, *(f"cc{family}" for family in families)])
+
+
+def _families(release):
+    return sorted({_major(entry) for entry in questions.cell("compute_capabilities", release)})
+
+
+def _major(entry):
+    return int(entry.partition("_")[2]) // 10
+
+
+def _marches(options):
+    return [option.partition(_MARCH)[2] for option in options.split() if option.startswith(_MARCH)]

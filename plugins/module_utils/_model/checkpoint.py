@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the files of a model's variables hold what their index says.
+
+variables.index is a table of tensorflow/core/lib/io/table_format.txt: blocks of sorted keys, each without the letters that it shares with the one before,
+and a footer that names the block of blocks. Its values are the messages of tensorflow/core/protobuf/tensor_bundle.proto.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+
+INDEX = "variables.index"
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_MAGIC, _FOOTER, _TRAILER, _WORD = (0xdb4775248b80fb57).to_bytes(8, "little"), 48, 5, 4
+_SHARDS = 1
+_SHARD, _OFFSET, _SIZE = 3, 4, 5
+_AGAIN = "Export or copy the model again, whole."
+
+
+def check(folder, content, sizes):
+    """Raise FleetError for a file that is missing, empty or cut short.
+
+    folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there.
+    """
+    path = posixpath.join(folder, INDEX)
+    if not content:
+        raise FleetError("it is empty", where=path, remedy=_AGAIN)
+    try:
+        needed = _needed(memoryview(content))
+    except (ValueError, TypeError, IndexError) as fault:
+        raise FleetError(f"it is damaged: {fault}", where=path, remedy=_AGAIN) from fault
+    count = len(needed)
+    for number, (size, tensor) in sorted(needed.items()):
+        shard = f"variables.data-{number:05d}-of-{count:05d}"
+        if shard not in sizes:
+            raise FleetError(f"{shard} is missing", where=folder, remedy=_AGAIN)
+        if sizes[shard] < size:
+            raise FleetError(f"it has {sizes[shard]} bytes; the index says {size}, for {tensor!r} lies at its end", where=posixpath.join(folder, shard),
+                             remedy=_AGAIN)
+
+
+def refuse_pointer(path, head):
+    """Raise FleetError for a file of text that Git LFS left in the place of the file itself. head: the bytes at its beginning."""
+    if head.startswith(_POINTER):
+        raise FleetError("it is a pointer of Git LFS instead of the file", where=path, remedy="Run git lfs pull where the model comes from, and copy it again.")
+
+
+def _needed(table):
+    """{number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named."""
+    if len(table) < _FOOTER or bytes(table[-len(_MAGIC):]) != _MAGIC:
+        raise protobuf.Malformed("it does not end as an index does")
+    footer = table[-_FOOTER:]
+    _offset, position = protobuf.read_varint(footer, 0)     # Of the block of filters, which there is none of.
+    _size, position = protobuf.read_varint(footer, position)
+    found = {}
+    for _key, handle in _entries(table, footer[position:]):
+        for key, value in _entries(table, handle):
+            parts = protobuf.grouped(value)
+            if not key:
+                for number in range(last(parts, _SHARDS, 0)):
+                    found.setdefault(number, (0, ""))
+                continue
+            end, number = last(parts, _OFFSET, 0) + last(parts, _SIZE, 0), last(parts, _SHARD, 0)
+            if end > found.get(number, (0, ""))[0]:
+                found[number] = (end, key.decode("utf-8", "replace"))
+    return found
+
+
+def _entries(table, handle):
+    """(key, value) of each entry of the block that a handle names."""
+    offset, position = protobuf.read_varint(memoryview(handle), 0)
+    size, _position = protobuf.read_varint(memoryview(handle), position)
+    if offset + size + _TRAILER > len(table):
+        raise protobuf.Malformed("cut short")
+    if table[offset + size]:
+        raise protobuf.Malformed("it is compressed, as TensorFlow writes none")
+    block = table[offset:offset + size]
+    restarts = int.from_bytes(block[-_WORD:], "little")
+    block, key, position = block[:len(block) - _WORD * (restarts + 1)], b"", 0
+    while position < len(block):
+        shared, position = protobuf.read_varint(block, position)
+        rest, position = protobuf.read_varint(block, position)
+        length, position = protobuf.read_varint(block, position)
+        if position + rest + length > len(block):
+            raise protobuf.Malformed("cut short")
+        key = key[:shared] + bytes(block[position:position + rest])
+        yield key, block[position + rest:position + rest + length]
+        position += rest + length

@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nodes and functions of a GraphDef, read from its bytes."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+
+# Field numbers of tensorflow/core/framework/{graph,function,node_def,attr_value,op_def,tensor}.proto.
+_NODES, _LIBRARY = 1, 2
+_FUNCTION, _SIGNATURE, _BODY, _RETURNS, _FUNCTION_ATTRIBUTES, _CONTROL_RETURNS = 1, 1, 3, 4, 5, 6
+_NAME, _ARGUMENTS, _OUTPUTS = 1, 2, 3
+_NODE_NAME, _NODE_OP, _NODE_INPUTS, _NODE_ATTRIBUTES = 1, 2, 3, 5
+_LIST, _TEXT, _BOOL, _TYPE, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 2, 5, 6, 8, 10, 9
+_DTYPE, _SHAPE, _CONTENT, _STRINGS = 1, 2, 4, 8
+# dtype -> (struct's letter, the TensorProto's field of values); the numbers of types.proto.
+NUMBERS = {1: ("f", 5), 2: ("d", 6), 3: ("i", 7), 4: ("B", 7), 5: ("h", 7), 6: ("b", 7), 9: ("q", 10), 10: ("?", 11), 22: ("I", 16), 23: ("Q", 17)}
+_STRING = 7
+_LITERAL = {"f": "<f", "d": "<d"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """inputs: [(node, port)] of data, a port as the graph writes it. controls: names of nodes. attributes: {name: bytes of an AttrValue}."""
+
+    name: str
+    op: str
+    inputs: tuple
+    controls: tuple
+    attributes: dict
+
+    def functions(self):
+        """{attribute: [name of a function]} of the attributes that name functions."""
+        found = {}
+        for key, value in self.attributes.items():
+            for number, part in protobuf.fields(value):
+                if number == _FUNC:
+                    found.setdefault(key, []).append(_named(part))
+                elif number == _LIST:
+                    names = [_named(item) for inner, item in protobuf.fields(part) if inner == _LIST_FUNCTIONS]
+                    if names:
+                        found.setdefault(key, []).extend(names)
+        return found
+
+    def text(self, attribute):
+        """An attribute that is a text; "" where it is missing."""
+        return protobuf.text(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
+
+    def dtype(self, attribute):
+        """The number of a type; 0 where the attribute is missing."""
+        return last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0)
+
+    def is_true(self, attribute):
+        """Whether an attribute is the bool true."""
+        return _is_true(self.attributes, attribute)
+
+    def constant(self):
+        """The value of a Const of one element: a bool, a number or bytes. None where it has other than one, or a type that nothing here computes with."""
+        tensor = last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
+        return _single(tensor)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A graph or a function. returns: {output: (node, port)} in order. controls: nodes that run whatever is returned. compiled: XLA has to compile it."""
+
+    nodes: dict
+    arguments: tuple = ()
+    returns: dict = field(default_factory=dict)
+    controls: tuple = ()
+    compiled: bool = False
+
+
+def read(definition):
+    """(Body, {name: Body}): the graph and the functions of a GraphDef, given {field number: [values]} of it. Raises protobuf.Malformed."""
+    functions = {}
+    for number, function in protobuf.fields(last(definition, _LIBRARY)):
+        if number == _FUNCTION:
+            name, body = _function(protobuf.grouped(function))
+            functions[name] = body
+    return Body(_nodes(definition.get(_NODES, []))), functions
+
+
+def reference(text):
+    """(node, port) of an input: the port is a whole number, or (output, place in it) inside functions."""
+    node, _colon, port = text.partition(":")
+    output, colon, place = port.partition(":")
+    return node, (output, _whole(place)) if colon else _whole(port)
+
+
+def last(parts, number, default=b""):
+    """The value of a field that is not repeated, out of protobuf.grouped."""
+    return parts[number][-1] if number in parts else default
+
+
+def _nodes(messages):
+    found = {}
+    for message in messages:
+        parts = protobuf.grouped(message)
+        inputs = [protobuf.text(name) for name in parts.get(_NODE_INPUTS, [])]
+        name = protobuf.text(last(parts, _NODE_NAME))
+        found[name] = Node(name, protobuf.text(last(parts, _NODE_OP)), tuple(reference(one) for one in inputs if not one.startswith("^")),
+                           tuple(one[1:] for one in inputs if one.startswith("^")), protobuf.entries(parts.get(_NODE_ATTRIBUTES, [])))
+    return found
+
+
+def _function(parts):
+    signature = protobuf.grouped(last(parts, _SIGNATURE))
+    arguments, outputs = ([protobuf.text(last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])] for number in (_ARGUMENTS, _OUTPUTS))
+    returned = {key: reference(protobuf.text(value)) for key, value in protobuf.entries(parts.get(_RETURNS, [])).items()}
+    controls = {protobuf.text(value) for value in protobuf.entries(parts.get(_CONTROL_RETURNS, [])).values()}
+    return protobuf.text(last(signature, _NAME)), Body(
+        _nodes(parts.get(_BODY, [])), tuple(arguments), {name: returned[name] for name in outputs if name in returned}, tuple(sorted(controls)),
+        _is_true(protobuf.entries(parts.get(_FUNCTION_ATTRIBUTES, [])), "_XlaMustCompile"))
+
+
+def _is_true(attributes, name):
+    return bool(last(protobuf.grouped(attributes.get(name, b"")), _BOOL, 0))
+
+
+def _single(tensor):
+    parts = protobuf.grouped(tensor)
+    dtype, sizes = last(parts, _DTYPE, 0), [last(protobuf.grouped(dim), 1, 0) for dim in protobuf.grouped(last(parts, _SHAPE)).get(2, [])]
+    if math.prod(sizes) != 1:
+        return None
+    if dtype == _STRING:
+        return bytes(last(parts, _STRINGS))
+    if dtype not in NUMBERS:
+        return None
+    letter, number = NUMBERS[dtype]
+    content = bytes(last(parts, _CONTENT))
+    if content:
+        return struct.unpack(f"<{letter}", content)[0] if len(content) == struct.calcsize(f"<{letter}") else None
+    value = last(parts, number, 0)
+    if letter in _LITERAL:
+        # A float_val or double_val is packed, or a fixed32 or fixed64 that protobuf.fields read as a whole number.
+        raw = bytes(value) if not isinstance(value, int) else value.to_bytes(struct.calcsize(_LITERAL[letter]), "little")
+        return struct.unpack(_LITERAL[letter], raw[:struct.calcsize(_LITERAL[letter])])[0] if raw else 0.0
+    if not isinstance(value, int):
+        packed = protobuf.varints(value)
+        value = packed[0] if packed else 0
+    return bool(value) if letter == "?" else protobuf.signed(value)
+
+
+def _named(message):
+    return protobuf.text(last(protobuf.grouped(message), _NAME))
+
+
+def _whole(text):
+    return int(text) if text.isdecimal() else 0

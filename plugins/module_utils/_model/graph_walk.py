@@ -1,0 +1,501 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a session runs for a signature: the operations behind its outputs, up to the tensors that it feeds, without the branches that constants switch off.
+
+As TensorFlow does it: a node runs where an output needs it and none of its inputs is dead (tensorflow/core/graph/subgraph.cc, common_runtime/executor.cc);
+in a function, nodes with side effects run as well (common_runtime/function.cc).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, replace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph, statefulness
+
+# What hands its first input on as it is, as far as one element goes.
+_PASSING = frozenset("""
+    CheckNumerics CheckNumericsV2 DebugIdentity DeepCopy EnsureShape Enter Exit ExpandDims Identity LoopCond NextIteration PlaceholderWithDefault
+    PreventGradient RefEnter RefExit RefIdentity RefNextIteration Reshape Snapshot Squeeze StopGradient
+""".split())
+_SWITCHES = frozenset("RefSwitch Switch _SwitchN".split())
+_MERGES = frozenset("Merge RefMerge".split())
+_TURNS = frozenset("NextIteration RefNextIteration".split())
+_CALLS = frozenset("PartitionedCall StatefulPartitionedCall TPUPartitionedCall".split())
+_IFS = frozenset("If StatelessIf".split())
+_CASES = frozenset("Case StatelessCase".split())
+_LOOPS = frozenset("StatelessWhile While".split())
+_PLACEHOLDERS = frozenset("Placeholder PlaceholderV2 PlaceholderWithDefault".split())
+_VARIABLES = frozenset("VarHandleOp Variable VariableV2".split())
+_TABLES = frozenset("HashTable HashTableV2".split())
+_FILLS = frozenset("""
+    Assign AssignVariableOp InitializeTable InitializeTableFromTextFile InitializeTableFromTextFileV2 InitializeTableV2 LookupTableImport LookupTableImportV2
+""".split())
+_HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
+_XLA = frozenset("XlaCallModule XlaLaunch XlaLaunchV2".split())
+_FLOAT32 = 1
+_FALSE_TRUE = {"output_false": 0, "output_true": 1}
+_COMPUTED = {
+    "Add": lambda a, b: a + b, "AddV2": lambda a, b: a + b, "Equal": lambda a, b: a == b, "Greater": lambda a, b: a > b,
+    "GreaterEqual": lambda a, b: a >= b, "Less": lambda a, b: a < b, "LessEqual": lambda a, b: a <= b, "LogicalAnd": lambda a, b: a and b,
+    "LogicalNot": lambda a: not a, "LogicalOr": lambda a, b: a or b, "Maximum": max, "Minimum": min, "Mul": lambda a, b: a * b,
+    "Floor": math.floor, "Neg": lambda a: -a, "NotEqual": lambda a, b: a != b, "Sub": lambda a, b: a - b, "All": lambda a, _axes: a, "Any": lambda a, _axes: a,
+}
+_DECIDING = {"LogicalAnd": False, "LogicalOr": True}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor of one element whose value is known."""
+
+    value: object
+
+
+@dataclass(frozen=True)
+class Range:
+    """A tensor whose values are from least up to, and without, most."""
+
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A variable or a table. reference: a variable of TensorFlow 1, which is read by whatever takes it."""
+
+    name: str
+    reference: bool = False
+
+
+_DEAD = object()
+# A tensor that depends on what a client sends.
+_REQUEST = object()
+
+
+@dataclass
+class Walked:
+    """What runs. ops: names of operations. uncertain_ops: those that run only where a value that is not known before decides so. fed_ops: those of all that
+    work with files or processes and take something that clients send. read, filled: names of variables and tables. compiled: whether a part is for XLA alone.
+    values: what is known of each return. listens: the positions of the arguments that the returns depend on."""
+
+    ops: frozenset = frozenset()
+    uncertain_ops: frozenset = frozenset()
+    fed_ops: frozenset = frozenset()
+    read: frozenset = frozenset()
+    filled: frozenset = frozenset()
+    compiled: bool = False
+    values: tuple = ()
+    listens: frozenset = frozenset()
+
+    def then(self, other, unsure=frozenset()):
+        """This, and the other after it. unsure: which of the other's operations run only where a value decides so."""
+        sure = other.ops - unsure
+        ops = self.ops | sure
+        return replace(self, ops=ops, uncertain_ops=(self.uncertain_ops | other.uncertain_ops | unsure) - ops, fed_ops=self.fed_ops | other.fed_ops,
+                       read=self.read | other.read, filled=self.filled | other.filled, compiled=self.compiled or other.compiled)
+
+
+def either(walks, decided_by_request):
+    """One of several, and which is not known. Where requests decide some take each of them; for random numbers that is left open."""
+    common = frozenset.intersection(*(one.ops for one in walks))
+    every = frozenset().union(*(one.ops for one in walks))
+    ops = common | (every - statefulness.RANDOM if decided_by_request else frozenset())
+    uncertain = frozenset().union(every, *(one.uncertain_ops for one in walks)) - ops
+    read = frozenset().union(*(one.read for one in walks)) if decided_by_request else frozenset.intersection(*(one.read for one in walks))
+    return Walked(ops, uncertain, frozenset().union(*(one.fed_ops for one in walks)), read, frozenset().union(*(one.filled for one in walks)),
+                  any(one.compiled for one in walks), tuple(_either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
+                  frozenset().union(*(one.listens for one in walks)))
+
+
+def _either(values, by_request=False):
+    """What is known of a tensor that is one of these."""
+    if all(value == values[0] for value in values):
+        return values[0]
+    return _REQUEST if by_request or _REQUEST in values else None
+
+
+class Graph:
+    """A GraphDef. Raises protobuf.Malformed for what is none."""
+
+    def __init__(self, definition):
+        """definition: {field number: [values]} of a GraphDef."""
+        self._body, self._functions = graph.read(definition)
+        self._known, self._entered = {}, []
+
+    @property
+    def ops(self):
+        """Names of the operations of the graph itself, which a server has to know before it loads any signature; those of functions are left out."""
+        return frozenset(node.op for node in self._body.nodes.values()) - frozenset(self._functions)
+
+    def walk(self, fetched, fed=()):
+        """Walked for the tensors or nodes that are fetched. fetched, fed: names as "node:0"; a node that is only run is "node" or "^node"."""
+        body = self._body
+        roots = [graph.reference(name.lstrip("^")) for name in fetched]
+        return _Run(self, body, (), {graph.reference(name) for name in fed}, roots).walked()
+
+    def call(self, name, arguments, ports):
+        """Walked for a function. arguments: values. ports: positions of the returns that are needed, or None for all."""
+        key = (name, arguments, ports)
+        if key not in self._known:
+            body = self._functions.get(name)
+            if body is None or name in self._entered:     # A function that is missing, or calls itself.
+                return Walked(values=(None,) * (len(body.returns) if body else 0), listens=frozenset(range(len(arguments))))
+            self._entered.append(name)
+            returns = list(body.returns.values())
+            roots = [one for position, one in enumerate(returns) if ports is None or position in ports]
+            run = _Run(self, body, arguments, frozenset(), roots, [*body.controls, *_with_effects(body)])
+            walked = run.walked()
+            self._entered.pop()
+            self._known[key] = replace(walked, values=tuple(run.value(one) for one in returns), compiled=walked.compiled or body.compiled)
+        return self._known[key]
+
+    def is_function(self, name):
+        """Whether an operation is a call of a function under its name."""
+        return name in self._functions
+
+    def count_arguments(self, name):
+        """How many arguments a function takes."""
+        return len(self._functions[name].arguments) if name in self._functions else 0
+
+    def port(self, node, port):
+        """A port as a whole number."""
+        if isinstance(port, int):
+            return port
+        output, place = port
+        if node.op in _SWITCHES and output in _FALSE_TRUE:
+            return _FALSE_TRUE[output]
+        if node.op in self._functions:
+            names = list(self._functions[node.op].returns)
+            return names.index(output) + place if output in names else place
+        return 1 if output == "value_index" else place
+
+    def passes_on(self, name, position):
+        """Whether a function returns the argument of that position as the return of the same position."""
+        body = self._functions.get(name)
+        if body is None or position >= len(body.arguments) or position >= len(body.returns):
+            return False
+        at = list(body.returns.values())[position][0]
+        for _step in range(len(body.nodes) + 1):
+            if at == body.arguments[position]:
+                return True
+            node = body.nodes.get(at)
+            if node is None or node.op != "Identity" or not node.inputs:
+                return False
+            at = node.inputs[0][0]
+        return False
+
+
+class _Run:
+    """One body under given arguments: nodes in the order in which they run, then what each of them gives, then what was heard of each."""
+
+    def __init__(self, whole, body, arguments, fed, roots, controls=()):
+        self._graph, self._body, self._fed, self._roots = whole, body, fed, roots
+        self._arguments = dict(zip(body.arguments, arguments))
+        self._places = {name: position for position, name in enumerate(body.arguments)}
+        self._ports, self._guards, self._values, self._others, self._calls, self._closing = {}, {}, {}, {}, {}, set()
+        self._order = self._needed([*roots, *((name, None) for name in controls)])
+        self._turns, more = set(), True
+        while more:     # First as if no loop took a second turn, then with those that do.
+            self._guards.clear()
+            for name in self._order:
+                self._run(body.nodes[name])
+            more = {name for name in self._closing if self._guards.get(name, _DEAD) is not _DEAD} - self._turns
+            self._turns |= more
+
+    def walked(self):
+        """Walked of all that runs."""
+        heard, listens = self._heard()
+        found = Walked(listens=frozenset(listens))
+        for name in self._order:
+            guard = self._guards[name]
+            if guard is _DEAD:
+                continue
+            node, call = self._body.nodes[name], self._calls.get(name)
+            counts = not self._graph.is_function(node.op) and (node.op not in statefulness.RANDOM or name in heard)
+            own = Walked(frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile"))
+            own.read, own.filled = self._touched(node)
+            if node.op in statefulness.OUTSIDE and any(self.value(one) is _REQUEST for one in node.inputs):
+                own.fed_ops = own.ops
+            if call:
+                own = own.then(call)
+                own.ops -= frozenset() if name in heard else statefulness.RANDOM
+            by_request = all(decided for _decision, _port, decided in guard)
+            if not by_request:
+                own = replace(own, read=frozenset())
+            found = found.then(own, frozenset() if not guard else own.ops & statefulness.RANDOM if by_request else own.ops)
+        return found
+
+    def value(self, reference):
+        """What a tensor is: a Constant, a Resource, _DEAD or None."""
+        return self._look(reference)[0]
+
+    def _inputs(self, node):
+        for name, port in node.inputs:
+            if (name, port) not in self._fed:
+                yield name, port
+        for name in node.controls:
+            # As in subgraph.cc: feeding a placeholder replaces it whole, feeding another node replaces that tensor alone.
+            if not any(name == fed for fed, _port in self._fed) or self._body.nodes[name].op not in _PLACEHOLDERS:
+                yield name, None
+
+    def _needed(self, roots):
+        """The nodes behind roots, each after its inputs. What closes a loop comes behind all of it."""
+        order, seen, nodes, later = [], set(), self._body.nodes, list(roots)
+        for root, port in later:
+            if (root, port) in self._fed:
+                continue
+            self._need(root, port)
+            waiting = [(root, None)]
+            while waiting:
+                name, inputs = waiting.pop()
+                if name not in nodes:
+                    continue
+                if inputs is None:
+                    if name in seen:
+                        continue
+                    seen.add(name)
+                    inputs = self._inputs(nodes[name])
+                for other, used in inputs:
+                    self._need(other, used)
+                    if nodes[name].op in _MERGES and other in nodes and nodes[other].op in _TURNS:
+                        later.append((other, used))
+                        continue
+                    if other in nodes and other not in seen:
+                        waiting += [(name, inputs), (other, None)]
+                        break
+                else:
+                    order.append(name)
+        return order
+
+    def _need(self, name, port):
+        node = self._body.nodes.get(name)
+        if node is not None and port is not None:
+            self._ports.setdefault(name, set()).add(self._graph.port(node, port))
+
+    def _look(self, reference):
+        """(value, guard) of a tensor. A guard is the set of branches, unknown before, that have to be taken; _DEAD where nothing ever arrives."""
+        name, port = reference
+        if reference in self._fed:
+            return _REQUEST, frozenset()
+        if name in self._arguments:
+            return self._arguments[name], frozenset()
+        if name not in self._guards:
+            return None, frozenset()      # Missing, or at the end of a loop.
+        if self._guards[name] is _DEAD:
+            return _DEAD, _DEAD
+        if port is None:
+            return None, self._guards[name]
+        values = self._values[name]
+        number = self._graph.port(self._body.nodes[name], port)
+        value = values[number] if number < len(values) else self._others[name]
+        if value is _DEAD:
+            return _DEAD, _DEAD
+        guard = self._guards[name]
+        if isinstance(value, _Guarded):
+            return value.value, guard | {value.branch}
+        return value, guard
+
+    def _run(self, node):
+        looked = [self._look(one) for one in node.inputs]
+        values = [value for value, _guard in looked]
+        if node.op in _MERGES:
+            self._merge(node, looked)
+            return
+        guards = [guard for _value, guard in looked] + [self._look(one)[1] for one in self._inputs(node) if one[1] is None]
+        if any(guard is _DEAD for guard in guards):
+            self._guards[node.name] = _DEAD
+            return
+        self._guards[node.name] = frozenset().union(*guards)
+        self._others[node.name] = other = _REQUEST if _REQUEST in values else None
+        computed = self._compute(node, values)
+        self._values[node.name] = computed if node.name in self._calls else tuple(other if value is None else value for value in computed)
+
+    def _merge(self, node, looked):
+        alive, guards = [], []
+        for one, (value, guard) in zip(node.inputs, looked):
+            if one not in self._fed and one[0] in self._body.nodes and one[0] not in self._guards:     # The input that closes a loop.
+                self._closing.add(one[0])
+                alive += [None] if one[0] in self._turns else []
+            elif guard is not _DEAD:
+                alive.append(value)
+                guards.append(guard)
+        self._guards[node.name] = frozenset.intersection(*guards) if guards else _DEAD
+        self._values[node.name], self._others[node.name] = (_either(alive) if alive else None,), None
+
+    def _compute(self, node, values):
+        """The value of each output, as far as known."""
+        op = node.op
+        if op == "Const":
+            value = node.constant()
+            return (None if value is None else Constant(value),)
+        if op in _VARIABLES or op in _TABLES:
+            return (Resource(node.text("shared_name") or node.name, op in ("Variable", "VariableV2", "HashTable")),)
+        if op in _SWITCHES:
+            return self._switch(node, values)
+        if op in _PASSING:
+            value = values[0] if values else None
+            return (None if isinstance(value, Resource) and value.reference and op == "Identity" else value,)
+        if op == "IdentityN":
+            return tuple(values)
+        if op == "Cast":
+            return (_cast(values[0], node.dtype("DstT")),)
+        if op == "RandomUniform":
+            return (Range(0.0, 1.0),)
+        if op in _COMPUTED:
+            return (_computed(op, values, node.dtype("T")),)
+        if op in ("Select", "SelectV2") and values and isinstance(values[0], Constant):
+            return (values[1 if values[0].value else 2],)
+        call = self._call(node, tuple(values))
+        if call is None:
+            return ()
+        self._calls[node.name] = call
+        return call.values
+
+    def _switch(self, node, values):
+        data, decision = values
+        ports = range(2) if node.op != "_SwitchN" else range(max(self._ports.get(node.name, {0})) + 1)
+        if isinstance(decision, Constant):
+            return tuple(data if port == int(decision.value) else _DEAD for port in ports)
+        decided_by = self._body.nodes.get(node.inputs[1][0])
+        if decided_by is not None and decided_by.op == "LoopCond":      # The body of a loop runs as the loop does.
+            return tuple(data for _port in ports)
+        return tuple(_Guarded(data, (node.inputs[1], port, decision is _REQUEST)) for port in ports)
+
+    def _call(self, node, values):
+        """Walked for what a node calls, or None for a node that calls nothing. Its listens are positions among the node's inputs."""
+        op, call, functions = node.op, self._graph.call, node.functions()
+        ports = frozenset(self._ports.get(node.name, ()))
+        if self._graph.is_function(op):
+            return call(op, values, ports)
+        if op in _CALLS and functions.get("f"):
+            return call(functions["f"][0], values, ports)
+        if op in _IFS or op in _CASES:
+            branches = functions.get("branches", []) if op in _CASES else [*functions.get("else_branch", []), *functions.get("then_branch", [])]
+            return self._branch(node, branches, values, ports)
+        if op in _LOOPS and functions.get("cond") and functions.get("body"):
+            return self._loop(functions["cond"][0], functions["body"][0], values)
+        called = [name for names in functions.values() for name in names]
+        if not called:
+            return None
+        found = Walked(listens=frozenset(range(len(values))))
+        for name in called:     # What it hands to them, and in which order, is its own affair.
+            found = found.then(call(name, (_REQUEST if _REQUEST in values else None,) * self._graph.count_arguments(name), None))
+        return found
+
+    def _branch(self, node, branches, values, ports):
+        if not branches:
+            return None
+        decision = values[0]
+        if isinstance(decision, Constant):
+            number = decision.value if node.op in _CASES else int(bool(decision.value))
+            if not 0 <= number < len(branches):
+                number = len(branches) - 1
+            taken = self._graph.call(branches[number], values[1:], ports)
+            own = frozenset()
+        else:
+            taken = either([self._graph.call(name, values[1:], ports) for name in branches], decision is _REQUEST)
+            own = frozenset([0])
+        return replace(taken, listens=own | {one + 1 for one in taken.listens})
+
+    def _loop(self, condition, body, values):
+        begun = self._graph.call(condition, values, None)
+        if begun.values and isinstance(begun.values[0], Constant) and not begun.values[0].value:
+            return replace(begun, values=values, listens=frozenset(range(len(values))))
+        changing = _REQUEST if _REQUEST in values else None
+        kept = tuple(value if self._graph.passes_on(body, position) else changing for position, value in enumerate(values))
+        ran = self._graph.call(condition, kept, None).then(self._graph.call(body, kept, None))
+        return replace(ran, values=kept, listens=frozenset(range(len(values))))
+
+    def _touched(self, node):
+        """(read, filled): names of the variables and tables that a node itself uses."""
+        resources = [value for value in (self.value(one) for one in node.inputs) if isinstance(value, Resource)]
+        hands_on = node.op in _PASSING or node.op in _SWITCHES or node.op in _MERGES or node.op == "IdentityN" or node.op in _HARMLESS_TO_UNSET
+        if node.op == "Identity" and any(one.reference for one in resources):
+            hands_on = False
+        if not resources or hands_on or node.name in self._calls and self._passes_resources(node):
+            return frozenset(), frozenset()
+        if node.op in _FILLS:
+            return frozenset(one.name for one in resources[1:]), frozenset([resources[0].name])
+        return frozenset(one.name for one in resources), frozenset()
+
+    def _passes_resources(self, node):
+        return self._graph.is_function(node.op) or node.op in _CALLS or node.op in _IFS or node.op in _CASES or node.op in _LOOPS
+
+    def _heard(self):
+        """(names of the nodes, positions of the arguments) that the returns depend on."""
+        heard, listens, waiting = set(), set(), [one for one in self._roots if one not in self._fed]
+        while waiting:
+            name, _port = waiting.pop()
+            if name in self._places:
+                listens.add(self._places[name])
+            if name in heard or self._guards.get(name, _DEAD) is _DEAD:
+                continue
+            heard.add(name)
+            node, call = self._body.nodes[name], self._calls.get(name)
+            if all(isinstance(value, Constant) for value in self._values[name]) and self._values[name]:
+                continue
+            for position, one in enumerate(node.inputs):
+                if one not in self._fed and self._look(one)[1] is not _DEAD and (call is None or position in call.listens):
+                    waiting.append(one)
+        return heard, listens
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """What a Switch gives on one of its outputs while nobody knows which."""
+
+    value: object
+    branch: tuple
+
+
+def _with_effects(body):
+    return [node.name for node in body.nodes.values() if node.op in statefulness.EFFECTS]
+
+
+def _cast(value, number):
+    if not isinstance(value, Constant) or isinstance(value.value, bytes):
+        return None
+    letter, _field = graph.NUMBERS.get(number, ("", 0))
+    if letter == "?":
+        return Constant(bool(value.value))
+    if letter in ("f", "d"):
+        return Constant(_rounded(float(value.value), number))
+    return Constant(int(value.value)) if letter and abs(value.value) < 1 << 7 else None
+
+
+def _computed(op, values, number):
+    if any(isinstance(value, Constant) and value.value is _DECIDING[op] for value in values if op in _DECIDING):
+        return Constant(_DECIDING[op])
+    if any(isinstance(value, Range) for value in values):
+        return _in_range(op, values)
+    needed = values[:1] if op in ("All", "Any") else values
+    if not needed or not all(isinstance(value, Constant) for value in needed):
+        return None
+    try:
+        result = _COMPUTED[op](*(value.value if isinstance(value, Constant) else None for value in values))
+        return Constant(_rounded(result, number))
+    except (TypeError, OverflowError, struct.error):
+        return None
+
+
+def _in_range(op, values):
+    """As _computed, where one value is a Range, as dropout with nothing to drop has it: a comparison or a floor may have one result for all of it."""
+    ends = [[getattr(value, end, getattr(value, "value", None)) for value in values] for end in ("least", "most")]
+    if any(value is None or isinstance(value, bytes) for value in (*ends[0], *ends[1])) or sum(isinstance(value, Range) for value in values) != 1:
+        return None
+    first = isinstance(values[0], Range)
+    if op in ("Add", "AddV2", "Mul") or (op == "Sub" and first):
+        least, most = (_COMPUTED[op](*end) for end in ends)
+        return Range(least, most) if least < most else None
+    if op == "Floor":
+        return Constant(float(math.floor(ends[0][0]))) if math.floor(ends[0][0]) == math.ceil(ends[1][0]) - 1 else None
+    if op in ("GreaterEqual", "Less") and first:
+        (least, limit), (most, _limit) = ends
+        return Constant((op == "GreaterEqual") == (least >= limit)) if least >= limit or most <= limit else None
+    return None
+
+
+def _rounded(value, number):
+    return struct.unpack("<f", struct.pack("<f", value))[0] if number == _FLOAT32 and isinstance(value, float) else value

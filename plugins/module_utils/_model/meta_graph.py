@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a saved_model.pb says: signatures, the operations behind each of them, assets, and who wrote it."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last as _last
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL
+
+SERVED_TAGS = ["serve"]
+
+# Field numbers of tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/{graph,function,node_def,attr_value,op_def}.proto.
+_META_GRAPHS, _INFO, _GRAPH, _SAVER, _COLLECTIONS, _SIGNATURES, _ASSETS, _OBJECTS = 2, 1, 2, 3, 4, 5, 6, 7
+_RESTORE = 3
+_TAGS, _VERSION = 4, 5
+_DEFAULTS = 4
+_NODES, _VERSIONS = 1, 4
+_PRODUCER = 1
+_NODE_OP, _NODE_ATTRIBUTES = 2, 5
+_ATTRIBUTE_TYPE, _ATTRIBUTE_SHAPE = 6, 7
+_OBJECT_NODES, _CHILDREN, _LOCAL_NAME = 1, 1, 2
+_SPARSE, _COMPOSITE = 4, 5
+_KINDS = {1: "SparseTensor", 2: "IndexedSlices", 3: "RaggedTensor"}    # TypeSpecProto.TypeSpecClass
+_VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
+# What the root object of an archive of Keras 3 holds, beside its endpoints.
+_KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
+
+
+def parse(content, where, tags=SERVED_TAGS):
+    """Describe the meta graph that TensorFlow Serving loads: the one with exactly these tags.
+
+    content: bytes of saved_model.pb. Returns {tags, tensorflow_version, graph_version, exporter: keras3|tensorflow2|tensorflow1, signatures: {key: the
+    contract's signature}, optional_inputs: {key: sorted names of the inputs with a default, where there are any}, ops: {key: sorted names of
+    the operations that run for that signature}, uncertain_ops: {key: those that run only where a value decides so that is not known before}, fed_ops: {key:
+    those that work with files or processes and take something that clients send}, foreign_ops: [operations of the graph that are none of TensorFlow's],
+    assets: [file names],
+    variables: {count, parameters, dtypes: {dtype: count}}}; parameters is null where a variable's shape is not known. A signature has, where it applies,
+    unset_variables: the variables and tables that it reads, and that neither the restore operation nor the initializer sets; needs_xla: true, where XLA alone
+    compiles a part of it; and an input or output that is a composite tensor has composite (its kind) and components (the names of its tensors).
+    Raises FleetError when the bytes are no SavedModel or none of its graphs is tagged for serving.
+    """
+    try:
+        graphs = [protobuf.grouped(graph) for number, graph in protobuf.fields(content) if number == _META_GRAPHS]
+        tagged = [(_tags(graph), graph) for graph in graphs]
+        found = next((graph for found_tags, graph in tagged if found_tags == sorted(set(tags))), None)
+        if found is not None:
+            return _describe(found)
+    except (ValueError, TypeError, AttributeError, IndexError, struct.error) as fault:
+        raise FleetError(f"not a SavedModel: {fault}", where=where, remedy="Export or copy the model again.") from fault
+    if not tagged:
+        raise FleetError(f"it holds no graph: it was cut short after {len(content)} bytes, or is no SavedModel", where=where,
+                         remedy="Export or copy the model again, whole.")
+    there = "; ".join(", ".join(one) or "no tag" for one, _graph in tagged)
+    raise FleetError(f"no graph is tagged {','.join(tags)!r} (there are: {there})", where=where,
+                     remedy="Export the model for serving, or name its tags, for instance "
+                            f"saved_model_tags: {','.join(tagged[0][0]) or 'serve'} in tfserving_flags (tags of a module).")
+
+
+def _describe(graph):
+    info = protobuf.grouped(_last(graph, _INFO))
+    definition = protobuf.grouped(_last(graph, _GRAPH))
+    every = dict(sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()))
+    messages = {key: value for key, value in every.items() if key not in INTERNAL}
+    signatures = {key: _signature(value) for key, value in messages.items()}
+    defaults = {key: sorted(protobuf.entries(protobuf.grouped(value).get(_DEFAULTS, []))) for key, value in messages.items()}
+    nodes = graph_walk.Graph(definition)
+    runs = {key: nodes.walk(_tensors(signature["outputs"]), _tensors(signature["inputs"])) for key, signature in signatures.items()}
+    filled = nodes.walk(_restoring(graph, every)).filled
+    for key, run in runs.items():
+        unset = sorted(run.read - run.filled - filled)
+        signatures[key].update(**({"unset_variables": unset} if unset else {}), **({"needs_xla": True} if run.compiled else {}))
+    return {
+        "tags": _tags(graph), "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
+        "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None), "exporter": _exporter(graph), "signatures": signatures,
+        "optional_inputs": {key: names for key, names in defaults.items() if names},
+        "ops": {key: sorted(run.ops) for key, run in runs.items()},
+        "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},
+        "fed_ops": {key: sorted(run.fed_ops) for key, run in runs.items() if run.fed_ops},
+        "foreign_ops": sorted(op for op in nodes.ops if op not in NAMES and not op.startswith("_")),
+        "assets": sorted({protobuf.text(_last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}),
+        "variables": _variables(definition.get(_NODES, [])),
+    }
+
+
+def _tensors(side):
+    """The names of the tensors of a signature's inputs or outputs."""
+    return [name for tensor in side.values() for name in tensor.get("components") or [tensor["tensor"]]]
+
+
+def _restoring(graph, signatures):
+    """What a server runs when it loads the model: the restore operation, then the initializer (tensorflow/cc/saved_model/loader.cc)."""
+    names = [protobuf.text(_last(protobuf.grouped(_last(graph, _SAVER)), _RESTORE))]
+    if INTERNAL[0] in signatures:
+        names += _tensors(_signature(signatures[INTERNAL[0]])["outputs"])
+    collections = protobuf.entries(graph.get(_COLLECTIONS, []))
+    for name in ("saved_model_main_op", "legacy_init_op"):
+        names += [protobuf.text(node) for node in protobuf.grouped(_last(protobuf.grouped(collections.get(name, b"")), 1)).get(1, [])]
+    return [name for name in names if name]
+
+
+def _exporter(graph):
+    if _OBJECTS not in graph:
+        return "tensorflow1"
+    root = protobuf.grouped(_last(graph, _OBJECTS)).get(_OBJECT_NODES, [b""])[0]
+    children = {protobuf.text(_last(protobuf.grouped(child), _LOCAL_NAME)) for child in protobuf.grouped(root).get(_CHILDREN, [])}
+    return "keras3" if _KERAS3 <= children else "tensorflow2"
+
+
+def _variables(nodes):
+    """How many variables there are, and of what; parts of one large variable count one by one."""
+    found = {"count": 0, "parameters": 0, "dtypes": {}}
+    for node in nodes:
+        parts = protobuf.grouped(node)
+        if protobuf.text(_last(parts, _NODE_OP)) in _VARIABLES:
+            attributes = protobuf.entries(parts.get(_NODE_ATTRIBUTES, []))
+            dtype = dtypes.name_of(_last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
+            sizes = _sizes(_last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
+            found["count"] += 1
+            found["dtypes"][dtype] = found["dtypes"].get(dtype, 0) + 1
+            known = found["parameters"] is not None and sizes is not None and None not in sizes
+            found["parameters"] = found["parameters"] + math.prod(sizes) if known else None
+    return found
+
+
+def _tags(graph):
+    return sorted(protobuf.text(tag) for tag in protobuf.grouped(_last(graph, _INFO)).get(_TAGS, []))
+
+
+def _signature(message):
+    parts = protobuf.grouped(message)
+    tensors = {field: {name: _tensor(value) for name, value in sorted(protobuf.entries(parts.get(field, [])).items())} for field in (1, 2)}
+    return {"method_name": protobuf.text(_last(parts, 3)), "inputs": tensors[1], "outputs": tensors[2]}
+
+
+def _tensor(message):
+    """One input or output. components: the names of a composite tensor's own tensors; no server takes or returns such a one."""
+    parts = protobuf.grouped(message)
+    found = {"dtype": dtypes.name_of(_last(parts, 2, 0)), "tensor": protobuf.text(_last(parts, 1)), "shape": _sizes(_last(parts, 3))}
+    if _SPARSE in parts:
+        sparse = protobuf.grouped(_last(parts, _SPARSE))
+        return dict(found, composite="SparseTensor", components=[protobuf.text(_last(sparse, number)) for number in (1, 2, 3)])
+    if _COMPOSITE in parts:
+        composite = protobuf.grouped(_last(parts, _COMPOSITE))
+        inner = {str(number): _tensor(one) for number, one in enumerate(composite.get(2, []))}
+        kind = _last(protobuf.grouped(_last(composite, 1)), 1, 0)
+        return dict(found, composite=_KINDS.get(kind, "composite tensor"), components=_tensors(inner))
+    return found
+
+
+def _sizes(message):
+    """A TensorShapeProto: None for an unknown rank, else its sizes with None for an unknown one."""
+    shape = protobuf.grouped(message)
+    sizes = [protobuf.signed(_last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
+    return None if _last(shape, 3, 0) else [None if size < 0 else size for size in sizes]

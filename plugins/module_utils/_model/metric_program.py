@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program for a Python that has NumPy: the value of a user's own metric over answers that a server gave."""
+
+from __future__ import annotations
+
+import base64
+import sys
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import metric_function
+
+TEXT = "string"
+
+
+def main():
+    """The program's entry; see program.call."""
+    return program.answer(sys.argv, judge)
+
+
+def judge(request):
+    """{value}, a float. request: {metric_function: path, outputs: {name: array}, labels: array or None}; an array is what held() makes of one.
+    Raises FleetError."""
+    try:
+        import numpy
+    except ImportError as fault:
+        raise FleetError("this Python has no NumPy, which a metric function needs", where=sys.executable,
+                         remedy="Name one that has it (python), or leave metric_function out.") from fault
+    outputs = {name: _array(numpy, held) for name, held in request["outputs"].items()}
+    labels = request["labels"] and _array(numpy, request["labels"])
+    return {"value": metric_function.measure({"metric": "function", "metric_function": request["metric_function"]}, outputs, labels)}
+
+
+def held(dtype, shape, content):
+    """An array as JSON data. content: the values' bytes, the lowest first; texts as a sequence of bytes."""
+    parts = content if dtype == TEXT else [content]
+    return {"dtype": dtype, "shape": list(shape), "content": [base64.b64encode(part).decode("ascii") for part in parts]}
+
+
+def _array(numpy, one):
+    parts = [base64.b64decode(part) for part in one["content"]]
+    if one["dtype"] == TEXT:
+        found = numpy.empty(len(parts), dtype=object)
+        found[:] = parts
+        return found.reshape(one["shape"])
+    return numpy.frombuffer(parts[0], dtype=numpy.dtype(one["dtype"]).newbyteorder("<")).reshape(one["shape"]).copy()

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the files of a model: which there are, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+MANIFEST = "manifest.json"
+_STRANGE = "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
+
+
+def read_file(path, limit=-1):
+    """The bytes of a file, at most limit of them where that is not negative. Raises FleetError."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(limit)
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+
+
+def files(directory):
+    """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model.
+
+    Raises FleetError for what cannot be copied: a link that leads nowhere or back to where it lies, a pipe, a socket, a device.
+    """
+    found = []
+    for parent, folders, names in os.walk(directory, followlinks=True):
+        real = os.path.realpath(parent)
+        looping = [name for name in folders if os.path.islink(os.path.join(parent, name)) and _holds(os.path.realpath(os.path.join(parent, name)), real)]
+        for name in sorted(names) + looping:
+            path = os.path.join(parent, name)
+            if not os.path.isfile(path):
+                raise FleetError(_STRANGE, where=path, remedy="Remove it, or copy the model to a directory of its own.")
+            found.append(os.path.relpath(path, directory))
+    return sorted(name for name in found if name != MANIFEST)
+
+
+def _holds(outer, inner):
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
+
+
+def digest(directory):
+    """SHA-256 over the names and contents of files(directory), in hexadecimal."""
+    total = hashlib.sha256()
+    for name in files(directory):
+        total.update(f"{name}\0{file_digest(os.path.join(directory, name))}\n".encode())
+    return total.hexdigest()
+
+
+def file_digest(path):
+    """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
+    total = hashlib.sha256()
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FleetError("it is no plain file", where=path)  # A pipe would be waited for without end.
+    try:
+        with open(path, "rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                total.update(block)
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    return total.hexdigest()

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a candidate's outputs are from the reference's, as NumPy arrays by their own methods alone."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement
+
+
+def compare(reference, candidate):
+    """{name: {max_abs, max_rel, difference}} over all outputs of both, each a {name: array}; see agreement.Distance."""
+    found = agreement.compare(reference, candidate, distance)
+    return {name: {"max_abs": far.max_abs, "max_rel": far.max_rel, "difference": far.difference} for name, far in found.items()}
+
+
+def structural(outputs):
+    """Sentences about the outputs that cannot be compared, in the result of compare."""
+    return [f"{name}: {output['difference']}" for name, output in outputs.items() if output["difference"]]
+
+
+def distance(reference, candidate):
+    """The agreement.Distance of two arrays of one shape and dtype."""
+    if reference.dtype.kind in "OSU":
+        return agreement.of_texts(int((reference != candidate).sum()), reference.size)
+    wide = "complex128" if reference.dtype.kind == "c" else "float64"
+    reference, candidate = reference.astype(wide).ravel(), candidate.astype(wide).ravel()
+    same = (reference == candidate) | (_is_nan(reference) & _is_nan(candidate))
+    reference, candidate = reference[~same], candidate[~same]
+    strange = int((~(_finite(reference) & _finite(candidate))).sum())
+    if strange:
+        return agreement.of_strange(strange)
+    far, size = abs(reference - candidate), abs(reference)
+    return agreement.Distance(_largest(far), _largest(far[size > 0] / size[size > 0]), _largest(far / size.clip(1.0)))
+
+
+def _is_nan(array):
+    return ~(abs(array) <= float("inf"))
+
+
+def _finite(array):
+    return abs(array) < float("inf")
+
+
+def _largest(array):
+    return float(array.max()) if array.size else 0.0

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program for a Python that has TensorFlow: loads a SavedModel as a server does and sends it what careless clients send."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SERVED_TAGS
+
+_LEAST_RANK = 2
+
+
+def main():
+    """The program's entry. As in the converter, Keras is not needed."""
+    sys.modules.update(keras=None, tf_keras=None)
+    return program.answer(sys.argv, probe)
+
+
+def probe(request):
+    """Load request["path"] and ask it; each step is told before it is taken, in lines of JSON, to the file request["told"]. Raises FleetError."""
+    import tensorflow
+    from tensorflow.core.protobuf import config_pb2
+    v1 = tensorflow.compat.v1
+    before, began = _resident_mib(), time.monotonic()
+    with tensorflow.Graph().as_default(), v1.Session() as session:
+        try:
+            v1.saved_model.loader.load(session, request.get("tags", SERVED_TAGS), request["path"])
+        except Exception as fault:      # Whatever TensorFlow raises here, the model does not load.
+            raise FleetError(f"it does not load: {str(fault).splitlines()[0][:300]}", where=request["path"]) from fault
+
+        def ask(signature, inputs):
+            # session.run() would compare the shapes with the graph's; a server does not, and neither does this.
+            names = sorted(inputs)
+            options = config_pb2.CallableOptions(feed=[signature["inputs"][name]["tensor"] for name in names],
+                                                 fetch=[tensor["tensor"] for tensor in signature["outputs"].values()])
+            session._make_callable_from_options(options)(*[inputs[name] for name in names])
+
+        _tell(request, {"load_s": round(time.monotonic() - began, 3), "memory_mib": max(0, _resident_mib() - before)})
+        for name, signature in request["signatures"].items():
+            inputs = _one_request(signature)
+            if inputs is not None:
+                _try(request, ask, name, signature, "1 row", inputs)
+                for words, careless in _careless(signature, inputs):
+                    _try(request, ask, name, signature, words, careless)
+    return {}
+
+
+def outcome(told):
+    """What the lines that probe told say: {load_s, memory_mib, answered, survives, careless: [{signature, request, outcome}]}."""
+    lines = [json.loads(line) for line in told.splitlines()]
+    found = dict(lines[0], answered=[], careless=[], survives=True)
+    for line in lines[1:]:
+        if line["outcome"] is None:
+            found["careless"].append(dict(line, outcome="killed"))
+        elif found["careless"] and found["careless"][-1]["request"] == line["request"] and found["careless"][-1]["signature"] == line["signature"]:
+            found["careless"][-1] = line
+    found["answered"] = [line["signature"] for line in found["careless"] if line["request"] == "1 row" and line["outcome"] == "answered"]
+    found["careless"] = [line for line in found["careless"] if line["request"] != "1 row" or line["outcome"] == "killed"]
+    found["survives"] = all(line["outcome"] != "killed" for line in found["careless"])
+    return found
+
+
+def _one_request(signature):
+    made = samples.synthetic(signature["inputs"], 1)
+    if made is None:
+        return None
+    rows = {name: tensor["shape"] and tensor["shape"][0] is None for name, tensor in signature["inputs"].items()}
+    return {name: array if rows[name] else array[0] for name, array in made.items()}
+
+
+def _careless(signature, inputs):
+    """(words, inputs) of requests that no careful client sends."""
+    batched = [name for name, tensor in signature["inputs"].items() if tensor["shape"] and tensor["shape"][0] is None]
+    if batched:
+        yield "0 rows", {name: array[:0] if name in batched else array for name, array in inputs.items()}
+    for name, array in inputs.items():
+        for rank in range(1, array.ndim):
+            if array.ndim >= _LEAST_RANK:
+                yield f"{name} of rank {rank}", dict(inputs, **{name: array.reshape(array.shape[:rank - 1] + (-1,))})
+
+
+def _try(request, ask, name, signature, words, inputs):
+    line = {"signature": name, "request": words}
+    _tell(request, dict(line, outcome=None))
+    try:
+        ask(signature, inputs)
+        ended = "answered"
+    except Exception:      # An error of whatever kind is what a server should give here.
+        ended = "refused"
+    _tell(request, dict(line, outcome=ended))
+
+
+def _tell(request, line):
+    with open(request["told"], "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def _resident_mib():
+    with open("/proc/self/status", encoding="ascii") as stream:
+        return next(int(line.split()[1]) // 1024 for line in stream if line.startswith("VmRSS"))

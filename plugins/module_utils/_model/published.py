@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that look at and add to the published versions of one form of a model: <model directory>/<name>/<form>/<version>/."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files, versions
+
+
+def numbered(folder):
+    """{number: folder's name} of the versions in a model's folder, as servers see them. Raises OSError where it cannot be read."""
+    names = [name for name in sorted(os.listdir(folder)) if versions.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))]
+    return {versions.number_of(name): name for name in names}
+
+
+def held(destination, wanted):
+    """{number: manifest} below destination; None where there is none of ours, or where it has the key wanted and a file is not what it says."""
+    found = {}
+    for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
+        directory = os.path.join(destination, name)
+        told = manifest_of(directory)
+        found[number] = None if told is None or (told["key"] == wanted and not _sound(directory, told)) else told
+    return found
+
+
+def inventory(directory):
+    """{relative path: {sha256, bytes}} of the files of a version."""
+    return {name: {"sha256": model_files.file_digest(os.path.join(directory, name)), "bytes": os.path.getsize(os.path.join(directory, name))}
+            for name in model_files.files(directory)}
+
+
+def without_written(found, files):
+    """What was found of a version, {relative path: …}, without the batching parameters that the host wrote; files: those that the version came with."""
+    return {name: one for name, one in found.items() if name != manifest.BATCHING or name in files}
+
+
+def carry_batching(staged, destination):
+    """Give a staged version the batching parameters of the newest one, if any: a server reads them once, when it loads the version."""
+    there = numbered(destination)
+    newest = os.path.join(destination, there[max(there)], manifest.BATCHING) if there else None
+    if newest and os.path.isfile(newest) and not os.path.exists(os.path.join(staged, manifest.BATCHING)):
+        shutil.copyfile(newest, os.path.join(staged, manifest.BATCHING))
+
+
+def stage(destination):
+    """An empty directory below destination, after what killed runs left there is gone."""
+    atomic_files.sweep(destination)
+    return atomic_files.staging_directory(destination)
+
+
+def copy(source, staged):
+    """Put all files of a source into a staged version; links become what they point to."""
+    for name in model_files.files(source):
+        path = os.path.join(staged, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(os.path.join(source, name), path)
+
+
+def finish(staged, destination, version, content):
+    """Publish a staged version with its manifest (content, a dict). Raises FleetError where somebody else was faster."""
+    carry_batching(staged, destination)
+    atomic_files.write_file(os.path.join(staged, model_files.MANIFEST), manifest.text(content).encode())
+    final = os.path.join(destination, str(version))
+    try:
+        atomic_files.publish_directory(staged, final)
+    except OSError as fault:
+        raise FleetError(f"cannot be published: {fault.strerror}", where=final) from fault
+    return final
+
+
+def remember_refusal(destination, told):
+    """Keep why a form was refused, {key, reason, gates}, so that the same is not tried again; None forgets it."""
+    if told:
+        atomic_files.write_file(_refusal_file(destination), json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_refusal_file(destination))
+
+
+def refusal(destination, key):
+    """What remember_refusal kept under the key, or None."""
+    try:
+        with open(_refusal_file(destination), encoding="utf-8") as stream:
+            told = json.load(stream)
+        return told if told["key"] == key and told["reason"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refusal_file(destination):
+    """Beside the form's folder, which is not there while no version is."""
+    folder, name = os.path.split(destination)
+    return os.path.join(folder, f".{name}.refused.json")
+
+
+def abandon(staged, destination):
+    """Remove a staged version unless it was published, and a destination that holds nothing."""
+    shutil.rmtree(staged, ignore_errors=True)
+    if not os.listdir(destination):
+        os.rmdir(destination)
+
+
+def manifest_of(directory):
+    """The manifest of a version, or None where it has none of ours."""
+    try:
+        with open(os.path.join(directory, model_files.MANIFEST), "rb") as stream:
+            return manifest.parse(stream.read())
+    except OSError:
+        return None
+
+
+def _sound(directory, held):
+    try:
+        return without_written(inventory(directory), held["files"]) == held["files"]
+    except FleetError:
+        return False

@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that read files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels; or what sample_files reads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, parity, sample_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import text_arrays
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
+
+_INPUTS, _LABELS = "inputs.", "labels"
+_MOST_ANSWERS, _MOST_BYTES = 256, 4 << 20
+_MOST_WARM_UP = 1 << 30     # A message holds 2 GiB at most.
+
+
+def read(path, limit=None, metric=None, tensors=None, signature="serving_default"):
+    """({name: array}, labels or None) of a file of samples; the first axis counts examples, at most limit of them.
+
+    metric: what is to be measured on them, if anything; the user's own function alone can do without labels. tensors: the inputs of the signature of that
+    name, {name: {dtype, shape}}; files other than NumPy archives are read by it. Raises FleetError for a file that is missing, foreign, without inputs or
+    examples, whose arrays disagree about the number of examples, or that lacks labels for the metric.
+    """
+    arrays = _arrays(path, tensors or {}, signature)
+    inputs = {name[len(_INPUTS):]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
+    if not inputs:
+        raise FleetError(f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}", where=path,
+                         remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.")
+    labels = arrays.get(_LABELS)
+    if metric not in (None, "function") and labels is None:
+        raise FleetError("it holds no labels", where=path, remedy=f"Save an array labels for the metric {metric}, or leave metric out.")
+    counted = dict(inputs, **({} if labels is None else {_LABELS: labels}))
+    counts = {name: len(array) if array.ndim else None for name, array in counted.items()}
+    if len(set(counts.values())) > 1 or None in counts.values():
+        raise FleetError(
+            "its arrays hold different numbers of examples: " + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())),
+            where=path,
+        )
+    if 0 in counts.values():
+        raise FleetError("it holds no example", where=path)
+    return {name: array[:limit] for name, array in inputs.items()}, None if labels is None else labels[:limit]
+
+
+def _arrays(path, tensors, signature):
+    """What a file holds, named as in an archive, whatever it is."""
+    _need_numpy()
+    kind = sample_files.kind_of(model_files.read_file(path, 64))
+    if kind == "archive":
+        return archive(path, "neither {} nor TFRecords nor JSON lines")
+    content = model_files.read_file(path)
+    held = sample_files.from_lines(content, path) if kind == "lines" else sample_files.from_records(content, path, tensors, signature)
+    return {name if name == _LABELS else _INPUTS + name: array for name, array in held.items()}
+
+
+def outputs(path):
+    """{name: array} of the outputs.<name> of a NumPy archive. Raises FleetError as read does."""
+    found = {name[len("outputs."):]: array for name, array in archive(path).items() if name.startswith("outputs.")}
+    if not found:
+        raise FleetError("it holds no outputs.<name>", where=path, remedy="Save one array for each output, named outputs.<name>.")
+    return found
+
+
+def archive(path, unlike="not {}"):
+    """{name: array} of a NumPy archive; strings become object arrays of bytes. unlike: what a foreign file is, {} being an archive. Raises FleetError."""
+    _need_numpy()
+    try:
+        loaded = numpy.load(path, allow_pickle=False)
+        if not hasattr(loaded, "files"):
+            raise ValueError("it is a single array")
+        with loaded as opened:
+            held = {name: opened[name] for name in opened.files}
+        return {name: _plain(array, held.get(text_arrays.LENGTHS + name)) for name, array in held.items()}
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
+        words = "" if "pickle" in str(fault) else f": {fault}"      # NumPy advises to trust the file.
+        raise FleetError(unlike.format("a NumPy archive (.npz) of plain arrays") + words, where=path,
+                         remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.") from fault
+
+
+def _need_numpy():
+    if numpy is None:
+        raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
+
+
+def _plain(array, lengths=None):
+    if array.dtype.kind == "U":
+        return numpy.char.encode(array, "utf-8").astype(object)
+    if array.dtype.kind != "S":
+        return array
+    if lengths is None:
+        return array.astype(object)
+    if lengths.shape != array.shape or lengths.dtype.kind not in "iu":
+        raise ValueError("lengths of texts are whole numbers in an array of the same shape")
+    return sample_files.objects(text_arrays.cut(array.tobytes(), array.dtype.itemsize, lengths.ravel())).reshape(array.shape)
+
+
+def fit(inputs, tensors, where="samples"):
+    """inputs with the dtypes of a signature's inputs ({name: {dtype}}). Raises FleetError where a dtype is of another kind."""
+    fitted = {}
+    for name, array in inputs.items():
+        wanted = tensors[name]["dtype"]
+        if (wanted == "string") != (array.dtype == object):
+            raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
+        if array.dtype.kind in "iu" and numpy.dtype(numpy.sctypeDict.get(wanted, "V")).kind in "biu":
+            array = _whole(name, array, wanted, where)
+        elif wanted in numpy.sctypeDict and wanted != "string":
+            if not numpy.can_cast(array.dtype, wanted, "same_kind"):
+                raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
+            array = array.astype(wanted)
+        fitted[name] = array
+    return fitted
+
+
+def _whole(name, array, wanted, where):
+    """Integers, as files hold them, in the type wanted, which has to hold each of them."""
+    lowest, highest = (0, 1) if wanted == "bool" else (numpy.iinfo(wanted).min, numpy.iinfo(wanted).max)
+    found = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if found[0] < lowest or found[1] > highest:
+        raise FleetError(f"inputs.{name} holds numbers from {found[0]} to {found[1]}; the signature takes {wanted}, {lowest} to {highest}", where=where)
+    return array.astype(wanted)
+
+
+def synthetic(tensors, examples):
+    """Made-up inputs for a signature's inputs, the same every time; None where a rank or a dtype leaves no sensible choice."""
+    random, inputs = numpy.random.default_rng(0), {}
+    for name, tensor in sorted(tensors.items()):
+        if tensor["shape"] is None:
+            return None
+        batched = bool(tensor["shape"]) and tensor["shape"][0] is None
+        shape = [examples] + [size or 1 for size in tensor["shape"][1 if batched else 0:]]
+        kind = "S" if tensor["dtype"] == "string" else numpy.dtype(tensor["dtype"]).kind if tensor["dtype"] in numpy.sctypeDict else None
+        if kind == "S":
+            inputs[name] = numpy.full(shape, b"text", object)
+        elif kind in ("i", "u", "b"):
+            inputs[name] = random.integers(0, 2, shape).astype(tensor["dtype"])
+        elif kind in ("f", "c"):
+            inputs[name] = random.standard_normal(shape).astype(tensor["dtype"])
+        else:
+            return None
+    return inputs
+
+
+def answers(predict, inputs, feeding, batch):
+    """(examples asked, {name: array}) of a model over samples.
+
+    predict: a function from {name: array} to {name: array}. feeding: (rows, squeezed) of signature.feeding. batch: rows of a request where any
+    number will do; the examples that do not fill a request of fixed rows are left out. Outputs have examples along the first axis wherever the
+    model answers a row for each, and one entry for each request otherwise.
+    """
+    rows, squeezed = feeding
+    total = len(next(iter(inputs.values())))
+    step = rows or batch
+    if rows and total < rows:
+        raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {total}", where="samples")
+    asked = total - total % rows if rows else total
+    parts, sizes = {}, []
+    for start in range(0, asked, step):
+        end = min(start + step, asked)
+        answer = predict({name: array[start] if name in squeezed else array[start:end] for name, array in inputs.items()})
+        sizes.append(end - start)
+        for name, array in answer.items():
+            parts.setdefault(name, []).append(numpy.asarray(array))
+    return asked, {name: _joined(arrays, sizes) for name, arrays in parts.items()}
+
+
+def _joined(arrays, sizes):
+    if all(array.ndim and len(array) == size for array, size in zip(arrays, sizes)):
+        if len({array.shape[1:] for array in arrays}) == 1:
+            return numpy.concatenate(arrays)
+    if len({array.shape for array in arrays}) == 1:
+        return numpy.stack(arrays)
+    return numpy.concatenate([array.ravel() for array in arrays])
+
+
+def write_answers(path, inputs, reference, answered, rows=None, labels=None, measure=None):
+    """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
+
+    How far is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request where the signature says how many; the
+    archive holds whole requests then. labels, measure: where a metric was judged, the labels, if any, and a function of ({name: array}, labels) that gives
+    its value; the archive has them and both models' values over these examples, unless these are too few for it. Nothing is written where an output has no
+    row for each example, nor for types that such an archive does not hold as they are.
+    """
+    given = [] if labels is None else [labels]
+    examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values(), *given]
+    if any(not array.ndim or len(array) != examples for array in reference.values()) or not all(map(_keeps, arrays)):
+        return
+    size = sum(array.nbytes for array in arrays) // examples
+    few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
+    few = max(rows, few - few % rows) if rows else few
+    left = {f"tolerance.{name}": numpy.float32(parity.distance(array[:few], answered[name][:few]).tolerance) for name, array in reference.items()}
+    if measure:
+        held = None if labels is None else labels[:few]
+        with contextlib.suppress(FleetError):
+            figures = {f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, held))
+                       for name, outputs in (("before", reference), ("after", answered))}
+            if all(map(numpy.isfinite, figures.values())):
+                left.update(figures, **({} if held is None else {_LABELS: held}))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _save(path, left, {name: array[:few] for name, array in inputs.items()}, {name: array[:few] for name, array in reference.items()})
+
+
+def _keeps(array):
+    """Whether plain numbers or texts."""
+    if array.dtype == object:
+        return all(isinstance(one, bytes) for one in array.ravel())
+    return array.dtype.kind in "biu" or array.dtype in ("float32", "float64")
+
+
+def write(path, inputs, labels, reference):
+    """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes, and their lengths."""
+    _save(path, {} if labels is None else {_LABELS: labels}, inputs, reference)
+
+
+def _save(path, arrays, inputs, reference):
+    arrays.update({_INPUTS + name: array for name, array in inputs.items()}, **{f"outputs.{name}": array for name, array in reference.items()})
+    held = {name: array for name, array in arrays.items() if array.dtype == object}
+    lengths = {text_arrays.LENGTHS + name: numpy.reshape([len(text) for text in array.ravel()], array.shape) for name, array in held.items()}
+    numpy.savez(path, **lengths, **{name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C") for name, array in arrays.items()})
+
+
+def requests(content, signature):
+    """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
+    return sample_files.requests(content, signature)
+
+
+def refuse_what_is_too_much(inputs, feeding, sizes):
+    """Raise FleetError where requests of so many rows are more than a file of them should hold; a server reads it whole at each start."""
+    row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
+    if row * sum(sizes) > _MOST_WARM_UP:
+        raise FleetError(f"warm-up requests of {sum(sizes)} rows in all take {row * sum(sizes) >> 20} MiB; allowed: {_MOST_WARM_UP >> 20} MiB",
+                         where="batch_sizes", remedy="Leave out the largest sizes, or those that the server will not execute.")
+
+
+def batch(inputs, feeding, size):
+    """{name: array} of one request with so many rows, out of the samples in turn; inputs without a batch dimension get the first example."""
+    _rows, squeezed = feeding
+    return {name: array[0] if name in squeezed else array[[row % len(array) for row in range(size)]] for name, array in inputs.items()}

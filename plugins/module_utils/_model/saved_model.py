@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that look at a SavedModel's files, without TensorFlow and without any library."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    checkpoint,
+    meta_graph,
+    model_files,
+    other_files,
+    warmup,
+)
+
+WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_A_FILE = ("it is a file; a SavedModel is a directory", "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.")
+_SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
+
+
+def read(directory, tags=meta_graph.SERVED_TAGS):
+    """meta_graph.parse of a version directory, and {path, size_bytes, asset_bytes, warmup (warmup.look, or None without such a file)}.
+
+    Raises FleetError for what is missing or broken.
+    """
+    content = _content(directory)
+    described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"), tags)
+    described["variables"]["bytes"] = _variables_bytes(directory, described["variables"]["count"])
+    for name in described["assets"]:
+        if not os.path.isfile(os.path.join(directory, "assets", name)):
+            raise FleetError(f"the asset {name!r} is missing", where=os.path.join(directory, "assets"), remedy="Export or copy the model again, whole.")
+        path = os.path.join(directory, "assets", name)
+        checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
+    size = sum(os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory))
+    assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
+    requests = warmup_requests(directory)
+    return dict(described, path=directory, size_bytes=size, asset_bytes=assets,
+                warmup=None if requests is None else warmup.look(requests, described["signatures"]))
+
+
+def warmup_requests(directory):
+    """The bytes of a version's warm-up file, or None where it has none."""
+    path = os.path.join(directory, WARMUP)
+    return model_files.read_file(path) if os.path.isfile(path) else None
+
+
+def _content(directory):
+    path = os.path.join(directory, "saved_model.pb")
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        what, remedy = (os.path.isfile(directory) and other_files.of_file(directory, model_files.read_file(directory, other_files.HEAD))) or _A_FILE
+        raise FleetError(what, where=directory, remedy=remedy)
+    if not os.path.isdir(directory):
+        raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
+    if not os.path.isfile(path):
+        versions = sorted(
+            (name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))),
+            key=lambda name: (len(name), name),
+        )
+        what = "it holds no saved_model.pb"
+        if versions:
+            remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
+        elif os.path.isfile(path + "txt"):
+            remedy = "Save it in binary form: saved_model.pbtxt is not read."
+        elif os.path.isfile(path[:-len("pb")] + "cpb"):
+            remedy = "It is in parts (saved_model.cpb), which is not read: export it without tf.saved_model.SaveOptions(experimental_image_format=True)."
+        else:
+            what, remedy = _other(directory) or (what, "Name the directory of one version of a SavedModel.")
+        raise FleetError(what, where=directory, remedy=remedy)
+    content = model_files.read_file(path)
+    checkpoint.refuse_pointer(path, content[:64])
+    if not content:
+        raise FleetError("it is empty", where=path, remedy="Export or copy the model again, whole.")
+    if other_files.is_graph(content):
+        what, remedy = other_files.of_file("graph.pb", content)
+        raise FleetError(what, where=path, remedy=remedy)
+    return content
+
+
+def _other(directory):
+    """(what it is, what to do) of a directory that holds no SavedModel, by its files and those one level below, or None."""
+    names = []
+    for parent, folders, found in os.walk(directory):
+        names += [os.path.relpath(os.path.join(parent, name), directory) for name in sorted(found)]
+        if parent != directory:
+            folders.clear()
+    known = other_files.of_names(names)
+    paths = [] if known else [os.path.join(directory, name) for name in sorted(names)]
+    for path in filter(os.path.isfile, paths):
+        known = other_files.of_file(path, model_files.read_file(path, other_files.HEAD))
+        if known:
+            return f"it holds no saved_model.pb; {os.path.relpath(path, directory)!r}: {known[0]}", known[1]
+    return known
+
+
+def _variables_bytes(directory, needed):
+    """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs is missing."""
+    folder = os.path.join(directory, "variables")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
+    shards = [match for match in map(_SHARD.match, names) if match]
+    if needed:
+        missing = checkpoint.INDEX not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
+        if missing:
+            raise FleetError(
+                f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}",
+                where=folder,
+                remedy="Export or copy the model again, whole.",
+            )
+    for name in names:
+        path = os.path.join(folder, name)
+        checkpoint.refuse_pointer(path, model_files.read_file(path, 64) if os.path.isfile(path) else b"")
+    if checkpoint.INDEX in names:
+        checkpoint.check(folder, model_files.read_file(os.path.join(folder, checkpoint.INDEX)), sizes)
+    return sum(sizes.values())

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a model's answer depends on its request alone. Where it does not, no comparison proves that another form answers alike."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import STATEFUL
+
+# They call Python code of the process that exported the model.
+PYTHON = frozenset("EagerPyFunc PyFunc PyFuncStateless".split())
+# They answer otherwise each time: random numbers, candidates that are drawn, the time.
+RANDOM = frozenset("""
+    AllCandidateSampler AnonymousRandomSeedGenerator AnonymousSeedGenerator DummySeedGenerator ExperimentalRandomDataset FixedUnigramCandidateSampler
+    GetDeadline LearnedUnigramCandidateSampler LogUniformCandidateSampler Multinomial NonDeterministicInts ParameterizedTruncatedNormal RandomCrop
+    RandomDataset RandomDatasetV2 RandomGamma RandomPoisson RandomPoissonV2 RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt
+    RngReadAndSkip RngSkip SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 ShuffleAndRepeatDataset ShuffleAndRepeatDatasetV2 ShuffleDataset
+    ShuffleDatasetV2 ShuffleDatasetV3 StatefulRandomBinomial StatefulStandardNormal StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniform
+    StatefulUniformFullInt StatefulUniformInt ThreadUnsafeUnigramCandidateSampler Timestamp TruncatedNormal UniformCandidateSampler
+""".split())
+# They read files of the server, or list them.
+READS_FILES = frozenset("""
+    CSVDataset CSVDatasetV2 DTensorRestoreV2 ExperimentalCSVDataset ExperimentalLMDBDataset ExperimentalMatchingFilesDataset ExperimentalSqlDataset
+    FixedLengthRecordDataset FixedLengthRecordDatasetV2 FixedLengthRecordReader FixedLengthRecordReaderV2 GenerateVocabRemapping ImmutableConst
+    InitializeTableFromTextFile InitializeTableFromTextFileV2 LMDBDataset LMDBReader ListSnapshotChunksDataset LoadAndRemapMatrix LoadDataset
+    MatchingFiles MatchingFilesDataset ReadFile RecordInput Restore RestoreSlice RestoreV2 SqlDataset TFRecordDataset TFRecordDatasetV2 TFRecordReader
+    TFRecordReaderV2 TextLineDataset TextLineReader TextLineReaderV2 WholeFileReader WholeFileReaderV2
+""".split())
+# They write files of the server, or delete them.
+WRITES_FILES = frozenset("""
+    CreateSummaryDbWriter CreateSummaryFileWriter DatasetToTFRecord DistributedSave DumpTensor ExperimentalDatasetToTFRecord ImportEvent
+    MergeV2Checkpoints Save SaveDataset SaveDatasetV2 SaveSlices SaveV2 SnapshotDataset SnapshotDatasetV2 WriteAudioSummary WriteFile
+    WriteGraphSummary WriteHistogramSummary WriteImageSummary WriteRawProtoSummary WriteScalarSummary WriteSummary
+""".split())
+# They end the server's process, or change how all of it works.
+PROCESS = frozenset("Abort FileSystemSetConfiguration".split())
+# They talk to other processes.
+NETWORK = frozenset("""
+    CollectiveAllToAllV2 CollectiveAllToAllV3 CollectiveAssignGroupV2 CollectiveBcastRecv CollectiveBcastRecvV2 CollectiveBcastSend
+    CollectiveBcastSendV2 CollectiveGather CollectiveGatherV2 CollectiveInitializeCommunicator CollectivePermute CollectiveReduce
+    CollectiveReduceScatterV2 CollectiveReduceV2 CollectiveReduceV3 DataServiceDataset DataServiceDatasetV2 DataServiceDatasetV3 DataServiceDatasetV4
+    DebugIdentityV2 DebugIdentityV3 Recv RegisterDataset RegisterDatasetV2 RemoteCall RpcCall RpcClient RpcServer RpcServerRegister RpcServerStart
+    Send
+""".split())
+OUTSIDE = READS_FILES | WRITES_FILES | PROCESS | NETWORK
+# Stateful for TensorFlow, yet no request notices another one by them: they read, name, or look after something that lives as long as the request.
+_HARMLESS = frozenset("""
+    AccumulatorNumAccumulated AddManySparseToTensorsMap AddSparseToTensorsMap AnonymousHashTable AnonymousIterator AnonymousIteratorV2
+    AnonymousIteratorV3 AnonymousMemoryCache AnonymousMultiDeviceIterator AnonymousMultiDeviceIteratorV3 AnonymousMutableDenseHashTable
+    AnonymousMutableHashTable AnonymousMutableHashTableOfTensors Assert Barrier BarrierIncompleteSize BarrierReadySize
+    BoostedTreesEnsembleResourceHandleOp BoostedTreesExampleDebugOutputs BoostedTreesGetEnsembleStates BoostedTreesPredict
+    BoostedTreesQuantileStreamResourceGetBucketBoundaries BoostedTreesQuantileStreamResourceHandleOp BoostedTreesSerializeEnsemble CacheDatasetV2 Case
+    CheckNumerics CheckNumericsV2 ConditionalAccumulator ConsumeMutexLock ConvertToCooTensor CudnnRNN CudnnRNNBackprop CudnnRNNBackpropV2
+    CudnnRNNBackpropV3 CudnnRNNV2 CudnnRNNV3 DatasetToSingleElement DebugGradientRefIdentity DeepCopy DeleteIterator DeleteMemoryCache
+    DeleteMultiDeviceIterator DeleteRandomSeedGenerator DeleteSeedGenerator DestroyTemporaryVariable DeviceIndex DisableCopyOnRead
+    DummyIterationCounter DummyMemoryCache Empty ExperimentalGroupByReducerDataset ExperimentalIteratorGetDevice ExperimentalThreadPoolDataset
+    ExperimentalThreadPoolHandle FIFOQueue FIFOQueueV2 FakeQueue GeneratorDataset GlobalIterId GlobalShuffleDataset GroupByReducerDataset
+    GuaranteeConst HashTable HashTableV2 IdentityReader IdentityReaderV2 If InitializeTable InitializeTableFromDataset InitializeTableV2
+    IsBoostedTreesEnsembleInitialized IsBoostedTreesQuantileStreamResourceInitialized IsVariableInitialized Iterator IteratorFromStringHandle
+    IteratorFromStringHandleV2 IteratorGetDevice IteratorGetModelProto IteratorToStringHandle IteratorV2 ListDataset LookupTableExport
+    LookupTableExportV2 LookupTableFind LookupTableFindV2 LookupTableSize LookupTableSizeV2 MakeIterator MultiDeviceIterator
+    MultiDeviceIteratorFromStringHandle MultiDeviceIteratorToStringHandle MutableDenseHashTable MutableDenseHashTableV2 MutableHashTable
+    MutableHashTableOfTensors MutableHashTableOfTensorsV2 MutableHashTableV2 MutexLock MutexV2 OneShotIterator PaddingFIFOQueue PaddingFIFOQueueV2
+    Print PrintV2 PriorityQueue PriorityQueueV2 QueueIsClosed QueueIsClosedV2 QueueSize QueueSizeV2 RandomShuffleQueue RandomShuffleQueueV2
+    RangeDataset ReadVariableOp ReadVariableXlaSplitND ReduceDataset RefEnter RefExit RefIdentity RefMerge RefNextIteration RefSelect RefSwitch
+    ResourceAccumulatorNumAccumulated ResourceConditionalAccumulator ResourceGather ResourceGatherNd SparseConditionalAccumulator
+    SparseTensorSliceDataset Stack StackClose StackCloseV2 StackPop StackPopV2 StackPush StackPushV2 StackV2 StatefulPartitionedCall
+    StatelessRandomGetAlg SummaryWriter SyncDevice TakeManySparseFromTensorsMap TemporaryVariable TensorArray TensorArrayClose TensorArrayCloseV3
+    TensorArrayConcat TensorArrayConcatV3 TensorArrayGather TensorArrayGatherV3 TensorArrayGrad TensorArrayGradV2 TensorArrayGradV3
+    TensorArrayGradWithShape TensorArrayPack TensorArrayRead TensorArrayReadV3 TensorArrayScatter TensorArrayScatterV3 TensorArraySize
+    TensorArraySizeV3 TensorArraySplit TensorArraySplitV3 TensorArrayUnpack TensorArrayV2 TensorArrayV3 TensorArrayWrite TensorArrayWriteV3
+    TensorDataset TensorSliceDataset ThreadPoolDataset ThreadPoolHandle VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 While
+""".split())
+# They write what a later request reads: variables, tables, queues.
+_WRITING = STATEFUL - RANDOM - PYTHON - OUTSIDE - _HARMLESS
+# What runs in a function even where none of its outputs needs it.
+EFFECTS = _WRITING | PYTHON | OUTSIDE | frozenset("Case If StatefulPartitionedCall While".split())
+
+
+def state_ops(ops):
+    """The operations that keep something from one request for the next, sorted."""
+    return sorted(_WRITING & set(ops))
+
+
+def random_ops(ops):
+    """The operations that draw random numbers anew for each request, sorted."""
+    return sorted(RANDOM & set(ops))
+
+
+def python_ops(ops):
+    """The operations that no server can run, as they call Python, sorted."""
+    return sorted(PYTHON & set(ops))
+
+
+def file_ops(ops):
+    """The operations that read or write files of the server, sorted."""
+    return sorted((READS_FILES | WRITES_FILES) & set(ops))
+
+
+def outside_ops(ops):
+    """The operations that touch the server's process or other processes, sorted."""
+    return sorted((PROCESS | NETWORK) & set(ops))
+
+
+def refusal(ops, optional_inputs):
+    """Why no converted form can stand for a signature, or None. ops: names of the operations behind it. optional_inputs: inputs with a default."""
+    if python_ops(ops):
+        return f"it calls Python code of the process that exported it ({', '.join(python_ops(ops))}), which no server has; export it without that"
+    if state_ops(ops):
+        return (f"it keeps something from one request for the next ({', '.join(state_ops(ops))}), which a converted form forgets or keeps several times; "
+                "serve the SavedModel, or export it without state")
+    if file_ops(ops) or outside_ops(ops):
+        return (f"it works with files or processes outside of itself ({', '.join([*file_ops(ops), *outside_ops(ops)])}), which no comparison covers; "
+                "serve the SavedModel, or export it without them")
+    if random_ops(ops):
+        return f"its answers are random ({', '.join(random_ops(ops))}), so that nothing proves another form's; serve the SavedModel, or export it without them"
+    if optional_inputs:
+        return (f"the signature has defaults for {', '.join(optional_inputs)}, which a converted form does not know, so that requests without them would fail; "
+                "serve the SavedModel, or export it without defaults")
+    return None

@@ -1,0 +1,226 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Task metrics on labelled samples, and whether a loss is allowed. Needs Python alone, since hosts that serve measure, too, and may have nothing else."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import math
+from dataclasses import dataclass
+from typing import Callable
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+
+TOP = 5
+_ROUNDING = 1e-9
+_SHARES = ("accuracy", "auc", "top_k")      # Between 0 and 1.
+_COUNTS = ("accuracy", "top_k")             # Shares of the examples.
+
+
+@dataclass(frozen=True)
+class Values:
+    """An array of any library. shape: a tuple. kind: "float", "integer", "boolean", "text" (bytes) or "other".
+
+    rows: a function that gives the values of each example in turn, a flat list of Python's own.
+    """
+
+    shape: tuple
+    kind: str
+    rows: Callable
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def width(self):
+        """How many values an example has."""
+        return math.prod(self.shape[1:])
+
+    def flat(self):
+        """All values, one after the other."""
+        return [value for row in self.rows() for value in row]
+
+
+def measure(metric, outputs, labels, output=None):
+    """The value of a metric: a float.
+
+    outputs: {name: Values}, first axis = examples. labels: Values, first axis = examples. output: which of them is judged; None where there is one.
+    accuracy: share of right classes; classes are the largest of a row of scores, or for one score a row 1 from 0.5 on; labels are class numbers or
+    one-hot rows. top_k: share of labels among the TOP largest scores. auc: area under the ROC curve of one score a row (or of the second of two)
+    against labels 0 and 1. rmse: root of the mean squared difference. A row with NaN is never right. Raises FleetError where outputs and labels do not fit
+    the metric: a metric that judges nothing would accept anything.
+    """
+    one_of("metric", metric, METRICS)
+    scores = chosen_output(outputs, output)
+    if not scores.shape or len(scores) != len(labels) or not scores.width:
+        raise FleetError(
+            f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels",
+            where="metric",
+            remedy="Judge an output with a row for each example.",
+        )
+    return float(METRICS[metric](scores, labels))
+
+
+def check_function(metric, path):
+    """Raise FleetError where the metric function is named without the file (path or None) that holds it, or the other way round."""
+    if bool(path) != (metric == "function"):
+        raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
+                         remedy="Give metric: function and metric_function, or neither.")
+
+
+def verdict(metric, before, after, allowed_loss, goal=None):
+    """(accepted, sentence) of a change that takes a metric from before to after. allowed_loss: in the metric's own unit.
+
+    goal: "higher" or "lower", which of two values is better; None where the metric's name says it. A value that is NaN is never accepted.
+    """
+    if metric in _SHARES and not _exceeds(before, allowed_loss):
+        return False, (f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
+                       "the labels do not belong to the samples, or too much is allowed")
+    return _within(metric, before, after, allowed_loss, goal, f"{metric} {before:.6g} before, {after:.6g} after")
+
+
+def verdict_where_served(metric, examples, before, after, here, allowed_loss, goal=None):
+    """(accepted, sentence) of a variant that verdict accepted, on another host. here: the metric there, over some of the same examples.
+
+    Of few examples one weighs much. What the variant lost over these where it was converted is allowed, and of a share of them one example.
+    """
+    allowed = max(allowed_loss, _loss(metric, before, after, goal), 1 / examples if metric in _COUNTS else 0.0)
+    return _within(metric, before, here, allowed, goal, f"{metric} {here:.6g} over {examples} examples, {before:.6g} of the source")
+
+
+def _within(metric, before, after, allowed, goal, figures):
+    lost = _loss(metric, before, after, goal)
+    accepted = not _exceeds(lost, allowed)
+    return accepted, f"{figures}: a loss of {lost:.6g} is {'within' if accepted else 'above'} the allowed {allowed:g}"
+
+
+def _exceeds(lost, allowed):
+    """Whether a loss, or NaN, is above the allowed one; differences of floats are rounded: 0.98 - 0.97 is 0.01."""
+    return not lost <= allowed + _ROUNDING
+
+
+def _loss(metric, before, after, goal):
+    """How much worse a metric became, in its own unit; negative where it became better."""
+    return after - before if (goal or goal_of(metric)) == "lower" else before - after
+
+
+def goal_of(metric):
+    """Which value of a metric is better, "higher" or "lower"."""
+    return "lower" if metric == "rmse" else "higher"
+
+
+def chosen_output(outputs, output):
+    """The output that is judged; output: its name, or None where there is one. Raises FleetError."""
+    if output is None and len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if output is None:
+        raise FleetError(
+            f"the model has several outputs: {', '.join(sorted(outputs))}", where="metric_output", remedy="Name the one that the labels belong to."
+        )
+    return outputs[one_of("metric_output", output, sorted(outputs))]
+
+
+def _accuracy(scores, labels):
+    if _single(scores) and scores.kind in ("integer", "boolean", "text"):        # Classes themselves.
+        return _share(zip(scores.flat(), _classes(labels, names=scores.kind == "text")), lambda predicted, label: predicted == label, len(scores))
+    if _single(scores) and scores.kind == "float":
+        return _share(zip(scores.flat(), _classes(labels, 2)), lambda score, label: not math.isnan(score) and (score >= 0.5) == label, len(scores))
+    return _share(zip(_rows(scores, "accuracy"), _classes(labels, scores.shape[1])), lambda row, label: _known(row) and _largest(row) == label, len(scores))
+
+
+def _top_k(scores, labels):
+    rows = _rows(scores, "top_k")
+    if scores.width <= TOP:
+        raise FleetError(
+            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.width}", where="metric", remedy="Use accuracy."
+        )
+    return _share(zip(rows, _classes(labels, scores.width)),
+                  lambda row, label: _known(row) and label in heapq.nlargest(TOP, range(len(row)), key=row.__getitem__), len(scores))
+
+
+def _auc(scores, labels):
+    if not (len(scores.shape) == 2 and scores.width == 2 or _single(scores)) or scores.kind not in ("float", "integer", "boolean"):
+        raise FleetError(
+            f"auc needs one score for each example, the output has shape {list(scores.shape)}",
+            where="metric",
+            remedy="Use accuracy for several classes.",
+        )
+    held, classes = [row[-1] for row in scores.rows()], _classes(labels, 2)
+    if set(classes) != {0, 1}:
+        raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
+    if not _known(held):    # NaN has no rank.
+        return math.nan
+    ordered = sorted(held)
+    ranks = [(bisect.bisect_left(ordered, score) + bisect.bisect_right(ordered, score) + 1) / 2 for score, label in zip(held, classes) if label]
+    return (sum(ranks) - len(ranks) * (len(ranks) + 1) / 2) / (len(ranks) * (len(held) - len(ranks)))
+
+
+def _rmse(scores, labels):
+    if scores.width != labels.width:
+        raise FleetError(f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}", where="samples")
+    for what, values in (("labels", labels), ("outputs", scores)):
+        if values.kind not in ("float", "integer", "boolean"):
+            raise FleetError(f"rmse needs numbers as {what}", where="samples")
+    squares = ((score - label) * (score - label) for pair in zip(scores.rows(), labels.rows()) for score, label in zip(*pair))
+    return math.sqrt(sum(squares) / (len(scores) * scores.width))
+
+
+def _share(pairs, right, count):
+    return sum(1 for pair in pairs if right(*pair)) / count
+
+
+def _known(row):
+    """Whether there are numbers only; NaN is none."""
+    return not any(map(math.isnan, row))
+
+
+def _largest(row):
+    return row.index(max(row))
+
+
+def _classes(labels, count=None, names=False):
+    """Labels as one class each, a list: numbers below count where that is known, or names. Raises FleetError."""
+    if (labels.kind == "text") != names:
+        raise FleetError(f"the labels are {'numbers' if names else 'texts'}, the output's classes are not", where="samples",
+                         remedy="Label them as the model does.")
+    if not names and len(labels.shape) == 2 and labels.width > 1 and count in (None, labels.width):
+        return [_largest(row) for row in labels.rows()]
+    if labels.width != 1:
+        raise FleetError(f"labels of shape {list(labels.shape)} are neither class numbers nor one-hot rows{f' of {count} classes' if count else ''}",
+                         where="samples")
+    held = labels.flat()
+    wrong = [] if names else [label for label in held if not _is_class(label, count)]
+    if wrong:
+        raise FleetError(f"the label {wrong[0]} is no class number{f' from 0 to {count - 1}' if count else ''}", where="samples")
+    return held
+
+
+def _is_class(label, count):
+    return not isinstance(label, complex) and 0 <= label < (math.inf if count is None else count) and label % 1 == 0
+
+
+def _rows(scores, metric):
+    if len(scores.shape) != 2 or scores.kind not in ("float", "integer"):
+        raise FleetError(f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}", where="metric")
+    return scores.rows()
+
+
+def _single(scores):
+    return len(scores.shape) == 1 or (len(scores.shape) == 2 and scores.width == 1)
+
+
+METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}
+# Options of the modules that measure a metric, and of those that decide by it.
+OPTIONS = {
+    "metric": {"type": "str", "choices": sorted([*METRICS, "function"])}, "metric_output": {"type": "str"}, "metric_function": {"type": "path"}}
+DECIDING_OPTIONS = dict(
+    OPTIONS, metric_goal={"type": "str", "choices": ["higher", "lower"]}, allowed_loss={"type": "float", "default": 0.01})
+
+
+def of_tensor(tensor):
+    """The Values of a tensors.Tensor."""
+    kind = {"string": "text", "bool": "boolean"}.get(tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer")
+    return Values(tensor.shape, kind, lambda: (tensor.part(row, row + 1).values() for row in range(tensor.shape[0])))

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TF-TRT: what has to match before a conversion makes sense. Server, converter and TensorRT belong to one release, engines to one kind of GPU."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+
+PRECISIONS = ("FP32", "FP16", "INT8")
+_COMPUTE = re.compile(r"(\d+)\.(\d)$")
+
+
+def compute_capability(text):
+    """(8, 6) for "8.6". Raises FleetError."""
+    found = _COMPUTE.match(text)
+    if not found:
+        raise FleetError(f"{text!r} is not a compute capability; allowed: one such as 8.6", where="compute_capability")
+    return int(found.group(1)), int(found.group(2))
+
+
+def refusal(options, samples, converter):
+    """Why these options cannot end in a TF-TRT model that serves, with what would, or None.
+
+    options: server_release, compute_capability, precision, batch_sizes. samples: whether there are any. converter: the release of its TensorFlow.
+    """
+    if not options["server_release"] or not options["compute_capability"]:
+        return "engines belong to one release of the server and one kind of GPU; name server_release and compute_capability"
+    release = questions.nearest(options["server_release"])
+    support = questions.tensorrt_support(release, compute_capability(options["compute_capability"]))
+    if not support["supported"]:
+        return f"{support['reason']}. {support['remedy']}"
+    if converter is not None and questions.numbers(converter)[:2] != questions.numbers(release)[:2]:
+        return (f"the converter is TensorFlow {converter}, the server {release}: engines run on the TensorRT that built them alone. "
+                f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container {image(release)}")
+    if not options["batch_sizes"]:
+        return "engines are built beforehand for the batch sizes that the server will execute; name them in batch_sizes"
+    if options["precision"] == "INT8" and not samples:
+        return "INT8 is calibrated on representative examples, and no samples were given"
+    return None
+
+
+def image(release):
+    """The converter's container image for a release of the server, the GPU's one."""
+    return f"tensorflow/tensorflow:{release}-gpu"
+
+
+def arguments(precision, batch_sizes, workspace_mib, signature):
+    """The arguments of TrtGraphConverterV2 beside the source: static shapes, one engine kept for each batch size."""
+    return {
+        "input_saved_model_tags": ["serve"], "input_saved_model_signature_key": signature, "use_dynamic_shape": False, "precision_mode": precision,
+        "max_workspace_size_bytes": workspace_mib << 20, "maximum_cached_engines": len(batch_sizes), "use_calibration": precision == "INT8",
+        "allow_build_at_runtime": True}

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that write TensorFlow Serving's signature metadata into a TensorFlow Lite file. Needs TensorFlow, whose package knows the file's schema."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+METADATA = "signature_defs_metadata"
+_RUNTIME = b"min_runtime_version"
+_ALIGNMENT = 16
+
+
+def with_signatures(content, signatures):
+    """content (the bytes of a model) with the metadata that TensorFlow Serving reads. signatures: {key: bytes of a SignatureDef}.
+
+    Raises FleetError where such bytes hold a NUL, at which TensorFlow Serving stops reading.
+    """
+    from flatbuffers import flexbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key, serialized in signatures.items():
+            if 0 in serialized:
+                raise FleetError(f"the signature {key!r} cannot be written into a TensorFlow Lite file: its bytes hold a NUL", where="signature")
+            builder.Key(key)
+            builder.String(_Encoded(serialized))
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    model.metadata = [entry for entry in model.metadata or [] if entry.name != METADATA.encode()]
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer, buffer.data = METADATA, len(model.buffers), bytes(builder.Finish())
+    model.metadata.append(entry)
+    model.buffers.append(buffer)
+    for buffer in model.buffers:
+        buffer.Pack = _packer(schema, buffer.data)
+    return flatbuffer_utils.convert_object_to_bytearray(model)
+
+
+def signatures_of(content):
+    """{key: bytes of a SignatureDef} in a model's metadata; empty without that metadata."""
+    from flatbuffers import flexbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == METADATA.encode():
+            found = flexbuffers.GetRoot(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()).AsMap
+            return {bytes(key).decode(): bytes(value.AsStringBytes) for key, value in zip((key.AsKeyBytes for key in found.Keys), found.Values)}
+    return {}
+
+
+def lowest_runtime(content):
+    """The lowest release of the TensorFlow Lite runtime that a model needs, as its converter wrote it, such as "2.3.0"; None where it did not."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == _RUNTIME:
+            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode("ascii", "replace") or None
+    return None
+
+
+class _Encoded:
+    """Bytes that pass for a text where flexbuffers asks for its encoding: a SignatureDef is not valid UTF-8."""
+
+    def __init__(self, content):
+        self._content = content
+
+    def encode(self, _encoding):
+        """The bytes themselves."""
+        return self._content
+
+
+def _packer(schema, data):
+    """A Pack() for one buffer that keeps the alignment of the schema, which the generated one forgets."""
+    def pack(builder):
+        if data is not None and len(data):
+            builder.StartVector(1, len(data), _ALIGNMENT)
+            builder.head -= len(data)
+            builder.Bytes[builder.head:builder.head + len(data)] = bytes(data)
+            packed = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None and len(data):
+            schema.BufferAddData(builder, packed)
+        return schema.BufferEnd(builder)
+    return pack

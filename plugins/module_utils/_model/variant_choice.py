@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which forms of which models are worth making: what users ask for, and what the plans of their hosts chose or want to try."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, variants
+
+_AUTO = "auto"
+_PLAN = {"models", "candidates"}
+_UNPLANNED = "tflite_dynamic_range"     # What auto tries where no plan says more.
+
+
+def conversions(models, plans=()):
+    """[{model, form, required, batch_sizes, select_tf_ops}], each form of a model once: the model as it is, then what it is converted to.
+
+    models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; a None among them is passed over. required: the user asked for
+    this form, so a refusal is a fault; with optimize auto it is a normal end. batch_sizes: those that get warm-up requests, of the model itself or, where
+    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize, and for names that
+    are none or not different.
+    """
+    plans = [plan for plan in plans if plan]
+    for plan in plans:
+        if not _PLAN <= set(plan):
+            raise FleetError(f"{plan!r} is no plan of a host", where="tfs_model_plans", remedy="Give what tfserving.fleet.serving_plan returned.")
+    model_names.check_all([model.get("name") for model in models], "tfserving_models")
+    found = []
+    for number, model in enumerate(models):
+        optimize = one_of(f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.FORMS))
+        common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
+        found.append(dict(common, form=variants.NONE, required=True))
+        planned = _planned(model["name"], plans)
+        wanted = {form for form in planned if form != variants.SAVED_MODEL}
+        if optimize == _AUTO and not plans:
+            wanted = {_UNPLANNED}
+        if optimize in variants.FORMS and optimize != variants.NONE:
+            wanted.add(optimize)
+        found += [dict(common, form=form, required=form == optimize, select_tf_ops=bool(model.get("select_tf_ops")) and variants.FORMS[form].lite)
+                  for form in sorted(wanted)]
+    return found
+
+
+def plans_by_converter(converters, hosts):
+    """{converter: [plan]} of those that have something to convert, for the hosts that take it from them.
+
+    converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A converter that names none converts for itself,
+    another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for a converter that is none.
+    """
+    plans, of_others = {name: [] for name in converters}, set()
+    for name, host in hosts.items():
+        chosen = one_of(f"{name}: tfs_model_converter", host["converter"] or (name if name in converters else converters[0]), converters)
+        plans[chosen] += [host["plan"]] if host["plan"] else []
+        of_others |= {chosen} - {name}
+    return {name: made for name, made in plans.items() if made or name in of_others or not of_others}
+
+
+def published(form):
+    """The name under which a form is published."""
+    return variants.SAVED_MODEL if form == variants.NONE else form
+
+
+def _batch_sizes(model):
+    batching = model.get("batching")
+    allowed = batching.get("allowed_batch_sizes") if isinstance(batching, dict) and model.get("samples") else None
+    return list(model.get("batch_sizes") or allowed or ())
+
+
+def _planned(name, plans):
+    """The forms that the plans chose for a model or propose to try."""
+    chosen = {model["form"] for plan in plans for model in plan["models"] if model["name"] == name}
+    tried = {candidate["change"]["form"] for plan in plans for candidate in plan["candidates"]
+             if candidate["model"] == name and "form" in candidate["change"]}
+    return chosen | tried

@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The versions in a model's folder: which number a source gets, what a server says about them, which may be pruned, how a transfer is cut into pieces.
+
+A content is {relative path: {sha256, bytes}}. Statuses are what a server tells: [{version, state, error_code, error_message}], states as numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import urllib.parse
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import other_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
+
+PIECE_BYTES = 64 << 20
+MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
+STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+_LARGEST = 2 ** 63 - 1
+
+
+def number_of(name):
+    """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
+    return int(name) if name.isascii() and name.isdigit() and int(name) <= _LARGEST else None
+
+
+def kind_of(source):
+    """"path", "file", "http" or "store" of a source. Raises FleetError."""
+    found = _SCHEME.match(source)
+    if not found:
+        return "path"
+    scheme = found.group(1).lower()
+    if scheme in ("http", "https"):
+        if not source.partition("?")[0].lower().endswith(ARCHIVES):
+            raise FleetError(f"{public(source)} is no archive; allowed: {', '.join(ARCHIVES)}", where="source", remedy="Pack the version into one archive.")
+        return "http"
+    if scheme not in (*STORES, "file"):
+        raise FleetError(f"{scheme}:// is not known; allowed: a path, file, http, https, {', '.join(STORES)}", where="source")
+    return "file" if scheme == "file" else "store"
+
+
+def public(source):
+    """The source as it may be shown and kept: without a user, a password and what follows a question mark."""
+    found = _SCHEME.match(source)
+    if not found:
+        return source
+    host, slash, path = source[found.end():].partition("/")
+    return f"{found.group(0)}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+def secrets(source):
+    """What of a source must not be shown: a password, and what follows a question mark."""
+    found = _SCHEME.match(source)
+    if not found:
+        return set()
+    rest, _mark, query = source[found.end():].partition("?")
+    password = rest.partition("/")[0].rpartition("@")[0].partition(":")[2]
+    return {one for one in (password, urllib.parse.unquote(password), query) if one}
+
+
+def check(options):
+    """Raise FleetError for options that do not go together."""
+    version, server = options["version"], options["server"]
+    bounded("version", version or 0, 0, _LARGEST)
+    if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
+        raise FleetError(f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum")
+    if options["checksum"] and options["source"] is not None and kind_of(options["source"]) == "store":
+        raise no_checksum_of_a_folder(public(options["source"]))
+    if options["source"] == "":
+        raise FleetError("it is empty", where="source", remedy="Name a version, or leave it out to use the one that is there.")
+    if options["source"] is None and version is None:
+        raise FleetError("neither source nor version is given", where="version", remedy="Name the version that is there, or a source to publish.")
+    bounded("keep", 1 if options["keep"] is None else options["keep"], 1)
+    for name in ("keep", "samples", "label"):
+        if options[name] is not None and not server:
+            raise FleetError("it needs a server to ask", where=name, remedy="Name the server that serves this folder, with server.port and server.model.")
+    if options["state"] == "absent" and not server:
+        raise FleetError("a version is removed only where its server says that it does not serve it", where="server",
+                         remedy="Name the server that serves this folder, with server.port and server.model.")
+    if options["label"] is not None and not options["config_file"]:
+        raise FleetError("it needs the file that lists the server's models", where="label", remedy="Name it with config_file.")
+    bounded("sample_rows", options["sample_rows"], 1)
+    bounded("tolerance", options["tolerance"], 0)
+    for name in ("ready_timeout_s", "transfer_timeout_s"):
+        bounded(name, options[name], 0.001, LONGEST_S, "s")
+    if server:
+        bounded("server.port", server["port"], 1, 65535)
+        if not server["model"]:
+            raise FleetError("it is empty", where="server.model", remedy="Give the name under which the server serves this folder.")
+        bounded("server.deadline_s", server["deadline_s"], 0.001, LONGEST_S, "s")
+
+
+def no_checksum_of_a_folder(source):
+    """The FleetError for a checksum that nothing would be compared with."""
+    return FleetError(f"it is the checksum of an archive, and {source} is a folder", where="checksum",
+                      remedy="Leave it out: folders are compared file by file, and with the manifest that they bring.")
+
+
+def check_content(content, where):
+    """Raise FleetError for paths that would leave the version's folder, or a content that no server can load."""
+    for path in content:
+        if not path or posixpath.isabs(path) or ".." in path.split("/") or "\0" in path or "\n" in path:
+            raise FleetError(f"{path!r} is no path within a version", where=where)
+    if not any(name in content for name in MODEL_FILES):
+        raise FleetError(f"it is no version of a model: it has none of {', '.join(MODEL_FILES)}", where=where,
+                         remedy="Name the folder of one version, not the folder of all versions.")
+
+
+def digest(content):
+    """SHA-256 of a content, in hexadecimal."""
+    return hashlib.sha256(json.dumps(sorted((path, one["sha256"], one["bytes"]) for path, one in content.items())).encode()).hexdigest()
+
+
+def place(published, same, version=None, known=()):
+    """(number, whether it is there already). published: the numbers in the folder. same: those of them that hold what the source holds.
+
+    Without a number of the user's it is the newest if that is the same, else the next one that the server does not know either: what it says about one that
+    was withdrawn could be taken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else.
+    """
+    if version is None:
+        newest = max(published, default=0)
+        if newest not in same and max(newest, *known, 0) == _LARGEST:
+            raise FleetError(f"no number is left above {_LARGEST}", where="version", remedy="Give one.")
+        return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
+    if version in published and version not in same:
+        raise FleetError(f"version {version} is there already and holds something else", where="version",
+                         remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.")
+    return version, version in published
+
+
+def used(statuses):
+    """The versions that a server holds or is about to: all that have not ended."""
+    return {one["version"] for one in statuses if one["state"] != grpc_api.END}
+
+
+def available(statuses):
+    """The versions that a server serves, the newest first."""
+    return sorted((one["version"] for one in statuses if one["state"] == grpc_api.AVAILABLE), reverse=True)
+
+
+def pruned(published, keep, kept):
+    """The versions to remove so that no more than keep are left, the oldest first. kept: those that stay whatever their age."""
+    stays = set(sorted(published, reverse=True)[:keep]) | set(kept)
+    return sorted(set(published) - stays)
+
+
+def verdict(statuses, version, before=()):
+    """(whether the version is decided, why it cannot be served or None). before: what the server said earlier, whose ends decide nothing now."""
+    for one in statuses:
+        if one["version"] == version and one["state"] == grpc_api.AVAILABLE:
+            return True, None
+        if one["version"] == version and one["state"] == grpc_api.END and one["error_code"] and one not in before:
+            return True, one["error_message"]
+    return False, None
+
+
+def missing(content, there):
+    """[(path, offset, bytes)] that are still to be sent, in order. there: {path: bytes that are there already}."""
+    return [(path, there.get(path, 0), one["bytes"] - there.get(path, 0)) for path, one in sorted(content.items())
+            if path not in there or there[path] < one["bytes"]]
+
+
+def pieces(wanted, size=PIECE_BYTES):
+    """Lists of (path, offset, bytes), none of more than size bytes in all."""
+    piece, room = [], size
+    for path, offset, count in wanted:
+        while True:
+            part = min(count, room)
+            piece.append((path, offset, part))
+            offset, count, room = offset + part, count - part, room - part
+            if room == 0:
+                yield piece
+                piece, room = [], size
+            if count == 0:
+                break
+    if piece:
+        yield piece
+
+
+def root_of(names, where):
+    """The folder within an archive that holds the model, "" for its top. names: the files' paths."""
+    roots = sorted({posixpath.dirname(name) for name in names if posixpath.basename(name) in MODEL_FILES})
+    known = None if roots else other_files.of_names(names)
+    if known:
+        raise FleetError(f"the archive holds no model: {known[0]}", where=where, remedy=known[1])
+    if not roots:
+        raise FleetError(f"the archive holds no model: none of {', '.join(MODEL_FILES)}", where=where)
+    if len(roots) > 1:
+        raise FleetError(f"the archive holds several models: {', '.join(root or 'its top' for root in roots)}", where=where, remedy="Pack one version alone.")
+    return roots[0]

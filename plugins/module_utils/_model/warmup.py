@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Warm-up files: requests that TensorFlow Serving runs before a version serves, as a TFRecord file of PredictionLog messages.
+
+A record that fails makes the load fail, one of a wrong rank can end the whole server at every start: a file is judged before it is published.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, tfrecord
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
+
+MOST_RECORDS = 1000
+# PredictionLog's kinds (tensorflow_serving/apis/prediction_log.proto); the server runs the first four.
+_KINDS = {6: "predict", 2: "classify", 3: "regress", 4: "multi_inference", 5: "session_run", 7: "predict_streamed"}
+_RUN = ("predict", "classify", "regress", "multi_inference")
+_DEFAULT_SIGNATURE = "serving_default"
+
+
+def record(request):
+    """The bytes of a PredictionLog with the bytes of a PredictRequest."""
+    return protobuf.held(6, protobuf.held(1, request))
+
+
+def file(requests):
+    """The bytes of the warm-up file of so many PredictRequests (bytes)."""
+    return b"".join(tfrecord.frame(record(request)) for request in requests)
+
+
+def requests(content):
+    """The PredictRequests (memoryviews) in a warm-up file; records of other kinds are left out. Raises tfrecord.Malformed or protobuf.Malformed."""
+    return [request for kind, request in map(_opened, tfrecord.records(content)) if kind == "predict"]
+
+
+def is_one(content):
+    """Whether a TFRecord file's first record is a PredictionLog and no tf.Example: that has field 1 alone, a PredictionLog has one of the others."""
+    try:
+        first = next(tfrecord.records(content), b"")
+        return any(number in _KINDS for number, _value in protobuf.fields(first))
+    except (tfrecord.Malformed, protobuf.Malformed):
+        return False
+
+
+def look(content, signatures):
+    """What a warm-up file is, for a model's signatures: {records, kinds: {kind: count}, batch_sizes: [rows], faults: [sentence]}.
+
+    batch_sizes: the first dimensions of its predict requests. faults: why a server would refuse the version or die of it; empty for a sound file.
+    """
+    found = {"records": 0, "kinds": {}, "batch_sizes": [], "faults": []}
+    sizes = set()
+    try:
+        for number, held in enumerate(tfrecord.records(content), 1):
+            kind, request = _opened(held)
+            found["records"] = number
+            found["kinds"][kind] = found["kinds"].get(kind, 0) + 1
+            faults = [] if kind in _RUN or kind == "empty" else [f"is a {kind} log, which servers refuse"]
+            if kind == "predict":
+                name, inputs = _asked(request)
+                sizes |= {tensor["shape"][0] for tensor in inputs.values() if tensor["shape"]}
+                faults += _faults(name, inputs, signatures)
+            found["faults"] += [f"record {number} {fault}" for fault in faults]
+    except (tfrecord.Malformed, protobuf.Malformed, TypeError, AttributeError) as fault:
+        found["faults"].append(f"it is no TFRecord file of PredictionLog messages: {fault}")
+    if found["records"] > MOST_RECORDS:
+        found["faults"].append(f"it has {found['records']} records; servers refuse more than {MOST_RECORDS}")
+    found["batch_sizes"] = sorted(sizes)
+    return found
+
+
+def _opened(held):
+    """(kind, its request) of a PredictionLog."""
+    for number, value in protobuf.fields(held):
+        if number in _KINDS:
+            return _KINDS[number], protobuf.grouped(value).get(1, [b""])[-1]
+    return "empty", b""
+
+
+def _asked(request):
+    """(name of the signature, {input: {dtype, shape}}) of a PredictRequest."""
+    parts = protobuf.grouped(request)
+    spec = protobuf.grouped(parts.get(1, [b""])[-1])
+    name = protobuf.text(spec.get(3, [b""])[-1]) or _DEFAULT_SIGNATURE
+    return name, {key: _tensor(value) for key, value in protobuf.entries(parts.get(2, [])).items()}
+
+
+def _tensor(message):
+    parts = protobuf.grouped(message)
+    dims = protobuf.grouped(parts.get(2, [b""])[-1]).get(2, [])
+    return {"dtype": dtypes.name_of(parts.get(1, [0])[-1]), "shape": [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in dims]}
+
+
+def _faults(name, inputs, signatures):
+    if name not in signatures:
+        return [f"asks for the signature {name!r}; the model has {', '.join(sorted(signatures)) or 'none'}"]
+    wanted = signatures[name]["inputs"]
+    faults = [f"lacks the input {key}" for key in sorted(set(wanted) - set(inputs))]
+    faults += [f"has an unknown input {key}" for key in sorted(set(inputs) - set(wanted))]
+    for key in sorted(set(inputs) & set(wanted)):
+        given, taken = inputs[key], wanted[key]
+        if given["dtype"] != taken["dtype"]:
+            faults.append(f"has {given['dtype']} for input {key}, which takes {taken['dtype']}")
+        elif not _fits(given["shape"], taken["shape"]):
+            faults.append(f"has shape {given['shape']} for input {key}, which takes {describe(taken['shape'])}; a wrong rank can end the server at every start")
+    return faults
+
+
+def _fits(given, taken):
+    return taken is None or (len(given) == len(taken) and all(size in (None, own) for own, size in zip(given, taken)))

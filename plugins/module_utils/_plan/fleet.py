@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plans of many hosts as a text that people read: what each class gets, what is refused, why, and what differs from before or from what runs."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.limits import format_cpu_list as ranges
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import flat, shown
+
+NO_PLAN = "no plan"
+_LABEL = 10
+_HEADINGS = ("", "HOSTS", "CLASS", "SERVER", "MODELS", "REFUSED")
+_NUMBERS = (0, 1)
+# Columns that may be cut to fit the width, in this order, and what stays of them at least.
+_MAY_SHRINK = {2: 16, 4: 12, 3: 15}
+_FEWEST_COLUMNS = 72
+_COMPARED = ("release", "backend", "image", "build", "models", "server")
+
+
+def text(plans, earlier=None, width=120, running=None):
+    """The whole page. plans: {host: plan, or None for a host whose capabilities are not known}; earlier: the same from before, or None.
+
+    running: {host: {seen: now|remembered|None, reason: why not now, differences: [text]}}, or None to leave what runs out.
+    """
+    width = max(_FEWEST_COLUMNS, width)
+    groups = _groups(plans)
+    shared = {label: _shared(groups, entries) for label, entries in (("why", _reasons), ("mind", _warnings))}
+    parts = ["\n".join(_summary(groups, len(plans), width))]
+    parts += ["\n".join(_details(number, hosts, plan, shared, width)) for number, (hosts, plan) in enumerate(groups, 1)]
+    if any(shared.values()):
+        entries = {label: [f"{words}   [{_numbers(numbers, len(groups))}]" for words, numbers in found.items()] for label, found in shared.items()}
+        parts.append("\n".join(["SAID ONCE for several of the groups above", *_listed("why", entries["why"], width), *_listed("mind", entries["mind"], width)]))
+    if running is not None:
+        parts.append("\n".join(against_running(running, width)))
+    if earlier is not None:
+        parts.append("\n".join(differences(plans, earlier, width)))
+    return "\n\n".join(parts) + "\n"
+
+
+def differences(plans, earlier, width=120):
+    """Lines: what is planned differently from earlier plans, with the hosts it concerns."""
+    changes = {host: _host_changes(plans.get(host), earlier.get(host), host in plans, host in earlier) for host in {*plans, *earlier}}
+    return ["CHANGED since the earlier plan", *_by_text(changes, width)]
+
+
+def against_running(running, width=120):
+    """Lines: what deploying the plans would change on the hosts. running: as in text()."""
+    known = {host: found["differences"] for host, found in running.items() if found["seen"]}
+    lines = ["CHANGES to what runs now", *(_by_text(known, width) if known else [])]
+    for seen, words in (("remembered", "not asked now, compared with what was seen last"), (None, "not known what runs")):
+        reasons = {host: [f"{words}: {found['reason']}" if found["reason"] else words] for host, found in running.items() if found["seen"] == seen}
+        lines += _by_text(reasons, width) if reasons else []
+    return lines
+
+
+def _by_text(texts, width):
+    """Lines: each text once, with the hosts that have it; or 'nothing'. texts: {host: [text]}."""
+    hosts = {}
+    for host in sorted(texts):
+        for line in texts[host]:
+            hosts.setdefault(line, []).append(host)
+    return [part for line, named in sorted(hosts.items()) for part in _wrapped("  ", f"{line}   [{shortened(named)}]", width)] or ["  nothing"]
+
+
+def _host_changes(now, before, is_there, was_there):
+    if not (is_there and was_there):
+        return ["host is new" if is_there else "host is gone"]
+    if now is None or before is None:
+        return [] if now is before else ["host had no plan" if before is None else "host has no plan"]
+    now_flat, before_flat = flat(_compared(now)), flat(_compared(before))
+    return [f"{key}: {shown(before_flat.get(key))} -> {shown(now_flat.get(key))}" for key in sorted(set(now_flat) | set(before_flat))
+            if now_flat.get(key) != before_flat.get(key)]
+
+
+def _compared(plan):
+    models = {model["name"]: {key: model[key] for key in ("form", "batching")} for model in plan["models"]}
+    return dict({key: plan.get(key) for key in _COMPARED}, models=models, refused=[refusal["subject"] for refusal in plan["refusals"]])
+
+
+def _groups(plans):
+    """[(hosts, plan)]: hosts with one plan together, by class; those without a plan last."""
+    found = {}
+    for host in sorted(plans):
+        key = json.dumps(plans[host], sort_keys=True) if plans[host] is not None else ""
+        found.setdefault(key, ([], plans[host]))[0].append(host)
+    return sorted(found.values(), key=lambda group: (group[1] is None, str((group[1] or {}).get("host_class")), group[0]))
+
+
+def _shared(groups, entries):
+    """{words: numbers of the groups}: what is said of more than one group, in the order of deciding."""
+    found = {}
+    for number, (_hosts, plan) in enumerate(groups, 1):
+        for position, words in enumerate(entries(plan) if plan else ()):
+            found.setdefault(words, ([], position))[0].append(number)
+    several = sorted((words for words, (numbers, _position) in found.items() if len(numbers) > 1), key=lambda words: found[words][1])
+    return {words: found[words][0] for words in several}
+
+
+def _reasons(plan):
+    return [f"{decision['subject']}: {decision['choice']} - {decision['reason']}" for decision in plan["decisions"]]
+
+
+def _warnings(plan):
+    return plan["warnings"]
+
+
+def _numbers(numbers, count):
+    return "all" if len(numbers) == count else ranges(numbers).replace(",", ", ")
+
+
+def _summary(groups, count, width):
+    """Lines: the heading, and a table with one row a group."""
+    classes = len({plan["host_class"] for _hosts, plan in groups if plan})
+    refused = sum(len(hosts) for hosts, plan in groups if plan and plan["refusals"])
+    unknown = sum(len(hosts) for hosts, plan in groups if plan is None)
+    yield "; ".join([f"PLAN for {_count(count, 'host')} of {_count(classes, 'class', 'classes')}",
+                     f"something is refused on {refused}" if refused else "nothing is refused", *([f"{unknown} not known yet"] if unknown else [])])
+    yield ""
+    rows = [_HEADINGS] + [_row(number, hosts, plan) for number, (hosts, plan) in enumerate(groups, 1)]
+    widths = _fitting([max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))], width)
+    for row in rows:
+        cells = [_cut(cell, room).rjust(room) if column in _NUMBERS else _cut(cell, room).ljust(room)
+                 for column, (cell, room) in enumerate(zip(row, widths))]
+        yield "  ".join(cells).rstrip()
+
+
+def _row(number, hosts, plan):
+    if plan is None:
+        return str(number), str(len(hosts)), NO_PLAN, "-", "-", "-"
+    forms = ", ".join(f"{model['name']} ({model['form']}{', batched' if model['batching'] else ''})" for model in plan["models"])
+    subjects = ", ".join(dict.fromkeys(refusal["subject"].partition(" ")[0] for refusal in plan["refusals"]))
+    return str(number), str(len(hosts)), str(plan["host_class"]), _server(plan), forms or "-", subjects or "-"
+
+
+def _server(plan):
+    if plan["image"]:
+        return plan["image"].rpartition("/")[2]
+    return f"embedded {plan['release']}" if plan["models"] else "-"
+
+
+def _fitting(widths, width):
+    """The columns' widths, those that may shrink cut until the row fits."""
+    widths = list(widths)
+    for column, least in _MAY_SHRINK.items():
+        excess = sum(widths) + 2 * (len(widths) - 1) - width
+        widths[column] = max(min(least, widths[column]), widths[column] - max(0, excess))
+    return widths
+
+
+def _cut(cell, room):
+    """The cell with its middle left out where it is too long: its ends tell most."""
+    if len(cell) <= room:
+        return cell
+    head = (room - 2) // 2
+    return f"{cell[:head]}..{cell[len(cell) - (room - 2 - head):]}"
+
+
+def _details(number, hosts, plan, shared, width):
+    """Lines: one group. What they get and what is refused come first, the reasons after."""
+    yield from _wrapped("", f"{number}. {plan['host_class'] if plan else NO_PLAN}: {shortened(hosts)}", width, indented=2)
+    if plan is None:
+        yield from _listed("do", ["What they can do is not known: run tfserving.fleet.detect for them while they can be reached"], width)
+        return
+    if plan["models"]:
+        yield from _listed("server", [f"{plan['backend']}, {plan['image'] or plan['release']}"], width)
+        yield from _listed("models", [_of_model(model) for model in plan["models"]], width)
+    yield from _listed("flags", _joined(f"--{name}={shown(value)}" for name, value in sorted(plan["server"]["flags"].items())), width)
+    variables = sorted(plan["server"]["environment"].items())
+    yield from _listed("variables", _joined(f"{name}={'(not shown)' if looks_secret(name) else value}" for name, value in variables), width)
+    yield from _listed("REFUSED", [f"{refusal['subject']}: {refusal['reason'].rstrip('.')}. {refusal['remedy'].rstrip('.')}." for refusal in
+                                   plan["refusals"]], width)
+    yield from _listed("mind", [words for words in _warnings(plan) if words not in shared["mind"]], width)
+    yield from _listed("why", [words for words in _reasons(plan) if words not in shared["why"]], width)
+    yield from _listed("to try", _joined((candidate["name"] for candidate in plan["candidates"]), ", "), width)
+
+
+def _of_model(model):
+    batching = ", ".join(f"{name} {shown(value)}" for name, value in sorted((model["batching"] or {}).items()))
+    return f"{model['name']}: {model['form']}" + (f", batched ({batching})" if batching else "")
+
+
+def _joined(words, between=" "):
+    joined = between.join(words)
+    return [joined] if joined else []
+
+
+def _listed(label, entries, width):
+    for number, words in enumerate(entries):
+        yield from _wrapped(f"  {'' if number else label:<{_LABEL}}", words, width)
+
+
+def _wrapped(start, words, width, indented=0):
+    return textwrap.wrap(words, width, initial_indent=start, subsequent_indent=" " * (len(start) or indented), break_long_words=False, break_on_hyphens=False)
+
+
+def shortened(hosts, most=6):
+    """The first names of a list of hosts, and how many more there are."""
+    rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
+    return ", ".join(hosts[:most]) + rest
+
+
+def _count(count, one, many=None):
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which GPUs a server gets, how its engine is asked for them, and what that means for its release, its memory and its first start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_values import row_bytes
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi, limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_view as hosts
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
+
+# Compiling all kernels from PTX took half an hour where users measured it (github.com/tensorflow/tensorflow issue 62320).
+FIRST_START_S = 2400
+_CACHE_BYTES = 4 * 1024 ** 3
+_HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)", "runtime": "the runtime named nvidia"}
+# What loading takes beside the weights, and two versions at once while one replaces the other: upstream's resource estimate and version policy.
+_LOADED = 1.2
+_CONTEXT_MIB = 600
+# What a layer makes of its input is often larger than the input, so inputs should take a small part of the memory.
+_SHARE_OF_INPUTS = 8
+_PORTS_OF_A_SERVER = 2
+
+
+@dataclass
+class Chosen:
+    """The devices of a server: GPUs or MIG slices, as mappings of the capabilities with `id`, what the engine knows them by."""
+
+    devices: list = field(default_factory=list)
+    how: str | None = None
+    just_in_time: bool = False
+
+    def __bool__(self):
+        return bool(self.devices)
+
+    @property
+    def as_planned(self):
+        """server.devices of the plan."""
+        return [{"pci_bus_id": device.get("pci_bus_id"), "id": device["id"], "by": self.how} for device in self.devices]
+
+    @property
+    def memory_mib(self):
+        """The memory of the device that computes, or None when unknown."""
+        return self.devices[0].get("memory_mib") if self.devices else None
+
+    @property
+    def start_timeout_s(self):
+        """How long the first start may take, where it takes longer than others."""
+        return FIRST_START_S if self.just_in_time else None
+
+
+def choose(draft, host, wanted, release, backend):
+    """What the server gets, Chosen; None where a GPU is required and cannot be had: such a host is not served on its CPU instead."""
+    if wanted["gpu"] == "none":
+        if host.gpus:
+            draft.decide("GPU", "none", "tfserving_gpu: none")
+        return Chosen()
+    chosen, problem, change = _usable(draft, host, wanted, release, backend)
+    if problem is None:
+        return chosen
+    if wanted["gpu"] == "require":
+        draft.refuse("GPU", problem[0], f"{problem[1]}, or set tfserving_gpu: none", change or {"gpu": "none"})
+        return None
+    if host.gpus:
+        draft.decide("GPU", "none", f"{problem[0]}; to use it: {_lower(problem[1])}")
+        draft.warn(f"a GPU stays unused: {problem[0]}. {problem[1]}")
+    return Chosen()
+
+
+def _usable(draft, host, wanted, release, backend):
+    """(Chosen, None, None), or (None, (reason, remedy), a change that helps or None)."""
+    if not host.gpus:
+        return None, ("this host has no NVIDIA GPU", "Ask for none on this host"), None
+    if backend == "embedded":
+        return None, ("the embedded server computes on the CPU", "Start a container engine on the host"), None
+    if host.architecture not in table.IMAGES["architectures"]:
+        return None, (f"the GPU images are for {', '.join(table.IMAGES['architectures'])} only", "Serve without the GPU"), None
+    bound = [gpu for gpu in host.gpus if gpu.get("driver") == "nvidia"]
+    if not bound:
+        others = sorted({gpu["driver"] for gpu in host.gpus if gpu.get("driver")})
+        return None, (f"the driver {others[0]} is bound to the GPU, not NVIDIA's" if others else "no driver is bound to the GPU",
+                      "Install NVIDIA's driver and its container toolkit on the host"), None
+    sound = [gpu for gpu in bound if not (gpu.get("problem") and not gpu.get("compute"))]
+    if not sound:
+        return None, _of_problem(bound[0]["problem"]), None
+    answers = [(gpu, _support(release, gpu)) for gpu in sound]
+    supported = [(gpu, answer) for gpu, answer in answers if answer["supported"]]
+    if not supported:
+        refused = answers[0][1]
+        return None, (refused["reason"], refused["remedy"]), {"version": refused["releases"][-1]} if refused["releases"] else None
+    how, missing, remedy = cdi.way(host.container, host.gpu_groups)
+    if how is None:
+        return None, (missing, remedy), None
+    devices = _placed(bound, supported, how, host.container)
+    if not devices and supported[0][0].get("problem"):
+        return None, _of_problem(supported[0][0]["problem"]), None
+    if not devices:
+        return None, ("MIG is on and no slice is made", "Make slices (nvidia-smi mig -cgi PROFILE -C) or turn MIG off (nvidia-smi -mig 0)"), None
+    short = _too_small(wanted["models"], devices)
+    if short:
+        return None, short, None
+    return _take(draft, host, wanted, supported, devices, how, release), None, None
+
+
+def _support(release, gpu):
+    """What questions.gpu_support says, and whether the driver can compile this release's PTX, which minor version compatibility does not cover."""
+    answer = questions.gpu_support(release, hosts.compute_capability(gpu), hosts.driver_major(gpu))
+    cuda = questions.cell("cuda", release)
+    if answer["just_in_time"] and gpu.get("cuda_version") and hosts.numbers(gpu["cuda_version"]) < hosts.numbers(cuda):
+        return dict(answer, supported=False, reason=f"{answer['reason']}, and this driver compiles PTX up to CUDA {gpu['cuda_version']}, not {cuda}",
+                    remedy=f"Update the driver to one with CUDA {cuda} or later", releases=())
+    return answer
+
+
+def _of_problem(problem):
+    """(reason, remedy) of a GPU's problem, which ends with its remedy."""
+    what, colon, remedy = problem.rpartition(": ")
+    return (what, remedy[:1].upper() + remedy[1:]) if colon else (problem, "Look at the kernel's log and at nvidia-smi")
+
+
+def _devices(gpu, how, container):
+    """The devices of one GPU: itself, or its MIG slices, the largest first."""
+    by_index = how == "cdi" and (((container.get("nvidia") or {}).get("cdi")) or {}).get("names") == "index"
+    if gpu.get("mig") is None:
+        return [dict(gpu, id=gpu.get("uuid") if gpu.get("uuid") and not by_index else str(gpu["index"]) if gpu.get("index") is not None
+                     else str(gpu.get("pci_bus_id")))]
+    slices = [dict(gpu, memory_mib=part.get("memory_mib"), profile=part.get("profile"), id=f"{gpu['index']}:{place}" if by_index or not uuid else uuid)
+              for place, (part, uuid) in enumerate(zip(gpu["mig"], gpu.get("mig_uuids") or ()))]
+    return sorted(slices, key=lambda part: -(part["memory_mib"] or 0))
+
+
+def _placed(bound, supported, how, container):
+    """The devices of the supported GPUs, each with its `place` among those of the host. A broken GPU holds its place, so that the others keep theirs."""
+    found, place = [], 0
+    usable = [gpu for gpu, _answer in supported]
+    for gpu in bound:
+        devices = _devices(gpu, how, container) if gpu in usable else []
+        found += [dict(device, place=place + number) for number, device in enumerate(devices)]
+        place += len(devices) or (1 if gpu.get("problem") and not gpu.get("compute") else 0)
+    return found
+
+
+def _too_small(models, devices):
+    """(reason, remedy) where the models do not fit the largest device, or None."""
+    needed, most = _needed_mib(models), max(device.get("memory_mib") or 0 for device in devices)
+    if needed and most and needed > most:
+        return (f"the models take about {needed:.0f} MiB of GPU memory, the largest device has {most}",
+                "Serve fewer models on this host, or convert them to a smaller form")
+    return None
+
+
+def _needed_mib(models, versions=1):
+    """GPU memory that the models take in about, without what a batch takes; 0 where no size is known."""
+    size = sum(model.get("size_bytes") or 0 for model in models)
+    return versions * _LOADED * size / 2**20 + _CONTEXT_MIB if size else 0
+
+
+def _take(draft, host, wanted, supported, devices, how, release):
+    """Decide for these devices. A process computes on one MIG slice only, so one server gets one."""
+    whole = [device for device in devices if device.get("mig") is None]
+    one = wanted["gpu_servers"] == "one"
+    chosen = Chosen((whole or devices[:1]) if one else devices, how)
+    used = {device.get("pci_bus_id") for device in chosen.devices}
+    answers = [answer for gpu, answer in supported if gpu.get("pci_bus_id") in used]
+    chosen.just_in_time = any(answer["just_in_time"] for answer in answers)
+    draft.decide("GPU", ", ".join(_shown(device) for device in chosen.devices),
+                 f"{'; '.join(sorted({answer['reason'] for answer in answers}))}; handed in by {_HOW[how]}")
+    if len(supported) < len(host.gpus):
+        unused = [gpu for gpu in host.gpus if gpu not in [taken for taken, _answer in supported]]
+        problems = sorted({gpu["problem"] for gpu in unused if gpu.get("problem")})
+        why = "; ".join(problems) if problems else f"{release} does not support them or no driver is bound to them"
+        draft.warn(f"{len(unused)} of {len(host.gpus)} GPUs stay unused: {why}")
+    if len(devices) > len(chosen.devices):
+        draft.warn(f"a process computes on one MIG slice: {len(devices) - len(chosen.devices)} more stay unused; tfserving_gpu_servers: per_gpu plans a server "
+                   "for each")
+    if one and len(chosen.devices) > 1:
+        draft.warn(f"TensorFlow computes on the first of the {len(chosen.devices)} GPUs unless the model itself places operations; "
+                   "tfserving_gpu_servers: per_gpu plans a server for each")
+    if chosen.just_in_time:
+        draft.warn("the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, allow the first start that time "
+                   f"({FIRST_START_S} s)")
+    if any(hosts.driver_major(device) is None for device in chosen.devices):
+        draft.warn(f"the version of NVIDIA's driver is not known: CUDA {questions.cell('cuda', release)} needs {questions.lowest_driver(release)} or later")
+    tensorrt = questions.tensorrt_support(release, hosts.compute_capability(chosen.devices[0]))
+    draft.decide("TensorRT", "usable" if tensorrt["supported"] else "not usable", tensorrt["reason"])
+    return chosen
+
+
+def environment(draft, wanted, chosen):
+    """Variables that a server with these devices needs: {name: text}."""
+    draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
+    found = {"CUDA_CACHE_PATH": container.CUDA_CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
+    if wanted["flags"].get("per_process_gpu_memory_fraction"):
+        draft.decide("GPU memory", "a fraction", "tfserving_flags: per_process_gpu_memory_fraction; CUDA's own part comes on top of it")
+    else:
+        found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        draft.decide("GPU memory", "as needed", "TensorFlow would take all of it at the start; so a second server, and a look at what is used, stay possible")
+    return found
+
+
+def say_memory(draft, wanted, planned, chosen):
+    """Warn where one version of the models fits the device, and two, while one replaces the other, do not; and where batches alone take much of it."""
+    if not chosen.memory_mib:
+        return
+    if _needed_mib(wanted["models"], versions=2) > chosen.memory_mib:
+        draft.warn(f"two versions of the models do not fit into {chosen.memory_mib} MiB of GPU memory at once: a new version replaces the old one with a gap")
+    for model, made in zip(wanted["models"], planned):
+        batching = made["batching"] or {}
+        rows, at_once = batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0, batching.get("num_batch_threads") or 1
+        inputs_mib = rows * at_once * (row_bytes(model["signatures"] or {}) or 0) / 2**20
+        if inputs_mib > (chosen.memory_mib - _needed_mib([model])) / _SHARE_OF_INPUTS:
+            draft.warn(f"{model['name']}: {at_once} batches of {rows} rows at once take {inputs_mib:.0f} MiB of {chosen.memory_mib} MiB of GPU memory for "
+                       "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads")
+
+
+def one_each(draft, host, wanted, chosen):
+    """A server for each device, [{suffix, devices, cpu_set, port_offset}]; empty where one server gets them all. The first place has no suffix."""
+    if wanted["gpu_servers"] != "per_gpu" or [device["place"] for device in chosen.devices] in ([], [0]):
+        return []
+    draft.decide("GPU servers", str(len(chosen.devices)), "tfserving_gpu_servers: per_gpu; each further one has -gpu and its number behind the name and "
+                 f"ports that are {_PORTS_OF_A_SERVER} higher")
+    return [{"suffix": f"-gpu{device['place']}" if device["place"] else "", "devices": [planned], "cpu_set": _cpus_beside(host, wanted, device),
+             "port_offset": device["place"] * _PORTS_OF_A_SERVER} for device, planned in zip(chosen.devices, chosen.as_planned)]
+
+
+def _cpus_beside(host, wanted, device):
+    """The CPUs beside a GPU, as far as processes of this host may use them; None for those of the plan, which the user may have chosen."""
+    try:
+        beside = limits.parse_cpu_list(device.get("cpu_affinity") or "")
+    except FleetError:
+        return None
+    usable = beside & set(host.affinity) if host.affinity else beside
+    return None if wanted["cpus"] or not usable or usable == set(host.affinity) else limits.format_cpu_list(usable)
+
+
+def _shown(device):
+    place = str(device.get("pci_bus_id"))
+    return f"{place} MIG {device['profile']}" if device.get("profile") else place
+
+
+def _lower(text):
+    return text[:1].lower() + text[1:]

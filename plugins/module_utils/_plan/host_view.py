@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host as the plan sees it: its capabilities (_capability/facts.py) with the questions that planning asks of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
+
+_LEAST_LEVEL = {"x86_64": "x86-64-v1"}
+_OLDEST_DOCKER = (20, 10)
+_NVIDIA = "10de:"
+
+
+@dataclass(frozen=True)
+class Host:
+    """capabilities: the mapping of the contract; keys that are missing or null count as unknown."""
+
+    capabilities: dict
+
+    @property
+    def architecture(self):
+        """uname -m, or 'unknown'."""
+        return self.capabilities.get("architecture") or "unknown"
+
+    @property
+    def level(self):
+        """The psABI level, x86-64-v1 where the flags tell no more; 'aarch64'; or the architecture."""
+        least = _LEAST_LEVEL.get(self.architecture, self.architecture)
+        level = self._part("cpu").get("level")
+        return level if level and may_run(least, level) else least
+
+    @property
+    def cpu_flags(self):
+        """CPU flags in the kernel's spelling."""
+        return frozenset(self._part("cpu").get("flags") or ())
+
+    @property
+    def image_class(self):
+        """The class that shares an image."""
+        return self._part("classes").get("image") or self.level
+
+    @property
+    def tuning_class(self):
+        """The class that shares a tuning."""
+        return self._part("classes").get("tuning") or self.image_class
+
+    @property
+    def affinity(self):
+        """The numbers of the CPUs that the host's processes may use, ascending; empty when unknown."""
+        return sorted(limits.parse_cpu_list(self._part("cpu").get("affinity") or ""))
+
+    @property
+    def usable_cpus(self):
+        """Whole CPUs worth using: what affinity, cpuset and quota leave, at least 1."""
+        usable = self._part("cpu").get("usable") or self._part("cpu").get("threads") or len(self.affinity)
+        return max(1, int(usable))
+
+    @property
+    def memory_mib(self):
+        """Usable memory, or None when unknown."""
+        return self._part("memory").get("usable_mib")
+
+    @property
+    def has_quota(self):
+        """Whether a CFS quota leaves less than the affinity mask shows; TensorFlow sees the mask alone."""
+        usable = self._part("cpu").get("usable")
+        return bool(usable and self.affinity and usable < len(self.affinity))
+
+    @property
+    def is_pinned(self):
+        """Whether the host's processes may use only some of its CPUs."""
+        threads = self._part("cpu").get("threads")
+        return bool(threads and self.affinity and len(self.affinity) < threads)
+
+    @property
+    def gpus(self):
+        """The NVIDIA GPUs, one mapping each with what their group has in common, by PCI bus id."""
+        found = [dict(group, **device) for group in self.capabilities.get("gpus") or () if str(group.get("device_id") or "").startswith(_NVIDIA)
+                 for device in group.get("devices") or [{}]]
+        return sorted(found, key=lambda gpu: str(gpu.get("pci_bus_id")))
+
+    @property
+    def gpu_groups(self):
+        """The NVIDIA GPUs as the capabilities list them, identical ones together."""
+        return self.capabilities.get("gpus") or []
+
+    @property
+    def container(self):
+        """The container engine and what it can give a container, or nothing."""
+        return self._part("container")
+
+    @property
+    def engine(self):
+        """The container engine's name, or None."""
+        return self._part("container").get("engine")
+
+    @property
+    def engine_problem(self):
+        """Why no container can be started here, or None."""
+        container = self._part("container")
+        if not self.engine:
+            return "no container engine was found on this host"
+        if not container.get("answers"):
+            reason = container.get("reason")
+            return f"{self.engine} does not answer on this host" + (f" ({reason})" if reason else "")
+        version = numbers(container.get("version"))
+        if self.engine == "docker" and version and version < _OLDEST_DOCKER:
+            return f"Docker Engine {container['version']} on this host is older than {'.'.join(str(part) for part in _OLDEST_DOCKER)}"
+        return None
+
+    @property
+    def sdk_problem(self):
+        """Why Ansible's Python cannot speak with the engine that answers, or None."""
+        problem = (self._part("container").get("sdk") or {}).get("problem")
+        python = self._part("python").get("executable") or "the Python that Ansible uses"
+        return f"{python} on this host cannot import the Docker SDK ({problem})" if problem else None
+
+    def is_docker_before(self, version):
+        """Whether the engine is a Docker Engine older than a version (major, minor, patch); not where that is unknown."""
+        found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(self._part("container").get("version") or ""))
+        return bool(self.engine == "docker" and found and tuple(map(int, found.groups())) < version)
+
+    def _part(self, name):
+        return self.capabilities.get(name) or {}
+
+
+def compute_capability(gpu):
+    """(major, minor) of a GPU, or None where no driver told."""
+    compute = gpu.get("compute")
+    return (compute["major"], compute["minor"]) if compute else None
+
+
+def driver_major(gpu):
+    """The major version of the GPU's driver, or None where no driver told."""
+    found = numbers(gpu.get("driver_version"))
+    return found[0] if found else None
+
+
+def numbers(version):
+    """The first two numbers of a version, as many as there are."""
+    parts = []
+    for part in str(version if version is not None else "").split(".")[:2]:
+        digits = "".join(character for character in part if character.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)

@@ -1,0 +1,271 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options as articles and old notes spell them (server flags, docker run options, build arguments, saved_model_cli lines): what they mean today."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import docker_options, flags, start_line
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+
+_BATCHING_TEXTS = {
+    "max_enqueued_batches": "max_enqueued_batches is the length of the queue per signature and version; a full queue answers UNAVAILABLE. "
+                            "How many batches run at once is num_batch_threads",
+    "num_batch_threads": "num_batch_threads is how many batches run at once over all models of the server. How many may wait is max_enqueued_batches",
+}
+# Flags that the role tfs_server sets itself: what to set instead. A path in a start line may be one in a container, so that only ports are taken over.
+OWN = {
+    **flags.REFUSED, "batching_parameters_file": "batching in tfserving_models to its parameters", "monitoring_config_file": "tfs_server_monitoring: true",
+    "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host", "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
+}
+_TRUE, _FALSE = ("", "true", "True", "1"), ("false", "False", "0")
+
+
+_SHELL_VARIABLE = re.compile(r"\$\{?(\w+)\}?|\$\(|`")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a line means today. sets: the request's keys that it stands for; empty where the line only described something."""
+
+    today: str
+    reason: str
+    sets: dict
+
+
+def understand(request):
+    """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines; of lines the later one wins.
+
+    Returns (request, answers, refusals, warnings): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for what is not taken
+    over. The request's key `serve` has what becomes defaults of the role tfs_server.
+    """
+    wanted, answers, refusals, merged, warnings = dict(request, serve={}), [], [], {}, []
+    found = [item for line in request["options"] for item in items(line)]
+    context = _context(found, request)
+    for item in found:
+        answer = translate(item, context)
+        if isinstance(answer, Answer):
+            answers.append({"given": shown(item), "today": answer.today, "reason": answer.reason})
+            warnings += _merge(merged, answer.sets, shown(item))
+            continue
+        others = [other.given for other in found if other != item and not is_secret(other)]
+        reason, remedy = (answer.reason, answer.remedy) if answer else (
+            "it is no server flag, docker run option, build argument or saved_model_cli line", docker_options.LEAVE_OUT)
+        refusals.append({"subject": f"option {shown(item)}", "reason": reason, "remedy": remedy, "change": {"options": others}})
+    warnings += _overruled(merged, wanted)
+    _put(wanted, merged)
+    return wanted, answers, refusals, warnings
+
+
+def items(line):
+    """The Items (start_line) of a line; a line that means something as a whole is one."""
+    if isinstance(line, str):
+        text = line.strip()
+        if any(understand_as(_unclothed(text)) for understand_as in (_batching_text, _build_argument, _saved_model_cli)):
+            return [start_line.Item("line", _unclothed(text), None, line)]
+    found = [item for item in start_line.items(line) if item.kind != "silent"]
+    return [replace(found[0], given=line)] if len(found) == 1 and isinstance(line, str) and "\n" not in line.strip() else found
+
+
+def without(lines, change):
+    """The lines that do not set what change (a part of a request) sets: a correction of the request replaces them."""
+    left = []
+    for line in lines:
+        found = items(line)
+        kept = [item for item in found if not _overlap(_sets(item), change)]
+        left += [line] if len(kept) == len(found) else [item.given for item in kept]
+    return left
+
+
+def _sets(item):
+    answer = translate(item, docker_options.Context({}, {}))
+    return answer.sets if isinstance(answer, Answer) else {}
+
+
+def translate(item, context):
+    """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
+    if item.kind == "line":
+        return next(filter(None, (understand_as(item.name) for understand_as in (_batching_text, _build_argument, _saved_model_cli))))
+    if item.kind == "flag":
+        return _server_flag(item, context)
+    if item.kind == "environment":
+        return _variable(item, context)
+    if item.kind not in ("docker", "image"):
+        return None
+    found = docker_options.image(item.name) if item.kind == "image" else docker_options.answer(item.name, item.value, context)
+    return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
+
+
+def is_secret(item):
+    """Whether an Item's value must not be shown."""
+    return item.kind == "environment" and looks_secret(item.name)
+
+
+def shown(item):
+    """An Item as messages name it."""
+    return f"{item.name}=(not shown)" if is_secret(item) else item.given if isinstance(item.given, str) else str(item.given)
+
+
+def _unclothed(text):
+    """A build argument or saved_model_cli line without what surrounds it in a script or a list."""
+    text = re.sub(r"^[-$]\s+", "", text.strip()).rstrip("\\,").strip()
+    return re.sub(r"^--build-arg[ =]", "", text)
+
+
+def _context(found, request):
+    given = {item.name: item.value for item in found if item.kind == "flag"}
+    environment = {item.name: item.value for item in found if item.kind == "environment"}
+    return docker_options.Context(given, environment, tuple(request["models"]))
+
+
+def _variable(item, context):
+    if item.name == "MODEL_BASE_PATH" and "://" in item.value:
+        return _own("model_base_path", item.value, context)
+    if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
+        names = [model.get("name") for model in context.models if isinstance(model, dict)]
+        if item.name == "MODEL_BASE_PATH" or item.value in names:
+            return Answer("tfserving_models, with name and source", "models are published on the host, and mounted from there", {})
+        return docker_options.Lost(f"the model {item.value!r} is not in tfserving_models",
+                                   f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {item.value}, source: …}}]")
+    if is_secret(item):
+        return docker_options.Lost(f"{item.name} looks like a secret, and the plan shows what it sets",
+                                   f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault")
+    value, unknown = _expanded(item.value, context)
+    if unknown:
+        return _of_shell(item.name, unknown)
+    return Answer(f"tfserving_environment: {{{item.name}: {value!r}}}", "an environment variable of the server", {"environment": {item.name: value}})
+
+
+def _of_shell(what, unknown):
+    return docker_options.Lost(f"the value of {what} holds {unknown}, which only the shell of the script knows",
+                               f"{docker_options.LEAVE_OUT}, or write the value itself")
+
+
+def _expanded(text, context):
+    """(the text with the variables that the lines set, what is left of shell syntax or None)."""
+    text = _SHELL_VARIABLE.sub(lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(), text or "")
+    left = _SHELL_VARIABLE.search(text)
+    return text, left.group() if left else None
+
+
+def _merge(merged, sets, given):
+    """Put what a line sets over what earlier lines set; warnings about values that differ."""
+    warnings = []
+    for key, value in sets.items():
+        for name, setting in value.items() if isinstance(value, dict) else [(None, value)]:
+            place = merged.setdefault(key, {}) if name is not None else merged
+            at = key if name is None else name
+            if at in place and place[at] != setting:
+                warnings.append(f"tfserving_options sets {at} twice, {_spelt(place[at])} and {_spelt(setting)}: the later one, {given}, holds")
+            place[at] = setting
+    return warnings
+
+
+def _overruled(merged, wanted):
+    """Warnings about what the lines set otherwise than variables of the inventory, which hold."""
+    warnings = []
+    for key in ("flags", "environment"):
+        for name, value in merged.get(key, {}).items():
+            if name in wanted[key] and str(wanted[key][name]).lower() != str(value).lower():
+                warnings.append(f"tfserving_{key} sets {name} to {_spelt(wanted[key][name])} and tfserving_options to {_spelt(value)}: tfserving_{key} holds")
+    for key in ("version", "cpus", "image"):
+        if key in merged and wanted[key] not in (None, merged[key]):
+            warnings.append(f"tfserving_{key} is {wanted[key]} and tfserving_options says {merged[key]}: tfserving_{key} holds")
+    return warnings
+
+
+def _put(wanted, sets):
+    for key, value in sets.items():
+        if key in ("flags", "environment", "serve"):
+            wanted[key] = dict(value, **wanted[key])
+        elif key == "optimize":
+            wanted["models"] = [dict(model, optimize=value) if isinstance(model, dict) and model.get("optimize") in (None, "auto") else model
+                                for model in wanted["models"]]
+        elif wanted[key] in (None, False, "auto"):
+            wanted[key] = value
+
+
+def _overlap(sets, change):
+    return any(key in change and (key not in ("flags", "environment") or set(value) & set(change[key])) for key, value in sets.items()) or (
+        "optimize" in sets and isinstance(change.get("models"), dict))
+
+
+def _batching_text(text):
+    found = re.match(r"(max_enqueued_batches|num_batch_threads)\b", text)
+    return Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {}) if found else None
+
+
+def _build_argument(text):
+    name, equals, value = text.partition("=")
+    value = value.strip("\"'")
+    if re.match(r"--(config|copt)=", text):
+        name, equals, value = "TF_SERVING_BUILD_OPTIONS", "=", text
+    if name == "TF_SERVING_BUILD_OPTIONS" and equals:
+        return Answer(f"tfserving_build: true with tfserving_build_options: {value}",
+                      "the argument replaces the default --config=release, and --config=nativeopt binds the image to the machine that builds it",
+                      {"build": True, "build_options": value})
+    if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
+        release = re.match(r"[rv]?(\d+\.\d+(?:\.\d+)?)$", value)
+        reason = "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release"
+        return Answer(f"tfserving_version: {release.group(1)}", reason, {"version": release.group(1)}) if release else Answer(
+            "tfserving_version, with a release", reason, {})
+    if name == "TF_SERVING_BUILD_IMAGE" and equals:
+        return Answer("nothing: the recipe of an own build names its own devel image", "without it the runtime image would take the official latest-devel", {})
+    return None
+
+
+def _saved_model_cli(text):
+    if not text.startswith("saved_model_cli ") or " tensorrt" not in text:
+        return None
+    dropped = [flag for flag in ("--max_batch_size", "--is_dynamic_op") if flag in text]
+    reason = f"{' and '.join(dropped)} no longer exist and end the command" if dropped else "the command builds no engine and gives 2 MiB of workspace"
+    return Answer("optimize: tensorrt for the model: --precision_mode FP16 with --max_workspace_size_bytes set, the engines built on the GPU that serves them",
+                  reason, {"optimize": "tensorrt"})
+
+
+def _server_flag(item, context):
+    name, (value, unknown) = item.name, _expanded(item.value, context)
+    if not re.fullmatch(r"\w+", name):
+        return None
+    if unknown:
+        return _of_shell(f"--{name}", unknown)
+    today = table.FORMER_FLAGS.get(name, (name,))[0]
+    kind = table.FLAGS.get(today, ("string",))[0]
+    typed = _value(kind, value.strip("\"'"))
+    reason = ("a value after a blank is ignored by the server: it takes --flag=value only" if item.spaced
+              else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error" if name in table.FORMER_FLAGS else "a server flag")
+    if today in OWN:
+        return _own(today, typed, context)
+    sets = {"flags": {today: typed}}
+    if today == table.TFLITE["flag"] and typed is True:
+        return Answer(f"optimize: tflite_dynamic_range for the models, which sets --{today}=true", reason, dict(sets, optimize="tflite_dynamic_range"))
+    return Answer(f"--{today}={_spelt(typed)}", reason, sets)
+
+
+def _own(flag, value, context):
+    """The answer to a flag that stands for something else of the collection than a flag."""
+    names = [model.get("name") for model in context.models if isinstance(model, dict)]
+    if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
+        return Answer("tfserving_models, with name and source", "models are published on the host, and the collection sets this flag", {})
+    if flag == "model_base_path" and "://" in str(value):
+        return docker_options.Lost(f"{value} is not read by the server: official images have no file system for s3:// since 2.7",
+                                   f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
+                                   "tfserving.fleet.model_version")
+    return docker_options.Lost(f"--{flag} is set by the collection itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}")
+
+
+def _value(kind, text):
+    if kind == "bool" and text in _TRUE + _FALSE:
+        return text in _TRUE
+    try:
+        return {"int": int, "float": float}.get(kind, str)(text)
+    except ValueError:
+        return text
+
+
+def _spelt(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)

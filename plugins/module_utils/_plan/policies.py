@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Policies: what users choose for hosts that can do something. Their conditions are JMESPath over the capabilities; evaluating one is given from outside."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, looks_secret, one_of
+
+# What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
+CHOICES = ("version", "backend", "gpu", "gpu_servers", "cpus", "image", "build", "build_options", "goal", "flags", "environment", "optimize", "batching")
+
+# The fields of the capabilities (_capability/facts.py): a mapping of names, [mapping] for a list of mappings, None for a value or a list of values.
+FIELDS = {
+    "schema": None, "architecture": None,
+    "cpu": {"vendor": None, "family": None, "model": None, "stepping": None, "brand": None, "level": None, "flags": None, "ai": None, "sockets": None,
+            "cores": None, "threads": None, "numa_nodes": None, "caches": {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None},
+            "usable": None, "affinity": None, "cpuset": None, "quota": None},
+    "memory": {"total_mib": None, "limit_mib": None, "usable_mib": None},
+    "gpus": [{"product": None, "family": None, "compute": {"major": None, "minor": None}, "memory_mib": None, "count": None, "device_id": None,
+              "driver": None, "driver_version": None, "cuda_version": None, "ecc": None, "mig": [{"profile": None, "memory_mib": None}], "problem": None,
+              "devices": [{"pci_bus_id": None, "uuid": None, "index": None, "numa_node": None, "cpu_affinity": None, "mig_uuids": None}]}],
+    "container": {"engine": None, "version": None, "api_version": None, "socket": None, "answers": None, "reason": None, "runtimes": None,
+                  "cdi_directories": None, "nvidia": {"toolkit": None, "hook": None, "cdi": {"names": None, "problem": None}}},
+    "os": {"distribution": None, "version": None, "kernel": None, "init": None, "libc": None},
+    "virtualization": {"kind": None, "container": None},
+    "python": {"version": None, "executable": None},
+    "classes": {"image": None, "tuning": None},
+}
+_ORDERING = ("lt", "lte", "gt", "gte")
+
+
+def check(policies):
+    """Raise FleetError for policies whose form is wrong; conditions are checked by check_condition."""
+    for number, policy in enumerate(policies):
+        where = f"tfserving_policies[{number}]"
+        whole = isinstance(policy, dict) and set(policy) - {"holds"} == {"when", "choose"}
+        if not whole or not isinstance(policy["when"], str) or not isinstance(policy["choose"], dict):
+            raise FleetError("a policy has exactly two keys: when (a JMESPath condition) and choose (a mapping)", where=where)
+        for key in policy["choose"]:
+            one_of(f"{where}.choose", key, CHOICES)
+
+
+def check_condition(number, condition, tree, tokens):
+    """Raise FleetError when a compiled condition names a field that capabilities do not have, or orders anything but numbers.
+
+    tree: JMESPath's syntax tree, {type, value, children}. tokens: its tokens, [{type, value, start}], for the positions.
+    """
+    names = [token for token, following in zip(tokens, tokens[1:]) if token["type"] in ("unquoted_identifier", "quoted_identifier")
+             and following["type"] not in ("lparen", "colon")]
+    literals = [token for token in tokens if token["type"] == "literal"]
+    _Walk(number, condition, iter(names), iter(literals)).visit(tree, FIELDS)
+
+
+class _Walk:
+    """Follows a syntax tree and the capabilities' fields at once; positions come from the tokens, in which fields and literals have the same order."""
+
+    def __init__(self, number, condition, names, literals):
+        self.number, self.condition, self.names, self.literals = number, condition, names, literals
+        self.last_literal = 0
+
+    def visit(self, node, fields):
+        """The fields that the node's value has: a mapping, [mapping], or None for a value or what cannot be told."""
+        return getattr(self, f"_{node['type']}", self._other)(node, fields)
+
+    def _field(self, node, fields):
+        token = next(self.names, None)
+        position = token["start"] if token else 0
+        if not isinstance(fields, dict):
+            return None
+        if node["value"] not in fields:
+            self._fail(position, f"{node['value']!r} is not a field here; allowed: {', '.join(sorted(fields))}{did_you_mean(node['value'], list(fields))}")
+        return fields[node["value"]]
+
+    def _subexpression(self, node, fields):
+        for child in node["children"]:
+            fields = self.visit(child, fields)
+        return fields
+
+    def _index_expression(self, node, fields):
+        fields = self.visit(node["children"][0], fields)
+        return fields[0] if isinstance(fields, list) else None
+
+    def _flatten(self, node, fields):
+        return self.visit(node["children"][0], fields)
+
+    def _projection(self, node, fields):
+        fields = self.visit(node["children"][0], fields)
+        inner = self.visit(node["children"][1], fields[0] if isinstance(fields, list) else fields)
+        return [inner] if isinstance(inner, dict) else inner
+
+    def _filter_projection(self, node, fields):
+        fields = self.visit(node["children"][0], fields)
+        element = fields[0] if isinstance(fields, list) else None
+        self.visit(node["children"][2], element)
+        inner = self.visit(node["children"][1], element)
+        return [inner] if isinstance(inner, dict) else inner
+
+    def _value_projection(self, node, fields):
+        self.visit(node["children"][0], fields)
+        self.visit(node["children"][1], None)
+
+    def _pipe(self, node, fields):
+        return self._subexpression(node, fields)
+
+    def _identity(self, node, fields):
+        return fields
+
+    _current = _identity
+
+    def _comparator(self, node, fields):
+        for child in node["children"]:
+            self.visit(child, fields)
+            if node["value"] in _ORDERING and child["type"] == "literal" and (isinstance(child["value"], bool) or not isinstance(child["value"], (int, float))):
+                self._fail(self.last_literal, f"JMESPath orders numbers only, and {child['value']!r} is none: the condition would never hold; "
+                           f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)")
+
+    def _literal(self, node, fields):
+        self.last_literal = next(self.literals, {"start": 0})["start"]
+
+    def _function_expression(self, node, fields):
+        element = None
+        for child in node["children"]:
+            if child["type"] == "expref":
+                self.visit(child["children"][0], element)
+            else:
+                argument = self.visit(child, fields)
+                element = argument[0] if isinstance(argument, list) else None
+
+    def _other(self, node, fields):
+        for child in node.get("children") or ():
+            if isinstance(child, dict):
+                self.visit(child, fields)
+
+    def _fail(self, position, what):
+        raise FleetError(f"{what}, at character {position + 1} of {self.condition!r}", where=f"tfserving_policies[{self.number}].when")
+
+
+def choose(draft, asked):
+    """The request with the first policy that holds here applied; policies that hold too, and have no effect, are reported.
+
+    asked["policies"] carry `holds`. A policy wins over defaults and over group-wide values, a model's own optimize and batching over a policy.
+    """
+    policies = (asked.get("policies") if isinstance(asked, dict) else None) or []
+    if not isinstance(policies, list):
+        raise FleetError(f"{policies!r} is not a list", where="tfserving_policies")
+    check(policies)
+    holding = [number for number, policy in enumerate(policies) if policy.get("holds")]
+    if not holding:
+        return asked
+    first, shadowed = holding[0], holding[1:]
+    chosen = policies[first]["choose"]
+    secret = next((name for name in chosen["environment"] if looks_secret(str(name))), None) if isinstance(chosen.get("environment"), dict) else None
+    if secret:
+        raise FleetError(f"{secret} looks like a secret, and what a policy chooses is shown", where=f"tfserving_policies[{first}].choose.environment",
+                         remedy="Set it in tfs_server_secret_environment, from a vault.")
+    spelt = ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items()))
+    draft.decide(f"policy {first + 1}", spelt, f"its condition holds here: {policies[first]['when']}")
+    for number in shadowed:
+        draft.warn(f"policy {number + 1} ({policies[number]['when']}) holds here too and has no effect: policy {first + 1} comes first")
+    return _with(asked, chosen)
+
+
+def _with(asked, chosen):
+    changed = dict(asked)
+    for key, value in chosen.items():
+        if key in ("flags", "environment") and isinstance(value, dict):
+            changed[key] = {**(asked.get(key) or {}), **value}
+        elif key in ("optimize", "batching"):
+            changed["models"] = [_with_model(model, key, value) for model in changed.get("models") or []]
+        else:
+            changed[key] = value
+    return changed
+
+
+def _with_model(model, key, value):
+    return dict(model, **{key: value}) if isinstance(model, dict) and model.get(key) in (None, "auto") else model

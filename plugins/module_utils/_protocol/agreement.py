@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a model's outputs are from a reference's, and whether that is within a tolerance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far an output is from the reference's. All figures are None where the two cannot be compared; difference then says why.
+
+    max_abs: the largest absolute difference. max_rel: the largest difference as a fraction of the reference's value, where that is not zero.
+    tolerance: the least tolerance that allows all differences: absolute where the reference's value is below 1, a fraction of it above.
+    NaN equals NaN, and an infinity itself.
+    """
+
+    max_abs: float | None = None
+    max_rel: float | None = None
+    tolerance: float | None = None
+    difference: str | None = None
+
+
+def compare(reference, answered, distance=None):
+    """{name: Distance} over all outputs of both, each a {name: array}. distance: gives that of two arrays of one shape and dtype; None for Tensors."""
+    found = {}
+    for name in sorted({*reference, *answered}):
+        if name not in answered:
+            found[name] = Distance(difference=f"the output is missing; there: {', '.join(sorted(answered)) or 'none'}")
+        elif name not in reference:
+            found[name] = Distance(difference="the output is new")
+        elif reference[name].shape != answered[name].shape:
+            found[name] = Distance(difference=f"shape {list(reference[name].shape)} became {list(answered[name].shape)}")
+        elif reference[name].dtype != answered[name].dtype:
+            found[name] = Distance(difference=f"dtype {reference[name].dtype} became {answered[name].dtype}")
+        else:
+            found[name] = (distance or of_tensors)(reference[name], answered[name])
+    return found
+
+
+def disagreements(reference, answered, tolerance):
+    """Sentences about the outputs of the reference that are not within a tolerance, a number or {name: number}. Both are {name: Tensor}."""
+    found = []
+    for name, far in compare(reference, {name: tensor for name, tensor in answered.items() if name in reference}).items():
+        allowed = tolerance[name] if isinstance(tolerance, dict) else tolerance
+        if far.difference:
+            found.append(f"{name}: {far.difference}")
+        elif far.tolerance > allowed:
+            found.append(f"{name}: differs by up to {far.tolerance:.6g}; allowed: {allowed:g}")
+    return found
+
+
+def of_tensors(reference, answered):
+    """The Distance of two Tensors."""
+    pairs = [(one, other) for one, other in zip(reference.values(), answered.values()) if one != other]
+    if reference.dtype == "string":
+        return of_texts(len(pairs), len(reference.content))
+    pairs = [(one, other) for one, other in pairs if not (math.isnan(one) and math.isnan(other))]
+    strange = sum(not (math.isfinite(one) and math.isfinite(other)) for one, other in pairs)
+    if strange:
+        return of_strange(strange)
+    far = [(abs(one - other), abs(one)) for one, other in pairs]
+    return Distance(*(float(max(figures, default=0.0)) for figures in (
+        [size for size, _one in far], [size / one for size, one in far if one], [size / max(1.0, one) for size, one in far])))
+
+
+def of_texts(wrong, total):
+    """The Distance of texts, so many of which differ."""
+    return Distance(difference=f"{wrong} of {total} strings differ") if wrong else Distance(0.0, 0.0, 0.0)
+
+
+def of_strange(count):
+    """The Distance of outputs with so many values that only one side has, NaN or infinite."""
+    return Distance(difference=f"{count} values are NaN or infinite on one side only")

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TensorFlow Serving's gRPC methods, states of a version, and codes: of gRPC, and of HTTP for them."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+# By number.
+CODES = ("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
+          "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED").split()
+# TensorFlow Serving's REST API answers so. Of several codes with one HTTP status, the first is what it is taken for.
+_HTTP_OF_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403,
+                  "NOT_FOUND": 404, "ABORTED": 409, "ALREADY_EXISTS": 409, "RESOURCE_EXHAUSTED": 429, "CANCELLED": 499, "INTERNAL": 500,
+                  "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
+_CODES_OF_HTTP = {http: code for code, http in reversed(_HTTP_OF_CODES.items())}
+_CODES_OF_FOREIGN_HTTP = {400: "INTERNAL", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 429: "UNAVAILABLE", 502: "UNAVAILABLE",
+                          503: "UNAVAILABLE", 504: "UNAVAILABLE"}
+# tensorflow.serving.ModelVersionState
+STATES = {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
+AVAILABLE, UNLOADING, END = (STATES[name] for name in ("AVAILABLE", "UNLOADING", "END"))
+
+
+class ServerFault(FleetError):
+    """What a server answered instead of a result, or why it could not be reached. code: the name of a gRPC status, such as UNAVAILABLE."""
+
+    def __init__(self, code, message, where=None):
+        super().__init__(f"{code}: {message}", where=where)
+        self.code = code
+        self.message = message
+
+
+def code_name(number):
+    """The name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
+    return CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
+
+
+def http_of_code(code):
+    """The HTTP status with which the REST API answers a gRPC status, by its name."""
+    return _HTTP_OF_CODES.get(code, 500)
+
+
+def code_of_http(http):
+    """The name of the gRPC status that an HTTP status of the REST API stands for: UNAVAILABLE for 503."""
+    return _CODES_OF_HTTP.get(http, "UNKNOWN")
+
+
+def code_without_status(http):
+    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
+    return _CODES_OF_FOREIGN_HTTP.get(http, "UNKNOWN")

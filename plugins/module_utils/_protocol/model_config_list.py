@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file that lists a server's models (model_config_list): read, changed for one model, and as the message that lets a server take it.
+
+A parsed message is what textproto.reader returns.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader, schema, writer
+
+
+def parse(text, where):
+    """The parsed message of the file's text. Raises FleetError."""
+    return reader.read(text, schema.SERVER_CONFIG, where, keep_unknown=True)
+
+
+def lost(text):
+    """What a rewritten file would lack, in words, or None. text: of a file that parse() takes."""
+    lines = reader.comments(text)
+    return f"the comments on line {', '.join(map(str, lines))}" if lines else None
+
+
+def names(message):
+    """The models that are listed."""
+    return [dict(one).get("name", "") for listed in _values(message, "model_config_list") for one in _values(listed, "config")]
+
+
+def labels(message, name):
+    """{label: version} of a model. Raises FleetError where the model is not listed."""
+    return {dict(one).get("key", ""): dict(one).get("value", 0) for one in _values(_model(message, name), "version_labels")}
+
+
+def specific(message, name):
+    """The versions that a model's policy lists, or None where it has another policy."""
+    for policy in _values(_model(message, name), "model_version_policy"):
+        for chosen in _values(policy, "specific"):
+            return [value for field, value in chosen if field == "versions"]
+    return None
+
+
+def with_versions(message, name, numbers):
+    """The message where a model's policy lists these versions."""
+    return _changed(message, name, "model_version_policy", [[("specific", [("versions", number) for number in sorted(numbers)])]])
+
+
+def with_label(message, name, label, version):
+    """The message where a label of a model names this version."""
+    given = dict(labels(message, name), **{label: version})
+    return _changed(message, name, "version_labels", [[("key", key), ("value", value)] for key, value in sorted(given.items())])
+
+
+def text(message):
+    """The text of a parsed message."""
+    return writer.text(message)
+
+
+def reload_request(message, where=None):
+    """The bytes of a ReloadConfigRequest with the message. Raises FleetError for a field that this collection cannot send."""
+    return protobuf.held(1, writer.encode(message, schema.SERVER_CONFIG, where))
+
+
+def _model(message, name):
+    for listed in _values(message, "model_config_list"):
+        for one in _values(listed, "config"):
+            if ("name", name) in one:
+                return one
+    raise FleetError(f"the model {name} is not listed", where="config_file", remedy="Name the file that the server was started with.")
+
+
+def _values(message, field):
+    return [value for name, value in message if name == field]
+
+
+def _changed(message, name, field, values):
+    old = _model(message, name)
+    place = next((position for position, item in enumerate(old) if item[0] == field), len(old))
+    new = old[:place] + [(field, value) for value in values] + [item for item in old[place:] if item[0] != field]
+    return [(key, [(inner, new if one is old else one) for inner, one in value]) for key, value in message]

@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The protocol buffers' wire format without any library: enough to look into a SavedModel, and to write small messages, on a host that has Python alone."""
+
+from __future__ import annotations
+
+import struct
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_SIGN = 1 << 63
+
+
+class Malformed(ValueError):
+    """The bytes are not a message."""
+
+
+def fields(message):
+    """Yield (field number, value) in the order of the bytes: an int (not negative) for numbers, a memoryview for texts and messages.
+
+    message: bytes or memoryview. Raises Malformed.
+    """
+    view, position = memoryview(message), 0
+    while position < len(view):
+        key, position = read_varint(view, position)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, position = read_varint(view, position)
+        elif kind == _BYTES:
+            size, position = read_varint(view, position)
+            value, position = _slice(view, position, size)
+        elif kind == _FIXED64:
+            value, position = _slice(view, position, 8)
+            value = struct.unpack("<Q", value)[0]
+        elif kind == _FIXED32:
+            value, position = _slice(view, position, 4)
+            value = struct.unpack("<I", value)[0]
+        else:
+            raise Malformed(f"unknown wire type {kind} at byte {position}")
+        if number == 0:
+            raise Malformed(f"field number 0 before byte {position}")
+        yield number, value
+
+
+def grouped(message):
+    """{field number: [values]} of a message."""
+    found = {}
+    for number, value in fields(message):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def entries(values):
+    """{key: value} of a map field with text keys, given the field's values; a missing value is an empty message."""
+    found = {}
+    for entry in values:
+        parts = grouped(entry)
+        found[text(parts.get(1, [b""])[-1])] = parts.get(2, [memoryview(b"")])[-1]
+    return found
+
+
+def varints(value):
+    """The numbers of a packed field."""
+    view, position, found = memoryview(value), 0, []
+    while position < len(view):
+        number, position = read_varint(view, position)
+        found.append(number)
+    return found
+
+
+def text(value):
+    """A string field. Raises Malformed for a number, of which bytes() would make so many bytes."""
+    if isinstance(value, int):
+        raise Malformed(f"a number, {value}, in the place of a text")
+    return bytes(value).decode("utf-8", "replace")
+
+
+def signed(value):
+    """An int64 or int32 field."""
+    return value - 2 * _SIGN if value & _SIGN else value
+
+
+def held(number, content):
+    """The bytes of a field that holds a text's or a message's bytes."""
+    return varint(number << 3 | _BYTES) + varint(len(content)) + bytes(content)
+
+
+def whole(number, value):
+    """The bytes of a field that holds a whole number."""
+    return varint(number << 3 | _VARINT) + varint(value % (2 * _SIGN))
+
+
+def varint(value):
+    """A number that is not negative: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def read_varint(view, position):
+    result = shift = 0
+    while position < len(view):
+        byte = view[position]
+        position += 1
+        result |= (byte & 127) << shift
+        if byte < 128:
+            return result, position
+        shift += 7
+        if shift > 63:
+            raise Malformed(f"a number of more than 64 bits before byte {position}")
+    raise Malformed("cut short")
+
+
+def _slice(view, position, size):
+    if position + size > len(view):
+        raise Malformed("cut short")
+    return view[position:position + size], position + size

@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signatures of models: their contract shape, which one is meant, and how samples are fed to one."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
+
+UNSET_REMEDY = "Export a Keras model with model.export(directory); keep each variable of a tf.Module in an attribute of the module."
+XLA_FLAG = "xla_cpu_compilation_enabled"
+XLA_REMEDY = f"Set {XLA_FLAG}: true in tfserving_flags (2.5.1 or later), or export it without jit_compile."
+COMPOSITE_REMEDY = ("Return its parts instead, .values and .row_lengths() of a ragged tensor, .indices, .values and .dense_shape of a sparse one, or a dense "
+                    "tensor: .to_tensor(), tf.sparse.to_dense().")
+NO_SIGNATURE = ("it has no signature that clients can call, so every request fails. Export it with one: tf.saved_model.save(model, directory, "
+                "signatures=model.__call__.get_concrete_function(tf.TensorSpec([None, ...], tf.float32))).")
+INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
+
+
+def chosen(signatures, name, where="signature"):
+    """The signature of that name. Raises FleetError with the names there are."""
+    if name not in signatures:
+        known = ", ".join(sorted(signatures)) or "none"
+        raise FleetError(f"the model has no signature {name!r}; it has: {known}{did_you_mean(name, signatures)}", where=where)
+    return signatures[name]
+
+
+def feeding(inputs, shapes, where="samples"):
+    """How samples go into requests: (rows, squeezed).
+
+    inputs: {name: {dtype, shape}} of a signature. shapes: {name: shape} of the sample arrays, whose first axis counts examples.
+    rows: the rows that every request must have, or None where any number will do. squeezed: names of inputs without a batch dimension;
+    they get an example without its first axis, so that a request holds one example.
+    Raises FleetError where names or shapes do not fit.
+    """
+    missing, foreign = sorted(set(inputs) - set(shapes)), sorted(set(shapes) - set(inputs))
+    if missing or foreign:
+        faults = [f"missing: {', '.join('inputs.' + name for name in missing)}"] * bool(missing)
+        faults += [f"unknown: {', '.join('inputs.' + name for name in foreign)}"] * bool(foreign)
+        raise FleetError(f"they do not fit the signature's inputs ({', '.join(sorted(inputs))}); {'; '.join(faults)}", where=where)
+    squeezed, fixed = set(), {}
+    for name, tensor in inputs.items():
+        shape, given = tensor["shape"], shapes[name]
+        if shape is None:
+            continue
+        if len(given) == len(shape) + 1:
+            squeezed.add(name)
+            example, expected = given[1:], shape
+        else:
+            example, expected = given[1:], shape[1:]
+            if shape and shape[0] is not None:
+                fixed[name] = shape[0]
+        if len(example) != len(expected) or any(size not in (None, found) for size, found in zip(expected, example)):
+            raise FleetError(f"inputs.{name} has shape {list(given)}; the signature takes {describe(shape)} with examples along the first axis", where=where)
+    if squeezed and any(size != 1 for size in fixed.values()):
+        raise FleetError("inputs with a fixed number of rows and inputs without rows cannot be fed example by example", where=where)
+    if len(set(fixed.values())) > 1:
+        raise FleetError(f"the signature fixes different numbers of rows: {', '.join(f'{name} {size}' for name, size in sorted(fixed.items()))}", where=where)
+    return (1 if squeezed else next(iter(fixed.values()), None)), squeezed
+
+
+def problems(signatures, xla_remedy=XLA_REMEDY):
+    """Sentences about what every request to these signatures fails of. signatures: those of a model, None where they are not known."""
+    if signatures is None:
+        return []
+    found = [] if set(signatures) - set(INTERNAL) else [NO_SIGNATURE]
+    found += [f"signature {name}: {problem}" for name, problem in ((name, composite(one)) for name, one in sorted(signatures.items())) if problem]
+    compiled = sorted(name for name, signature in signatures.items() if signature.get("needs_xla"))
+    if compiled:
+        found.append(f"signature {', '.join(compiled)}: XLA alone compiles it (jit_compile=True), and servers switch XLA off, so each request fails with "
+                     f"\"XLA compilation disabled\". {xla_remedy}")
+    return found
+
+
+def composite(signature):
+    """A sentence about the first input or output that is a composite tensor, or None."""
+    for side in ("inputs", "outputs"):
+        for key, tensor in sorted(signature[side].items()):
+            if "components" in tensor:
+                return f"{side[:-1]} {key} is a {tensor['composite']}, which no server takes or returns, so every request fails. {COMPOSITE_REMEDY}"
+    return None
+
+
+def unset(signature):
+    """A sentence about variables that a signature reads and that no server restores, or None."""
+    names = signature.get("unset_variables")
+    if not names:
+        return None
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"it reads {shown}, which loading the model does not restore, so every request fails (\"Could not find variable\"). {UNSET_REMEDY}"
+
+
+def describe(shape):
+    """A shape as people write it: [?, 8, 8, 1]; "any shape" where the rank is unknown."""
+    return "any shape" if shape is None else "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

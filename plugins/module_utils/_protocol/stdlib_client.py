@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that ask a server over gRPC with Python's standard library alone, one call after the other: for hosts that have neither gRPC nor NumPy."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import time
+import zipfile
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2, tensors, text_arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+
+_READ_BYTES = 1 << 16
+
+
+class Server:
+    """A server's gRPC port. Each call takes a connection of its own, so that a server that died is noticed at once.
+
+    secure: whether it speaks TLS; its certificate is not judged here, since what is asked is the server that was just started.
+    """
+
+    def __init__(self, address, port, deadline_s=10.0, secure=False):
+        self.address, self.port = address, port
+        self._deadline_s, self._secure = deadline_s, secure
+
+    def status(self, model):
+        """[{version, state, error_code, error_message}]; states as numbers, AVAILABLE is 30."""
+        return tensors.status_response(self.call(grpc_api.GET_MODEL_STATUS, tensors.status_request(model)))
+
+    def signatures(self, model):
+        """{signature: {inputs: {name: {dtype, shape}}, outputs}}."""
+        return tensors.metadata_response(self.call(grpc_api.GET_MODEL_METADATA, tensors.metadata_request(model)))
+
+    def predict(self, model, inputs, signature="serving_default", version=None, label=None):
+        """{output name: Tensor} for inputs {name: Tensor}."""
+        return tensors.predict_response(self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label)))
+
+    def listens(self):
+        """Whether somebody takes connections there."""
+        with contextlib.suppress(OSError):
+            with socket.create_connection((self.address, self.port), timeout=1.0):
+                return True
+        return False
+
+    def call(self, path, message):
+        """The bytes of the answer. Raises client.ServerFault."""
+        try:
+            with self._connect() as connection:
+                return _Call(connection, time.monotonic() + self._deadline_s).run(path, f"{self.address}:{self.port}", message, self._deadline_s, self._secure)
+        except socket.timeout as fault:
+            raise ServerFault("DEADLINE_EXCEEDED", f"no answer within {self._deadline_s:g} s", self._where()) from fault
+        except (OSError, EOFError, ValueError, IndexError, struct.error) as fault:
+            raise ServerFault("UNAVAILABLE", str(fault) or "the connection ended", self._where()) from fault
+        except _Refused as refused:
+            raise ServerFault(refused.code, refused.message, self._where()) from refused
+
+    def _where(self):
+        return f"grpc://{self.address}:{self.port}"
+
+    def _connect(self):
+        plain = socket.create_connection((self.address, self.port), timeout=self._deadline_s)
+        if not self._secure:
+            return plain
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        return context.wrap_socket(plain)
+
+
+class _Refused(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class _Call:
+    """One call on a connection of its own: stream 1."""
+
+    def __init__(self, connection, end):
+        self._connection, self._end = connection, end
+        self._unread, self._answer = b"", bytearray()
+        self._window = self._stream_window = http2.FIRST_WINDOW
+
+    def run(self, path, authority, message, deadline_s, secure):
+        block = http2.request_block(path, authority, deadline_s, secure)
+        self._connection.sendall(http2.PREFACE + http2.frame(http2.HEADERS, http2.END_HEADERS, 1, block))
+        rest, done = b"\x00" + http2.STREAM.pack(len(message)) + message, False
+        while not done:
+            while rest and min(self._window, self._stream_window) > 0:
+                size = min(len(rest), self._window, self._stream_window, http2.FIRST_FRAME_SIZE)
+                self._connection.sendall(http2.frame(http2.DATA, http2.END_STREAM if size == len(rest) else 0, 1, rest[:size]))
+                rest, self._window, self._stream_window = rest[size:], self._window - size, self._stream_window - size
+            done = self._take()
+        if self._answer[:1] != b"\x00":
+            raise ValueError("the answer is no message")
+        return bytes(self._answer[5:])
+
+    def _take(self):
+        """Take the next frame; True after the last one. Raises _Refused for a status that is not OK."""
+        head = self._bytes(9)
+        kind, flags, stream = head[3], head[4], http2.STREAM.unpack_from(head, 5)[0] & http2.LARGEST_WINDOW
+        payload = self._bytes(int.from_bytes(head[:3], "big"))
+        if kind in (http2.HEADERS, http2.CONTINUATION) and flags & http2.END_STREAM:
+            number, http, message = http2.status(http2.unpadded(flags, payload))
+            if number != 0:
+                if number is None:
+                    raise _Refused(grpc_api.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
+                raise _Refused(grpc_api.code_name(number), message)
+            return True
+        if kind == http2.DATA:
+            self._answer += payload
+            if flags & http2.END_STREAM:
+                raise _Refused("UNAVAILABLE", "no gRPC server answers there: what came is another one's page")
+        elif kind == http2.RST_STREAM:
+            raise _Refused("INTERNAL", f"the server ended the call (error {http2.STREAM.unpack(payload)[0]})")
+        elif kind == http2.GOAWAY:
+            raise EOFError("the server ended the connection")
+        elif kind == http2.PING and not flags & http2.ACK:
+            self._connection.sendall(http2.frame(http2.PING, http2.ACK, 0, payload))
+        elif kind == http2.WINDOW_UPDATE:
+            more = http2.STREAM.unpack(payload)[0] & http2.LARGEST_WINDOW
+            if stream:
+                self._stream_window += more
+            else:
+                self._window += more
+        elif kind == http2.SETTINGS and not flags & http2.ACK:
+            for name, value in struct.iter_unpack(">HI", payload):
+                if name == http2.INITIAL_WINDOW_SIZE:
+                    self._stream_window += value - http2.FIRST_WINDOW
+            self._connection.sendall(http2.frame(http2.SETTINGS, http2.ACK, 0))
+        return False
+
+    def _bytes(self, size):
+        while len(self._unread) < size:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                raise socket.timeout()
+            self._connection.settimeout(left)
+            part = self._connection.recv(_READ_BYTES)
+            if not part:
+                raise EOFError("the connection ended without an answer")
+            self._unread += part
+        taken, self._unread = self._unread[:size], self._unread[size:]
+        return taken
+
+
+def arrays(path, prefix, limit=None, needed=True):
+    """{name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raises FleetError, also where there
+    are none and some are needed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            found = {name: tensors.from_file(archive.read(name), f"{path}: {name}", *map(archive.read, {text_arrays.LENGTHS + name} & names))
+                     for name in sorted(names) if name.startswith(prefix) and name.endswith(".npy")}
+    except (OSError, zipfile.BadZipFile, EOFError) as fault:
+        raise FleetError(f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or fault}", where=path) from fault
+    if needed and not found:
+        raise FleetError(f"it holds no {prefix}<name>", where=path, remedy=f"Save an array {prefix}<name> for each, examples along the first axis.")
+    return {name[len(prefix):-len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}

@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tensors and Predict messages without NumPy, protobuf or gRPC: what a host that has Python alone needs to ask a server for answers it knows."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, text_arrays
+
+_KINDS = {name: dtype for name, dtype in dtypes.DTYPES.items() if dtype.letter or name == "string"}
+_BY_FILE = {dtypes.name_in_file(name): name for name, dtype in _KINDS.items() if dtype.letter}
+_MAGIC = re.compile(rb"\x93NUMPY([\x01-\x03])\x00")
+_HEADER = re.compile(r"\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\)")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """dtype: the collection's name. shape: a tuple. content: the values' bytes, the lowest first; a tuple of bytes for strings."""
+
+    dtype: str
+    shape: tuple
+    content: object
+
+    def rows(self, count):
+        """The first count examples along the first axis; the tensor itself where that has none."""
+        return self.part(0, min(count, self.shape[0])) if self.shape else self
+
+    def part(self, first, end):
+        """The examples from first up to end along the first axis."""
+        size = len(self.content) // self.shape[0] if self.shape[0] else 0
+        return Tensor(self.dtype, (end - first, *self.shape[1:]), self.content[first * size:end * size])
+
+    def reshaped(self, shape):
+        """The same values in another shape."""
+        return Tensor(self.dtype, tuple(shape), self.content)
+
+    def values(self):
+        """The values, flat."""
+        return list(self.content) if self.dtype == "string" else list(struct.unpack(f"<{count(self.shape)}{_KINDS[self.dtype].letter}", self.content))
+
+
+def count(shape):
+    """How many values a shape holds."""
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def joined(parts):
+    """One tensor of several with the same dtype, one after the other along the first axis; None where their examples differ in shape."""
+    first = parts[0]
+    if any(not part.shape or part.dtype != first.dtype or part.shape[1:] != first.shape[1:] for part in parts):
+        return None
+    content = [part.content for part in parts]
+    return Tensor(first.dtype, (sum(part.shape[0] for part in parts), *first.shape[1:]), sum(content, ()) if first.dtype == "string" else b"".join(content))
+
+
+def filled(dtype, shape):
+    """A tensor of ones (of the text "text" for strings), or None for a dtype that is a rare one."""
+    if dtype not in _KINDS:
+        return None
+    letter = _KINDS[dtype].letter
+    return Tensor(dtype, tuple(shape), (b"text",) * count(shape) if dtype == "string" else struct.pack(f"<{letter}", 1) * count(shape))
+
+
+def cast(tensor, dtype, where="samples"):
+    """The tensor in the dtype that a signature takes. Raises FleetError where one is of another kind."""
+    if tensor.dtype == dtype:
+        return tensor
+    if "string" in (tensor.dtype, dtype) or dtype not in _KINDS or (tensor.dtype.startswith("float") and not dtype.startswith("float")):
+        raise FleetError(f"it holds {tensor.dtype}; the signature takes {dtype}", where=where)
+    return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values()))
+
+
+def from_file(content, where, lengths=None):
+    """The Tensor of one array of a NumPy archive (the bytes of a .npy file). lengths: those of an array with the lengths of its texts. Raises FleetError."""
+    try:
+        wide = _MAGIC.match(content)[1] != b"\x01"
+        start = 12 if wide else 10
+        length = struct.unpack_from("<I" if wide else "<H", content, 8)[0]
+        kind, fortran, sizes = _HEADER.match(content[start:start + length].decode("latin-1")).groups()
+        shape, raw = tuple(int(size) for size in sizes.split(",") if size.strip()), content[start + length:]
+        if fortran == "True" and len(shape) > 1:
+            raise ValueError("its values lie in Fortran's order")
+        if kind[1:2] in ("S", "U"):
+            padded = lengths is None or kind[1] == "U"
+            return Tensor("string", shape, _texts(kind, raw, count(shape)) if padded else _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
+        dtype = _BY_FILE[kind]
+        if len(raw) != count(shape) * _KINDS[dtype].size:
+            raise ValueError("it is cut short")
+        return Tensor(dtype, shape, raw)
+    except (TypeError, ValueError, KeyError, struct.error) as fault:
+        raise FleetError(f"not an array that can be sent: {fault}", where=where, remedy="Write it with numpy.savez, as numbers or as text.") from fault
+
+
+def predict_request(model, inputs, signature_name="serving_default", version=None, label=None):
+    """The bytes of a PredictRequest. inputs: {name: Tensor}."""
+    spec = protobuf.held(1, model.encode())
+    spec += protobuf.held(2, protobuf.whole(1, version)) if version is not None else b""
+    spec += protobuf.held(3, signature_name.encode())
+    spec += protobuf.held(4, label.encode()) if label else b""
+    given = [protobuf.held(1, name.encode()) + protobuf.held(2, _tensor_proto(tensor)) for name, tensor in inputs.items()]
+    return protobuf.held(1, spec) + b"".join(protobuf.held(2, one) for one in given)
+
+
+def predict_response(content):
+    """{output name: Tensor} of the bytes of a PredictResponse. Raises protobuf.Malformed."""
+    return {name: _from_proto(value) for name, value in protobuf.entries(protobuf.grouped(content).get(1, [])).items()}
+
+
+def status_request(model):
+    """The bytes of a GetModelStatusRequest."""
+    return protobuf.held(1, protobuf.held(1, model.encode()))
+
+
+def status_response(content):
+    """[{version, state, error_code, error_message}] of the bytes of a GetModelStatusResponse; states as numbers, AVAILABLE is 30."""
+    found = []
+    for one in protobuf.grouped(content).get(1, []):
+        parts = protobuf.grouped(one)
+        fault = protobuf.grouped(parts.get(3, [b""])[-1])
+        found.append({"version": protobuf.signed(parts.get(1, [0])[-1]), "state": parts.get(2, [0])[-1], "error_code": fault.get(1, [0])[-1],
+                      "error_message": protobuf.text(fault.get(2, [b""])[-1])})
+    return found
+
+
+def metadata_request(model):
+    """The bytes of a GetModelMetadataRequest for the signatures."""
+    return protobuf.held(1, protobuf.held(1, model.encode())) + protobuf.held(2, b"signature_def")
+
+
+def metadata_response(content):
+    """{signature: {inputs: {name: {dtype, shape}}, outputs}} of the bytes of a GetModelMetadataResponse."""
+    held = protobuf.grouped(protobuf.entries(protobuf.grouped(content).get(2, []))["signature_def"])
+    found = {}
+    for name, definition in protobuf.entries(protobuf.grouped(held[2][-1]).get(1, [])).items():
+        parts = protobuf.grouped(definition)
+        found[name] = {key: {tensor: _info(info) for tensor, info in protobuf.entries(parts.get(number, [])).items()}
+                       for key, number in (("inputs", 1), ("outputs", 2))}
+    return found
+
+
+def _texts(kind, raw, number):
+    size = int(kind[2:]) * (4 if kind[1] == "U" else 1)
+    parts = [raw[at * size:(at + 1) * size] for at in range(number)]
+    if kind[1] == "U":
+        return tuple(part.decode("utf-32-le").rstrip("\0").encode() for part in parts)
+    return tuple(part.rstrip(b"\0") for part in parts)
+
+
+def _cut(width, raw, shape, lengths):
+    if lengths.shape != shape:
+        raise ValueError("lengths of texts are whole numbers in an array of the same shape")
+    return tuple(text_arrays.cut(raw, width, lengths.values()))
+
+
+def _tensor_proto(tensor):
+    shape = b"".join(protobuf.held(2, protobuf.whole(1, size)) for size in tensor.shape)
+    head = protobuf.whole(1, _KINDS[tensor.dtype].number) + protobuf.held(2, shape)
+    if tensor.dtype == "string":
+        return head + b"".join(protobuf.held(8, text) for text in tensor.content)
+    return head + protobuf.held(4, tensor.content)
+
+
+def _from_proto(message):
+    parts = protobuf.grouped(message)
+    dtype = dtypes.name_of(parts.get(1, [0])[-1])
+    if dtype not in _KINDS:
+        return Tensor(dtype, (), b"")
+    shape = tuple(protobuf.grouped(dim).get(1, [0])[-1] for dim in protobuf.grouped(parts.get(2, [b""])[-1]).get(2, []))
+    if dtype == "string":
+        return Tensor(dtype, shape, tuple(bytes(text) for text in parts.get(8, [])))
+    raw = bytes(parts[4][-1]) if parts.get(4) and len(parts[4][-1]) else _packed(parts.get(_KINDS[dtype].field_number, []), _KINDS[dtype])
+    one = _KINDS[dtype].size
+    if raw and len(raw) < one * count(shape):
+        raw += raw[-one:] * (count(shape) - len(raw) // one)        # the last single value fills up what is missing
+    return Tensor(dtype, shape, raw or bytes(one * count(shape)))
+
+
+def _packed(values, dtype):
+    """The bytes of single values, which come packed or one by one."""
+    raw = b""
+    for value in values:
+        if dtype.letter in "fd":
+            raw += struct.pack("<I" if dtype.letter == "f" else "<Q", value) if isinstance(value, int) else bytes(value)
+        else:
+            numbers = [value] if isinstance(value, int) else protobuf.varints(value)
+            raw += b"".join((number & (1 << 8 * dtype.size) - 1).to_bytes(dtype.size, "little") for number in numbers)
+    return raw
+
+
+def _info(message):
+    parts = protobuf.grouped(message)
+    shape = protobuf.grouped(parts.get(3, [b""])[-1])
+    sizes = [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in shape.get(2, [])]
+    return {"dtype": dtypes.name_of(parts.get(2, [0])[-1]), "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes]}

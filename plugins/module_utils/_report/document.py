@@ -1,0 +1,243 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The document: what is known about the hosts and what was measured on them, as report.json holds it. Checked first, then arranged; never computed anew."""
+
+from __future__ import annotations
+
+import math
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
+
+SCHEMA = 1
+NOTHING = "unclassified"
+_LARGEST = 1e12      # nothing that is measured here is larger, whatever its unit
+HOST_KEYS = ("host", "capabilities", "plan", "server", "tunings", "checks")
+SUMMARY_KEYS = ("name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy")
+STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "open_loop")
+LISTS = {"capabilities": ("gpus",), "plan": ("decisions", "refusals")}      # of mappings
+MAPPINGS = {"capabilities": ("classes", "cpu", "memory", "container", "os", "virtualization")}
+BEFORE_KEYS = ("goodput_rps", "p50_ms", "p99_ms", "requests")
+STATEMENTS = {
+    "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
+                "tests. It is not TensorFlow Serving, and its figures must not be read as TensorFlow Serving's.",
+    "docker": "These figures are of the server in the container image {image}.",
+    None: "Nothing has been measured: no figure in this report speaks of a server's speed.",
+}
+
+
+def build(hosts, title, measured_at=None):
+    """The document of a fleet, a dict of JSON data. hosts: a list of dicts with HOST_KEYS, all but host may be missing or None.
+
+    title: of the report. measured_at: when, as text, or None. Raises FleetError on data that is not as the architecture page describes it.
+    """
+    _check_hosts(hosts)
+    entries = [_host(data) for data in sorted(hosts, key=lambda data: data["host"])]
+    tunings = [tuning for entry in entries for tuning in entry["tunings"]]
+    backends = sorted({tuning["backend"] for tuning in tunings})
+    if len(backends) > 1:
+        raise FleetError(f"figures of the backends {' and '.join(backends)} cannot stand in one report", where="hosts",
+                         remedy="Make one report for each backend: the embedded server is not TensorFlow Serving.")
+    backend = backends[0] if backends else None
+    first = tunings[0] if tunings else None
+    return {
+        "schema": SCHEMA,
+        "generated_by": f"tfserving.fleet {VERSION}",
+        "title": title,
+        "measured_at": measured_at,
+        "backend": backend,
+        "is_tensorflow_serving": None if backend is None else backend == "docker",
+        "statement": STATEMENTS[backend].format(image=first["image"] if first else None),
+        "tuned_host": first["host"] if first else None,
+        "method": first["method"] if first else None,
+        **_summaries(first),
+        "classes": _classes(entries),
+        "hosts": entries,
+    }
+
+
+def _check_hosts(hosts):
+    seen = set()
+    for position, data in enumerate(hosts):
+        where = f"hosts[{position}]"
+        if not isinstance(data, dict) or not isinstance(data.get("host"), str) or not data["host"].strip():
+            raise FleetError("every host is a mapping with its name as `host`, a text", where=where)
+        if data["host"] in seen:
+            raise FleetError(f"{data['host']!r} stands in the list twice", where=f"{where}.host", remedy="Name each host once.")
+        seen.add(data["host"])
+        for key in data:
+            options.one_of(f"{where} ({data['host']})", key, HOST_KEYS)
+        _check_parts(data, f"{where} ({data['host']})")
+
+
+def _check_parts(data, where):
+    for key in ("capabilities", "plan", "server"):
+        _mapping(data.get(key), f"{where}.{key}")
+        for inner in MAPPINGS.get(key, ()):
+            _mapping((data.get(key) or {}).get(inner), f"{where}.{key}.{inner}")
+        for inner in LISTS.get(key, ()):
+            _mappings((data.get(key) or {}).get(inner), f"{where}.{key}.{inner}")
+    for key in ("tunings", "checks"):
+        _mappings(data.get(key), f"{where}.{key}")
+
+
+def _host(data):
+    capabilities = data.get("capabilities")
+    classes = (capabilities or {}).get("classes") or {}
+    tunings = [_tuning(tuning, data, f"hosts[{data['host']}].tunings[{position}]") for position, tuning in enumerate(data.get("tunings") or [])]
+    return {
+        "host": data["host"],
+        "class": {"image": classes.get("image"), "tuning": classes.get("tuning")},
+        "capabilities": capabilities,
+        "plan": data.get("plan"),
+        "server": data.get("server"),
+        "checks": [_check(check, f"hosts[{data['host']}].checks[{position}]") for position, check in enumerate(data.get("checks") or [])],
+        **_summaries(tunings[0] if tunings else None),
+        "tunings": tunings,
+    }
+
+
+def _check(check, where):
+    """A check of a served model, as it came; its differences must be numbers."""
+    outputs = _mapping(check.get("outputs"), f"{where}.outputs")
+    return dict(check, outputs={name: _numbers(difference, ("max_abs", "max_rel"), f"{where}.outputs.{name}") for name, difference in outputs.items()})
+
+
+def _tuning(tuning, data, where):
+    backend = tuning.get("backend") or (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
+    options.one_of(f"{where}.backend", backend, [name for name in STATEMENTS if name])
+    if not isinstance(tuning.get("steps"), list):
+        raise FleetError("steps must be a list of tuning steps", where=where)
+    steps = [_step(step, f"{where}.steps[{position}]") for position, step in enumerate(tuning["steps"])]
+    total = _step(tuning.get("total"), f"{where}.total")
+    noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
+    method = _method(_mapping(tuning.get("method"), f"{where}.method"), noise or total, steps, f"{where}.method")
+    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "image": tuning.get("image"), "start": tuning.get("start"),
+            "configuration": tuning.get("configuration"), "method": method, "noise": noise, "steps": steps, "total": total}
+
+
+def _method(given, noise, steps, where):
+    metric, reasons = given.get("metric"), given.get("void_reasons") or []
+    if metric is not None:
+        _text(metric, f"{where}.metric")
+    return dict(
+        given,
+        metric=metric,
+        examples=_number(given.get("examples"), f"{where}.examples", minimum=1),
+        objective_p99_ms=_number(given.get("objective_p99_ms"), f"{where}.objective_p99_ms", minimum=0),
+        noise_floor=noise["noise_floor"],
+        requests=sum(step["requests"] or 0 for step in steps),
+        void_windows=_number(given.get("void_windows"), f"{where}.void_windows", minimum=0),
+        void_reasons=[_text(reason, f"{where}.void_reasons") for reason in reasons],
+    )
+
+
+def _step(step, where):
+    if not isinstance(step, dict):
+        raise FleetError(f"{step!r} is not a tuning step", where=where, remedy=f"A step is a mapping with {', '.join(SUMMARY_KEYS)}.")
+    for key in SUMMARY_KEYS:
+        if key not in step:
+            raise FleetError(f"{key} is missing", where=where, remedy="A key that does not apply is null, never left out.")
+    if not isinstance(step["kept"], bool):
+        raise FleetError(f"{step['kept']!r} is not true or false", where=f"{where}.kept")
+    known = {key: step.get(key) for key in STEP_KEYS}
+    known.update({key: _number(step[key], f"{where}.{key}", minimum=0) for key in BEFORE_KEYS + ("noise_floor",)})
+    known["name"], known["reason"] = _text(step["name"], f"{where}.name"), _text(step["reason"], f"{where}.reason")
+    known["gain"] = _number(step["gain"], f"{where}.gain", minimum=-1)
+    known["gain_interval"] = _interval(step["gain_interval"], f"{where}.gain_interval")
+    known["accuracy"] = _numbers(step["accuracy"], ("before", "after"), f"{where}.accuracy")
+    known["before"] = _numbers(step.get("before"), BEFORE_KEYS, f"{where}.before")
+    known["open_loop"] = _open_loop(step.get("open_loop"), f"{where}.open_loop")
+    for key in ("curve_before", "curve_after"):
+        known[key] = _curve(step.get(key), f"{where}.{key}")
+    return known
+
+
+def _mapping(value, where):
+    if value is not None and not isinstance(value, dict):
+        raise FleetError(f"{value!r} is not a mapping", where=where)
+    return value or {}
+
+
+def _mappings(value, where):
+    if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+        raise FleetError(f"{value!r} is not a list of mappings", where=where)
+
+
+def _text(value, where):
+    if not isinstance(value, str):
+        raise FleetError(f"{value!r} is not a text", where=where)
+    return value
+
+
+def _number(value, where, minimum=-_LARGEST, maximum=_LARGEST):
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise FleetError(f"{value!r} is not a finite number", where=where)
+    return options.bounded(where, value, minimum, maximum)
+
+
+def _numbers(mapping, keys, where):
+    return {key: _number(_mapping(mapping, where).get(key), f"{where}.{key}") for key in keys}
+
+
+def _interval(value, where):
+    """Two bounds, None for an open end, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise FleetError(f"{value!r} is not an interval: two numbers, the lower first", where=where)
+    low, high = (_number(bound, where) for bound in value)
+    if low is not None and high is not None and low > high:
+        raise FleetError(f"{value!r} is not an interval: the lower number comes first", where=where)
+    return [low, high]
+
+
+def _open_loop(value, where):
+    """Latencies at one rate: {rate_rps, before, after}, each side with p50_ms, p99_ms, requests and curve; or None."""
+    if not _mapping(value, where):
+        return None
+    sides = {}
+    for side in ("before", "after"):
+        figures = _mapping(value.get(side), f"{where}.{side}")
+        sides[side] = dict(_numbers(figures, BEFORE_KEYS, f"{where}.{side}"), curve=_curve(figures.get("curve"), f"{where}.{side}.curve"))
+    return {"rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0), **sides}
+
+
+def _curve(points, where):
+    """A latency curve: [[fraction of the requests, milliseconds], ...], both rising; the maximum (fraction 1) has no place on it and is left out."""
+    if points is None:
+        return None
+    curve = []
+    for point in points if isinstance(points, (list, tuple)) else [points]:
+        if not isinstance(point, (list, tuple)) or len(point) != 2 or None in point:
+            raise FleetError(f"{point!r} is not a pair of a fraction and milliseconds", where=where)
+        fraction, latency = _number(point[0], where, 0, 1), _number(point[1], where, 0)
+        if curve and (fraction < curve[-1][0] or latency < curve[-1][1]):
+            raise FleetError(f"{point!r} is below the point before it; a curve rises", where=where)
+        if fraction < 1:
+            curve.append([fraction, latency])
+    return curve
+
+
+def _summaries(tuning):
+    """Steps and total with the keys that every reader of the data may rely on, and no more."""
+    if tuning is None:
+        return {"steps": [], "total": None}
+    steps, total = ([{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]]))
+    return {"steps": steps, "total": total[0]}
+
+
+def _classes(entries):
+    """Each tuning class once, in order, the unknown one last: its hosts, and the host that was measured for it."""
+    classes = {}
+    for entry in entries:
+        key = (entry["class"]["image"] or NOTHING, entry["class"]["tuning"] or NOTHING)
+        known = classes.setdefault(key, {"image": key[0], "tuning": key[1], "hosts": [], "tuned_host": None})
+        known["hosts"].append(entry["host"])
+        if entry["tunings"] and known["tuned_host"] is None:
+            known["tuned_host"] = entry["host"]
+    return [classes[key] for key in sorted(classes, key=lambda key: (key[1] == NOTHING, key))]

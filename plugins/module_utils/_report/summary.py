@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The document in a few plain words: the headline, and a table for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
+
+_NAME_WIDTH = 34
+_LINE_WIDTH = 100
+_HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "p50 ms", "p99 ms", "accuracy")
+
+
+def headline(document):
+    """What was gained in total, in one or two sentences."""
+    tuned = measured(document)
+    if not tuned:
+        return f"Nothing has been measured yet: this is what {words.plural(len(document['hosts']), 'host')} can do, and what is planned."
+    if len(tuned) == 1:
+        return _tuning_headline(tuned[0])
+    better = sorted((tuning["total"] for tuning in tuned if is_gain(tuning["total"])), key=lambda total: total["gain"])
+    if not better:
+        return f"The baseline was kept in all {len(tuned)} tunings: {_why_none([step for tuning in tuned for step in tuning['steps']])}."
+    least, most = (words.gain(total["gain"], total["gain_interval"]).lstrip("+") for total in (better[0], better[-1]))
+    span = f"by {least}" if least == most else f"by {least} to {most}"
+    return f"Goodput rose {span} in {len(better)} of {len(tuned)} tunings."
+
+
+def _tuning_headline(tuning):
+    total = tuning["total"]
+    if not any(step["kept"] for step in tuning["steps"]):
+        return f"The baseline was kept: {_why_none(tuning['steps'])}."
+    if total["gain"] is None:
+        return "Some steps were kept, but the total was not measured."
+    gain = words.gain_with_interval(total["gain"], total["gain_interval"])
+    if is_gain(total):
+        return f"Goodput rose by {gain.lstrip('+')}{_from_to(tuning)}."
+    if beyond_noise(total):
+        low, high = total["gain_interval"]
+        lost = words.gain_with_interval(-total["gain"], [None if bound is None else -bound for bound in (high, low)]).lstrip("+")
+        return f"Goodput fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
+    if None in (total["gain_interval"] or [None]):
+        return f"No gain is proven in total, although single steps were kept: {total['reason'].rstrip('.') or 'too little was measured'}."
+    return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
+
+
+def beyond_noise(step):
+    """True when the gain or loss is larger than the noise floor and its interval leaves zero out."""
+    low, high = step["gain_interval"] or (None, None)
+    excludes_zero = low is not None and low > 0 or high is not None and high < 0
+    return excludes_zero and step["gain"] is not None and abs(step["gain"]) > (step["noise_floor"] or 0)
+
+
+def is_gain(step):
+    """True for a gain beyond the noise."""
+    return beyond_noise(step) and step["gain"] > 0
+
+
+def measured(document):
+    """The tunings of the hosts that were measured for their class, and of all hosts whose class is not known."""
+    chosen = {known["tuned_host"] for known in document["classes"]}
+    return [tuning for entry in document["hosts"] if entry["host"] in chosen or entry["class"]["tuning"] is None for tuning in entry["tunings"]]
+
+
+def lines(document):
+    """The summary as a list of text lines."""
+    told = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
+    for tuning in measured(document):
+        named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]
+        told += ["", _shortened(_line(named), _LINE_WIDTH)]
+        told += table([_HEADINGS] + [_row(step, tuning["method"]) for step in tuning["steps"]] + [_row(tuning["total"], tuning["method"], decided=False)])
+        if tuning["method"]["noise_floor"] is not None:
+            void = tuning["method"].get("void_windows")
+            told.append(_line(f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"
+                              + (f", {words.plural(void, 'window')} void: the report says why" if void else "")))
+    return told
+
+
+def table(rows):
+    """Rows of texts as aligned lines, the first row ruled off, the last one too; first column to the left, figures to the right."""
+    rows = [[_shortened(_line(cell)) for cell in row] for row in rows]
+    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    written = ["  ".join(_padded(cell, widths[column], left=column < 2) for column, cell in enumerate(row)).rstrip() for row in rows]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return written[:1] + [rule] + written[1:-1] + [rule] + written[-1:]
+
+
+def _why_none(steps):
+    if all(step["gain"] is None for step in steps):
+        return "no step could be measured"
+    unfit = " and still kept accuracy and latency within their limits" if any(is_gain(step) for step in steps) else ""
+    return f"nothing beat it by more than the noise{unfit}"
+
+
+def _row(step, method, decided=True):
+    gain = words.gain_with_interval(step["gain"], step["gain_interval"]).replace("(", "[").replace(")", "]")
+    accuracy = words.metric_change(step["accuracy"]["before"], step["accuracy"]["after"], method.get("metric"), method.get("examples"))
+    return (step["name"], ("yes" if step["kept"] else "no") if decided else "", words.figure(step["goodput_rps"]), gain,
+            words.figure(step["p50_ms"]), words.figure(step["p99_ms"]), accuracy)
+
+
+def _line(text):
+    return words.ascii_only(" ".join(words.clean(text).split()))
+
+
+def _from_to(tuning):
+    before, after, objective = tuning["total"]["before"]["goodput_rps"], tuning["total"]["goodput_rps"], tuning["method"]["objective_p99_ms"]
+    within = f" answered within {words.milliseconds(objective)}" if objective else ""
+    if before is None or after is None:
+        return ""
+    return f", from {words.significant(before)} to {words.rate(after)}{within}"
+
+
+def _shortened(text, most=_NAME_WIDTH):
+    kept = ""
+    for character in text:
+        if _width(kept + character) > most - 1:
+            return kept + "\N{HORIZONTAL ELLIPSIS}"
+        kept += character
+    return text
+
+
+def _padded(text, width, left):
+    space = " " * (width - _width(text))
+    return text + space if left else space + text
+
+
+def _width(text):
+    return sum(0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

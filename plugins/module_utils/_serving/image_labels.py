@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The labels of an image: what it was made of and what it needs. They decide, before anything is started, whether it may run on a host."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypedDict, cast
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+
+class ImageContents(TypedDict):
+    """What an image of an own build was made of and what it needs."""
+
+    recipe: str                 # the recipe's digest
+    release: str
+    commit: str
+    kind: str                   # cpu, gpu or mkl
+    level: str                  # psABI
+    cpu_flags: list[str]
+    compute_capabilities: list[str]     # sm_80, compute_90
+    tensorrt: str | None
+
+
+PREFIX = "org.tfserving.fleet."
+RECIPE = f"{PREFIX}recipe"
+STAGE = f"{PREFIX}stage"
+BUILDING = f"{PREFIX}building"  # "1" in what a build starts from, so that what a killed engine left of one can be told; "0" in a finished image
+_LISTS = ("cpu_flags", "compute_capabilities")
+
+
+def of(recipe: Mapping[str, Any], stage: str = "runtime") -> dict[str, str]:
+    """The labels of the image that a recipe makes. stage: devel or runtime."""
+    return {
+        RECIPE: recipe["digest"], STAGE: stage, BUILDING: "0", f"{PREFIX}release": recipe["release"], f"{PREFIX}commit": recipe["sources"]["commit"],
+        f"{PREFIX}kind": recipe["kind"], f"{PREFIX}level": recipe["level"], f"{PREFIX}tensorrt": recipe["tensorrt"] or "none",
+        **{f"{PREFIX}{name}": ",".join(recipe[name]) for name in _LISTS},
+    }
+
+
+def read(labels: Mapping[str, str]) -> ImageContents | None:
+    """What an image's labels say; None for an image of somebody else."""
+    if RECIPE not in labels:
+        return None
+    told: dict[str, Any] = {name: labels.get(PREFIX + name, "") for name in ("recipe", "release", "commit", "kind", "level", "tensorrt")}
+    told.update({name: [part for part in labels.get(PREFIX + name, "").split(",") if part] for name in _LISTS})
+    return cast(ImageContents, dict(told, tensorrt=None if told["tensorrt"] in ("", "none") else told["tensorrt"]))
+
+
+# Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+_ALSO_RUNS = {"amd64": "386", "arm64": "arm"}
+
+
+def refusal(labels: Mapping[str, str], architecture: str, cpu_flags: Collection[str], compute: Iterable[tuple[int, int]] = ()) -> str | None:
+    """Why an image with these labels cannot run on a host, as text, or None; an image without labels of ours is not judged.
+
+    cpu_flags: the host's, in the kernel's spelling. compute: (major, minor) of the GPUs that it would use.
+    """
+    told = read(labels)
+    if told is None:
+        return None
+    if architecture != "x86_64":
+        return f"it is built for x86_64, this host is {architecture}"
+    lacking = [flag for flag in told["cpu_flags"] if flag not in cpu_flags]
+    if lacking:
+        return f"it is built for {told['level']} and needs {', '.join(lacking)}, which this CPU lacks: it would die with 'Illegal instruction'"
+    for major, minor in compute:
+        if told["kind"] == "gpu" and not any(_runs(entry, major, minor) for entry in told["compute_capabilities"]):
+            return f"it is built for {', '.join(told['compute_capabilities'])}, this host has a GPU of compute capability {major}.{minor}"
+    return None
+
+
+def foreign_to(architecture: str | None, machine: str) -> str | None:
+    """The machine's architecture (uname -m) in Go's word where an image of another cannot run on it, else None. architecture: the image's, None if unknown."""
+    own = _ARCHITECTURES.get(machine)
+    image = _ARCHITECTURES.get(architecture or "", architecture)
+    return own if own and image and image not in (own, _ALSO_RUNS.get(own)) else None
+
+
+def lies(labels: Mapping[str, str], unused: Iterable[str]) -> list[str]:
+    """The CPU flags that an image's labels promise and its server leaves unused (server_log.parse()['cpu_flags'])."""
+    told = read(labels)
+    return [flag for flag in unused if told and flag in told["cpu_flags"]]
+
+
+def check_recipe(labels: Mapping[str, str], digest: str, where: str) -> None:
+    """Raise FleetError unless an image was made by the recipe with this digest."""
+    told = read(labels)
+    if told is None or told["recipe"] != digest:
+        raise FleetError(f"the image was made by {'another recipe' if told else 'nobody that this collection knows'}", where=where,
+                         remedy="Remove the image of that name and run again.")
+
+
+def _runs(entry: str, major: int, minor: int) -> bool:
+    kind, _underscore, number = entry.partition("_")
+    built = divmod(int(number), 10)
+    return built <= (major, minor) if kind == "compute" else built[0] == major and built[1] <= minor

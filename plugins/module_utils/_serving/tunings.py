@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a tuning keeps for later runs: one record a tuning class and model, made to be read and committed.
+
+A record holds the change to the plan and not the whole configuration, so that a setting that the user changes later takes effect.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration, model_names
+
+STALE = ("keep", "ignore", "fail")
+FOLDER = "tunings"
+# What clients choose is not applied to the server.
+_APPLIED = ("form", "batching", "environment", "flags")
+_OF_SERVER = ("environment", "flags")
+_VALID_FOR = ("backend", "image", "release")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """change: what beat the plan, over configuration.KEYS without protocol; empty where nothing did. gain: {fraction, interval, confidence} of everything
+    that was kept, or None. measured: {at, host, protocol, in_flight, examples}. valid_for: {backend, image, release}."""
+
+    model: str
+    tuning_class: str
+    change: Mapping[str, Any]
+    gain: Mapping[str, Any] | None
+    measured: Mapping[str, Any]
+    valid_for: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As data, in the order in which people read it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str) -> Tuning:
+        """The record of as_dict(). Raises FleetError for anything else; where: the file's name."""
+        keys = set(cls.__dataclass_fields__)
+        if not isinstance(data, dict) or set(data) != keys:
+            raise FleetError(f"not a tuning, which has {', '.join(cls.__dataclass_fields__)}", where=where, remedy="Tune again, or remove the file.")
+        for key in ("change", "measured", "valid_for"):
+            if not isinstance(data[key], dict):
+                raise FleetError(f"{data[key]!r} is not a mapping", where=f"{where}: {key}")
+        for key in data["change"]:
+            one_of(f"{where}: change", key, _APPLIED)
+        configuration.complete(data["change"], f"{where}: change")
+        model_names.check(data["model"], f"{where}: model")
+        return cls(**data)
+
+
+def kept(result: Mapping[str, Any], tuning_class: str, release: str | None, host: str, at: str) -> Tuning:
+    """The record of what the module tuning returned."""
+    before, after, total, method = result["start"], result["configuration"], result["total"], result["method"]
+    change = {key: after[key] for key in ("form", "batching") if after[key] != before[key]}
+    for key in _OF_SERVER:
+        changed = {name: after[key].get(name) for name in sorted({*before[key], *after[key]}) if before[key].get(name) != after[key].get(name)}
+        changed.pop("prefer_tflite_model", None)
+        if changed:
+            change[key] = changed
+    gain = None if total["gain"] is None else {"fraction": total["gain"], "interval": total["gain_interval"], "confidence": method["confidence"]}
+    return Tuning(result["model"], tuning_class, change, gain if total["kept"] else None, {
+        "at": at, "host": host, "protocol": {"before": before["protocol"], "after": after["protocol"]}, "in_flight": method["concurrency"],
+        "examples": method["examples"]}, {"backend": result["backend"], "image": result["image"], "release": release})
+
+
+def path(directory: str, tuning_class: str, model: str) -> str:
+    """Where the record of a tuning class and model lies."""
+    return posixpath.join(directory, tuning_class, f"{model}.yml")
+
+
+def directory_beside(inventory_directory: str | None, sources: Sequence[str], directories: Sequence[str]) -> str | None:
+    """Where tunings lie by default: beside the inventory file, or beside the directory that is the inventory, in which Ansible would read them as hosts.
+
+    inventory_directory: of the host. sources: the inventory's, absolute; directories: those of them that are directories. None without an inventory file.
+    """
+    if not inventory_directory or not sources:
+        return None
+    whole = next((source for source in directories if posixpath.commonpath([source, inventory_directory]) == source), None)
+    return posixpath.join(posixpath.dirname(whole) if whole else inventory_directory, FOLDER)
+
+
+def stale(tuning: Tuning, plan: Mapping[str, Any]) -> list[str]:
+    """What is other now than where the tuning was measured, as texts."""
+    return [f"{key} {tuning.valid_for.get(key)} -> {plan[key]}" for key in _VALID_FOR if tuning.valid_for.get(key) != plan[key]]
+
+
+def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:
+    """The part of a change that the release takes."""
+    flags = change.get("flags") or {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    wrong = {problem["flag"] for problem in questions.check_flags(release, given)}
+    return dict(change, flags={name: value for name, value in flags.items() if name not in wrong}) if wrong else dict(change)
+
+
+def without_settings(change: Mapping[str, Any], request: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a change that the user's own settings leave open: what the user sets holds."""
+    left = {key: value for key, value in change.items() if key not in _OF_SERVER}
+    if model.get("batching") not in (None, "auto"):
+        left.pop("batching", None)
+    if model.get("optimize") not in (None, "auto"):
+        left.pop("form", None)
+    for key in _OF_SERVER:
+        changed = {name: value for name, value in (change.get(key) or {}).items() if name not in (request.get(key) or {})}
+        if changed:
+            left[key] = changed
+    return left
+
+
+def conflicts(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """{environment|flags: {name: {model: value}}}: what belongs to the whole server and tunings of its models want differently."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key in _OF_SERVER:
+        for name in sorted({name for change in changes.values() for name in change.get(key) or {}} - {"grpc_max_threads"}):
+            wanted = {model: (change.get(key) or {}).get(name) for model, change in changes.items()}
+            if len({repr(value) for value in wanted.values()}) > 1:
+                found.setdefault(key, {})[name] = wanted
+    return found

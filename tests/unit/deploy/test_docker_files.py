@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the user of a server's container may read its models, judged by the modes of real folders; path_resolution(7) has the rules."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
+
+REMAPPED = {"SecurityOptions": ["name=seccomp,profile=default", "name=userns"], "DockerRootDir": "/var/lib/docker/231072.231072"}
+
+
+@pytest.fixture
+def model(tmp_path):
+    """model(base, version, file): a model with one version, whose parts have these modes."""
+    def make(base=0o755, version=0o755, file=0o644):
+        folder = tmp_path / "fraud" / "1"
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").touch()
+        for path, mode in ((folder / "saved_model.pb", file), (folder, version), (folder.parent, base)):
+            path.chmod(mode)
+        return {"name": "fraud", "base_path": str(folder.parent)}
+    return make
+
+
+def refusal(model, user="65534:65534", capabilities=(), rootless=False, offset=(0, 0)):
+    """The FleetError about what the user may not read, or None."""
+    who = container_files.reader(SimpleNamespace(user=user, capabilities=capabilities), rootless, offset)
+    try:
+        container_files.refuse_unreadable(model, [1], int(user.partition(":")[0]), who)
+    except FleetError as fault:
+        return fault
+    return None
+
+
+@pytest.mark.parametrize("modes, where, mode", [
+    ({"base": 0o700}, "fraud", "0700"), ({"base": 0o711}, "fraud", "0711"), ({"base": 0o750}, "fraud", "0750"), ({"base": 0o754}, "fraud", "0754"),
+    ({"version": 0o700}, "fraud/1", "0700"), ({"version": 0o711}, "fraud/1", "0711"), ({"file": 0o600}, "fraud/1/saved_model.pb", "0600"),
+    ({"file": 0o640}, "fraud/1/saved_model.pb", "0640")])
+def test_what_the_servers_user_cannot_read_is_refused_with_user_mode_and_variable(modes, where, mode, model):
+    fault = refusal(model(**modes))
+    assert fault.where.endswith(where) and "user 65534" in fault.what and f"mode {mode}" in fault.what
+    assert "chmod -R o+rX" in fault.remedy and "tfs_server_user" in fault.remedy
+
+
+def test_folders_that_everybody_reads_are_taken(model):
+    assert refusal(model()) is None
+
+
+def test_the_owner_and_its_group_are_judged_by_their_own_bits(model):
+    private = model(base=0o750, version=0o750, file=0o640)
+    uid, gid = os.stat(private["base_path"]).st_uid, os.stat(private["base_path"]).st_gid
+    assert refusal(private, f"{uid}:{gid}") is refusal(private, f"65534:{gid}") is None
+    assert refusal(private, "65534:65534") is not None
+    os.chmod(private["base_path"], 0o705)
+    assert refusal(private, f"65534:{gid}") is not None
+
+
+def test_root_with_its_power_reads_all_unless_its_ids_are_other_ones_on_the_host(model):
+    private = model(base=0o700)
+    os.chown(private["base_path"], 4242, 4242) if os.getuid() == 0 else None
+    assert refusal(private, "0:0", ["CAP_DAC_OVERRIDE"]) is None
+    assert refusal(private, "0:0", ["CAP_DAC_OVERRIDE"], offset=(231072, 231072)) is not None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to another user")
+def test_with_userns_remap_the_ids_of_the_host_are_judged(model):
+    """https://docs.docker.com/engine/security/userns-remap/: UID 0 in the container is 231072 on the host, and the engine's folder is named 231072.231072."""
+    assert containers.offset_of(REMAPPED) == (231072, 231072)
+    private = model(base=0o750, version=0o750, file=0o640)
+    for parent, folders, names in os.walk(private["base_path"]):
+        for name in (".", *folders, *names):
+            os.chown(os.path.join(parent, name), 231072 + 1000, 0)
+    assert refusal(private, "1000:1000", offset=(231072, 231072)) is None
+    assert refusal(private, "1000:1000") is not None
+
+
+@pytest.mark.parametrize("information", [
+    {"SecurityOptions": ["name=seccomp,profile=default"], "DockerRootDir": "/var/lib/docker"}, {}, dict(REMAPPED, SecurityOptions=["name=seccomp"]),
+    {"SecurityOptions": ["name=seccomp,profile=default",
+    "name=rootless"], "DockerRootDir": "/home/a/.local/share/docker"}, dict(REMAPPED, DockerRootDir="/data/1.2x")])
+def test_an_engine_without_userns_remap_adds_nothing(information):
+    assert containers.offset_of(information) == (0, 0)
+
+
+@pytest.mark.parametrize("image, machine, own", [
+    ("arm64", "x86_64", "amd64"), ("amd64", "aarch64", "arm64"), ("aarch64", "x86_64", "amd64"), ("s390x", "x86_64", "amd64"), ("arm", "x86_64", "amd64"),
+    ("amd64", "x86_64", None), ("386", "x86_64", None), ("x86_64", "x86_64", None), ("arm64", "aarch64", None), ("arm", "aarch64", None),
+     (None, "x86_64", None),
+    ("amd64", "sparc64", None)])
+def test_an_image_of_another_architecture_is_known_before_it_starts(image, machine, own):
+    """GOARCH in the image's configuration (OCI Image Format Specification), uname -m on the host."""
+    assert image_labels.foreign_to(image, machine) == own

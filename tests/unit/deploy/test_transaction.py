@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to do next with a server's containers, from any state that a killed run can leave."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import (
+    CANDIDATE,
+    NEXT,
+    PREVIOUS,
+    PROVEN,
+    REPLACED,
+    SERVING,
+    Seen,
+    Step,
+    Wanted,
+)
+
+WANTED = Wanted("new", "image")
+OLD, NEW, OLDER = Seen("1", "running", "old", "image"), Seen("2", "running", "new", "image"), Seen("3", "exited", "older", "image")
+
+
+def played(seen, steps, digest="new"):
+    """What is there after the steps, by the engine's rules: created containers do not run, two never share a name."""
+    seen = dict(seen)
+    for step in steps:
+        if step.verb == "create":
+            assert step.role not in seen, "the name is taken"
+            seen[step.role] = Seen("9", "created", digest, "image")
+        elif step.verb == "stop":
+            seen[step.role] = Seen(seen[step.role].id, "exited", seen[step.role].digest, "image")
+        elif step.verb == "settle":
+            seen = played(seen, [Step("start", SERVING), *transaction.settle(seen)])
+        elif step.verb == "start":
+            seen = transaction.expected(seen, [step])
+        elif step.verb in ("prove", "verify"):
+            assert seen[step.role].runs
+        else:
+            assert step.verb != "rename" or step.to not in seen, f"{step.to} is taken"
+            seen = transaction.expected(seen, [step])
+    return seen
+
+
+def digests(seen):
+    return {role: (one.digest, one.runs) for role, one in seen.items()}
+
+
+def test_nothing_is_done_when_nothing_changed():
+    assert transaction.mend({SERVING: NEW, PREVIOUS: OLDER}) == []
+    assert transaction.to_started({SERVING: NEW, PREVIOUS: OLDER}, WANTED, True) == []
+    assert transaction.to_started({SERVING: NEW}, Wanted("new", None), True) == [], "an image that is not there under its name any more changes nothing"
+    assert transaction.to_started({SERVING: NEW}, Wanted("new", "another image"), True), "the name means another image now"
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+@pytest.mark.parametrize("before", [{}, {SERVING: OLD}, {SERVING: OLD, PREVIOUS: OLDER}, {SERVING: OLD, PROVEN: NEW}])
+def test_a_run_that_is_killed_after_any_step_is_finished_or_undone_by_the_next(before, side_by_side):
+    goal = {SERVING: ("new", True), **({PREVIOUS: ("old", False)} if SERVING in before else {})}
+    steps = transaction.to_started(before, WANTED, side_by_side)
+    assert digests(played(before, steps)) == goal
+    for done in range(len(steps) + 1):
+        left = played(before, steps[:done])
+        mended = played(left, transaction.mend(left))
+        assert set(mended) <= {SERVING, PROVEN, PREVIOUS}
+        assert SERVING not in before or mended[SERVING].runs, f"nothing serves after {steps[:done]}"
+        assert mended == transaction.expected(left, transaction.mend(left)), "what check mode expects"
+        assert digests(played(mended, transaction.to_started(mended, WANTED, side_by_side))) == goal
+
+
+def test_a_rollback_that_is_killed_after_any_step():
+    before = {SERVING: NEW, PREVIOUS: Seen("1", "exited", "old", "image")}
+    steps = transaction.to_previous(before)
+    assert digests(played(before, steps)) == {SERVING: ("old", True), PREVIOUS: ("new", False)}
+    for done in range(len(steps) + 1):
+        left = played(before, steps[:done])
+        mended = played(left, transaction.mend(left))
+        assert set(mended) == {SERVING, PREVIOUS} and mended[SERVING].runs, f"after {steps[:done]}"
+
+
+def test_what_serves_runs_until_its_successor_is_proven():
+    steps = transaction.to_started({SERVING: OLD}, WANTED, side_by_side=True)
+    verbs = [(step.verb, step.role) for step in steps]
+    assert verbs.index(("prove", CANDIDATE)) < verbs.index(("stop", REPLACED)) < verbs.index(("verify", SERVING))
+    assert verbs[-1] == ("rename", REPLACED), "and what it replaced is kept"
+    assert [step.verb for step in transaction.to_started({SERVING: OLD}, WANTED, False)] == [
+        "create", "rename", "stop", "rename", "start", "prove", "rename"]
+
+
+def test_a_proven_candidate_is_swapped_without_being_proven_again():
+    steps = transaction.to_started({SERVING: OLD}, WANTED, True, prove_only=True)
+    proven = played({SERVING: OLD}, steps)
+    assert digests(proven) == {SERVING: ("old", True), PROVEN: ("new", True)}
+    assert transaction.to_started(proven, WANTED, True, prove_only=True) == []
+    assert "prove" not in [step.verb for step in transaction.to_started(proven, WANTED, True)]
+    other = transaction.to_started(proven, Wanted("newer", "image"), True)
+    assert other[0] == Step("remove", PROVEN)
+
+
+def test_stopped_absent_and_stopped_by_nobody():
+    everything = dict.fromkeys((SERVING, PROVEN, PREVIOUS), OLD)
+    assert [(step.verb, step.role) for step in transaction.to_stopped(everything)] == [("remove", PROVEN), ("stop", SERVING)]
+    assert played(everything, transaction.to_absent(everything)) == {}
+    stopped = {SERVING: Seen("2", "exited", "new", "image")}
+    assert transaction.to_stopped(stopped) == []
+    assert [step.verb for step in transaction.to_started(stopped, WANTED, True)] == ["start", "verify"]
+
+
+def test_names():
+    names = [transaction.container_name("digits", role) for role in (SERVING, CANDIDATE, PROVEN, NEXT, REPLACED, PREVIOUS)]
+    assert names == ["digits", "digits.candidate", "digits.proven", "digits.next", "digits.replaced", "digits.previous"]
+    for one, other in itertools.product(("digits", "digits.candidate"), names):
+        assert transaction.role_of(one, other) is None or transaction.container_name(one, transaction.role_of(one, other)) == other

@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets of users in environments and logins are shown nowhere, and programs that read the output get no table for people."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible_collections.tfserving.fleet.plugins.action.plan_report import for_programs
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned, secret_variables
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, plan, request
+
+LOGIN = {"registry_login": {"type": "dict", "options": {"username": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}}},
+         "environment": {"type": "dict"}, "secret_environment": {"type": "dict", "no_log": True}}
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DB_PASSWORD", "password", "API_KEY", "SENTRY_DSN", "MY_CREDENTIALS",
+                                  "PRIVATE_KEY_PEM"])
+def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name):
+    environment = {name: "hunter2", "TF_X": "1"}
+    made = planned(host(), request(environment=environment))
+    assert "hunter2" not in str(made) and made["server"]["environment"] == {"TF_X": "1"} and made["refusals"] == []
+    assert "environment " + name in [decision["subject"] for decision in made["decisions"]]
+    assert secret_variables(environment) == {name: "hunter2"}
+    shown = fleet.text({"h": plan(host(), request(environment=environment))})
+    assert "hunter2" not in shown and "TF_X=1" in shown
+
+
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "TF_CPP_MIN_LOG_LEVEL", "OMP_NUM_THREADS", "KEYSPACE", "AUTHOR", "CUDA_CACHE_PATH"])
+def test_ordinary_variables_are_shown(name):
+    assert not looks_secret(name)
+
+
+def test_the_embedded_server_cannot_keep_a_secret():
+    refusal, = planned(host(), request(environment={"DB_PASSWORD": "hunter2"}, backend="embedded"))["refusals"]
+    assert "hunter2" not in str(refusal) and refusal["change"] == {"environment": {"DB_PASSWORD": None}}
+
+
+def test_a_policy_may_not_choose_a_secret():
+    with pytest.raises(FleetError, match="looks like a secret") as caught:
+        plan(host(), request(policies=[{"when": "x", "choose": {"environment": {"DB_PASSWORD": "hunter2"}}, "holds": True}]))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [
+    {"registry_login": {"username": "someone", "pasword": "hunter2"}}, {"registry_login": {"username": "someone", "auth": {"token": ["hunter2"]}}},
+    {"registry_login": "hunter2"}, {"environment": {"DB_PASSWORD": "hunter2", "TF_X": "abcd"}}, {"secret_environment": {"X": "hunter2"}}])
+def test_a_misspelt_key_of_a_login_shows_nothing(given):
+    assert secrets_in(LOGIN, given) == {"hunter2"}
+    assert "hunter2" not in str(wrong_type(LOGIN, given))
+
+
+@pytest.mark.parametrize(("callback", "expected"), [
+    ("ansible.posix.json", True), ("json", True), ("ansible.posix.jsonl", True), ("community.general.null", True), ("junit", True), ("default", False),
+    ("ansible.builtin.default", False), ("tfserving.fleet.progress", False), ("community.general.yaml", False), ("minimal", False)])
+def test_programs_that_read_the_output_get_no_table(callback, expected):
+    assert for_programs(callback) is expected
