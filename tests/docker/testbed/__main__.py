@@ -26,7 +26,7 @@ def main():
     parser = argparse.ArgumentParser(prog="testbed", description=__doc__)
     parser.add_argument("--directory", type=pathlib.Path, required=True, help="where the inventory, the key and the client's log lie; it names the fleet")
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start hosts and a balancer, write inventory.json")
+    up = commands.add_parser("up", help="start hosts and a balancer, in place of those that are there, and write inventory.json")
     up.add_argument("--hosts", type=int, default=3)
     up.add_argument("--image", help="an image to publish instead of the embedded server's, such as tensorflow/serving:2.20.0")
     up.add_argument("--cpuinfo", action="append", default=[], help="another machine's /proc/cpuinfo, for the first host, the second, and so on")
@@ -50,10 +50,12 @@ def main():
         engine = engines.connect()
     except engines.NoEngine as fault:
         sys.exit(f"testbed: {fault}")
-    if options.command == "down":
+    if options.command in ("up", "gpus", "down"):
         _end_client(directory)
         engines.sweep(engine, owner)
+    if options.command == "down":
         return 0
+    engines.sweep(engine)
     fleet = Fleet(engine, owner, directory)
     if options.command == "up":
         _up(engine, fleet, options)
