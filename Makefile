@@ -64,8 +64,8 @@ mutate: tools ## Change the pure functions in random places and list the changes
 bench: tools ## Measure what this collection itself costs
 	@for bench in $(filter-out %_server.py,$(wildcard tests/bench/*.py)); do echo "=== $$bench"; python "$$bench" || exit 1; done
 
-format: tools ## Let ruff sort imports and fix what it can
-	@ruff check --fix .
+format: tools ## Let ruff sort imports, fix what it can, and format
+	@ruff check --fix . && ruff format .
 
 lock: ## Resolve requirements/*.in again into requirements/py3XX/*.txt
 	@tools/lock

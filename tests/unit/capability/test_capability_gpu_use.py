@@ -28,7 +28,8 @@ def test_the_log_of_a_server_on_its_gpu(log, memory):
     ("I cuda_diagnostics.cc:156] kernel driver does not appear to be running on this host (web1): /proc/driver/nvidia/version does not exist",
      "not in the container", "toolkit"),
     ("W gpu_device.cc:2251] Cannot dlopen some GPU libraries. Skipping registering GPU devices...", "lacks CUDA's libraries", "-gpu"),
-    ("I gpu_device.cc:1700] Ignoring visible gpu device (device: 0, name: Tesla K80, pci bus id: 0000:00:04.0, compute capability: 3.7) with Cuda compute "
+    ("I gpu_device.cc:1700] Ignoring visible gpu device (device: 0, name: Tesla K80, pci bus id: 0000:00:04.0, "
+      "compute capability: 3.7) with Cuda compute "
      "capability 3.7. The minimum required Cuda capability is 5.0.", "too old", "compute capability")])
 def test_a_server_that_fell_back_to_the_cpu_says_why(line, words, remedy):
     found = judge(f"2024-05-02 09:12:44.1 {line}\n", T4, processes=[1], pids=[7])

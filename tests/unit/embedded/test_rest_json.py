@@ -55,7 +55,8 @@ def test_how_float32_is_written(value, text):
     ({"y": numpy.array(True)}, "column", '{\n    "outputs": true\n}'),
     ({"y": numpy.zeros((0,), "int64")}, "column", '{\n    "outputs": []\n}'),
     ({"a": numpy.array([1], "uint8"), "b": numpy.array([[2]], "int16")}, "column",
-     '{\n    "outputs": {\n        "a": [\n            1\n        ],\n        "b": [\n            [\n                2\n            ]\n        ]\n    }\n}'),
+     '{\n    "outputs": {\n        "a": [\n            1\n        ],\n'
+     '        "b": [\n            [\n                2\n            ]\n        ]\n    }\n}'),
     ({"x_bytes": numpy.array([b"\xff"], object)}, "row", '{\n    "predictions": [{\n            "b64": "/w=="\n        }\n    ]\n}'),
     ({"x_bytes": numpy.array(b"\xff", object)}, "column", '{\n    "outputs": {\n        "b64": "/w=="\n    }\n}'),
     ({"x": numpy.array([b'"\n\x01\\'], object)}, "row", '{\n    "predictions": ["\\"\\n\\u0001\\\\"\n    ]\n}'),

@@ -138,7 +138,8 @@ def upstream(tmp_path):
         + "\n".join(f'tensorflow::Flag("{name}",\n &{LOCAL.get(name, f"options.{name}")}, "..."),' for name in row["flags"]),
         "tensorflow_serving/model_servers/server.h": "\n".join(_member(name, *cell) for name, cell in row["flags"].items() if name not in LOCAL),
         "tensorflow_serving/model_servers/server.cc":
-        'Server::Options::Options()\n    : model_name("default"),\n      saved_model_tags(tensorflow::kSavedModelTagServe) {}\n'
+        'Server::Options::Options()\n'
+        '    : model_name("default"),\n      saved_model_tags(tensorflow::kSavedModelTagServe) {}\n'
         "builder.RegisterService(model_service_.get());\nbuilder.RegisterService(prediction_service_.get());\n"
         "builder.RegisterService(profiler_service_.get());\n::grpc::EnableDefaultHealthCheckService(true);\n",
         "tensorflow_serving/model_servers/version.h": '#define TF_MODELSERVER_VERSION_SUFFIX ""\n',
@@ -151,7 +152,8 @@ def upstream(tmp_path):
         "tensorflow_serving/servables/tensorflow/tflite_session.cc": "case kTfLiteNoType:\n" + "".join(
             f"case kTfLite{name.capitalize()}:\n" for name in row["tflite_types"]),
         "tensorflow_serving/servables/tensorflow/saved_model_bundle_factory.cc":
-        'const char kTfLiteModelFilename[] = "model.tflite";\nif (mixed_precision_value == "bfloat16") {}\n',
+        'const char kTfLiteModelFilename[] = "model.tflite";\n'
+        'if (mixed_precision_value == "bfloat16") {}\n',
         "tensorflow_serving/servables/tensorflow/util.cc": '"/tensorflow/serving/request_count"\n',
         "tensorflow_serving/model_servers/http_rest_api_util.cc": "".join(f'R"((?i){path})"\n' for path in row["rest_paths"]),
         "tensorflow_serving/util/prometheus_exporter.cc": '"/monitoring/prometheus/metrics"\n',
