@@ -54,6 +54,7 @@ def main(arguments=None):
 def parameters_digest():
     """What decides the outputs: this program, and the libraries it trains with."""
     from importlib.metadata import version
+
     releases = {name: version(name) for name in ("tensorflow", "keras", "scikit-learn")}
     with open(__file__, "rb") as stream:
         return hashlib.sha256(stream.read() + json.dumps([releases, platform.machine()]).encode()).hexdigest()
@@ -64,7 +65,11 @@ def is_current(model, samples, parameters):
     try:
         with open(os.path.join(model, NOTE), encoding="utf-8") as stream:
             note = json.load(stream)
-        return note["parameters"] == parameters and note["samples"] == file_digest(samples) and os.path.exists(os.path.join(model, "saved_model.pb"))
+        return (
+            note["parameters"] == parameters
+            and note["samples"] == file_digest(samples)
+            and os.path.exists(os.path.join(model, "saved_model.pb"))
+        )
     except (OSError, ValueError, KeyError):
         return False
 
@@ -75,6 +80,7 @@ def train_and_write(model_directory, samples_file, parameters):
     import keras
     import numpy
     import tensorflow
+
     keras.utils.set_random_seed(SEED)
     tensorflow.config.experimental.enable_op_determinism()
     training, held_out = load()
@@ -84,7 +90,9 @@ def train_and_write(model_directory, samples_file, parameters):
     accuracy = float((network.predict(held_out[0], batch_size=120, verbose=0).argmax(axis=1) == held_out[1]).mean())
     say(f"accuracy on {HELD_OUT} held-out images: {accuracy:.4f}")
     write_samples(samples_file, held_out)
-    write_model(network, model_directory, {"parameters": parameters, "samples": file_digest(samples_file), "accuracy": accuracy})
+    write_model(
+        network, model_directory, {"parameters": parameters, "samples": file_digest(samples_file), "accuracy": accuracy}
+    )
     say(f"wrote {model_directory} and {samples_file}")
 
 
@@ -93,6 +101,7 @@ def load():
     import numpy
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
+
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype(numpy.float32).reshape(-1, 8, 8, 1)
     split = train_test_split(images, labels.astype(numpy.int64), test_size=HELD_OUT, random_state=SEED, stratify=labels)
@@ -112,7 +121,11 @@ def build(keras):
         signal = layers.MaxPooling2D()(signal)
     signal = layers.GlobalAveragePooling2D()(signal)
     one_view = keras.Model(view, layers.Dense(10, activation="softmax")(signal))
-    return keras.Model(image, views), one_view, keras.Model(image, layers.Average()([one_view(view) for view in views]), name="digits")
+    return (
+        keras.Model(image, views),
+        one_view,
+        keras.Model(image, layers.Average()([one_view(view) for view in views]), name="digits"),
+    )
 
 
 def train(keras, one_view, views, labels):
@@ -130,7 +143,9 @@ def progress(keras):
 
     def tell(where, logs):
         state["said"] = time.monotonic()
-        say(f"epoch {state['epoch'] + 1} of {EPOCHS}, {where}: loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}")
+        say(
+            f"epoch {state['epoch'] + 1} of {EPOCHS}, {where}: loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}"
+        )
 
     class Progress(keras.callbacks.Callback):
         """Keras's hooks."""
@@ -154,6 +169,7 @@ def progress(keras):
 def write_samples(path, held_out):
     """The held-out examples as a NumPy archive, whole or not at all."""
     import numpy
+
     staged = staging_name(path)
     with open(staged, "wb") as stream:
         numpy.savez(stream, **{"inputs.image": held_out[0], "labels": held_out[1]})

@@ -22,7 +22,11 @@ class ActionModule(ActionBase):
         result = self._execute_module(module_name=MODULE, task_vars=task_vars)
         capabilities = result.get("ansible_facts", {}).get("tfserving_capabilities")
         if capabilities:
-            if not capabilities["cpu"]["flags"] and self._connection.transport == "local" and not os.path.exists("/proc/cpuinfo"):
+            if (
+                not capabilities["cpu"]["flags"]
+                and self._connection.transport == "local"
+                and not os.path.exists("/proc/cpuinfo")
+            ):
                 result["warnings"] = describe_by_library(capabilities)
             capabilities["classes"] = classes.classes(capabilities)
         return result
@@ -33,7 +37,9 @@ def describe_by_library(capabilities):
     try:
         import cpuinfo as library
     except ImportError:
-        return ["this controller has no /proc/cpuinfo, so its CPU is not known: install the Python package py-cpuinfo beside Ansible"]
+        return [
+            "this controller has no /proc/cpuinfo, so its CPU is not known: install the Python package py-cpuinfo beside Ansible"
+        ]
     found = cpuinfo.read(py_cpuinfo.as_text(library.get_cpu_info()), capabilities["architecture"])
     capabilities["cpu"].update(found["cpu"], usable=float(found["cpu"]["threads"] or 1))
     return found["warnings"]

@@ -57,15 +57,32 @@ class ActionModule(ActionBase):
         if options["for_server"] and found["server"]["refusals"]:
             return dict(result, failed=True, msg=" ".join(found["server"]["refusals"]))
         facts = {"ansible_facts": detected["ansible_facts"]} if detected else {}
-        return dict(result, changed=False, warnings=detected.get("warnings", []), tunings_directory=tunings_directory(variables), **found, **facts)
+        return dict(
+            result,
+            changed=False,
+            warnings=detected.get("warnings", []),
+            tunings_directory=tunings_directory(variables),
+            **found,
+            **facts,
+        )
 
     def _detect(self, task_vars):
         """The result of capability_facts on the host."""
         task = self._task.copy()
-        task.args = {"engine_socket": self._templar.template(task_vars["tfserving_engine_socket"])} if task_vars.get("tfserving_engine_socket") else {}
+        task.args = (
+            {"engine_socket": self._templar.template(task_vars["tfserving_engine_socket"])}
+            if task_vars.get("tfserving_engine_socket")
+            else {}
+        )
         detect = self._shared_loader_obj.action_loader.get(
-            _DETECT, task=task, connection=self._connection, play_context=self._play_context, loader=self._loader, templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj)
+            _DETECT,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
         return detect.run(task_vars=task_vars)
 
 
@@ -83,7 +100,10 @@ class Evaluated(Mapping):
 
     def __contains__(self, name):
         return name in self._variables and not any(
-            role_variables.is_default(name, path, self._variables) for prefix, path in _ROLES.items() if name.startswith(prefix))
+            role_variables.is_default(name, path, self._variables)
+            for prefix, path in _ROLES.items()
+            if name.startswith(prefix)
+        )
 
     def __iter__(self):
         return (name for name in self._variables if name in self)
@@ -97,8 +117,11 @@ def resolved(variables, capabilities, for_server=True, tunings=True):
     wishes = wishes_of(variables, for_server, tunings)
     tuning_class = ((capabilities or {}).get("classes") or {}).get("tuning")
     if tunings and tuning_class:
-        wishes = dataclasses.replace(wishes, records=_records(tunings_directory(variables), tuning_class),
-                                     stale_tunings=_stale_tunings(variables))
+        wishes = dataclasses.replace(
+            wishes,
+            records=_records(tunings_directory(variables), tuning_class),
+            stale_tunings=_stale_tunings(variables),
+        )
     given, microarchitectures, secrets = prepared(capabilities or {}, wishes.request)
     found = resolution.resolve(capabilities, dataclasses.replace(wishes, request=given), microarchitectures)
     if found["plan"] and secrets:
@@ -109,16 +132,30 @@ def resolved(variables, capabilities, for_server=True, tunings=True):
 
 def wishes_of(variables, for_server=True, tunings=True):
     """What the user asks for on a host, from its variables."""
-    role = {name: value_of(variables, f"{_OF_SERVER}{name}") for name in (*resolution.PLANNED, *resolution.READ) if f"{_OF_SERVER}{name}" in variables}
+    role = {
+        name: value_of(variables, f"{_OF_SERVER}{name}")
+        for name in (*resolution.PLANNED, *resolution.READ)
+        if f"{_OF_SERVER}{name}" in variables
+    }
     if role.get("metric_functions") is not None:
         role["metric_functions"] = _true_or_false(role["metric_functions"])
     groups, host = value_of(variables, "groups"), value_of(variables, "inventory_hostname")
     state = value_of(variables, f"{_OF_SERVER}state") if for_server and f"{_OF_SERVER}state" in variables else "started"
     return resolution.Wishes(
-        request=request_of(variables), role=role, serves=state in _SERVING,
-        tunings=value_of(variables, f"{_OF_SERVER}tunings") or () if tunings and f"{_OF_SERVER}tunings" in variables else (),
-        **({"directory": value_of(variables, "tfserving_model_directory")} if "tfserving_model_directory" in variables else {}),
-        has_samples=host in groups.get("tfserving_converters", [host]), converts="tfserving_converters" not in groups)
+        request=request_of(variables),
+        role=role,
+        serves=state in _SERVING,
+        tunings=value_of(variables, f"{_OF_SERVER}tunings") or ()
+        if tunings and f"{_OF_SERVER}tunings" in variables
+        else (),
+        **(
+            {"directory": value_of(variables, "tfserving_model_directory")}
+            if "tfserving_model_directory" in variables
+            else {}
+        ),
+        has_samples=host in groups.get("tfserving_converters", [host]),
+        converts="tfserving_converters" not in groups,
+    )
 
 
 def _true_or_false(value):
@@ -132,10 +169,18 @@ def tunings_directory(variables):
     """Where this host's tunings are kept on the controller, or None where neither a variable nor an inventory file says it."""
     if "tfserving_tunings_directory" in variables and value_of(variables, "tfserving_tunings_directory"):
         return os.path.abspath(os.path.expanduser(value_of(variables, "tfserving_tunings_directory")))
-    sources = [os.path.abspath(source) for source in (value_of(variables, "ansible_inventory_sources") if "ansible_inventory_sources" in variables else ())]
+    sources = [
+        os.path.abspath(source)
+        for source in (
+            value_of(variables, "ansible_inventory_sources") if "ansible_inventory_sources" in variables else ()
+        )
+    ]
     beside = value_of(variables, "inventory_dir") if "inventory_dir" in variables else None
-    return kept_tunings.directory_beside(beside, [source for source in sources if os.path.exists(source)],
-                                         [source for source in sources if os.path.isdir(source)])
+    return kept_tunings.directory_beside(
+        beside,
+        [source for source in sources if os.path.exists(source)],
+        [source for source in sources if os.path.isdir(source)],
+    )
 
 
 def _stale_tunings(variables):
@@ -150,7 +195,11 @@ def _records(directory, tuning_class):
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as fault:
-            raise FleetError(f"cannot read the tuning: {' '.join(str(fault).split())}", where=str(path), remedy="Tune again, or remove the file.") from fault
+            raise FleetError(
+                f"cannot read the tuning: {' '.join(str(fault).split())}",
+                where=str(path),
+                remedy="Tune again, or remove the file.",
+            ) from fault
         found.append(kept_tunings.Tuning.from_dict(data, str(path)))
     return found
 

@@ -32,7 +32,11 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments, source = dict(self._task.args), self._task.args.get("source")
         try:
-            if not isinstance(source, str) or versions.kind_of(source) != "path" or boolean(arguments.get("remote_src", False), strict=False):
+            if (
+                not isinstance(source, str)
+                or versions.kind_of(source) != "path"
+                or boolean(arguments.get("remote_src", False), strict=False)
+            ):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
@@ -46,8 +50,11 @@ class ActionModule(ActionBase):
         try:
             found = self._find_needle("files", source)
         except AnsibleError as fault:
-            raise FleetError("there is neither such a folder nor such an archive on the controller", where=source,
-                             remedy="Set remote_src for a path on the host.") from fault
+            raise FleetError(
+                "there is neither such a folder nor such an archive on the controller",
+                where=source,
+                remedy="Set remote_src for a path on the host.",
+            ) from fault
         if os.path.isdir(found):
             if checksum:
                 raise versions.no_checksum_of_a_folder(source)
@@ -73,9 +80,13 @@ class ActionModule(ActionBase):
                 self._transfer_file(piece.name, target)
             self._fixup_perms2((remote, target))
             before = result["missing"]
-            result = self._execute_module(module_name=MODULE, module_args=dict(arguments, piece=target), task_vars=task_vars)
+            result = self._execute_module(
+                module_name=MODULE, module_args=dict(arguments, piece=target), task_vars=task_vars
+            )
             if result.get("missing") == before:
-                raise FleetError("the host lacks the same as before a piece was sent", where=arguments["path"], remedy="Run again.")
+                raise FleetError(
+                    "the host lacks the same as before a piece was sent", where=arguments["path"], remedy="Run again."
+                )
         return result
 
 

@@ -65,14 +65,25 @@ class ActionModule(ActionBase):
         except FleetError as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
         except OSError as fault:
-            return dict(result, failed=True, msg=f"plan_report: path: {options['path']} cannot be written: {fault.strerror}.")
+            return dict(
+                result, failed=True, msg=f"plan_report: path: {options['path']} cannot be written: {fault.strerror}."
+            )
         table = fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running)
         if options["display"] and not for_programs(constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK")):
             Display().display("\n" + table)
         refused = sorted(host for host, plan in plans.items() if plan and plan["refusals"])
         changes = fleet.differences(plans, earlier)[1:] if earlier is not None else None
-        return dict(result, **decision.result(plans=plans, table=table, refused_hosts=refused, changes=changes, running=running,
-                                              news=news(plans, variables, options["running"])))
+        return dict(
+            result,
+            **decision.result(
+                plans=plans,
+                table=table,
+                refused_hosts=refused,
+                changes=changes,
+                running=running,
+                news=news(plans, variables, options["running"]),
+            ),
+        )
 
 
 def for_programs(callback):
@@ -99,19 +110,27 @@ def plan_all(hosts):
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             refuse_misspelt(variables)
             capabilities = value_of(variables, "ansible_facts").get("tfserving_capabilities")
-            made = resolved(variables, capabilities or {}, for_server=False)["plan"]   # faults of the request are told for unknown hosts too
+            made = resolved(variables, capabilities or {}, for_server=False)[
+                "plan"
+            ]  # faults of the request are told for unknown hosts too
             plans[host] = made if capabilities else None
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)
     if faults:
-        raise FleetError(" ".join(f"{text.rstrip('.')} (on {fleet.shortened(named)})." for text, named in faults.items()))
+        raise FleetError(
+            " ".join(f"{text.rstrip('.')} (on {fleet.shortened(named)})." for text, named in faults.items())
+        )
     return plans
 
 
 @functools.cache
 def _known_variables():
     """The names of the collection's own variables: all that its roles and playbooks mention."""
-    texts = [path.read_text(encoding="utf-8") for folder in ("roles", "playbooks") for path in sorted((_COLLECTION / folder).rglob("*.yml"))]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder in ("roles", "playbooks")
+        for path in sorted((_COLLECTION / folder).rglob("*.yml"))
+    ]
     return frozenset(re.findall(r"\btfserving_\w+", "\n".join(texts))) | {f"tfserving_{key}" for key in KEYS}
 
 
@@ -120,9 +139,13 @@ def refuse_misspelt(variables):
     known = _known_variables()
     for name in (f"{_PREFIX}{key}" for key in MODEL_KEYS):
         if name in variables and name not in known:
-            raise FleetError("no such variable", where=name, remedy=f"Give {name[len(_PREFIX):]} to each model in tfserving_models.")
+            raise FleetError(
+                "no such variable", where=name, remedy=f"Give {name[len(_PREFIX) :]} to each model in tfserving_models."
+            )
     for name in sorted(name for name in variables if name.startswith(_PREFIX) and name not in known):
-        close = difflib.get_close_matches(name[len(_PREFIX):], [other[len(_PREFIX):] for other in sorted(known)], n=1, cutoff=_CLOSE)
+        close = difflib.get_close_matches(
+            name[len(_PREFIX) :], [other[len(_PREFIX) :] for other in sorted(known)], n=1, cutoff=_CLOSE
+        )
         if close:
             raise FleetError(f"no such variable; did you mean {_PREFIX}{close[0]}?", where=name)
 
@@ -136,7 +159,11 @@ def against(plans, hosts, variable):
         if servers is None or _unseen(now, plan):
             servers = hosts[host]["ansible_facts"].get("tfserving_servers")
             seen, reason = None if servers is None else "remembered", _why_unseen(now)
-        found[host] = {"seen": seen, "reason": reason, "differences": realities.differences(plan, servers) if plan and servers is not None else []}
+        found[host] = {
+            "seen": seen,
+            "reason": reason,
+            "differences": realities.differences(plan, servers) if plan and servers is not None else [],
+        }
     return found
 
 
@@ -144,14 +171,24 @@ def _why_unseen(now):
     """Why a host did not tell what runs on it, in one line, or None. Ansible has said of each host that cannot be reached why not."""
     if now.get("unreachable"):
         return "the host cannot be reached"
-    return " ".join(str(now.get("unseen") or now.get("msg") or "").split()).removeprefix("Task failed: ").removeprefix("Action failed: ") or None
+    return (
+        " ".join(str(now.get("unseen") or now.get("msg") or "").split())
+        .removeprefix("Task failed: ")
+        .removeprefix("Action failed: ")
+        or None
+    )
 
 
 def news(plans, hosts, variable):
     """The hosts that told now that something else runs on them than is remembered."""
     told = {host: _told(hosts[host], variable) for host in plans}
-    return sorted(host for host, now in told.items() if "servers" in now and not _unseen(now, plans[host])
-                  and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers"))
+    return sorted(
+        host
+        for host, now in told.items()
+        if "servers" in now
+        and not _unseen(now, plans[host])
+        and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers")
+    )
 
 
 def _unseen(now, plan):
@@ -172,7 +209,13 @@ def decide(plans, path):
     if os.path.exists(path):
         with open(path, encoding="utf-8") as stream:
             before = stream.read()
-    return Decision(changed=before != after, before=before, after=after, header=path, actions=(f"Write {path}",) if before != after else ())
+    return Decision(
+        changed=before != after,
+        before=before,
+        after=after,
+        header=path,
+        actions=(f"Write {path}",) if before != after else (),
+    )
 
 
 def _read(path):
@@ -180,8 +223,16 @@ def _read(path):
         with open(path, encoding="utf-8") as stream:
             plans = json.load(stream)
     except (OSError, ValueError) as fault:
-        raise FleetError(f"{path} cannot be read as earlier plans: {fault}", where="earlier", remedy="Name a file that an earlier run wrote.") from fault
+        raise FleetError(
+            f"{path} cannot be read as earlier plans: {fault}",
+            where="earlier",
+            remedy="Name a file that an earlier run wrote.",
+        ) from fault
     needed = {"models", "server", "refusals"}
-    if not isinstance(plans, dict) or not all(plan is None or (isinstance(plan, dict) and needed <= set(plan)) for plan in plans.values()):
-        raise FleetError(f"{path} holds no plans by host", where="earlier", remedy="Name a file that an earlier run wrote.")
+    if not isinstance(plans, dict) or not all(
+        plan is None or (isinstance(plan, dict) and needed <= set(plan)) for plan in plans.values()
+    ):
+        raise FleetError(
+            f"{path} holds no plans by host", where="earlier", remedy="Name a file that an earlier run wrote."
+        )
     return plans

@@ -29,7 +29,9 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Fail in one line on the host's unknown variables and wrong values; return changed: false otherwise."""
         result = super().run(tmp, task_vars)
-        _checked, arguments = self.validate_argument_spec(argument_spec={"role_path": {"type": "path", "required": True}})
+        _checked, arguments = self.validate_argument_spec(
+            argument_spec={"role_path": {"type": "path", "required": True}}
+        )
         role_path = os.path.normpath(arguments["role_path"])
         try:
             refuse_unknown(task_vars, role_path, _full_name(role_path, task_vars))
@@ -82,8 +84,11 @@ def refuse_unknown(names, role_path, full_name=None):
     """
     role = os.path.basename(role_path)
     known, foreign_prefixes = _role_names(role_path)
-    unknown = sorted(name for name in names
-                     if name.startswith(f"{role}_") and name not in known and not name.startswith(foreign_prefixes))
+    unknown = sorted(
+        name
+        for name in names
+        if name.startswith(f"{role}_") and name not in known and not name.startswith(foreign_prefixes)
+    )
     if not unknown:
         return
     if full_name:
@@ -96,8 +101,8 @@ def refuse_unknown(names, role_path, full_name=None):
 
 def _closest(name, known, prefix):
     """' (did you mean …?)', judged by what follows the prefix that all these names share, or the empty string."""
-    endings = [candidate[len(prefix):] for candidate in known]
-    close = difflib.get_close_matches(name[len(prefix):], endings, n=1)
+    endings = [candidate[len(prefix) :] for candidate in known]
+    close = difflib.get_close_matches(name[len(prefix) :], endings, n=1)
     return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
@@ -106,7 +111,9 @@ def _role_names(role_path):
     """The variables of the role (sorted tuple of names) and the prefixes of roles beside it that extend its own prefix."""
     parent, role = os.path.split(role_path)
     results = {f"{role}_result"} | {f"{role}_{entry}_result" for entry in _specifications(role_path)}
-    beside = [name for name in os.listdir(parent) if name.startswith(f"{role}_") and os.path.isdir(os.path.join(parent, name))]
+    beside = [
+        name for name in os.listdir(parent) if name.startswith(f"{role}_") and os.path.isdir(os.path.join(parent, name))
+    ]
     return tuple(sorted(results.union(_options(role_path)))), tuple(f"{name}_" for name in beside)
 
 
@@ -115,7 +122,11 @@ def _options(role_path):
     """{variable: its specification}, of all entry points."""
     path = os.path.join(role_path, ARGUMENT_SPECS)
     try:
-        return {name: option or {} for entry in _specifications(role_path).values() for name, option in (entry.get("options") or {}).items()}
+        return {
+            name: option or {}
+            for entry in _specifications(role_path).values()
+            for name, option in (entry.get("options") or {}).items()
+        }
     except AttributeError as fault:
         raise _unreadable(path, fault) from fault
 
@@ -145,5 +156,8 @@ def _read(path):
 
 
 def _unreadable(path, fault):
-    return FleetError(f"the list of the role's variables cannot be read ({fault.__class__.__name__})", where=path,
-                      remedy="Give role_path the directory of a role that has this file.")
+    return FleetError(
+        f"the list of the role's variables cannot be read ({fault.__class__.__name__})",
+        where=path,
+        remedy="Give role_path the directory of a role that has this file.",
+    )

@@ -72,7 +72,9 @@ class CallbackModule(CallbackBase):
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         self._interval_s = self.get_option("interval_s")
         if self._interval_s <= 0:
-            self._display.warning(f"progress: interval_s: {self._interval_s:g} is out of range; allowed: more than 0. No progress will be shown.")
+            self._display.warning(
+                f"progress: interval_s: {self._interval_s:g} is out of range; allowed: more than 0. No progress will be shown."
+            )
             self.disabled = True
         self._last_words = LastWords(self.get_option("directory"))
 
@@ -137,7 +139,7 @@ class CallbackModule(CallbackBase):
             if busy and now - max(printed, min(running.started for running in busy)) >= self._interval_s:
                 words = self._last_words.fresh()
                 self._display.display(f"still running: {line}{f' | {words}' if words else ''}")
-                sys.stdout.flush()      # Ansible leaves that to the system, which keeps pages back when the output is a pipe
+                sys.stdout.flush()  # Ansible leaves that to the system, which keeps pages back when the output is a pipe
                 printed = now
 
 
@@ -167,7 +169,11 @@ class LastWords:
         if not self._directory:
             return ""
         try:
-            files = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(self._directory) if entry.name.endswith(".progress")]
+            files = [
+                (entry.stat().st_mtime_ns, entry.path)
+                for entry in os.scandir(self._directory)
+                if entry.name.endswith(".progress")
+            ]
             changed, path = max(files, default=(0, ""))
             if changed <= self._seen:
                 return ""

@@ -26,5 +26,9 @@ def cpu_capability(text, architecture=None):
         found = cpuinfo.require(text, architecture)
     except FleetError as fault:
         raise AnsibleFilterError(str(fault)) from fault
-    return {"architecture": found["architecture"], "cpu": found["cpu"], "classes": {"image": classes.image_class(found["architecture"], found["cpu"]["level"])},
-            "warnings": found["warnings"]}
+    return {
+        "architecture": found["architecture"],
+        "cpu": found["cpu"],
+        "classes": {"image": classes.image_class(found["architecture"], found["cpu"]["level"])},
+        "warnings": found["warnings"],
+    }

@@ -13,7 +13,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import vari
 def model_conversions(models, plans=()):
     """[{model, form, published, required, batch_sizes, select_tf_ops}], each form of a model once."""
     try:
-        return [dict(one, published=variant_choice.published(one["form"])) for one in variant_choice.conversions(models, plans)]
+        return [
+            dict(one, published=variant_choice.published(one["form"]))
+            for one in variant_choice.conversions(models, plans)
+        ]
     except FleetError as fault:
         raise AnsibleFilterError(f"model_conversions: {fault}") from fault
 

@@ -12,10 +12,23 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import vari
 
 def model_converters(hosts, converters):
     """{converter: [plan]} of hosts, a list of their variables."""
-    plans = {str(host["inventory_hostname"]): (host.get("tfs_capabilities_plan_result") or host.get("__tfserving_planned") or {}).get("plan") for host in hosts}
+    plans = {
+        str(host["inventory_hostname"]): (
+            host.get("tfs_capabilities_plan_result") or host.get("__tfserving_planned") or {}
+        ).get("plan")
+        for host in hosts
+    }
     try:
-        return variant_choice.plans_by_converter(list(converters), {str(host["inventory_hostname"]): {
-            "plan": plans[str(host["inventory_hostname"])], "converter": host.get("tfs_model_converter")} for host in hosts})
+        return variant_choice.plans_by_converter(
+            list(converters),
+            {
+                str(host["inventory_hostname"]): {
+                    "plan": plans[str(host["inventory_hostname"])],
+                    "converter": host.get("tfs_model_converter"),
+                }
+                for host in hosts
+            },
+        )
     except FleetError as fault:
         raise AnsibleFilterError(f"model_converters: {fault}") from fault
 

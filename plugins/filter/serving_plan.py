@@ -61,13 +61,21 @@ def prepared(capabilities, request=None):
     secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
     if secrets:
         asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
-    return _with_verdicts(capabilities, asked), microarchitectures.known() if microarchitectures.needed(asked) else None, secrets
+    return (
+        _with_verdicts(capabilities, asked),
+        microarchitectures.known() if microarchitectures.needed(asked) else None,
+        secrets,
+    )
 
 
 def secret_variables(environment):
     """{name: value} of the variables that are shown nowhere: those from a vault, and those whose names look like a secret's."""
-    return {name: value for name, value in (environment or {}).items()
-            if value is not None and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)}
+    return {
+        name: value
+        for name, value in (environment or {}).items()
+        if value is not None
+        and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
+    }
 
 
 def with_secrets(made, names):
@@ -75,13 +83,31 @@ def with_secrets(made, names):
     if not names:
         return made
     if made["backend"] != "embedded":
-        return dict(made, decisions=made["decisions"] + [{
-            "subject": f"environment {name}", "choice": "set, and shown nowhere",
-            "reason": "a secret by its name or its vault; the role tfs_server hands it on"} for name in names])
-    return dict(made, refusals=made["refusals"] + [
-        {"subject": f"environment {name}", "reason": "a secret, and the embedded server keeps its specification in a file that others may read",
-         "remedy": "Leave it out of tfserving_environment, or serve in a container (tfserving_backend: docker)", "change": {"environment": {name: None}}}
-        for name in names])
+        return dict(
+            made,
+            decisions=made["decisions"]
+            + [
+                {
+                    "subject": f"environment {name}",
+                    "choice": "set, and shown nowhere",
+                    "reason": "a secret by its name or its vault; the role tfs_server hands it on",
+                }
+                for name in names
+            ],
+        )
+    return dict(
+        made,
+        refusals=made["refusals"]
+        + [
+            {
+                "subject": f"environment {name}",
+                "reason": "a secret, and the embedded server keeps its specification in a file that others may read",
+                "remedy": "Leave it out of tfserving_environment, or serve in a container (tfserving_backend: docker)",
+                "change": {"environment": {name: None}},
+            }
+            for name in names
+        ],
+    )
 
 
 def with_documents(request):
@@ -107,7 +133,12 @@ def _with_verdicts(capabilities, request):
     if not given or not isinstance(given, list):
         return request
     policies.check(given)
-    return dict(request, policies=[dict(policy, holds=_holds(number, policy["when"], capabilities)) for number, policy in enumerate(given)])
+    return dict(
+        request,
+        policies=[
+            dict(policy, holds=_holds(number, policy["when"], capabilities)) for number, policy in enumerate(given)
+        ],
+    )
 
 
 def _holds(number, condition, capabilities):
@@ -121,7 +152,11 @@ def _holds(number, condition, capabilities):
 @functools.lru_cache(maxsize=1024)
 def _compiled(number, condition):
     if jmespath is None:
-        raise FleetError("policies need the Python package jmespath on the controller", where="tfserving_policies", remedy="Install it: pip install jmespath")
+        raise FleetError(
+            "policies need the Python package jmespath on the controller",
+            where="tfserving_policies",
+            remedy="Install it: pip install jmespath",
+        )
     try:
         compiled = jmespath.compile(condition)
         tokens = list(Lexer().tokenize(condition))
@@ -135,4 +170,6 @@ def _condition_fault(number, condition, fault):
     position = getattr(fault, "lex_position", None)
     at = f", at character {position + 1} of {condition!r}" if position is not None else f", in {condition!r}"
     what = str(fault).partition("\n")[0].rstrip(":")
-    return FleetError(f"no JMESPath condition that can be evaluated: {what}{at}", where=f"tfserving_policies[{number}].when")
+    return FleetError(
+        f"no JMESPath condition that can be evaluated: {what}{at}", where=f"tfserving_policies[{number}].when"
+    )

@@ -254,14 +254,19 @@ def work(module):
             if before[path] != text:
                 write(path, text)
     differences = {path: set_attributes(module, path) for path, text in wanted.items() if text is not None}
-    return with_attributes(decision.result(**returned), {path: found for path, found in differences.items() if found and before[path] is not None})
+    return with_attributes(
+        decision.result(**returned),
+        {path: found for path, found in differences.items() if found and before[path] is not None},
+    )
 
 
 def plan(options, check_mode):
     """({path: text, or None for a file that must not be there}, what the module returns, warnings)."""
     path = options["path"]
     if path is None and not options["per_model"]:
-        raise FleetError("missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true.")
+        raise FleetError(
+            "missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true."
+        )
     absolute_path("path", path)
     if path is not None and path.endswith("/"):
         raise FleetError(f"{path!r} is a directory's name, not a file's", where="path")
@@ -270,12 +275,21 @@ def plan(options, check_mode):
         if model["version"] is not None:
             bounded(f"models[{number}].version", model["version"], 0, HIGHEST_VERSION)
     published = {model["name"]: version_directory(model) for model in options["models"]}
-    places = {name: os.path.join(version, manifest.BATCHING) for name, version in published.items() if version} if options["per_model"] else {}
+    places = (
+        {name: os.path.join(version, manifest.BATCHING) for name, version in published.items() if version}
+        if options["per_model"]
+        else {}
+    )
     if options["state"] == "absent":
         returned = {"path": path, "models": [dict(NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
-    models = [dict(model, signatures=signatures_of(model, published[model["name"]], options["saved_model_tags"])) for model in options["models"]]
-    wish = files.Wish(given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"])
+    models = [
+        dict(model, signatures=signatures_of(model, published[model["name"]], options["saved_model_tags"]))
+        for model in options["models"]
+    ]
+    wish = files.Wish(
+        given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"]
+    )
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
         returned = server.as_dict(path) if server else dict(NOTHING, path=path)
@@ -296,14 +310,21 @@ def refuse_shared_places(path, places):
     for name, place in places.items():
         owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
         if owner != f"the model {name}":
-            raise FleetError(f"its file {place} would also be that of {owner}", where=f"models: {name}", remedy="Give each a place of its own.")
+            raise FleetError(
+                f"its file {place} would also be that of {owner}",
+                where=f"models: {name}",
+                remedy="Give each a place of its own.",
+            )
 
 
 def check_attributes(options, check_mode):
     """Raise FleetError for a mode, owner or group that files cannot get, before anything is written. In check mode an account may come with a task before."""
     file_mode("mode", options["mode"])
     own = {"owner": {os.geteuid()}, "group": {os.getegid(), *os.getgroups()}}
-    for option, number_of in (("owner", lambda name: pwd.getpwnam(name).pw_uid), ("group", lambda name: grp.getgrnam(name).gr_gid)):
+    for option, number_of in (
+        ("owner", lambda name: pwd.getpwnam(name).pw_uid),
+        ("group", lambda name: grp.getgrnam(name).gr_gid),
+    ):
         name = options[option]
         if name is None or check_mode:
             continue
@@ -347,7 +368,11 @@ def versions(directory):
         names = [name for name in os.listdir(directory) if name.isdecimal()]
     except OSError:
         return {}
-    return {int(name): name for name in names if any(os.path.exists(os.path.join(directory, name, file)) for file in MODEL_FILES)}
+    return {
+        int(name): name
+        for name in names
+        if any(os.path.exists(os.path.join(directory, name, file)) for file in MODEL_FILES)
+    }
 
 
 def read(path):
@@ -389,8 +414,12 @@ def decide(before, wanted, warnings):
     changing = [path for path in wanted if before[path] != wanted[path]]
     actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
     if len(changing) == 1:
-        return Decision(True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0])
-    before_all, after_all = ("".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted))
+        return Decision(
+            True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0]
+        )
+    before_all, after_all = (
+        "".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted)
+    )
     return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))
 
 
@@ -399,7 +428,9 @@ def set_attributes(module, path):
     if not os.path.exists(path):
         return None
     difference = {}
-    changed = module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params, path=path), False, difference)
+    changed = module.set_fs_attributes_if_different(
+        module.load_file_common_arguments(module.params, path=path), False, difference
+    )
     return difference if changed else None
 
 
@@ -409,7 +440,10 @@ def with_attributes(result, differences):
         return result
     shown = [result["diff"]] if result["changed"] else []
     for path, difference in differences.items():
-        texts = {side: "".join(f"{name}: {value}\n" for name, value in sorted(difference[side].items())) for side in ("before", "after")}
+        texts = {
+            side: "".join(f"{name}: {value}\n" for name, value in sorted(difference[side].items()))
+            for side in ("before", "after")
+        }
         shown.append(dict(texts, before_header=path, after_header=path))
         result["actions"] += [f"set {name} of {path} to {value}" for name, value in sorted(difference["after"].items())]
     return dict(result, changed=True, diff=shown[0] if len(shown) == 1 else shown)
@@ -420,13 +454,18 @@ def main():
     argument_spec = {
         "path": {"type": "path"},
         "per_model": {"type": "bool", "default": False},
-        "models": {"type": "list", "elements": "dict", "default": [], "options": {
-            "name": {"type": "str", "required": True},
-            "directory": {"type": "path"},
-            "version": {"type": "int"},
-            "signatures": {"type": "dict"},
-            "batching": {"type": "raw", "default": "auto"},
-        }},
+        "models": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "name": {"type": "str", "required": True},
+                "directory": {"type": "path"},
+                "version": {"type": "int"},
+                "signatures": {"type": "dict"},
+                "batching": {"type": "raw", "default": "auto"},
+            },
+        },
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "capabilities": {"type": "dict"},
         "saved_model_tags": {"type": "list", "elements": "str", "default": ["serve"]},

@@ -290,8 +290,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import
 
 
 def main():
-    module = FleetModule(argument_spec={"engine_socket": {"type": "path"}, "detail": {"type": "str", "choices": ["basic", "full"], "default": "basic"}},
-                         supports_check_mode=True)
+    module = FleetModule(
+        argument_spec={
+            "engine_socket": {"type": "path"},
+            "detail": {"type": "str", "choices": ["basic", "full"], "default": "basic"},
+        },
+        supports_check_mode=True,
+    )
     run(module, lambda: detect(module.params["engine_socket"], module.params["detail"] == "full"))
 
 

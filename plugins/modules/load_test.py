@@ -260,8 +260,13 @@ def work(module):
     _check_host(request)
     result = {"windows": [], "warmups": []}
     if not module.check_mode:
-        result = program.call(generator.__name__.partition(".module_utils.")[2], request, request["python"] or sys.executable,
-                              timeout_s=load_test.longest_s(request), cpu_set=request["cpu_set"])
+        result = program.call(
+            generator.__name__.partition(".module_utils.")[2],
+            request,
+            request["python"] or sys.executable,
+            timeout_s=load_test.longest_s(request),
+            cpu_set=request["cpu_set"],
+        )
     return dict(result, changed=False, actions=load_test.told(request))
 
 
@@ -269,7 +274,10 @@ def _check_host(request):
     mine = os.sched_getaffinity(0)
     for number in request["cpu_set"] or ():
         if number not in mine:
-            raise FleetError(f"CPU {number} is not among those this host offers: {', '.join(map(str, sorted(mine)))}", where="cpu_set")
+            raise FleetError(
+                f"CPU {number} is not among those this host offers: {', '.join(map(str, sorted(mine)))}",
+                where="cpu_set",
+            )
     if request["samples"] and not os.path.isfile(request["samples"]):
         raise FleetError(f"{request['samples']} is no file on this host", where="samples")
 
@@ -278,13 +286,19 @@ def main():
     module = shell.FleetModule(
         argument_spec={
             "python": {"type": "path"},
-            "targets": {"type": "list", "elements": "dict", "required": True, "options": {
-                "name": {"type": "str", "required": True},
-                "protocol": {"type": "str", "choices": list(load_test.PROTOCOLS), "default": "grpc"},
-                "address": {"type": "str", "default": "127.0.0.1"},
-                "port": {"type": "int", "required": True},
-                "model": {"type": "str", "required": True},
-                "signature": {"type": "str", "default": "serving_default"}}},
+            "targets": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "protocol": {"type": "str", "choices": list(load_test.PROTOCOLS), "default": "grpc"},
+                    "address": {"type": "str", "default": "127.0.0.1"},
+                    "port": {"type": "int", "required": True},
+                    "model": {"type": "str", "required": True},
+                    "signature": {"type": "str", "default": "serving_default"},
+                },
+            },
             "samples": {"type": "path"},
             "batch": {"type": "int", "default": 1},
             "loop": {"type": "str", "choices": list(load_test.LOOPS), "default": "closed"},
@@ -299,7 +313,8 @@ def main():
             "seed": {"type": "int", "default": 0},
             "progress": {"type": "path"},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     shell.run(module, lambda: work(module))
 
 

@@ -351,7 +351,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 
 PROGRAM = convert.__name__.partition("module_utils.")[2]
 CHECK = server_check.__name__.partition("module_utils.")[2]
-JUDGING = ("metric", "metric_output", "metric_goal", "allowed_loss", "maximum_difference", "accept_unjudged", "through_server")
+JUDGING = (
+    "metric",
+    "metric_output",
+    "metric_goal",
+    "allowed_loss",
+    "maximum_difference",
+    "accept_unjudged",
+    "through_server",
+)
 MAKING = ("select_tf_ops", "batch_sizes")
 TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
 ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mib") + JUDGING + MAKING + TENSORRT
@@ -375,7 +383,11 @@ class Conversion:
     def run(self):
         """The module's result."""
         self._check_options()
-        missing = [path for path in (self.source, self.options["samples"], self.options["metric_function"]) if path and not os.path.exists(path)]
+        missing = [
+            path
+            for path in (self.source, self.options["samples"], self.options["metric_function"])
+            if path and not os.path.exists(path)
+        ]
         if self.check_mode and missing:
             return self._not_yet(missing[0])
         self.model = saved_model.read(self.source, self.options["tags"])
@@ -384,7 +396,11 @@ class Conversion:
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
-        source = {"path": self.source, "digest": model_files.digest(self.source), "tensorflow_version": self.model["tensorflow_version"]}
+        source = {
+            "path": self.source,
+            "digest": model_files.digest(self.source),
+            "tensorflow_version": self.model["tensorflow_version"],
+        }
         converter = self._call({"action": "release"}) if self.needs_program else None
         refused = self._refusal((converter or {}).get("tensorflow"))
         if refused:
@@ -401,11 +417,15 @@ class Conversion:
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             reason = "not known before the conversion" if self.converted else self._reason(None)
-            return self._result(self._decision(newest, content, version), version, None if self.converted else True, reason, None)
+            return self._result(
+                self._decision(newest, content, version), version, None if self.converted else True, reason, None
+            )
         try:
             return self._make(source, converter, version, newest, key)
         except OSError as fault:
-            raise FleetError(f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published.") from fault
+            raise FleetError(
+                f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
+            ) from fault
 
     def _refusal(self, converter):
         name = self.options["signature"]
@@ -414,7 +434,12 @@ class Conversion:
             if unset(signatures[meant]):
                 return f"signature {meant}: {unset(signatures[meant])}"
         return variants.refusal(
-            self.options, self.contract, self.samples, converter, self.model["ops"].get(name, ()), self.model["optional_inputs"].get(name, ())
+            self.options,
+            self.contract,
+            self.samples,
+            converter,
+            self.model["ops"].get(name, ()),
+            self.model["optional_inputs"].get(name, ()),
         )
 
     def _not_yet(self, path):
@@ -424,7 +449,9 @@ class Conversion:
             actions=(f"publish below {self.destination}",),
             warnings=(f"{path} does not exist; a real run fails unless it does by then.",),
         )
-        return self._result(decision, None, None, f"{'the source' if path == self.source else path} does not exist yet", None)
+        return self._result(
+            decision, None, None, f"{'the source' if path == self.source else path} does not exist yet", None
+        )
 
     def _check_options(self):
         options = self.options
@@ -441,7 +468,11 @@ class Conversion:
         variants.check(options)
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
-            raise FleetError(f"{self.destination!r} is the source or lies inside it", where="destination", remedy="Name a directory outside of the source.")
+            raise FleetError(
+                f"{self.destination!r} is the source or lies inside it",
+                where="destination",
+                remedy="Name a directory outside of the source.",
+            )
 
     def _own_samples(self):
         """The source's warm-up file where it is sound and nothing needs labels; a source whose file a server would die of is refused."""
@@ -449,8 +480,11 @@ class Conversion:
         if not held or self.options["batch_sizes"]:
             return None
         if held["faults"]:
-            raise FleetError(f"its warm-up file: {held['faults'][0]}", where=os.path.join(self.source, saved_model.WARMUP),
-                             remedy="Remove the file, or give samples and batch_sizes for a new one.")
+            raise FleetError(
+                f"its warm-up file: {held['faults'][0]}",
+                where=os.path.join(self.source, saved_model.WARMUP),
+                remedy="Remove the file, or give samples and batch_sizes for a new one.",
+            )
         usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
         return os.path.join(self.source, saved_model.WARMUP) if self.converted and usable else None
 
@@ -460,8 +494,15 @@ class Conversion:
         tags = {} if sorted(set(options["tags"])) == meta_graph.SERVED_TAGS else {"tags": sorted(set(options["tags"]))}
         if not self.needs_program:
             return dict({"form": variants.NONE}, **tags)
-        names = ("form", "signature") + MAKING + (JUDGING if self.converted else ()) + (TENSORRT if options["form"] == "tensorrt" else ())
-        files = {name: options[name] and model_files.file_digest(options[name]) for name in ("samples", "metric_function")}
+        names = (
+            ("form", "signature")
+            + MAKING
+            + (JUDGING if self.converted else ())
+            + (TENSORRT if options["form"] == "tensorrt" else ())
+        )
+        files = {
+            name: options[name] and model_files.file_digest(options[name]) for name in ("samples", "metric_function")
+        }
         return dict({name: options[name] for name in names}, **files, **tags)
 
     def _found(self, version, found):
@@ -477,13 +518,22 @@ class Conversion:
             judged = self._convert(staged, key) if self.converted else self._copy(staged, source["digest"])
             if not judged["accepted"]:
                 return self._refused(judged["reason"], judged["gates"])
-            content = manifest.build(source, self._deciding(), converter, judged["gates"], published.inventory(staged), judged["lowest_runtime"],
-                                     judged["warmup_batch_sizes"])
+            content = manifest.build(
+                source,
+                self._deciding(),
+                converter,
+                judged["gates"],
+                published.inventory(staged),
+                judged["lowest_runtime"],
+                judged["warmup_batch_sizes"],
+            )
             published.finish(staged, self.destination, version, content)
             published.remember_refusal(self.destination, None)
         finally:
             published.abandon(staged, self.destination)
-        return self._result(self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content)
+        return self._result(
+            self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content
+        )
 
     def _convert(self, staged, key):
         with atomic_files.scratch_directory() as asked:
@@ -492,9 +542,15 @@ class Conversion:
             except FleetError as fault:
                 if not _CRASHED.match(fault.what):
                     raise
-                return {"accepted": False, "gates": None, "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"}
+                return {
+                    "accepted": False,
+                    "gates": None,
+                    "reason": f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel",
+                }
             if not judged["accepted"]:
-                published.remember_refusal(self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]})
+                published.remember_refusal(
+                    self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]}
+                )
             problem = variants.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
             if judged["accepted"] and problem:
                 judged.update(accepted=False, reason=problem)
@@ -506,36 +562,90 @@ class Conversion:
         return judged
 
     def _request(self, action, staged, asked=None):
-        return dict({name: self.options[name] for name in ASKED}, action=action, source=self.source, size_bytes=self.model["size_bytes"],
-                    contract=self.contract, staged=staged, samples=self.samples, asked=asked, model=self._name())
+        return dict(
+            {name: self.options[name] for name in ASKED},
+            action=action,
+            source=self.source,
+            size_bytes=self.model["size_bytes"],
+            contract=self.contract,
+            staged=staged,
+            samples=self.samples,
+            asked=asked,
+            model=self._name(),
+        )
 
     def _serve(self, staged, asked, judged):
         """Ask the same of a server that loaded the staged version, over gRPC, and decide again."""
         archive = os.path.join(asked, convert.ASKED)
         if not os.path.exists(archive):
-            judged.update(accepted=False, reason="through_server asks for examples that both models answer, and there are none")
+            judged.update(
+                accepted=False, reason="through_server asks for examples that both models answer, and there are none"
+            )
             return
         options = self.options
-        with temporary_server.version(staged, self._name(), self.python, os.path.join(asked, "server"), options["timeout_s"], dict(QUIET, **NO_GPU)) as port:
-            target = {"name": "the server", "protocol": "grpc", "address": "127.0.0.1", "port": port, "model": self._name(),
-                      "signature": options["signature"], "version": None}
-            found = program.call(CHECK, {
-                "target": target, "samples": archive, "limit": None, "batch": 32, "metric": options["metric"], "metric_output": options["metric_output"],
-                "metric_function": options["metric_function"], "reference": archive, "reference_target": None, "deadline_s": options["timeout_s"],
-            }, self.python, timeout_s=options["timeout_s"])
+        with temporary_server.version(
+            staged,
+            self._name(),
+            self.python,
+            os.path.join(asked, "server"),
+            options["timeout_s"],
+            dict(QUIET, **NO_GPU),
+        ) as port:
+            target = {
+                "name": "the server",
+                "protocol": "grpc",
+                "address": "127.0.0.1",
+                "port": port,
+                "model": self._name(),
+                "signature": options["signature"],
+                "version": None,
+            }
+            found = program.call(
+                CHECK,
+                {
+                    "target": target,
+                    "samples": archive,
+                    "limit": None,
+                    "batch": 32,
+                    "metric": options["metric"],
+                    "metric_output": options["metric_output"],
+                    "metric_function": options["metric_function"],
+                    "reference": archive,
+                    "reference_target": None,
+                    "deadline_s": options["timeout_s"],
+                },
+                self.python,
+                timeout_s=options["timeout_s"],
+            )
         metric = judged["gates"]["metric"] and dict(judged["gates"]["metric"], after=found["metric"]["value"])
         judged["gates"]["served"] = {"outputs": found["outputs"], "metric": metric}
-        accepted, reason = acceptance.decide(found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"])
+        accepted, reason = acceptance.decide(
+            found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"]
+        )
         if not accepted:
             judged.update(accepted=False, reason=f"through a server: {reason}")
 
     def _copy(self, staged, digest):
         published.copy(self.source, staged)
         if model_files.digest(staged) != digest:
-            raise FleetError("it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it.")
+            raise FleetError(
+                "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
+            )
         held = self.model["warmup"]
-        sizes = self._call(self._request("warm_up", staged))["warmup_batch_sizes"] if self.needs_program else held["batch_sizes"] if held else []
-        return {"accepted": True, "reason": self._reason(None), "gates": None, "lowest_runtime": None, "warmup_batch_sizes": sizes}
+        sizes = (
+            self._call(self._request("warm_up", staged))["warmup_batch_sizes"]
+            if self.needs_program
+            else held["batch_sizes"]
+            if held
+            else []
+        )
+        return {
+            "accepted": True,
+            "reason": self._reason(None),
+            "gates": None,
+            "lowest_runtime": None,
+            "warmup_batch_sizes": sizes,
+        }
 
     def _call(self, request):
         options = self.options
@@ -550,8 +660,15 @@ class Conversion:
         progress = [os.path.dirname(os.path.abspath(options["progress"]))] if options["progress"] else []
         writable = [path for path in (request.get("staged"), request.get("asked")) if path] + progress
         gpus = options["container_gpus"] or ("all" if options["form"] == "tensorrt" else None)
-        return lambda directory: container_command.command(options["container_image"], readable, [directory, *writable], f"{os.geteuid()}:{os.getegid()}",
-                                                   environment, gpus, options["container_engine"])
+        return lambda directory: container_command.command(
+            options["container_image"],
+            readable,
+            [directory, *writable],
+            f"{os.geteuid()}:{os.getegid()}",
+            environment,
+            gpus,
+            options["container_engine"],
+        )
 
     def _name(self):
         return os.path.basename(os.path.dirname(self.destination))
@@ -559,28 +676,49 @@ class Conversion:
     def _reason(self, judged):
         if judged is None:
             return "the source as it is"
-        return acceptance.decide(judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"])[1]
+        return acceptance.decide(
+            judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"]
+        )[1]
 
     def _decision(self, newest, content, version):
         path = os.path.join(self.destination, str(version))
         before = manifest.text(newest) if newest else ""
-        return Decision(True, before, manifest.text(content), (f"publish {path}",), self._warnings(), os.path.join(path, model_files.MANIFEST))
+        return Decision(
+            True,
+            before,
+            manifest.text(content),
+            (f"publish {path}",),
+            self._warnings(),
+            os.path.join(path, model_files.MANIFEST),
+        )
 
     def _dropped(self):
-        return sorted(set(self.model["signatures"]) - {self.options["signature"]}) if variants.FORMS[self.options["form"]].lite and self.model else []
+        return (
+            sorted(set(self.model["signatures"]) - {self.options["signature"]})
+            if variants.FORMS[self.options["form"]].lite and self.model
+            else []
+        )
 
     def _warnings(self):
         """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
+
         def face(signature):
-            return [{name: (tensor["dtype"], tensor["shape"]) for name, tensor in signature[side].items()} for side in ("inputs", "outputs")]
+            return [
+                {name: (tensor["dtype"], tensor["shape"]) for name, tensor in signature[side].items()}
+                for side in ("inputs", "outputs")
+            ]
 
         lost = [name for name in self._dropped() if face(self.model["signatures"][name]) != face(self.contract)]
         found = problems(self.model["signatures"])
-        found += [f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)]
+        found += [
+            f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)
+        ]
         if self.converted:
             found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
         if lost:
-            found.append(f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called.")
+            found.append(
+                f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called."
+            )
         return tuple(found)
 
     def _refused(self, reason, judged):
@@ -591,27 +729,52 @@ class Conversion:
     def _result(self, decision, version, accepted, reason, judged, content=None):
         path = None if version is None else os.path.join(self.destination, str(version))
         made = content or {}
-        return decision.result(accepted=accepted, reason=reason, model=self._name(), form=self.options["form"] if self.converted else "saved_model",
-                               version=version, path=path, gates=judged, dropped_signatures=self._dropped(),
-                               lowest_runtime=made.get("lowest_runtime"), warmup_batch_sizes=made.get("warmup_batch_sizes", []))
+        return decision.result(
+            accepted=accepted,
+            reason=reason,
+            model=self._name(),
+            form=self.options["form"] if self.converted else "saved_model",
+            version=version,
+            path=path,
+            gates=judged,
+            dropped_signatures=self._dropped(),
+            lowest_runtime=made.get("lowest_runtime"),
+            warmup_batch_sizes=made.get("warmup_batch_sizes", []),
+        )
 
 
 def main():
     """Ansible's entry."""
-    module = shell.FleetModule({
-        "python": {"type": "path"}, "source": {"type": "path", "required": True}, "destination": {"type": "path", "required": True},
-        "tags": {"type": "list", "elements": "str", "default": ["serve"]},
-        "version": {"type": "int"}, "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
-        "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
-        "batch_sizes": {"type": "list", "elements": "int", "default": []},
-        "select_tf_ops": {"type": "bool", "default": False}, "server_release": {"type": "str"}, "compute_capability": {"type": "str"},
-        "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"}, "workspace_mib": {"type": "int", "default": 1024},
-        **task_metrics.DECIDING_OPTIONS, "maximum_difference": {"type": "float"},
-        "accept_unjudged": {"type": "bool", "default": False}, "through_server": {"type": "bool", "default": False},
-        "required": {"type": "bool", "default": False}, "memory_mib": {"type": "int"}, "timeout_s": {"type": "float", "default": 1800},
-        "container_image": {"type": "str"}, "container_gpus": {"type": "str"}, "container_engine": {"type": "path", "default": "docker"},
-        "progress": {"type": "path"},
-    }, supports_check_mode=True)
+    module = shell.FleetModule(
+        {
+            "python": {"type": "path"},
+            "source": {"type": "path", "required": True},
+            "destination": {"type": "path", "required": True},
+            "tags": {"type": "list", "elements": "str", "default": ["serve"]},
+            "version": {"type": "int"},
+            "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
+            "signature": {"type": "str", "default": "serving_default"},
+            "samples": {"type": "path"},
+            "batch_sizes": {"type": "list", "elements": "int", "default": []},
+            "select_tf_ops": {"type": "bool", "default": False},
+            "server_release": {"type": "str"},
+            "compute_capability": {"type": "str"},
+            "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"},
+            "workspace_mib": {"type": "int", "default": 1024},
+            **task_metrics.DECIDING_OPTIONS,
+            "maximum_difference": {"type": "float"},
+            "accept_unjudged": {"type": "bool", "default": False},
+            "through_server": {"type": "bool", "default": False},
+            "required": {"type": "bool", "default": False},
+            "memory_mib": {"type": "int"},
+            "timeout_s": {"type": "float", "default": 1800},
+            "container_image": {"type": "str"},
+            "container_gpus": {"type": "str"},
+            "container_engine": {"type": "path", "default": "docker"},
+            "progress": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
     shell.run(module, Conversion(module.params, module.check_mode).run)
 
 

@@ -491,48 +491,104 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import b
 
 def main():
     model = {
-        "name": {"type": "str", "required": True}, "base_path": {"type": "str", "required": True},
-        "version_policy": {"type": "dict", "options": {"latest": {"type": "int"}, "specific": {"type": "list", "elements": "int"}, "all": {"type": "bool"}}},
-        "labels": {"type": "dict", "default": {}}, "signature": {"type": "str", "default": "serving_default"}, "samples": {"type": "path"},
-        "reference": {"type": "path"}, "metric_function": {"type": "path"},
+        "name": {"type": "str", "required": True},
+        "base_path": {"type": "str", "required": True},
+        "version_policy": {
+            "type": "dict",
+            "options": {
+                "latest": {"type": "int"},
+                "specific": {"type": "list", "elements": "int"},
+                "all": {"type": "bool"},
+            },
+        },
+        "labels": {"type": "dict", "default": {}},
+        "signature": {"type": "str", "default": "serving_default"},
+        "samples": {"type": "path"},
+        "reference": {"type": "path"},
+        "metric_function": {"type": "path"},
     }
-    devices = {"type": "list", "elements": "dict", "default": [], "options": {
-        "pci_bus_id": {"type": "str", "required": True}, "id": {"type": "str"},
-        "by": {"type": "str", "choices": ["device_request", "cdi", "runtime"], "default": "device_request"}}}
-    copy = {"suffix": {"type": "str", "default": ""}, "devices": devices, "cpu_set": {"type": "str"}, "port_offset": {"type": "int", "default": 0}}
+    devices = {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "pci_bus_id": {"type": "str", "required": True},
+            "id": {"type": "str"},
+            "by": {"type": "str", "choices": ["device_request", "cdi", "runtime"], "default": "device_request"},
+        },
+    }
+    copy = {
+        "suffix": {"type": "str", "default": ""},
+        "devices": devices,
+        "cpu_set": {"type": "str"},
+        "port_offset": {"type": "int", "default": 0},
+    }
     module = shell.FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["started", "stopped", "absent", "proven", "previous"], "default": "started"},
+            "state": {
+                "type": "str",
+                "choices": ["started", "stopped", "absent", "proven", "previous"],
+                "default": "started",
+            },
             "backend": {"type": "str", "choices": ["auto", "docker", "embedded"], "default": "auto"},
-            "model_name": {"type": "str"}, "model_base_path": {"type": "path"}, "samples": {"type": "path"}, "reference": {"type": "path"},
+            "model_name": {"type": "str"},
+            "model_base_path": {"type": "path"},
+            "samples": {"type": "path"},
+            "reference": {"type": "path"},
             "metric_function": {"type": "path"},
             "models": {"type": "list", "elements": "dict", "options": model},
             "tolerance": {"type": "float", "default": 0.001},
             "accept_fragile": {"type": "bool", "default": False},
             "accept_signature_change": {"type": "bool", "default": False},
-            "image": {"type": "str"}, "release": {"type": "str"},
-            "registry_login": {"type": "dict", "options": {
-                "username": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}},
-            "registry_ca": {"type": "path"}, "engine_socket": {"type": "path"},
-            "address": {"type": "str", "default": "127.0.0.1"}, "grpc_port": {"type": "int", "default": 0}, "rest_port": {"type": "int"},
-            "grpc_socket_directory": {"type": "path"}, "network": {"type": "str", "default": "bridge"},
-            "flags": {"type": "dict", "default": {}}, "environment": {"type": "dict", "default": {}},
+            "image": {"type": "str"},
+            "release": {"type": "str"},
+            "registry_login": {
+                "type": "dict",
+                "options": {
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                },
+            },
+            "registry_ca": {"type": "path"},
+            "engine_socket": {"type": "path"},
+            "address": {"type": "str", "default": "127.0.0.1"},
+            "grpc_port": {"type": "int", "default": 0},
+            "rest_port": {"type": "int"},
+            "grpc_socket_directory": {"type": "path"},
+            "network": {"type": "str", "default": "bridge"},
+            "flags": {"type": "dict", "default": {}},
+            "environment": {"type": "dict", "default": {}},
             "secret_environment": {"type": "dict", "default": {}, "no_log": True},
-            "batching_parameters_file": {"type": "path"}, "monitoring": {"type": "bool", "default": False}, "session_config_file": {"type": "path"},
-            "ssl_config_file": {"type": "path"}, "cpu_set": {"type": "str"}, "memory_mib": {"type": "int"},
-            "devices": devices, "copies": {"type": "list", "elements": "dict", "default": [], "options": copy},
-            "user": {"type": "str", "default": "65534:65534"}, "read_only": {"type": "bool", "default": True},
+            "batching_parameters_file": {"type": "path"},
+            "monitoring": {"type": "bool", "default": False},
+            "session_config_file": {"type": "path"},
+            "ssl_config_file": {"type": "path"},
+            "cpu_set": {"type": "str"},
+            "memory_mib": {"type": "int"},
+            "devices": devices,
+            "copies": {"type": "list", "elements": "dict", "default": [], "options": copy},
+            "user": {"type": "str", "default": "65534:65534"},
+            "read_only": {"type": "bool", "default": True},
             "capabilities": {"type": "list", "elements": "str", "default": []},
-            "restart_policy": {"type": "str", "choices": ["unless-stopped", "on-failure", "no"], "default": "unless-stopped"},
-            "log_max_mib": {"type": "int", "default": 10}, "log_files": {"type": "int", "default": 3},
-            "side_by_side": {"type": "bool"}, "drain_s": {"type": "float", "default": 0},
-            "python": {"type": "path"}, "idle_exit_s": {"type": "float"}, "ready_timeout_s": {"type": "float", "default": 120},
+            "restart_policy": {
+                "type": "str",
+                "choices": ["unless-stopped", "on-failure", "no"],
+                "default": "unless-stopped",
+            },
+            "log_max_mib": {"type": "int", "default": 10},
+            "log_files": {"type": "int", "default": 3},
+            "side_by_side": {"type": "bool"},
+            "drain_s": {"type": "float", "default": 0},
+            "python": {"type": "path"},
+            "idle_exit_s": {"type": "float"},
+            "ready_timeout_s": {"type": "float", "default": 120},
             "state_directory": {"type": "path", "default": "/var/lib/tfserving"},
         },
         mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
         required_together=[("model_name", "model_base_path")],
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     shell.run(module, lambda: backends.work(module.params, module.check_mode, embedded_backend))
 
 

@@ -168,7 +168,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
 )
 
 PROGRAM = server_check.__name__.partition("module_utils.")[2]
-ASKED = ("target", "samples", "metric", "metric_output", "metric_function", "batch", "limit", "reference", "reference_target", "deadline_s")
+ASKED = (
+    "target",
+    "samples",
+    "metric",
+    "metric_output",
+    "metric_function",
+    "batch",
+    "limit",
+    "reference",
+    "reference_target",
+    "deadline_s",
+)
 
 
 def run(options):
@@ -187,8 +198,11 @@ def run(options):
     found = program.call(PROGRAM, request, options["python"] or sys.executable, timeout_s=options["timeout_s"])
     accepted, reason = _judge(rules, found) if rules else (None, None)
     if accepted is False:
-        raise FleetError(f"what is served is refused: {reason}", where=f"{options['target']['model']} on port {options['target']['port']}",
-                         remedy="Serve the source, or another form.")
+        raise FleetError(
+            f"what is served is refused: {reason}",
+            where=f"{options['target']['model']} on port {options['target']['port']}",
+            remedy="Serve the source, or another form.",
+        )
     return dict(found, changed=False, accepted=accepted, reason=reason)
 
 
@@ -197,7 +211,11 @@ def _rules(directory):
     path = os.path.join(directory, model_files.MANIFEST)
     found = manifest.parse(model_files.read_file(path))
     if not manifest.judged(found):
-        raise FleetError("no conversion was judged there", where=path, remedy="Name a version that tfserving.fleet.model_conversion converted.")
+        raise FleetError(
+            "no conversion was judged there",
+            where=path,
+            remedy="Name a version that tfserving.fleet.model_conversion converted.",
+        )
     return found
 
 
@@ -205,23 +223,41 @@ def _judge(rules, found):
     before = rules["gates"]["metric"]
     metric = before and dict(before, after=found["metric"]["value"])
     return acceptance.decide(
-        found["outputs"], metric, rules["options"]["maximum_difference"] if found["outputs"] else None, rules["options"]["accept_unjudged"]
+        found["outputs"],
+        metric,
+        rules["options"]["maximum_difference"] if found["outputs"] else None,
+        rules["options"]["accept_unjudged"],
     )
 
 
 def main():
     """Ansible's entry."""
     target = {
-        "name": {"type": "str", "default": "server"}, "protocol": {"type": "str", "choices": ["grpc", "rest"], "default": "grpc"},
-        "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
-        "signature": {"type": "str", "default": "serving_default"}, "version": {"type": "int"},
+        "name": {"type": "str", "default": "server"},
+        "protocol": {"type": "str", "choices": ["grpc", "rest"], "default": "grpc"},
+        "address": {"type": "str", "default": "127.0.0.1"},
+        "port": {"type": "int", "required": True},
+        "model": {"type": "str", "required": True},
+        "signature": {"type": "str", "default": "serving_default"},
+        "version": {"type": "int"},
     }
-    module = shell.FleetModule({
-        "python": {"type": "path"}, "target": {"type": "dict", "required": True, "options": target}, "samples": {"type": "path", "required": True},
-        **task_metrics.OPTIONS, "conversion": {"type": "path"},
-        "batch": {"type": "int", "default": 32}, "limit": {"type": "int"}, "reference": {"type": "path"},
-        "reference_target": {"type": "dict", "options": target}, "deadline_s": {"type": "float", "default": 30}, "timeout_s": {"type": "float", "default": 600},
-    }, mutually_exclusive=[("reference", "reference_target")], supports_check_mode=True)
+    module = shell.FleetModule(
+        {
+            "python": {"type": "path"},
+            "target": {"type": "dict", "required": True, "options": target},
+            "samples": {"type": "path", "required": True},
+            **task_metrics.OPTIONS,
+            "conversion": {"type": "path"},
+            "batch": {"type": "int", "default": 32},
+            "limit": {"type": "int"},
+            "reference": {"type": "path"},
+            "reference_target": {"type": "dict", "options": target},
+            "deadline_s": {"type": "float", "default": 30},
+            "timeout_s": {"type": "float", "default": 600},
+        },
+        mutually_exclusive=[("reference", "reference_target")],
+        supports_check_mode=True,
+    )
     shell.run(module, lambda: run(module.params))
 
 

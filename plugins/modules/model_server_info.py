@@ -121,7 +121,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import de
 
 def work(module):
     """The result."""
-    embedded = [_embedded(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))]
+    embedded = [
+        _embedded(path)
+        for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
+    ]
     contained, unseen = current_servers.in_containers(module.params["engine_socket"])
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen}
@@ -137,8 +140,11 @@ def _embedded(path):
         lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
         return description.of_embedded(specification, lives, _text(specification["batching_parameters_file"]))
     except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise FleetError(f"cannot be read as the state of a server ({fault})", where=path,
-                         remedy="Deploy the server again, or remove it with state: absent.") from fault
+        raise FleetError(
+            f"cannot be read as the state of a server ({fault})",
+            where=path,
+            remedy="Deploy the server again, or remove it with state: absent.",
+        ) from fault
 
 
 def _text(path):
@@ -150,9 +156,14 @@ def _text(path):
 
 
 def main():
-    module = FleetModule(argument_spec={
-        "ask": {"type": "bool", "default": False}, "engine_socket": {"type": "path"},
-        "state_directory": {"type": "path", "default": "/var/lib/tfserving"}}, supports_check_mode=True)
+    module = FleetModule(
+        argument_spec={
+            "ask": {"type": "bool", "default": False},
+            "engine_socket": {"type": "path"},
+            "state_directory": {"type": "path", "default": "/var/lib/tfserving"},
+        },
+        supports_check_mode=True,
+    )
     run(module, lambda: work(module))
 
 

@@ -216,21 +216,41 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import mod
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import versions
 
 SERVER = {
-    "address": {"type": "str", "default": "127.0.0.1"}, "port": {"type": "int", "required": True}, "model": {"type": "str", "required": True},
-    "secure": {"type": "bool", "default": False}, "deadline_s": {"type": "float", "default": 30},
+    "address": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "required": True},
+    "model": {"type": "str", "required": True},
+    "secure": {"type": "bool", "default": False},
+    "deadline_s": {"type": "float", "default": 30},
 }
 
 
 def main():
     """Ansible's entry."""
-    module = shell.FleetModule({
-        "path": {"type": "path", "required": True}, "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "version": {"type": "int"}, "source": {"type": "str"}, "remote_src": {"type": "bool", "default": False}, "checksum": {"type": "str"},
-        "server": {"type": "dict", "options": SERVER}, "samples": {"type": "path"}, "sample_rows": {"type": "int", "default": 8},
-        "signature": {"type": "str", "default": "serving_default"}, "tolerance": {"type": "float", "default": 0.001}, "label": {"type": "str"},
-        "config_file": {"type": "path"}, "keep": {"type": "int"}, "ready_timeout_s": {"type": "float", "default": 120},
-        "transfer_timeout_s": {"type": "float", "default": 3600}, "inventory": {"type": "dict"}, "manifest": {"type": "dict"}, "piece": {"type": "path"},
-    }, required_if=[("state", "absent", ("version",))], supports_check_mode=True)
+    module = shell.FleetModule(
+        {
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "version": {"type": "int"},
+            "source": {"type": "str"},
+            "remote_src": {"type": "bool", "default": False},
+            "checksum": {"type": "str"},
+            "server": {"type": "dict", "options": SERVER},
+            "samples": {"type": "path"},
+            "sample_rows": {"type": "int", "default": 8},
+            "signature": {"type": "str", "default": "serving_default"},
+            "tolerance": {"type": "float", "default": 0.001},
+            "label": {"type": "str"},
+            "config_file": {"type": "path"},
+            "keep": {"type": "int"},
+            "ready_timeout_s": {"type": "float", "default": 120},
+            "transfer_timeout_s": {"type": "float", "default": 3600},
+            "inventory": {"type": "dict"},
+            "manifest": {"type": "dict"},
+            "piece": {"type": "path"},
+        },
+        required_if=[("state", "absent", ("version",))],
+        supports_check_mode=True,
+    )
     module.no_log_values.update(versions.secrets(module.params["source"] or ""))
     shell.run(module, lambda: model_update.Update(module.params).run(module.check_mode))
 

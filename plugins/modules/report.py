@@ -153,18 +153,31 @@ def _report(options, check_mode):
         present = {path: _read(path) for path in (data_path, page_path)}
         earlier = _document(present[data_path])
         if earlier and earlier["total"] and not wanted["total"]:
-            decision = Decision(changed=False, warnings=(f"{data_path} holds measurements and this run brought none, so the report was left as it is",))
+            decision = Decision(
+                changed=False,
+                warnings=(
+                    f"{data_path} holds measurements and this run brought none, so the report was left as it is",
+                ),
+            )
             shown = earlier
         else:
-            contents = {data_path: (json.dumps(wanted, indent=1, allow_nan=False) + "\n").encode(), page_path: page.render(wanted).encode()}
+            contents = {
+                data_path: (json.dumps(wanted, indent=1, allow_nan=False) + "\n").encode(),
+                page_path: page.render(wanted).encode(),
+            }
             decision = _decide(present, contents, data_path, earlier, wanted)
             shown = wanted
             if decision.changed and not check_mode:
                 _write(options["destination"], present, contents)
     except OSError as fault:
-        raise FleetError(f"cannot write the report to {options['destination']!r}: {fault.strerror} ({fault.filename})", where="destination",
-                         remedy="Name a directory that this user may write.") from fault
-    return decision.result(page=page_path, data=data_path, headline=summary.headline(shown), summary=summary.lines(shown))
+        raise FleetError(
+            f"cannot write the report to {options['destination']!r}: {fault.strerror} ({fault.filename})",
+            where="destination",
+            remedy="Name a directory that this user may write.",
+        ) from fault
+    return decision.result(
+        page=page_path, data=data_path, headline=summary.headline(shown), summary=summary.lines(shown)
+    )
 
 
 def _write(directory, present, contents):
@@ -204,7 +217,11 @@ def _decide(present, contents, data_path, earlier, wanted):
 
 def _described(contents, lines):
     """The summary, and a line for each file: enough for a diff that a person reads."""
-    files = [f"{os.path.basename(path)}: sha256 {hashlib.sha256(content).hexdigest()}" for path, content in contents.items() if content is not None]
+    files = [
+        f"{os.path.basename(path)}: sha256 {hashlib.sha256(content).hexdigest()}"
+        for path, content in contents.items()
+        if content is not None
+    ]
     return "".join(f"{line}\n" for line in lines + files)
 
 

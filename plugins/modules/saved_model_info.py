@@ -261,12 +261,23 @@ def describe(options):
     """The module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
     described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
-    found = {name: analysis.analyse(name, signature, described["ops"][name], described["optional_inputs"].get(name, ()),
-                                    described["uncertain_ops"].get(name, ()))
-             for name, signature in described["signatures"].items()}
+    found = {
+        name: analysis.analyse(
+            name,
+            signature,
+            described["ops"][name],
+            described["optional_inputs"].get(name, ()),
+            described["uncertain_ops"].get(name, ()),
+        )
+        for name, signature in described["signatures"].items()
+    }
     loaded = _load(described, options) if options["load"] else None
-    return {"changed": False, "saved_model": dict(
-        described, analysis=found, warnings=analysis.warnings(described, options["server_release"]), loaded=loaded)}
+    return {
+        "changed": False,
+        "saved_model": dict(
+            described, analysis=found, warnings=analysis.warnings(described, options["server_release"]), loaded=loaded
+        ),
+    }
 
 
 def _load(described, options):
@@ -274,8 +285,19 @@ def _load(described, options):
     with atomic_files.scratch_directory() as directory:
         told = os.path.join(directory, "told")
         try:
-            asked = {"path": described["path"], "signatures": described["signatures"], "told": told, "tags": options["tags"]}
-            program.call(PROGRAM, asked, options["python"] or sys.executable, timeout_s=options["timeout_s"], environment=ENVIRONMENT)
+            asked = {
+                "path": described["path"],
+                "signatures": described["signatures"],
+                "told": told,
+                "tags": options["tags"],
+            }
+            program.call(
+                PROGRAM,
+                asked,
+                options["python"] or sys.executable,
+                timeout_s=options["timeout_s"],
+                environment=ENVIRONMENT,
+            )
         except FleetError as fault:
             if "was killed by" not in fault.what or not os.path.exists(told):
                 raise
@@ -284,11 +306,17 @@ def _load(described, options):
 
 def main():
     """Ansible's entry."""
-    module = shell.FleetModule({
-        "path": {"type": "path", "required": True}, "server_release": {"type": "str"},
-        "tags": {"type": "list", "elements": "str", "default": ["serve"]}, "load": {"type": "bool", "default": False},
-        "python": {"type": "path"}, "timeout_s": {"type": "float", "default": 300},
-    }, supports_check_mode=True)
+    module = shell.FleetModule(
+        {
+            "path": {"type": "path", "required": True},
+            "server_release": {"type": "str"},
+            "tags": {"type": "list", "elements": "str", "default": ["serve"]},
+            "load": {"type": "bool", "default": False},
+            "python": {"type": "path"},
+            "timeout_s": {"type": "float", "default": 300},
+        },
+        supports_check_mode=True,
+    )
     shell.run(module, lambda: describe(module.params))
 
 

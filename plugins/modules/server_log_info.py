@@ -137,7 +137,11 @@ def describe(options):
         return _of_file(options["path"], options["exit_status"])
     if options["text"] is not None:
         return _parsed(options["text"].split("\n"), options["exit_status"])
-    raise FleetError("container and path are empty", where="server_log_info", remedy="Give a container, the path of a log, or its text.")
+    raise FleetError(
+        "container and path are empty",
+        where="server_log_info",
+        remedy="Give a container, the path of a log, or its text.",
+    )
 
 
 def _parsed(lines, status):
@@ -148,9 +152,15 @@ def _parsed(lines, status):
         for line in lines:
             last.append(line.rstrip("\n"))
             yield line
+
     parsed = server_log.parse(kept(), status)
     ending = endings.find("\n".join(last), status)
-    return dict(parsed, changed=False, exit_status=status, ending={"cause": ending.cause, "remedy": ending.remedy} if ending else None)
+    return dict(
+        parsed,
+        changed=False,
+        exit_status=status,
+        ending={"cause": ending.cause, "remedy": ending.remedy} if ending else None,
+    )
 
 
 def _of_file(path, status):

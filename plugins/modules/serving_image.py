@@ -247,7 +247,11 @@ class Image:
         self.recipe = recipes.check(options["recipe"]) if options["recipe"] is not None else None
         self.name = self.recipe["image"] if self.recipe else options["image"]
         if not self.name and options["state"] != "pruned":
-            raise FleetError("it is empty, and so is image", where="recipe", remedy="Give `build` of the plan as the recipe, or the name of an image.")
+            raise FleetError(
+                "it is empty, and so is image",
+                where="recipe",
+                remedy="Give `build` of the plan as the recipe, or the name of an image.",
+            )
         self.engine = engine.Engine(options["engine_socket"])
         self.architecture, self.cpu_flags, self.compute = self._host()
 
@@ -261,22 +265,35 @@ class Image:
             actions.append(f"push {self._remote(self.name)}")
         if self.options["archive"] and not manifest:
             actions.append(f"write {self.options['archive']}")
-        decision = Decision(bool(actions), self._shown(held, reference), self._shown(True, True), tuple(actions), header=self.name)
+        decision = Decision(
+            bool(actions), self._shown(held, reference), self._shown(True, True), tuple(actions), header=self.name
+        )
         told = {"build": None, "proof": None}
         if actions and not self.check_mode:
             work = builder.Builder(self.engine, self.options)
             with work.alone():
-                held, reference, manifest = self._held(), self._in_registry(), self._kept()  # another run may have ended while this one waited
+                held, reference, manifest = (
+                    self._held(),
+                    self._in_registry(),
+                    self._kept(),
+                )  # another run may have ended while this one waited
                 if not (held or reference or manifest):
                     held, told = self._build(work)
                 if self.options["registry"] and not reference:
                     reference = self._push(held)
                 if self.options["archive"] and not manifest:
                     shutil.rmtree(self.options["archive"], ignore_errors=True)
-                    manifest = archives.write(self.options["archive"], self._described(held), self.engine.save(held["id"]))
+                    manifest = archives.write(
+                        self.options["archive"], self._described(held), self.engine.save(held["id"])
+                    )
         return decision.result(
-            image=self.name, id=held["id"] if held else None, reference=reference, started_once=self._is_started(held, reference, manifest),
-            files=self._files(manifest), **told)
+            image=self.name,
+            id=held["id"] if held else None,
+            reference=reference,
+            started_once=self._is_started(held, reference, manifest),
+            files=self._files(manifest),
+            **told,
+        )
 
     def present(self):
         """The module's result for state present."""
@@ -297,16 +314,31 @@ class Image:
             held = self.engine.image(self.name)
             if self.options["archive"]:
                 shutil.rmtree(self.options["archive"], ignore_errors=True)
-        return decision.result(image=self.name, id=held["id"] if held else None, reference=reference, started_once=bool(held), proof=told)
+        return decision.result(
+            image=self.name, id=held["id"] if held else None, reference=reference, started_once=bool(held), proof=told
+        )
 
     def pruned(self):
         """The module's result for state pruned."""
         wanted = {name for kept in self.options["keep"] for name in (kept, kept + UNSTARTED)}
-        known = {image["id"]: image for label in (labels.RECIPE, f"{labels.STAGE}=base") for image in self.engine.images(label)}
-        going = [image for image in known.values() if not wanted.intersection(map(self._local, image["tags"]))
-                 and not self.engine.in_use(image["id"])]
+        known = {
+            image["id"]: image
+            for label in (labels.RECIPE, f"{labels.STAGE}=base")
+            for image in self.engine.images(label)
+        }
+        going = [
+            image
+            for image in known.values()
+            if not wanted.intersection(map(self._local, image["tags"])) and not self.engine.in_use(image["id"])
+        ]
         names = [name for image in going for name in image["tags"] or [image["id"]]]
-        decision = Decision(bool(names), "".join(f"{name}\n" for name in names), "", tuple(f"remove {name}" for name in names), header="images")
+        decision = Decision(
+            bool(names),
+            "".join(f"{name}\n" for name in names),
+            "",
+            tuple(f"remove {name}" for name in names),
+            header="images",
+        )
         if not self.check_mode:
             for name in names:
                 self.engine.remove_image(name)
@@ -317,7 +349,11 @@ class Image:
         if not capabilities:
             with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
                 capabilities = cpuinfo.read(stream.read(), os.uname().machine)
-        compute = [(gpu["compute"]["major"], gpu["compute"]["minor"]) for gpu in capabilities.get("gpus") or () if gpu.get("compute")]
+        compute = [
+            (gpu["compute"]["major"], gpu["compute"]["minor"])
+            for gpu in capabilities.get("gpus") or ()
+            if gpu.get("compute")
+        ]
         return capabilities["architecture"], capabilities["cpu"]["flags"], compute
 
     def _held(self):
@@ -332,11 +368,17 @@ class Image:
     def _in_registry(self):
         if not self.options["registry"]:
             return None
-        return self.engine.in_registry(self._remote(self.name)) or self.engine.in_registry(self._remote(self.name + UNSTARTED))
+        return self.engine.in_registry(self._remote(self.name)) or self.engine.in_registry(
+            self._remote(self.name + UNSTARTED)
+        )
 
     def _archive(self):
         manifest = archives.read(self.options["archive"]) if self.options["archive"] else None
-        return manifest if manifest and self.recipe and manifest["labels"].get(labels.RECIPE) == self.recipe["digest"] else None
+        return (
+            manifest
+            if manifest and self.recipe and manifest["labels"].get(labels.RECIPE) == self.recipe["digest"]
+            else None
+        )
 
     def _kept(self):
         """The manifest of the archive where it is whole, so that one that was damaged on the builder is written again and not shipped for ever."""
@@ -354,7 +396,10 @@ class Image:
         if labels.refusal(made["labels"], self.architecture, self.cpu_flags) is None:
             told = self._prove(made)
         self._tag(made["id"], self.name if told else self.name + UNSTARTED)
-        return self.engine.image(made["id"]), {"build": {key: done[key] for key in ("seconds", "jobs", "notes", "log")}, "proof": told}
+        return self.engine.image(made["id"]), {
+            "build": {key: done[key] for key in ("seconds", "jobs", "notes", "log")},
+            "proof": told,
+        }
 
     def _push(self, held):
         name = self.name if self.name in held["tags"] else self.name + UNSTARTED
@@ -368,13 +413,21 @@ class Image:
         if self.options["archive"]:
             manifest = self._archive()
             if not manifest:
-                raise FleetError(f"there is no archive of {self.name}", where=self.options["archive"], remedy="Ship it from its builder first.")
+                raise FleetError(
+                    f"there is no archive of {self.name}",
+                    where=self.options["archive"],
+                    remedy="Ship it from its builder first.",
+                )
             self._refuse(manifest["labels"])
             self.engine.load(archives.stream(self.options["archive"], manifest))
             found = self.engine.image(manifest["id"])
         elif self.options["registry"] and self.recipe:
             if not reference:
-                raise FleetError(f"the registry does not have {self.name}", where=self.options["registry"], remedy="Build it first (state: built).")
+                raise FleetError(
+                    f"the registry does not have {self.name}",
+                    where=self.options["registry"],
+                    remedy="Build it first (state: built).",
+                )
             found = self.engine.pull(reference)
         else:
             found = self.engine.pull(self.name)
@@ -392,8 +445,16 @@ class Image:
         with self._judging(found, keep):
             trial_start.judge(self.name, found["labels"], started)
         stock = self.options["stock_image"]
-        before = trial_start.start_once(self.engine, stock, self.options["start_timeout_s"])["log"] if stock and self.engine.image(stock) else None
-        return {"unused": started["log"]["judged"], "unused_before": before["judged"] if before else None, "conclusive": started["log"]["conclusive"]}
+        before = (
+            trial_start.start_once(self.engine, stock, self.options["start_timeout_s"])["log"]
+            if stock and self.engine.image(stock)
+            else None
+        )
+        return {
+            "unused": started["log"]["judged"],
+            "unused_before": before["judged"] if before else None,
+            "conclusive": started["log"]["conclusive"],
+        }
 
     @contextlib.contextmanager
     def _judging(self, found, keep):
@@ -407,7 +468,9 @@ class Image:
     def _refuse(self, image_labels):
         fault = labels.refusal(image_labels, self.architecture, self.cpu_flags, self.compute)
         if fault:
-            raise FleetError(fault, where=self.name, remedy="Build the image of this host's own class: take `build` of its plan.")
+            raise FleetError(
+                fault, where=self.name, remedy="Build the image of this host's own class: take `build` of its plan."
+            )
 
     def _tag(self, image_id, name):
         """Give it its name and take the one from before it was started."""
@@ -420,7 +483,7 @@ class Image:
 
     def _local(self, name):
         prefix = f"{(self.options['registry'] or '').rstrip('/')}/"
-        return name[len(prefix):] if len(prefix) > 1 and name.startswith(prefix) else name
+        return name[len(prefix) :] if len(prefix) > 1 and name.startswith(prefix) else name
 
     def _described(self, held):
         return {"image": self.name, "id": held["id"], "labels": held["labels"], "started": self.name in held["tags"]}
@@ -433,10 +496,21 @@ class Image:
         return bool(reference and self.engine.in_registry(self._remote(self.name)))
 
     def _files(self, manifest):
-        return [os.path.join(self.options["archive"], name) for name in [part["name"] for part in manifest["parts"]] + [archives.MANIFEST]] if manifest else []
+        return (
+            [
+                os.path.join(self.options["archive"], name)
+                for name in [part["name"] for part in manifest["parts"]] + [archives.MANIFEST]
+            ]
+            if manifest
+            else []
+        )
 
     def _shown(self, held, reference):
-        where = [word for word, there in (("on this host", held), ("in the registry", reference and self.options["registry"])) if there]
+        where = [
+            word
+            for word, there in (("on this host", held), ("in the registry", reference and self.options["registry"]))
+            if there
+        ]
         return f"{self.name}: {' and '.join(where) or 'absent'}\n"
 
 
@@ -452,8 +526,12 @@ def _cancel(number, _frame):
 
 def main():
     """Ansible's entry."""
-    module = shell.FleetModule(OPTIONS, supports_check_mode=True, mutually_exclusive=[["recipe", "image"], ["registry", "archive"]],
-                               required_if=[("state", "built", ["recipe"]), ("state", "present", ["recipe", "image"], True)])
+    module = shell.FleetModule(
+        OPTIONS,
+        supports_check_mode=True,
+        mutually_exclusive=[["recipe", "image"], ["registry", "archive"]],
+        required_if=[("state", "built", ["recipe"]), ("state", "present", ["recipe", "image"], True)],
+    )
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _cancel)
     try:

@@ -116,12 +116,23 @@ OPTIONS = {
 def describe(options):
     """The module's result."""
     asked = engine.Engine(options["engine_socket"])
-    found = [{
-        "id": image["id"], "names": image["tags"], "digests": image["digests"], "size_bytes": image["size_bytes"], "used_by": asked.in_use(image["id"]),
-        "label": image_labels.read(image["labels"]),
-    } for image in asked.images(image_labels.RECIPE)]
-    return {"changed": False, "images": found, "names": sorted(name for image in found for name in image["names"]),
-            "archived": archives.names(options["archives"]) if options["archives"] else []}
+    found = [
+        {
+            "id": image["id"],
+            "names": image["tags"],
+            "digests": image["digests"],
+            "size_bytes": image["size_bytes"],
+            "used_by": asked.in_use(image["id"]),
+            "label": image_labels.read(image["labels"]),
+        }
+        for image in asked.images(image_labels.RECIPE)
+    ]
+    return {
+        "changed": False,
+        "images": found,
+        "names": sorted(name for image in found for name in image["names"]),
+        "archived": archives.names(options["archives"]) if options["archives"] else [],
+    }
 
 
 def main():

@@ -24,7 +24,7 @@ from pathlib import Path
 MODULES = ("ansible.builtin.ping", "ansible.builtin.setup", "tfserving.fleet.capability_facts")
 ALLOWED = 1.2
 
-CALLBACK = '''
+CALLBACK = """
 import json, os, resource, time
 from ansible.plugins.callback import CallbackBase
 
@@ -46,7 +46,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, stats):
         self.mark("end")
         self.stream.write(json.dumps(["failed", sorted({**stats.failures, **stats.dark}), 0]) + "\\n")
-'''
+"""
 
 
 def main():
@@ -58,11 +58,15 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         marks = run(Path(directory), options)
     wall, processor = costs(marks)
-    print(f"{options.hosts} local hosts, {options.rounds} rounds, {options.forks} forks, {len(os.sched_getaffinity(0))} CPUs; the first round is not counted")
+    print(
+        f"{options.hosts} local hosts, {options.rounds} rounds, {options.forks} forks, {len(os.sched_getaffinity(0))} CPUs; the first round is not counted"
+    )
     print(f"{'module':34}{'ms a host':>12}{'CPU ms a host':>16}{'wall / ping':>24}{'CPU / ping':>24}")
     for name in MODULES:
-        print(f"{name:34}{1000 * statistics.median(wall[name]) / options.hosts:12.1f}{1000 * statistics.median(processor[name]) / options.hosts:16.1f}"
-              f"{ratio(wall, name)[1]:>24}{ratio(processor, name)[1]:>24}")
+        print(
+            f"{name:34}{1000 * statistics.median(wall[name]) / options.hosts:12.1f}{1000 * statistics.median(processor[name]) / options.hosts:16.1f}"
+            f"{ratio(wall, name)[1]:>24}{ratio(processor, name)[1]:>24}"
+        )
     cost = ratio(processor, MODULES[2])[0]
     print(f"capability_facts costs {cost:.2f} times ping in processor time; allowed {ALLOWED}")
     return int(cost > ALLOWED)
@@ -72,15 +76,35 @@ def run(directory, options):
     """The marks of one run: [task name, wall clock in s, processor time in s]."""
     (directory / "callback").mkdir()
     (directory / "callback" / "clock.py").write_text(CALLBACK)
-    (directory / "hosts.ini").write_text(f"host[1:{options.hosts}] ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (directory / "hosts.ini").write_text(
+        f"host[1:{options.hosts}] ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    )
     orders = itertools.cycle(itertools.permutations(MODULES))
-    tasks = [task for _round in range(options.rounds + 1) for module in next(orders)
-             for task in ({"name": module, module: None}, {"name": "clear", "ansible.builtin.meta": "clear_facts"})]
+    tasks = [
+        task
+        for _round in range(options.rounds + 1)
+        for module in next(orders)
+        for task in ({"name": module, module: None}, {"name": "clear", "ansible.builtin.meta": "clear_facts"})
+    ]
     (directory / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") or name == "ANSIBLE_COLLECTIONS_PATH"}
-    environment.update(ANSIBLE_CALLBACK_PLUGINS=str(directory / "callback"), ANSIBLE_CALLBACKS_ENABLED="clock", CLOCK=str(directory / "marks"))
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ANSIBLE_") or name == "ANSIBLE_COLLECTIONS_PATH"
+    }
+    environment.update(
+        ANSIBLE_CALLBACK_PLUGINS=str(directory / "callback"),
+        ANSIBLE_CALLBACKS_ENABLED="clock",
+        CLOCK=str(directory / "marks"),
+    )
     program = Path(sys.executable).parent / "ansible-playbook"
-    subprocess.run([program, "-i", "hosts.ini", "-f", str(options.forks), "play.yml"], cwd=directory, env=environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [program, "-i", "hosts.ini", "-f", str(options.forks), "play.yml"],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
     marks = [json.loads(line) for line in (directory / "marks").read_text().splitlines()]
     *marks, (_name, failed, _zero) = marks
     if failed:

@@ -13,7 +13,7 @@ import socket
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-REST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{\"predictions\": [1.0]}"
+REST_ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{"predictions": [1.0]}'
 
 
 def frame(kind, flags, stream, payload):
@@ -35,14 +35,14 @@ def grpc_answers(content):
     """(answers to the whole frames in content, what is left of it)."""
     answers, at, received = [], 0, 0
     while len(content) - at >= 9:
-        end = at + 9 + int.from_bytes(content[at:at + 3], "big")
+        end = at + 9 + int.from_bytes(content[at : at + 3], "big")
         if end > len(content):
             break
         kind, flags = content[at + 3], content[at + 4]
         if kind == 0:
             received += end - at - 9
             if flags & 1:
-                stream = int.from_bytes(content[at + 5:at + 9], "big")
+                stream = int.from_bytes(content[at + 5 : at + 9], "big")
                 answers.append(frame(1, 4, stream, HEAD) + frame(0, 0, stream, MESSAGE) + frame(1, 5, stream, TRAILERS))
         elif kind == 4 and not flags & 1:
             answers.append(frame(4, 1, 0, b""))
@@ -86,7 +86,7 @@ def main():
                 content = left[number] + content
                 if number not in answering:
                     if content.startswith(PREFACE):
-                        content, answering[number] = content[len(PREFACE):], grpc_answers
+                        content, answering[number] = content[len(PREFACE) :], grpc_answers
                         connections[number].sendall(frame(4, 0, 0, b""))
                     else:
                         answering[number] = rest_answers

@@ -26,7 +26,7 @@ import numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-importlib.import_module("conftest")     # makes the collection importable
+importlib.import_module("conftest")  # makes the collection importable
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.saved_model_session import (
     SavedModelSession,
 )
@@ -51,7 +51,11 @@ def rounds_ms(server, direct):
     """{protocol: the median milliseconds of a call in each round}, direct among them."""
     array = numpy.ones((1, 1024), "float32")
     with GrpcClient("127.0.0.1", server.grpc_port) as grpc, RestClient("127.0.0.1", server.rest_port) as rest:
-        calls = {"direct": lambda: direct(array), "gRPC": lambda: grpc.predict("m", {"x": array}), "REST": lambda: rest.predict("m", {"x": array})}
+        calls = {
+            "direct": lambda: direct(array),
+            "gRPC": lambda: grpc.predict("m", {"x": array}),
+            "REST": lambda: rest.predict("m", {"x": array}),
+        }
         for call in calls.values():
             seconds(call)
         taken = {name: [] for name in calls}
@@ -64,9 +68,11 @@ def rounds_ms(server, direct):
 def most_at_once(server):
     """(batches, the most of them that ran at one moment) of REQUESTS requests for two models; the graphs themselves tell when they began and ended."""
     with GrpcClient("127.0.0.1", server.grpc_port, 60) as client, ThreadPoolExecutor(16) as pool:
+
         def ask(number):
             answer = client.predict(("double", "triple")[number % 2], {"x": numpy.ones((1, 4), "float32")})
             return answer["began"][0], answer["ended"][0]
+
         batches = set(pool.map(ask, range(REQUESTS)))
     moments = sorted([(began, 1) for began, _ended in batches] + [(ended, -1) for _began, ended in batches])
     running = [0]
@@ -87,15 +93,26 @@ def main():
         medians = rounds_ms(server, lambda array: session.run({feed: array}, [fetch]))
         server.stop()
         batching = Path(name, "batching.pbtxt")
-        batching.write_text(f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8")
-        server = servers.start("--enable_batching", f"--batching_parameters_file={batching}", "--grpc_max_threads=64", as_a_host_does=True,
-                               models={model: f"{models}/{model}" for model in ("double", "triple")}).ready()
+        batching.write_text(
+            f"max_batch_size {{ value: 4 }} num_batch_threads {{ value: {BATCH_THREADS} }}", encoding="utf-8"
+        )
+        server = servers.start(
+            "--enable_batching",
+            f"--batching_parameters_file={batching}",
+            "--grpc_max_threads=64",
+            as_a_host_does=True,
+            models={model: f"{models}/{model}" for model in ("double", "triple")},
+        ).ready()
         batches, most = most_at_once(server)
     added = {name: [one - direct for one, direct in zip(values, medians["direct"])] for name, values in medians.items()}
     for name in ("gRPC", "REST"):
-        print(f"{name}, 4 KB, one in flight: {median(medians[name]):.2f} ms at p50, {median(added[name]):.2f} ms more than a direct call "
-              f"({median(medians['direct']):.2f} ms); {quantiles(added[name])[0]:.2f} ms or less in the quieter quarter of {ROUNDS} rounds of {CALLS} calls")
-    print(f"two models, {REQUESTS} requests in {batches} batches: {most} at once at most, num_batch_threads is {BATCH_THREADS}")
+        print(
+            f"{name}, 4 KB, one in flight: {median(medians[name]):.2f} ms at p50, {median(added[name]):.2f} ms more than a direct call "
+            f"({median(medians['direct']):.2f} ms); {quantiles(added[name])[0]:.2f} ms or less in the quieter quarter of {ROUNDS} rounds of {CALLS} calls"
+        )
+    print(
+        f"two models, {REQUESTS} requests in {batches} batches: {most} at once at most, num_batch_threads is {BATCH_THREADS}"
+    )
     return int(quantiles(added["gRPC"])[0] > MOST_ADDED_MS or most > BATCH_THREADS)
 
 

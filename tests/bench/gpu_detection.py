@@ -49,16 +49,34 @@ def main():
             if expected is not None and any(with_[2] != expected for with_, _without in pairs):
                 sys.exit(f"not all of the {expected} GPUs were found, so nothing was measured")
             cost, wall = (statistics.median(looked[kind] - plain[kind] for looked, plain in pairs) for kind in (0, 1))
-            print(f"{name:12} {cost:7.1f} ms more than {statistics.median(plain[0] for _looked, plain in pairs):.1f} ms of processor time, "
-                  f"allowed {ALLOWED_MS[name]:g}; {wall:.1f} ms more of wall time")
+            print(
+                f"{name:12} {cost:7.1f} ms more than {statistics.median(plain[0] for _looked, plain in pairs):.1f} ms of processor time, "
+                f"allowed {ALLOWED_MS[name]:g}; {wall:.1f} ms more of wall time"
+            )
             worst |= cost > ALLOWED_MS[name]
     return int(worst)
 
 
 def run(root, how):
     """(milliseconds of processor time, of wall time, GPUs found) of a fresh Python that keeps no compiled code."""
-    done = subprocess.run([sys.executable, "-I", "-S", "-B", "-X", f"pycache_prefix={tempfile.gettempdir()}/no-such-cache", "-c", PROGRAM,
-                           str(ROOT / "tests" / "conftest.py"), root, how], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-B",
+            "-X",
+            f"pycache_prefix={tempfile.gettempdir()}/no-such-cache",
+            "-c",
+            PROGRAM,
+            str(ROOT / "tests" / "conftest.py"),
+            root,
+            how,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     processor, wall, count = done.stdout.split()
     return float(processor), float(wall), int(count)
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-importlib.import_module("conftest")     # makes the collection importable
+importlib.import_module("conftest")  # makes the collection importable
 import grpc
 import numpy
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
@@ -34,11 +34,34 @@ WINDOW_S = 2.0
 def generator(port, samples, protocol, loop, size):
     """(requests/s, microseconds of CPU per request, void) of one window; size: a concurrency or a rate."""
     request = {
-        "targets": [{"name": protocol, "protocol": protocol, "address": "127.0.0.1", "port": port, "model": "m", "signature": "s"}],
-        "windows": None, "loop": loop, "concurrency": size if loop == "closed" else 1, "rate_rps": size if loop == "open" else None, "batch": 1,
-        "window_s": WINDOW_S, "warmup_max_s": 0.5, "objective_ms": None, "deadline_s": 2, "samples": samples, "seed": 1}
+        "targets": [
+            {
+                "name": protocol,
+                "protocol": protocol,
+                "address": "127.0.0.1",
+                "port": port,
+                "model": "m",
+                "signature": "s",
+            }
+        ],
+        "windows": None,
+        "loop": loop,
+        "concurrency": size if loop == "closed" else 1,
+        "rate_rps": size if loop == "open" else None,
+        "batch": 1,
+        "window_s": WINDOW_S,
+        "warmup_max_s": 0.5,
+        "objective_ms": None,
+        "deadline_s": 2,
+        "samples": samples,
+        "seed": 1,
+    }
     window = program.call("_load.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])["windows"][0]
-    return window["throughput_rps"], window["generator"]["cpu_fraction"] / max(window["throughput_rps"], 1) * 1e6, window["void"]
+    return (
+        window["throughput_rps"],
+        window["generator"]["cpu_fraction"] / max(window["throughput_rps"], 1) * 1e6,
+        window["void"],
+    )
 
 
 def grpcio(port, threads):
@@ -51,6 +74,7 @@ def grpcio(port, threads):
             while time.perf_counter() < ends:
                 call(body, timeout=2)
                 counts[mine] += 1
+
         workers = [threading.Thread(target=work, args=(mine,)) for mine in range(threads)]
         before = time.process_time()
         for worker in workers:
@@ -62,8 +86,12 @@ def grpcio(port, threads):
 
 def main():
     """Print the table; 1 where what must hold does not."""
-    echo = subprocess.Popen([sys.executable, HERE / "echo_server.py"], stdout=subprocess.PIPE, text=True,
-                            preexec_fn=lambda: os.sched_setaffinity(0, CPUS[-1:]))
+    echo = subprocess.Popen(
+        [sys.executable, HERE / "echo_server.py"],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, CPUS[-1:]),
+    )
     os.sched_setaffinity(0, CPUS[:1])
     rows = {}
     with tempfile.TemporaryDirectory() as directory:
@@ -75,18 +103,24 @@ def main():
                 rows[f"grpcio, synchronous, {threads} in flight"] = grpcio(port, threads)
             for protocol in ("grpc", "rest"):
                 for in_flight in (1, 16, 64):
-                    rows[f"{protocol}, closed loop, {in_flight} in flight"] = generator(port, samples, protocol, "closed", in_flight)
+                    rows[f"{protocol}, closed loop, {in_flight} in flight"] = generator(
+                        port, samples, protocol, "closed", in_flight
+                    )
                 for rate in (500, 2000, 4000):
                     rows[f"{protocol}, open loop, {rate} requests/s"] = generator(port, samples, protocol, "open", rate)
         finally:
             echo.kill()
             echo.communicate()
-    print(f"Load generator on CPU {CPUS[0]}, a canned server on CPU {CPUS[-1]}; requests of 4 KB, one window of {WINDOW_S:g} s each")
+    print(
+        f"Load generator on CPU {CPUS[0]}, a canned server on CPU {CPUS[-1]}; requests of 4 KB, one window of {WINDOW_S:g} s each"
+    )
     print(f"{'':40}{'requests/s':>11}{'CPU us/request':>16}{'80 % of a core':>16}  void")
     for name, (rate, cost, void) in rows.items():
         print(f"{name:40}{rate:11.0f}{cost:16.0f}{8e5 / cost:16.0f}  {void.partition('.')[0] + '…' if void else ''}")
     ratio = rows["grpcio, synchronous, 16 in flight"][1] / rows["grpc, closed loop, 16 in flight"][1]
-    print(f"One core drives {ratio:.1f} times as many gRPC requests as with grpcio's synchronous client (must be more than 1)")
+    print(
+        f"One core drives {ratio:.1f} times as many gRPC requests as with grpcio's synchronous client (must be more than 1)"
+    )
     return 0 if ratio > 1 else 1
 
 

@@ -19,16 +19,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit" / "plan")]
-importlib.import_module("conftest")     # makes the collection importable
+importlib.import_module("conftest")  # makes the collection importable
 import test_golden_plans as golden
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 
 MOST_SECONDS, MOST_MIB = 10.0, 1024
 REQUEST = {
-    "version": "2.20.0", "models": [{"name": "digits", "signatures": golden.CASES["signatures"]["images"]}],
-    "policies": [{"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}},
-                 {"when": "cpu.level == 'x86-64-v4'", "choose": {"flags": {"num_load_threads": 2}}}]}
+    "version": "2.20.0",
+    "models": [{"name": "digits", "signatures": golden.CASES["signatures"]["images"]}],
+    "policies": [
+        {"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}},
+        {"when": "cpu.level == 'x86-64-v4'", "choose": {"flags": {"num_load_threads": 2}}},
+    ],
+}
 
 
 def capabilities(count):
@@ -51,8 +55,10 @@ def main():
     text = fleet.text(plans)
     written = time.process_time()
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(hosts)} hosts: planned in {planned - began:.1f} s, the table of {text.count(chr(10))} lines in {written - planned:.1f} s; "
-          f"peak memory {peak_mib:.0f} MiB, their capabilities included")
+    print(
+        f"{len(hosts)} hosts: planned in {planned - began:.1f} s, the table of {text.count(chr(10))} lines in {written - planned:.1f} s; "
+        f"peak memory {peak_mib:.0f} MiB, their capabilities included"
+    )
     return int(written - began > MOST_SECONDS or peak_mib > MOST_MIB)
 
 

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-importlib.import_module("conftest")     # makes the collection importable
+importlib.import_module("conftest")  # makes the collection importable
 import numpy
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import schedule
@@ -33,16 +33,33 @@ LOOKS = (6, 12, 18)
 
 def start(service_ms):
     """A server that is busy for that time with each request, one at a time."""
-    return subprocess.Popen([sys.executable, SERVER, "--busy-ms", str(service_ms), "--workers", "1"], stdout=subprocess.PIPE, text=True,
-                            preexec_fn=lambda: os.sched_setaffinity(0, CPUS[-1:]))
+    return subprocess.Popen(
+        [sys.executable, SERVER, "--busy-ms", str(service_ms), "--workers", "1"],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, CPUS[-1:]),
+    )
 
 
 def measure(ports, order, samples):
     """The windows of the targets, in order."""
     request = {
-        "targets": [{"name": name, "protocol": "rest", "address": "127.0.0.1", "port": port, "model": "m", "signature": "s"} for name, port in ports.items()],
-        "windows": order, "loop": "closed", "concurrency": 2, "rate_rps": None, "batch": 1, "window_s": WINDOW_S, "warmup_max_s": 2, "objective_ms": None,
-        "deadline_s": 5, "samples": samples, "seed": 1}
+        "targets": [
+            {"name": name, "protocol": "rest", "address": "127.0.0.1", "port": port, "model": "m", "signature": "s"}
+            for name, port in ports.items()
+        ],
+        "windows": order,
+        "loop": "closed",
+        "concurrency": 2,
+        "rate_rps": None,
+        "batch": 1,
+        "window_s": WINDOW_S,
+        "warmup_max_s": 2,
+        "objective_ms": None,
+        "deadline_s": 5,
+        "samples": samples,
+        "seed": 1,
+    }
     return program.call("_load.generator", request, sys.executable, timeout_s=120, cpu_set=CPUS[:1])["windows"]
 
 
@@ -66,12 +83,16 @@ def main():
 def report_equal(windows):
     """Compare in groups of rounds, each with the pairs of the other groups as its A/A pairs."""
     size = 2 * ROUNDS
-    groups = [comparison.paired(windows[at:at + size], "baseline", "again") for at in range(0, len(windows), size)]
+    groups = [comparison.paired(windows[at : at + size], "baseline", "again") for at in range(0, len(windows), size)]
     verdicts = Counter(
-        comparison.compare(group, [pair for other in groups if other is not group for pair in other]).verdict for group in groups)
+        comparison.compare(group, [pair for other in groups if other is not group for pair in other]).verdict
+        for group in groups
+    )
     voids = sum(bool(window["void"]) for window in windows)
-    print(f"Equal servers: {len(groups)} comparisons of {ROUNDS} rounds ({WINDOW_S:g} s a window, {voids} of {len(windows)} void): {dict(verdicts)}; "
-          "at most one may be a gain")
+    print(
+        f"Equal servers: {len(groups)} comparisons of {ROUNDS} rounds ({WINDOW_S:g} s a window, {voids} of {len(windows)} void): {dict(verdicts)}; "
+        "at most one may be a gain"
+    )
     if voids:
         print(f"  one void: {next(window['void'] for window in windows if window['void'])}")
     return int(verdicts["gain"] > 1)
@@ -81,8 +102,12 @@ def report_slower(windows):
     """Look at growing data as a tuning does, and stop at a verdict."""
     confidence, result = comparison.look_confidence(0.95, len(LOOKS)), None
     for rounds in LOOKS:
-        seen = windows[:3 * rounds]
-        result = comparison.compare(comparison.paired(seen, "baseline", "slower"), comparison.paired(seen, "baseline", "again"), confidence=confidence)
+        seen = windows[: 3 * rounds]
+        result = comparison.compare(
+            comparison.paired(seen, "baseline", "slower"),
+            comparison.paired(seen, "baseline", "again"),
+            confidence=confidence,
+        )
         if comparison.settled(result):
             break
     print(f"A server that takes 10 % longer: {result.verdict} after {result.rounds} rounds, {result.reason}")

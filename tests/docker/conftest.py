@@ -92,6 +92,7 @@ def serving_reference(registry, serving_image):
 @pytest.fixture(scope="session")
 def fleet(testbed, engine, serving_reference):
     """fleet(3) is a list of three hosts.Host whose engines have serving_reference; the same ones each time. Clean them with Host.reset()."""
+
     def hosts(count):
         started = testbed.hosts({f"tfs{number + 1}": {} for number in range(count)}, stock=images.tensorflow(engine))
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
@@ -113,10 +114,18 @@ def podman_host(testbed, engine, serving_reference):
 def module_on(testbed, tmp_path):
     """module_on(host, "model_server", {options}) is the module's result on the host over SSH, as root unless become=False; check: in check mode.
     The whole output, with all that three v show, is then in result["_output"]."""
+
     def call(host, module, options, become=True, check=False):
         inventory = testbed.inventory([host])
         inventory["all"]["vars"]["ansible_become"] = become
-        run = AdHoc(inventory, tmp_path / "ad-hoc", host.name, f"tfserving.fleet.{module}", options, *(["--check", "--diff"] if check else []))
+        run = AdHoc(
+            inventory,
+            tmp_path / "ad-hoc",
+            host.name,
+            f"tfserving.fleet.{module}",
+            options,
+            *(["--check", "--diff"] if check else []),
+        )
         return dict(run.result, _output=run.output)
 
     return call
@@ -125,6 +134,7 @@ def module_on(testbed, tmp_path):
 @pytest.fixture(scope="session")
 def haproxy(testbed):
     """haproxy(hosts, model) is a balancer.Balancer in front of these hosts' servers of that model; options: those of Balancer.serve."""
+
     def serve(hosts, model, **options):
         (host,) = testbed.hosts({"balancer": {"runs_engine": False}})
         balancer = Balancer(host)

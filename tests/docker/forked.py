@@ -52,4 +52,4 @@ def _run(name, request, path):
     os.setsid()
     result = modules.call_here(_MODULES[name], request)
     pathlib.Path(path).write_text(json.dumps(result), encoding="utf-8")
-    atexit._run_exitfuncs()     # multiprocessing leaves them out
+    atexit._run_exitfuncs()  # multiprocessing leaves them out

@@ -23,9 +23,16 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREF
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE / "image_sources"
 RELEASE = "2.20.0"
-FLAGS_OF = {name: sorted(frozenset().union(*(flags for _level, flags in X86_64_LEVELS[:number + 1]))) for number, (name, _flags) in enumerate(X86_64_LEVELS)}
+FLAGS_OF = {
+    name: sorted(frozenset().union(*(flags for _level, flags in X86_64_LEVELS[: number + 1])))
+    for number, (name, _flags) in enumerate(X86_64_LEVELS)
+}
 # What a level's vectors look like in a disassembly: of the highest level first.
-SIGNS = {"x86-64-v4": re.compile(r"%zmm|%k[1-7]"), "x86-64-v3": re.compile(r"vfmadd|vpmulld .*%ymm"), "x86-64-v2": re.compile(r"\bpmulld|\bvpmulld")}
+SIGNS = {
+    "x86-64-v4": re.compile(r"%zmm|%k[1-7]"),
+    "x86-64-v3": re.compile(r"vfmadd|vpmulld .*%ymm"),
+    "x86-64-v2": re.compile(r"\bpmulld|\bvpmulld"),
+}
 _BASES = """
 ARG BASE
 FROM $BASE AS compilers
@@ -46,13 +53,22 @@ RUN ["/bin/busybox", "--install", "-s", "/bin"]
 def compilers(engine):
     """Debian with g++, busybox and qemu-user."""
     below = images.base(engine)
-    return images.build(engine, f"{PREFIX}/compilers:{key_of(below.id, _BASES)}", None, below, files={"Dockerfile": _BASES.encode()}, network_mode="host")
+    return images.build(
+        engine,
+        f"{PREFIX}/compilers:{key_of(below.id, _BASES)}",
+        None,
+        below,
+        files={"Dockerfile": _BASES.encode()},
+        network_mode="host",
+    )
 
 
 def small(engine):
     """busybox and nothing else."""
     below = compilers(engine)
-    return images.build(engine, f"{PREFIX}/small:{key_of(below.id, _SMALL)}", None, below, files={"Dockerfile": _SMALL.encode()})
+    return images.build(
+        engine, f"{PREFIX}/small:{key_of(below.id, _SMALL)}", None, below, files={"Dockerfile": _SMALL.encode()}
+    )
 
 
 def packed_sources(directory):
@@ -64,10 +80,16 @@ def packed_sources(directory):
     git = ["git", "-C", str(work), "-c", "core.fileMode=true", "-c", "core.autocrlf=false"]
     for command in (["init", "-q"], ["add", "--force", "--all"], ["commit", "-q", "-m", "sources"]):
         subprocess.run([*git, *command], check=True, env={**os.environ, **author, "GIT_CONFIG_NOSYSTEM": "1"})
-    commit, tree = subprocess.run([*git, "rev-parse", "HEAD", "HEAD^{tree}"], check=True, capture_output=True, text=True).stdout.split()
+    commit, tree = subprocess.run(
+        [*git, "rev-parse", "HEAD", "HEAD^{tree}"], check=True, capture_output=True, text=True
+    ).stdout.split()
     archive = pathlib.Path(directory) / "sources.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
-        packed.add(work, f"serving-{commit}", filter=lambda member: None if "/.git" in member.name and not member.name.endswith("bazelrc") else member)
+        packed.add(
+            work,
+            f"serving-{commit}",
+            filter=lambda member: None if "/.git" in member.name and not member.name.endswith("bazelrc") else member,
+        )
     return {"archive": str(archive), "commit": commit, "tree": tree}
 
 
@@ -80,8 +102,15 @@ class Materials:
     """What hosts build from. bases: {base image in the Docker files: its reference}; sources: as a recipe has them."""
 
     def __init__(self, testbed, engine, directory):
-        self._testbed, self._stock, self._packed = testbed, compilers(engine), pathlib.Path(directory) / "sources.tar.gz"
-        self.bases = {"debian:12-compilers": testbed.reference(self._stock), "debian:12-small": testbed.reference(small(engine))}
+        self._testbed, self._stock, self._packed = (
+            testbed,
+            compilers(engine),
+            pathlib.Path(directory) / "sources.tar.gz",
+        )
+        self.bases = {
+            "debian:12-compilers": testbed.reference(self._stock),
+            "debian:12-small": testbed.reference(small(engine)),
+        }
         self.sources = dict(packed_sources(directory), archive="/srv/sources.tar.gz")
 
     def builders(self, *names):
@@ -94,7 +123,9 @@ class Materials:
     def recipe(self, level, word=None, bases=None, **sources):
         """The recipe of a level; a word makes it another one, whose objects no cache has yet. bases, sources: other ones."""
         options = table.LEVEL_OPTIONS[level] + (f" --copt=-D{word}=1" if word else "")
-        return recipe.recipe(RELEASE, level, options, base_images={**self.bases, **(bases or {})}, sources=dict(self.sources, **sources))
+        return recipe.recipe(
+            RELEASE, level, options, base_images={**self.bases, **(bases or {})}, sources=dict(self.sources, **sources)
+        )
 
 
 def log_of(directory, made):
@@ -105,8 +136,10 @@ def log_of(directory, made):
 def counted(log):
     """[how many objects were there when a build ended or was killed] of the builds in a log, [what each of those that linked took from the cache]."""
     builds = log.split("Compiling with ")[1:]
-    return ([len(set(re.findall(r"\[(\d+) / 8\] Compiling", build))) for build in builds],
-            [int(found) for build in builds for found in re.findall(r"processes: (\d+) remote", build)])
+    return (
+        [len(set(re.findall(r"\[(\d+) / 8\] Compiling", build))) for build in builds],
+        [int(found) for build in builds for found in re.findall(r"processes: (\d+) remote", build)],
+    )
 
 
 def instructions(host, image, compilers_image):
@@ -114,8 +147,15 @@ def instructions(host, image, compilers_image):
     host.docker("create", "--name=holder", image)
     try:
         host.docker("cp", "holder:/usr/bin/tensorflow_model_server", "/tmp/tensorflow_model_server")
-        return host.docker("run", "--rm", "--volume=/tmp/tensorflow_model_server:/program", compilers_image, "sh", "-c",
-                           "for symbol in kernel integers; do objdump -d --disassemble=$symbol /program; done")
+        return host.docker(
+            "run",
+            "--rm",
+            "--volume=/tmp/tensorflow_model_server:/program",
+            compilers_image,
+            "sh",
+            "-c",
+            "for symbol in kernel integers; do objdump -d --disassemble=$symbol /program; done",
+        )
     finally:
         host.docker("rm", "holder")
 

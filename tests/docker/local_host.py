@@ -21,8 +21,17 @@ class LocalHost:
     def __init__(self, name, state, engine, image, models):
         self.name, self.state, self.engine, self._models = server_name(name), state, engine, models
         self.options = {
-            "name": self.name, "backend": "docker", "image": image.tags[0], "model_name": "m", "model_base_path": str(state / "models"), "rest_port": 0,
-            "samples": str(models / "samples.npz"), "reference": str(models / "samples.npz"), "state_directory": str(state), "ready_timeout_s": 600}
+            "name": self.name,
+            "backend": "docker",
+            "image": image.tags[0],
+            "model_name": "m",
+            "model_base_path": str(state / "models"),
+            "rest_port": 0,
+            "samples": str(models / "samples.npz"),
+            "reference": str(models / "samples.npz"),
+            "state_directory": str(state),
+            "ready_timeout_s": 600,
+        }
         self.publish("right")
 
     def publish(self, model, folder="models", version="1"):
@@ -60,7 +69,9 @@ class LocalHost:
     def roles(self):
         """{role: whether it runs} of the containers that are there."""
         listed = self.engine.api.containers(all=True, filters={"label": f"{SERVER}={self.name}"})
-        return {transaction.role_of(self.name, one["Names"][0].lstrip("/")): one["State"] == "running" for one in listed}
+        return {
+            transaction.role_of(self.name, one["Names"][0].lstrip("/")): one["State"] == "running" for one in listed
+        }
 
     def container(self):
         """What the engine says of the container that serves."""
@@ -68,7 +79,9 @@ class LocalHost:
 
     def remove(self):
         """Remove all containers of the server."""
-        for one in self.engine.containers.list(all=True, ignore_removed=True, filters={"label": f"{SERVER}={self.name}"}):
+        for one in self.engine.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"{SERVER}={self.name}"}
+        ):
             one.remove(force=True, v=True)
 
 

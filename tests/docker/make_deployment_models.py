@@ -18,15 +18,22 @@ import tensorflow as tf
 
 def deadly(x):
     """2x, unless there are no rows."""
+
     def die():
         with tf.control_dependencies([tf.raw_ops.Abort(error_msg="no rows")]):
             return tf.identity(x)
+
     return {"y": tf.cond(tf.equal(tf.shape(x)[0], 0), die, lambda: x) * 2.0}
 
 
-MODELS = {"right": lambda x: {"y": x * 2.0}, "again": lambda x: {"y": x + x}, "wrong": lambda x: {"y": x * 3.0}, "renamed": lambda x: {"z": x * 2.0},
-          "fatal": deadly}
-FIXED = 16      # rows in each request
+MODELS = {
+    "right": lambda x: {"y": x * 2.0},
+    "again": lambda x: {"y": x + x},
+    "wrong": lambda x: {"y": x * 3.0},
+    "renamed": lambda x: {"z": x * 2.0},
+    "fatal": deadly,
+}
+FIXED = 16  # rows in each request
 
 if __name__ == "__main__":
     for name, function in MODELS.items():

@@ -17,8 +17,13 @@ from ansible_collections.tfserving.fleet.tests.docker.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "test-demo-docker"
 REPORT = HOME / "report.json"
-SHORT = {"demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5,
-         "tfs_tuning_candidates": [{"name": "REST to gRPC", "change": {"protocol": "grpc"}}]}
+SHORT = {
+    "demo_directory": str(HOME),
+    "tfs_tuning_rounds": 4,
+    "tfs_tuning_looks": 1,
+    "tfs_tuning_window_s": 0.5,
+    "tfs_tuning_candidates": [{"name": "REST to gRPC", "change": {"protocol": "grpc"}}],
+}
 
 
 def containers(engine):
@@ -32,8 +37,21 @@ def test_it_measures_containers_and_leaves_none(engine, serving_image, tmp_path)
     image = serving_image.tags[0]
     REPORT.unlink(missing_ok=True)
     with open(tmp_path / "output", "w+", encoding="utf-8") as output:
-        process = subprocess.Popen([sys.executable, str(ROOT / "tools" / "demo"), "-e", "tfserving_backend=docker", "-e", f"tfserving_image={image}",
-                                    "-e", json.dumps(SHORT)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                str(ROOT / "tools" / "demo"),
+                "-e",
+                "tfserving_backend=docker",
+                "-e",
+                f"tfserving_image={image}",
+                "-e",
+                json.dumps(SHORT),
+            ],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         try:
             until(lambda: REPORT.exists() or process.poll() is not None, timeout_s=1200)
             serving = containers(engine)

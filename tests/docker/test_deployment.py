@@ -45,7 +45,11 @@ def test_a_first_deployment(deployed):
     assert {int(binding["HostPort"]) for binding in bindings} == {server["grpc_port"], server["rest_port"]}
 
     described, asked = host.info()
-    assert (described["backend"], described["state"], described["grpc_port"]) == ("docker", "started", server["grpc_port"])
+    assert (described["backend"], described["state"], described["grpc_port"]) == (
+        "docker",
+        "started",
+        server["grpc_port"],
+    )
     assert described["models"][0]["base_path"] == str(host.state / "models") and SECRET not in json.dumps(described)
     assert asked["answers"] and asked["models"][0]["wanted"] == [1] and asked["models"][0]["drift"] == []
 
@@ -61,9 +65,16 @@ def test_a_container_has_no_more_rights_than_it_needs(deployed):
     host, _result = deployed
     attributes = host.container()
     settings, state = attributes["HostConfig"], attributes["State"]
-    assert settings["ReadonlyRootfs"] and settings["CapDrop"] == ["ALL"] and "no-new-privileges" in settings["SecurityOpt"] and not settings["Privileged"]
+    assert (
+        settings["ReadonlyRootfs"]
+        and settings["CapDrop"] == ["ALL"]
+        and "no-new-privileges" in settings["SecurityOpt"]
+        and not settings["Privileged"]
+    )
     status = [Path(f"/proc/{pid}/status").read_text() for pid in pids(state["Pid"])]
-    assert all("CapEff:\t0000000000000000" in one and "NoNewPrivs:\t1" in one and "Uid:\t65534\t65534" in one for one in status)
+    assert all(
+        "CapEff:\t0000000000000000" in one and "NoNewPrivs:\t1" in one and "Uid:\t65534\t65534" in one for one in status
+    )
     assert listening(state["Pid"]) == {8500, 8501}
     assert "--enable_profiler=false" in attributes["Config"]["Cmd"]
 
@@ -103,12 +114,17 @@ def test_a_server_is_stopped_started_and_removed(host):
 
 def listening(pid):
     """The TCP ports on which something listens in the network of a process."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
     return {int(fields[1].rpartition(":")[2], 16) for fields in lines if fields[3] == "0A"}
 
 
 def foreign_image():
     """An image of arm64 with nothing in it, as docker load takes it (Docker Image Specification v1.2)."""
+
     def archive(files):
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as out:
@@ -117,11 +133,22 @@ def foreign_image():
                 member.size = len(content)
                 out.addfile(member, io.BytesIO(content))
         return packed.getvalue()
+
     layer = archive({"x": b"x"})
-    configuration = {"architecture": "arm64", "os": "linux", "config": {"Entrypoint": ["/x"]},
-                     "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}}
+    configuration = {
+        "architecture": "arm64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/x"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
     manifest = [{"Config": "c.json", "RepoTags": ["tfserving-testbed/foreign:arm64"], "Layers": ["l/layer.tar"]}]
-    return archive({"c.json": json.dumps(configuration).encode(), "l/layer.tar": layer, "manifest.json": json.dumps(manifest).encode()})
+    return archive(
+        {
+            "c.json": json.dumps(configuration).encode(),
+            "l/layer.tar": layer,
+            "manifest.json": json.dumps(manifest).encode(),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +156,14 @@ def others(engine, serving_image):
     """Images that something is wrong with."""
     return {
         "labelled": images.derived(
-            engine, serving_image, "LABEL org.tfserving.fleet.recipe=1 org.tfserving.fleet.level=x86-64-v9 org.tfserving.fleet.cpu_flags=avx10_9"),
+            engine,
+            serving_image,
+            "LABEL org.tfserving.fleet.recipe=1 org.tfserving.fleet.level=x86-64-v9 org.tfserving.fleet.cpu_flags=avx10_9",
+        ),
         "illegal": images.derived(engine, serving_image, 'ENTRYPOINT ["/bin/sh", "-c", "kill -ILL $$"]'),
-        "misspelt": images.derived(engine, serving_image, 'ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh", "--use_tflite_model=true"]'),
+        "misspelt": images.derived(
+            engine, serving_image, 'ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh", "--use_tflite_model=true"]'
+        ),
         "foreign": engine.images.load(foreign_image())[0],
     }
 
@@ -141,12 +173,18 @@ FAULTS = {
     "a model that cannot load": ({"publish": "broken"}, ["a model cannot be loaded", "saved_model.pb"]),
     "a model that answers wrongly": ({"publish": "wrong"}, ["agrees with the reference", "y: differs by up to"]),
     "another signature": ({"publish": "renamed"}, ["same signature", "serving_default.outputs.y"]),
-    "a model that one request kills": ({"publish": "fatal"}, ["survives careless requests", "no rows", "SIGABRT", "accept_fragile"]),
+    "a model that one request kills": (
+        {"publish": "fatal"},
+        ["survives careless requests", "no rows", "SIGABRT", "accept_fragile"],
+    ),
     "no version": ({"publish": None}, ["it holds no version", "wait for ever"]),
     "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot be pulled"]),
     "an image for another level": ({"image": "labelled"}, ["compatible with this host", "x86-64-v9"]),
     "an image of another architecture": ({"image": "foreign"}, ["compatible with this host", "arm64", "linux/amd64"]),
-    "a base folder that the server's user may not read": ({"publish": "right", "mode": 0o711}, ["user 65534", "mode 0711", "tfs_server_user"]),
+    "a base folder that the server's user may not read": (
+        {"publish": "right", "mode": 0o711},
+        ["user 65534", "mode 0711", "tfs_server_user"],
+    ),
     "a version as base path": ({"publish": "right", "version": True}, ["Did you mean"]),
     "an image that dies of SIGILL": ({"image": "illegal"}, ["SIGILL", "lacks an instruction"]),
     "a flag that the server does not know": ({"image": "misspelt"}, ["does not know --use_tflite_model=true"]),
@@ -154,16 +192,26 @@ FAULTS = {
     "a batching file that the server refuses": ({"batching": "max_batch_size { value: oops }"}, ["batching"]),
     "too little memory": ({"memory_mib": 96}, ["want of memory", "96 MiB"]),
 }
-SLICE = ("a model that cannot load", "a model that answers wrongly", "another signature", "a model that one request kills", "an image that is not there")
+SLICE = (
+    "a model that cannot load",
+    "a model that answers wrongly",
+    "another signature",
+    "a model that one request kills",
+    "an image that is not there",
+)
 
 
-@pytest.mark.parametrize("fault", [pytest.param(fault, marks=[pytest.mark.slice] if fault in SLICE else []) for fault in FAULTS])
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[pytest.mark.slice] if fault in SLICE else []) for fault in FAULTS]
+)
 def test_a_fault_leaves_what_serves(deployed, others, fault):
     host, result = deployed
     options, words = dict(WITH_SECRET, **FAULTS[fault][0]), FAULTS[fault][1]
     if "publish" in options:
         model, mode, version = options.pop("publish"), options.pop("mode", 0o755), options.pop("version", False)
-        options["model_base_path"] = f"{host.publish(model, 'other')}{'/1' if version else ''}" if model else str(host.state / "nothing")
+        options["model_base_path"] = (
+            f"{host.publish(model, 'other')}{'/1' if version else ''}" if model else str(host.state / "nothing")
+        )
         for folder in ("other", "nothing"):
             (host.state / folder).mkdir(exist_ok=True)
         (host.state / "other").chmod(mode)
@@ -177,7 +225,11 @@ def test_a_fault_leaves_what_serves(deployed, others, fault):
     said = host.refused(**options)
     print(said)
     assert all(word in said for word in words)
-    assert doubles(result["server"]) and host.roles() == {"serving": True} and host.container()["State"]["StartedAt"] == began
+    assert (
+        doubles(result["server"])
+        and host.roles() == {"serving": True}
+        and host.container()["State"]["StartedAt"] == began
+    )
 
 
 def test_a_port_that_is_taken(deployed):
@@ -187,5 +239,7 @@ def test_a_port_that_is_taken(deployed):
         taken.listen()
         port = taken.getsockname()[1]
         for check_mode in (True, False):
-            assert f"port {port} of 127.0.0.1 cannot be used" in host.refused(grpc_port=port, check_mode=check_mode, **WITH_SECRET)
+            assert f"port {port} of 127.0.0.1 cannot be used" in host.refused(
+                grpc_port=port, check_mode=check_mode, **WITH_SECRET
+            )
     assert doubles(result["server"]) and host.roles() == {"serving": True}

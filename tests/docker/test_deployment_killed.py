@@ -19,11 +19,19 @@ def killed(tmp_path_factory, engine, serving_image, models):
 
 
 # Which containers are there when a run is killed.
-MOMENTS = {"a candidate is verified": {"candidate"}, "the candidate is verified": {"proven"}, "the next one is made": {"next"},
-           "the old one is replaced": {"replaced"}, "the new one runs": {"replaced", "serving"}}
+MOMENTS = {
+    "a candidate is verified": {"candidate"},
+    "the candidate is verified": {"proven"},
+    "the next one is made": {"next"},
+    "the old one is replaced": {"replaced"},
+    "the new one runs": {"replaced", "serving"},
+}
 
 
-@pytest.mark.parametrize("moment", [pytest.param(moment, marks=[pytest.mark.slice] if moment == "the new one runs" else []) for moment in MOMENTS])
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(moment, marks=[pytest.mark.slice] if moment == "the new one runs" else []) for moment in MOMENTS],
+)
 def test_a_killed_run_is_finished_or_undone_by_the_next(killed, moment):
     host, server = killed
     number = 2 + list(MOMENTS).index(moment)

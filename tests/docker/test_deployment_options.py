@@ -32,19 +32,32 @@ def test_several_servers_of_one_description(host):
     def running():
         listed = host.engine.containers.list(ignore_removed=True, filters={"label": SERVER})
         return sorted(each.name for each in listed if each.name.startswith(host.name))
+
     try:
         first = host.good(**one)["server"]
         planned = host.good(check_mode=True, **two)
-        assert planned["changed"] and [server["name"] for server in planned["servers"]] == [host.name, f"{host.name}-gpu1"] and running() == [host.name]
+        assert (
+            planned["changed"]
+            and [server["name"] for server in planned["servers"]] == [host.name, f"{host.name}-gpu1"]
+            and running() == [host.name]
+        )
         several = host.good(**two)
-        assert several["changed"] and several["server"]["grpc_port"] == first["grpc_port"] and all(doubles(server) for server in several["servers"])
+        assert (
+            several["changed"]
+            and several["server"]["grpc_port"] == first["grpc_port"]
+            and all(doubles(server) for server in several["servers"])
+        )
         assert running() == [host.name, f"{host.name}-gpu1"] and not host.good(**two)["changed"]
         proven = host.good(state="proven", **one)
         assert proven["pending"] and running() == [host.name, f"{host.name}-gpu1", f"{host.name}.proven"]
         single = host.good(**one)
         assert single["changed"] and running() == [host.name] and not host.good(**one)["changed"]
         assert any("stop the server" in action for action in single["actions"]) and len(single["summary"]) == 2
-        assert host.good(state="previous")["changed"] and running() == [host.name, f"{host.name}-gpu1"] and not host.good(**two)["changed"]
+        assert (
+            host.good(state="previous")["changed"]
+            and running() == [host.name, f"{host.name}-gpu1"]
+            and not host.good(**two)["changed"]
+        )
         said = host.refused(model_base_path=host.publish("broken", "broken-models"), side_by_side=False, **two)
         assert "The server before it runs again" in said and running() == [host.name, f"{host.name}-gpu1"]
         assert host.good(state="previous")["changed"] and running() == [host.name] and not host.good(**one)["changed"]
@@ -55,10 +68,18 @@ def test_several_servers_of_one_description(host):
 
 def convert(models, directory, model, **judged):
     """Convert a model of make_deployment_models.py to TensorFlow Lite by the module; returns the version's path."""
-    options = dict({"source": models / model / "1", "destination": directory / model / "tflite_float16", "form": "tflite_float16"},
-                   **(judged or {"accept_unjudged": True}))
-    done = subprocess.run([sys.executable, "-m", "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"], capture_output=True, text=True,
-                          input=json.dumps({"ANSIBLE_MODULE_ARGS": {key: str(value) for key, value in options.items()}}), check=False, timeout=600)
+    options = dict(
+        {"source": models / model / "1", "destination": directory / model / "tflite_float16", "form": "tflite_float16"},
+        **(judged or {"accept_unjudged": True}),
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible_collections.tfserving.fleet.plugins.modules.model_conversion"],
+        capture_output=True,
+        text=True,
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {key: str(value) for key, value in options.items()}}),
+        check=False,
+        timeout=600,
+    )
     made = json.loads(done.stdout)
     assert made.get("accepted"), made
     return Path(made["path"])
@@ -92,8 +113,11 @@ def test_a_converted_form_that_answers_otherwise_here_takes_no_traffic(host, mod
     said = host.refused(**exchanged)
     assert "agrees with the reference" in said and "y: differs by up to" in said, said
     said = host.refused(**exchanged, tolerance=3)
-    lost = re.search(r"agrees with the reference.* rmse ([0-9.]+) over 20 examples, 0 of the source: a loss of [0-9.]+ is above the allowed 0\.1\b", said)
-    assert lost and float(lost[1]) == pytest.approx((x ** 2).mean() ** 0.5, rel=0.01), f"3x instead of 2x: {said}"
+    lost = re.search(
+        r"agrees with the reference.* rmse ([0-9.]+) over 20 examples, 0 of the source: a loss of [0-9.]+ is above the allowed 0\.1\b",
+        said,
+    )
+    assert lost and float(lost[1]) == pytest.approx((x**2).mean() ** 0.5, rel=0.01), f"3x instead of 2x: {said}"
     assert host.roles() == {"serving": True} and host.container()["State"]["StartedAt"] == began and doubles(server)
 
 
@@ -103,7 +127,14 @@ def test_a_converted_form_of_a_fixed_batch_is_judged_in_whole_requests(host, mod
     made = convert(models, tmp_path, "fixed", samples=tmp_path / "labelled.npz", metric="rmse", allowed_loss=0.1)
     judged = host.good(**CONVERTED, model_base_path=str(made.parent))["server"]["judged"]["m"]
     assert judged["examples"] == 32 and 0 <= judged["served"] < 0.01
-    few = host.refused(**dict(CONVERTED, model_base_path=host.publish("fixed", "unconverted"), flags={}, samples=str(models / "samples.npz")))
+    few = host.refused(
+        **dict(
+            CONVERTED,
+            model_base_path=host.publish("fixed", "unconverted"),
+            flags={},
+            samples=str(models / "samples.npz"),
+        )
+    )
     assert "the signature takes 16 rows in each request, the samples hold 6" in few, few
 
 
@@ -113,17 +144,44 @@ def test_where_both_do_not_fit_the_old_one_comes_back(host):
     assert "agrees with the reference" in said and said.endswith("The server before it runs again.")
     assert doubles(server) and host.roles() == {"serving": True}
     said = host.refused(side_by_side=False, model_base_path=host.publish("renamed", "other"), reference=None)
-    assert "serving_default.outputs.z: nothing became float32" in said and said.endswith("The server before it runs again.") and doubles(server)
+    assert (
+        "serving_default.outputs.z: nothing became float32" in said
+        and said.endswith("The server before it runs again.")
+        and doubles(server)
+    )
     swapped = host.good(side_by_side=False, model_base_path=host.publish("again", "other"))
     assert doubles(swapped["server"]) and host.roles() == {"serving": True, "previous": False}
 
 
 def test_tls(host):
     key, certificate = host.state / "key.pem", host.state / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ],
+        check=True,
+        capture_output=True,
+    )
     configuration = host.state / "tls.pbtxt"
-    configuration.write_text("".join(f"{name}: {json.dumps(path.read_text())}\n" for name, path in (("server_key", key), ("server_cert", certificate))))
+    configuration.write_text(
+        "".join(
+            f"{name}: {json.dumps(path.read_text())}\n"
+            for name, path in (("server_key", key), ("server_cert", certificate))
+        )
+    )
     configuration.chmod(0o600)
     result = host.good(ssl_config_file=str(configuration))
     assert key.read_text().splitlines()[5] not in json.dumps(result) + json.dumps(host.container())
@@ -134,11 +192,24 @@ def test_tls(host):
 
 def test_two_versions_under_labels_and_a_second_server(host, models):
     host.publish("again", version="2")
-    served = [{"name": "m", "base_path": str(host.state / "models"), "version_policy": {"specific": [1, 2]}, "labels": {"stable": 1, "canary": 2},
-               "samples": str(models / "samples.npz"), "reference": str(models / "samples.npz")}]
-    server = host.good(models=served, model_name=None, model_base_path=None, samples=None, reference=None, monitoring=True)["server"]
+    served = [
+        {
+            "name": "m",
+            "base_path": str(host.state / "models"),
+            "version_policy": {"specific": [1, 2]},
+            "labels": {"stable": 1, "canary": 2},
+            "samples": str(models / "samples.npz"),
+            "reference": str(models / "samples.npz"),
+        }
+    ]
+    server = host.good(
+        models=served, model_name=None, model_base_path=None, samples=None, reference=None, monitoring=True
+    )["server"]
     with GrpcClient(server["address"], server["grpc_port"]) as client:
-        assert sorted((one["version"], one["state"]) for one in client.status("m")) == [(1, "AVAILABLE"), (2, "AVAILABLE")]
+        assert sorted((one["version"], one["state"]) for one in client.status("m")) == [
+            (1, "AVAILABLE"),
+            (2, "AVAILABLE"),
+        ]
         assert client.predict("m", {"x": numpy.ones((1, 4), "float32")}, version=2)["y"].tolist() == [[2.0] * 4]
     _described, asked = host.info()
     assert asked["metrics"]["requests"]["m"]["OK"] >= 1 and asked["models"][0]["wanted"] == [1, 2]
@@ -148,9 +219,15 @@ def test_two_versions_under_labels_and_a_second_server(host, models):
     container.pause()
     described, asked = host.info()
     container.unpause()
-    assert described["state"] == "started" and not asked["answers"] and "DEADLINE_EXCEEDED: no answer within 5 s" in asked["reason"]
+    assert (
+        described["state"] == "started"
+        and not asked["answers"]
+        and "DEADLINE_EXCEEDED: no answer within 5 s" in asked["reason"]
+    )
     host.publish("right")
-    other = LocalHost("the-second-server", host.state, host.engine, host.engine.images.get(host.options["image"]), models)
+    other = LocalHost(
+        "the-second-server", host.state, host.engine, host.engine.images.get(host.options["image"]), models
+    )
     try:
         beside = other.good()["server"]
         assert beside["grpc_port"] != server["grpc_port"] and doubles(beside) and doubles(server)
@@ -172,7 +249,11 @@ def test_a_unix_socket_for_clients_on_the_host(host):
                 assert client.predict("m", {"x": numpy.ones((1, 4), "float32")})["y"].tolist() == [[2.0] * 4]
             connecting = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
             subprocess.run(["/usr/bin/python3", "-c", connecting, str(path)], check=True, user=12345, group=12345)
-            assert path.stat().st_uid == 65534 and path.stat().st_ctime_ns != before and [one.name for one in folder.iterdir()] == ["grpc.sock"]
+            assert (
+                path.stat().st_uid == 65534
+                and path.stat().st_ctime_ns != before
+                and [one.name for one in folder.iterdir()] == ["grpc.sock"]
+            )
             return path.stat().st_ctime_ns
 
         first = served_by(None)
@@ -200,25 +281,51 @@ def test_options_have_their_effect_on_the_server(host, engine):
     cpu, network = str(max(os.sched_getaffinity(0))), engine.networks.create(host.name)
     batching = host.state / "batching.pbtxt"
     batching.write_text("max_batch_size { value: 16 }")
-    options = {"monitoring": True, "network": network.name, "cpu_set": cpu, "memory_mib": 3000, "environment": {"TF_CPP_MAX_VLOG_LEVEL": "0"},
-               "restart_policy": "on-failure", "log_max_mib": 3, "log_files": 2, "user": "12345:23456", "capabilities": ["NET_BIND_SERVICE"],
-               "read_only": False, "batching_parameters_file": str(batching), "flags": {"num_load_threads": 2}}
+    options = {
+        "monitoring": True,
+        "network": network.name,
+        "cpu_set": cpu,
+        "memory_mib": 3000,
+        "environment": {"TF_CPP_MAX_VLOG_LEVEL": "0"},
+        "restart_policy": "on-failure",
+        "log_max_mib": 3,
+        "log_files": 2,
+        "user": "12345:23456",
+        "capabilities": ["NET_BIND_SERVICE"],
+        "read_only": False,
+        "batching_parameters_file": str(batching),
+        "flags": {"num_load_threads": 2},
+    }
     try:
         server = host.good(**options)["server"]
         assert doubles(server)
         attributes = host.container()
         for pid in pids(attributes["State"]["Pid"]):
-            status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+            status = dict(
+                line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+            )
             assert status["Cpus_allowed_list"] == cpu and status["CapBnd"] == f"{1 << 10:016x}"
             assert status["Uid"].split() == ["12345"] * 4 and status["Gid"].split() == ["23456"] * 4
             assert b"TF_CPP_MAX_VLOG_LEVEL=0" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         said = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        assert {"--num_load_threads=2", "--enable_batching=true", "--monitoring_config_file=/etc/tfserving/monitoring.pbtxt"} <= set(said)
-        assert memory_limit(pid) == 3000 * 2 ** 20
+        assert {
+            "--num_load_threads=2",
+            "--enable_batching=true",
+            "--monitoring_config_file=/etc/tfserving/monitoring.pbtxt",
+        } <= set(said)
+        assert memory_limit(pid) == 3000 * 2**20
         assert list(attributes["NetworkSettings"]["Networks"]) == [network.name]
-        assert attributes["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "3m", "max-file": "2"}}
-        assert attributes["HostConfig"]["RestartPolicy"]["Name"] == "on-failure" and attributes["HostConfig"]["ReadonlyRootfs"] is False
-        with urllib.request.urlopen(f"http://127.0.0.1:{server['rest_port']}/monitoring/prometheus/metrics", timeout=10) as metrics:
+        assert attributes["HostConfig"]["LogConfig"] == {
+            "Type": "json-file",
+            "Config": {"max-size": "3m", "max-file": "2"},
+        }
+        assert (
+            attributes["HostConfig"]["RestartPolicy"]["Name"] == "on-failure"
+            and attributes["HostConfig"]["ReadonlyRootfs"] is False
+        )
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{server['rest_port']}/monitoring/prometheus/metrics", timeout=10
+        ) as metrics:
             assert b':tensorflow:serving:request_count{model_name="m",status="OK"}' in metrics.read()
         assert not host.good(**options)["changed"]
 
@@ -226,11 +333,17 @@ def test_options_have_their_effect_on_the_server(host, engine):
         session, tls = host.state / "session.pbtxt", host.state / "tls.pbtxt"
         session.write_text("intra_op_parallelism_threads: 1")
         tls.write_text('server_key: "/etc/key.pem" server_cert: "/etc/cert.pem"')
-        for wrong, words in (({"session_config_file": str(session)}, ["is not built into the embedded server", "or use an image of TensorFlow Serving"]),
-                             ({"ssl_config_file": str(tls)}, ["TLS configuration is refused", "PEM texts, not paths"]),
-                             ({"network": "host"}, ["network: no port is published with host"]), ({"network": "of-nobody"}, ["of-nobody not found"]),
-                             ({"cpu_set": "9999"}, ["cpu_set: CPU 9999 cannot be used here"]),
-                             ({"rest_port": None}, ["monitoring: metrics come over REST"])):
+        for wrong, words in (
+            (
+                {"session_config_file": str(session)},
+                ["is not built into the embedded server", "or use an image of TensorFlow Serving"],
+            ),
+            ({"ssl_config_file": str(tls)}, ["TLS configuration is refused", "PEM texts, not paths"]),
+            ({"network": "host"}, ["network: no port is published with host"]),
+            ({"network": "of-nobody"}, ["of-nobody not found"]),
+            ({"cpu_set": "9999"}, ["cpu_set: CPU 9999 cannot be used here"]),
+            ({"rest_port": None}, ["monitoring: metrics come over REST"]),
+        ):
             said = host.refused(**dict(options, **wrong))
             print(said)
             assert all(word in said for word in words) and doubles(server)

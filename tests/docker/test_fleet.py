@@ -51,7 +51,7 @@ class Update:
     def converge(self, **variables):
         """Run the update before once more, which must lead to what it describes."""
         run = self.deploy(again=True, **variables).succeed()
-        flags = self.host.docker("inspect", "--format={{join .Config.Cmd \" \"}}", MODEL)
+        flags = self.host.docker("inspect", '--format={{join .Config.Cmd " "}}', MODEL)
         assert f"--num_load_threads={self.number}" in flags.split()
         assert self.containers() in ({MODEL: "running"}, {MODEL: "running", f"{MODEL}.previous": "exited"})
         return run
@@ -63,8 +63,13 @@ class Update:
     def variables(self):
         """What the last update was made with."""
         return dict(
-            variables(self._reference, self.number), tfs_server_leave_tasks=str(HAPROXY / "leave.yml"), tfs_server_return_tasks=str(HAPROXY / "return.yml"),
-            tfs_server_drain_s=0, haproxy_backend="serving", haproxy_socket="/run/haproxy/admin.sock")
+            variables(self._reference, self.number),
+            tfs_server_leave_tasks=str(HAPROXY / "leave.yml"),
+            tfs_server_return_tasks=str(HAPROXY / "return.yml"),
+            tfs_server_drain_s=0,
+            haproxy_backend="serving",
+            haproxy_socket="/run/haproxy/admin.sock",
+        )
 
     def containers(self):
         """{name: state} on the host; {} while its engine does not answer."""
@@ -83,9 +88,17 @@ class Update:
 def variables(reference, number):
     """What a run of deploy is made with; another number is another server."""
     return {
-        "tfserving_hosts": "serving", "tfserving_backend": "docker", "tfs_server_image": reference, "tfs_server_model_name": MODEL,
-        "tfs_server_model_base_path": FOLDER, "tfs_server_samples": "/srv/models/samples.npz", "tfs_server_reference": "/srv/models/samples.npz",
-        "tfs_server_address": "0.0.0.0", "tfs_server_ready_timeout_s": 600, "tfs_server_flags": {"num_load_threads": number, **PATIENT}}
+        "tfserving_hosts": "serving",
+        "tfserving_backend": "docker",
+        "tfs_server_image": reference,
+        "tfs_server_model_name": MODEL,
+        "tfs_server_model_base_path": FOLDER,
+        "tfs_server_samples": "/srv/models/samples.npz",
+        "tfs_server_reference": "/srv/models/samples.npz",
+        "tfs_server_address": "0.0.0.0",
+        "tfs_server_ready_timeout_s": 600,
+        "tfs_server_flags": {"num_load_threads": number, **PATIENT},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +142,30 @@ def update(watched):
 
 def test_hosts_are_reached_over_ssh_and_share_nothing(fleet, play, tmp_path):
     playbook = tmp_path / "who.yml"
-    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
-        {"ansible.builtin.command": "sh -c 'echo $SUDO_USER is $(id -un) on $(hostname)'", "register": "who", "changed_when": False},
-        {"ansible.builtin.debug": {"var": "who.stdout"}},
-        {"tfserving.fleet.capability_facts": {}},
-        {"ansible.builtin.debug": {"msg": "engine {{ ansible_facts.tfserving_capabilities.container.version }}"}}]}]))
+    playbook.write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "all",
+                    "gather_facts": False,
+                    "tasks": [
+                        {
+                            "ansible.builtin.command": "sh -c 'echo $SUDO_USER is $(id -un) on $(hostname)'",
+                            "register": "who",
+                            "changed_when": False,
+                        },
+                        {"ansible.builtin.debug": {"var": "who.stdout"}},
+                        {"tfserving.fleet.capability_facts": {}},
+                        {
+                            "ansible.builtin.debug": {
+                                "msg": "engine {{ ansible_facts.tfserving_capabilities.container.version }}"
+                            }
+                        },
+                    ],
+                }
+            ]
+        )
+    )
     hosts = fleet(3)[:2]
     run = play(playbook, hosts).succeed()
     assert all(f"deploy is root on {host.name}" in run.output for host in hosts)
@@ -155,13 +187,17 @@ MOMENTS = {
     "the candidate is verified": lambda update: f"{MODEL}.proven" in update.containers(),
     "the host is out of the balancer": lambda update: update.balancer.states()[update.host.name].startswith("DRAIN"),
     "the old server is replaced": lambda update: f"{MODEL}.replaced" in update.containers(),
-    "the new server runs and is not verified": lambda update: {MODEL: "running", f"{MODEL}.replaced": "exited"}.items() <= update.containers().items(),
+    "the new server runs and is not verified": lambda update: (
+        {MODEL: "running", f"{MODEL}.replaced": "exited"}.items() <= update.containers().items()
+    ),
 }
 # What of these differs for a playbook; test_deployment_killed.py kills the module at each of its own moments.
 OF_A_PLAYBOOK = ("a candidate is verified", "the host is out of the balancer", "the old server is replaced")
 
 
-@pytest.mark.parametrize("moment", [pytest.param(moment, marks=[] if moment in OF_A_PLAYBOOK else [pytest.mark.soak]) for moment in MOMENTS])
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=[] if moment in OF_A_PLAYBOOK else [pytest.mark.soak]) for moment in MOMENTS]
+)
 def test_the_controller_is_killed(update, moment):
     """And what it runs on the host with it."""
     run = update.deploy()
@@ -185,13 +221,30 @@ def test_what_is_refused_never_leaves_the_balancer(update, models, tmp_path):
     tasks = []
     for fault, (options, words) in REFUSED.items():
         given = {f"tfs_server_{option}": value for option, value in options.items()}
-        tasks.append({"name": fault, "block": [
-            {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_server"}, "vars": given}, {"ansible.builtin.meta": "end_play"}], "rescue": [
-            {"ansible.builtin.assert": {"that": ["words in ansible_failed_result.msg"], "fail_msg": "{{ ansible_failed_result.msg }}"},
-             "vars": {"words": words}},
-            {"ansible.builtin.debug": {"msg": "refused as it should be"}}]})
+        tasks.append(
+            {
+                "name": fault,
+                "block": [
+                    {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_server"}, "vars": given},
+                    {"ansible.builtin.meta": "end_play"},
+                ],
+                "rescue": [
+                    {
+                        "ansible.builtin.assert": {
+                            "that": ["words in ansible_failed_result.msg"],
+                            "fail_msg": "{{ ansible_failed_result.msg }}",
+                        },
+                        "vars": {"words": words},
+                    },
+                    {"ansible.builtin.debug": {"msg": "refused as it should be"}},
+                ],
+            }
+        )
     playbook = tmp_path / "faults.yml"
-    playbook.write_text(json.dumps([{"hosts": "serving", "gather_facts": False, "vars": update.variables(), "tasks": tasks}]), encoding="utf-8")
+    playbook.write_text(
+        json.dumps([{"hosts": "serving", "gather_facts": False, "vars": update.variables(), "tasks": tasks}]),
+        encoding="utf-8",
+    )
     run = update.play(playbook).succeed()
     assert run.output.count("refused as it should be") == len(REFUSED), run.output[-3000:]
     assert "Take the host out of the balancer" not in run.output
@@ -205,7 +258,10 @@ def test_a_rolling_update_ends_at_the_first_host_that_refuses_it(update, models)
     before, began = update.containers(), update.began()
     wrong = {"tfs_server_model_base_path": "/srv/other/wrong"}
     planned = update.deploy("--check", "--diff", hosts=update.hosts, **wrong).succeed()
-    assert re.search(rf'^\+ +"?num_load_threads"?: {update.number}', planned.output, re.MULTILINE) and "/srv/other/wrong" in planned.output
+    assert (
+        re.search(rf'^\+ +"?num_load_threads"?: {update.number}', planned.output, re.MULTILINE)
+        and "/srv/other/wrong" in planned.output
+    )
     assert [counts["changed"] for counts in planned.recap.values()] == [1, 1, 1], planned.output[-3000:]
     assert update.containers() == before and update.began() == began
 
@@ -219,11 +275,31 @@ def test_the_host_s_disk_is_full(update, play, models, tmp_path):
     large = tmp_path / "large"
     subprocess.run(["cp", "-r", str(models / "right" / "1"), str(large)], check=True)
     (large / "assets.extra").mkdir()
-    (large / "assets.extra" / "ballast").write_bytes(os.urandom(4 << 20))   # a server does not read it
+    (large / "assets.extra" / "ballast").write_bytes(os.urandom(4 << 20))  # a server does not read it
     playbook = tmp_path / "publish.yml"
-    playbook.write_text(json.dumps([{"hosts": "serving", "gather_facts": False, "tasks": [{"tfserving.fleet.model_version": {
-        "path": FOLDER, "source": str(large), "version": 2, "samples": "/srv/models/samples.npz", "ready_timeout_s": 600,
-        "server": {"port": 8500, "model": MODEL}}}]}]), encoding="utf-8")
+    playbook.write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "serving",
+                    "gather_facts": False,
+                    "tasks": [
+                        {
+                            "tfserving.fleet.model_version": {
+                                "path": FOLDER,
+                                "source": str(large),
+                                "version": 2,
+                                "samples": "/srv/models/samples.npz",
+                                "ready_timeout_s": 600,
+                                "server": {"port": 8500, "model": MODEL},
+                            }
+                        }
+                    ],
+                }
+            ]
+        ),
+        encoding="utf-8",
+    )
     failed = play(playbook, [update.host]).fail()
     assert "MiB are free. Make room" in failed.output
     assert update.host.run("ls", FOLDER).split() == ["1"]

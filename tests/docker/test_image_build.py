@@ -20,7 +20,13 @@ from ansible_collections.tfserving.fleet.tests.docker.waiting import until
 BUILD = {"memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000, "directory": "/srv/build"}
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 UNUSED = {"x86-64-v2": ["AVX2", "AVX512F", "FMA"], "x86-64-v3": ["AVX512F"], "x86-64-v4": []}
-HERE = set(next(line for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("flags")).split())
+HERE = set(
+    next(
+        line
+        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("flags")
+    ).split()
+)
 
 
 class Builder:
@@ -101,7 +107,9 @@ def test_the_second_time_nothing_is_built(builder, built):
 def test_check_mode_says_what_would_be_built(builder):
     made = builder.materials.recipe("x86-64-v3", "CHECKED")
     result = builder.build(made, check=True)
-    assert result["changed"] and result["actions"] == [f"build {made['image']}"] and "absent" in result["diff"]["before"]
+    assert (
+        result["changed"] and result["actions"] == [f"build {made['image']}"] and "absent" in result["diff"]["before"]
+    )
     assert not builder.has(made["image"])
 
 
@@ -134,7 +142,9 @@ def test_a_stopped_build_leaves_its_work_and_nothing_else(builder, signal):
     assert builder.host.run("cat", f"{BUILD['directory']}/lock") == ""
     assert set(builder.host.run("ls", BUILD["directory"]).split()) <= {"lock", "logs", "sources", "bazel-cache"}
     shown = builder.host.run("cat", progress)
-    assert f"all its output is in {log}" in shown and re.search(r"devel: step \d+ of \d+: \d+ %, \d of 8 actions", shown), shown
+    assert f"all its output is in {log}" in shown and re.search(
+        r"devel: step \d+ of \d+: \d+ %, \d of 8 actions", shown
+    ), shown
 
 
 @pytest.mark.soak
@@ -149,7 +159,9 @@ def test_a_build_that_is_killed_at_any_moment(builder, seed):
         process.communicate(timeout=300)
         until(lambda: not builder.leftovers())
         if builder.has(made["image"]):
-            assert process.returncode == 0 and image_labels.read(builder.labels(made["image"]))["recipe"] == made["digest"], f"{signal} at {moment:.1f} s"
+            assert (
+                process.returncode == 0 and image_labels.read(builder.labels(made["image"]))["recipe"] == made["digest"]
+            ), f"{signal} at {moment:.1f} s"
     result = builder.build(made)
     assert not result.get("failed") and result["started_once"], result
     assert not builder.build(made)["changed"]
@@ -168,19 +180,32 @@ def test_out_of_memory_is_tried_again_with_fewer_jobs(builder):
 
 def test_an_image_of_a_higher_level_is_refused_by_its_label(builder, built):
     result = builder.present(recipe=built["x86-64-v4"]["recipe"], capabilities=parts.capabilities("x86-64-v3"))
-    assert result["failed"] and "needs avx512bw" in result["msg"] and "Build the image of this host's own class" in result["msg"]
+    assert (
+        result["failed"]
+        and "needs avx512bw" in result["msg"]
+        and "Build the image of this host's own class" in result["msg"]
+    )
 
 
 def test_without_its_label_it_is_caught_by_its_signal(builder, built):
     """qemu-user is a CPU without AVX-512, on which the server really dies."""
     bases = builder.materials.bases
     builder.derive(
-        "unlabelled:v4", f"FROM {bases['debian:12-compilers']} AS compilers", f"FROM {built['x86-64-v4']['image']} AS v4", f"FROM {bases['debian:12-small']}",
-        "COPY --from=compilers /usr/bin/qemu-x86_64-static /usr/bin/", "COPY --from=v4 /usr/bin/tensorflow_model_server /usr/bin/",
+        "unlabelled:v4",
+        f"FROM {bases['debian:12-compilers']} AS compilers",
+        f"FROM {built['x86-64-v4']['image']} AS v4",
+        f"FROM {bases['debian:12-small']}",
+        "COPY --from=compilers /usr/bin/qemu-x86_64-static /usr/bin/",
+        "COPY --from=v4 /usr/bin/tensorflow_model_server /usr/bin/",
         "RUN echo '#!/bin/sh' >/run.sh && echo 'qemu-x86_64-static -cpu Haswell /usr/bin/tensorflow_model_server; exit $?' >>/run.sh && chmod 755 /run.sh",
-        'ENTRYPOINT ["/run.sh"]')
+        'ENTRYPOINT ["/run.sh"]',
+    )
     result = builder.present(image="unlabelled:v4", capabilities=parts.capabilities("x86-64-v3"))
-    assert result["failed"] and "it was built for another CPU than this host's" in result["msg"] and "illegal instruction (exit status 132)" in result["msg"]
+    assert (
+        result["failed"]
+        and "it was built for another CPU than this host's" in result["msg"]
+        and "illegal instruction (exit status 132)" in result["msg"]
+    )
 
 
 def test_an_image_that_does_not_do_what_its_label_says_is_refused(builder, built):
@@ -207,7 +232,10 @@ def test_an_image_travels_as_an_archive_and_old_ones_are_pruned(builder, built):
     host.docker("create", "--name=user", built["x86-64-v3"]["image"])
     pruned = host.module("serving_image", state="pruned", keep=[built["x86-64-v4"]["image"]])
     host.docker("rm", "user")
-    assert result["image"] in pruned["removed"] and not {built["x86-64-v3"]["image"], built["x86-64-v4"]["image"]} & set(pruned["removed"])
+    assert result["image"] in pruned["removed"] and not {
+        built["x86-64-v3"]["image"],
+        built["x86-64-v4"]["image"],
+    } & set(pruned["removed"])
     host.run("cp", f"{archive}/part-00000", "/srv/whole")
     host.run("truncate", "--size=-1", f"{archive}/part-00000")
     refused = builder.present(recipe=result["recipe"], archive=archive)

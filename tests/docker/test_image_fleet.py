@@ -15,9 +15,17 @@ from ansible_collections.tfserving.fleet.tests.docker import image_parts as part
 
 CPUINFO = Path(__file__).resolve().parents[1] / "fixtures" / "capability" / "cpuinfo"
 # host: its CPU and level. Two hosts share a class.
-TARGETS = {"sandy": ("intel_sandybridge", "x86-64-v2"), "ivy": ("intel_ivybridge", "x86-64-v2"), "zen": ("amd_zen", "x86-64-v3"),
-           "zen4": ("amd_zen4", "x86-64-v4")}
-NAMES_OF = {"x86-64-v2": {"SSE4.2"}, "x86-64-v3": {"SSE4.2", "AVX", "AVX2", "FMA"}, "x86-64-v4": {"SSE4.2", "AVX", "AVX2", "FMA", "AVX512F"}}
+TARGETS = {
+    "sandy": ("intel_sandybridge", "x86-64-v2"),
+    "ivy": ("intel_ivybridge", "x86-64-v2"),
+    "zen": ("amd_zen", "x86-64-v3"),
+    "zen4": ("amd_zen4", "x86-64-v4"),
+}
+NAMES_OF = {
+    "x86-64-v2": {"SSE4.2"},
+    "x86-64-v3": {"SSE4.2", "AVX", "AVX2", "FMA"},
+    "x86-64-v4": {"SSE4.2", "AVX", "AVX2", "FMA", "AVX512F"},
+}
 LOGS = "/var/lib/tfserving/build/logs"
 
 
@@ -25,36 +33,82 @@ class ImageFleet:
     """The hosts, and what a play over them needs."""
 
     def __init__(self, testbed, engine, directory):
-        self.empty = f"{testbed.registry.address}/{uuid.uuid4().hex[:12]}"  # what was pushed to a registry stays from run to run
+        self.empty = (
+            f"{testbed.registry.address}/{uuid.uuid4().hex[:12]}"  # what was pushed to a registry stays from run to run
+        )
         materials = parts.Materials(testbed, engine, directory)
         builders = materials.builders("build1", "build2")
-        targets = testbed.hosts({name: {"cpuinfo": CPUINFO / f"{machine}.txt"} for name, (machine, _level) in TARGETS.items()})
+        targets = testbed.hosts(
+            {name: {"cpuinfo": CPUINFO / f"{machine}.txt"} for name, (machine, _level) in TARGETS.items()}
+        )
         self.builders, self.targets = {host.name: host for host in builders}, {host.name: host for host in targets}
         self.hosts = builders + targets
         self.playbook = directory / "build.yml"
         kept = f"{directory}/{{{{ inventory_hostname }}}}.json"
-        self.playbook.write_text(json.dumps([{
-            "hosts": "all", "gather_facts": False,
-            "vars": {
-                "tfserving_version": parts.RELEASE, "tfserving_models": [{"name": "m"}], "tfserving_backend": "docker",
-                "tfserving_build_sources": materials.sources, "tfserving_build_base_images": materials.bases,
-                "tfserving_build": "{{ inventory_hostname not in tfserving_image_builders }}",
-                "tfserving_image_builders": list(self.builders), "tfs_image_controller_directory": str(directory / "controller"),
-                "tfserving_image_build": {"memory_per_job_mib": 256, "memory_reserve_mib": 256, "disk_mib": 1000}},
-            "tasks": [
-                {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities"}},
-                {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}},
-                {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_image"}},
-                {"ansible.builtin.copy": {"content": "{{ tfs_image_result | to_json }}", "dest": kept, "mode": "0644"},
-                 "vars": {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable},
-                 "delegate_to": "localhost", "changed_when": False}]}]), encoding="utf-8")
+        self.playbook.write_text(
+            json.dumps(
+                [
+                    {
+                        "hosts": "all",
+                        "gather_facts": False,
+                        "vars": {
+                            "tfserving_version": parts.RELEASE,
+                            "tfserving_models": [{"name": "m"}],
+                            "tfserving_backend": "docker",
+                            "tfserving_build_sources": materials.sources,
+                            "tfserving_build_base_images": materials.bases,
+                            "tfserving_build": "{{ inventory_hostname not in tfserving_image_builders }}",
+                            "tfserving_image_builders": list(self.builders),
+                            "tfs_image_controller_directory": str(directory / "controller"),
+                            "tfserving_image_build": {
+                                "memory_per_job_mib": 256,
+                                "memory_reserve_mib": 256,
+                                "disk_mib": 1000,
+                            },
+                        },
+                        "tasks": [
+                            {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities"}},
+                            {
+                                "ansible.builtin.include_role": {
+                                    "name": "tfserving.fleet.tfs_capabilities",
+                                    "tasks_from": "plan",
+                                }
+                            },
+                            {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_image"}},
+                            {
+                                "ansible.builtin.copy": {
+                                    "content": "{{ tfs_image_result | to_json }}",
+                                    "dest": kept,
+                                    "mode": "0644",
+                                },
+                                "vars": {
+                                    "ansible_connection": "local",
+                                    "ansible_become": False,
+                                    "ansible_python_interpreter": sys.executable,
+                                },
+                                "delegate_to": "localhost",
+                                "changed_when": False,
+                            },
+                        ],
+                    }
+                ]
+            ),
+            encoding="utf-8",
+        )
 
     def results(self):
         """{host: tfs_image_result} of the last run."""
-        return {host.name: json.loads((self.playbook.parent / f"{host.name}.json").read_text(encoding="utf-8")) for host in self.hosts}
+        return {
+            host.name: json.loads((self.playbook.parent / f"{host.name}.json").read_text(encoding="utf-8"))
+            for host in self.hosts
+        }
 
     def images(self, host):
-        return sorted(line for line in host.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if line.startswith("tfserving-fleet/serving:"))
+        return sorted(
+            line
+            for line in host.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+            if line.startswith("tfserving-fleet/serving:")
+        )
 
     def logs(self):
         """{name of a build's log: text} over all builders."""
@@ -68,7 +122,11 @@ class ImageFleet:
     def forget_images(self):
         """All hosts as before the first run, but for the compiler's cache and the base images."""
         for host in self.hosts:
-            host.run("sh", "-c", f"docker images --quiet --filter label=org.tfserving.fleet.recipe | xargs -r docker rmi --force >/dev/null; rm -rf {LOGS}")
+            host.run(
+                "sh",
+                "-c",
+                f"docker images --quiet --filter label=org.tfserving.fleet.recipe | xargs -r docker rmi --force >/dev/null; rm -rf {LOGS}",
+            )
 
 
 @pytest.fixture(scope="module")

@@ -33,31 +33,56 @@ class Pair:
         self.materials, self.registry = parts.Materials(testbed, engine, directory), testbed.registry
         self.builder, self.target = self.materials.builders("killed", "wanting")
         # Made here and not pulled: an engine does not push again what it pulled from the same registry.
-        self.builder.run("sh", "-c", f"docker build --quiet --tag {HEAVY} - <<'END'\nFROM {self.materials.bases['debian:12-small']}\n"
-                         f"RUN dd if=/dev/urandom of=/ballast bs=1M count={BALLAST_MIB}\nEND")
-        self.repositories = f"kills-{uuid.uuid4().hex[:12]}"   # what was pushed to a registry stays from run to run
+        self.builder.run(
+            "sh",
+            "-c",
+            f"docker build --quiet --tag {HEAVY} - <<'END'\nFROM {self.materials.bases['debian:12-small']}\n"
+            f"RUN dd if=/dev/urandom of=/ballast bs=1M count={BALLAST_MIB}\nEND",
+        )
+        self.repositories = f"kills-{uuid.uuid4().hex[:12]}"  # what was pushed to a registry stays from run to run
         self.controller = directory / "controller"
         self.playbook = directory / "play.yml"
-        self.playbook.write_text(json.dumps([{
-            "hosts": "all", "gather_facts": False,
-            "vars": {"tfs_image_recipe": "{{ none if inventory_hostname == 'killed' else recipe }}", "tfs_image_builders": ["killed"],
-                     "tfs_image_build": BUILD, "tfs_image_controller_directory": str(self.controller)},
-            "roles": ["tfserving.fleet.tfs_image"]}]), encoding="utf-8")
+        self.playbook.write_text(
+            json.dumps(
+                [
+                    {
+                        "hosts": "all",
+                        "gather_facts": False,
+                        "vars": {
+                            "tfs_image_recipe": "{{ none if inventory_hostname == 'killed' else recipe }}",
+                            "tfs_image_builders": ["killed"],
+                            "tfs_image_build": BUILD,
+                            "tfs_image_controller_directory": str(self.controller),
+                        },
+                        "roles": ["tfserving.fleet.tfs_image"],
+                    }
+                ]
+            ),
+            encoding="utf-8",
+        )
 
     def names(self, host):
-        return [line for line in host.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if line.startswith("tfserving-fleet/serving:")]
+        return [
+            line
+            for line in host.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+            if line.startswith("tfserving-fleet/serving:")
+        ]
 
     def wait(self, host, condition, timeout_s=300):
         """Until a shell's condition holds on a host; asked there, so that it is seen at once."""
         host.run("timeout", str(timeout_s), "sh", "-c", f"until {condition}; do sleep 0.02; done >/dev/null 2>&1")
 
     def wait_in_registry(self, condition, timeout_s=300):
-        status, output = self.registry.container.exec_run(["timeout", str(timeout_s), "sh", "-c", f"until {condition}; do sleep 0.02; done"])
+        status, output = self.registry.container.exec_run(
+            ["timeout", str(timeout_s), "sh", "-c", f"until {condition}; do sleep 0.02; done"]
+        )
         assert status == 0, output
 
     def forget(self):
         """Remove our images from the host that wants them."""
-        self.target.run("sh", "-c", f"docker images --quiet --filter label={image_labels.RECIPE} | xargs -r docker rmi --force")
+        self.target.run(
+            "sh", "-c", f"docker images --quiet --filter label={image_labels.RECIPE} | xargs -r docker rmi --force"
+        )
 
 
 class Image:
@@ -72,7 +97,9 @@ class Image:
         given = dict(variables, recipe=self.made)
         if registry:
             given["tfs_image_registry"] = f"{self.pair.registry.address}/{self.pair.repositories}-{registry}"
-        return self._play(self.pair.playbook, [self.pair.builder, self.pair.target], "-e", json.dumps(given), *arguments)
+        return self._play(
+            self.pair.playbook, [self.pair.builder, self.pair.target], "-e", json.dumps(given), *arguments
+        )
 
     def log(self):
         return self.pair.builder.run("sh", "-c", f"cat {self.path} 2>/dev/null || true")
@@ -128,15 +155,17 @@ def test_a_builder_whose_engine_dies(pair, image, seed, rounds):
     for _second_docker_file in range(rounds - 1):
         ended = image.log().count("Successfully built")
         assert not die(f"[ \"$(grep -c 'Successfully built' {image.path})\" -ge {ended + 2} ]", 0.5)
-    die(f"[ -n \"$(docker ps --all --quiet --filter label={image_labels.PREFIX}probe)\" ]", 0.2)
+    die(f'[ -n "$(docker ps --all --quiet --filter label={image_labels.PREFIX}probe)" ]', 0.2)
     there, taken = parts.counted(image.log())
     assert taken[-1] >= max(there[:-1]), (there, taken)
     steps = image.steps()
 
     for number in range(rounds):
-        layers = f"/var/lib/registry/docker/registry/v2/repositories/{pair.repositories}-b{number}/tfserving-fleet/serving"
+        layers = (
+            f"/var/lib/registry/docker/registry/v2/repositories/{pair.repositories}-b{number}/tfserving-fleet/serving"
+        )
         play = image.run(registry=f"b{number}")
-        pair.wait_in_registry(f"[ -n \"$(ls {layers}/_layers/sha256 {layers}/_uploads 2>/dev/null)\" ]")
+        pair.wait_in_registry(f'[ -n "$(ls {layers}/_layers/sha256 {layers}/_uploads 2>/dev/null)" ]')
         time.sleep(dice.uniform(0, 0.7))
         pair.registry.container.kill()
         pair.registry.container.start()
@@ -179,11 +208,11 @@ def test_an_archive_that_is_interrupted(pair, image, seed, rounds):
         assert play.process.poll() is None, play.output[-3000:]
         time.sleep(0.01)
     play.kill()
-    kept = {path.name: path.stat().st_mtime_ns for path in sorted(arrived.iterdir())[:wanted - 1]}
+    kept = {path.name: path.stat().st_mtime_ns for path in sorted(arrived.iterdir())[: wanted - 1]}
 
     for wanted in [1, *(dice.randrange(2, 4) for _more in range(rounds - 1))]:
         play = image.run()
-        pair.wait(pair.target, f"[ \"$(ls {received} 2>/dev/null | grep -c part-)\" -ge {wanted} ]")
+        pair.wait(pair.target, f'[ "$(ls {received} 2>/dev/null | grep -c part-)" -ge {wanted} ]')
         time.sleep(dice.uniform(0, 0.3))
         play.kill()
         assert not image.is_at(pair.target)
@@ -192,7 +221,9 @@ def test_an_archive_that_is_interrupted(pair, image, seed, rounds):
 
     for _again in range(rounds):
         if load_while_the_engine_dies(pair, image, dice):
-            assert not sent or sent in pair.target.run("sh", "-c", f"cd {received} && stat -c '%n %i' part-*"), "parts were sent again"
+            assert not sent or sent in pair.target.run("sh", "-c", f"cd {received} && stat -c '%n %i' part-*"), (
+                "parts were sent again"
+            )
         else:
             sent = None
             pair.forget()

@@ -21,7 +21,13 @@ from ansible_collections.tfserving.fleet.tests.support import modules
 
 def start(**options):
     """The module as a process that was just started."""
-    process = subprocess.Popen(modules.command("model_conversion"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        modules.command("model_conversion"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     process.stdin.write(modules.request(**options))
     process.stdin.close()
     process.stdin = None
@@ -36,15 +42,27 @@ def result(process):
 
 def running(engine, directory):
     """The containers that see something below a directory."""
-    return [one for one in engine.containers.list(all=True, ignore_removed=True) if str(directory) in str(one.attrs["HostConfig"]["Binds"])]
+    return [
+        one
+        for one in engine.containers.list(all=True, ignore_removed=True)
+        if str(directory) in str(one.attrs["HostConfig"]["Binds"])
+    ]
 
 
 @pytest.fixture
 def options(models, serving_image, tmp_path):
     x = numpy.arange(160, dtype="float32").reshape(40, 4) / 160
     numpy.savez(tmp_path / "samples.npz", **{"inputs.x": x, "labels": 2 * x})
-    return {"source": models / "right" / "1", "destination": tmp_path / "models" / "right" / "tflite_float16", "form": "tflite_float16",
-            "samples": tmp_path / "samples.npz", "metric": "rmse", "allowed_loss": 0.01, "batch_sizes": [1, 8], "container_image": serving_image.id}
+    return {
+        "source": models / "right" / "1",
+        "destination": tmp_path / "models" / "right" / "tflite_float16",
+        "form": "tflite_float16",
+        "samples": tmp_path / "samples.npz",
+        "metric": "rmse",
+        "allowed_loss": 0.01,
+        "batch_sizes": [1, 8],
+        "container_image": serving_image.id,
+    }
 
 
 def begun(engine, tmp_path, options):
@@ -61,14 +79,25 @@ def half_versions(tmp_path):
     base, half = tmp_path / "models/right/tflite_float16", []
     for version in [path for path in base.iterdir() if path.name.isdigit()] if base.exists() else []:
         listed = json.loads((version / "manifest.json").read_text(encoding="utf-8"))["files"]
-        found = {str(path.relative_to(version)): hashlib.sha256(path.read_bytes()).hexdigest() for path in version.rglob("*") if path.is_file()}
-        half += [version] if {**found, "manifest.json": None} != {**{name: one["sha256"] for name, one in listed.items()}, "manifest.json": None} else []
+        found = {
+            str(path.relative_to(version)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in version.rglob("*")
+            if path.is_file()
+        }
+        half += (
+            [version]
+            if {**found, "manifest.json": None}
+            != {**{name: one["sha256"] for name, one in listed.items()}, "manifest.json": None}
+            else []
+        )
         shutil.rmtree(version)
     return half
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.soak)])
-def test_a_killed_caller_leaves_neither_container_nor_version_and_the_next_run_converts(engine, options, tmp_path, seed, kills):
+def test_a_killed_caller_leaves_neither_container_nor_version_and_the_next_run_converts(
+    engine, options, tmp_path, seed, kills
+):
     """Killed at once, and at random moments later. The next run converts as on the host, and removes what is left."""
     for pause in (0, *(random.Random(seed + kill).uniform(0, 3) for kill in range(kills - 1))):
         process = begun(engine, tmp_path, options)
@@ -79,9 +108,17 @@ def test_a_killed_caller_leaves_neither_container_nor_version_and_the_next_run_c
         assert not half_versions(tmp_path)
     made = result(start(**options))
     assert made.get("accepted"), made
-    assert made["gates"]["examples"] == 40 and made["warmup_batch_sizes"] == [1, 8] and made["gates"]["metric"]["after"] <= 0.01
+    assert (
+        made["gates"]["examples"] == 40
+        and made["warmup_batch_sizes"] == [1, 8]
+        and made["gates"]["metric"]["after"] <= 0.01
+    )
     assert os.listdir(tmp_path / "models/right/tflite_float16") == ["1"]
-    assert sorted(path.name for path in (tmp_path / "models/right/tflite_float16/1").iterdir()) == ["assets.extra", "manifest.json", "model.tflite"]
+    assert sorted(path.name for path in (tmp_path / "models/right/tflite_float16/1").iterdir()) == [
+        "assets.extra",
+        "manifest.json",
+        "model.tflite",
+    ]
     assert not running(engine, tmp_path)
 
 

@@ -13,8 +13,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client i
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.waiting import until
 
-OPTIONS = {"name": "doubles", "backend": "docker", "address": "0.0.0.0", "model_name": "m", "model_base_path": "/srv/m", "samples": "/srv/samples.npz",
-           "reference": "/srv/samples.npz", "rest_port": 0, "ready_timeout_s": 600}
+OPTIONS = {
+    "name": "doubles",
+    "backend": "docker",
+    "address": "0.0.0.0",
+    "model_name": "m",
+    "model_base_path": "/srv/m",
+    "samples": "/srv/samples.npz",
+    "reference": "/srv/samples.npz",
+    "rest_port": 0,
+    "ready_timeout_s": 600,
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +40,9 @@ class Server:
 
     def __init__(self, host, user, image):
         self.host, self.user = host, user
-        self.options = dict(OPTIONS, image=image, **({} if user == "root" else {"state_directory": "/home/deploy/tfserving"}))
+        self.options = dict(
+            OPTIONS, image=image, **({} if user == "root" else {"state_directory": "/home/deploy/tfserving"})
+        )
 
     def run(self, module="model_server", **options):
         return self.host.module(module, account=self.user, **options)
@@ -49,7 +60,9 @@ class Server:
 
     def containers(self):
         """{name: whether it runs}"""
-        lines = self.host.podman("ps", "--all", "--format", "{{.Names}} {{.State}} {{.Status}}", user=self.user).splitlines()
+        lines = self.host.podman(
+            "ps", "--all", "--format", "{{.Names}} {{.State}} {{.Status}}", user=self.user
+        ).splitlines()
         return {line.split()[0]: " Up " in line for line in lines if line.startswith(OPTIONS["name"])}
 
     def inspected(self):
@@ -68,13 +81,19 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
     own = Server(host, user, serving_reference)
     socket = "/run/podman/podman.sock" if user == "root" else "/run/user/1000/podman/podman.sock"
     known = own.run("capability_facts")["ansible_facts"]["tfserving_capabilities"]["container"]
-    assert (known["engine"], known["answers"], known["socket"]) == ("podman", True, socket) and known["version"].startswith("4.")
+    assert (known["engine"], known["answers"], known["socket"]) == ("podman", True, socket) and known[
+        "version"
+    ].startswith("4.")
     try:
         assert own.good(check=True)["changed"] and own.containers() == {}
         made = own.good(secret_environment={"TOKEN": "s3cr3t-token"})
         server = made["server"]
         assert own.answer(server) == TWICE and own.containers() == {"doubles": True}
-        assert server["log"] == "podman logs doubles" and "Podman starts doubles again when it ends and not after a reboot" in json.dumps(made)
+        assert server[
+            "log"
+        ] == "podman logs doubles" and "Podman starts doubles again when it ends and not after a reboot" in json.dumps(
+            made
+        )
         again = own.good(secret_environment={"TOKEN": "s3cr3t-token"})
         assert not again["changed"] and again["actions"] == [] and "after a reboot" not in json.dumps(again)
         is_hardened(own, "65534" if user == "root" else "165533")
@@ -88,7 +107,11 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
         # Another image, which comes from the registry; the ports stay.
         following = registry.publish(images.derived(engine, serving_image, "LABEL of=podman"))
         updated = own.good(image=following)
-        assert updated["changed"] and own.containers() == {"doubles": True, "doubles.previous": False} and own.answer(server) == TWICE
+        assert (
+            updated["changed"]
+            and own.containers() == {"doubles": True, "doubles.previous": False}
+            and own.answer(server) == TWICE
+        )
         assert updated["server"]["gap_s"] > 0 and updated["server"]["grpc_port"] == server["grpc_port"]
 
         # What fails leaves what serves.
@@ -96,12 +119,25 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
         assert "agrees with the reference" in own.refused(image=following, model_base_path="/srv/wrong")
         assert "cannot be pulled" in own.refused(image="registry.test:5000/no/such:1")
         said = own.refused(image=following, memory_mib=96)
-        assert "want of memory" in said and "96 MiB" in said if user == "root" else "memory_mib: this engine sets no such limit" in said
+        assert (
+            "want of memory" in said and "96 MiB" in said
+            if user == "root"
+            else "memory_mib: this engine sets no such limit" in said
+        )
         assert "network" in own.refused(image=following, network="of-nobody")
-        assert own.inspected()["State"]["StartedAt"] == began and own.containers() == {"doubles": True, "doubles.previous": False}
+        assert own.inspected()["State"]["StartedAt"] == began and own.containers() == {
+            "doubles": True,
+            "doubles.previous": False,
+        }
 
-        described = own.run("model_server_info", ask=True, **({} if user == "root" else {"state_directory": "/home/deploy/tfserving"}))
-        assert described["servers"][0]["image"] == following and described["asked"][0]["answers"] and described["unseen"] is None
+        described = own.run(
+            "model_server_info", ask=True, **({} if user == "root" else {"state_directory": "/home/deploy/tfserving"})
+        )
+        assert (
+            described["servers"][0]["image"] == following
+            and described["asked"][0]["answers"]
+            and described["unseen"] is None
+        )
 
         assert own.good(state="previous")["changed"] and own.answer(server) == TWICE
         assert own.inspected()["ImageName"] == serving_reference
@@ -119,10 +155,17 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
 def is_hardened(server, uid):
     """The server's process has what was asked for, however the engine writes it down."""
     host, first = server.host, server.inspected()["State"]["Pid"]
-    status = {line.split(":")[0]: line.split()[1] for line in host.run("cat", f"/proc/{first}/status").splitlines() if ":\t" in line}
+    status = {
+        line.split(":")[0]: line.split()[1]
+        for line in host.run("cat", f"/proc/{first}/status").splitlines()
+        if ":\t" in line
+    }
     assert (status["Uid"], status["Gid"], status["NoNewPrivs"]) == (uid, uid, "1")
     assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
-    assert any(line.split()[1] == "/" and line.split()[3].startswith("ro,") for line in host.run("cat", f"/proc/{first}/mounts").splitlines())
+    assert any(
+        line.split()[1] == "/" and line.split()[3].startswith("ro,")
+        for line in host.run("cat", f"/proc/{first}/mounts").splitlines()
+    )
     assert host.run("cat", f"/proc/{first}/cmdline").startswith("/run/podman-init\0")
     assert "s3cr3t-token" not in json.dumps(server.inspected()["Config"]["Labels"])
     rows = [line.split() for line in host.run("cat", f"/proc/{first}/net/tcp", f"/proc/{first}/net/tcp6").splitlines()]
@@ -141,9 +184,13 @@ def test_an_image_is_brought_and_started_once(host, user, serving_reference):
 def test_what_only_root_can_give_to_another_user_is_refused_and_given_to_oneself(host, serving_reference):
     """A rootless engine's user is root in its containers: to itself it can give the folder of a socket, and files that nobody else reads."""
     own = Server(host, "deploy", serving_reference)
-    host.run("sh", "-c", "install -d -o deploy /home/deploy/tls; cd /home/deploy/tls; openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out cert -days 2 "
-             "-subj /CN=localhost 2>/dev/null; python3 -c 'import json; print(*(f\"{name}: {json.dumps(open(file).read())}\" "
-             "for name, file in ((\"server_key\", \"key\"), (\"server_cert\", \"cert\"))), sep=\"\\n\")' >tls.pbtxt; chown deploy: *; chmod 600 *")
+    host.run(
+        "sh",
+        "-c",
+        "install -d -o deploy /home/deploy/tls; cd /home/deploy/tls; openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out cert -days 2 "
+        '-subj /CN=localhost 2>/dev/null; python3 -c \'import json; print(*(f"{name}: {json.dumps(open(file).read())}" '
+        'for name, file in (("server_key", "key"), ("server_cert", "cert"))), sep="\\n")\' >tls.pbtxt; chown deploy: *; chmod 600 *',
+    )
     options = {"ssl_config_file": "/home/deploy/tls/tls.pbtxt", "grpc_socket_directory": "/home/deploy/socket"}
     try:
         for option, value in options.items():
@@ -155,6 +202,9 @@ def test_what_only_root_can_give_to_another_user_is_refused_and_given_to_oneself
         assert asked["answers"], "asked with TLS"
         status = host.run("cat", f"/proc/{own.inspected()['State']['Pid']}/status")
         assert "Uid:\t1000\t" in status and "CapEff:\t0000000000000000" in status
-        assert host.run("stat", "--format=%U %F", "/home/deploy/socket/grpc.sock") == "deploy socket\n" and server["grpc_port"]
+        assert (
+            host.run("stat", "--format=%U %F", "/home/deploy/socket/grpc.sock") == "deploy socket\n"
+            and server["grpc_port"]
+        )
     finally:
         own.good(state="absent")

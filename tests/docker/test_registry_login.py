@@ -30,11 +30,19 @@ class Place:
 
     @property
     def options(self):
-        return {"name": NAME, "backend": "docker", "model_name": "m", "model_base_path": "/srv/m", "ready_timeout_s": 600,
-                "state_directory": "/var/lib/tfserving" if self.user == "root" else "/home/deploy/tfserving"}
+        return {
+            "name": NAME,
+            "backend": "docker",
+            "model_name": "m",
+            "model_base_path": "/srv/m",
+            "ready_timeout_s": 600,
+            "state_directory": "/var/lib/tfserving" if self.user == "root" else "/home/deploy/tfserving",
+        }
 
     def ask(self, *arguments):
-        return self.host.podman(*arguments, user=self.user) if self.command == "podman" else self.host.docker(*arguments)
+        return (
+            self.host.podman(*arguments, user=self.user) if self.command == "podman" else self.host.docker(*arguments)
+        )
 
     def inspected(self):
         return self.ask("inspect", NAME)
@@ -49,39 +57,73 @@ def place(request, fleet, models):
     host.put(models / "right", "/srv/m")
     # A rootless engine believes what root's was told, too.
     host.run("rm", "-rf", "/etc/docker/certs.d", "/home/deploy/.config/containers/certs.d")
-    return Place(host, "docker" if request.param == "docker" else "podman", "deploy" if request.param == "rootless" else "root")
+    return Place(
+        host, "docker" if request.param == "docker" else "podman", "deploy" if request.param == "rootless" else "root"
+    )
 
 
-def test_a_login_and_certificates_of_the_registry_s_own(place, testbed, engine, registry, serving_image, serving_reference, module_on, play, tmp_path):
+def test_a_login_and_certificates_of_the_registry_s_own(
+    place, testbed, engine, registry, serving_image, serving_reference, module_on, play, tmp_path
+):
     def run(check=False, **options):
-        result = module_on(place.host, "model_server", dict(place.options, **options), become=place.user == "root", check=check)
+        result = module_on(
+            place.host, "model_server", dict(place.options, **options), become=place.user == "root", check=check
+        )
         assert password not in result["_output"] and SECRET not in result["_output"]
         return result
 
     secured, password = testbed.secured_registry, testbed.secured_registry.login["password"]
-    following = secured.reference(registry.publish(images.derived(engine, serving_image, f"LABEL of={place.command}-{place.user}")))
+    following = secured.reference(
+        registry.publish(images.derived(engine, serving_image, f"LABEL of={place.command}-{place.user}"))
+    )
     place.host.put(secured.certificates, CERTIFICATES)
     try:
         assert run(image=serving_reference)["changed"]
         began = json.loads(place.inspected())[0]["State"]["StartedAt"]
         wrong = dict(secured.login, password="wr0ng-" + password[::-1])
-        for options, words in (({"registry_login": secured.login}, (UNKNOWN_CERTIFICATE,)), ({"registry_ca": CERTIFICATES}, NO_LOGIN),
-                               ({"registry_ca": CERTIFICATES, "registry_login": wrong}, WRONG_LOGIN),
-                               ({"registry_ca": "/etc/nowhere.pem", "registry_login": secured.login}, ("registry_ca: cannot read /etc/nowhere.pem",))):
+        for options, words in (
+            ({"registry_login": secured.login}, (UNKNOWN_CERTIFICATE,)),
+            ({"registry_ca": CERTIFICATES}, NO_LOGIN),
+            ({"registry_ca": CERTIFICATES, "registry_login": wrong}, WRONG_LOGIN),
+            (
+                {"registry_ca": "/etc/nowhere.pem", "registry_login": secured.login},
+                ("registry_ca: cannot read /etc/nowhere.pem",),
+            ),
+        ):
             result = run(image=following, **options)
             print(result["msg"])
             assert result["failed"] and any(word in result["msg"] for word in words) and "\n" not in result["msg"]
             assert wrong["password"] not in result["_output"]
             assert json.loads(place.inspected())[0]["State"]["StartedAt"] == began, "what serves was not touched"
 
-        right = {"image": following, "registry_ca": CERTIFICATES, "registry_login": secured.login, "secret_environment": {"KEY": SECRET}}
+        right = {
+            "image": following,
+            "registry_ca": CERTIFICATES,
+            "registry_login": secured.login,
+            "secret_environment": {"KEY": SECRET},
+        }
         planned = run(check=True, **right)
         assert f"pull the image {following}" in planned["actions"]
         # By the role, with all that three v show.
         playbook = tmp_path / "serve.yml"
-        variables = {**{f"tfs_server_{option}": value for option, value in {**place.options, **right}.items()},
-                     "ansible_become": place.user == "root", "tfs_server_grpc_port": 0, "tfs_server_rest_port": None}
-        playbook.write_text(json.dumps([{"hosts": place.host.name, "gather_facts": False, "vars": variables, "roles": ["tfserving.fleet.tfs_server"]}]))
+        variables = {
+            **{f"tfs_server_{option}": value for option, value in {**place.options, **right}.items()},
+            "ansible_become": place.user == "root",
+            "tfs_server_grpc_port": 0,
+            "tfs_server_rest_port": None,
+        }
+        playbook.write_text(
+            json.dumps(
+                [
+                    {
+                        "hosts": place.host.name,
+                        "gather_facts": False,
+                        "vars": variables,
+                        "roles": ["tfserving.fleet.tfs_server"],
+                    }
+                ]
+            )
+        )
         ran = play(playbook, [place.host], "-vvv", "--diff").succeed()
         assert password not in ran.output and SECRET not in ran.output
         assert not run(**right)["changed"]

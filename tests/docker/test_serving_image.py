@@ -18,9 +18,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api
 def server(engine, serving_image, models):
     """The image run as hardened as an operator can: (container, gRPC port, REST port)."""
     container = engine.containers.run(
-        serving_image, ["--rest_api_timeout_in_ms=7000", "--unheard_of=1"], detach=True, environment={"MODEL_NAME": "right"}, user="65534:65534",
-        read_only=True, cap_drop=["ALL"], security_opt=["no-new-privileges"], ports={8500: ("127.0.0.1", None), 8501: ("127.0.0.1", None)},
-        volumes={str(models / "right"): {"bind": "/models/right", "mode": "ro"}})
+        serving_image,
+        ["--rest_api_timeout_in_ms=7000", "--unheard_of=1"],
+        detach=True,
+        environment={"MODEL_NAME": "right"},
+        user="65534:65534",
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        ports={8500: ("127.0.0.1", None), 8501: ("127.0.0.1", None)},
+        volumes={str(models / "right"): {"bind": "/models/right", "mode": "ro"}},
+    )
     container.reload()
     ports = [int(container.attrs["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"]) for port in (8500, 8501)]
     yield container, *ports
@@ -34,7 +42,9 @@ def wait_until_served(client, container):
             return client.status("right")
         except ServerFault:
             container.reload()
-            assert container.status == "running" and time.monotonic() < end, container.logs(tail=30).decode(errors="replace")
+            assert container.status == "running" and time.monotonic() < end, container.logs(tail=30).decode(
+                errors="replace"
+            )
             time.sleep(0.2)
 
 
@@ -51,7 +61,17 @@ def test_nothing_of_the_machine_that_made_it_is_in_it(engine, serving_image):
     shown = "cat /etc/pip.conf /root/.config/pip/pip.conf /root/.pip/pip.conf; ls /usr/local/share/ca-certificates; env"
     said = engine.containers.run(serving_image, ["-c", shown], entrypoint="sh", remove=True, stderr=False).decode()
     names = {line.partition("=")[0] for line in said.splitlines()}
-    assert names == {"HOME", "HOSTNAME", "LANG", "MODEL_BASE_PATH", "MODEL_NAME", "PATH", "PWD", "TFSERVING_EMBEDDED_ADDRESS", "TMPDIR"}
+    assert names == {
+        "HOME",
+        "HOSTNAME",
+        "LANG",
+        "MODEL_BASE_PATH",
+        "MODEL_NAME",
+        "PATH",
+        "PWD",
+        "TFSERVING_EMBEDDED_ADDRESS",
+        "TMPDIR",
+    }
 
 
 def test_it_serves_without_root_capabilities_and_a_writable_disk(server):
@@ -78,6 +98,12 @@ def test_process_1_is_a_shell_that_hands_no_signal_on(server):
 
 
 def test_it_names_itself_and_the_library(engine, serving_image):
-    said = engine.containers.run(serving_image, ["--version"], entrypoint="tensorflow_model_server", remove=True).decode()
-    assert re.search(r"^TensorFlow ModelServer: the embedded server of tfserving.fleet .* which is not TensorFlow Serving$", said, re.MULTILINE)
+    said = engine.containers.run(
+        serving_image, ["--version"], entrypoint="tensorflow_model_server", remove=True
+    ).decode()
+    assert re.search(
+        r"^TensorFlow ModelServer: the embedded server of tfserving.fleet .* which is not TensorFlow Serving$",
+        said,
+        re.MULTILINE,
+    )
     assert re.search(r"^TensorFlow Library: 2\.21\.", said, re.MULTILINE)

@@ -12,10 +12,22 @@ from ansible_collections.tfserving.fleet.tests.support import embedded, made
 
 HERE = Path(__file__).resolve().parent
 # With `-n 3 --dist loadfile` each process gets two files at once. The longest three come first, each with a short one behind it, then the other long ones.
-ORDER = ("model/test_model_conversion.py", "demo/test_demo.py", "server/test_model_server.py",
-         "image/test_tensorflow_log.py", "support/test_made.py", "server/test_ask.py",
-         "server/test_model_version.py", "measurement/test_load_generator.py", "server/test_tfs_server_role.py", "common/test_nonsense_role_variables.py",
-         "server/test_object_stores.py", "plan/test_plan_playbook.py", "common/test_nonsense_options.py", "server/test_embedded_configuration.py")
+ORDER = (
+    "model/test_model_conversion.py",
+    "demo/test_demo.py",
+    "server/test_model_server.py",
+    "image/test_tensorflow_log.py",
+    "support/test_made.py",
+    "server/test_ask.py",
+    "server/test_model_version.py",
+    "measurement/test_load_generator.py",
+    "server/test_tfs_server_role.py",
+    "common/test_nonsense_role_variables.py",
+    "server/test_object_stores.py",
+    "plan/test_plan_playbook.py",
+    "common/test_nonsense_options.py",
+    "server/test_embedded_configuration.py",
+)
 
 
 def pytest_configure(config):

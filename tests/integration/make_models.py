@@ -45,24 +45,36 @@ def table(path):
             stream.write("zero\none\ntwo\n")
         asset = tf.constant(words)
         tf1.add_to_collection(tf1.GraphKeys.ASSET_FILEPATHS, asset)
-        lookup = tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
-            asset, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
+        lookup = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                asset, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+            ),
+            -1,
+        )
         word = tf1.placeholder(tf.string, [None], "word")
         number = lookup.lookup(word)
         session.run(tf1.tables_initializer())
         builder = tf1.saved_model.Builder(path)
-        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": tf1.saved_model.predict_signature_def({"word": word}, {"number": number})},
-                                             main_op=tf1.tables_initializer(), assets_collection=tf1.get_collection(tf1.GraphKeys.ASSET_FILEPATHS))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": tf1.saved_model.predict_signature_def({"word": word}, {"number": number})},
+            main_op=tf1.tables_initializer(),
+            assets_collection=tf1.get_collection(tf1.GraphKeys.ASSET_FILEPATHS),
+        )
         builder.save()
         os.unlink(words)
 
 
 def scaled(path, factor):
     """y = factor * x, n = the number of rows the graph saw, began and ended: when, for every row; spends about 20 ms."""
+
     def run(x):
         began = tf.timestamp()
         with tf.control_dependencies([began]):
-            work = tf.random.stateless_uniform([700, 700], [1, 2]) + x[0, 0] * 1e-9  # What does not depend on x is computed but once.
+            work = (
+                tf.random.stateless_uniform([700, 700], [1, 2]) + x[0, 0] * 1e-9
+            )  # What does not depend on x is computed but once.
             for _step in range(4):
                 work = tf.linalg.matmul(work, work) * 1e-3
         with tf.control_dependencies([work]):
@@ -71,23 +83,28 @@ def scaled(path, factor):
         row = tf.ones([rows], tf.float64)
         y = tf.where(tf.math.is_nan(work[0, 0]), -x, x * factor)  # What nothing depends on is not computed at all.
         return {"y": y, "n": tf.fill([rows], rows), "began": row * began, "ended": row * ended}
+
     save(path, tf.Module(), run, x=(tf.float32, [None, 4]))
 
 
 def lite(path, metadata):
     """A TensorFlow Lite file with two outputs, sum and diff of x [None, 2]; metadata: with the signature that TensorFlow Serving reads."""
+
     @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
     def run(x):
         both = tf.matmul(x, [[1.0, 1.0], [1.0, -1.0]])
         return {"sum": both[:, 0], "diff": both[:, 1]}
+
     module = tf.Module()
     module.run = run
     content = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], module).convert()
     if metadata:
         model = schema.ModelT.InitFromPackedBuf(content)
         subgraph = model.subgraphs[0]
-        names = {key: subgraph.tensors[index].name.decode() for key, index in (("in", subgraph.inputs[0]), ("0", subgraph.outputs[0]),
-                 ("1", subgraph.outputs[1]))}
+        names = {
+            key: subgraph.tensors[index].name.decode()
+            for key, index in (("in", subgraph.inputs[0]), ("0", subgraph.outputs[0]), ("1", subgraph.outputs[1]))
+        }
         interpreter = tf.lite.Interpreter(model_content=content)
         interpreter.allocate_tensors()
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], numpy.array([[3, 1]], "float32"))
@@ -96,7 +113,10 @@ def lite(path, metadata):
         named = {"sum": names["0"] if first == 4 else names["1"], "diff": names["1"] if first == 4 else names["0"]}
         signature = tf1.MetaGraphDef().signature_def["serving_default"]
         signature.method_name = "tensorflow/serving/predict"
-        for target, aliases, shape in ((signature.inputs, {"x": names["in"]}, [-1, 2]), (signature.outputs, named, [-1])):
+        for target, aliases, shape in (
+            (signature.inputs, {"x": names["in"]}, [-1, 2]),
+            (signature.outputs, named, [-1]),
+        ):
             for alias, name in aliases.items():
                 target[alias].name, target[alias].dtype = name, 1
                 for size in shape:
@@ -153,8 +173,13 @@ def plain(function, **inputs):
 
 
 MODELS = {
-    "half_plus_two": half_plus_two, "half_plus_three": lambda path: half_plus_two(path, 3.0), "table": table, "dense": dense, "convolution": convolution,
-    "double": lambda path: scaled(path, 2.0), "triple": lambda path: scaled(path, 3.0),
+    "half_plus_two": half_plus_two,
+    "half_plus_three": lambda path: half_plus_two(path, 3.0),
+    "table": table,
+    "dense": dense,
+    "convolution": convolution,
+    "double": lambda path: scaled(path, 2.0),
+    "triple": lambda path: scaled(path, 3.0),
     "two": plain(lambda a, b: {"sum": a + b, "diff": a - b}, a=(tf.float32, [None, 2]), b=(tf.float32, [None, 2])),
     "strings": plain(lambda s: {"upper": tf.strings.upper(s), "raw_bytes": s}, s=(tf.string, [None])),
     "scalar_input": plain(lambda x: {"y": x * 2.0}, x=(tf.float32, [])),
@@ -166,7 +191,9 @@ MODELS = {
     "half": plain(lambda x: {"y": x + x}, x=(tf.float16, [None])),
     "bfloat16": plain(lambda x: {"y": x + x}, x=(tf.bfloat16, [None])),
     "kilobytes": plain(lambda x: {"y": x + 1.0}, x=(tf.float32, [None, 1024])),
-    "lite": lambda path: lite(path, metadata=True), "lite_plain": lambda path: lite(path, metadata=False), "lite_half": half_lite,
+    "lite": lambda path: lite(path, metadata=True),
+    "lite_plain": lambda path: lite(path, metadata=False),
+    "lite_half": half_lite,
 }
 
 

@@ -19,8 +19,14 @@ PROGRAM = ROOT / "playbooks" / "files" / "digits.py"
 def bring_model(home):
     """Put the trained model and its samples below a demonstration's directory, where its first task finds them and does not train again."""
     shutil.rmtree(home / "source", ignore_errors=True)
-    shutil.copytree(made.made("digits", [PROGRAM, *made.versions("tensorflow", "keras", "scikit-learn")], _train), home / "source")
+    shutil.copytree(
+        made.made("digits", [PROGRAM, *made.versions("tensorflow", "keras", "scikit-learn")], _train), home / "source"
+    )
 
 
 def _train(folder):
-    subprocess.run([sys.executable, str(PROGRAM), "--model", str(folder / "digits"), "--samples", str(folder / "samples.npz")], check=True, timeout=900)
+    subprocess.run(
+        [sys.executable, str(PROGRAM), "--model", str(folder / "digits"), "--samples", str(folder / "samples.npz")],
+        check=True,
+        timeout=900,
+    )

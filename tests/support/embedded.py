@@ -52,8 +52,13 @@ class Servers:
         command = [self.program, f"--port={grpc_port}", f"--rest_api_port={rest_port}", *flags]
         if as_a_host_does or any(name.startswith("TF_") for name in environment):
             with open(log, "wb") as stream:
-                process = subprocess.Popen([sys.executable, *command], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                                           env=dict(os.environ, **QUIET, **environment))
+                process = subprocess.Popen(
+                    [sys.executable, *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    env=dict(os.environ, **QUIET, **environment),
+                )
         else:
             self._parent = self._parent or Parent()
             process = self._parent.fork(command, dict(os.environ, **QUIET, **environment), log)
@@ -63,7 +68,10 @@ class Servers:
 
 def configuration(path, models):
     """Write a configuration of {name: base path}; return the flag that names it."""
-    listed = "".join(f'  config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}\n' for name, base in models.items())
+    listed = "".join(
+        f'  config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" }}\n'
+        for name, base in models.items()
+    )
     path.write_text(f"model_config_list {{\n{listed}}}\n", encoding="utf-8")
     return f"--model_config_file={path}"
 
@@ -110,15 +118,26 @@ class Parent:
         ours, theirs = socket.socketpair()
         with theirs:
             # The library that NumPy calculates with would start threads.
-            self._process = subprocess.Popen([sys.executable, PARENT, str(theirs.fileno())], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                             stderr=subprocess.PIPE, pass_fds=[theirs.fileno()], text=True,
-                                             env=dict(os.environ, **QUIET, TF_CPP_MIN_LOG_LEVEL="3", OPENBLAS_NUM_THREADS="1"))
+            self._process = subprocess.Popen(
+                [sys.executable, PARENT, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                text=True,
+                env=dict(os.environ, **QUIET, TF_CPP_MIN_LOG_LEVEL="3", OPENBLAS_NUM_THREADS="1"),
+            )
         self._socket, self._answers = ours, ours.makefile("r", encoding="utf-8")
         assert self._answers.readline() == "ready\n", self._process.communicate()[1]
 
     def fork(self, command, environment, log):
         """Return the Forked process that runs a command, the path of a Python program and its arguments."""
-        request = {"argv": list(map(str, command)), "environment": environment, "directory": os.getcwd(), "log": str(log)}
+        request = {
+            "argv": list(map(str, command)),
+            "environment": environment,
+            "directory": os.getcwd(),
+            "log": str(log),
+        }
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         return Forked(int(self._answers.readline()), log.with_name(f"{log.name}.status"))
 
@@ -142,7 +161,7 @@ class Forked:
             if self._status.exists():
                 self.returncode = int(self._status.read_text(encoding="utf-8"))
             elif gone:
-                self.returncode = -signal.SIGKILL      # With its parent, which therefore left no status.
+                self.returncode = -signal.SIGKILL  # With its parent, which therefore left no status.
         return self.returncode
 
     def wait(self, timeout=None):

@@ -16,6 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def programs(profile):
     """Return the folder of an environment's programs, up to date with its lock file; tools/venv does nothing where it is."""
     with made.only_one(f"environment-{profile}"):
-        done = subprocess.run(["tools/venv", f"build/{profile}", profile], cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run(
+            ["tools/venv", f"build/{profile}", profile],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     return ROOT / "build" / profile / "bin"

@@ -28,7 +28,7 @@ from pathlib import Path
 
 MADE = Path(__file__).resolve().parents[2] / "build" / "made"
 TIMEOUT_S = 900
-_in_use = []    # Open files, each with a shared lock as long as this process lives.
+_in_use = []  # Open files, each with a shared lock as long as this process lives.
 
 
 def made(name, inputs, maker):
@@ -53,8 +53,14 @@ def by_program(program, *inputs):
     program = Path(program).resolve()
 
     def run(folder):
-        done = subprocess.run([sys.executable, str(program), str(folder)], capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
-                              env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"))
+        done = subprocess.run(
+            [sys.executable, str(program), str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+            env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"),
+        )
         if done.returncode:
             raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
 
@@ -81,8 +87,14 @@ def _digest(inputs):
         if isinstance(each, str):
             parts = [each.encode()]
         else:
-            files = sorted(path for path in each.rglob("*") if path.is_file() and "__pycache__" not in path.parts) if each.is_dir() else [each]
-            parts = [part for file in files for part in (str(file.relative_to(each.parent)).encode(), file.read_bytes())]
+            files = (
+                sorted(path for path in each.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+                if each.is_dir()
+                else [each]
+            )
+            parts = [
+                part for file in files for part in (str(file.relative_to(each.parent)).encode(), file.read_bytes())
+            ]
         for part in parts:
             found.update(b"%d:" % len(part) + part)
     return found.hexdigest()[:16]

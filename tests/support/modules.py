@@ -23,15 +23,31 @@ def command(module):
 
 def request(check=False, diff=True, **options):
     """Return the JSON text that a module reads. Options that are None are left out."""
-    internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
-    given = {name: str(value) if isinstance(value, os.PathLike) else value for name, value in options.items() if value is not None}
+    internal = {
+        "_ansible_check_mode": check,
+        "_ansible_diff": diff,
+        "_ansible_remote_tmp": "/tmp",
+        "_ansible_keep_remote_files": False,
+    }
+    given = {
+        name: str(value) if isinstance(value, os.PathLike) else value
+        for name, value in options.items()
+        if value is not None
+    }
     return json.dumps({"ANSIBLE_MODULE_ARGS": {**given, **internal}})
 
 
 def start(module, check=False, diff=True, prefix=(), environment=None, **options):
     """Return the process of a module, which has got its request. prefix: words in front of its command; environment: variables added to ours."""
-    process = subprocess.Popen([*prefix, *command(module)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
-                               env=dict(os.environ, **(environment or {})))
+    process = subprocess.Popen(
+        [*prefix, *command(module)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        env=dict(os.environ, **(environment or {})),
+    )
     process.stdin.write(request(check, diff, **options))
     process.stdin.close()
     process.stdin = None
@@ -52,8 +68,15 @@ def call(module, **given):
 
 def call_each(module, calls, check=False):
     """Return the results of a module for each of several dicts of options, in one process."""
-    done = subprocess.run([sys.executable, "-m", __name__, module], input="\n".join(request(check, **options) for options in calls), text=True,
-                          capture_output=True, check=False, timeout=600, cwd="/")
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, module],
+        input="\n".join(request(check, **options) for options in calls),
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=600,
+        cwd="/",
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
@@ -61,6 +84,7 @@ def call_each(module, calls, check=False):
 def call_here(module, text):
     """Return the result of an imported module for a request, in this process."""
     from ansible.module_utils import basic
+
     basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = text.encode(), "legacy"
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 LOWEST, HIGHEST = 20000, 65535
-_reservations = []      # As long as this process lives.
+_reservations = []  # As long as this process lives.
 
 
 def free():

@@ -26,8 +26,16 @@ PR_SET_PDEATHSIG = 1
 def preload():
     """Import the libraries, and start nothing of theirs. As in the server itself, Keras is not imported."""
     sys.modules.update(keras=None, tf_keras=None)
-    for name in ("numpy", "ml_dtypes", "grpc", "google.protobuf.json_format", "google.protobuf.text_format", "tensorflow",
-                 "tensorflow.core.protobuf.config_pb2", "tensorflow.lite.python.interpreter"):
+    for name in (
+        "numpy",
+        "ml_dtypes",
+        "grpc",
+        "google.protobuf.json_format",
+        "google.protobuf.text_format",
+        "tensorflow",
+        "tensorflow.core.protobuf.config_pb2",
+        "tensorflow.lite.python.interpreter",
+    ):
         importlib.import_module(name)
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:

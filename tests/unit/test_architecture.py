@@ -41,9 +41,44 @@ ADAPTER_PACKAGES = ("_embedded/server/",)
 
 # What pure functions may use of the standard library: nothing in it has a clock, a socket, a process or a file.
 PURE = {
-    "__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "csv", "dataclasses", "decimal", "difflib", "enum",
-    "fractions", "functools", "hashlib", "heapq", "html", "io", "ipaddress", "itertools", "json", "math", "numbers", "operator", "posixpath", "random", "re",
-    "shlex", "statistics", "string", "struct", "textwrap", "types", "typing", "unicodedata", "zlib",
+    "__future__",
+    "abc",
+    "array",
+    "base64",
+    "binascii",
+    "bisect",
+    "collections",
+    "contextlib",
+    "copy",
+    "csv",
+    "dataclasses",
+    "decimal",
+    "difflib",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "html",
+    "io",
+    "ipaddress",
+    "itertools",
+    "json",
+    "math",
+    "numbers",
+    "operator",
+    "posixpath",
+    "random",
+    "re",
+    "shlex",
+    "statistics",
+    "string",
+    "struct",
+    "textwrap",
+    "types",
+    "typing",
+    "unicodedata",
+    "zlib",
 }
 IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__"}
 
@@ -56,12 +91,22 @@ NOT_OURS_TO_READ = re.compile(r"(^|[\s\"'/{(=])(tests|inventories|extensions)/")
 
 
 def python_files(*directories):
-    found = [path for directory in directories for path in sorted((ROOT / directory).rglob("*.py")) if "__pycache__" not in path.parts]
+    found = [
+        path
+        for directory in directories
+        for path in sorted((ROOT / directory).rglob("*.py"))
+        if "__pycache__" not in path.parts
+    ]
     return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in found]
 
 
 def text_files(*directories):
-    found = [path for directory in directories for path in sorted((ROOT / directory).rglob("*")) if path.suffix in (".yml", ".yaml", ".j2", ".cfg")]
+    found = [
+        path
+        for directory in directories
+        for path in sorted((ROOT / directory).rglob("*"))
+        if path.suffix in (".yml", ".yaml", ".j2", ".cfg")
+    ]
     return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in found]
 
 
@@ -99,7 +144,7 @@ def ours_of(path):
     found = set()
     for module, names in imports_of(path):
         if module == PACKAGE or module.startswith(PACKAGE + "."):
-            base = UTILS.joinpath(*module[len(PACKAGE) + 1:].split(".")) if module != PACKAGE else UTILS
+            base = UTILS.joinpath(*module[len(PACKAGE) + 1 :].split(".")) if module != PACKAGE else UTILS
             for candidate in [base] + [base / name for name in names]:
                 if candidate.with_suffix(".py").is_file():
                     found.add(key_of(candidate.with_suffix(".py")))
@@ -116,11 +161,15 @@ def carried_by(path):
     return reached
 
 
-@pytest.mark.parametrize("path", [param for param in python_files("plugins/module_utils") if not is_adapter(key_of(param.values[0]))])
+@pytest.mark.parametrize(
+    "path", [param for param in python_files("plugins/module_utils") if not is_adapter(key_of(param.values[0]))]
+)
 def test_pure_functions_have_no_side_effects(path):
     for module, names in imports_of(path):
         if not module.startswith(PACKAGE):
-            assert module.partition(".")[0] in PURE or module == "urllib.parse", f"a pure file imports {module}; is it an adapter?"
+            assert module.partition(".")[0] in PURE or module == "urllib.parse", (
+                f"a pure file imports {module}; is it an adapter?"
+            )
         assert not (module == "io" and "open" in names)
     for key in ours_of(path):
         assert not is_adapter(key), f"a pure file imports the adapter {key}"
@@ -149,26 +198,46 @@ def test_module_utils_import_without_any_library():
         "    except Exception:\n"
         "        failed = 1\n"
         "        traceback.print_exc()\n"
-        "sys.exit(failed)\n")
+        "sys.exit(failed)\n"
+    )
     names = [name for name in names if not name.endswith((".__main__", "._core.shell"))]
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(ROOT / "tests" / "conftest.py"), *names],
-                          capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(ROOT / "tests" / "conftest.py"), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", [param for param in python_files("plugins/modules") if READERS.match(param.values[0].stem)])
+@pytest.mark.parametrize(
+    "path", [param for param in python_files("plugins/modules") if READERS.match(param.values[0].stem)]
+)
 def test_modules_that_only_read_carry_nothing_that_decides(path):
     deciding = sorted(key for key in carried_by(path) if DECIDING.match(key))
     assert not deciding, f"{path.stem} only reads, yet these travel with it to every host: {deciding}"
 
 
-@pytest.mark.parametrize("path", [param for param in python_files("plugins") if "_release" not in param.values[0].parts])
+@pytest.mark.parametrize(
+    "path", [param for param in python_files("plugins") if "_release" not in param.values[0].parts]
+)
 def test_no_release_number_decides_outside_the_release_table(path):
     for node in ast.walk(tree_of(path)):
-        conditions = [node.test] if isinstance(node, (ast.If, ast.IfExp, ast.While)) else [node] if isinstance(node, ast.Compare) else []
+        conditions = (
+            [node.test]
+            if isinstance(node, (ast.If, ast.IfExp, ast.While))
+            else [node]
+            if isinstance(node, ast.Compare)
+            else []
+        )
         for inner in (inner for condition in conditions for inner in ast.walk(condition)):
             text = isinstance(inner, ast.Constant) and isinstance(inner.value, str) and RELEASE.match(inner.value)
-            numbers = [element.value for element in inner.elts if isinstance(element, ast.Constant)] if isinstance(inner, ast.Tuple) else []
+            numbers = (
+                [element.value for element in inner.elts if isinstance(element, ast.Constant)]
+                if isinstance(inner, ast.Tuple)
+                else []
+            )
             pair = len(numbers) in (2, 3) and numbers[0] == 2 and isinstance(numbers[1], int) and numbers[1] > 3
             assert not text and not pair, f"line {inner.lineno}: a release number decides; ask the release table"
 
@@ -176,14 +245,20 @@ def test_no_release_number_decides_outside_the_release_table(path):
 @pytest.mark.parametrize("path", text_files("roles", "playbooks"))
 def test_no_release_number_decides_in_roles_and_playbooks(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        assert not re.search(r"(version\(|[<>=]=)\s*\\?['\"]2\.\d", line), f"line {number}: a release number decides; ask the release table"
+        assert not re.search(r"(version\(|[<>=]=)\s*\\?['\"]2\.\d", line), (
+            f"line {number}: a release number decides; ask the release table"
+        )
 
 
 @pytest.mark.parametrize("path", python_files("plugins"))
 def test_plugins_read_nothing_of_the_tests(path):
     tree = tree_of(path)
     texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    texts |= {id(node.value) for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("DOCUMENTATION", "EXAMPLES", "RETURN")}
+    texts |= {
+        id(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("DOCUMENTATION", "EXAMPLES", "RETURN")
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
             assert not NOT_OURS_TO_READ.search(node.value), f"line {node.lineno}: {node.value!r}"
@@ -205,10 +280,17 @@ def test_action_group_lists_the_modules():
 @pytest.mark.parametrize("role", roles())
 def test_role_argument_specs_equal_its_defaults(role):
     yaml = pytest.importorskip("yaml")
-    specifications = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    specifications = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))[
+        "argument_specs"
+    ]
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8")) or {}
     options = {name for entry in specifications.values() for name in entry.get("options") or {}}
-    required = {name for entry in specifications.values() for name, option in (entry.get("options") or {}).items() if option.get("required")}
+    required = {
+        name
+        for entry in specifications.values()
+        for name, option in (entry.get("options") or {}).items()
+        if option.get("required")
+    }
     assert options - required == set(defaults)
     assert all(name.startswith(f"{role.name}_") for name in options)
 

@@ -18,13 +18,21 @@ LEAVE_OUT = "Serve this model without batching, or export it with an unknown fir
 def well_formed(signatures):
     """Return signatures ({name: {inputs: {name: {dtype, shape}}, outputs: {…}}}); raise FleetError where they are built otherwise."""
     try:
-        tensors = [tensor for signature in signatures.values() for kind in ("inputs", "outputs") for tensor in signature[kind].values()]
+        tensors = [
+            tensor
+            for signature in signatures.values()
+            for kind in ("inputs", "outputs")
+            for tensor in signature[kind].values()
+        ]
         sound = all(isinstance(tensor["dtype"], str) and _is_shape(tensor["shape"]) for tensor in tensors)
     except (KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
-        raise FleetError("they are not built like a model's signatures (dtype and shape of each input and output, null for an unknown dimension)",
-                         where="signatures", remedy="Pass what tfserving.fleet.saved_model_info returned.")
+        raise FleetError(
+            "they are not built like a model's signatures (dtype and shape of each input and output, null for an unknown dimension)",
+            where="signatures",
+            remedy="Pass what tfserving.fleet.saved_model_info returned.",
+        )
     return signatures
 
 
@@ -40,7 +48,13 @@ def judge(signatures, pad_variable_length_inputs=None):
         if signature in INTERNAL:
             continue
         if not tensors["inputs"]:
-            faults.append(FleetError("has no input whose rows could be joined", where=f"signature {signature}", remedy="Serve this model without batching."))
+            faults.append(
+                FleetError(
+                    "has no input whose rows could be joined",
+                    where=f"signature {signature}",
+                    remedy="Serve this model without batching.",
+                )
+            )
         for kind in ("input", "output"):
             for name, tensor in sorted(tensors[f"{kind}s"].items()):
                 where, shape = f"signature {signature}, {kind} {name}", tensor["shape"]
@@ -64,10 +78,14 @@ def _is_dimension(size):
 
 def _first_dimension_fault(where, kind, shape):
     if shape == []:
-        what = "is a scalar; batching needs a first dimension to " + ("join requests along" if kind == "input" else "cut answers apart along")
+        what = "is a scalar; batching needs a first dimension to " + (
+            "join requests along" if kind == "input" else "cut answers apart along"
+        )
         return FleetError(what, where=where, remedy=f"{LEAVE_OUT}.")
     if shape and shape[0] is not None:
-        what = f"has a first dimension of exactly {shape[0]}; " + ("joined requests would have more rows" if kind == "input" else "answers cannot be cut apart")
+        what = f"has a first dimension of exactly {shape[0]}; " + (
+            "joined requests would have more rows" if kind == "input" else "answers cannot be cut apart"
+        )
         return FleetError(what, where=where, remedy=f"{LEAVE_OUT}.")
     return None
 
@@ -75,12 +93,24 @@ def _first_dimension_fault(where, kind, shape):
 def _variable_length(where, shape, padding):
     """(fault, doubt) of an input whose examples may differ in shape."""
     if padding is None:
-        return FleetError(f"shape {describe(shape)} varies from example to example; where unlike ones meet in a batch, all its requests fail", where=where,
-                          remedy="Set pad_variable_length_inputs to true if the model ignores padding (copies of the tensor's first element), "
-                                 "to false if all requests have one shape, or serve this model without batching."), None
+        return FleetError(
+            f"shape {describe(shape)} varies from example to example; where unlike ones meet in a batch, all its requests fail",
+            where=where,
+            remedy="Set pad_variable_length_inputs to true if the model ignores padding (copies of the tensor's first element), "
+            "to false if all requests have one shape, or serve this model without batching.",
+        ), None
     if not padding:
-        return None, (f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; "
-                      "requests of unlike shapes that meet in a batch all fail")
+        return None, (
+            f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; "
+            "requests of unlike shapes that meet in a batch all fail"
+        )
     if len(shape) not in PADDABLE_RANKS:
-        return FleetError(f"has rank {len(shape)}; the server pads ranks 1 to 6 only", where=where, remedy="Serve this model without batching."), None
-    return None, f"{where}: shorter examples are padded with copies of the tensor's first element; the model must ignore padding"
+        return FleetError(
+            f"has rank {len(shape)}; the server pads ranks 1 to 6 only",
+            where=where,
+            remedy="Serve this model without batching.",
+        ), None
+    return (
+        None,
+        f"{where}: shorter examples are padded with copies of the tensor's first element; the model must ignore padding",
+    )

@@ -60,11 +60,19 @@ def for_server(wish):
     _check_models(wish.models)
     if wish.models and not any(map(_is_batched, wish.models)):
         return None, []
-    signatures = {f"{model['name']}/{name}": signature for model in wish.models for name, signature in (model["signatures"] or {}).items()}
+    signatures = {
+        f"{model['name']}/{name}": signature
+        for model in wish.models
+        for name, signature in (model["signatures"] or {}).items()
+    }
     own = _own(wish.models[0]) if wish.models else {}
     for model in wish.models:
         if _own(model) != own or not _is_batched(model):
-            raise FleetError("one file for all models cannot batch this one otherwise", where=f"models: {model['name']}", remedy="Set per_model to true.")
+            raise FleetError(
+                "one file for all models cannot batch this one otherwise",
+                where=f"models: {model['name']}",
+                remedy="Set per_model to true.",
+            )
     file = _file(None, wish, dict(wish.given, **own), signatures, parameters.NAMES)
     return file, _judge(wish.models, [file] * len(wish.models))
 
@@ -79,12 +87,23 @@ def per_model(wish, with_server_file):
         try:
             threads, own = _split(_own(model))
             _agree(server, threads)
-            files.append(_file(model["name"], wish, dict(of_all, **own), model["signatures"], [name for name in parameters.NAMES if name not in SERVER_WIDE]))
+            files.append(
+                _file(
+                    model["name"],
+                    wish,
+                    dict(of_all, **own),
+                    model["signatures"],
+                    [name for name in parameters.NAMES if name not in SERVER_WIDE],
+                )
+            )
         except FleetError as fault:
             raise _within(model, fault) from fault
     if server and not with_server_file:
-        raise FleetError("the threads belong to the whole server, and a model's file cannot set them", where=next(iter(server)),
-                         remedy="Set path as well, for the server's own file.")
+        raise FleetError(
+            "the threads belong to the whole server, and a model's file cannot set them",
+            where=next(iter(server)),
+            remedy="Set path as well, for the server's own file.",
+        )
     return _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None, files, _judge(batched, files)
 
 
@@ -92,8 +111,11 @@ def _agree(server, threads):
     """Add the thread parameters of a model to the server's; raise FleetError where they differ."""
     for name, value in threads.items():
         if server.setdefault(name, value) != value:
-            raise FleetError(f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server", where=name,
-                             remedy="Set it once, outside models.")
+            raise FleetError(
+                f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server",
+                where=name,
+                remedy="Set it once, outside models.",
+            )
 
 
 def _check_models(models):
@@ -117,7 +139,11 @@ def _is_batched(model):
 
 def _own(model):
     """The parameters that a model does not share with all: {parameter: value}."""
-    return {name: value for name, value in model["batching"].items() if value is not None} if isinstance(model["batching"], dict) else {}
+    return (
+        {name: value for name, value in model["batching"].items() if value is not None}
+        if isinstance(model["batching"], dict)
+        else {}
+    )
 
 
 def _within(model, fault):
@@ -138,7 +164,9 @@ def _judge(models, files):
     doubts = []
     for model, file in zip(models, files):
         if model["signatures"] is None:
-            doubts.append(f"model {model['name']}: its signatures are not known, so nobody checked that it can be batched")
+            doubts.append(
+                f"model {model['name']}: its signatures are not known, so nobody checked that it can be batched"
+            )
         faults, more = compatibility.judge(model["signatures"] or {}, file.parameters.pad_variable_length_inputs)
         for fault in faults:
             raise _within(model, fault)
@@ -149,4 +177,7 @@ def _judge(models, files):
 def _split(given):
     """(what is server-wide, the rest) of {parameter: value or None}, without those not set."""
     given = {name: value for name, value in given.items() if value is not None}
-    return ({name: value for name, value in given.items() if name in SERVER_WIDE}, {name: value for name, value in given.items() if name not in SERVER_WIDE})
+    return (
+        {name: value for name, value in given.items() if name in SERVER_WIDE},
+        {name: value for name, value in given.items() if name not in SERVER_WIDE},
+    )

@@ -87,7 +87,9 @@ def typed(name, value):
 def check_choice(batching, where):
     """Return how a model shall be batched: one of CHOICES, None, or a mapping, which nobody has looked into yet. Raises FleetError for anything else."""
     if not (batching is None or isinstance(batching, dict) or isinstance(batching, str) and batching in CHOICES):
-        raise FleetError(f"{batching!r} is not known; allowed: {', '.join(CHOICES)}, or a mapping of parameters", where=where)
+        raise FleetError(
+            f"{batching!r} is not known; allowed: {', '.join(CHOICES)}, or a mapping of parameters", where=where
+        )
     return batching
 
 
@@ -108,7 +110,10 @@ def _check_alone(name, value):
         bounded(name, _whole(name, value), minimum, maximum, unit)
     elif name == "thread_pool_name":
         if not isinstance(value, str) or not POOL_NAME.fullmatch(value):
-            raise FleetError(f"{value!r} is no name for a thread pool; allowed: 1 to 64 letters, digits, '_', '.' and '-'", where=name)
+            raise FleetError(
+                f"{value!r} is no name for a thread pool; allowed: 1 to 64 letters, digits, '_', '.' and '-'",
+                where=name,
+            )
     elif name == "allowed_batch_sizes":
         if not isinstance(value, (list, tuple)):
             raise FleetError(f"{value!r} is not a list; allowed: whole numbers that increase", where=name)
@@ -128,20 +133,31 @@ def _check_splitting(parameters):
     size, cap = parameters.max_batch_size, parameters.max_execution_batch_size
     if not parameters.enable_large_batch_splitting:
         if cap is not None:
-            raise FleetError(f"{cap} has no effect without large batch splitting", where="max_execution_batch_size",
-                             remedy="Set enable_large_batch_splitting to true, or set max_batch_size alone.")
+            raise FleetError(
+                f"{cap} has no effect without large batch splitting",
+                where="max_execution_batch_size",
+                remedy="Set enable_large_batch_splitting to true, or set max_batch_size alone.",
+            )
         return
     if size is None:
-        raise FleetError("true needs max_batch_size; without it the server's limit for a batch it executes would be 0", where="enable_large_batch_splitting",
-                         remedy="Set max_batch_size to the most rows that one request may have.")
+        raise FleetError(
+            "true needs max_batch_size; without it the server's limit for a batch it executes would be 0",
+            where="enable_large_batch_splitting",
+            remedy="Set max_batch_size to the most rows that one request may have.",
+        )
     if cap is not None and cap > size:
-        raise FleetError(f"{cap} is larger than max_batch_size ({size}); allowed: 1 to {size}", where="max_execution_batch_size")
+        raise FleetError(
+            f"{cap} is larger than max_batch_size ({size}); allowed: 1 to {size}", where="max_execution_batch_size"
+        )
     enqueued = parameters.max_enqueued_batches or DEFAULT_MAX_ENQUEUED_BATCHES
     if enqueued * (cap or size) < size:
         needed = -(-size // cap)
         of = "" if parameters.max_enqueued_batches else ", the server's default,"
-        raise FleetError(f"{enqueued}{of} holds {enqueued * cap} rows in batches of {cap}, so that a request of max_batch_size ({size}) rows would always be "
-                         f"answered UNAVAILABLE; allowed: {needed} or more", where="max_enqueued_batches")
+        raise FleetError(
+            f"{enqueued}{of} holds {enqueued * cap} rows in batches of {cap}, so that a request of max_batch_size ({size}) rows would always be "
+            f"answered UNAVAILABLE; allowed: {needed} or more",
+            where="max_enqueued_batches",
+        )
 
 
 def _check_allowed_sizes(parameters):
@@ -149,15 +165,24 @@ def _check_allowed_sizes(parameters):
     if not allowed:
         return
     if any(later <= earlier for earlier, later in zip(allowed, allowed[1:])):
-        raise FleetError(f"{allowed} does not increase strictly, and the server would skip sizes without a word", where="allowed_batch_sizes",
-                         remedy=f"Set it to {sorted(set(allowed))}.")
+        raise FleetError(
+            f"{allowed} does not increase strictly, and the server would skip sizes without a word",
+            where="allowed_batch_sizes",
+            remedy=f"Set it to {sorted(set(allowed))}.",
+        )
     size = parameters.max_batch_size or DEFAULT_MAX_BATCH_SIZE
     if allowed[-1] != size:
         of = "" if parameters.max_batch_size else ", the server's default"
-        raise FleetError(f"its last entry {allowed[-1]} is not max_batch_size ({size}{of}), and no model would load", where="allowed_batch_sizes",
-                         remedy=f"End the list with {size}, or set max_batch_size to {allowed[-1]}.")
+        raise FleetError(
+            f"its last entry {allowed[-1]} is not max_batch_size ({size}{of}), and no model would load",
+            where="allowed_batch_sizes",
+            remedy=f"End the list with {size}, or set max_batch_size to {allowed[-1]}.",
+        )
     cap = parameters.max_execution_batch_size
     if cap is not None and cap not in allowed:
         padded = next(entry for entry in allowed if entry > cap)
-        raise FleetError(f"{cap} is not among allowed_batch_sizes {allowed}, so that each full batch would be padded to {padded} rows",
-                         where="max_execution_batch_size", remedy=f"Choose one of them, or add {cap} to allowed_batch_sizes.")
+        raise FleetError(
+            f"{cap} is not among allowed_batch_sizes {allowed}, so that each full batch would be padded to {padded} rows",
+            where="max_execution_batch_size",
+            remedy=f"Choose one of them, or add {cap} to allowed_batch_sizes.",
+        )

@@ -20,7 +20,12 @@ GOALS = ("online", "bulk")
 
 # (has a GPU, goal) -> rows executed at once, microseconds a batch waits for more rows. Upstream's batching guide gives the ranges: on a CPU
 # no waiting or a few ms, on a GPU hundreds to thousands of rows and a few ms.
-_EXECUTED = {(False, "online"): (32, 0), (False, "bulk"): (256, 1_000), (True, "online"): (128, 1_000), (True, "bulk"): (1_024, 5_000)}
+_EXECUTED = {
+    (False, "online"): (32, 0),
+    (False, "bulk"): (256, 1_000),
+    (True, "online"): (128, 1_000),
+    (True, "bulk"): (1_024, 5_000),
+}
 # At least the server's own limit without a file, so that batching parameters refuse no request that was served before.
 _LARGEST_REQUEST = 1_024
 _SIZE_NAMES = ("max_batch_size", "allowed_batch_sizes", "enable_large_batch_splitting", "max_execution_batch_size")
@@ -43,8 +48,13 @@ def start_values(capabilities, goal, given=None, signatures=None):
     chosen = dict(_sizes(given, batch, gpu, goal))
     sizes = dict({name: value for name, (value, _reason) in chosen.items()}, **given)
     chosen["batch_timeout_micros"] = timeout, _timeout_reason(timeout)
-    chosen["num_batch_threads"] = threads, (f"one batch at a time for each CPU that is usable here ({usable:g}), over all models; "
-                                            "the server itself would not see a CPU quota")
+    chosen["num_batch_threads"] = (
+        threads,
+        (
+            f"one batch at a time for each CPU that is usable here ({usable:g}), over all models; "
+            "the server itself would not see a CPU quota"
+        ),
+    )
     chosen["max_enqueued_batches"] = _queue(sizes, threads, goal, memory_mib, signatures)
     return {name: choice for name, choice in chosen.items() if name not in given}
 
@@ -53,8 +63,11 @@ def _read(capabilities):
     """(usable CPUs, whether a GPU computes, usable memory in MiB or None)."""
     validation.check(capabilities, "capabilities")
     if not {"cpu", "gpus", "memory"} <= set(capabilities):
-        raise FleetError("cpu.usable, gpus and memory.usable_mib are needed", where="capabilities",
-                         remedy="Pass what tfserving.fleet.capability_facts returned.")
+        raise FleetError(
+            "cpu.usable, gpus and memory.usable_mib are needed",
+            where="capabilities",
+            remedy="Pass what tfserving.fleet.capability_facts returned.",
+        )
     cpu, memory = (capabilities[key] or {} for key in ("cpu", "memory"))
     computing = [gpu for gpu in capabilities["gpus"] or () if gpu.get("driver") == "nvidia"]
     return cpu.get("usable") or 1, bool(computing), memory.get("usable_mib")
@@ -67,20 +80,35 @@ def _sizes(given, batch, gpu, goal):
     if allowed:
         yield "max_batch_size", (size, "the server wants it equal to the last of allowed_batch_sizes")
     else:
-        yield "max_batch_size", (size, f"the most rows of one request; no less than the server's own limit ({DEFAULT_MAX_BATCH_SIZE})")
+        yield (
+            "max_batch_size",
+            (size, f"the most rows of one request; no less than the server's own limit ({DEFAULT_MAX_BATCH_SIZE})"),
+        )
     splitting = given.get("enable_large_batch_splitting")
     if not any(name in given for name in _SIZE_NAMES):
         splitting = True
-        yield "enable_large_batch_splitting", (True, "large requests are cut, so that the limit for requests is not the size of a batch")
+        yield (
+            "enable_large_batch_splitting",
+            (True, "large requests are cut, so that the limit for requests is not the size of a batch"),
+        )
     if splitting:
         rows = _executed_rows(batch, size, allowed, given.get("max_enqueued_batches", size))
-        yield "max_execution_batch_size", (rows, f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough to gain, "
-                                                 "few enough to bound time and memory")
+        yield (
+            "max_execution_batch_size",
+            (
+                rows,
+                f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough to gain, "
+                "few enough to bound time and memory",
+            ),
+        )
 
 
 def _largest_request(max_execution_batch_size=0, max_enqueued_batches=_LARGEST_REQUEST, **_others):
     """Rows of the largest request, if nobody said: no less than a batch, no more than the queue can hold."""
-    return min(max(_LARGEST_REQUEST, max_execution_batch_size), (max_execution_batch_size or _LARGEST_REQUEST) * max_enqueued_batches)
+    return min(
+        max(_LARGEST_REQUEST, max_execution_batch_size),
+        (max_execution_batch_size or _LARGEST_REQUEST) * max_enqueued_batches,
+    )
 
 
 def _executed_rows(batch, size, allowed, enqueued):
@@ -103,19 +131,30 @@ def _queue(sizes, threads, goal, memory_mib, signatures):
     for_one_request = math.ceil(sizes["max_batch_size"] / executed)
     least = max(threads, for_one_request, 2)
     if goal == "online":
-        return least, "about one for each batch thread and enough for the largest request: more would only wait; beyond it clients hear UNAVAILABLE at once"
+        return (
+            least,
+            "about one for each batch thread and enough for the largest request: more would only wait; beyond it clients hear UNAVAILABLE at once",
+        )
     of_row = row_bytes(signatures or {})
     if of_row is None or memory_mib is None:
         unknown = "the size of a row" if of_row is None else "the memory"
-        return max(least, _BULK_QUEUE_UNKNOWN), f"generous, for clients that keep many requests in flight; {unknown} is not known"
+        return max(
+            least, _BULK_QUEUE_UNKNOWN
+        ), f"generous, for clients that keep many requests in flight; {unknown} is not known"
     fitting = int(memory_mib * 2**20 / _BULK_MEMORY_SHARE // (executed * of_row))
-    return max(least, min(_BULK_QUEUE, fitting)), (f"generous, for clients that keep many requests in flight; full queues of {of_row} bytes a row stay "
-                                                   f"below one part in {_BULK_MEMORY_SHARE} of the usable memory, or hold the largest request")
+    return max(least, min(_BULK_QUEUE, fitting)), (
+        f"generous, for clients that keep many requests in flight; full queues of {of_row} bytes a row stay "
+        f"below one part in {_BULK_MEMORY_SHARE} of the usable memory, or hold the largest request"
+    )
 
 
 def row_bytes(signatures):
     """Bytes of one example over all inputs, of the largest signature; None where a shape or type leaves it open."""
-    sizes = [[_tensor_bytes(tensor) for tensor in signature["inputs"].values()] for signature in signatures.values() if signature["inputs"]]
+    sizes = [
+        [_tensor_bytes(tensor) for tensor in signature["inputs"].values()]
+        for signature in signatures.values()
+        if signature["inputs"]
+    ]
     if not sizes or any(size is None for signature in sizes for size in signature):
         return None
     return max(sum(signature) for signature in sizes)

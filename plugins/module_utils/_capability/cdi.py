@@ -22,7 +22,9 @@ _DRIVER = re.compile(r"\blib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)")
 _NAME = re.compile(r"""^[- ] name: *["']?([^"'#]*?)["']? *$""")
 _INSTALL = "Install NVIDIA's container toolkit on the host and restart the engine"
 _CONFIGURE = "Tell the engine and restart it: nvidia-ctk runtime configure --runtime=docker"
-_DESCRIBE = "Install NVIDIA's container toolkit and describe them: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+_DESCRIBE = (
+    "Install NVIDIA's container toolkit and describe them: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+)
 _GENERATE = "generate them again: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
 
@@ -36,12 +38,24 @@ def describe(texts: Iterable[str], groups: Iterable[GpuGroup]) -> Cdi | None:
         return None
     names = {name for devices, _text in found for name in devices}
     drivers = {version for _devices, text in found for version in _DRIVER.findall(text)}
-    wanted = [(device, group) for group in groups if group["driver"] == "nvidia" and group["compute"] for device in group["devices"]]
+    wanted = [
+        (device, group)
+        for group in groups
+        if group["driver"] == "nvidia" and group["compute"]
+        for device in group["devices"]
+    ]
     ways: tuple[Literal["uuid", "index"], ...] = ("uuid", "index")
-    kinds = [kind for kind in ways if wanted and all(name in names for device, group in wanted for name in _names(device, group, kind))]
+    kinds = [
+        kind
+        for kind in ways
+        if wanted and all(name in names for device, group in wanted for name in _names(device, group, kind))
+    ]
     present = {group["driver_version"] for _device, group in wanted if group["driver_version"] is not None}
     if drivers and present and not drivers & present:
-        return {"names": None, "problem": f"the CDI descriptions are of driver {sorted(drivers)[0]}, this host has {sorted(present)[0]}: {_GENERATE}"}
+        return {
+            "names": None,
+            "problem": f"the CDI descriptions are of driver {sorted(drivers)[0]}, this host has {sorted(present)[0]}: {_GENERATE}",
+        }
     if wanted and not kinds:
         return {"names": None, "problem": f"the CDI descriptions do not name the GPUs that are here: {_GENERATE}"}
     return {"names": kinds[0] if kinds else None, "problem": None}
@@ -51,7 +65,9 @@ def _names(device: GpuDevice, group: GpuGroup, kind: Literal["uuid", "index"]) -
     """What CDI calls the devices of one GPU: the GPU itself, or its MIG instances."""
     if group["mig"] is None:
         return [str(device[kind])]
-    return [str(uuid) if kind == "uuid" else f"{device['index']}:{place}" for place, uuid in enumerate(device["mig_uuids"])]
+    return [
+        str(uuid) if kind == "uuid" else f"{device['index']}:{place}" for place, uuid in enumerate(device["mig_uuids"])
+    ]
 
 
 def _devices(text: str) -> list[str] | None:
@@ -96,5 +112,9 @@ def way(container: Container, groups: Iterable[GpuGroup]) -> tuple[str | None, s
     if container.get("engine") == "podman":
         return None, "Podman has no CDI descriptions of the GPUs", _DESCRIBE
     if nvidia.get("toolkit"):
-        return None, f"{container.get('engine')} knows nothing of NVIDIA's container toolkit {nvidia['toolkit']}, which is installed", _CONFIGURE
+        return (
+            None,
+            f"{container.get('engine')} knows nothing of NVIDIA's container toolkit {nvidia['toolkit']}, which is installed",
+            _CONFIGURE,
+        )
     return None, f"{container.get('engine')} has neither NVIDIA's runtime nor CDI descriptions", _INSTALL

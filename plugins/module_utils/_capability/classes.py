@@ -28,7 +28,13 @@ def classes(capabilities: HostFacts) -> Classes:
     cpu, gpus = capabilities["cpu"], capabilities["gpus"]
     image = image_class(capabilities["architecture"], cpu["level"], gpus)
     vendor = _VENDORS.get(cpu["vendor"] or "") or _slug(cpu["vendor"])
-    parts = ["+".join([image, *cpu["ai"]]), vendor, f"{_count(cpu['usable'])}c", f"{_count(cpu['numa_nodes'])}n", *_gpu_groups(gpus)]
+    parts = [
+        "+".join([image, *cpu["ai"]]),
+        vendor,
+        f"{_count(cpu['usable'])}c",
+        f"{_count(cpu['numa_nodes'])}n",
+        *_gpu_groups(gpus),
+    ]
     return {"image": image, "tuning": "-".join(parts)}
 
 

@@ -26,23 +26,83 @@ _WHOLE_FLAGS = frozenset({"lm", "hypervisor"}).union(*levels.KNOWN_FLAGS.values(
 
 # The level that every CPU of a family and model has. Models: arch/x86/include/asm/intel-family.h; AMD's: bsp_init_amd in arch/x86/kernel/cpu/amd.c of Linux.
 _INTEL_LEVELS = {
-    "x86-64-v3": frozenset((60, 61, 63, 69, 70, 71, 78, 79, 86, 94, 142, 151, 154, 158, 165, 166, 170, 172, 175, 183, 186, 189, 190, 191, 197, 198, 221)),
+    "x86-64-v3": frozenset(
+        (
+            60,
+            61,
+            63,
+            69,
+            70,
+            71,
+            78,
+            79,
+            86,
+            94,
+            142,
+            151,
+            154,
+            158,
+            165,
+            166,
+            170,
+            172,
+            175,
+            183,
+            186,
+            189,
+            190,
+            191,
+            197,
+            198,
+            221,
+        )
+    ),
     "x86-64-v4": frozenset((85, 106, 108, 125, 126, 140, 141, 143, 167, 173, 174, 207)),
 }
-_AMD_LEVELS = ((0x17, range(0x100), "x86-64-v3"), (0x18, range(0x100), "x86-64-v3"), (0x19, range(0x10, 0x20), "x86-64-v4"),
-               (0x19, range(0x60, 0xb0), "x86-64-v4"), (0x19, range(0x100), "x86-64-v3"), (0x1a, range(0x100), "x86-64-v4"))
+_AMD_LEVELS = (
+    (0x17, range(0x100), "x86-64-v3"),
+    (0x18, range(0x100), "x86-64-v3"),
+    (0x19, range(0x10, 0x20), "x86-64-v4"),
+    (0x19, range(0x60, 0xB0), "x86-64-v4"),
+    (0x19, range(0x100), "x86-64-v3"),
+    (0x1A, range(0x100), "x86-64-v4"),
+)
 # Intel sells these from the same models without AVX.
 _WITHOUT_AVX = re.compile(r"Pentium|Celeron|Atom|Processor N\d")
 
 # Names as util-linux's lscpu gives them (sys-utils/lscpu-arm.c); a code that is not here is shown as it is.
 _ARM_VENDORS = {
-    0x41: "ARM", 0x42: "Broadcom", 0x43: "Cavium", 0x46: "Fujitsu", 0x48: "HiSilicon", 0x4e: "NVIDIA", 0x50: "APM", 0x51: "Qualcomm", 0x53: "Samsung",
-    0x56: "Marvell", 0x61: "Apple", 0x6d: "Microsoft", 0x70: "Phytium", 0xc0: "Ampere",
+    0x41: "ARM",
+    0x42: "Broadcom",
+    0x43: "Cavium",
+    0x46: "Fujitsu",
+    0x48: "HiSilicon",
+    0x4E: "NVIDIA",
+    0x50: "APM",
+    0x51: "Qualcomm",
+    0x53: "Samsung",
+    0x56: "Marvell",
+    0x61: "Apple",
+    0x6D: "Microsoft",
+    0x70: "Phytium",
+    0xC0: "Ampere",
 }
 _ARM_SERVER_CORES = {
-    (0x41, 0xd08): "Cortex-A72", (0x41, 0xd0c): "Neoverse-N1", (0x41, 0xd40): "Neoverse-V1", (0x41, 0xd49): "Neoverse-N2", (0x41, 0xd4f): "Neoverse-V2",
-    (0x41, 0xd83): "Neoverse-V3AE", (0x41, 0xd84): "Neoverse-V3", (0x41, 0xd8e): "Neoverse-N3", (0x43, 0x0af): "ThunderX2-99xx", (0x46, 0x001): "A64FX",
-    (0x48, 0xd01): "TaiShan-v110", (0x4e, 0x004): "Carmel", (0x4e, 0x010): "Olympus", (0xc0, 0xac3): "Ampere-1", (0xc0, 0xac4): "Ampere-1a",
+    (0x41, 0xD08): "Cortex-A72",
+    (0x41, 0xD0C): "Neoverse-N1",
+    (0x41, 0xD40): "Neoverse-V1",
+    (0x41, 0xD49): "Neoverse-N2",
+    (0x41, 0xD4F): "Neoverse-V2",
+    (0x41, 0xD83): "Neoverse-V3AE",
+    (0x41, 0xD84): "Neoverse-V3",
+    (0x41, 0xD8E): "Neoverse-N3",
+    (0x43, 0x0AF): "ThunderX2-99xx",
+    (0x46, 0x001): "A64FX",
+    (0x48, 0xD01): "TaiShan-v110",
+    (0x4E, 0x004): "Carmel",
+    (0x4E, 0x010): "Olympus",
+    (0xC0, 0xAC3): "Ampere-1",
+    (0xC0, 0xAC4): "Ampere-1a",
 }
 
 
@@ -58,13 +118,35 @@ def read(text: str, architecture: str | None = None) -> CpuText:
     warnings: list[str] = []
     flags: frozenset[str] = frozenset()
     if architecture in _FLAG_KEYS:
-        flags, warnings = _common_flags(cores, architecture, text) if architecture == shown else (flags, [_strange(architecture, shown)])
+        flags, warnings = (
+            _common_flags(cores, architecture, text)
+            if architecture == shown
+            else (flags, [_strange(architecture, shown)])
+        )
     known = flags & levels.KNOWN_FLAGS.get(architecture or "", frozenset())
     first = cores[0] if cores else {}
-    if len({tuple(core.get(key) for key in ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")) for core in cores if len(core) > 1}) > 1:
+    if (
+        len(
+            {
+                tuple(core.get(key) for key in ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part"))
+                for core in cores
+                if len(core) > 1
+            }
+        )
+        > 1
+    ):
         warnings.append("the cores are of several kinds; the CPU is described by the first")
-    cpu = cast(CpuModel, dict(_identity(first), level=levels.level(architecture, known), flags=sorted(known), ai=levels.ai(architecture, known),
-                              caches=_caches(first), **_counts(cores)))
+    cpu = cast(
+        CpuModel,
+        dict(
+            _identity(first),
+            level=levels.level(architecture, known),
+            flags=sorted(known),
+            ai=levels.ai(architecture, known),
+            caches=_caches(first),
+            **_counts(cores),
+        ),
+    )
     if architecture == "x86_64" and known and not warnings:
         warnings += _less_than_known(cpu)
     return {"architecture": architecture, "cpu": cpu, "hypervisor": "hypervisor" in flags, "warnings": warnings}
@@ -75,24 +157,41 @@ def require(text: str, architecture: str | None = None) -> CpuText:
     if architecture is not None and architecture not in ARCHITECTURES:
         raise FleetError(f"{architecture!r} is not known; allowed: {', '.join(ARCHITECTURES)}", where="architecture")
     if not text.strip():
-        raise FleetError("the text is empty", where="cpu_capability", remedy="Give it the whole content of a /proc/cpuinfo.")
+        raise FleetError(
+            "the text is empty", where="cpu_capability", remedy="Give it the whole content of a /proc/cpuinfo."
+        )
     text = _unwrapped(text)
     found = read(text)
     shown = found["architecture"]
     if shown is None:
-        raise FleetError("the text is not that of a /proc/cpuinfo that can be read", where="cpu_capability",
-                         remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.")
+        raise FleetError(
+            "the text is not that of a /proc/cpuinfo that can be read",
+            where="cpu_capability",
+            remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.",
+        )
     if shown == "i686" and _is_cut(text, [core["flags"] for core in _cores(text) if core.get("flags")]):
-        raise FleetError("the text is cut short in its flags, before those that tell 64 bits from 32", where="cpu_capability",
-                         remedy="Give it the whole content of /proc/cpuinfo.")
+        raise FleetError(
+            "the text is cut short in its flags, before those that tell 64 bits from 32",
+            where="cpu_capability",
+            remedy="Give it the whole content of /proc/cpuinfo.",
+        )
     if shown not in ARCHITECTURES:
-        raise FleetError(f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only",
-                         where="cpu_capability")
+        raise FleetError(
+            f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only",
+            where="cpu_capability",
+        )
     if architecture not in (None, shown):
-        raise FleetError(f"the text is of {shown}, not of {architecture}", where="architecture", remedy="Leave it out, or give the text that belongs to it.")
+        raise FleetError(
+            f"the text is of {shown}, not of {architecture}",
+            where="architecture",
+            remedy="Leave it out, or give the text that belongs to it.",
+        )
     if not found["cpu"]["flags"]:
-        raise FleetError(f"the text of this {shown} machine has no line {_FLAG_KEYS[shown]!r} with flags, so its level cannot be told", where="cpu_capability",
-                         remedy="Give it the whole content of /proc/cpuinfo.")
+        raise FleetError(
+            f"the text of this {shown} machine has no line {_FLAG_KEYS[shown]!r} with flags, so its level cannot be told",
+            where="cpu_capability",
+            remedy="Give it the whole content of /proc/cpuinfo.",
+        )
     return found
 
 
@@ -129,12 +228,19 @@ def _less_than_known(cpu: CpuModel) -> list[str]:
     if vendor == "GenuineIntel" and family == 6 and not _WITHOUT_AVX.search(cpu["brand"] or ""):
         expected = next((level for level, models in _INTEL_LEVELS.items() if model in models), None)
     elif vendor in ("AuthenticAMD", "HygonGenuine"):
-        expected = next((level for of_family, models, level in _AMD_LEVELS if family == of_family and model in models), None)
+        expected = next(
+            (level for of_family, models, level in _AMD_LEVELS if family == of_family and model in models), None
+        )
     if expected is None or levels.may_run(expected, cpu["level"]):
         return []
-    missing = sorted(frozenset().union(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, expected))) - set(cpu["flags"]))
-    return [f"a CPU of this family ({family}) and model ({model}) has {expected}, but shows {cpu['level']} ({' '.join(missing)} missing): "
-            "a hypervisor hides them, or the text is damaged"]
+    missing = sorted(
+        frozenset().union(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, expected)))
+        - set(cpu["flags"])
+    )
+    return [
+        f"a CPU of this family ({family}) and model ({model}) has {expected}, but shows {cpu['level']} ({' '.join(missing)} missing): "
+        "a hypervisor hides them, or the text is damaged"
+    ]
 
 
 def _cores(text: str) -> list[dict[str, str]]:
@@ -208,12 +314,21 @@ def _is_cut(text: str, lines: list[str]) -> bool:
 def _identity(core: dict[str, str]) -> dict[str, Any]:
     implementer = _number(core.get("CPU implementer"))
     if implementer is None:
-        return {"vendor": _name(core.get("vendor_id")), "family": _number(core.get("cpu family")), "model": _number(core.get("model")),
-                "stepping": _number(core.get("stepping")), "brand": _name(core.get("model name"))}
+        return {
+            "vendor": _name(core.get("vendor_id")),
+            "family": _number(core.get("cpu family")),
+            "model": _number(core.get("model")),
+            "stepping": _number(core.get("stepping")),
+            "brand": _name(core.get("model name")),
+        }
     part, variant, revision = (_number(core.get(f"CPU {key}")) for key in ("part", "variant", "revision"))
-    return {"vendor": _ARM_VENDORS.get(implementer, f"0x{implementer:02x}"), "family": _number(core.get("CPU architecture")), "model": part,
-            "stepping": None if variant is None or revision is None else variant * 16 + revision,
-            "brand": _ARM_SERVER_CORES.get((implementer, part or 0)) or _name(core.get("model name"))}
+    return {
+        "vendor": _ARM_VENDORS.get(implementer, f"0x{implementer:02x}"),
+        "family": _number(core.get("CPU architecture")),
+        "model": part,
+        "stepping": None if variant is None or revision is None else variant * 16 + revision,
+        "brand": _ARM_SERVER_CORES.get((implementer, part or 0)) or _name(core.get("model name")),
+    }
 
 
 def _counts(cores: list[dict[str, str]]) -> dict[str, Any]:

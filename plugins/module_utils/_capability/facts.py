@@ -9,8 +9,10 @@ from typing import Any, TypedDict, Union
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine, Sdk
 
-Fault = Union[int, str, None]   # a code of NVML or a word of _capability.gpus; None where the question was answered
-Answers = dict[tuple[Union[int, None], str], tuple[Fault, Any]]     # what NVIDIA's driver answers: (GPU's index or None, question) -> (fault, value)
+Fault = Union[int, str, None]  # a code of NVML or a word of _capability.gpus; None where the question was answered
+Answers = dict[
+    tuple[Union[int, None], str], tuple[Fault, Any]
+]  # what NVIDIA's driver answers: (GPU's index or None, question) -> (fault, value)
 
 
 class Caches(TypedDict):
@@ -25,10 +27,10 @@ class Caches(TypedDict):
 class CpuLimits(TypedDict):
     """The CPUs that a process may use."""
 
-    usable: float | None        # CPUs: the least of affinity, cpuset and quota
-    affinity: str | None        # a list as the kernel writes it, 0-3,8
-    cpuset: str | None          # the same of the control group; None where it holds all CPUs that are online
-    quota: float | None         # CPUs
+    usable: float | None  # CPUs: the least of affinity, cpuset and quota
+    affinity: str | None  # a list as the kernel writes it, 0-3,8
+    cpuset: str | None  # the same of the control group; None where it holds all CPUs that are online
+    quota: float | None  # CPUs
 
 
 class Topology(TypedDict):
@@ -42,14 +44,14 @@ class Topology(TypedDict):
 class CpuModel(Topology):
     """What a CPU is and can do, as far as a cpuinfo shows it."""
 
-    vendor: str | None          # on Arm the implementer
-    family: int | None          # on Arm the architecture
-    model: int | None           # on Arm the part
-    stepping: int | None        # on Arm variant * 16 + revision
+    vendor: str | None  # on Arm the implementer
+    family: int | None  # on Arm the architecture
+    model: int | None  # on Arm the part
+    stepping: int | None  # on Arm variant * 16 + revision
     brand: str | None
-    level: str | None           # x86-64-v1 to x86-64-v4, or aarch64
-    flags: list[str]            # those of levels.KNOWN_FLAGS that every core has, sorted
-    ai: list[str]               # those of flags that are AI instructions, sorted
+    level: str | None  # x86-64-v1 to x86-64-v4, or aarch64
+    flags: list[str]  # those of levels.KNOWN_FLAGS that every core has, sorted
+    ai: list[str]  # those of flags that are AI instructions, sorted
     caches: Caches
 
 
@@ -64,7 +66,7 @@ class CpuText(TypedDict):
 
     architecture: str | None
     cpu: CpuModel
-    hypervisor: bool            # whether the CPU says that it is a virtual machine's
+    hypervisor: bool  # whether the CPU says that it is a virtual machine's
     warnings: list[str]
 
 
@@ -72,8 +74,8 @@ class Memory(TypedDict):
     """Memory in MiB, rounded down."""
 
     total_mib: int | None
-    limit_mib: int | None       # of the control groups
-    usable_mib: int | None      # the least of both
+    limit_mib: int | None  # of the control groups
+    usable_mib: int | None  # the least of both
 
 
 class Compute(TypedDict):
@@ -86,7 +88,7 @@ class Compute(TypedDict):
 class MigSlice(TypedDict):
     """One slice of a GPU with MIG."""
 
-    profile: str | None         # 1g.5gb
+    profile: str | None  # 1g.5gb
     memory_mib: int | None
 
 
@@ -95,50 +97,50 @@ class GpuDevice(TypedDict):
 
     pci_bus_id: str | None
     uuid: str | None
-    index: int | None           # the driver's number
+    index: int | None  # the driver's number
     numa_node: int | None
     cpu_affinity: str | None
-    mig_uuids: list[str]        # in the order of the group's mig
+    mig_uuids: list[str]  # in the order of the group's mig
 
 
 class GpuGroup(TypedDict):
     """Identical GPUs. What only the driver can say is None where it did not."""
 
     product: str | None
-    family: str | None          # the architecture in the words of GPU feature discovery
+    family: str | None  # the architecture in the words of GPU feature discovery
     compute: Compute | None
     memory_mib: int | None
     count: int
-    device_id: str | None       # vendor:device
-    driver: str | None          # the kernel driver that is bound
+    device_id: str | None  # vendor:device
+    driver: str | None  # the kernel driver that is bound
     driver_version: str | None
-    cuda_version: str | None    # the highest that the driver supports
+    cuda_version: str | None  # the highest that the driver supports
     ecc: bool | None
     mig: list[MigSlice] | None  # the slices of one GPU; None where MIG is off or unknown
-    problem: str | None         # why they cannot be used, with a remedy
+    problem: str | None  # why they cannot be used, with a remedy
     devices: list[GpuDevice]
 
 
 class Cdi(TypedDict):
     """The CDI descriptions of a host's GPUs."""
 
-    names: str | None           # what they call the devices by: uuid or index
-    problem: str | None         # why they do not fit the GPUs
+    names: str | None  # what they call the devices by: uuid or index
+    problem: str | None  # why they do not fit the GPUs
 
 
 class GpusForContainers(TypedDict):
     """What gives containers GPUs."""
 
-    toolkit: str | None         # the version of NVIDIA's container toolkit
-    hook: bool                  # whether the hook behind --gpus is there
+    toolkit: str | None  # the version of NVIDIA's container toolkit
+    hook: bool  # whether the hook behind --gpus is there
     cdi: Cdi | None
 
 
 class Container(Engine):
     """The container engine and what it can give a container."""
 
-    sdk: Sdk | None             # None for a recorded host
-    nvidia: GpusForContainers | None    # None without a GPU
+    sdk: Sdk | None  # None for a recorded host
+    nvidia: GpusForContainers | None  # None without a GPU
 
 
 class OperatingSystem(TypedDict):
@@ -148,7 +150,7 @@ class OperatingSystem(TypedDict):
     version: str | None
     kernel: str | None
     init: str | None
-    libc: str | None            # name and version
+    libc: str | None  # name and version
 
 
 class Virtualization(TypedDict):
@@ -168,15 +170,15 @@ class Python(TypedDict):
 class Classes(TypedDict):
     """The classes of a host."""
 
-    image: str                  # its hosts can run the same image
-    tuning: str                 # a tuning of one holds for all
+    image: str  # its hosts can run the same image
+    tuning: str  # a tuning of one holds for all
 
 
 class HostFacts(TypedDict):
     """What the host itself says."""
 
     schema: int
-    architecture: str | None    # uname -m
+    architecture: str | None  # uname -m
     cpu: Cpu
     memory: Memory
     gpus: list[GpuGroup]
@@ -189,7 +191,7 @@ class HostFacts(TypedDict):
 class Capabilities(HostFacts):
     """The whole fact."""
 
-    classes: Classes            # added on the controller
+    classes: Classes  # added on the controller
 
 
 class Clocks(TypedDict):
@@ -204,14 +206,14 @@ class Clocks(TypedDict):
 class NvLink(TypedDict):
     """The NVLink connections of a GPU with one other."""
 
-    peer: str                   # its PCI address
+    peer: str  # its PCI address
     links: int
 
 
 class GpuProcess(TypedDict):
     """A process that computes on a GPU."""
 
-    pid: int                    # as the host numbers it
+    pid: int  # as the host numbers it
     memory_mib: int | None
 
 
@@ -227,7 +229,7 @@ class RemappedRows(TypedDict):
 class GpuHealth(TypedDict):
     """Whether a GPU is fit for use."""
 
-    state: str                  # ok, warning, failed, or unknown where nothing that could show damage could be read
+    state: str  # ok, warning, failed, or unknown where nothing that could show damage could be read
     reasons: list[str]
 
 
@@ -249,8 +251,8 @@ class GpuReadings(TypedDict):
     retired_pages: int | None
     retired_pages_pending: bool | None
     remapped_rows: RemappedRows | None
-    xids: list[int] | None      # the driver's errors in the kernel's log; None where the log cannot be read
-    faults: dict[str, str]      # why the driver refused a question
+    xids: list[int] | None  # the driver's errors in the kernel's log; None where the log cannot be read
+    faults: dict[str, str]  # why the driver refused a question
 
 
 class GpuDetails(GpuReadings):
@@ -266,7 +268,7 @@ Found = tuple[list[GpuGroup], Union[GpusForContainers, None], Union[list[GpuDeta
 class GpuUse(TypedDict):
     """Whether a server computes on its GPUs."""
 
-    used: bool | None           # None where nothing shows it
+    used: bool | None  # None where nothing shows it
     seen: list[SeenGpu]
     reason: str
     remedy: str | None

@@ -23,32 +23,94 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts 
 
 # NVML's codes in words: nvmlReturn_t of nvml.h.
 FAULTS = {
-    1: "it was not initialized", 2: "an argument was invalid", 3: "not supported", 4: "no permission", 6: "not found", 7: "a buffer was too small",
-    8: "its external power cables are not attached", 9: "NVIDIA's driver is not loaded", 10: "it timed out", 11: "the kernel found an interrupt issue with it",
-    12: "libnvidia-ml.so.1 is not there or cannot be loaded", 13: "this driver does not know the question", 14: "its infoROM is corrupted",
-    15: "it has fallen off the bus", 16: "it needs a reset", 17: "the operating system or a control group blocks it",
-    18: "the versions of NVIDIA's kernel module and of its library differ", 19: "it is in use", 20: "not enough memory", 21: "no data",
-    22: "not supported with ECC", 23: "not enough resources", 24: "that clock is not supported", 25: "this driver knows another version of the question",
-    26: "the question is outdated", 27: "it is not ready", 28: "no GPU was found", 29: "it is in the wrong state", 30: "that reset is not supported",
-    "crash": "the driver's library crashed", "hang": "the driver did not answer in time", "odd": "its answer makes no sense"}
+    1: "it was not initialized",
+    2: "an argument was invalid",
+    3: "not supported",
+    4: "no permission",
+    6: "not found",
+    7: "a buffer was too small",
+    8: "its external power cables are not attached",
+    9: "NVIDIA's driver is not loaded",
+    10: "it timed out",
+    11: "the kernel found an interrupt issue with it",
+    12: "libnvidia-ml.so.1 is not there or cannot be loaded",
+    13: "this driver does not know the question",
+    14: "its infoROM is corrupted",
+    15: "it has fallen off the bus",
+    16: "it needs a reset",
+    17: "the operating system or a control group blocks it",
+    18: "the versions of NVIDIA's kernel module and of its library differ",
+    19: "it is in use",
+    20: "not enough memory",
+    21: "no data",
+    22: "not supported with ECC",
+    23: "not enough resources",
+    24: "that clock is not supported",
+    25: "this driver knows another version of the question",
+    26: "the question is outdated",
+    27: "it is not ready",
+    28: "no GPU was found",
+    29: "it is in the wrong state",
+    30: "that reset is not supported",
+    "crash": "the driver's library crashed",
+    "hang": "the driver did not answer in time",
+    "odd": "its answer makes no sense",
+}
 REMEDIES = {
-    4: "let the account use /dev/nvidia*, or become root", 8: "attach the power cables", 9: "load the module (modprobe nvidia), or install the driver again",
-    11: "look at the kernel's log", 12: "install the driver's libraries",
-    15: "look for Xid 79 in the kernel's log and reboot; where it comes back, look at power, temperature and seating", 16: "reset it (nvidia-smi -r) or reboot",
-    17: "give the container or service access to /dev/nvidia*", 18: "reboot, so that the module of the installed driver is loaded",
-    "crash": "install the driver again, and look at the kernel's log", "hang": "look at the kernel's log; enable persistence mode if starting a GPU is slow"}
-_NO_SUCH_GPU = 2                # what the driver says of an index that it does not have
-_MAY_LACK = (("memory", 3),)    # where the GPU's memory is the machine's
+    4: "let the account use /dev/nvidia*, or become root",
+    8: "attach the power cables",
+    9: "load the module (modprobe nvidia), or install the driver again",
+    11: "look at the kernel's log",
+    12: "install the driver's libraries",
+    15: "look for Xid 79 in the kernel's log and reboot; where it comes back, look at power, temperature and seating",
+    16: "reset it (nvidia-smi -r) or reboot",
+    17: "give the container or service access to /dev/nvidia*",
+    18: "reboot, so that the module of the installed driver is loaded",
+    "crash": "install the driver again, and look at the kernel's log",
+    "hang": "look at the kernel's log; enable persistence mode if starting a GPU is slow",
+}
+_NO_SUCH_GPU = 2  # what the driver says of an index that it does not have
+_MAY_LACK = (("memory", 3),)  # where the GPU's memory is the machine's
 _ESSENTIAL = ("name", "uuid", "compute", "memory")
 _ALSO_DESCRIBED = ("driver", "cuda", "pci", "ecc", "mig", "mig_count")
 _OF_AN_INSTANCE = re.compile(r"mig\.\d\.(?:handle|uuid|name)$")
-_WORDS = {"name": "product", "uuid": "UUID", "compute": "compute capability", "memory": "memory", "mig": "all MIG slices"}
-_FAMILIES = {2: "fermi", 3: "kepler", 5: "maxwell", 6: "pascal", 9: "hopper", 10: "blackwell", 12: "blackwell", 13: "rubin"}
-_UNKNOWN = 999                  # NVML_ERROR_UNKNOWN
+_WORDS = {
+    "name": "product",
+    "uuid": "UUID",
+    "compute": "compute capability",
+    "memory": "memory",
+    "mig": "all MIG slices",
+}
+_FAMILIES = {
+    2: "fermi",
+    3: "kepler",
+    5: "maxwell",
+    6: "pascal",
+    9: "hopper",
+    10: "blackwell",
+    12: "blackwell",
+    13: "rubin",
+}
+_UNKNOWN = 999  # NVML_ERROR_UNKNOWN
 # What nvidia-smi prints where it has no value, in lower case and without brackets.
-_SMI_FAULTS = {"n/a": 3, "not supported": 3, "requested functionality has been deprecated": 3, "deprecated": 3, "not available": 3, "not found": 6,
-               "function not found": 13, "insufficient permissions": 4, "gpu is lost": 15, "reset required": 16, "gpu requires reset": 16,
-               "gpu reset required": 16, "err!": _UNKNOWN, "error": _UNKNOWN, "unknown error": _UNKNOWN, "unknown": _UNKNOWN}
+_SMI_FAULTS = {
+    "n/a": 3,
+    "not supported": 3,
+    "requested functionality has been deprecated": 3,
+    "deprecated": 3,
+    "not available": 3,
+    "not found": 6,
+    "function not found": 13,
+    "insufficient permissions": 4,
+    "gpu is lost": 15,
+    "reset required": 16,
+    "gpu requires reset": 16,
+    "gpu reset required": 16,
+    "err!": _UNKNOWN,
+    "error": _UNKNOWN,
+    "unknown error": _UNKNOWN,
+    "unknown": _UNKNOWN,
+}
 _SMI_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]$")
 _LEADING_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _SMI_INSTANCE = re.compile(r"^\s+MIG\s+(\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
@@ -56,8 +118,13 @@ _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
 MOST_INSTANCES = 8
 # What an answer must be to make sense: CUDA 12.4 is 12040, and no GPU has a pebibyte.
-_SENSIBLE: dict[str, Callable[[Any], bool]] = {"cuda": lambda number: 0 <= number < 100000, "compute": lambda pair: 0 < pair[0] < 100 and 0 <= pair[1] < 100,
-             "memory": lambda memory: 0 < memory["total"] < 1 << 50, "name": bool, "uuid": bool}
+_SENSIBLE: dict[str, Callable[[Any], bool]] = {
+    "cuda": lambda number: 0 <= number < 100000,
+    "compute": lambda pair: 0 < pair[0] < 100 and 0 <= pair[1] < 100,
+    "memory": lambda memory: 0 < memory["total"] < 1 << 50,
+    "name": bool,
+    "uuid": bool,
+}
 
 
 def family(major: int, minor: int) -> str | None:
@@ -98,8 +165,12 @@ def rows_of(tables: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]
             cells = [cell.strip().strip('"') for cell in line.split(", ")]
             cells = cells if len(cells) == len(fields) else [cell.strip().strip('"') for cell in line.split(",")]
             row = dict(zip(fields, cells))
-            if len(cells) == len(fields) and (row.get("index", "").isdigit() or _SMI_ADDRESS.match(row.get("pci.bus_id", ""))):
-                rows.setdefault(row.get("pci.bus_id", "") if _SMI_ADDRESS.match(row.get("pci.bus_id", "")) else row["index"], row)
+            if len(cells) == len(fields) and (
+                row.get("index", "").isdigit() or _SMI_ADDRESS.match(row.get("pci.bus_id", ""))
+            ):
+                rows.setdefault(
+                    row.get("pci.bus_id", "") if _SMI_ADDRESS.match(row.get("pci.bus_id", "")) else row["index"], row
+                )
     return list(rows.values())
 
 
@@ -111,12 +182,19 @@ def rows_to_answers(rows: Sequence[dict[str, str]], listing: str) -> Answers:
         gpu = int(row["index"]) if row.get("index", "").isdigit() else place
         answers[gpu, "handle"] = (None, None)
         read: dict[str, tuple[str, Callable[[str], Any]]] = {
-            "name": ("name", str), "uuid": ("uuid", str), "memory": ("memory.total", lambda text: {"total": _whole_number(text) << 20, "free": None}),
-                "compute": ("compute_cap", lambda text: [int(part) for part in re.split("[.,]", text)]), "ecc": ("ecc.mode.current", _enabled),
-                "mig": ("mig.mode.current", _enabled), "driver": ("driver_version", str)}
+            "name": ("name", str),
+            "uuid": ("uuid", str),
+            "memory": ("memory.total", lambda text: {"total": _whole_number(text) << 20, "free": None}),
+            "compute": ("compute_cap", lambda text: [int(part) for part in re.split("[.,]", text)]),
+            "ecc": ("ecc.mode.current", _enabled),
+            "mig": ("mig.mode.current", _enabled),
+            "driver": ("driver_version", str),
+        }
         for question, (field, parse) in read.items():
             answers[None if question == "driver" else gpu, question] = _cell(row.get(field), parse)
-        answers[gpu, "pci"] = _cell(row.get("pci.bus_id"), functools.partial(_smi_pci, device=row.get("pci.device_id", "")))
+        answers[gpu, "pci"] = _cell(
+            row.get("pci.bus_id"), functools.partial(_smi_pci, device=row.get("pci.device_id", ""))
+        )
         if gpu in instances:
             answers[gpu, "mig_count"] = answers[gpu, "mig_listed"] = (None, len(instances[gpu]))
         for index, (profile, uuid) in instances.get(gpu, {}).items():
@@ -172,20 +250,32 @@ def _smi_pci(text: str, device: str) -> list[int]:
 
 def sensible(answers: Answers) -> Answers:
     """The answers, with a fault in the place of those that make no sense, and texts without control characters."""
+
     def judged(question: str, fault: Fault, value: Any) -> tuple[Fault, Any]:
         if isinstance(value, str):
             value = "".join(letter if letter.isprintable() else "?" for letter in value).strip()
         odd = fault is None and value is not None and not _SENSIBLE.get(question, lambda _value: True)(value)
         return ("odd", None) if odd else (fault, value)
+
     return {(gpu, question): judged(question, *found) for (gpu, question), found in answers.items()}
 
 
 def lacking(answers: Answers) -> bool:
     """Whether something that a description has was not told, for whatever reason but that the GPU or the driver has it not."""
     count = value_of(answers, None, "count")
-    essential = [answers.get((gpu, question), ("hang", None))[0] for gpu in range(count or 0) for question in _ESSENTIAL]
-    others = [fault for (_gpu, question), (fault, _value) in answers.items() if question in _ALSO_DESCRIBED or _OF_AN_INSTANCE.match(question)]
-    return not count or any(fault not in (None, 3) for fault in essential) or any(fault not in (None, 3, 6, 13) for fault in others)
+    essential = [
+        answers.get((gpu, question), ("hang", None))[0] for gpu in range(count or 0) for question in _ESSENTIAL
+    ]
+    others = [
+        fault
+        for (_gpu, question), (fault, _value) in answers.items()
+        if question in _ALSO_DESCRIBED or _OF_AN_INSTANCE.match(question)
+    ]
+    return (
+        not count
+        or any(fault not in (None, 3) for fault in essential)
+        or any(fault not in (None, 3, 6, 13) for fault in others)
+    )
 
 
 def filled(answers: Answers, more: Answers) -> Answers:
@@ -207,16 +297,25 @@ def value_of(answers: Answers, gpu: int | None, question: str) -> Any:
 
 def indices(answers: Answers) -> list[int]:
     """The indices of the GPUs of which the driver told something, if only why it tells nothing; without those that it counted and does not have."""
-    return sorted(gpu for (gpu, question), (fault, _value) in answers.items() if gpu is not None and question == "handle" and fault != _NO_SUCH_GPU)
+    return sorted(
+        gpu
+        for (gpu, question), (fault, _value) in answers.items()
+        if gpu is not None and question == "handle" and fault != _NO_SUCH_GPU
+    )
 
 
-def describe(pci: Iterable[dict[str, Any]], answers: Answers, kernel_driver: str | None, failure: str | None) -> tuple[list[GpuGroup], list[str]]:
+def describe(
+    pci: Iterable[dict[str, Any]], answers: Answers, kernel_driver: str | None, failure: str | None
+) -> tuple[list[GpuGroup], list[str]]:
     """(groups, problems): the GPUs, and a line about each that cannot be used or is known in part.
 
     pci: the display controllers of NVIDIA on the bus, {pci_bus_id, device_id, driver, numa_node, cpu_affinity, product, uuid}. kernel_driver: the version of
     the loaded kernel module or None. failure: why nothing could be asked, or None.
     """
-    versions = {"driver_version": kernel_driver or value_of(answers, None, "driver"), "cuda_version": _cuda(value_of(answers, None, "cuda"))}
+    versions = {
+        "driver_version": kernel_driver or value_of(answers, None, "driver"),
+        "cuda_version": _cuda(value_of(answers, None, "cuda")),
+    }
     devices = {device["pci_bus_id"]: dict(device) for device in pci}
     unplaced = []
     for gpu in indices(answers):
@@ -225,14 +324,24 @@ def describe(pci: Iterable[dict[str, Any]], answers: Answers, kernel_driver: str
             unplaced.append(told)
         else:
             known = devices.get(told["pci_bus_id"], {"driver": "nvidia", "numa_node": None, "cpu_affinity": None})
-            devices[told["pci_bus_id"]] = dict(known, **{key: value for key, value in told.items() if value is not None or key not in known})
+            devices[told["pci_bus_id"]] = dict(
+                known, **{key: value for key, value in told.items() if value is not None or key not in known}
+            )
     silent = [device for device in devices.values() if device["driver"] == "nvidia" and "index" not in device]
-    for device, told in zip(silent, unplaced):     # as many GPUs without an answer as without an address: these are they
+    for device, told in zip(silent, unplaced):  # as many GPUs without an answer as without an address: these are they
         device.update({key: value for key, value in told.items() if value is not None}, pci_bus_id=device["pci_bus_id"])
-    for device in silent[len(unplaced):]:
-        device["problem"] = failure or "NVIDIA's driver does not list it: it has fallen off the bus, or is kept from this account or container"
-    devices.update({f"?{told['index']}": dict(told, driver="nvidia") for told in unplaced[len(silent):]})
-    return _grouped([dict(device, **(versions if device["driver"] == "nvidia" else {})) for _place, device in sorted(devices.items())])
+    for device in silent[len(unplaced) :]:
+        device["problem"] = (
+            failure
+            or "NVIDIA's driver does not list it: it has fallen off the bus, or is kept from this account or container"
+        )
+    devices.update({f"?{told['index']}": dict(told, driver="nvidia") for told in unplaced[len(silent) :]})
+    return _grouped(
+        [
+            dict(device, **(versions if device["driver"] == "nvidia" else {}))
+            for _place, device in sorted(devices.items())
+        ]
+    )
 
 
 def failure_of(answers: Answers, smi_failure: str | None = None) -> str | None:
@@ -253,17 +362,27 @@ def explained(fault: Fault) -> str:
 
 def _told(answers: Answers, gpu: int) -> dict[str, Any]:
     """What the driver told of one of its GPUs."""
+
     def value(question: str) -> Any:
         return value_of(answers, gpu, question)
+
     pci, compute, memory = value("pci"), value("compute"), value("memory")
     mig = _instances(answers, gpu, memory) if value("mig") else None
     return {
-        "index": gpu, "pci_bus_id": address(*pci[:3]) if pci else None,
-        "device_id": f"{pci[3] & 0xffff:04x}:{pci[3] >> 16:04x}" if pci and pci[3] else None,
-        "product": value("name"), "uuid": value("uuid"), "compute": {"major": compute[0], "minor": compute[1]} if compute else None,
-        "memory_mib": memory["total"] >> 20 if memory else None, "ecc": None if value("ecc") is None else bool(value("ecc")),
-        "mig": mig and [{key: instance[key] for key in ("profile", "memory_mib")} for instance in mig] if mig is not None else None,
-        "mig_uuids": [instance["uuid"] for instance in mig or ()], "problem": problem_of(answers, gpu)}
+        "index": gpu,
+        "pci_bus_id": address(*pci[:3]) if pci else None,
+        "device_id": f"{pci[3] & 0xFFFF:04x}:{pci[3] >> 16:04x}" if pci and pci[3] else None,
+        "product": value("name"),
+        "uuid": value("uuid"),
+        "compute": {"major": compute[0], "minor": compute[1]} if compute else None,
+        "memory_mib": memory["total"] >> 20 if memory else None,
+        "ecc": None if value("ecc") is None else bool(value("ecc")),
+        "mig": mig and [{key: instance[key] for key in ("profile", "memory_mib")} for instance in mig]
+        if mig is not None
+        else None,
+        "mig_uuids": [instance["uuid"] for instance in mig or ()],
+        "problem": problem_of(answers, gpu),
+    }
 
 
 def problem_of(answers: Answers, gpu: int) -> str | None:
@@ -272,7 +391,9 @@ def problem_of(answers: Answers, gpu: int) -> str | None:
     if fault is not None:
         return explained(fault)
     missing = [(question, answers.get((gpu, question), ("hang", None))[0]) for question in _ESSENTIAL]
-    missing = [(question, fault) for question, fault in missing if fault is not None and (question, fault) not in _MAY_LACK]
+    missing = [
+        (question, fault) for question, fault in missing if fault is not None and (question, fault) not in _MAY_LACK
+    ]
     if value_of(answers, gpu, "mig"):
         listed = value_of(answers, gpu, "mig_listed")
         asked = ["mig_count", *(f"mig.{index}.handle" for index in range(MOST_INSTANCES if listed is None else listed))]
@@ -281,7 +402,9 @@ def problem_of(answers: Answers, gpu: int) -> str | None:
     if not missing:
         return None
     why, colon, remedy = explained(missing[0][1]).partition(": ")
-    return f"the driver did not tell {', '.join(_WORDS[question] for question, _fault in missing)} ({why}){colon}{remedy}"
+    return (
+        f"the driver did not tell {', '.join(_WORDS[question] for question, _fault in missing)} ({why}){colon}{remedy}"
+    )
 
 
 def _instances(answers: Answers, gpu: int, memory: dict[str, int] | None) -> list[dict[str, Any]]:
@@ -290,8 +413,13 @@ def _instances(answers: Answers, gpu: int, memory: dict[str, int] | None) -> lis
         if answers.get((gpu, f"mig.{index}.handle"), (6, None))[0] is None:
             attributes = value_of(answers, gpu, f"mig.{index}.attributes") or {}
             name = value_of(answers, gpu, f"mig.{index}.name") or ""
-            found.append({"uuid": value_of(answers, gpu, f"mig.{index}.uuid"), "memory_mib": attributes.get("memory_mib"),
-                          "profile": name.rpartition("MIG ")[2] if "MIG " in name else _profile(attributes, memory)})
+            found.append(
+                {
+                    "uuid": value_of(answers, gpu, f"mig.{index}.uuid"),
+                    "memory_mib": attributes.get("memory_mib"),
+                    "profile": name.rpartition("MIG ")[2] if "MIG " in name else _profile(attributes, memory),
+                }
+            )
     return found
 
 
@@ -302,14 +430,29 @@ def _profile(attributes: dict[str, int], memory: dict[str, int] | None) -> str |
     share = -(-attributes["memory_mib"] * MOST_INSTANCES * 2**20 // memory["total"])
     gigabytes = round(share / MOST_INSTANCES * -(-memory["total"] // 2**30))
     slices = f"{attributes['gpu_slices']}g.{gigabytes}gb"
-    return slices if attributes["compute_slices"] == attributes["gpu_slices"] else f"{attributes['compute_slices']}c.{slices}"
+    return (
+        slices
+        if attributes["compute_slices"] == attributes["gpu_slices"]
+        else f"{attributes['compute_slices']}c.{slices}"
+    )
 
 
 def _cuda(number: int | None) -> str | None:
     return f"{number // 1000}.{number % 1000 // 10}" if number else None
 
 
-_OF_A_GROUP = ("product", "compute", "memory_mib", "device_id", "driver", "driver_version", "cuda_version", "ecc", "mig", "problem")
+_OF_A_GROUP = (
+    "product",
+    "compute",
+    "memory_mib",
+    "device_id",
+    "driver",
+    "driver_version",
+    "cuda_version",
+    "ecc",
+    "mig",
+    "problem",
+)
 _OF_A_DEVICE = ("pci_bus_id", "uuid", "index", "numa_node", "cpu_affinity", "mig_uuids")
 
 
@@ -320,7 +463,9 @@ def _grouped(devices: Iterable[dict[str, Any]]) -> tuple[list[GpuGroup], list[st
         common = {key: device.get(key) for key in _OF_A_GROUP}
         compute = common["compute"]
         common["family"] = family(compute["major"], compute["minor"]) if compute else None
-        own = cast(GpuDevice, dict({key: device.get(key) for key in _OF_A_DEVICE}, mig_uuids=device.get("mig_uuids") or []))
+        own = cast(
+            GpuDevice, dict({key: device.get(key) for key in _OF_A_DEVICE}, mig_uuids=device.get("mig_uuids") or [])
+        )
         group = next((group for group in groups if all(item in group.items() for item in common.items())), None)
         if group is None:
             group = cast(GpuGroup, dict(common, count=0, devices=[]))

@@ -26,11 +26,17 @@ _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
 _DMI = "sys/class/dmi/id"
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
-_CACHE_KEYS = {("1", "Data"): "l1d_kib", ("1", "Instruction"): "l1i_kib", ("2", "Unified"): "l2_kib", ("3", "Unified"): "l3_kib"}
+_CACHE_KEYS = {
+    ("1", "Data"): "l1d_kib",
+    ("1", "Instruction"): "l1i_kib",
+    ("2", "Unified"): "l2_kib",
+    ("3", "Unified"): "l3_kib",
+}
 
 
-def read(root: str = "/", machine: str | None = None, engine_socket: str | None = None,
-         detail: bool = False) -> tuple[HostFacts, list[str], list[GpuDetails] | None]:
+def read(
+    root: str = "/", machine: str | None = None, engine_socket: str | None = None, detail: bool = False
+) -> tuple[HostFacts, list[str], list[GpuDetails] | None]:
     """The capabilities of a host without its classes, warnings about what could not be believed, and the GPUs' details or None.
 
     root: the directory that stands for the host's /. machine: the word of uname -m (None: that of this host). engine_socket: the one socket to ask for a
@@ -56,12 +62,28 @@ def read(root: str = "/", machine: str | None = None, engine_socket: str | None 
         "memory": limits.memory(files.memory_kib("MemTotal"), _memory_limits(files, places)),
         "gpus": gpus,
         "container": {**container, "sdk": sockets.sdk() if root == "/" else None, "nvidia": gpus_for_containers},
-        "os": {"distribution": distribution, "version": version, "kernel": files.name("proc/sys/kernel/osrelease"), "init": _init(files),
-               "libc": _libc() if root == "/" else None},
+        "os": {
+            "distribution": distribution,
+            "version": version,
+            "kernel": files.name("proc/sys/kernel/osrelease"),
+            "init": _init(files),
+            "libc": _libc() if root == "/" else None,
+        },
         "virtualization": {
-            "kind": system.virtualization(architecture, found["hypervisor"], files.line(f"{_DMI}/sys_vendor"), files.line(f"{_DMI}/product_name"),
-                                          files.text("sys/devices/system/clocksource/clocksource0/available_clocksource")),
-            "container": system.container(files.exists(".dockerenv"), files.exists("run/.containerenv"), files.text("run/systemd/container"), cgroup)},
+            "kind": system.virtualization(
+                architecture,
+                found["hypervisor"],
+                files.line(f"{_DMI}/sys_vendor"),
+                files.line(f"{_DMI}/product_name"),
+                files.text("sys/devices/system/clocksource/clocksource0/available_clocksource"),
+            ),
+            "container": system.container(
+                files.exists(".dockerenv"),
+                files.exists("run/.containerenv"),
+                files.text("run/systemd/container"),
+                cgroup,
+            ),
+        },
         "python": {"version": ".".join(map(str, sys.version_info[:3])), "executable": sys.executable},
     }
     return capabilities, found["warnings"] + problems, details
@@ -101,7 +123,10 @@ def _caches(files: Files) -> Caches | None:
 def _cpu_limits(files: Files, places: limits.Places, threads: int | None) -> CpuLimits:
     version, paths = places.get("cpu", (2, []))
     if version == 1:
-        quotas = [limits.quota(1, files.text(f"{path}/cpu.cfs_quota_us"), files.text(f"{path}/cpu.cfs_period_us")) for path in paths]
+        quotas = [
+            limits.quota(1, files.text(f"{path}/cpu.cfs_quota_us"), files.text(f"{path}/cpu.cfs_period_us"))
+            for path in paths
+        ]
     else:
         quotas = [limits.quota(2, files.text(f"{path}/cpu.max")) for path in paths]
     version, paths = places.get("cpuset", (2, []))

@@ -18,15 +18,19 @@ X86_64_LEVELS = (
 _ORDERS = (tuple(name for name, _flags in X86_64_LEVELS), ("aarch64",))
 
 AI_FLAGS = {
-    "x86_64": frozenset("amx_bf16 amx_complex amx_fp16 amx_int8 amx_tile avx512_bf16 avx512_fp16 avx512_vnni avx_ne_convert avx_vnni avx_vnni_int16 "
-                        "avx_vnni_int8".split()),
+    "x86_64": frozenset(
+        "amx_bf16 amx_complex amx_fp16 amx_int8 amx_tile avx512_bf16 avx512_fp16 avx512_vnni avx_ne_convert avx_vnni avx_vnni_int16 "
+        "avx_vnni_int8".split()
+    ),
     "aarch64": frozenset("asimddp asimdhp bf16 i8mm sme sme2 sve sve2".split()),
 }
 
 # What else the kernels of TensorFlow and its libraries ask for, or a compiler uses that makes code for an exact microarchitecture.
 _OTHER_FLAGS = {
-    "x86_64": frozenset("aes avx512er avx512ifma avx512pf avx512vbmi avx512_bitalg avx512_vbmi2 avx512_vpopcntdq fma4 gfni pclmulqdq sse4a tbm vaes "
-                        "vpclmulqdq xop".split()),
+    "x86_64": frozenset(
+        "aes avx512er avx512ifma avx512pf avx512vbmi avx512_bitalg avx512_vbmi2 avx512_vpopcntdq fma4 gfni pclmulqdq sse4a tbm vaes "
+        "vpclmulqdq xop".split()
+    ),
     "aarch64": frozenset("asimd asimdfhm asimdrdm atomics crc32 fp fphp svebf16 svei8mm".split()),
 }
 

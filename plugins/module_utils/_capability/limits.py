@@ -13,7 +13,7 @@ from typing import TypeVar
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import CpuLimits, Memory
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-Places = dict[str, tuple[int, list[str]]]   # controller -> (version of the control groups, directories)
+Places = dict[str, tuple[int, list[str]]]  # controller -> (version of the control groups, directories)
 
 _Number = TypeVar("_Number", int, float)
 
@@ -110,8 +110,13 @@ def least(values: Iterable[_Number | None]) -> _Number | None:
     return min((value for value in values if value is not None), default=None)
 
 
-def cpus(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, quotas: Iterable[float | None], online: frozenset[int] | None,
-         threads: int | None) -> CpuLimits:
+def cpus(
+    affinity: frozenset[int] | None,
+    cpuset: frozenset[int] | None,
+    quotas: Iterable[float | None],
+    online: frozenset[int] | None,
+    threads: int | None,
+) -> CpuLimits:
     """The CPUs really usable, and what limits them.
 
     affinity, cpuset, online: frozensets of CPU numbers, None where unknown. quotas: CPUs (float|None). threads: how many CPUs there are if no set is known.
@@ -121,8 +126,12 @@ def cpus(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, quotas:
     limiting = cpuset if cpuset and not (online and cpuset >= online) else None
     limit = least(quotas)
     usable = least([count, limit])
-    return {"usable": None if usable is None else float(usable), "affinity": format_cpu_list(affinity) if affinity else None,
-            "cpuset": format_cpu_list(limiting) if limiting else None, "quota": limit}
+    return {
+        "usable": None if usable is None else float(usable),
+        "affinity": format_cpu_list(affinity) if affinity else None,
+        "cpuset": format_cpu_list(limiting) if limiting else None,
+        "quota": limit,
+    }
 
 
 def _count(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, online: frozenset[int] | None) -> int | None:

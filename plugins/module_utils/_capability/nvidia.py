@@ -28,5 +28,9 @@ def read(files: Files, directories: Iterable[str], detail: bool = False) -> Foun
 
 def _on_the_bus(files: Files) -> list[str]:
     """The PCI addresses of NVIDIA's display controllers."""
-    return [place for place in files.names(_PCI)
-            if files.line(f"{_PCI}/{place}/vendor") == _NVIDIA and files.line(f"{_PCI}/{place}/class").startswith(_DISPLAY_CONTROLLER)]
+    return [
+        place
+        for place in files.names(_PCI)
+        if files.line(f"{_PCI}/{place}/vendor") == _NVIDIA
+        and files.line(f"{_PCI}/{place}/class").startswith(_DISPLAY_CONTROLLER)
+    ]

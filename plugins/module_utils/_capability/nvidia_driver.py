@@ -28,8 +28,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 
 _NVIDIA, _PCI = "10de", "sys/bus/pci/devices"
 _LIBRARY = "libnvidia-ml.so.1"
-_LIBRARY_PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "run/opengl-driver/lib",
-                   "run/nvidia/driver/usr/lib/x86_64-linux-gnu", "run/nvidia/driver/usr/lib64")
+_LIBRARY_PLACES = (
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib/aarch64-linux-gnu",
+    "usr/lib64",
+    "usr/lib",
+    "usr/lib/wsl/lib",
+    "run/opengl-driver/lib",
+    "run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "run/nvidia/driver/usr/lib64",
+)
 _PROGRAM_PLACES = ("usr/bin", "usr/local/bin", "bin", "usr/lib/wsl/lib", "usr/local/nvidia/toolkit", "opt/bin")
 _CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _VERSION = re.compile(r"version:? v?(\d+\.\d+\.\d+\S*)")
@@ -44,12 +52,19 @@ def read(files: Files, places: Iterable[str], signs: bool, directories: Iterable
     answers: Answers = {}
     failure = None
     if signs or any(device["driver"] == "nvidia" for device in pci):
-        answers, failure = _ask(files, [device["pci_bus_id"] for device in pci if device["driver"] == "nvidia"], detail, begun)
+        answers, failure = _ask(
+            files, [device["pci_bus_id"] for device in pci if device["driver"] == "nvidia"], detail, begun
+        )
     version = gpus.driver_version_of(files.text("proc/driver/nvidia/version"))
     groups, problems = gpus.describe(pci, answers, version, failure)
     if failure and not pci:
         problems.append(f"NVIDIA's driver: {failure}")
-    return groups, _container_side(files, directories, groups, begun), gpu_details.details(answers, _kernel_log(files)) if detail else None, problems
+    return (
+        groups,
+        _container_side(files, directories, groups, begun),
+        gpu_details.details(answers, _kernel_log(files)) if detail else None,
+        problems,
+    )
 
 
 def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
@@ -57,8 +72,14 @@ def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
     base = f"{_PCI}/{place}"
     node, cpus = files.line(f"{base}/numa_node"), files.line(f"{base}/local_cpulist")
     told = gpus.information_of(files.text(f"proc/driver/nvidia/gpus/{place}/information"))
-    return dict(told, pci_bus_id=place, device_id=f"{_NVIDIA}:{files.line(f'{base}/device')[2:]}", driver=files.link_name(f"{base}/driver"),
-                numa_node=int(node) if node.isdigit() else None, cpu_affinity=cpus or None)
+    return dict(
+        told,
+        pci_bus_id=place,
+        device_id=f"{_NVIDIA}:{files.line(f'{base}/device')[2:]}",
+        driver=files.link_name(f"{base}/driver"),
+        numa_node=int(node) if node.isdigit() else None,
+        cpu_affinity=cpus or None,
+    )
 
 
 def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tuple[Answers, str | None]:
@@ -71,7 +92,11 @@ def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tupl
     if not gpus.lacking(answers):
         return answers, None
     program = _program(files, "nvidia-smi")
-    more, said = nvidia_smi.read(program, addresses, max(_LEAST_S, _LIMIT_S - (time.monotonic() - begun))) if program else ({}, None)
+    more, said = (
+        nvidia_smi.read(program, addresses, max(_LEAST_S, _LIMIT_S - (time.monotonic() - begun)))
+        if program
+        else ({}, None)
+    )
     whole = gpus.filled(answers, gpus.sensible(more))
     return whole, None if gpus.value_of(whole, None, "count") else gpus.failure_of(answers, said)
 
@@ -79,23 +104,34 @@ def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tupl
 def _libraries(files: Files) -> list[str]:
     """Where the library may be: first wherever the loader of this system finds it."""
     places = [f"{place}/{_LIBRARY}" for place in _LIBRARY_PLACES]
-    return ([_LIBRARY] if files.root == "/" else []) + [files.path(place) for place in places if files.exists(place)] or [files.path(places[0])]
+    return ([_LIBRARY] if files.root == "/" else []) + [
+        files.path(place) for place in places if files.exists(place)
+    ] or [files.path(places[0])]
 
 
 def _program(files: Files, name: str) -> str | None:
     return next((files.path(f"{place}/{name}") for place in _PROGRAM_PLACES if files.exists(f"{place}/{name}")), None)
 
 
-def _container_side(files: Files, directories: Iterable[str], groups: list[GpuGroup], begun: float) -> GpusForContainers:
+def _container_side(
+    files: Files, directories: Iterable[str], groups: list[GpuGroup], begun: float
+) -> GpusForContainers:
     """What gives containers the GPUs of this host."""
     tool = _program(files, "nvidia-ctk") or _program(files, "nvidia-container-cli")
     now = time.monotonic()
     until = max(now + _LEAST_S, min(now + _TOOL_LIMIT_S, begun + _LIMIT_S))
     said = _VERSION.search(nvidia_smi.run([tool, "--version"], until)[1]) if tool else None
-    texts = [files.text(f"{directory}/{name}") for directory in dict.fromkeys([*directories, *_CDI_DIRECTORIES]) for name in files.names(directory)
-             if name.endswith((".yaml", ".yml", ".json"))]
-    return {"toolkit": said[1] if said else None, "hook": _program(files, "nvidia-container-runtime-hook") is not None,
-            "cdi": cdi.describe(texts, groups)}
+    texts = [
+        files.text(f"{directory}/{name}")
+        for directory in dict.fromkeys([*directories, *_CDI_DIRECTORIES])
+        for name in files.names(directory)
+        if name.endswith((".yaml", ".yml", ".json"))
+    ]
+    return {
+        "toolkit": said[1] if said else None,
+        "hook": _program(files, "nvidia-container-runtime-hook") is not None,
+        "cdi": cdi.describe(texts, groups),
+    }
 
 
 def _kernel_log(files: Files) -> str | None:
@@ -109,12 +145,12 @@ def _kernel_log(files: Files) -> str | None:
         for _record in range(_KERNEL_LOG_MOST):
             try:
                 part = os.read(log, 8192)
-            except BrokenPipeError:     # a record was overwritten before it was read
+            except BrokenPipeError:  # a record was overwritten before it was read
                 continue
             if not part:
                 break
             parts.append(part.decode("utf-8", "replace"))
-    except OSError:     # there is no more yet
+    except OSError:  # there is no more yet
         pass
     finally:
         os.close(log)

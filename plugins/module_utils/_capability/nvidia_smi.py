@@ -15,7 +15,18 @@ from collections.abc import Iterable, Sequence
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpus import rows_of, rows_to_answers
 
-FIELDS = ("index", "pci.bus_id", "pci.device_id", "name", "uuid", "driver_version", "memory.total", "compute_cap", "ecc.mode.current", "mig.mode.current")
+FIELDS = (
+    "index",
+    "pci.bus_id",
+    "pci.device_id",
+    "name",
+    "uuid",
+    "driver_version",
+    "memory.total",
+    "compute_cap",
+    "ecc.mode.current",
+    "mig.mode.current",
+)
 _UNKNOWN_FIELD = re.compile(r'Field "([^"]+)" is not a valid field')
 _CUDA = re.compile(r"CUDA Version: (\d+)\.(\d+)")
 _MOST_BYTES = 1 << 20
@@ -26,8 +37,10 @@ def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answer
     """(answers as _capability.nvml.read gives them, what it said where it failed or None). addresses: of the GPUs on the PCI bus, to ask for one by one."""
     deadline = time.monotonic() + limit_s
     status, text, fields = _query(program, FIELDS, (), deadline)
-    tables = [(text, fields)] if status is not None else []     # also with a warning, such as 14 of a corrupted infoROM, the rows are whole
-    if status and "device handle" in text:      # one GPU that is lost can spoil the answer of all
+    tables = (
+        [(text, fields)] if status is not None else []
+    )  # also with a warning, such as 14 of a corrupted infoROM, the rows are whole
+    if status and "device handle" in text:  # one GPU that is lost can spoil the answer of all
         for address in addresses[:_MOST_GPUS]:
             status_of_one, text_of_one, fields = _query(program, fields, (f"--id={address}",), deadline)
             tables += [(text_of_one, fields)] if status_of_one is not None else []
@@ -42,10 +55,14 @@ def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answer
     return answers, failure
 
 
-def _query(program: str, fields: tuple[str, ...], more: Iterable[str], deadline: float) -> tuple[int | None, str, tuple[str, ...]]:
+def _query(
+    program: str, fields: tuple[str, ...], more: Iterable[str], deadline: float
+) -> tuple[int | None, str, tuple[str, ...]]:
     """(exit status, output, fields) of a query; fields that the program does not know are left out."""
     while True:
-        status, text = run([program, "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits", *more], deadline)
+        status, text = run(
+            [program, "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits", *more], deadline
+        )
         unknown = _UNKNOWN_FIELD.search(text) if status else None
         if not unknown or unknown[1] not in fields:
             return status, text, fields
@@ -56,8 +73,14 @@ def run(command: list[str], deadline: float) -> tuple[int | None, str]:
     """(exit status, or None where it did not end in time or could not be started; output). What hangs in a driver is left behind, not waited for."""
     with tempfile.TemporaryFile() as output:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                                       env=dict(os.environ, LC_ALL="C"))
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=dict(os.environ, LC_ALL="C"),
+            )
         except OSError as fault:
             return None, str(fault)
         try:

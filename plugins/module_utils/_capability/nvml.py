@@ -23,11 +23,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpus i
 
 try:
     import ctypes
+
     HAS_CTYPES = True
-except ImportError:     # a Python that was built without libffi
+except ImportError:  # a Python that was built without libffi
     HAS_CTYPES = False
 
-Question = tuple[Union[int, None], str]     # the GPU's index or None, what is asked
+Question = tuple[Union[int, None], str]  # the GPU's index or None, what is asked
 LIMIT_S = 9.0
 CRASHED, HUNG = "crash", "hang"
 FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND = 13, 12
@@ -56,7 +57,7 @@ def read(path: str, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
         alike = _alike(question)
         repeated = any(found[0] == fault and name in alike for (_gpu, name), found in answers.items())
         answers[asked] = (fault, None)
-        if repeated and gpu is not None:    # what ends the child for two GPUs or two slices is not asked for a third
+        if repeated and gpu is not None:  # what ends the child for two GPUs or two slices is not asked for a third
             for other in range(answers[None, "count"][1]) if len(alike) == 1 else (gpu,):
                 for name in alike:
                     answers.setdefault((other, name), (fault, None))
@@ -74,7 +75,9 @@ def _alike(question: str) -> list[str]:
     return [f"{of}.{index}.{rest.partition('.')[2]}" for index in range(MOST_INSTANCES)] if rest else [question]
 
 
-def _in_a_child(path: str, detail: bool, answers: Answers, deadline: float, limit_s: float) -> tuple[Question, str] | tuple[None, None]:
+def _in_a_child(
+    path: str, detail: bool, answers: Answers, deadline: float, limit_s: float
+) -> tuple[Question, str] | tuple[None, None]:
     """Ask what is not answered yet, and put it into answers. Returns (None, None), or the question that ended the child and how."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -85,7 +88,9 @@ def _in_a_child(path: str, detail: bool, answers: Answers, deadline: float, limi
     try:
         while not ended:
             patience = limit_s * (_PATIENCE_SLOW if asked is None or asked[1] in _SLOW else _PATIENCE)
-            ready, _writing, _failed = select.select([reading], [], [], max(0.0, min(patience, deadline - time.monotonic())))
+            ready, _writing, _failed = select.select(
+                [reading], [], [], max(0.0, min(patience, deadline - time.monotonic()))
+            )
             if not ready:
                 return asked or (None, "load"), HUNG
             part = os.read(reading, 65536)
@@ -129,6 +134,7 @@ def _be_the_child(writing: int, path: str, detail: bool, answers: Answers) -> No
         def tell(*message: Any) -> None:
             text = json.dumps("end" if not message else message) + "\n"
             os.write(writing, text.encode())
+
         _Questions(answers, tell, detail).ask_all(path)
         tell()
     finally:
@@ -153,12 +159,27 @@ class _Questions:
     def ask_all(self, path: str) -> None:
         """Every question to the driver and to each of its GPUs."""
         self.library = self._ask(None, "load", lambda: ctypes.CDLL(path), keep=True)
-        if self.library is None or self._ask(None, "init", lambda: self._call(("nvmlInit_v2", "nvmlInit")) or 1, keep=True) is None:
+        if (
+            self.library is None
+            or self._ask(None, "init", lambda: self._call(("nvmlInit_v2", "nvmlInit")) or 1, keep=True) is None
+        ):
             return
         self._ask(None, "driver", lambda: self._text(("nvmlSystemGetDriverVersion",)))
-        self._ask(None, "cuda", lambda: self._number(("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion")))
-        for gpu in range(self._ask(None, "count", lambda: min(self._number(("nvmlDeviceGetCount_v2", "nvmlDeviceGetCount")), _MOST_GPUS)) or 0):
-            handle = self._ask(gpu, "handle", lambda gpu=gpu: self._handle(("nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByIndex"), gpu), keep=True)
+        self._ask(
+            None, "cuda", lambda: self._number(("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion"))
+        )
+        for gpu in range(
+            self._ask(
+                None, "count", lambda: min(self._number(("nvmlDeviceGetCount_v2", "nvmlDeviceGetCount")), _MOST_GPUS)
+            )
+            or 0
+        ):
+            handle = self._ask(
+                gpu,
+                "handle",
+                lambda gpu=gpu: self._handle(("nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByIndex"), gpu),
+                keep=True,
+            )
             if handle is not None:
                 self._ask_gpu(gpu, handle)
 
@@ -188,7 +209,11 @@ class _Questions:
         self._ask(gpu, "memory", lambda: self._memory(handle))
         self._ask(gpu, "ecc", lambda: self._numbers(("nvmlDeviceGetEccMode",), 2, handle)[0])
         mode = self._ask(gpu, "mig", lambda: self._numbers(("nvmlDeviceGetMigMode",), 2, handle)[0])
-        most = self._ask(gpu, "mig_count", lambda: self._number(("nvmlDeviceGetMaxMigDeviceCount",), handle)) if mode else 0
+        most = (
+            self._ask(gpu, "mig_count", lambda: self._number(("nvmlDeviceGetMaxMigDeviceCount",), handle))
+            if mode
+            else 0
+        )
         for index in range(min(most or 0, MOST_INSTANCES)):
             self._ask_instance(gpu, handle, index)
         if self.detail:
@@ -196,7 +221,9 @@ class _Questions:
 
     def _ask_instance(self, gpu: int, handle: Any, index: int) -> None:
         of = f"mig.{index}."
-        instance = self._ask(gpu, of + "handle", lambda: self._handle(("nvmlDeviceGetMigDeviceHandleByIndex",), handle, index), keep=True)
+        instance = self._ask(
+            gpu, of + "handle", lambda: self._handle(("nvmlDeviceGetMigDeviceHandleByIndex",), handle, index), keep=True
+        )
         if instance is not None:
             self._ask(gpu, of + "uuid", lambda: self._text(("nvmlDeviceGetUUID",), instance))
             self._ask(gpu, of + "name", lambda: self._text(("nvmlDeviceGetName",), instance))
@@ -205,15 +232,28 @@ class _Questions:
                 self._ask(gpu, of + "memory", lambda: self._memory(instance))
 
     def _ask_details(self, gpu: int, handle: Any) -> None:
-        for what, function in (("persistence", "nvmlDeviceGetPersistenceMode"), ("power", "nvmlDeviceGetPowerUsage"),
-                               ("power_limit", "nvmlDeviceGetEnforcedPowerLimit"), ("retired_pending", "nvmlDeviceGetRetiredPagesPendingStatus")):
+        for what, function in (
+            ("persistence", "nvmlDeviceGetPersistenceMode"),
+            ("power", "nvmlDeviceGetPowerUsage"),
+            ("power_limit", "nvmlDeviceGetEnforcedPowerLimit"),
+            ("retired_pending", "nvmlDeviceGetRetiredPagesPendingStatus"),
+        ):
             self._ask(gpu, what, functools.partial(self._number, (function,), handle))
         self._ask(gpu, "temperature", lambda: self._number(("nvmlDeviceGetTemperature",), handle, 0))
         for clock, kind in (("sm", 1), ("memory", 2)):
             self._ask(gpu, f"clock_{clock}", functools.partial(self._number, ("nvmlDeviceGetClockInfo",), handle, kind))
-            self._ask(gpu, f"clock_{clock}_max", functools.partial(self._number, ("nvmlDeviceGetMaxClockInfo",), handle, kind))
-        self._ask(gpu, "throttling", lambda: self._number(("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"), handle,
-                                                          kind=ctypes.c_ulonglong))
+            self._ask(
+                gpu, f"clock_{clock}_max", functools.partial(self._number, ("nvmlDeviceGetMaxClockInfo",), handle, kind)
+            )
+        self._ask(
+            gpu,
+            "throttling",
+            lambda: self._number(
+                ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
+                handle,
+                kind=ctypes.c_ulonglong,
+            ),
+        )
         for cause, what in enumerate(("retired_single_bit", "retired_double_bit")):
             self._ask(gpu, what, functools.partial(self._retired, handle, cause))
         self._ask(gpu, "remapped", lambda: self._numbers(("nvmlDeviceGetRemappedRows",), 4, handle))
@@ -292,7 +332,7 @@ class _Questions:
             except _Refusal as refusal:
                 if link == 0:
                     raise
-                if refusal.code == _INVALID_ARGUMENT:   # there are no more
+                if refusal.code == _INVALID_ARGUMENT:  # there are no more
                     break
         return peers
 
@@ -300,6 +340,13 @@ class _Questions:
         """[[pid, bytes or None]]. nvmlProcessInfo_t: pid, bytes, GPU instance, compute instance, 24 bytes in all."""
         count = ctypes.c_uint(_MOST_PROCESSES)
         buffer = (ctypes.c_ulonglong * (3 * _MOST_PROCESSES))()
-        self._call(("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"), handle, ctypes.byref(count), ctypes.byref(buffer))
-        return [[buffer[3 * place] & 0xFFFFFFFF, None if buffer[3 * place + 1] == 2**64 - 1 else buffer[3 * place + 1]]
-                for place in range(min(count.value, _MOST_PROCESSES))]
+        self._call(
+            ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
+            handle,
+            ctypes.byref(count),
+            ctypes.byref(buffer),
+        )
+        return [
+            [buffer[3 * place] & 0xFFFFFFFF, None if buffer[3 * place + 1] == 2**64 - 1 else buffer[3 * place + 1]]
+            for place in range(min(count.value, _MOST_PROCESSES))
+        ]

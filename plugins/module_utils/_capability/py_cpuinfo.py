@@ -10,11 +10,21 @@ from typing import Any
 
 # The library passes on the words of sysctl (macOS) and of CPUID; the kernel's words for the same.
 _KERNELS_WORDS = {
-    "sse3": "pni", "sse4.1": "sse4_1", "sse4.2": "sse4_2", "avx1.0": "avx", "lahf": "lahf_lm", "lzcnt": "abm", "osxsave": "xsave", "em64t": "lm",
-    "avx512vnni": "avx512_vnni", "avx512bf16": "avx512_bf16",
+    "sse3": "pni",
+    "sse4.1": "sse4_1",
+    "sse4.2": "sse4_2",
+    "avx1.0": "avx",
+    "lahf": "lahf_lm",
+    "lzcnt": "abm",
+    "osxsave": "xsave",
+    "em64t": "lm",
+    "avx512vnni": "avx512_vnni",
+    "avx512bf16": "avx512_bf16",
 }
-_X86 = ("processor\t: {number}\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t: {model}\nmodel name\t: {brand}\nstepping\t: {stepping}\n"
-        "flags\t: {flags}\n\n")
+_X86 = (
+    "processor\t: {number}\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t: {model}\nmodel name\t: {brand}\nstepping\t: {stepping}\n"
+    "flags\t: {flags}\n\n"
+)
 _ARM = "processor\t: {number}\nFeatures\t: fp asimd\nCPU implementer\t: {implementer}\nCPU architecture\t: 8\nmodel name\t: {brand}\n\n"
 _TEMPLATES = {"X86_64": _X86, "ARM_8": _ARM}
 
@@ -26,7 +36,14 @@ def as_text(info: Mapping[str, Any]) -> str:
     """
     flags = sorted({"lm"}.union(_KERNELS_WORDS.get(flag, flag) for flag in info.get("flags") or []))
     brand = info.get("brand_raw") or ""
-    words = {"vendor": info.get("vendor_id_raw"), "family": info.get("family"), "model": info.get("model"), "stepping": info.get("stepping"), "brand": brand,
-             "flags": " ".join(flags), "implementer": "0x61" if brand.startswith("Apple") else "0x00"}
+    words = {
+        "vendor": info.get("vendor_id_raw"),
+        "family": info.get("family"),
+        "model": info.get("model"),
+        "stepping": info.get("stepping"),
+        "brand": brand,
+        "flags": " ".join(flags),
+        "implementer": "0x61" if brand.startswith("Apple") else "0x00",
+    }
     template = _TEMPLATES.get(info.get("arch", ""), "")
     return "".join(template.format(number=number, **words) for number in range(info.get("count") or 1))

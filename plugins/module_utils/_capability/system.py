@@ -9,10 +9,21 @@ import re
 
 # sys_vendor of DMI begins so, product_name contains so: the name that systemd-detect-virt gives.
 _VIRTUAL_PRODUCTS = (
-    ("QEMU", "", "kvm"), ("KVM", "", "kvm"), ("OpenStack", "", "kvm"), ("Red Hat", "KVM", "kvm"), ("Alibaba Cloud", "", "kvm"),
-    ("Amazon EC2", "", "amazon"), ("Google", "Compute Engine", "google"), ("VMware", "", "vmware"), ("Microsoft Corporation", "Virtual Machine", "microsoft"),
-    ("innotek GmbH", "", "oracle"), ("Oracle Corporation", "VirtualBox", "oracle"), ("Xen", "", "xen"), ("Parallels", "", "parallels"),
-    ("Apple", "Virtualization", "apple"), ("BHYVE", "", "bhyve"),
+    ("QEMU", "", "kvm"),
+    ("KVM", "", "kvm"),
+    ("OpenStack", "", "kvm"),
+    ("Red Hat", "KVM", "kvm"),
+    ("Alibaba Cloud", "", "kvm"),
+    ("Amazon EC2", "", "amazon"),
+    ("Google", "Compute Engine", "google"),
+    ("VMware", "", "vmware"),
+    ("Microsoft Corporation", "Virtual Machine", "microsoft"),
+    ("innotek GmbH", "", "oracle"),
+    ("Oracle Corporation", "VirtualBox", "oracle"),
+    ("Xen", "", "xen"),
+    ("Parallels", "", "parallels"),
+    ("Apple", "Virtualization", "apple"),
+    ("BHYVE", "", "bhyve"),
 )
 _CLOCKS = (("kvm-clock", "kvm"), ("hyperv", "microsoft"), ("xen", "xen"))
 _CGROUP_MARKS = (("kubepods", "kubernetes"), ("libpod", "podman"), ("/docker", "docker"), ("/lxc", "lxc"))

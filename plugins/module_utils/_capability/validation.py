@@ -14,12 +14,31 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 _NUMBER = (int, float)
 # What the plan reads, and of which type; everything may be missing or null. A list's one element stands for all.
 _SHAPE = {
-    "architecture": str, "classes": {"image": str, "tuning": str}, "memory": {"usable_mib": _NUMBER},
+    "architecture": str,
+    "classes": {"image": str, "tuning": str},
+    "memory": {"usable_mib": _NUMBER},
     "cpu": {"level": str, "flags": [str], "usable": _NUMBER, "threads": int, "affinity": str},
-    "gpus": [{"product": str, "compute": {"major": int, "minor": int}, "memory_mib": _NUMBER, "count": int, "device_id": str, "driver": str, "problem": str,
-              "mig": [{"profile": str, "memory_mib": _NUMBER}],
-              "devices": [{"pci_bus_id": str, "uuid": str, "index": int, "mig_uuids": [str], "cpu_affinity": str}]}],
-    "container": {"engine": str, "version": str, "reason": str, "runtimes": [str], "cdi_directories": [str], "nvidia": {"cdi": {"names": str}}},
+    "gpus": [
+        {
+            "product": str,
+            "compute": {"major": int, "minor": int},
+            "memory_mib": _NUMBER,
+            "count": int,
+            "device_id": str,
+            "driver": str,
+            "problem": str,
+            "mig": [{"profile": str, "memory_mib": _NUMBER}],
+            "devices": [{"pci_bus_id": str, "uuid": str, "index": int, "mig_uuids": [str], "cpu_affinity": str}],
+        }
+    ],
+    "container": {
+        "engine": str,
+        "version": str,
+        "reason": str,
+        "runtimes": [str],
+        "cdi_directories": [str],
+        "nvidia": {"cdi": {"names": str}},
+    },
 }
 
 
@@ -37,8 +56,18 @@ def _check(value: Any, shape: Any, where: str, optional: bool = True) -> None:
     if value is None and optional:
         return
     strange_key = isinstance(value, dict) and not all(isinstance(key, str) for key in value)
-    if not isinstance(value, kind) or isinstance(value, bool) or isinstance(value, float) and not math.isfinite(value) or strange_key:
-        raise FleetError(f"{value!r} is nothing that tfserving.fleet.capability_facts returns here", where=where, remedy="Detect the host again.")
+    if (
+        not isinstance(value, kind)
+        or isinstance(value, bool)
+        or isinstance(value, float)
+        and not math.isfinite(value)
+        or strange_key
+    ):
+        raise FleetError(
+            f"{value!r} is nothing that tfserving.fleet.capability_facts returns here",
+            where=where,
+            remedy="Detect the host again.",
+        )
     if isinstance(shape, dict):
         for key, inner in shape.items():
             _check(value.get(key), inner, f"{where}.{key}")

@@ -75,7 +75,9 @@ def lock(stream: IO[Any], wait_s: float, what: str, where: str) -> None:
             return
         except BlockingIOError as fault:
             if time.monotonic() > end:
-                raise FleetError(f"somebody else is changing this {what}", where=where, remedy="Try again when that has ended.") from fault
+                raise FleetError(
+                    f"somebody else is changing this {what}", where=where, remedy="Try again when that has ended."
+                ) from fault
         time.sleep(_POLL_S)
 
 
@@ -99,7 +101,7 @@ def _prefix() -> str:
 
 
 def _owner_lives(name: str) -> bool:
-    owner = name[len(STAGING_PREFIX):].partition("-")[0]
+    owner = name[len(STAGING_PREFIX) :].partition("-")[0]
     return owner.isdigit() and os.path.isdir(f"/proc/{owner}")
 
 

@@ -38,8 +38,10 @@ _MOST_MODE = 0o7777
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
-_SECRET = re.compile(r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
-                     r"|password|secret|apikey|private_?key|access_?key")
+_SECRET = re.compile(
+    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
+    r"|password|secret|apikey|private_?key|access_?key"
+)
 
 
 def looks_secret(name: str) -> bool:
@@ -80,7 +82,9 @@ def number_of(text: Any, kind: type) -> Any:
 def one_of(name: str, value: _Value, allowed: Collection[Any]) -> _Value:
     """Return value; raise FleetError when it is not among allowed, with the closest allowed spelling."""
     if value not in allowed:
-        raise FleetError(f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name)
+        raise FleetError(
+            f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name
+        )
     return value
 
 
@@ -93,9 +97,16 @@ def absolute_path(name: str, value: _Path) -> _Path:
 
 def file_mode(name: str, value: _Value) -> _Value:
     """Return the mode of a file, an int or a text as chmod takes it, or None; raise FleetError for what no file can have."""
-    fits = 0 <= value <= _MOST_MODE if isinstance(value, int) and not isinstance(value, bool) else isinstance(value, str) and _MODE.fullmatch(value)
+    fits = (
+        0 <= value <= _MOST_MODE
+        if isinstance(value, int) and not isinstance(value, bool)
+        else isinstance(value, str) and _MODE.fullmatch(value)
+    )
     if value is not None and not fits:
-        raise FleetError(f"{value!r} is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r", where=name)
+        raise FleetError(
+            f"{value!r} is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r",
+            where=name,
+        )
     return value
 
 
@@ -112,13 +123,21 @@ def unusable(specification: Specification, values: Mapping[str, Any] | None, whe
     """
     for name, option in specification.items():
         value, place = (values or {}).get(name), where + name
-        items = [(f"{place}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, list) else [(place, value)]
+        items = (
+            [(f"{place}[{number}]", item) for number, item in enumerate(value)]
+            if isinstance(value, list)
+            else [(place, value)]
+        )
         for at, item in items:
             if _is_endless(item, may_be_text="float" in (option.get("type"), option.get("elements"))):
                 return FleetError(f"{item!r} is not a finite number", where=at)
             if "path" in (option.get("type"), option.get("elements")) and "\0" in str(item):
                 return FleetError("it holds a NUL character, and no file has such a name", where=at)
-            fault = unusable(option["options"], item, f"{at}.") if option.get("options") and isinstance(item, dict) else None
+            fault = (
+                unusable(option["options"], item, f"{at}.")
+                if option.get("options") and isinstance(item, dict)
+                else None
+            )
             if fault:
                 return fault
     return None
@@ -162,10 +181,22 @@ def _texts(value: Any) -> set[str]:
         return {text for part in value.values() for text in _texts(part)}
     if isinstance(value, (list, tuple)):
         return {text for part in value for text in _texts(part)}
-    return {str(value)} if len(str(value)) >= _SHORTEST_SECRET and value is not None and not isinstance(value, bool) else set()
+    return (
+        {str(value)}
+        if len(str(value)) >= _SHORTEST_SECRET and value is not None and not isinstance(value, bool)
+        else set()
+    )
 
 
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a mapping", "list": "a list", "str": "a text", "path": "a text"}
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "list": "a list",
+    "str": "a text",
+    "path": "a text",
+}
 
 
 def wrong_type(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
@@ -205,7 +236,20 @@ def is_a(wanted: str, value: Any) -> bool:
             return False
         return not isinstance(value, bool) and (wanted == "float" or number.is_integer())
     if wanted == "bool":
-        return value in (0, 1) or str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n", "t", "f", "1", "0")
+        return value in (0, 1) or str(value).lower() in (
+            "yes",
+            "no",
+            "on",
+            "off",
+            "true",
+            "false",
+            "y",
+            "n",
+            "t",
+            "f",
+            "1",
+            "0",
+        )
     if wanted == "dict":
         return isinstance(value, dict) or (isinstance(value, str) and ("=" in value or value.lstrip().startswith("{")))
     if wanted == "list":

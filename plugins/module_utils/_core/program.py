@@ -61,8 +61,14 @@ def install(entry: str, directory: str) -> str:
     return path
 
 
-def call(entry: str, request: Any, python: str | Callable[[str], list[str]], timeout_s: float | None = None, environment: Mapping[str, str] | None = None,
-         cpu_set: Collection[int] | None = None) -> Any:
+def call(
+    entry: str,
+    request: Any,
+    python: str | Callable[[str], list[str]],
+    timeout_s: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    cpu_set: Collection[int] | None = None,
+) -> Any:
     """Run the program once: request (JSON data) in, its result (a dict) out.
 
     The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
@@ -80,16 +86,28 @@ def call(entry: str, request: Any, python: str | Callable[[str], list[str]], tim
         with open(os.path.join(directory, "output"), "w+b") as output:
             try:
                 process = subprocess.Popen(
-                    [*runner, path, asked, told], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-                    env=dict(os.environ, **(environment or {})), preexec_fn=lambda: bind_to_caller(cpu_set))
+                    [*runner, path, asked, told],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(os.environ, **(environment or {})),
+                    preexec_fn=lambda: bind_to_caller(cpu_set),
+                )
             except OSError as fault:
-                raise FleetError(f"cannot run {runner[0]!r}: {fault.strerror}", where="python",
-                                 remedy="Name a program that exists on this host.") from fault
-            stack.callback(cast(IO[bytes], process.stdin).close)    # Open until then: whoever runs the program elsewhere sees by it that its caller died.
+                raise FleetError(
+                    f"cannot run {runner[0]!r}: {fault.strerror}",
+                    where="python",
+                    remedy="Name a program that exists on this host.",
+                ) from fault
+            stack.callback(
+                cast(IO[bytes], process.stdin).close
+            )  # Open until then: whoever runs the program elsewhere sees by it that its caller died.
             try:
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired as fault:
-                raise FleetError(f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or give it less to do.") from fault
+                raise FleetError(
+                    f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or give it less to do."
+                ) from fault
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -98,7 +116,11 @@ def call(entry: str, request: Any, python: str | Callable[[str], list[str]], tim
                 output.seek(0, os.SEEK_END)
                 output.seek(max(0, output.tell() - 2000))
                 words = output.read().decode("utf-8", "replace").strip().splitlines()[-8:]
-                how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+                how = (
+                    f"was killed by {signal.Signals(-status).name}"
+                    if status < 0
+                    else f"ended with exit status {status}"
+                )
                 raise FleetError(f"{how}; its last words: {' | '.join(words) or 'none'}", where=entry)
             with open(told, encoding="utf-8") as stream:
                 answer_data = json.load(stream)
@@ -119,7 +141,11 @@ def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
     except OSError as fault:
         if fault.errno not in _FULL:
             raise
-        reply = {"error": FleetError(f"cannot be written: {fault.strerror}", where=fault.filename or asked, remedy="Make room there.").as_dict()}
+        reply = {
+            "error": FleetError(
+                f"cannot be written: {fault.strerror}", where=fault.filename or asked, remedy="Make room there."
+            ).as_dict()
+        }
     atomic_files.write_file(told, json.dumps(reply).encode())
     return 0
 

@@ -14,7 +14,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 
 _TEXTS = ("str", "path")
 _KINDS = ((dict, "a mapping"), (list, "a list"), (bool, "true or false"), (str, "a text"), ((int, float), "a number"))
-_ELEMENTS = {"str": " of texts", "path": " of texts", "dict": " of mappings", "int": " of whole numbers", "float": " of numbers"}
+_ELEMENTS = {
+    "str": " of texts",
+    "path": " of texts",
+    "dict": " of mappings",
+    "int": " of whole numbers",
+    "float": " of numbers",
+}
 # Where these are the default, null says the same.
 _EMPTY = (None, "")
 
@@ -44,33 +50,63 @@ def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
     """What is wrong with the whole value, in words, or None."""
     kind = option.get("type", "str")
     if value is None:
-        return None if nullable or kind not in (*_TEXTS, "list") else f"null is no value; allowed: {_allowed(option)}; leave it out for the default"
+        return (
+            None
+            if nullable or kind not in (*_TEXTS, "list")
+            else f"null is no value; allowed: {_allowed(option)}; leave it out for the default"
+        )
     if not _is_a(kind, value):
         return f"{_shown(option, value)}{_kind(value)}; allowed: {_allowed(option)}"
     items = value if kind == "list" else ()
-    wrong = next((one for one in items if option.get("elements") in _TEXTS and (one is None or isinstance(one, (list, tuple, dict)))), items)
+    wrong = next(
+        (
+            one
+            for one in items
+            if option.get("elements") in _TEXTS and (one is None or isinstance(one, (list, tuple, dict)))
+        ),
+        items,
+    )
     if wrong is not items:
         return f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}"
     choices = option.get("choices") or []
     # YAML reads some choices as true or false; Ansible knows which are meant.
-    unknown = next((one for one in (items or (value,)) if choices and not isinstance(one, bool) and one not in choices), None)
-    return f"{unknown!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(unknown, choices)}" if unknown is not None else None
+    unknown = next(
+        (one for one in (items or (value,)) if choices and not isinstance(one, bool) and one not in choices), None
+    )
+    return (
+        f"{unknown!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(unknown, choices)}"
+        if unknown is not None
+        else None
+    )
 
 
 def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
     """Raise FleetError for the first key of a mapping, or of one in a list, that is not among its options or missing, if these are all known."""
     known = option.get("options") or {}
-    items = [(f"{where}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, (list, tuple)) else [(where, value)]
+    items = (
+        [(f"{where}[{number}]", item) for number, item in enumerate(value)]
+        if isinstance(value, (list, tuple))
+        else [(where, value)]
+    )
     for place, mapping in items if known else ():
         for key, inner in mapping.items() if isinstance(mapping, dict) else ():
             if key not in known:
-                raise FleetError(f"no such key; allowed: {', '.join(sorted(known))}{options.did_you_mean(key, known)}", where=f"{place}.{key}")
+                raise FleetError(
+                    f"no such key; allowed: {', '.join(sorted(known))}{options.did_you_mean(key, known)}",
+                    where=f"{place}.{key}",
+                )
             choices = (known[key] or {}).get("choices")
             if choices and not (inner is None or isinstance(inner, bool) or inner in choices):
-                raise FleetError(f"{inner!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(inner, choices)}",
-                                 where=f"{place}.{key}")
+                raise FleetError(
+                    f"{inner!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(inner, choices)}",
+                    where=f"{place}.{key}",
+                )
             _refuse_wrong_keys(f"{place}.{key}", known[key] or {}, inner)
-        missing = sorted(key for key in known if (known[key] or {}).get("required") and isinstance(mapping, dict) and mapping.get(key) is None)
+        missing = sorted(
+            key
+            for key in known
+            if (known[key] or {}).get("required") and isinstance(mapping, dict) and mapping.get(key) is None
+        )
         if missing:
             raise FleetError(f"{mapping!r} lacks {' and '.join(missing)}", where=place)
 
@@ -78,7 +114,10 @@ def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
 def _below_zero(option: Option, value: Any) -> Any:
     """The first number below 0, which no variable of a role means, or None."""
     numbers = value if option.get("type") == "list" else [value]
-    return next((one for one in numbers if {option.get("type"), option.get("elements")} & {"int", "float"} and float(one) < 0), None)
+    return next(
+        (one for one in numbers if {option.get("type"), option.get("elements")} & {"int", "float"} and float(one) < 0),
+        None,
+    )
 
 
 def _is_a(kind: str, value: Any) -> bool:
@@ -95,7 +134,9 @@ def _shown(option: Option, value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return next((words for kind, words in _KINDS if isinstance(value, kind)), "null" if value is None else type(value).__name__)
+    return next(
+        (words for kind, words in _KINDS if isinstance(value, kind)), "null" if value is None else type(value).__name__
+    )
 
 
 def _allowed(option: Option) -> str:

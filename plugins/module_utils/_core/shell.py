@@ -20,7 +20,10 @@ class FleetModule(AnsibleModule):
         self._given: dict[str, Any] | None = {}
         try:
             super().__init__(*arguments, **settings)
-        except (OverflowError, TypeError) as error:     # Ansible trips over an infinite number, or over no mapping in the place of one with a password
+        except (
+            OverflowError,
+            TypeError,
+        ) as error:  # Ansible trips over an infinite number, or over no mapping in the place of one with a password
             self.fail_json(msg=str(error))
         fault = options.wrong_type(self.argument_spec, self._given) or options.unusable(self.argument_spec, self.params)
         self._given = None

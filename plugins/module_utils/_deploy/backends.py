@@ -18,8 +18,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import se
 
 _SERVING = ("started", "proven")
 # Options that the embedded server has no use for, and what they are when nobody gave them.
-_OF_CONTAINERS = {"monitoring": False, "session_config_file": None, "ssl_config_file": None, "memory_mib": None, "devices": [], "copies": [],
-                  "grpc_socket_directory": None}
+_OF_CONTAINERS = {
+    "monitoring": False,
+    "session_config_file": None,
+    "ssl_config_file": None,
+    "memory_mib": None,
+    "devices": [],
+    "copies": [],
+    "grpc_socket_directory": None,
+}
 
 
 def work(options, check_mode, embedded_backend):
@@ -36,7 +43,9 @@ def work(options, check_mode, embedded_backend):
     serves = options["state"] in _SERVING
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
-    needs_none = options["backend"] == "embedded" or (options["backend"] == "auto" and serves and not _names_tensorflow_serving(options))
+    needs_none = options["backend"] == "embedded" or (
+        options["backend"] == "auto" and serves and not _names_tensorflow_serving(options)
+    )
     found = None if needs_none else sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S)
     if found:
         options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
@@ -54,13 +63,19 @@ def work(options, check_mode, embedded_backend):
 
 def _one(backend, options, check_mode, how=None):
     """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
-    home, how = ServerFolder(options["state_directory"], server_options.check_name(options["name"])), how or options["state"]
+    home, how = (
+        ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
+        how or options["state"],
+    )
     try:
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)
     except PermissionError as fault:
-        raise FleetError(f"permission denied: {fault.filename}", where="state_directory",
-                         remedy="Choose a folder of this user's own, or run as root (become).") from fault
+        raise FleetError(
+            f"permission denied: {fault.filename}",
+            where="state_directory",
+            remedy="Choose a folder of this user's own, or run as root (become).",
+        ) from fault
 
 
 def _become(chosen, how):
@@ -85,7 +100,12 @@ def _in_containers(options, check_mode):
     for name in server_containers.Servers(options["engine_socket"]).alike(options["name"]):
         if name not in names:
             only_told = options["state"] == "proven"
-            found = _one(docker_backend, dict(options, name=name, state="stopped", drain_s=0.0), check_mode or only_told, replicas.SURPLUS)
+            found = _one(
+                docker_backend,
+                dict(options, name=name, state="stopped", drain_s=0.0),
+                check_mode or only_told,
+                replicas.SURPLUS,
+            )
             results.append(dict(found, changed=False, actions=[], pending=found["changed"]) if only_told else found)
     return results
 
@@ -97,14 +117,27 @@ def _no_more(options, check_mode):
     if options["state"] != replicas.PREVIOUS or len(names) < 2:
         return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
     back = replicas.back({name: servers.seen(name) for name in names})
-    return [_one(docker_backend, dict(options, name=name, state=replicas.STATES[how]), check_mode, how) for name, how in back]
+    return [
+        _one(docker_backend, dict(options, name=name, state=replicas.STATES[how]), check_mode, how)
+        for name, how in back
+    ]
 
 
 def _models(options):
     """The models as the option models has them."""
     if options["models"] is None and options["model_name"]:
-        return [{"name": options["model_name"], "base_path": options["model_base_path"], "version_policy": None, "labels": {}, "signature": "serving_default",
-                 "samples": options["samples"], "reference": options["reference"], "metric_function": options["metric_function"]}]
+        return [
+            {
+                "name": options["model_name"],
+                "base_path": options["model_base_path"],
+                "version_policy": None,
+                "labels": {},
+                "signature": "serving_default",
+                "samples": options["samples"],
+                "reference": options["reference"],
+                "metric_function": options["metric_function"],
+            }
+        ]
     return options["models"] or []
 
 
@@ -112,7 +145,11 @@ def _chosen(options, found, home):
     """docker or embedded. Raises FleetError where that cannot be."""
     name = options["backend"]
     if options["state"] not in _SERVING:
-        known = found["answers"] and engine.docker is not None and server_containers.Servers(found["socket"]).alike(options["name"])
+        known = (
+            found["answers"]
+            and engine.docker is not None
+            and server_containers.Servers(found["socket"]).alike(options["name"])
+        )
         return name if name != "auto" else "docker" if known else "embedded"
     _refuse_docker(options, found, home)
     return "docker"
@@ -126,18 +163,35 @@ def _names_tensorflow_serving(options):
 def _refuse_options_of_containers(options):
     given = [option for option, default in _OF_CONTAINERS.items() if options[option] != default]
     if given:
-        raise FleetError("the embedded server does not have this", where=given[0], remedy="Leave it out, or use backend: docker.")
+        raise FleetError(
+            "the embedded server does not have this", where=given[0], remedy="Leave it out, or use backend: docker."
+        )
 
 
 def _refuse_docker(options, found, home):
     if not options["image"]:
-        raise FleetError("no image is named", where="image", remedy="Name one, such as tensorflow/serving:2.20.0, best by digest; or set backend: embedded.")
+        raise FleetError(
+            "no image is named",
+            where="image",
+            remedy="Name one, such as tensorflow/serving:2.20.0, best by digest; or set backend: embedded.",
+        )
     if options["idle_exit_s"] is not None:
-        raise FleetError("a server in a container does not end by itself", where="idle_exit_s", remedy="Leave it out, or use backend: embedded.")
+        raise FleetError(
+            "a server in a container does not end by itself",
+            where="idle_exit_s",
+            remedy="Leave it out, or use backend: embedded.",
+        )
     if not found["answers"] and sockets.address(options["engine_socket"], os.environ)[1]:
         raise FleetError(found["reason"], where="engine")
     if not found["answers"]:
-        raise FleetError(found["reason"] or "this host has no container engine", where=found["socket"] or "backend",
-                         remedy="Start Docker Engine 20.10 or later, or Podman's socket; or set backend: embedded.")
+        raise FleetError(
+            found["reason"] or "this host has no container engine",
+            where=found["socket"] or "backend",
+            remedy="Start Docker Engine 20.10 or later, or Podman's socket; or set backend: embedded.",
+        )
     if home.process() is not None:
-        raise FleetError("the embedded server serves under this name", where=options["name"], remedy="Remove it first: state: absent with backend: embedded.")
+        raise FleetError(
+            "the embedded server serves under this name",
+            where=options["name"],
+            remedy="Remove it first: state: absent with backend: embedded.",
+        )

@@ -22,7 +22,7 @@ def fits(models, memory_mib=None):
     memory_mib: its own limit."""
     available_kib = Files().memory_kib("MemAvailable")
     with contextlib.suppress(FleetError, OSError):
-        memory_mib = memory_mib or _SPARE_MIB + _FACTOR * sum(_size_bytes(model) for model in models) // 2 ** 20
+        memory_mib = memory_mib or _SPARE_MIB + _FACTOR * sum(_size_bytes(model) for model in models) // 2**20
     return not (available_kib and memory_mib and available_kib >> 10 < memory_mib)
 
 
@@ -30,5 +30,7 @@ def _size_bytes(model):
     found = 0
     for version in expected_answers.versions(model):
         for parent, _folders, names in os.walk(os.path.join(model["base_path"], str(version)), followlinks=True):
-            found += sum(os.path.getsize(path) for path in (os.path.join(parent, name) for name in names) if os.path.isfile(path))
+            found += sum(
+                os.path.getsize(path) for path in (os.path.join(parent, name) for name in names) if os.path.isfile(path)
+            )
     return found

@@ -10,18 +10,28 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
-    "compatible with this host", "running", "available", "answers", "uses its GPU", "same signature", "agrees with the reference", "survives careless requests")
+    "compatible with this host",
+    "running",
+    "available",
+    "answers",
+    "uses its GPU",
+    "same signature",
+    "agrees with the reference",
+    "survives careless requests",
+)
 
 # Another dtype for each, one that a careless client could send.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
-ONEDNN_REMEDY = ("Set TF_ENABLE_ONEDNN_OPTS: \"0\" in environment, with which TensorFlow refuses such a request, or accept the danger with "
-                 "accept_fragile: true.")
+ONEDNN_REMEDY = (
+    'Set TF_ENABLE_ONEDNN_OPTS: "0" in environment, with which TensorFlow refuses such a request, or accept the danger with '
+    "accept_fragile: true."
+)
 FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: true and keep careless clients away."
 
 
 def closed(gate, what, where=None, remedy=None):
     """The FleetError of a gate that does not let the candidate pass."""
-    return FleetError(f"the gate \"{gate}\" is closed: {what}", where=where, remedy=remedy)
+    return FleetError(f'the gate "{gate}" is closed: {what}', where=where, remedy=remedy)
 
 
 def is_loading(statuses, wanted):
@@ -83,7 +93,10 @@ def careless(inputs, good):
     wrong.append(("another dtype", tensors.filled(_OTHER_DTYPE.get(tensor.dtype, "float32"), shape)))
     found += [(what, dict(good, **{name: one})) for what, one in wrong]
     if all(one["shape"] and one["shape"][0] is None for one in inputs.values()):
-        empty = {key: tensors.Tensor(one.dtype, (0, *one.shape[1:]), () if one.dtype == "string" else b"") for key, one in good.items()}
+        empty = {
+            key: tensors.Tensor(one.dtype, (0, *one.shape[1:]), () if one.dtype == "string" else b"")
+            for key, one in good.items()
+        }
         found.append(("no rows", empty))
     return found
 

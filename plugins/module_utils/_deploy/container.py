@@ -27,8 +27,13 @@ USER = "65534:65534"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
 # Files below FOLDER and the flags that name them.
 MODELS = "models.pbtxt"
-FILES = {"batching.pbtxt": "batching_parameters_file", "monitoring.pbtxt": "monitoring_config_file", "session.pbtxt": "tensorflow_session_config_file",
-         "ssl.pbtxt": "ssl_config_file", MODELS: "model_config_file"}
+FILES = {
+    "batching.pbtxt": "batching_parameters_file",
+    "monitoring.pbtxt": "monitoring_config_file",
+    "session.pbtxt": "tensorflow_session_config_file",
+    "ssl.pbtxt": "ssl_config_file",
+    MODELS: "model_config_file",
+}
 _OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
@@ -93,9 +98,14 @@ def registry_of(image):
 def check(spec):
     """Return the specification; raise FleetError for the first value that no server can have."""
     if len(server_options.check_name(spec.name)) < 2:
-        raise FleetError(f"{spec.name!r} is too short for a container's name", where="name", remedy="Give it two characters or more.")
+        raise FleetError(
+            f"{spec.name!r} is too short for a container's name", where="name", remedy="Give it two characters or more."
+        )
     if not spec.image or re.search(r"\s", spec.image):
-        raise FleetError(f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest", where="image")
+        raise FleetError(
+            f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest",
+            where="image",
+        )
     server_options.check_ports(spec)
     model_config.check(spec.models)
     _check_file_systems(spec)
@@ -104,14 +114,22 @@ def check(spec):
         server_options.check_flag(name, value, spec.release)
     _check_batching(spec)
     if "monitoring.pbtxt" in spec.files and spec.rest_port is None:
-        raise FleetError("metrics come over REST, and the server would silently have none", where="monitoring", remedy="Give rest_port.")
+        raise FleetError(
+            "metrics come over REST, and the server would silently have none",
+            where="monitoring",
+            remedy="Give rest_port.",
+        )
     server_options.check_environment(spec.environment)
     server_options.check_cpu_set(spec.cpu_set)
     if spec.memory_mib is not None:
         bounded("memory_mib", spec.memory_mib, 64, unit="MiB")
     one_of("restart_policy", spec.restart_policy, RESTART_POLICIES)
     if spec.network in ("host", "none") or spec.network.startswith("container:"):
-        raise FleetError(f"no port is published with {spec.network}", where="network", remedy="Name a network of the engine, such as bridge.")
+        raise FleetError(
+            f"no port is published with {spec.network}",
+            where="network",
+            remedy="Name a network of the engine, such as bridge.",
+        )
     if not _USER.fullmatch(spec.user):
         raise FleetError(f"{spec.user!r} is no user; allowed: UID or UID:GID, as numbers", where="user")
     return spec
@@ -157,12 +175,14 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
     shall make it.
     """
     shared = "z" if selinux else ""
-    binds = [_bind(folder, FOLDER, "ro", shared)] + [_bind(path, path, "ro", shared) for path in model_config.folders(spec.models)]
+    binds = [_bind(folder, FOLDER, "ro", shared)] + [
+        _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
+    ]
     if spec.grpc_socket_directory and not trial:
         binds.append(_bind(spec.grpc_socket_directory, SOCKET_FOLDER, "rw", shared))
     temporary = {"/tmp": "rw,noexec,nosuid,size=64m"}
     if spec.grpc_socket_directory and trial:
-        temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"     # Podman knows no uid= here.
+        temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"  # Podman knows no uid= here.
     if cuda_cache and keeps_cuda_cache(spec):
         binds.append(_bind(cuda_cache, CUDA_CACHE, "rw", shared))
     # Netavark 1.4 takes 0.0.0.0 for one address, which nobody has, and no address for all.
@@ -171,11 +191,24 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
     if spec.rest_port is not None:
         ports[f"{REST_PORT}/tcp"] = spec.rest_port
     host = {
-        "Binds": binds, "Tmpfs": temporary, "Init": True, "ReadonlyRootfs": spec.read_only, "NetworkMode": spec.network,
-        "PortBindings": {inside: [{"HostIp": TRIAL_ADDRESS if trial else address, "HostPort": "" if trial else str(port)}] for inside, port in ports.items()},
-        "CapDrop": ["ALL"], "CapAdd": list(spec.capabilities), "SecurityOpt": ["no-new-privileges"], "Privileged": False,
+        "Binds": binds,
+        "Tmpfs": temporary,
+        "Init": True,
+        "ReadonlyRootfs": spec.read_only,
+        "NetworkMode": spec.network,
+        "PortBindings": {
+            inside: [{"HostIp": TRIAL_ADDRESS if trial else address, "HostPort": "" if trial else str(port)}]
+            for inside, port in ports.items()
+        },
+        "CapDrop": ["ALL"],
+        "CapAdd": list(spec.capabilities),
+        "SecurityOpt": ["no-new-privileges"],
+        "Privileged": False,
         "RestartPolicy": {"Name": "no" if trial else spec.restart_policy},
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": f"{spec.log_max_mib}m", "max-file": str(spec.log_files)}},
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": f"{spec.log_max_mib}m", "max-file": str(spec.log_files)},
+        },
         "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
     }
     if spec.cpu_set:
@@ -186,11 +219,21 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
     if spec.devices:
         _give(spec.devices, host, environment)
     # A server's umask keeps all but its own user from its socket; who may ask is for the folder to say.
-    begin = {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *entry_point]} if spec.grpc_socket_directory and entry_point else {}
+    begin = (
+        {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *entry_point]}
+        if spec.grpc_socket_directory and entry_point
+        else {}
+    )
     return {
-        **begin, "Image": spec.image, "Cmd": arguments(spec), "User": spec.user, "StopSignal": "SIGTERM",
+        **begin,
+        "Image": spec.image,
+        "Cmd": arguments(spec),
+        "User": spec.user,
+        "StopSignal": "SIGTERM",
         "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
-        "ExposedPorts": {inside: {} for inside in ports}, "Labels": labels_of(spec), "HostConfig": host,
+        "ExposedPorts": {inside: {} for inside in ports},
+        "Labels": labels_of(spec),
+        "HostConfig": host,
     }
 
 
@@ -212,26 +255,35 @@ def _check_file_systems(spec):
     for position, one in enumerate(spec.models):
         scheme, marks, _rest = one["base_path"].partition("://")
         if marks and scheme not in known:
-            raise FleetError(f"the official image of {spec.release} has no file system for {scheme}:// ({one['base_path']})",
-                             where=f"models[{position}].base_path", remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
-                             f"{one['base_path'] if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.")
+            raise FleetError(
+                f"the official image of {spec.release} has no file system for {scheme}:// ({one['base_path']})",
+                where=f"models[{position}].base_path",
+                remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
+                f"{one['base_path'] if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.",
+            )
 
 
 def _check_batching(spec):
     batching = "batching.pbtxt" in spec.files
     if batching and spec.flags.get("enable_batching") is False:
-        raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
-                         remedy="Leave out one of the two.")
+        raise FleetError(
+            "false contradicts batching_parameters_file, which turns batching on",
+            where="flags.enable_batching",
+            remedy="Leave out one of the two.",
+        )
     if spec.flags.get("enable_per_model_batching_parameters") and not (batching or spec.flags.get("enable_batching")):
-        raise FleetError("without enable_batching nothing would be batched, without a word", where="flags.enable_per_model_batching_parameters",
-                         remedy="Set enable_batching: true beside it.")
+        raise FleetError(
+            "without enable_batching nothing would be batched, without a word",
+            where="flags.enable_per_model_batching_parameters",
+            remedy="Set enable_batching: true beside it.",
+        )
 
 
 def _give(devices, host, environment):
     """Ask for GPUs in the way that the engine has."""
     names, by = [device["id"] for device in devices], devices[0]["by"]
     slices = [name for name in names if name.startswith("MIG-")]
-    if slices:      # Named to CUDA too: it takes whichever slice it sees first.
+    if slices:  # Named to CUDA too: it takes whichever slice it sees first.
         environment.setdefault("CUDA_VISIBLE_DEVICES", ",".join(slices))
     if by == "cdi":
         host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={name}" for name in names]}]

@@ -18,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import con
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 _SECRET_FILES = ("ssl.pbtxt",)
-_CERTIFICATES = "/etc/docker/certs.d"       # Podman looks there, too.
+_CERTIFICATES = "/etc/docker/certs.d"  # Podman looks there, too.
 _CERTIFICATES_OF_USER = {"docker": "~/.config/docker/certs.d", "podman": "~/.config/containers/certs.d"}
 _READS_ALL = {"DAC_OVERRIDE", "DAC_READ_SEARCH", "ALL"}
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -29,7 +29,11 @@ def contents(options, models, check_mode):
     found = {container.MODELS: model_config.text(models).encode()}
     if options["monitoring"]:
         found["monitoring.pbtxt"] = model_config.monitoring().encode()
-    for file, option in (("batching.pbtxt", "batching_parameters_file"), ("session.pbtxt", "session_config_file"), ("ssl.pbtxt", "ssl_config_file")):
+    for file, option in (
+        ("batching.pbtxt", "batching_parameters_file"),
+        ("session.pbtxt", "session_config_file"),
+        ("ssl.pbtxt", "ssl_config_file"),
+    ):
         if options[option]:
             found[file] = None if check_mode and not os.path.exists(options[option]) else _read(options[option], option)
     return found
@@ -37,7 +41,10 @@ def contents(options, models, check_mode):
 
 def digests(files):
     """{file: digest of its content}."""
-    return {name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None for name, content in files.items()}
+    return {
+        name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None
+        for name, content in files.items()
+    }
 
 
 def folder_of(directory, spec):
@@ -85,10 +92,14 @@ class Reader:
 def reader(spec, rootless, offset):
     """The Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
     user, _colon, group = spec.user.partition(":")
-    user, group = int(user), int(group or 0)      # A number that the image has no user of gets root's group.
+    user, group = int(user), int(group or 0)  # A number that the image has no user of gets root's group.
     if rootless:
         return Reader(os.geteuid() if user == 0 else None, os.getegid() if group == 0 else None)
-    if user == 0 and offset == (0, 0) and _READS_ALL & {name.upper().replace("CAP_", "", 1) for name in spec.capabilities}:
+    if (
+        user == 0
+        and offset == (0, 0)
+        and _READS_ALL & {name.upper().replace("CAP_", "", 1) for name in spec.capabilities}
+    ):
         return None
     return Reader(user + offset[0], group + offset[1])
 
@@ -103,8 +114,11 @@ def refuse_unreadable(model, wanted, user, who):
         status = os.stat(path)
         if not _may_read(path, status, who):
             mode = f"{stat.S_IMODE(status.st_mode):04o}"
-            raise FleetError(f"user {user}, as whom the server runs, may not read it (mode {mode}, owner {status.st_uid}:{status.st_gid})", where=path,
-                             remedy=f"Let everybody read the model (chmod -R o+rX {base}), or set user (tfs_server_user of the role) to one who may.")
+            raise FleetError(
+                f"user {user}, as whom the server runs, may not read it (mode {mode}, owner {status.st_uid}:{status.st_gid})",
+                where=path,
+                remedy=f"Let everybody read the model (chmod -R o+rX {base}), or set user (tfs_server_user of the role) to one who may.",
+            )
 
 
 def _may_read(path, status, who):
@@ -129,8 +143,11 @@ def refuse_what_cannot_be_given(spec, rootless):
     if spec.grpc_socket_directory and not _everybody_writes(spec.grpc_socket_directory):
         wished.append("grpc_socket_directory")
     if wished:
-        raise FleetError(f"what this needs cannot be given to user {user}, as whom the server runs", where=wished[0],
-                         remedy="Run as root (become); with a rootless engine run as its user and set user: \"0:0\", which is that user there.")
+        raise FleetError(
+            f"what this needs cannot be given to user {user}, as whom the server runs",
+            where=wished[0],
+            remedy='Run as root (become); with a rootless engine run as its user and set user: "0:0", which is that user there.',
+        )
 
 
 def trust_registry(image, certificates, engine, rootless):
@@ -140,7 +157,11 @@ def trust_registry(image, certificates, engine, rootless):
         return
     registry = container.registry_of(image)
     if registry is None:
-        raise FleetError(f"{image} names no registry", where="registry_ca", remedy="Leave it out, or name the image with its registry.")
+        raise FleetError(
+            f"{image} names no registry",
+            where="registry_ca",
+            remedy="Leave it out, or name the image with its registry.",
+        )
     folder = os.path.expanduser(_CERTIFICATES_OF_USER[engine]) if rootless else _CERTIFICATES
     content, path = _read(certificates, "registry_ca"), os.path.join(folder, registry, "ca.crt")
     if os.path.exists(path) and _read(path, "registry_ca") == content:
@@ -149,7 +170,11 @@ def trust_registry(image, certificates, engine, rootless):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         atomic_files.write_file(path, content)
     except PermissionError as fault:
-        raise FleetError(f"{path} cannot be written, where the engine looks for it", where="registry_ca", remedy="Run as root (become).") from fault
+        raise FleetError(
+            f"{path} cannot be written, where the engine looks for it",
+            where="registry_ca",
+            remedy="Run as root (become).",
+        ) from fault
 
 
 def selinux():

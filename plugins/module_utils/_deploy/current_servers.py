@@ -34,7 +34,12 @@ def in_containers(socket=None):
     Where no engine runs there are none.
     """
     found = sockets.find(Files(), socket, sockets.PATIENT_S)
-    if found["socket"] and not found["answers"] and os.path.exists(found["socket"]) and not os.access(found["socket"], os.R_OK | os.W_OK):
+    if (
+        found["socket"]
+        and not found["answers"]
+        and os.path.exists(found["socket"])
+        and not os.access(found["socket"], os.R_OK | os.W_OK)
+    ):
         return [], f"servers in containers cannot be seen: {found['reason']}"
     if not found["answers"] and found["engine"] and not found["socket"] and sockets.address(socket, os.environ)[1]:
         return [], f"servers in containers cannot be seen: {found['reason']}"
@@ -79,7 +84,8 @@ def _of_container(servers, name):
     try:
         found = inspected["Config"]["Labels"]
         return dict(
-            description.of_container(container_labels.described(found), inspected["State"]["Running"], batching), copy_of=found.get(container_labels.COPY_OF)
+            description.of_container(container_labels.described(found), inspected["State"]["Running"], batching),
+            copy_of=found.get(container_labels.COPY_OF),
         )
     except (KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
@@ -91,11 +97,23 @@ def _of_container(servers, name):
 
 def _model(client, model):
     """{name, wanted, served, drift, signatures} of one model."""
-    served = [{"version": one["version"], "state": _STATES.get(one["state"], str(one["state"])), "error": one["error_message"] or None}
-              for one in client.status(model["name"])]
+    served = [
+        {
+            "version": one["version"],
+            "state": _STATES.get(one["state"], str(one["state"])),
+            "error": one["error_message"] or None,
+        }
+        for one in client.status(model["name"])
+    ]
     available = sorted(one["version"] for one in served if one["state"] == "AVAILABLE")
     wanted, drift = _wanted(model, available)
-    return {"name": model["name"], "wanted": wanted, "served": served, "drift": drift, "signatures": client.signatures(model["name"]) if available else {}}
+    return {
+        "name": model["name"],
+        "wanted": wanted,
+        "served": served,
+        "drift": drift,
+        "signatures": client.signatures(model["name"]) if available else {},
+    }
 
 
 def _wanted(model, available):
@@ -103,13 +121,16 @@ def _wanted(model, available):
     if model_config.is_remote(model["base_path"]):
         return None, [] if available else ["no version is AVAILABLE"]
     try:
-        wanted = model_config.wanted_versions({"labels": {}, "version_policy": None, **model}, sorted(published.numbered(model["base_path"])))
+        wanted = model_config.wanted_versions(
+            {"labels": {}, "version_policy": None, **model}, sorted(published.numbered(model["base_path"]))
+        )
     except OSError as fault:
         return None, [f"{model['base_path']} cannot be read: {fault.strerror}"]
     except FleetError as fault:
         return None, [str(fault)]
     return wanted, [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available] + [
-        f"version {number} is served and not wanted" for number in available if number not in wanted]
+        f"version {number} is served and not wanted" for number in available if number not in wanted
+    ]
 
 
 def _metrics(address, port):

@@ -94,7 +94,9 @@ class Deployment:
             self._engine.start(identifier)
         except FleetError as fault:
             words = failure_diagnosis.explain(-1, False, "", engine_error=fault.what)
-            raise checks.closed(checks.RUNNING, f"the container did not start: {words.lines}", where=self.name, remedy=words.remedy) from fault
+            raise checks.closed(
+                checks.RUNNING, f"the container did not start: {words.lines}", where=self.name, remedy=words.remedy
+            ) from fault
 
     @property
     def judged(self):
@@ -127,7 +129,12 @@ class Deployment:
                     return place
             if time.monotonic() > end:
                 words = failure_diagnosis.explain(None, False, self._engine.last_lines(identifier))
-                raise checks.closed(checks.AVAILABLE, f"{words.cause} after {timeout_s:g} s; it says: {words.lines}", where=self.name, remedy=words.remedy)
+                raise checks.closed(
+                    checks.AVAILABLE,
+                    f"{words.cause} after {timeout_s:g} s; it says: {words.lines}",
+                    where=self.name,
+                    remedy=words.remedy,
+                )
             time.sleep(_POLL_S)
             inspected = self._engine.inspect(identifier)
 
@@ -141,8 +148,12 @@ class Deployment:
         log = self._engine.last_lines(identifier)
         unknown = failure_diagnosis.unknown_argument(log)
         if unknown:
-            raise checks.closed(checks.RUNNING, f"the server does not know {unknown} and ignores it", where=self.name,
-                               remedy="Leave the flag out, or name the image's release (release), so that flags are checked before.")
+            raise checks.closed(
+                checks.RUNNING,
+                f"the server does not know {unknown} and ignores it",
+                where=self.name,
+                remedy="Leave the flag out, or name the image's release (release), so that flags are checked before.",
+            )
         rest = failure_diagnosis.rest_missing(log) if container.REST_PORT in containers.ports(inspected) else None
         if rest:
             raise checks.closed(checks.RUNNING, f"it serves no REST: {rest}", where=self.name)
@@ -155,18 +166,29 @@ class Deployment:
         log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
         verdict = gpu_use.judge(log, self._spec.devices, listed, self._engine.process_ids(identifier))
         if verdict["used"] is False:
-            raise checks.closed(checks.GPU, verdict["reason"], where=self.name, remedy=verdict["remedy"][:1].upper() + verdict["remedy"][1:] + ".")
+            raise checks.closed(
+                checks.GPU,
+                verdict["reason"],
+                where=self.name,
+                remedy=verdict["remedy"][:1].upper() + verdict["remedy"][1:] + ".",
+            )
         if verdict["used"] is None or verdict["remedy"]:
             self.warnings.append(f"GPU: {verdict['reason']}")
 
     def _died(self, identifier, inspected, what):
         words = self._words(identifier, inspected)
-        raise checks.closed(checks.RUNNING, f"{what}: {words.cause}; it says: {words.lines}", where=self.name, remedy=words.remedy)
+        raise checks.closed(
+            checks.RUNNING, f"{what}: {words.cause}; it says: {words.lines}", where=self.name, remedy=words.remedy
+        )
 
     def _words(self, identifier, inspected):
         state = inspected["State"]
         return failure_diagnosis.explain(
-            state["ExitCode"], state["OOMKilled"], self._engine.last_lines(identifier), self._spec.memory_mib, state.get("Error") or ""
+            state["ExitCode"],
+            state["OOMKilled"],
+            self._engine.last_lines(identifier),
+            self._spec.memory_mib,
+            state.get("Error") or "",
         )
 
     def _lives(self, identifier):
@@ -191,7 +213,9 @@ class Deployment:
         self._stopped_at = None
         try:
             seen = self.seen()
-            steps = [transaction.Step("remove", role) for role in (transaction.CANDIDATE, transaction.NEXT) if role in seen]
+            steps = [
+                transaction.Step("remove", role) for role in (transaction.CANDIDATE, transaction.NEXT) if role in seen
+            ]
             if transaction.REPLACED in seen:
                 steps += transaction.bring_back(seen)
             elif made and not self._served_before and transaction.SERVING in seen:
@@ -201,8 +225,14 @@ class Deployment:
             if not self._served_before:
                 return fault
             if transaction.REPLACED in seen:
-                self._wait(transaction.SERVING, self._id(transaction.SERVING), max(_BACK_TIMEOUT_S, self._options["ready_timeout_s"]))
+                self._wait(
+                    transaction.SERVING,
+                    self._id(transaction.SERVING),
+                    max(_BACK_TIMEOUT_S, self._options["ready_timeout_s"]),
+                )
                 return extended(fault, "The server before it runs again.", ServesOn)
             return extended(fault, "The server before it goes on serving.", ServesOn)
         except FleetError as second:
-            return extended(fault, f"Whether the server before serves is not known ({second}): the next run begins with that.")
+            return extended(
+                fault, f"Whether the server before serves is not known ({second}): the next run begins with that."
+            )

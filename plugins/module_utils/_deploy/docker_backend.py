@@ -34,7 +34,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config, server_options
 
 _DEADLINE_S = 10.0
-_QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}     # scripts/qemu-binfmt-conf.sh of QEMU
+_QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}  # scripts/qemu-binfmt-conf.sh of QEMU
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
 
 
@@ -49,7 +49,10 @@ class Backend:
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
         options = self._options
-        models = tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in options["models"])
+        models = tuple(
+            model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"])
+            for one in options["models"]
+        )
         files = container_files.contents(options, models, self._check_mode)
         asked = container.check(self._specification(models, container_files.digests(files)))
         mending, seen = self._mended(asked, models)
@@ -57,7 +60,9 @@ class Backend:
         spec = host_resources.choose_ports(asked, _ports_of(before))
         image = self._engine.image(spec.image)
         wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
-        steps = transaction.to_started(seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only)
+        steps = transaction.to_started(
+            seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
+        )
         pending = prove_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
         wished = {model["name"]: expected_answers.versions(model) for model in models} if steps else {}
@@ -65,12 +70,20 @@ class Backend:
             self._refuse_what_cannot_work(spec, models, wished, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
         decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image)
-        work = deployment.Deployment(self._engine, spec, options, lambda role: self._make(spec, files, role), self._questions(models, wished, before))
+        work = deployment.Deployment(
+            self._engine,
+            spec,
+            options,
+            lambda role: self._make(spec, files, role),
+            self._questions(models, wished, before),
+        )
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
             if makes and image is None:
-                container_files.trust_registry(spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless())
+                container_files.trust_registry(
+                    spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless()
+                )
                 self._engine.fetch(spec.image, options["registry_login"])
                 self._refuse_incompatible(spec, self._engine.image(spec.image))
             work.carry_out(steps, seen)
@@ -85,32 +98,53 @@ class Backend:
         name = self._options["name"]
         mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
         if transaction.PREVIOUS not in seen:
-            raise FleetError("no server before this one was kept", where=name, remedy="Deploy what shall serve instead.")
+            raise FleetError(
+                "no server before this one was kept", where=name, remedy="Deploy what shall serve instead."
+            )
         then = container_labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
         wished = {model["name"]: expected_answers.versions(model) for model in then["models"]}
         steps = transaction.to_previous(seen)
         spec = _remembered(then)
-        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then["models"], wished, {}))
+        work = deployment.Deployment(
+            self._engine, spec, self._options, None, self._questions(then["models"], wished, {})
+        )
         if not self._check_mode:
             work.carry_out(steps, seen)
-        return self._result(self._decision(mending, steps, self._described(seen), then, True), spec, work, seen[transaction.PREVIOUS].digest)
+        return self._result(
+            self._decision(mending, steps, self._described(seen), then, True),
+            spec,
+            work,
+            seen[transaction.PREVIOUS].digest,
+        )
 
     def resumed(self):
         """Start again the server that was stopped and kept."""
         name = self._options["name"]
         mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
         then = self._described(seen)
-        steps = transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False) if then else ()
+        steps = (
+            transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False)
+            if then
+            else ()
+        )
         spec = _remembered(then) if then else None
-        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions(then.get("models", ()), {}, {}))
+        work = deployment.Deployment(
+            self._engine, spec, self._options, None, self._questions(then.get("models", ()), {}, {})
+        )
         if not self._check_mode and then:
             work.carry_out(steps, seen)
-        return self._result(self._decision(mending, steps, {}, then, True), spec, work, then and seen[transaction.SERVING].digest)
+        return self._result(
+            self._decision(mending, steps, {}, then, True), spec, work, then and seen[transaction.SERVING].digest
+        )
 
     def surplus(self):
         """Stop a server that is not wanted any more and keep it, but nothing that served before it: going back starts it again."""
-        return self._stopped(lambda seen: [*transaction.to_stopped(seen), *([transaction.Step("remove", transaction.PREVIOUS)]
-                                                                            if transaction.PREVIOUS in seen else [])])
+        return self._stopped(
+            lambda seen: [
+                *transaction.to_stopped(seen),
+                *([transaction.Step("remove", transaction.PREVIOUS)] if transaction.PREVIOUS in seen else []),
+            ]
+        )
 
     def stopped(self, absent=False):
         """Stop the server and keep it, or leave nothing of it."""
@@ -126,7 +160,9 @@ class Backend:
             work.carry_out(steps, seen)
             if absent:
                 self._folder.remove()
-        return self._result(self._decision(mending, steps, before, {} if absent else dict(before, state="stopped"), True), None, work)
+        return self._result(
+            self._decision(mending, steps, before, {} if absent else dict(before, state="stopped"), True), None, work
+        )
 
     def _mended(self, spec, models):
         """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
@@ -137,7 +173,9 @@ class Backend:
         wished = {}
         with contextlib.suppress(FleetError):
             wished = {model["name"]: expected_answers.versions(model) for model in models}
-        return mending, deployment.Deployment(self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})).mend(seen)
+        return mending, deployment.Deployment(
+            self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})
+        ).mend(seen)
 
     @staticmethod
     def _wait(work, seen):
@@ -150,14 +188,29 @@ class Backend:
         secrets = options["secret_environment"]
         devices = tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"])
         return container.ContainerSpecification(
-            name=options["name"], image=options["image"], release=container.release_of(options["image"], options["release"]), address=options["address"],
-            grpc_port=options["grpc_port"], rest_port=options["rest_port"], grpc_socket_directory=options["grpc_socket_directory"], models=models,
+            name=options["name"],
+            image=options["image"],
+            release=container.release_of(options["image"], options["release"]),
+            address=options["address"],
+            grpc_port=options["grpc_port"],
+            rest_port=options["rest_port"],
+            grpc_socket_directory=options["grpc_socket_directory"],
+            models=models,
             flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
             environment={name: str(value) for name, value in options["environment"].items()},
-            secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None, files=file_digests,
-            cpu_set=options["cpu_set"], memory_mib=options["memory_mib"], devices=devices, user=options["user"], read_only=options["read_only"],
-            capabilities=tuple(sorted(options["capabilities"])), restart_policy=options["restart_policy"], log_max_mib=options["log_max_mib"],
-            log_files=options["log_files"], network=options["network"])
+            secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None,
+            files=file_digests,
+            cpu_set=options["cpu_set"],
+            memory_mib=options["memory_mib"],
+            devices=devices,
+            user=options["user"],
+            read_only=options["read_only"],
+            capabilities=tuple(sorted(options["capabilities"])),
+            restart_policy=options["restart_policy"],
+            log_max_mib=options["log_max_mib"],
+            log_files=options["log_files"],
+            network=options["network"],
+        )
 
     def _described(self, seen):
         """The specification that serves, as data; {} where none does."""
@@ -183,7 +236,9 @@ class Backend:
             host_resources.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
         held = _ports_of(self._described(seen)) if serving and serving.runs else None
-        host_resources.refuse_used_ports(spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on)
+        host_resources.refuse_used_ports(
+            spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on
+        )
         if image:
             self._refuse_incompatible(spec, image)
 
@@ -192,7 +247,12 @@ class Backend:
         cpu = cpuinfo.read(Files().text("proc/cpuinfo"), os.uname().machine)
         fault = image_labels.refusal(image["labels"], cpu["architecture"], cpu["cpu"]["flags"])
         if fault:
-            raise checks.closed(checks.COMPATIBLE, fault, where=spec.image, remedy="Use the official image, or one built for this host's class.")
+            raise checks.closed(
+                checks.COMPATIBLE,
+                fault,
+                where=spec.image,
+                remedy="Use the official image, or one built for this host's class.",
+            )
 
     def _refuse_foreign(self, spec, architecture):
         """Refuse an image of another architecture; where the kernel hands its programs to an emulator, only warn."""
@@ -202,10 +262,16 @@ class Backend:
             return
         interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
         if interpreter.startswith("enabled"):
-            self._warnings.append(f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's")
+            self._warnings.append(
+                f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's"
+            )
             return
-        raise checks.closed(checks.COMPATIBLE, f"the image is of {architecture}, this host of {own} ({machine}): it would end with 'Exec format error'",
-                           where=spec.image, remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.")
+        raise checks.closed(
+            checks.COMPATIBLE,
+            f"the image is of {architecture}, this host of {own} ({machine}): it would end with 'Exec format error'",
+            where=spec.image,
+            remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.",
+        )
 
     def _decision(self, mending, steps, before, after, image):
         actions = list(transaction.sentences([*mending, *steps]))
@@ -218,20 +284,39 @@ class Backend:
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
-        body = container.body(spec, folder, secrets, role == transaction.CANDIDATE, container_files.selinux(), self._cuda_cache(), entry_point,
-                              self._options["engine"] == "podman")
+        body = container.body(
+            spec,
+            folder,
+            secrets,
+            role == transaction.CANDIDATE,
+            container_files.selinux(),
+            self._cuda_cache(),
+            entry_point,
+            self._options["engine"] == "podman",
+        )
         if self._options["copy_of"]:
             body["Labels"][container_labels.COPY_OF] = self._options["copy_of"]
         self._engine.make(transaction.container_name(spec.name, role), body)
 
     def _cuda_cache(self):
         """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
-        return os.path.join(ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory, "cuda")
+        return os.path.join(
+            ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
+            "cuda",
+        )
 
     def _questions(self, models, wished, before):
         """What the gates ask. before: the specification that serves now, as data, or {}."""
-        serving = stdlib_client.Server("127.0.0.1" if before["address"] == "0.0.0.0" else before["address"], before["grpc_port"], _DEADLINE_S,
-                             "ssl.pbtxt" in before["files"]) if before else None
+        serving = (
+            stdlib_client.Server(
+                "127.0.0.1" if before["address"] == "0.0.0.0" else before["address"],
+                before["grpc_port"],
+                _DEADLINE_S,
+                "ssl.pbtxt" in before["files"],
+            )
+            if before
+            else None
+        )
         return expected_answers.questions(self._options, models, wished, serving)
 
     def _result(self, decision, spec, work, digest=None):
@@ -239,10 +324,20 @@ class Backend:
         server = dict.fromkeys(server_options.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
-            server.update(address=spec.address, grpc_port=spec.grpc_port, rest_port=spec.rest_port, image=spec.image, gap_s=work.gap_s,
-                          judged=work.judged, log=f"{options['engine']} logs {options['name']}", specification_digest=digest or spec.digest())
+            server.update(
+                address=spec.address,
+                grpc_port=spec.grpc_port,
+                rest_port=spec.rest_port,
+                image=spec.image,
+                gap_s=work.gap_s,
+                judged=work.judged,
+                log=f"{options['engine']} logs {options['name']}",
+                specification_digest=digest or spec.digest(),
+            )
         if isinstance(spec, container.ContainerSpecification):
-            server["model_config_file"] = f"{container_files.folder_of(self._folder.directory, spec)}/{container.MODELS}"
+            server["model_config_file"] = (
+                f"{container_files.folder_of(self._folder.directory, spec)}/{container.MODELS}"
+            )
         result = decision.result(server=server)
         result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]
         return result
@@ -250,7 +345,9 @@ class Backend:
 
 def _remembered(described):
     """What a deployment asks of a specification, of one that stands in a container's label."""
-    return SimpleNamespace(**{key: described[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")})
+    return SimpleNamespace(
+        **{key: described[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")}
+    )
 
 
 def _ports_of(described):

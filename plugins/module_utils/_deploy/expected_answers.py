@@ -28,7 +28,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 _JUDGE = metric_program.__name__.partition("module_utils.")[2]
 _FUNCTION, _FUNCTION_S = "function", 600
 _EXAMPLES = 8
-_TIMES = 2      # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
+_TIMES = (
+    2  # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
+)
 
 
 def versions(model):
@@ -38,10 +40,17 @@ def versions(model):
     try:
         present = published.numbered(model["base_path"])
     except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports", where=model["base_path"],
-                         remedy=meant(model["base_path"]) or "Publish the model there, or mend the path.") from fault
+        raise FleetError(
+            f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports",
+            where=model["base_path"],
+            remedy=meant(model["base_path"]) or "Publish the model there, or mend the path.",
+        ) from fault
     if not present and meant(model["base_path"]):
-        raise FleetError("it holds no version, a folder named by a number", where=model["base_path"], remedy=meant(model["base_path"]))
+        raise FleetError(
+            "it holds no version, a folder named by a number",
+            where=model["base_path"],
+            remedy=meant(model["base_path"]),
+        )
     return tuple(model_config.wanted_versions(model, sorted(present)))
 
 
@@ -56,7 +65,9 @@ def meant(base_path):
             return f"Move the model into a folder named by a number, such as {base_path}/1."
         below = [name for name in names if any(other.isdecimal() for other in _names(os.path.join(base_path, name)))]
         if below:
-            return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (f" Others there: {', '.join(below[1:4])}." if below[1:] else "")
+            return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (
+                f" Others there: {', '.join(below[1:4])}." if below[1:] else ""
+            )
     return None
 
 
@@ -77,11 +88,27 @@ def questions(options, models, wished, serving=None):
         numbers = wished.get(model["name"], ())
         files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in numbers]
         most = min(_largest_batch(path) for path in [options["batching_parameters_file"], *files])
-        asked.append(verification.Model(model["name"], numbers, model["labels"], one.get("signature") or "serving_default", most,
-                                 *_right_answers(model["base_path"], one, numbers, options["tolerance"], options["python"] or sys.executable)
-                                 if wished else (None, None, 0.0, None)))
-    return verification.Questions(asked, options["ready_timeout_s"], options["accept_fragile"], options["accept_signature_change"],
-                           before=_signatures(serving, models) if wished else {})
+        asked.append(
+            verification.Model(
+                model["name"],
+                numbers,
+                model["labels"],
+                one.get("signature") or "serving_default",
+                most,
+                *_right_answers(
+                    model["base_path"], one, numbers, options["tolerance"], options["python"] or sys.executable
+                )
+                if wished
+                else (None, None, 0.0, None),
+            )
+        )
+    return verification.Questions(
+        asked,
+        options["ready_timeout_s"],
+        options["accept_fragile"],
+        options["accept_signature_change"],
+        before=_signatures(serving, models) if wished else {},
+    )
 
 
 def _right_answers(base_path, one, numbers, tolerance, python):
@@ -90,10 +117,16 @@ def _right_answers(base_path, one, numbers, tolerance, python):
     left = os.path.join(version, manifest.ANSWERS)
     judged = _judged(version, left, one, python)
     if not one.get("reference") and os.path.isfile(left):
-        allowed = {name: _TIMES * far.values()[0] + tolerance for name, far in stdlib_client.arrays(left, "tolerance.").items()}
+        allowed = {
+            name: _TIMES * far.values()[0] + tolerance for name, far in stdlib_client.arrays(left, "tolerance.").items()
+        }
         return stdlib_client.arrays(left, "inputs."), stdlib_client.arrays(left, "outputs."), allowed, judged
-    return (stdlib_client.arrays(one["samples"], "inputs.") if one.get("samples") else None,
-            stdlib_client.arrays(one["reference"], "outputs.") if one.get("reference") else None, tolerance, judged)
+    return (
+        stdlib_client.arrays(one["samples"], "inputs.") if one.get("samples") else None,
+        stdlib_client.arrays(one["reference"], "outputs.") if one.get("reference") else None,
+        tolerance,
+        judged,
+    )
 
 
 def _signatures(serving, models):
@@ -117,11 +150,18 @@ def _judged(version, left, one, python):
         return None
     before, after = (figures[name].values()[0] for name in ("before", "after"))
     if metric["name"] == _FUNCTION:
-        measure = functools.partial(_measure_by_function, _same_function(one["metric_function"], held["options"]["metric_function"]), python)
+        measure = functools.partial(
+            _measure_by_function, _same_function(one["metric_function"], held["options"]["metric_function"]), python
+        )
     else:
         measure = functools.partial(_measure, metric["name"], held["options"]["metric_output"])
     return verification.Judged(
-        metric, stdlib_client.arrays(left, "inputs."), stdlib_client.arrays(left, "labels", needed=False).get(""), before, after, measure
+        metric,
+        stdlib_client.arrays(left, "inputs."),
+        stdlib_client.arrays(left, "labels", needed=False).get(""),
+        before,
+        after,
+        measure,
     )
 
 
@@ -130,22 +170,35 @@ def _same_function(path, digest):
     try:
         found = model_files.file_digest(path)
     except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path,
-                         remedy="Bring the metric function to this host, or leave metric_function out.") from fault
+        raise FleetError(
+            f"cannot be read: {fault.strerror}",
+            where=path,
+            remedy="Bring the metric function to this host, or leave metric_function out.",
+        ) from fault
     if found != digest:
-        raise FleetError("it is not the function that judged the version where it was converted", where=path,
-                         remedy="Convert the model anew with this one, or bring the other.")
+        raise FleetError(
+            "it is not the function that judged the version where it was converted",
+            where=path,
+            remedy="Convert the model anew with this one, or bring the other.",
+        )
     return path
 
 
 def _measure(name, output, answers, labels):
-    return task_metrics.measure(name, {key: task_metrics.of_tensor(tensor) for key, tensor in answers.items()}, task_metrics.of_tensor(labels), output)
+    return task_metrics.measure(
+        name,
+        {key: task_metrics.of_tensor(tensor) for key, tensor in answers.items()},
+        task_metrics.of_tensor(labels),
+        output,
+    )
 
 
 def _measure_by_function(path, python, answers, labels):
     arrays = {name: metric_program.held(tensor.dtype, tensor.shape, tensor.content) for name, tensor in answers.items()}
     given = labels and metric_program.held(labels.dtype, labels.shape, labels.content)
-    return program.call(_JUDGE, {"metric_function": path, "outputs": arrays, "labels": given}, python, timeout_s=_FUNCTION_S)["value"]
+    return program.call(
+        _JUDGE, {"metric_function": path, "outputs": arrays, "labels": given}, python, timeout_s=_FUNCTION_S
+    )["value"]
 
 
 def _largest_batch(path):

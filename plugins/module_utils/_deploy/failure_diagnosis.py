@@ -12,13 +12,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import en
 
 _MOST_LINES = 4
 _FINAL = "Failed to start server"
-_TELLING = re.compile(r"^unknown argument:|^Couldn't interpret|: [EFW] \S+\] |^[EF]\d{4} \S+ +\d+ \S+\] "
-                      r"|\] (Loading servable:|Could not find base path|No versions of)"
-                      r"|^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called|^\s*what\(\):|Illegal instruction|aren't available on your machine"
-                      r"|error while loading shared libraries|' not found \(required by|[Ee]xec format error|[Oo]ut of memory|oom-kill|No space left")
+_TELLING = re.compile(
+    r"^unknown argument:|^Couldn't interpret|: [EFW] \S+\] |^[EF]\d{4} \S+ +\d+ \S+\] "
+    r"|\] (Loading servable:|Could not find base path|No versions of)"
+    r"|^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called|^\s*what\(\):|Illegal instruction|aren't available on your machine"
+    r"|error while loading shared libraries|' not found \(required by|[Ee]xec format error|[Oo]ut of memory|oom-kill|No space left"
+)
 # What says nothing although it looks as if it did: retries that are off say that they are exhausted after a success too.
-_HARMLESS = re.compile(r"exhausted max_num_retries: 0$|Overriding num_tflite|Could not find cuda|computation_placer|cuda_\w+\.cc|Unable to register cu"
-                       r"|^@ +0x|^\*\*\* Check failure stack trace")
+_HARMLESS = re.compile(
+    r"exhausted max_num_retries: 0$|Overriding num_tflite|Could not find cuda|computation_placer|cuda_\w+\.cc|Unable to register cu"
+    r"|^@ +0x|^\*\*\* Check failure stack trace"
+)
 _ERROR = re.compile(r": [EF] \S+\] |^[EF]\d{4} \S+ +\d+ \S+\] ")
 
 
@@ -37,16 +41,25 @@ def explain(exit_code, killed_for_memory, log, memory_mib=None, engine_error="")
     lines = _lines(text)
     if killed_for_memory:
         limit = f", its limit is {memory_mib} MiB" if memory_mib else ""
-        return Words(f"it was killed for want of memory{limit} (OOM)", lines, "Give it more memory, or serve less on this host.")
+        return Words(
+            f"it was killed for want of memory{limit} (OOM)", lines, "Give it more memory, or serve less on this host."
+        )
     if endings.signal_of(exit_code) == 9 and memory_mib:
-        return Words(f"SIGKILL: killed for want of memory (its limit is {memory_mib} MiB) or from outside, the engine does not tell", lines,
-                     "Give it more memory; the kernel's log (dmesg) says which it was.")
+        return Words(
+            f"SIGKILL: killed for want of memory (its limit is {memory_mib} MiB) or from outside, the engine does not tell",
+            lines,
+            "Give it more memory; the kernel's log (dmesg) says which it was.",
+        )
     ending = endings.find(text, exit_code)
     if ending:
         shown = f" (exit status {exit_code})" if exit_code and "SIG" not in ending.cause else ""
         return Words(ending.cause + shown, lines, ending.remedy)
     if exit_code is None and any(_ERROR.search(line) and not _HARMLESS.search(line) for line in text.splitlines()):
-        return Words("it is still not ready, and its log has an error", lines, "Remove the cause that the log names; more time alone does not help.")
+        return Words(
+            "it is still not ready, and its log has an error",
+            lines,
+            "Remove the cause that the log names; more time alone does not help.",
+        )
     if exit_code is None:
         return Words("it is still not ready", lines, "Allow more time (ready_timeout_s).")
     return Words(f"exit status {exit_code}", lines, None)
@@ -60,7 +73,9 @@ def unknown_argument(log):
 
 def rest_missing(log):
     """Why the server serves no REST although it was asked to, or None."""
-    found = re.search(r"^.*(Couldn't bind to port|Failed to start HTTP Server|Skipped exporting HTTP/REST API).*$", log, re.MULTILINE)
+    found = re.search(
+        r"^.*(Couldn't bind to port|Failed to start HTTP Server|Skipped exporting HTTP/REST API).*$", log, re.MULTILINE
+    )
     return found[0].strip() if found else None
 
 

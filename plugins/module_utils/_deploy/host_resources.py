@@ -13,7 +13,7 @@ import time
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-_LISTENS = "0A"     # TCP_LISTEN of include/net/tcp_states.h
+_LISTENS = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 _PORT_GRACE_S = 2.0
 _BIND_POLL_S = 0.05
 
@@ -26,7 +26,7 @@ def process_on(port):
             if any(os.readlink(f"/proc/{pid}/fd/{number}") in wanted for number in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
                     return f"process {pid} ({stream.read().strip()})"
-        except OSError:     # it ended, or belongs to somebody else
+        except OSError:  # it ended, or belongs to somebody else
             continue
     return None
 
@@ -60,8 +60,12 @@ def refuse_used_ports(wanted, own, container_on=lambda port: None):
             fault = _bind_fault(wanted.address, port)
             if fault:
                 holder = (container_on(port) or process_on(port)) if fault.errno == errno.EADDRINUSE else None
-                raise FleetError(f"port {port} of {wanted.address} cannot be used: {fault.strerror}" + (f" by {holder}" if holder else ""), where=option,
-                                 remedy="Choose another, or 0 for a free one.") from fault
+                raise FleetError(
+                    f"port {port} of {wanted.address} cannot be used: {fault.strerror}"
+                    + (f" by {holder}" if holder else ""),
+                    where=option,
+                    remedy="Choose another, or 0 for a free one.",
+                ) from fault
 
 
 def _bind_fault(address, port):
@@ -85,7 +89,9 @@ def refuse_foreign_cpus(wanted):
         foreign = limits.parse_cpu_list(wanted.cpu_set) - os.sched_getaffinity(0)
         if foreign:
             usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
-            raise FleetError(f"CPU {', '.join(map(str, sorted(foreign)))} cannot be used here; usable: {usable}", where="cpu_set")
+            raise FleetError(
+                f"CPU {', '.join(map(str, sorted(foreign)))} cannot be used here; usable: {usable}", where="cpu_set"
+            )
 
 
 def free_port(address, other=None):
@@ -94,6 +100,10 @@ def free_port(address, other=None):
         try:
             probe.bind((address, 0))
         except OSError as fault:
-            raise FleetError(f"no server can listen on {address!r}: {fault.strerror}", where="address", remedy="Give an address of this host.") from fault
+            raise FleetError(
+                f"no server can listen on {address!r}: {fault.strerror}",
+                where="address",
+                remedy="Give an address of this host.",
+            ) from fault
         port = probe.getsockname()[1]
     return port if port != other else free_port(address, other)

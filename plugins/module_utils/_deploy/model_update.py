@@ -62,7 +62,9 @@ class Folder:
             stream = open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8")
         except OSError as fault:
             remedy = "Run as the user whose folder it is." if isinstance(fault, PermissionError) else None
-            raise FleetError(f"cannot be written: {fault.strerror}", where=fault.filename or self.path, remedy=remedy) from fault
+            raise FleetError(
+                f"cannot be written: {fault.strerror}", where=fault.filename or self.path, remedy=remedy
+            ) from fault
         os.set_inheritable(stream.fileno(), True)
         return stream
 
@@ -86,10 +88,16 @@ class Folder:
         found = set()
         for number in self.numbers():
             path, told = self.of(number), self.manifest(number) or {}
-            same = told.get("files", content) == content if content is not None else told.get("fingerprint") == fingerprint
+            same = (
+                told.get("files", content) == content if content is not None else told.get("fingerprint") == fingerprint
+            )
             files = told.get("files", content)
-            if same and published.without_written(_sizes(path), files) == {name: one["bytes"] for name, one in files.items()} \
-                    and published.without_written(published.inventory(path), files) == files:
+            if (
+                same
+                and published.without_written(_sizes(path), files)
+                == {name: one["bytes"] for name, one in files.items()}
+                and published.without_written(published.inventory(path), files) == files
+            ):
                 found.add(number)
         return found
 
@@ -102,13 +110,17 @@ class Folder:
         try:
             atomic_files.publish_directory(partial.path, self.of(number))
         except (FileExistsError, NotADirectoryError) as fault:
-            raise FleetError("there is something of this name already that is no version", where=self.of(number), remedy="Remove it.") from fault
+            raise FleetError(
+                "there is something of this name already that is no version", where=self.of(number), remedy="Remove it."
+            ) from fault
 
     def prove(self, number):
         """Note that a version was seen to serve well."""
         told = self.manifest(number)
         if told is not None and told.get("proven") is False:
-            atomic_files.write_file(os.path.join(self.of(number), model_files.MANIFEST), manifest.text(dict(told, proven=True)).encode())
+            atomic_files.write_file(
+                os.path.join(self.of(number), model_files.MANIFEST), manifest.text(dict(told, proven=True)).encode()
+            )
 
     def unproven(self, number):
         """Whether a version was published by a run that did not see it serve."""
@@ -126,7 +138,9 @@ class Served:
 
     def __init__(self, options):
         self.model = options["model"]
-        self._server = stdlib_client.Server(options["address"], options["port"], options["deadline_s"], options["secure"])
+        self._server = stdlib_client.Server(
+            options["address"], options["port"], options["deadline_s"], options["secure"]
+        )
 
     def statuses(self, model=None):
         """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
@@ -155,9 +169,15 @@ class Served:
                 return fault
             if time.monotonic() > end:
                 state = [one for one in statuses if one["version"] == number]
-                why = state[0]["error_message"] or "still loading" if state else (
-                    "the server does not look at it; its version policy may not want it, or it serves another folder" if statuses else
-                    f"the server knows no model {self.model}, or it has never seen a version of it")
+                why = (
+                    state[0]["error_message"] or "still loading"
+                    if state
+                    else (
+                        "the server does not look at it; its version policy may not want it, or it serves another folder"
+                        if statuses
+                        else f"the server knows no model {self.model}, or it has never seen a version of it"
+                    )
+                )
                 return f"it was not AVAILABLE after {timeout_s:g} s: {why}"
             time.sleep(_POLL_S)
 
@@ -184,7 +204,10 @@ class Served:
             return f"it does not answer the samples: {fault.code}: {fault.message}"
         if not has_outputs(samples):
             return None
-        return "; ".join(agreement.disagreements(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance)) or None
+        return (
+            "; ".join(agreement.disagreements(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance))
+            or None
+        )
 
     def take(self, request):
         """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
@@ -212,11 +235,18 @@ class Configuration:
         text = reader.decoded(content, path)
         self._hold(model_config_list.parse(text, path))
         lost = model_config_list.lost(text)
-        self.warnings = (f"{path}: writing it anew drops {lost}; the file as it was is kept as {self._backup(content)}",) if lost else ()
+        self.warnings = (
+            (f"{path}: writing it anew drops {lost}; the file as it was is kept as {self._backup(content)}",)
+            if lost
+            else ()
+        )
 
     def _hold(self, message):
         self.message = message
-        self.labels, self.specific = model_config_list.labels(message, self.model), model_config_list.specific(message, self.model)
+        self.labels, self.specific = (
+            model_config_list.labels(message, self.model),
+            model_config_list.specific(message, self.model),
+        )
 
     def _backup(self, content):
         return f"{self.path}.{hashlib.sha256(content).hexdigest()[:8]}.bak"
@@ -225,8 +255,11 @@ class Configuration:
         """Raise FleetError for a model that the server does not have yet: a reload waits until it can be loaded, and everybody else's behind it."""
         for name in model_config_list.names(self.message):
             if not server.statuses(name):
-                raise FleetError(f"it lists the model {name}, which the server does not know", where=self.path,
-                                 remedy="Name the file that the server was started with, or start the server with it.")
+                raise FleetError(
+                    f"it lists the model {name}, which the server does not know",
+                    where=self.path,
+                    remedy="Name the file that the server was started with, or start the server with it.",
+                )
 
     def with_version(self, number):
         """The message that lists the version too."""
@@ -235,7 +268,11 @@ class Configuration:
     def with_label(self, label, number):
         """The message where the label names the version; a version that has lost its last label is listed no more."""
         changed, before = model_config_list.with_label(self.message, self.model, label, number), self.labels.get(label)
-        if self.specific is not None and before not in (None, number) and before not in model_config_list.labels(changed, self.model).values():
+        if (
+            self.specific is not None
+            and before not in (None, number)
+            and before not in model_config_list.labels(changed, self.model).values()
+        ):
             changed = model_config_list.with_versions(changed, self.model, set(self.specific) - {before})
         return changed
 
@@ -267,7 +304,9 @@ class Update:
         """The module's result."""
         if self._options["samples"]:
             stdlib_client.arrays(self._options["samples"], "inputs.", 1)
-        with self._folder.locked(create=not check_mode and self._options["state"] == "present" and self._options["source"] is not None):
+        with self._folder.locked(
+            create=not check_mode and self._options["state"] == "present" and self._options["source"] is not None
+        ):
             self._before = self._asked() if self._server else []
             return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
 
@@ -276,47 +315,103 @@ class Update:
         try:
             return self._server.statuses()
         except ServerFault as fault:
-            raise FleetError(fault.what, where=fault.where, remedy="Nothing was changed. Look whether this is the gRPC port of a server that runs.") from fault
+            raise FleetError(
+                fault.what,
+                where=fault.where,
+                remedy="Nothing was changed. Look whether this is the gRPC port of a server that runs.",
+            ) from fault
 
     def _remove(self, check_mode):
         number, numbers = self._options["version"], self._folder.numbers()
         if number in numbers and number in versions.used(self._before):
-            raise FleetError(f"version {number} is served", where=self._folder.path, remedy="Publish another one first, or take it off the server's list.")
-        decision = Decision(number in numbers, before=_listed(numbers), after=_listed(one for one in numbers if one != number),
-                            actions=(f"remove version {number}",) if number in numbers else (), header=self._folder.path)
+            raise FleetError(
+                f"version {number} is served",
+                where=self._folder.path,
+                remedy="Publish another one first, or take it off the server's list.",
+            )
+        decision = Decision(
+            number in numbers,
+            before=_listed(numbers),
+            after=_listed(one for one in numbers if one != number),
+            actions=(f"remove version {number}",) if number in numbers else (),
+            header=self._folder.path,
+        )
         if decision.changed and not check_mode:
             self._folder.remove(number)
-        return decision.result(version=number, path=self._folder.of(number), published=False, pruned=[], served=versions.available(self._before))
+        return decision.result(
+            version=number,
+            path=self._folder.of(number),
+            published=False,
+            pruned=[],
+            served=versions.available(self._before),
+        )
 
     def _present(self, check_mode):
         options, numbers = self._options, self._folder.numbers()
-        number, there = versions.place(numbers, self._same(), options["version"], [one["version"] for one in self._before])
+        number, there = versions.place(
+            numbers, self._same(), options["version"], [one["version"] for one in self._before]
+        )
         if options["source"] is None and not there:
-            raise FleetError(f"version {number} is not there; there: {', '.join(map(str, numbers)) or 'none'}", where="version", remedy="Name its source.")
-        config = Configuration(options["config_file"], self._server.model) if options["config_file"] and self._server else None
+            raise FleetError(
+                f"version {number} is not there; there: {', '.join(map(str, numbers)) or 'none'}",
+                where="version",
+                remedy="Name its source.",
+            )
+        config = (
+            Configuration(options["config_file"], self._server.model)
+            if options["config_file"] and self._server
+            else None
+        )
         if config:
             config.check(self._server)
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
-        actions = ([] if there else [f"publish version {number} from {versions.public(options['source'])}"])
-        actions += [f"give the label {options['label']} to version {number}"] if options["label"] and labelled != number else []
+        actions = [] if there else [f"publish version {number} from {versions.public(options['source'])}"]
+        actions += (
+            [f"give the label {options['label']} to version {number}"]
+            if options["label"] and labelled != number
+            else []
+        )
         actions += [f"remove version {one}" for one in old]
         after = sorted({*numbers, number} - set(old))
         listed = config is not None and config.specific is not None and number not in config.specific
         warnings = config.warnings if config and (listed or options["label"] and labelled != number) else ()
-        decision = Decision(bool(actions), before=_listed(numbers, options["label"], labelled), after=_listed(after, options["label"], number),
-                            actions=tuple(actions), warnings=warnings, header=self._folder.path)
+        decision = Decision(
+            bool(actions),
+            before=_listed(numbers, options["label"], labelled),
+            after=_listed(after, options["label"], number),
+            actions=tuple(actions),
+            warnings=warnings,
+            header=self._folder.path,
+        )
         if check_mode:
-            return decision.result(version=number, path=self._folder.of(number), published=not there, pruned=old, served=versions.available(self._before))
+            return decision.result(
+                version=number,
+                path=self._folder.of(number),
+                published=not there,
+                pruned=old,
+                served=versions.available(self._before),
+            )
         if not there:
             lacking = self._bring(number)
             if lacking:
                 return {"changed": False, "missing": lacking, "version": number}
         pruned = self._serve(number, config)
-        decision = Decision(not there or bool(pruned) or labelled != number and bool(options["label"]), decision.before,
-                            _listed(self._folder.numbers(), options["label"], number), tuple(actions), warnings, self._folder.path)
-        return decision.result(version=number, path=self._folder.of(number), published=not there, pruned=pruned,
-                               served=versions.available(self._server.statuses()) if self._server else [])
+        decision = Decision(
+            not there or bool(pruned) or labelled != number and bool(options["label"]),
+            decision.before,
+            _listed(self._folder.numbers(), options["label"], number),
+            tuple(actions),
+            warnings,
+            self._folder.path,
+        )
+        return decision.result(
+            version=number,
+            path=self._folder.of(number),
+            published=not there,
+            pruned=pruned,
+            served=versions.available(self._server.statuses()) if self._server else [],
+        )
 
     def _same(self):
         """The versions that hold what the source holds already; all of them where no source is named."""
@@ -345,7 +440,7 @@ class Update:
 
     def _local(self):
         source = self._options["source"]
-        return source[len("file://"):] if source.lower().startswith("file://") else source
+        return source[len("file://") :] if source.lower().startswith("file://") else source
 
     def _bring(self, number):
         """Bring the version here and publish it; what the controller has to send still, where it comes from there."""
@@ -410,13 +505,19 @@ class Update:
             config.apply(config.with_version(number), self._server)
         fault = self._server.wait(number, options["ready_timeout_s"], self._before)
         if fault is None and options["samples"]:
-            fault = self._server.judge(number, options["samples"], options["signature"], options["sample_rows"], options["tolerance"])
+            fault = self._server.judge(
+                number, options["samples"], options["signature"], options["sample_rows"], options["tolerance"]
+            )
         if fault is not None:
             self._withdraw(number, config if listed else None, fault)
         self._folder.prove(number)
         if config is not None and options["label"] and config.labels.get(options["label"]) != number:
             config.apply(config.with_label(options["label"], number), self._server)
-        old = self._prunable(self._folder.numbers(), number, versions.used(self._server.settle()), config) if options["keep"] else []
+        old = (
+            self._prunable(self._folder.numbers(), number, versions.used(self._server.settle()), config)
+            if options["keep"]
+            else []
+        )
         for one in old:
             self._folder.remove(one)
         return old
@@ -424,25 +525,43 @@ class Update:
     def _prunable(self, numbers, number, used, config):
         if not self._options["keep"]:
             return []
-        return versions.pruned({*numbers, number}, self._options["keep"], {number, *used, *(config.labels.values() if config else ())})
+        return versions.pruned(
+            {*numbers, number}, self._options["keep"], {number, *used, *(config.labels.values() if config else ())}
+        )
 
     def _withdraw(self, number, config, fault):
         fault = " ".join(fault.split())
         if config is not None:
             with contextlib.suppress(ServerFault):
-                config.apply(model_config_list.with_versions(config.message, config.model, set(config.specific) - {number}), self._server)
+                config.apply(
+                    model_config_list.with_versions(config.message, config.model, set(config.specific) - {number}),
+                    self._server,
+                )
         if self._options["source"] is None or not self._folder.unproven(number):
-            stays = "It was there already, so it stays" if self._options["source"] is None else "It served well before, so it stays"
-            raise FleetError(f"version {number} is not served as it should be: {fault}", where=self._server.model,
-                             remedy=f"{stays}: look at the server, the samples and the host.")
+            stays = (
+                "It was there already, so it stays"
+                if self._options["source"] is None
+                else "It served well before, so it stays"
+            )
+            raise FleetError(
+                f"version {number} is not served as it should be: {fault}",
+                where=self._server.model,
+                remedy=f"{stays}: look at the server, the samples and the host.",
+            )
         self._folder.remove(number)
         left = []
         with contextlib.suppress(ServerFault):
             self._server.wait_until_gone(number)
             left = versions.available(self._server.settle())
         serves = f"version {', '.join(map(str, left))} serves" if left else "no version serves"
-        raise FleetError(f"version {number} was withdrawn, {serves}: {fault}", where=self._server.model, remedy="Repair the model and publish it again.")
+        raise FleetError(
+            f"version {number} was withdrawn, {serves}: {fault}",
+            where=self._server.model,
+            remedy="Repair the model and publish it again.",
+        )
 
 
 def _listed(numbers, label=None, labelled=None):
-    return json.dumps({"versions": sorted(numbers), **({"labels": {label: labelled}} if label else {})}, indent=1) + "\n"
+    return (
+        json.dumps({"versions": sorted(numbers), **({"labels": {label: labelled}} if label else {})}, indent=1) + "\n"
+    )

@@ -20,11 +20,17 @@ def each(options):
     if not options["copies"]:
         return [options]
     found = [_one(options, copy) for copy in options["copies"]]
-    for key, values in {"suffix": [one["name"] for one in found], **{port: [one[port] for one in found if one[port]] for port in _PORTS}}.items():
+    for key, values in {
+        "suffix": [one["name"] for one in found],
+        **{port: [one[port] for one in found if one[port]] for port in _PORTS},
+    }.items():
         doubled = [value for value in values if values.count(value) > 1]
         if doubled:
-            raise FleetError(f"two servers would have {doubled[0]}", where=f"copies: {key if key == 'suffix' else 'port_offset'}",
-                             remedy="Give each copy its own suffix and its own port_offset.")
+            raise FleetError(
+                f"two servers would have {doubled[0]}",
+                where=f"copies: {key if key == 'suffix' else 'port_offset'}",
+                remedy="Give each copy its own suffix and its own port_offset.",
+            )
     return found
 
 
@@ -34,13 +40,19 @@ def back(seen):
     One that was stopped because it was not wanted any more starts again; one that nothing preceded was not there before. Raises FleetError where nothing
     preceded any.
     """
+
     def what(roles):
         if transaction.PREVIOUS in roles:
             return PREVIOUS
         return STOP if transaction.SERVING in roles and roles[transaction.SERVING].runs else RESUME
+
     found = {name: what(roles) for name, roles in seen.items() if roles}
     if PREVIOUS not in found.values():
-        raise FleetError("no server before this one was kept", where=", ".join(sorted(found)), remedy="Deploy what shall serve instead.")
+        raise FleetError(
+            "no server before this one was kept",
+            where=", ".join(sorted(found)),
+            remedy="Deploy what shall serve instead.",
+        )
     return sorted(found.items(), key=lambda one: (PREVIOUS, RESUME, STOP).index(one[1]))
 
 
@@ -59,9 +71,12 @@ def whole(results):
         return found
     if any("pending" in result for result in results):
         found["pending"] = any(result.get("pending") for result in results)
-    found.update(changed=any(result["changed"] for result in results), diff=[result["diff"] for result in results],
-                 warnings=[text for result in results for text in result["warnings"]],
-                 actions=[f"{result['server']['name']}: {action}" for result in results for action in result["actions"]])
+    found.update(
+        changed=any(result["changed"] for result in results),
+        diff=[result["diff"] for result in results],
+        warnings=[text for result in results for text in result["warnings"]],
+        actions=[f"{result['server']['name']}: {action}" for result in results for action in result["actions"]],
+    )
     return found
 
 
@@ -75,6 +90,15 @@ def said(server):
 
 def _one(options, copy):
     folder = options["grpc_socket_directory"]
-    changes = {"name": options["name"] + copy["suffix"], "devices": copy["devices"], "cpu_set": copy["cpu_set"] or options["cpu_set"],
-               "grpc_socket_directory": folder and folder + copy["suffix"]}
-    return dict(options, copy_of=options["name"], **changes, **{port: options[port] and options[port] + copy["port_offset"] for port in _PORTS})
+    changes = {
+        "name": options["name"] + copy["suffix"],
+        "devices": copy["devices"],
+        "cpu_set": copy["cpu_set"] or options["cpu_set"],
+        "grpc_socket_directory": folder and folder + copy["suffix"],
+    }
+    return dict(
+        options,
+        copy_of=options["name"],
+        **changes,
+        **{port: options[port] and options[port] + copy["port_offset"] for port in _PORTS},
+    )

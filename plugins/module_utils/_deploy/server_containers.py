@@ -24,10 +24,15 @@ class Servers(Containers):
         for one in listed:
             role = next((role for role in (role_of(name, text.lstrip("/")) for text in one["Names"]) if role), None)
             if role and (one["Labels"] or {}).get(container_labels.NAME) != name:
-                raise FleetError(f"a container of the name {one['Names'][0].lstrip('/')} is there that this collection did not make", where="name",
-                                 remedy="Remove it, or choose another name.")
+                raise FleetError(
+                    f"a container of the name {one['Names'][0].lstrip('/')} is there that this collection did not make",
+                    where="name",
+                    remedy="Remove it, or choose another name.",
+                )
             if role:
-                found[role] = Seen(one["Id"], one["State"], one["Labels"].get(container_labels.DIGEST, ""), one["ImageID"])
+                found[role] = Seen(
+                    one["Id"], one["State"], one["Labels"].get(container_labels.DIGEST, ""), one["ImageID"]
+                )
         return found
 
     def servers(self):
@@ -36,7 +41,13 @@ class Servers(Containers):
 
     def alike(self, name):
         """The names of the server and of its copies on this host, sorted."""
-        return sorted({found[container_labels.NAME] for found in self._labels() if name in (found[container_labels.NAME], found.get(container_labels.COPY_OF))})
+        return sorted(
+            {
+                found[container_labels.NAME]
+                for found in self._labels()
+                if name in (found[container_labels.NAME], found.get(container_labels.COPY_OF))
+            }
+        )
 
     def _labels(self):
         with self._asking("containers"):
@@ -47,5 +58,7 @@ class Servers(Containers):
         found = set()
         for seen in self.seen(name).values():
             with contextlib.suppress(FleetError):
-                found |= {mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target}
+                found |= {
+                    mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target
+                }
         return found

@@ -77,7 +77,13 @@ def mend(seen):
         steps.append(Step("remove", CANDIDATE, says="remove the candidate of a run that did not end"))
     if REPLACED in seen and SERVING in seen:
         steps += [Step("remove", NEXT)] if NEXT in seen else []
-        steps.append(Step("settle", SERVING, says="verify what a run that did not end put in place, or bring back what it replaced"))
+        steps.append(
+            Step(
+                "settle",
+                SERVING,
+                says="verify what a run that did not end put in place, or bring back what it replaced",
+            )
+        )
     elif REPLACED in seen:
         # A rollback takes what was kept as previous, a deployment what was made as next: both are still there.
         steps += [Step("remove", NEXT)] if NEXT in seen else []
@@ -98,16 +104,26 @@ def to_started(seen, wanted, side_by_side, prove_only=False):
     steps = []
     if side_by_side and not (wanted.is_met_by(proven) and proven.runs):
         steps += [Step("remove", PROVEN)] if proven else []
-        steps += [Step("create", CANDIDATE, says="start a candidate beside it" if serving else "start a candidate"), Step("start", CANDIDATE),
-                  Step("prove", CANDIDATE, says="prove it"), Step("rename", CANDIDATE, PROVEN)]
+        steps += [
+            Step("create", CANDIDATE, says="start a candidate beside it" if serving else "start a candidate"),
+            Step("start", CANDIDATE),
+            Step("prove", CANDIDATE, says="prove it"),
+            Step("rename", CANDIDATE, PROVEN),
+        ]
         proven = Seen("", "running", wanted.digest, wanted.image_id or "")
     if prove_only:
         return steps
     is_proven = wanted.is_met_by(proven)
-    steps.append(Step("create", NEXT, says="make the server from the proven specification" if is_proven else "make the server"))
+    steps.append(
+        Step("create", NEXT, says="make the server from the proven specification" if is_proven else "make the server")
+    )
     steps += [Step("remove", PROVEN)] if proven else []
     judged = "verify" if is_proven else "prove"
-    says = f"stop the server that ran, start the new one, {judged} it, keep the old one" if serving else f"start it and {judged} it"
+    says = (
+        f"stop the server that ran, start the new one, {judged} it, keep the old one"
+        if serving
+        else f"start it and {judged} it"
+    )
     return steps + swap(seen, NEXT, says, judged)
 
 
@@ -119,7 +135,9 @@ def to_previous(seen):
 
 def to_stopped(seen):
     """Steps that stop the server and keep it."""
-    steps = [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if PROVEN in seen else []
+    steps = (
+        [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if PROVEN in seen else []
+    )
     if SERVING in seen and seen[SERVING].state not in ("exited", "created"):
         steps.append(Step("stop", SERVING, says="stop the server"))
     return steps
@@ -136,8 +154,15 @@ def swap(seen, successor, says, verb):
     steps = []
     if SERVING in seen:
         steps += [Step("rename", SERVING, REPLACED, says=says), Step("stop", REPLACED)]
-    steps += [Step("rename", successor, SERVING, says=None if SERVING in seen else says), Step("start", SERVING), Step(verb, SERVING)]
-    return steps + settle(seen if successor != PREVIOUS else {role: one for role, one in seen.items() if role != PREVIOUS}, SERVING in seen)
+    steps += [
+        Step("rename", successor, SERVING, says=None if SERVING in seen else says),
+        Step("start", SERVING),
+        Step(verb, SERVING),
+    ]
+    return steps + settle(
+        seen if successor != PREVIOUS else {role: one for role, one in seen.items() if role != PREVIOUS},
+        SERVING in seen,
+    )
 
 
 def settle(seen, replaced=True):

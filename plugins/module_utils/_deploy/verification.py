@@ -63,8 +63,14 @@ class Model:
 def place(published, arguments):
     """The Place of a container by the ports that it publishes; arguments: its command line."""
     address, port = published[container.GRPC_PORT]
-    return Place(stdlib_client.Server("127.0.0.1" if address in ("", _ANY, "::") else address, port, DEADLINE_S,
-                            any(word.startswith("--ssl_config_file=") for word in arguments)))
+    return Place(
+        stdlib_client.Server(
+            "127.0.0.1" if address in ("", _ANY, "::") else address,
+            port,
+            DEADLINE_S,
+            any(word.startswith("--ssl_config_file=") for word in arguments),
+        )
+    )
 
 
 def speaks(found):
@@ -93,12 +99,20 @@ class Questions:
         asked = {}
         for model in self._models:
             self._available(found, model)
-            contract = signatures.chosen(self._ask(checks.PREDICT, model, lambda model=model: found.server.signatures(model.name)), model.signature,
-                                         where=model.name)
+            contract = signatures.chosen(
+                self._ask(checks.PREDICT, model, lambda model=model: found.server.signatures(model.name)),
+                model.signature,
+                where=model.name,
+            )
             asked[model.name] = (contract, _request(model, contract))
             for version, label in [(None, None), *((None, label) for label in sorted(model.labels) if proving)]:
-                self._ask(checks.PREDICT, model, lambda model=model, version=version, label=label:
-                          found.server.predict(model.name, asked[model.name][1], model.signature, version, label))
+                self._ask(
+                    checks.PREDICT,
+                    model,
+                    lambda model=model, version=version, label=label: found.server.predict(
+                        model.name, asked[model.name][1], model.signature, version, label
+                    ),
+                )
         return asked
 
     def _available(self, found, model):
@@ -109,7 +123,9 @@ class Questions:
             if fault is None:
                 return
             if not checks.is_loading(statuses, model.versions) or time.monotonic() > end:
-                raise checks.closed(checks.AVAILABLE, fault, where=model.name, remedy=_remedy(statuses, model.versions, fault))
+                raise checks.closed(
+                    checks.AVAILABLE, fault, where=model.name, remedy=_remedy(statuses, model.versions, fault)
+                )
             time.sleep(_POLL_S)
 
     def all(self, found, asked, ended):
@@ -126,10 +142,16 @@ class Questions:
         return warnings
 
     def _same_signature(self, model, before, contract):
-        changed = checks.changed_signature({name: one for name, one in (before or {}).items() if name == model.signature}, contract)
+        changed = checks.changed_signature(
+            {name: one for name, one in (before or {}).items() if name == model.signature}, contract
+        )
         if changed and not self._accept_signature:
-            raise checks.closed(checks.SIGNATURE, "; ".join(changed), where=model.name,
-                               remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can.")
+            raise checks.closed(
+                checks.SIGNATURE,
+                "; ".join(changed),
+                where=model.name,
+                remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can.",
+            )
 
     def _agrees(self, found, model, contract):
         if model.reference is None or model.inputs is None:
@@ -137,12 +159,17 @@ class Questions:
         rows, squeezed = _feeding(model.inputs, contract)
         inputs = _fed(model.inputs, contract, model.most)
         reference = {name: tensor.rows(rows or model.most) for name, tensor in model.reference.items()}
-        reference = {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
+        reference = (
+            {name: tensor.reshaped(tensor.shape[1:]) for name, tensor in reference.items()} if squeezed else reference
+        )
         answered = self._ask(checks.AGREEMENT, model, lambda: found.server.predict(model.name, inputs, model.signature))
         wrong = agreement.disagreements(reference, answered, model.tolerance)
         if wrong:
             raise checks.closed(
-                checks.AGREEMENT, "; ".join(wrong), where=model.name, remedy="Publish the right model, or give the reference that belongs to it."
+                checks.AGREEMENT,
+                "; ".join(wrong),
+                where=model.name,
+                remedy="Publish the right model, or give the reference that belongs to it.",
             )
 
     def _is_as_good(self, found, model, contract):
@@ -155,11 +182,28 @@ class Questions:
         except FleetError as fault:
             raise checks.closed(checks.AGREEMENT, fault.what, where=model.name, remedy=fault.remedy) from fault
         accepted, reason = task_metrics.verdict_where_served(
-            judged.metric["name"], examples, judged.before, judged.after, here, judged.metric["allowed_loss"], judged.metric["goal"]
+            judged.metric["name"],
+            examples,
+            judged.before,
+            judged.after,
+            here,
+            judged.metric["allowed_loss"],
+            judged.metric["goal"],
         )
         if not accepted:
-            raise checks.closed(checks.AGREEMENT, reason, where=model.name, remedy="Convert it anew for hosts of this class, or serve the SavedModel.")
-        self.judged[model.name] = {"metric": judged.metric["name"], "examples": examples, "source": judged.before, "converted": judged.after, "served": here}
+            raise checks.closed(
+                checks.AGREEMENT,
+                reason,
+                where=model.name,
+                remedy="Convert it anew for hosts of this class, or serve the SavedModel.",
+            )
+        self.judged[model.name] = {
+            "metric": judged.metric["name"],
+            "examples": examples,
+            "source": judged.before,
+            "converted": judged.after,
+            "served": here,
+        }
 
     def _answers(self, found, model, contract):
         """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
@@ -171,8 +215,14 @@ class Questions:
         for first in range(0, examples, step):
             end = min(first + step, examples)
             request = _fed({name: tensor.part(first, end) for name, tensor in inputs.items()}, contract)
-            answer = self._ask(checks.AGREEMENT, model, lambda request=request: found.server.predict(model.name, request, model.signature))
-            parts.append({name: tensor.reshaped((1, *tensor.shape)) if squeezed else tensor for name, tensor in answer.items()})
+            answer = self._ask(
+                checks.AGREEMENT,
+                model,
+                lambda request=request: found.server.predict(model.name, request, model.signature),
+            )
+            parts.append(
+                {name: tensor.reshaped((1, *tensor.shape)) if squeezed else tensor for name, tensor in answer.items()}
+            )
         joined = {name: tensors.joined([part[name] for part in parts]) for name in parts[0]}
         return examples, {name: tensor for name, tensor in joined.items() if tensor}
 
@@ -184,14 +234,20 @@ class Questions:
             try:
                 found.server.predict(model.name, request, model.signature)
                 if what == "another dtype":
-                    warnings.append(f"{model.name} answers a request of another dtype as if it were right: its clients must take care")
+                    warnings.append(
+                        f"{model.name} answers a request of another dtype as if it were right: its clients must take care"
+                    )
             except ServerFault:
                 pass
             words = _end_of(found, ended)
             if words:
                 onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
-                raise checks.closed(checks.CARELESS, f"one request with {what} ends the server ({words.cause}); it says: {words.lines}", where=model.name,
-                                   remedy=checks.ONEDNN_REMEDY if onednn else checks.FRAGILE_REMEDY)
+                raise checks.closed(
+                    checks.CARELESS,
+                    f"one request with {what} ends the server ({words.cause}); it says: {words.lines}",
+                    where=model.name,
+                    remedy=checks.ONEDNN_REMEDY if onednn else checks.FRAGILE_REMEDY,
+                )
         return warnings
 
     def _ask(self, gate, model, question):
@@ -216,7 +272,11 @@ def _remedy(statuses, wanted, fault):
     ending = endings.find(fault)
     if ending and ending.remedy:
         return ending.remedy
-    return "Allow more time (ready_timeout_s)." if checks.is_loading(statuses, wanted) else "Publish the version again, whole."
+    return (
+        "Allow more time (ready_timeout_s)."
+        if checks.is_loading(statuses, wanted)
+        else "Publish the version again, whole."
+    )
 
 
 def _request(model, contract):
@@ -231,7 +291,9 @@ def _request(model, contract):
 
 def _feeding(samples, contract):
     """(the rows that each request is bound to or None, the inputs without rows)."""
-    rows, squeezed = signatures.feeding(contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples")
+    rows, squeezed = signatures.feeding(
+        contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples"
+    )
     held = min((tensor.shape[0] for tensor in samples.values()), default=0)
     if rows and rows > held:
         raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {held}", where="samples")
@@ -242,6 +304,10 @@ def _fed(samples, contract, most=None):
     """A request of samples."""
     rows, squeezed = _feeding(samples, contract)
     few = rows or most
-    inputs = {name: tensors.cast(tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}")
-              for name, tensor in samples.items()}
+    inputs = {
+        name: tensors.cast(
+            tensor.rows(few) if few else tensor, contract["inputs"][name]["dtype"], f"samples: inputs.{name}"
+        )
+        for name, tensor in samples.items()
+    }
     return {name: tensor.reshaped(tensor.shape[1:]) if name in squeezed else tensor for name, tensor in inputs.items()}

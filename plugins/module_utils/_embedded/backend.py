@@ -31,7 +31,11 @@ class Backend:
     """One call of the module. options: its parameters. folder: a server_folder.ServerFolder. Use it while the server's lock is held."""
 
     def __init__(self, options, folder, check_mode):
-        self._options, self._home, self._check_mode = options, process.Home(folder.state_directory, folder.name), check_mode
+        self._options, self._home, self._check_mode = (
+            options,
+            process.Home(folder.state_directory, folder.name),
+            check_mode,
+        )
         self._questions, self._warnings, self._gap_s = None, [], None
 
     def started(self, prove_only=False):
@@ -55,12 +59,24 @@ class Backend:
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
         if prove_only:
-            return self._result(dict(replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed))
-        return self._result(decision.result(server=self._server(wanted, None if self._check_mode and decision.changed else home.process())))
+            return self._result(
+                dict(
+                    replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed
+                )
+            )
+        return self._result(
+            decision.result(
+                server=self._server(wanted, None if self._check_mode and decision.changed else home.process())
+            )
+        )
 
     def previous(self):
         """Nothing is kept here."""
-        raise FleetError("the embedded server keeps no server before", where=self._options["name"], remedy="Deploy what shall serve instead.")
+        raise FleetError(
+            "the embedded server keeps no server before",
+            where=self._options["name"],
+            remedy="Deploy what shall serve instead.",
+        )
 
     def stopped(self, absent=False):
         """End the server, and with absent forget it."""
@@ -69,8 +85,13 @@ class Backend:
             decision = specifications.decide_absent(self._home.name, found, running)
         else:
             known = found.as_dict() if found else {}
-            decision = Decision(running, known, dict(known, state="stopped") if running else known,
-                                (f"stop the server {self._home.name}",) if running else (), header=f"server {self._home.name}")
+            decision = Decision(
+                running,
+                known,
+                dict(known, state="stopped") if running else known,
+                (f"stop the server {self._home.name}",) if running else (),
+                header=f"server {self._home.name}",
+            )
         if not self._check_mode:
             self._home.stop()
             if absent:
@@ -84,7 +105,9 @@ class Backend:
     def _ask_for(self, serving):
         """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
         wished = {model["name"]: expected_answers.versions(model) for model in self._models()}
-        self._questions = expected_answers.questions(self._options, self._models(), wished, _place(serving).server if serving else None)
+        self._questions = expected_answers.questions(
+            self._options, self._models(), wished, _place(serving).server if serving else None
+        )
 
     def _prove(self, wanted):
         """Let a candidate pass the gates beside the server that serves."""
@@ -115,40 +138,70 @@ class Backend:
             try:
                 home.start(before, timeout_s)
             except FleetError as second:
-                raise extended(fault, f"The server before it could not be started again either: {second.what}.") from second
+                raise extended(
+                    fault, f"The server before it could not be started again either: {second.what}."
+                ) from second
             raise extended(fault, "The server before it runs again.", ServesOn) from fault
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
     def _models(self):
-        return tuple(model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"]) for one in self._options["models"])
+        return tuple(
+            model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"])
+            for one in self._options["models"]
+        )
 
     def _specification(self):
         options = self._options
         models = self._models()
         plain = len(models) == 1 and not models[0]["version_policy"] and not models[0]["labels"]
         if options["secret_environment"]:
-            raise FleetError("the embedded server keeps its specification in a file that others may read", where="secret_environment",
-                             remedy="Use backend: docker, or environment for what is no secret.")
+            raise FleetError(
+                "the embedded server keeps its specification in a file that others may read",
+                where="secret_environment",
+                remedy="Use backend: docker, or environment for what is no secret.",
+            )
         server_options.check_environment(options["environment"])
         batching = options["batching_parameters_file"]
         # In check mode a task before this one may only have said that it would write the file.
         readable = batching and not (self._check_mode and not os.path.exists(batching))
         return specifications.Specification(
-            name=options["name"], backend="embedded", address=specifications.ADDRESS, grpc_port=options["grpc_port"], rest_port=options["rest_port"],
-            python=options["python"] or sys.executable, program=process.program_digest(), model_name=models[0]["name"],
-            model_base_path=models[0]["base_path"], models=() if plain else models,
+            name=options["name"],
+            backend="embedded",
+            address=specifications.ADDRESS,
+            grpc_port=options["grpc_port"],
+            rest_port=options["rest_port"],
+            python=options["python"] or sys.executable,
+            program=process.program_digest(),
+            model_name=models[0]["name"],
+            model_base_path=models[0]["base_path"],
+            models=() if plain else models,
             flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
             environment={key: str(value) for key, value in options["environment"].items() if value is not None},
-            cpu_set=options["cpu_set"], batching_parameters_file=batching, idle_exit_s=options["idle_exit_s"],
-            batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None)
+            cpu_set=options["cpu_set"],
+            batching_parameters_file=batching,
+            idle_exit_s=options["idle_exit_s"],
+            batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None,
+        )
 
     def _server(self, specification=None, pid=None):
         server = dict.fromkeys(server_options.RESULT)
-        server.update(name=self._options["name"], backend="embedded", state=self._options["state"], gap_s=self._gap_s,
-                      judged=self._questions.judged if self._questions else {})
+        server.update(
+            name=self._options["name"],
+            backend="embedded",
+            state=self._options["state"],
+            gap_s=self._gap_s,
+            judged=self._questions.judged if self._questions else {},
+        )
         if specification:
-            server.update(pid=pid, address=specification.address, grpc_port=specification.grpc_port, rest_port=specification.rest_port, log=self._home.log,
-                          version=VERSION, specification_digest=specification.digest())
+            server.update(
+                pid=pid,
+                address=specification.address,
+                grpc_port=specification.grpc_port,
+                rest_port=specification.rest_port,
+                log=self._home.log,
+                version=VERSION,
+                specification_digest=specification.digest(),
+            )
         return server
 
     def _result(self, result):
@@ -157,4 +210,6 @@ class Backend:
 
 def _place(specification):
     """Where a server of the specification is asked."""
-    return verification.Place(stdlib_client.Server(specification.address, specification.grpc_port, verification.DEADLINE_S))
+    return verification.Place(
+        stdlib_client.Server(specification.address, specification.grpc_port, verification.DEADLINE_S)
+    )

@@ -16,12 +16,27 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 FLAGS = questions.flags(questions.releases()[-1])
 
 # Flags that change nothing here, because what they tune does not exist in this server.
-WITHOUT_EFFECT = frozenset((
-    "enable_profiler", "flush_filesystem_caches", "num_load_threads", "num_tflite_interpreters_per_pool", "num_unload_threads",
-    "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu"))
+WITHOUT_EFFECT = frozenset(
+    (
+        "enable_profiler",
+        "flush_filesystem_caches",
+        "num_load_threads",
+        "num_tflite_interpreters_per_pool",
+        "num_unload_threads",
+        "remove_unused_fields_from_bundle_metagraph",
+        "skip_initialize_tpu",
+    )
+)
 # Flags whose work is not built: any value but the default is refused at start, since to ignore it would deceive.
-NOT_BUILT = frozenset((
-    "mixed_precision", "platform_config_file", "tensorflow_session_config_file", "thread_pool_factory_config_file", "use_alts_credentials"))
+NOT_BUILT = frozenset(
+    (
+        "mixed_precision",
+        "platform_config_file",
+        "tensorflow_session_config_file",
+        "thread_pool_factory_config_file",
+        "use_alts_credentials",
+    )
+)
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -66,7 +81,13 @@ def usage(program, cpus):
     lines = []
     for name, default in defaults(cpus).items():
         shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
-        note = "has no effect here" if name in WITHOUT_EFFECT else "not built here: only the default is accepted" if name in NOT_BUILT else ""
+        note = (
+            "has no effect here"
+            if name in WITHOUT_EFFECT
+            else "not built here: only the default is accepted"
+            if name in NOT_BUILT
+            else ""
+        )
         lines.append(f"\t{f'--{name}={shown}':<33}\t{_TYPE_NAMES[FLAGS[name][0]]}\t{note}\n")
     return f"usage: {program}\nFlags:\n{''.join(lines)}"
 
@@ -78,17 +99,28 @@ def refusal(values, cpus):
         if values[name] != own[name]:
             return "UNIMPLEMENTED", f"--{name} is not built into the embedded server of tfserving.fleet"
     if values["port"] == 0 and not values["grpc_socket_path"]:
-        return "INVALID_ARGUMENT", "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
+        return (
+            "INVALID_ARGUMENT",
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+        )
     if not values["model_base_path"] and not values["model_config_file"]:
         return "INVALID_ARGUMENT", "Both server_options.model_base_path and server_options.model_config_file are empty!"
     if values["batching_parameters_file"] and not values["enable_batching"]:
-        return "INVALID_ARGUMENT", "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+        return (
+            "INVALID_ARGUMENT",
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+        )
     if values["grpc_max_threads"] < 1:
-        return "INVALID_ARGUMENT", f"server_options.grpc_max_threads must be at least 1, is {values['grpc_max_threads']}."
+        return (
+            "INVALID_ARGUMENT",
+            f"server_options.grpc_max_threads must be at least 1, is {values['grpc_max_threads']}.",
+        )
     threads = [values[f"tensorflow_{part}_parallelism"] for part in ("session", "intra_op", "inter_op")]
     if all(count > 0 for count in threads):
-        return "INVALID_ARGUMENT", ("Either configure server_options.tensorflow_session_parallelism or (server_options.tensorflow_intra_op_parallelism, "
-                                    "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all.")
+        return "INVALID_ARGUMENT", (
+            "Either configure server_options.tensorflow_session_parallelism or (server_options.tensorflow_intra_op_parallelism, "
+            "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all."
+        )
     return None
 
 
@@ -109,6 +141,6 @@ def _read(kind, text):
         if text.lower() not in _TRUE + _FALSE:
             raise ValueError(text)
         return text.lower() in _TRUE
-    if not _WHOLE.fullmatch(text) or not -2**63 <= int(text) < 2**63:
+    if not _WHOLE.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
         raise ValueError(text)
     return int(text)

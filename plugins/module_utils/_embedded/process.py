@@ -35,7 +35,8 @@ _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
 _KEPT_LOG_BYTES = 4 << 20
 _TELLING = re.compile(
-    r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called")
+    r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called"
+)
 
 
 class Home(ServerFolder):
@@ -69,7 +70,9 @@ class Home(ServerFolder):
 
     def _remember(self, specification):
         if specification:
-            atomic_files.write_file(self.path("server.json"), json.dumps(specification.as_dict(), indent=1, sort_keys=True).encode() + b"\n")
+            atomic_files.write_file(
+                self.path("server.json"), json.dumps(specification.as_dict(), indent=1, sort_keys=True).encode() + b"\n"
+            )
         else:
             os.unlink(self.path("server.json"))
 
@@ -82,7 +85,12 @@ class Home(ServerFolder):
         started = self._launch(tried, log, self.path("candidate.pbtxt"), program.bind_to_caller)
         try:
             self._wait_until_ready(tried, started.poll, log, ready_timeout_s)
-            yield tried, lambda: None if started.poll() is None else failure_diagnosis.Words(_how(started.poll()), log.words(), None)
+            yield (
+                tried,
+                lambda: (
+                    None if started.poll() is None else failure_diagnosis.Words(_how(started.poll()), log.words(), None)
+                ),
+            )
         finally:
             started.kill()
             started.wait()
@@ -119,10 +127,21 @@ class Home(ServerFolder):
         with open(log.path, "ab") as stream:
             try:
                 return subprocess.Popen(
-                    specifications.command(wanted, path, models_path), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd="/",
-                    start_new_session=True, env=dict(os.environ, **specifications.environment(wanted)), preexec_fn=lambda: begin(cpus))
+                    specifications.command(wanted, path, models_path),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    cwd="/",
+                    start_new_session=True,
+                    env=dict(os.environ, **specifications.environment(wanted)),
+                    preexec_fn=lambda: begin(cpus),
+                )
             except OSError as fault:
-                raise FleetError(f"cannot run {wanted.python!r}: {fault.strerror}", where="python", remedy="Name a Python interpreter that exists.") from fault
+                raise FleetError(
+                    f"cannot run {wanted.python!r}: {fault.strerror}",
+                    where="python",
+                    remedy="Name a Python interpreter that exists.",
+                ) from fault
 
     def _begin(self, cpus):
         """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
@@ -136,13 +155,19 @@ class Home(ServerFolder):
         while time.monotonic() < end:
             code = ended()
             if code is not None:
-                raise FleetError(f"the server ended before it was ready ({_how(code)}); its log says: {log.words()}", where=self.name,
-                                 remedy=f"The whole log is {log.path}.")
+                raise FleetError(
+                    f"the server ended before it was ready ({_how(code)}); its log says: {log.words()}",
+                    where=self.name,
+                    remedy=f"The whole log is {log.path}.",
+                )
             if _listens(wanted.address, wanted.grpc_port):
                 return
             time.sleep(_POLL_S)
-        raise FleetError(f"the server was not ready after {timeout_s:g} s; its log says: {log.words()}", where=self.name,
-                         remedy=f"Allow more time (ready_timeout_s), or see {log.path}.")
+        raise FleetError(
+            f"the server was not ready after {timeout_s:g} s; its log says: {log.words()}",
+            where=self.name,
+            remedy=f"Allow more time (ready_timeout_s), or see {log.path}.",
+        )
 
 
 class _Log:

@@ -74,8 +74,11 @@ def check(specification):
     for name in sorted(specification.flags):
         _check_flag(name, specification.flags[name])
     if specification.batching_parameters_file and specification.flags.get("enable_batching") is False:
-        raise FleetError("false contradicts batching_parameters_file, which turns batching on", where="flags.enable_batching",
-                         remedy="Leave out one of the two.")
+        raise FleetError(
+            "false contradicts batching_parameters_file, which turns batching on",
+            where="flags.enable_batching",
+            remedy="Leave out one of the two.",
+        )
     server_options.check_environment(specification.environment)
     server_options.check_cpu_set(specification.cpu_set)
     if specification.idle_exit_s is not None:
@@ -85,15 +88,20 @@ def check(specification):
 
 def command(specification, program_path, models_path=None):
     """The server's command line, a list. program_path: where its program lies; models_path: and the file of its models, where it has one."""
-    models = {"model_config_file": models_path} if specification.models else {
-        "model_name": specification.model_name, "model_base_path": specification.model_base_path}
+    models = (
+        {"model_config_file": models_path}
+        if specification.models
+        else {"model_name": specification.model_name, "model_base_path": specification.model_base_path}
+    )
     given = {"port": specification.grpc_port, "rest_api_port": specification.rest_port or 0, **models}
     if any(model["labels"] for model in specification.models):
         given["allow_version_labels_for_unavailable_models"] = True
     if specification.batching_parameters_file:
         given.update(enable_batching=True, batching_parameters_file=specification.batching_parameters_file)
     given.update(specification.flags)
-    return [specification.python, program_path] + [f"--{name}={server_options.spelt(value)}" for name, value in given.items()]
+    return [specification.python, program_path] + [
+        f"--{name}={server_options.spelt(value)}" for name, value in given.items()
+    ]
 
 
 def environment(specification):

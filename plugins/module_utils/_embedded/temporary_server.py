@@ -33,11 +33,24 @@ def version(staged, model, python, directory, timeout_s, environment):
     os.makedirs(os.path.join(directory, model))
     os.symlink(staged, os.path.join(directory, model, "1"))
     path, log, port = program.install(_ENTRY, directory), os.path.join(directory, "log"), free_port("127.0.0.1")
-    command = [python, path, f"--port={port}", f"--model_name={model}", f"--model_base_path={os.path.join(directory, model)}", "--prefer_tflite_model=true",
-               "--max_num_load_retries=0"]
+    command = [
+        python,
+        path,
+        f"--port={port}",
+        f"--model_name={model}",
+        f"--model_base_path={os.path.join(directory, model)}",
+        "--prefer_tflite_model=true",
+        "--max_num_load_retries=0",
+    ]
     with open(log, "wb") as stream:
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=dict(os.environ, **environment),
-                                  preexec_fn=program.bind_to_caller)
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, **environment),
+            preexec_fn=program.bind_to_caller,
+        )
     try:
         _wait(server, log, time.monotonic() + timeout_s)
         yield port
@@ -57,5 +70,7 @@ def _wait(server, log, end):
             if said:
                 raise refused.Refused(f"the server does not load it: {said.group(1).strip()}")
             lines = [line.strip() for line in words.splitlines() if line.strip()]
-            raise FleetError(f"the server does not load it: {' | '.join(lines[-4:]) or 'it said nothing'}", where="through_server")
+            raise FleetError(
+                f"the server does not load it: {' | '.join(lines[-4:]) or 'it said nothing'}", where="through_server"
+            )
         time.sleep(_POLL_S)

@@ -11,14 +11,36 @@ from collections.abc import Iterable, Mapping
 _FIRST_PROCESS = 'exec 3<&0; "$@" </dev/null & child=$!; (cat <&3 >/dev/null; kill -9 $child) 2>/dev/null & wait $child'
 
 
-def command(image: str, readable: Iterable[str], writable: Iterable[str], user: str, environment: Mapping[str, str], gpus: str | None = None,
-            engine: str = "docker") -> list[str]:
+def command(
+    image: str,
+    readable: Iterable[str],
+    writable: Iterable[str],
+    user: str,
+    environment: Mapping[str, str],
+    gpus: str | None = None,
+    engine: str = "docker",
+) -> list[str]:
     """The words before a program's own: what follows is the program's path and its arguments.
 
     readable, writable: paths that it sees at their own places. user: "uid:gid". gpus: what --gpus takes, or None.
     """
-    words = [engine, "run", "--rm", "--interactive", "--init", "--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
-             "--user", user, "--env", "HOME=/tmp"]
+    words = [
+        engine,
+        "run",
+        "--rm",
+        "--interactive",
+        "--init",
+        "--network",
+        "none",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+        "--user",
+        user,
+        "--env",
+        "HOME=/tmp",
+    ]
     words += ["--gpus", gpus] if gpus else []
     for name, value in sorted(environment.items()):
         words += ["--env", f"{name}={value}"]

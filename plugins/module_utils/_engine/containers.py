@@ -19,7 +19,7 @@ _LOG_LINES = 400
 # Limits that an engine may take and forget, and the options that ask for them.
 _LIMITS = {"Memory": "memory_mib", "CpusetCpus": "cpu_set"}
 _TOP_S = 10.0
-_PROCESSES = ("-eo%20pid", "hpid")      # Docker hands this to ps; Podman has a word of its own for the host's numbers.
+_PROCESSES = ("-eo%20pid", "hpid")  # Docker hands this to ps; Podman has a word of its own for the host's numbers.
 
 
 class Containers(engine.Engine):
@@ -29,7 +29,12 @@ class Containers(engine.Engine):
         """'container NAME' of the one that publishes a port of the host, or None."""
         with self._asking("containers"):
             listed = self.api.containers()
-        names = [one["Names"][0].lstrip("/") for one in listed for published in one.get("Ports") or () if published.get("PublicPort") == port]
+        names = [
+            one["Names"][0].lstrip("/")
+            for one in listed
+            for published in one.get("Ports") or ()
+            if published.get("PublicPort") == port
+        ]
         return f"container {names[0]}" if names else None
 
     def inspect(self, container: str) -> Any:
@@ -47,13 +52,18 @@ class Containers(engine.Engine):
         except engine.HelperFault:
             raise
         except FleetError as fault:
-            raise FleetError(f"{reference} is not on the host and cannot be pulled: {fault.what}", where="image",
-                             remedy="Check its name, the registry and the login, or bring it to the host before.") from fault
+            raise FleetError(
+                f"{reference} is not on the host and cannot be pulled: {fault.what}",
+                where="image",
+                remedy="Check its name, the registry and the login, or bring it to the host before.",
+            ) from fault
 
     def is_rootless(self) -> bool:
         """Whether the engine itself runs as an ordinary user: Docker says it among its security options, Podman with a word of its own."""
         information = self.information()
-        return bool(information.get("Rootless")) or any("name=rootless" in option for option in information.get("SecurityOptions") or ())
+        return bool(information.get("Rootless")) or any(
+            "name=rootless" in option for option in information.get("SecurityOptions") or ()
+        )
 
     def id_offset(self) -> tuple[int, int]:
         """What a Docker Engine with userns-remap adds to the numbers of a container's user and group on the host: (0, 0) without it."""
@@ -72,12 +82,17 @@ class Containers(engine.Engine):
         except FleetError as fault:
             if "container-init binary" not in fault.what:
                 raise
-            raise FleetError(fault.what, fault.where, "Install catatonit, which Podman runs as a container's first process.") from fault
+            raise FleetError(
+                fault.what, fault.where, "Install catatonit, which Podman runs as a container's first process."
+            ) from fault
         asked, given = body["HostConfig"], self.inspect(name)["HostConfig"]
         for limit, option in _LIMITS.items():
             if asked.get(limit) and not given.get(limit):
-                raise FleetError("this engine sets no such limit, as one of an ordinary user (rootless) without the cgroup for it", where=option,
-                                 remedy="Leave it out, or use the engine of root, or have the cgroup (version 2) delegated to the user.")
+                raise FleetError(
+                    "this engine sets no such limit, as one of an ordinary user (rootless) without the cgroup for it",
+                    where=option,
+                    remedy="Leave it out, or use the engine of root, or have the cgroup (version 2) delegated to the user.",
+                )
 
     def stop(self, container: str, grace_s: float) -> None:
         """End a container with SIGTERM, forcibly after grace_s seconds."""
@@ -101,7 +116,11 @@ class Containers(engine.Engine):
         first = self.inspect(container)["State"]["Pid"]
         for question in _PROCESSES:
             with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-                asked = sockets.ask(self.url.partition("unix://")[2], f"/containers/{container}/top?stream=false&ps_args={question}", _TOP_S)
+                asked = sockets.ask(
+                    self.url.partition("unix://")[2],
+                    f"/containers/{container}/top?stream=false&ps_args={question}",
+                    _TOP_S,
+                )
                 found = {int(row[0]) for row in asked["Processes"]}
                 if first in found:
                     return found
@@ -125,4 +144,8 @@ def _seconds(text: str) -> int:
 def ports(inspected: Mapping[str, Any]) -> dict[int, tuple[str, int]]:
     """{port inside: (address, port)} that a container publishes now."""
     published = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
-    return {int(inside.partition("/")[0]): (places[0]["HostIp"], int(places[0]["HostPort"])) for inside, places in published.items() if places}
+    return {
+        int(inside.partition("/")[0]): (places[0]["HostIp"], int(places[0]["HostPort"]))
+        for inside, places in published.items()
+        if places
+    }

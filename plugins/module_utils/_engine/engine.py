@@ -28,7 +28,9 @@ except ImportError:
     docker = None
 
 NO_SDK = "the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host"
-SDK_REMEDY = "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
+SDK_REMEDY = (
+    "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
+)
 SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
 _HELPER = re.compile(r"docker-credential-[\w.-]*\w")
@@ -62,15 +64,23 @@ class Engine:
                 found = self.api.inspect_image(reference)
             except docker.errors.ImageNotFound:
                 return None
-        return {"id": found["Id"], "labels": (found.get("Config") or {}).get("Labels") or {}, "tags": found.get("RepoTags") or [],
-                "digests": found.get("RepoDigests") or [], "size_bytes": found["Size"], "created": found.get("Created"),
-                "architecture": found.get("Architecture") or None}
+        return {
+            "id": found["Id"],
+            "labels": (found.get("Config") or {}).get("Labels") or {},
+            "tags": found.get("RepoTags") or [],
+            "digests": found.get("RepoDigests") or [],
+            "size_bytes": found["Size"],
+            "created": found.get("Created"),
+            "architecture": found.get("Architecture") or None,
+        }
 
     def images(self, label: str) -> list[Image]:
         """The images with a label ('name' or 'name=value'), as image() describes them, in the order of their ids."""
         with self._asking("images"):
             found = self.api.images(filters={"label": label})
-        return [image for image in (self.image(each["Id"]) for each in sorted(found, key=lambda each: each["Id"])) if image]
+        return [
+            image for image in (self.image(each["Id"]) for each in sorted(found, key=lambda each: each["Id"])) if image
+        ]
 
     def in_use(self, image_id: str) -> list[str]:
         """The names of the containers, running or not, that were made from an image."""
@@ -100,7 +110,9 @@ class Engine:
                 if "error" in event:
                     raise BuildFailed(event["error"].strip(), (event.get("errorDetail") or {}).get("code"))
                 built = (event.get("aux") or {}).get("ID") or built
-                *lines, rest = (rest + event.get("stream", event.get("status", "") + "\n")).replace("\r", "\n").split("\n")
+                *lines, rest = (
+                    (rest + event.get("stream", event.get("status", "") + "\n")).replace("\r", "\n").split("\n")
+                )
                 for line in lines:
                     on_line(line)
         if not built:
@@ -118,7 +130,9 @@ class Engine:
         digest: str | None = None
         repository, _colon, tag = name.rpartition(":")
         with self._asking(f"push {name}"):
-            for event in self._follow(self.api.push(repository, tag=tag, stream=True, decode=True), f"push {name}", on_line):
+            for event in self._follow(
+                self.api.push(repository, tag=tag, stream=True, decode=True), f"push {name}", on_line
+            ):
                 digest = (event.get("aux") or {}).get("Digest") or digest
         if not digest:
             raise FleetError(f"the registry told no digest for {name}", where="registry", remedy="Run it again.")
@@ -134,8 +148,11 @@ class Engine:
         except docker.errors.APIError as fault:
             if "manifest unknown" in str(fault) or "name unknown" in str(fault) or "not found" in str(fault).lower():
                 return None
-            raise FleetError(_explanation(fault), where=f"registry of {name}",
-                             remedy="See that the engine reaches it and is logged in (docker login).") from fault
+            raise FleetError(
+                _explanation(fault),
+                where=f"registry of {name}",
+                remedy="See that the engine reaches it and is logged in (docker login).",
+            ) from fault
         return f"{repository}@{found['Descriptor']['digest']}"
 
     def save(self, image_id: str) -> Iterator[bytes]:
@@ -147,7 +164,9 @@ class Engine:
         with self._asking("load"):
             self._follow(self.api.load_image(stream), "load", lambda line: None)
 
-    def create(self, image_id: str, command: Sequence[str] | None = None, files: bytes | None = None, **options: Any) -> str:
+    def create(
+        self, image_id: str, command: Sequence[str] | None = None, files: bytes | None = None, **options: Any
+    ) -> str:
         """Make a container of an image, not started; files: a tar archive as bytes, unpacked at /. Returns its id."""
         with self._asking("container"):
             host_config = self.api.create_host_config(**options.pop("host", {}))
@@ -171,7 +190,9 @@ class Engine:
             try:
                 state = self.api.inspect_container(container)["State"]
             except (docker.errors.NotFound, docker.errors.NullResource):
-                raise FleetError(f"there is no container {container!r} here", where=self.url, remedy="List them: docker ps --all.") from None
+                raise FleetError(
+                    f"there is no container {container!r} here", where=self.url, remedy="List them: docker ps --all."
+                ) from None
             text = self.api.logs(container, stdout=True, stderr=True, tail=tail).decode("utf-8", "replace")
         ended = not state.get("Running") and not str(state.get("StartedAt", "0001")).startswith("0001")
         return text, state["ExitCode"] if ended else None
@@ -183,7 +204,10 @@ class Engine:
 
         def lines() -> Iterator[str]:
             nonlocal rest
-            for part in self._answers(f"log of {container}", lambda: self.api.logs(container, stdout=True, stderr=True, stream=True, follow=False)):
+            for part in self._answers(
+                f"log of {container}",
+                lambda: self.api.logs(container, stdout=True, stderr=True, stream=True, follow=False),
+            ):
                 *whole, rest = (rest + decode(part)).split("\n")
                 yield from whole
             yield rest
@@ -198,7 +222,10 @@ class Engine:
     def labelled(self, label: str) -> dict[str, str]:
         """{id: the label's value} of all containers with a label ('name' or 'name=value')."""
         with self._asking("containers"):
-            return {each["Id"]: each["Labels"][label.partition("=")[0]] for each in self.api.containers(all=True, filters={"label": label})}
+            return {
+                each["Id"]: each["Labels"][label.partition("=")[0]]
+                for each in self.api.containers(all=True, filters={"label": label})
+            }
 
     def wait_until(self, container: str, done: Callable[[str], object], timeout_s: float) -> tuple[str, int | None]:
         """log() of a container as soon as done(text) holds or it ended; after timeout_s as it then is."""
@@ -219,7 +246,9 @@ class Engine:
         seen = []
         for event in events:
             if "error" in event:
-                raise FleetError(event["error"].strip(), where=what, remedy="See to it and run again; what arrived is kept.")
+                raise FleetError(
+                    event["error"].strip(), where=what, remedy="See to it and run again; what arrived is kept."
+                )
             on_line(event.get("status") or event.get("stream") or "")
             seen.append(event)
         return seen
@@ -230,21 +259,34 @@ class Engine:
             yield
         except docker.errors.APIError as fault:
             raise FleetError(_explanation(fault), where=f"{self.url}: {what}") from fault
-        except (docker.errors.DockerException, docker.credentials.StoreError, requests.exceptions.RequestException, OSError, ValueError) as fault:
+        except (
+            docker.errors.DockerException,
+            docker.credentials.StoreError,
+            requests.exceptions.RequestException,
+            OSError,
+            ValueError,
+        ) as fault:
             helper = _HELPER.search(str(fault))
             if helper:
                 raise _helper_fault(helper[0], str(fault)) from fault
-            raise FleetError(f"the container engine does not answer any more ({_short(fault)})" if what != "connect" else
-                             f"no container engine answers ({_short(fault)})", where=f"{self.url}: {what}",
-                             remedy="Start it, let this account use its socket, and run again.") from fault
+            raise FleetError(
+                f"the container engine does not answer any more ({_short(fault)})"
+                if what != "connect"
+                else f"no container engine answers ({_short(fault)})",
+                where=f"{self.url}: {what}",
+                remedy="Start it, let this account use its socket, and run again.",
+            ) from fault
 
 
 def _helper_fault(helper: str, words: str) -> HelperFault:
     """The FleetError about a credential helper of the Docker SDK's configuration that is not there, or fails."""
     path = docker.utils.config.find_config_file() or "~/.docker/config.json"
     what = "is not there" if "not installed" in words else f"fails ({' '.join(words.split())[:200]})"
-    return HelperFault(f"the credential helper {helper!r} that this file names {what}", where=path,
-                       remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.")
+    return HelperFault(
+        f"the credential helper {helper!r} that this file names {what}",
+        where=path,
+        remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.",
+    )
 
 
 class HelperFault(FleetError):

@@ -11,13 +11,13 @@ from typing import TypedDict
 class Engine(TypedDict):
     """What the engine of a host says of itself. A host without an engine has the key engine as None."""
 
-    engine: str | None          # docker or podman
+    engine: str | None  # docker or podman
     version: str | None
     api_version: str | None
-    socket: str | None          # its path
-    answers: bool               # whether its API does
-    reason: str | None          # why it does not
-    runtimes: list[str]         # sorted
+    socket: str | None  # its path
+    answers: bool  # whether its API does
+    reason: str | None  # why it does not
+    runtimes: list[str]  # sorted
     cdi_directories: list[str]  # where it looks for CDI descriptions, sorted
 
 
@@ -25,7 +25,7 @@ class Sdk(TypedDict):
     """Python's Docker SDK."""
 
     version: str | None
-    problem: str | None         # why this Python cannot import it
+    problem: str | None  # why this Python cannot import it
 
 
 class Image(TypedDict):
@@ -33,8 +33,8 @@ class Image(TypedDict):
 
     id: str
     labels: dict[str, str]
-    tags: list[str]             # its names
-    digests: list[str]          # its references by digest
+    tags: list[str]  # its names
+    digests: list[str]  # its references by digest
     size_bytes: int
     created: str | None
-    architecture: str | None    # in Go's word: amd64
+    architecture: str | None  # in Go's word: amd64

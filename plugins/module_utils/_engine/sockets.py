@@ -15,8 +15,8 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine, Sdk
 
-TIMEOUT_S = 10.0           # Podman runs programs to answer what it is, which takes its time on a busy host.
-PATIENT_S = 30.0           # Where something is to be done there.
+TIMEOUT_S = 10.0  # Podman runs programs to answer what it is, which takes its time on a busy host.
+PATIENT_S = 30.0  # Where something is to be done there.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
 _LONGEST = 128
@@ -24,7 +24,16 @@ _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _SHIMS = ("io.containerd.runc.", "io.containerd.runtime.")  # other names of runc, which Docker 20.10 lists beside it
-_NONE: Engine = {"engine": None, "version": None, "api_version": None, "socket": None, "answers": False, "reason": None, "runtimes": [], "cdi_directories": []}
+_NONE: Engine = {
+    "engine": None,
+    "version": None,
+    "api_version": None,
+    "socket": None,
+    "answers": False,
+    "reason": None,
+    "runtimes": [],
+    "cdi_directories": [],
+}
 
 
 def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOUT_S) -> Engine:
@@ -36,7 +45,9 @@ def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOU
     if problem:
         return {**_NONE, "engine": "docker", "reason": problem}
     user = f"/run/user/{os.getuid()}"
-    candidates = [socket_path] if socket_path else [*_SYSTEM_SOCKETS, f"{user}/docker.sock", f"{user}/podman/podman.sock"]
+    candidates = (
+        [socket_path] if socket_path else [*_SYSTEM_SOCKETS, f"{user}/docker.sock", f"{user}/podman/podman.sock"]
+    )
     silent = None
     for candidate in candidates:
         if socket_path or files.exists(candidate):
@@ -56,8 +67,10 @@ def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | No
     scheme, mark, rest = value.partition("://")
     if not mark or scheme == "unix":
         return ("/" + rest.lstrip("/") if mark else value), None
-    return None, (f"{name} is {value[:_LONGEST]!r}, and only an engine of this host can be used, by its unix socket: "
-                  "unset it, or name a socket (tfserving_engine_socket)")
+    return None, (
+        f"{name} is {value[:_LONGEST]!r}, and only an engine of this host can be used, by its unix socket: "
+        "unset it, or name a socket (tfserving_engine_socket)"
+    )
 
 
 def sdk() -> Sdk:
@@ -66,7 +79,7 @@ def sdk() -> Sdk:
         import docker
 
         return {"version": str(docker.DockerClient and docker.__version__)[:_LONGEST], "problem": None}
-    except Exception as fault:      # a broken package raises what it likes
+    except Exception as fault:  # a broken package raises what it likes
         return {"version": None, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
@@ -105,11 +118,22 @@ def _describe(path: str, files: Files, timeout_s: float) -> Engine:
         version, information = (ask(files.path(path), what, timeout_s) for what in ("/version", "/info"))
     except (OSError, ValueError) as fault:
         return {**_NONE, "engine": guess, "socket": path, "reason": _reason(fault, path, timeout_s)}
-    podman = "Podman Engine" in [component.get("Name") for component in _list(version.get("Components")) if isinstance(component, dict)]
-    return {**_NONE, "engine": "podman" if podman else "docker", "version": _text(version.get("Version")), "api_version": _text(version.get("ApiVersion")),
-            "socket": path, "answers": True,
-            "runtimes": sorted(name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)),
-            "cdi_directories": sorted(map(str, _list(information.get("CDISpecDirs")))) or _default_cdi_directories(podman, files)}
+    podman = "Podman Engine" in [
+        component.get("Name") for component in _list(version.get("Components")) if isinstance(component, dict)
+    ]
+    return {
+        **_NONE,
+        "engine": "podman" if podman else "docker",
+        "version": _text(version.get("Version")),
+        "api_version": _text(version.get("ApiVersion")),
+        "socket": path,
+        "answers": True,
+        "runtimes": sorted(
+            name for name in map(str, _list(information.get("Runtimes"))) if not name.startswith(_SHIMS)
+        ),
+        "cdi_directories": sorted(map(str, _list(information.get("CDISpecDirs"))))
+        or _default_cdi_directories(podman, files),
+    }
 
 
 def _default_cdi_directories(podman: bool, files: Files) -> list[str]:
@@ -129,7 +153,11 @@ def _installed(files: Files) -> Engine:
     """An engine that is installed but has no socket, or none."""
     for name, program in _PROGRAMS:
         if files.exists(program):
-            return {**_NONE, "engine": name, "reason": f"{name} is installed, but its socket is not there: start {name}.socket or {name}.service"}
+            return {
+                **_NONE,
+                "engine": name,
+                "reason": f"{name} is installed, but its socket is not there: start {name}.socket or {name}.service",
+            }
     return {**_NONE}
 
 

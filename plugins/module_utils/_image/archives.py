@@ -37,7 +37,11 @@ def write(directory, image, stream):
     except BaseException as fault:
         shutil.rmtree(staged, ignore_errors=True)
         if isinstance(fault, OSError):
-            raise FleetError(f"cannot write the archive: {fault.strerror or fault}", where=directory, remedy="Free some disk there and run again.") from fault
+            raise FleetError(
+                f"cannot write the archive: {fault.strerror or fault}",
+                where=directory,
+                remedy="Free some disk there and run again.",
+            ) from fault
         raise
     return manifest
 
@@ -50,7 +54,11 @@ def read(directory):
     except FileNotFoundError:
         return None
     except ValueError as fault:
-        raise FleetError("the manifest is damaged", where=os.path.join(directory, MANIFEST), remedy="Remove the directory and ship the image again.") from fault
+        raise FleetError(
+            "the manifest is damaged",
+            where=os.path.join(directory, MANIFEST),
+            remedy="Remove the directory and ship the image again.",
+        ) from fault
 
 
 def names(parent):
@@ -66,7 +74,11 @@ def names(parent):
 def stream(directory, manifest):
     """The archive's bytes, after each part was found whole. Raises FleetError that names the first part that is not."""
     for path, digest in _damaged(directory, manifest):
-        raise FleetError(f"this part of the image is {'damaged' if digest else 'missing'}", where=path, remedy="Ship it again: the parts that are whole stay.")
+        raise FleetError(
+            f"this part of the image is {'damaged' if digest else 'missing'}",
+            where=path,
+            remedy="Ship it again: the parts that are whole stay.",
+        )
     return _chunks(directory, manifest)
 
 

@@ -17,7 +17,11 @@ def missing(hosts):
     wanted = [host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]]
     for one in wanted:
         if not isinstance(one, dict) or not _NEEDED <= set(one):
-            raise FleetError(f"{one!r} is no recipe of an image", where="tfs_image_recipe", remedy="Give build of the host's plan, or leave it out.")
+            raise FleetError(
+                f"{one!r} is no recipe of an image",
+                where="tfs_image_recipe",
+                remedy="Give build of the host's plan, or leave it out.",
+            )
     return {one["image"]: one for one in wanted}
 
 
@@ -29,13 +33,36 @@ def assign(recipes, builders, absent=()):
     """
     if recipes and not builders:
         many = f"{len(recipes)} images are" if len(recipes) > 1 else f"the image {next(iter(recipes))} is"
-        why = f"none of its builders ({', '.join(sorted(absent))}) is among the hosts that this play reaches" if absent else "there is no builder"
-        raise FleetError(f"{many} to be built and {why}", where="tfs_image_builders", remedy=(
-            "Let the play run on one of them (see --limit), and see that it answers." if absent else
-            "Name hosts of the inventory that build, for instance tfserving_image_builders: [build-1], and let the play run on them too."))
-    held = {name: {image for held in builder["images"] for image in (held, held.partition(UNSTARTED)[0])} for name, builder in builders.items()}
+        why = (
+            f"none of its builders ({', '.join(sorted(absent))}) is among the hosts that this play reaches"
+            if absent
+            else "there is no builder"
+        )
+        raise FleetError(
+            f"{many} to be built and {why}",
+            where="tfs_image_builders",
+            remedy=(
+                "Let the play run on one of them (see --limit), and see that it answers."
+                if absent
+                else "Name hosts of the inventory that build, for instance tfserving_image_builders: [build-1], and let the play run on them too."
+            ),
+        )
+    held = {
+        name: {image for held in builder["images"] for image in (held, held.partition(UNSTARTED)[0])}
+        for name, builder in builders.items()
+    }
     work = {name: [] for name in sorted(builders)}
-    for image, recipe in sorted(recipes.items(), key=lambda pair: (not any(pair[0] in images for images in held.values()), pair[0])):
-        chosen = min(work, key=lambda name: (image not in held[name], len(work[name]), not may_run(recipe["level"], builders[name]["level"]), name))
+    for image, recipe in sorted(
+        recipes.items(), key=lambda pair: (not any(pair[0] in images for images in held.values()), pair[0])
+    ):
+        chosen = min(
+            work,
+            key=lambda name: (
+                image not in held[name],
+                len(work[name]),
+                not may_run(recipe["level"], builders[name]["level"]),
+                name,
+            ),
+        )
         work[chosen].append(recipe)
     return work

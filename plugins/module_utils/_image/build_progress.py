@@ -43,7 +43,11 @@ class Progress:
             return None
         left = self.left_s()
         tail = f", about {duration(left)} left" if left is not None else ""
-        return self._say(f"{self._step}: {100 * self.done // self.total} %, {self.done} of {self.total} actions{tail}", now, self.done == self.total)
+        return self._say(
+            f"{self._step}: {100 * self.done // self.total} %, {self.done} of {self.total} actions{tail}",
+            now,
+            self.done == self.total,
+        )
 
     def left_s(self):
         """Seconds left at the pace of the last ten minutes, or None while that is not known. What a cache answers at first is soon out of the window."""

@@ -66,8 +66,11 @@ class Builder:
                 finally:
                     lock.truncate(0)
         except OSError as fault:
-            raise FleetError(f"cannot write: {fault.strerror or fault}", where=fault.filename or self.directory,
-                             remedy="Free some disk there, or name another directory; what was compiled is kept.") from fault
+            raise FleetError(
+                f"cannot write: {fault.strerror or fault}",
+                where=fault.filename or self.directory,
+                remedy="Free some disk there, or name another directory; what was compiled is kept.",
+            ) from fault
 
     def clear(self):
         """Remove the containers of builds; under the lock there is no build whose they could be."""
@@ -81,7 +84,13 @@ class Builder:
         left = self._whole(recipe, "runtime")
         if left:
             self._forget_devel(recipe)
-            return {"id": left[0], "log": log, "notes": ["an earlier run made it and ended before it was started once"], "jobs": None, "seconds": 0.0}
+            return {
+                "id": left[0],
+                "log": log,
+                "notes": ["an earlier run made it and ended before it was started once"],
+                "jobs": None,
+                "seconds": 0.0,
+            }
         running, notes = preflight.jobs(self._facts(), self.settings)
         for note in notes:
             self._say(note)
@@ -89,7 +98,9 @@ class Builder:
         os.makedirs(os.path.dirname(log), exist_ok=True)
         with open(log, "a", encoding="utf-8") as stream, contextlib.ExitStack() as stack:
             if self.settings["cache_mib"]:
-                cache = stack.enter_context(bazel_cache.serving(os.path.join(self.directory, "bazel-cache"), self.settings["cache_mib"]))
+                cache = stack.enter_context(
+                    bazel_cache.serving(os.path.join(self.directory, "bazel-cache"), self.settings["cache_mib"])
+                )
             else:
                 cache = None
             self._bring_bases(recipe, tree)
@@ -102,7 +113,11 @@ class Builder:
 
     def _whole(self, recipe, stage):
         """The ids of the images of a stage that are there: the label comes last, so an image that has it is whole."""
-        return [image["id"] for image in self.engine.images(f"{image_labels.RECIPE}={recipe['digest']}") if image["labels"].get(image_labels.STAGE) == stage]
+        return [
+            image["id"]
+            for image in self.engine.images(f"{image_labels.RECIPE}={recipe['digest']}")
+            if image["labels"].get(image_labels.STAGE) == stage
+        ]
 
     def _forget_devel(self, recipe):
         for image in self._whole(recipe, "devel"):
@@ -117,11 +132,20 @@ class Builder:
                     try:
                         self.engine.pull(name)
                     except FleetError as fault:
-                        raise FleetError(f"cannot get the base image: {fault.what}", where=name, remedy=_FULL if preflight.disk_full([fault.what]) else (
-                            "Let the builder's engine reach its registry, name a mirror (mirrors), or load the image there.")) from fault
+                        raise FleetError(
+                            f"cannot get the base image: {fault.what}",
+                            where=name,
+                            remedy=_FULL
+                            if preflight.disk_full([fault.what])
+                            else (
+                                "Let the builder's engine reach its registry, name a mirror (mirrors), or load the image there."
+                            ),
+                        ) from fault
 
     def _docker_file(self, recipe, stage, tree):
-        return dockerfile.mended(tree.text(recipe[stage]["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"])
+        return dockerfile.mended(
+            tree.text(recipe[stage]["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"]
+        )
 
     def _base(self, recipe, tree, stream):
         """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
@@ -132,12 +156,21 @@ class Builder:
     def _devel(self, recipe, tree, running, cache, stream, notes):
         done = self._whole(recipe, "devel")
         while not done:
-            options = preflight.bazel_options(running, self._bazel_memory_mib(running), cache, f"/tensorflow-serving/{_RULES}" if self._rules() else None)
+            options = preflight.bazel_options(
+                running,
+                self._bazel_memory_mib(running),
+                cache,
+                f"/tensorflow-serving/{_RULES}" if self._rules() else None,
+            )
             try:
                 done = [self._run(recipe, "devel", tree, {"TF_SERVING_BAZEL_OPTIONS": options}, stream)]
             except OutOfMemory as fault:
                 if not preflight.fewer(running):
-                    raise FleetError("the build ran out of memory with a single job", where=stream.name, remedy="Build on a host with more memory.") from fault
+                    raise FleetError(
+                        "the build ran out of memory with a single job",
+                        where=stream.name,
+                        remedy="Build on a host with more memory.",
+                    ) from fault
                 running = preflight.fewer(running)
                 notes.append(f"it ran out of memory and goes on with {running} jobs; what was compiled is kept")
                 self._say(notes[-1])
@@ -164,14 +197,25 @@ class Builder:
         try:
             with self._context(text, tree if stage == "devel" else None) as context:
                 return self.engine.build(
-                    context, on_line, dockerfile="Dockerfile", target=part.get("target") or "", buildargs={**self._proxies(), **part["arguments"], **arguments},
-                    labels=labelled or image_labels.of(recipe, stage), network_mode=self.settings["network"])
+                    context,
+                    on_line,
+                    dockerfile="Dockerfile",
+                    target=part.get("target") or "",
+                    buildargs={**self._proxies(), **part["arguments"], **arguments},
+                    labels=labelled or image_labels.of(recipe, stage),
+                    network_mode=self.settings["network"],
+                )
         except BuildFailed as fault:
             if stage == "devel" and preflight.out_of_memory([*last, fault.words], fault.status):
                 raise OutOfMemory(fault.words) from fault
             words = " | ".join([*list(last)[-_SHOWN_LINES:], fault.words])
-            raise FleetError(f"the {stage} build failed; its last words: {words}", where=stream.name, remedy=_FULL if preflight.disk_full([*last, fault.words])
-                             else "All its output is there. What was compiled is kept: the next run goes on.") from fault
+            raise FleetError(
+                f"the {stage} build failed; its last words: {words}",
+                where=stream.name,
+                remedy=_FULL
+                if preflight.disk_full([*last, fault.words])
+                else "All its output is there. What was compiled is kept: the next run goes on.",
+            ) from fault
         finally:
             self.clear()
 
@@ -195,8 +239,11 @@ class Builder:
     def _facts(self):
         told = self.engine.information()
         root = told.get("DockerRootDir") or ""
-        return {"cpus": min(told.get("NCPU") or os.cpu_count(), os.cpu_count()), "memory_mib": Files().memory_kib("MemAvailable") >> 10,
-                "disk_free_mib": shutil.disk_usage(root).free >> 20 if os.path.isdir(root) else None}
+        return {
+            "cpus": min(told.get("NCPU") or os.cpu_count(), os.cpu_count()),
+            "memory_mib": Files().memory_kib("MemAvailable") >> 10,
+            "disk_free_mib": shutil.disk_usage(root).free >> 20 if os.path.isdir(root) else None,
+        }
 
     def _bazel_memory_mib(self, running):
         return running * self.settings["memory_per_job_mib"]
@@ -205,7 +252,12 @@ class Builder:
         return dockerfile.downloader_rules(self.settings["mirrors"])
 
     def _proxies(self):
-        return {spelling: value for name, value in (self.settings["proxies"] or {}).items() if value for spelling in (name.upper(), name.lower())}
+        return {
+            spelling: value
+            for name, value in (self.settings["proxies"] or {}).items()
+            if value
+            for spelling in (name.upper(), name.lower())
+        }
 
     def _say(self, line):
         program.say(self.settings["progress"], line)

@@ -15,7 +15,9 @@ DOWNLOADER = "tfserving-bazel-downloader.cfg"
 _FROM = re.compile(r"^(FROM\s+)(\S+)(.*)$", re.MULTILINE | re.IGNORECASE)
 _INSTRUCTION = r"(?:[^\n]*\\\n)*[^\n]*"
 _UPSTREAM = r"github\.com/tensorflow/serving"
-_FETCHES = re.compile(rf"^RUN (?:curl [^\n]*{_UPSTREAM}/tarball/|git clone [^\n]*{_UPSTREAM}){_INSTRUCTION}", re.MULTILINE)
+_FETCHES = re.compile(
+    rf"^RUN (?:curl [^\n]*{_UPSTREAM}/tarball/|git clone [^\n]*{_UPSTREAM}){_INSTRUCTION}", re.MULTILINE
+)
 _GET_PIP = "bootstrap.pypa.io/get-pip.py"
 
 
@@ -28,7 +30,9 @@ def mended(text, recipe, devel, mirrors=None):
     if devel:
         for mend in recipe["mends"]:
             text = _MENDS[mend["mend"]](text, mend)
-    text = _FROM.sub(lambda found: found[1] + _mirrored(_pinned(found[2], recipe["base_images"]), mirrors) + found[3], text)
+    text = _FROM.sub(
+        lambda found: found[1] + _mirrored(_pinned(found[2], recipe["base_images"]), mirrors) + found[3], text
+    )
     text = _labelled(text)
     for prefix, mirror in sorted((mirrors or {}).items()):
         if "://" in prefix:
@@ -45,8 +49,15 @@ def base_images(text):
 
 def downloader_rules(mirrors):
     """Bazel's --experimental_downloader_config for the mirrors of URLs."""
-    rules = [(re.sub(r"^\w+://", "", prefix), re.sub(r"^\w+://", "", mirror)) for prefix, mirror in sorted((mirrors or {}).items()) if "://" in prefix]
-    return "".join(f"rewrite {re.escape(prefix).replace('/', '[/]').replace('[/]', '/')}(.*) {mirror}$1\n" for prefix, mirror in rules)
+    rules = [
+        (re.sub(r"^\w+://", "", prefix), re.sub(r"^\w+://", "", mirror))
+        for prefix, mirror in sorted((mirrors or {}).items())
+        if "://" in prefix
+    ]
+    return "".join(
+        f"rewrite {re.escape(prefix).replace('/', '[/]').replace('[/]', '/')}(.*) {mirror}$1\n"
+        for prefix, mirror in rules
+    )
 
 
 def _sources(text, _mend):
@@ -66,8 +77,11 @@ _MENDS = {"sources": _sources, "get_pip": _get_pip}
 
 
 def _unlike(what):
-    return FleetError(f"upstream's Docker file {what}, which the recipe does not expect", where="Dockerfile.devel",
-                      remedy="Build from the sources of the release itself, unchanged.")
+    return FleetError(
+        f"upstream's Docker file {what}, which the recipe does not expect",
+        where="Dockerfile.devel",
+        remedy="Build from the sources of the release itself, unchanged.",
+    )
 
 
 def _pinned(name, pins):
@@ -77,7 +91,7 @@ def _pinned(name, pins):
 def _mirrored(name, mirrors):
     for prefix, mirror in sorted((mirrors or {}).items(), key=lambda pair: -len(pair[0])):
         if "://" not in prefix and name.startswith(prefix) and "$" not in name:
-            return mirror + name[len(prefix):]
+            return mirror + name[len(prefix) :]
     return name
 
 

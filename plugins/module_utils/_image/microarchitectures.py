@@ -22,7 +22,9 @@ _MARCH = re.compile(r"-march=(\S+)")
 def needed(request):
     """Whether a request asks for an exact microarchitecture, by name or by -march, in whatever key or policy."""
     shared = request.get("build_for") or []
-    return "-march=" in str(request) or isinstance(shared, list) and any(not recipe.is_class(str(name)) for name in shared)
+    return (
+        "-march=" in str(request) or isinstance(shared, list) and any(not recipe.is_class(str(name)) for name in shared)
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -36,8 +38,11 @@ def known():
     try:
         from archspec import cpu
     except ImportError:
-        raise FleetError("an exact microarchitecture (-march, or a name in tfserving_build_for) needs the Python package archspec on the controller",
-                         where="tfserving_build", remedy="Install it: pip install archspec; or build for the level of the hosts, which needs none.") from None
+        raise FleetError(
+            "an exact microarchitecture (-march, or a name in tfserving_build_for) needs the Python package archspec on the controller",
+            where="tfserving_build",
+            remedy="Install it: pip install archspec; or build for the level of the hosts, which needs none.",
+        ) from None
     names, marches = {}, {}
     for name, target in sorted(cpu.TARGETS.items(), key=lambda pair: (len(pair[1].features), pair[0])):
         if target.family.name == _FAMILY:
@@ -51,11 +56,15 @@ def known():
 def _described(target, unsupported):
     shown = frozenset(_KERNELS.get(feature, feature) for feature in target.features)
     level = levels.level(_FAMILY, shown)
-    flags = (shown & levels.KNOWN_FLAGS[_FAMILY]).difference(*(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, level)))
+    flags = (shown & levels.KNOWN_FLAGS[_FAMILY]).difference(
+        *(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, level))
+    )
     options = {}
     for compiler, version in questions.compilers():
         try:
-            options[questions.spelt_compiler(compiler, version)] = target.optimization_flags(compiler, ".".join(map(str, version)))
+            options[questions.spelt_compiler(compiler, version)] = target.optimization_flags(
+                compiler, ".".join(map(str, version))
+            )
         except unsupported:
             continue
     return {"level": level, "flags": sorted(flags), "options": options}

@@ -13,7 +13,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 _OUT_OF_MEMORY = re.compile(
     r"Killed \(program \w+\)|Killed signal terminated program|signal terminated program (cc1plus|cc1|as|collect2)|unable to execute command: Killed"
     r"|ld terminated with signal 9|virtual memory exhausted|[Oo]ut of memory|OutOfMemoryError|Server terminated abruptly|\(Killed\)"
-    r"|clang frontend command failed .*-9")
+    r"|clang frontend command failed .*-9"
+)
 _KILLED = 137
 
 
@@ -23,17 +24,28 @@ def jobs(facts, wanted):
     facts: {cpus, memory_mib (available), disk_free_mib (None: not known)} of the builder. wanted: {jobs (None: as many as fit), memory_per_job_mib,
     memory_reserve_mib (the linker and Bazel itself), disk_mib}. Raises FleetError with the numbers where it cannot be built here.
     """
-    per_job, reserve = bounded("memory_per_job_mib", wanted["memory_per_job_mib"], 1), bounded("memory_reserve_mib", wanted["memory_reserve_mib"], 0)
+    per_job, reserve = (
+        bounded("memory_per_job_mib", wanted["memory_per_job_mib"], 1),
+        bounded("memory_reserve_mib", wanted["memory_reserve_mib"], 0),
+    )
     asked = bounded("jobs", wanted["jobs"] or facts["cpus"], 1)
     if facts["disk_free_mib"] is not None and facts["disk_free_mib"] < wanted["disk_mib"]:
-        raise FleetError(f"the build needs {wanted['disk_mib']} MiB of disk, {facts['disk_free_mib']} MiB are free where the engine keeps its images",
-                         where="disk", remedy="Free some, build on another host, or set disk_mib if you know better.")
+        raise FleetError(
+            f"the build needs {wanted['disk_mib']} MiB of disk, {facts['disk_free_mib']} MiB are free where the engine keeps its images",
+            where="disk",
+            remedy="Free some, build on another host, or set disk_mib if you know better.",
+        )
     fitting = (facts["memory_mib"] - reserve) // per_job
     if fitting < 1:
-        raise FleetError(f"the build needs {reserve + per_job} MiB of memory ({reserve} and {per_job} for each job), {facts['memory_mib']} MiB are available",
-                         where="memory", remedy="Build on a host with more, or set memory_per_job_mib and memory_reserve_mib if you know better.")
+        raise FleetError(
+            f"the build needs {reserve + per_job} MiB of memory ({reserve} and {per_job} for each job), {facts['memory_mib']} MiB are available",
+            where="memory",
+            remedy="Build on a host with more, or set memory_per_job_mib and memory_reserve_mib if you know better.",
+        )
     if fitting < asked:
-        return fitting, [f"{fitting} jobs instead of {asked}: {facts['memory_mib']} MiB of memory are available, a job takes up to {per_job} MiB"]
+        return fitting, [
+            f"{fitting} jobs instead of {asked}: {facts['memory_mib']} MiB of memory are available, a job takes up to {per_job} MiB"
+        ]
     return asked, []
 
 
@@ -54,7 +66,13 @@ def disk_full(lines):
 
 def bazel_options(running, memory_mib, cache=None, downloader=None):
     """The value of TF_SERVING_BAZEL_OPTIONS: how the work is done, not what comes of it. cache: URL of a cache that outlives a failed build."""
-    options = ["--curses=no", "--color=no", "--show_progress_rate_limit=5", f"--jobs={running}", f"--local_ram_resources={memory_mib}"]
+    options = [
+        "--curses=no",
+        "--color=no",
+        "--show_progress_rate_limit=5",
+        f"--jobs={running}",
+        f"--local_ram_resources={memory_mib}",
+    ]
     options += [f"--remote_cache={cache}", "--remote_upload_local_results=true"] if cache else []
     options += [f"--experimental_downloader_config={downloader}"] if downloader else []
     return " ".join(options)

@@ -13,12 +13,20 @@ _FLOAT, _PRODUCER = 1, 27
 def saved_model():
     """The bytes of its saved_model.pb. Fields by the numbers of TensorFlow's saved_model.proto, meta_graph.proto and graph.proto."""
     dtype = _attribute("dtype", _number(6, _FLOAT))
-    placeholder = held(1, b"x") + held(2, b"Placeholder") + dtype + _attribute("shape", held(7, held(2, _number(1, -1))))
+    placeholder = (
+        held(1, b"x") + held(2, b"Placeholder") + dtype + _attribute("shape", held(7, held(2, _number(1, -1))))
+    )
     identity = held(1, b"y") + held(2, b"Identity") + held(3, b"x") + _attribute("T", _number(6, _FLOAT))
     graph = held(1, placeholder) + held(1, identity) + held(4, _number(1, _PRODUCER))
-    signature = held(1, _entry("x", _tensor("x:0"))) + held(2, _entry("y", _tensor("y:0"))) + held(3, b"tensorflow/serving/predict")
+    signature = (
+        held(1, _entry("x", _tensor("x:0")))
+        + held(2, _entry("y", _tensor("y:0")))
+        + held(3, b"tensorflow/serving/predict")
+    )
     information = held(4, b"serve")
-    return _number(1, 1) + held(2, held(1, information) + held(2, graph) + held(5, _entry("serving_default", signature)))
+    return _number(1, 1) + held(
+        2, held(1, information) + held(2, graph) + held(5, _entry("serving_default", signature))
+    )
 
 
 def _tensor(name):

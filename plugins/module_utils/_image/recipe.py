@@ -39,7 +39,13 @@ def level_options(level, cpu_flags):
 def microarchitecture_options(name, release, kind, known):
     """Bazel's options for an exact microarchitecture, or None where the compiler of a release makes no code for it. known: of microarchitectures.known()."""
     words = known["names"][name]["options"].get(compiler_of(release, kind))
-    return words and " ".join([*([_RELEASE] if "avx" in flags_of(name, known) else []), *(f"--copt={word}" for word in words.split()), "--copt=-O3"])
+    return words and " ".join(
+        [
+            *([_RELEASE] if "avx" in flags_of(name, known) else []),
+            *(f"--copt={word}" for word in words.split()),
+            "--copt=-O3",
+        ]
+    )
 
 
 def needed_flags(options, known=None):
@@ -68,7 +74,9 @@ def mended_options(given, level, cpu_flags, release, kind, known=None):
         reasons.append(f"what every {level} CPU runs, in options that the compiler of {release} knows")
     elif any(word in NATIVE for word in words):
         words = own.split() + [word for word in words if word not in NATIVE + (_RELEASE,)]
-        reasons.append(f"in place of {given}: native code runs only on CPUs like the builder's; these run on every {level} CPU")
+        reasons.append(
+            f"in place of {given}: native code runs only on CPUs like the builder's; these run on every {level} CPU"
+        )
     elif _RELEASE not in words and "avx" in cpu_flags:
         words = [_RELEASE, *words]
         reasons.append(f"the argument replaces the default, so {_RELEASE} is repeated in front")
@@ -112,7 +120,9 @@ def march_problem(release, march, kind, known=None):
     compiler, version = questions.compiler(release, kind == "gpu")
     lowest = found["compilers"].get(compiler)
     if lowest is None or list(version) < lowest:
-        needs = f"needs {questions.spelt_compiler(compiler, lowest)} or later" if lowest else f"is not known to {compiler}"
+        needs = (
+            f"needs {questions.spelt_compiler(compiler, lowest)} or later" if lowest else f"is not known to {compiler}"
+        )
         return f"-march={march} {needs}; the {'GPU ' if kind == 'gpu' else ''}devel image of {release} compiles with {compiler_of(release, kind)}"
     return None
 
@@ -128,9 +138,17 @@ def flags_of(name, known=None):
     if name in names:
         return flags_of(names[name]["level"]).union(names[name]["flags"])
     if name in table.LEVEL_OPTIONS:
-        return frozenset(flag for level, options in table.LEVEL_OPTIONS.items() if may_run(level, name) for flag in needed_flags(options))
-    raise FleetError(f"{name!r} is neither an image class nor a microarchitecture that archspec knows{did_you_mean(name, [*table.LEVEL_OPTIONS, *names])}",
-                     where="tfserving_build_for", remedy="Name classes such as x86-64-v3 or x86-64-v3-cc8, or archspec's names, such as zen4.")
+        return frozenset(
+            flag
+            for level, options in table.LEVEL_OPTIONS.items()
+            if may_run(level, name)
+            for flag in needed_flags(options)
+        )
+    raise FleetError(
+        f"{name!r} is neither an image class nor a microarchitecture that archspec knows{did_you_mean(name, [*table.LEVEL_OPTIONS, *names])}",
+        where="tfserving_build_for",
+        remedy="Name classes such as x86-64-v3 or x86-64-v3-cc8, or archspec's names, such as zen4.",
+    )
 
 
 def compute_capabilities(release, majors):
@@ -139,7 +157,9 @@ def compute_capabilities(release, majors):
     portable = [entry for entry in entries if entry.startswith("compute_")][-1]
     native = [entry for entry in entries if entry.startswith("sm_") and _major(entry) in majors]
     if _major(portable) in majors and not [entry for entry in native if _major(entry) == _major(portable)]:
-        native.append(portable.replace("compute_", "sm_"))  # a toolkit that writes PTX for it writes its machine code too
+        native.append(
+            portable.replace("compute_", "sm_")
+        )  # a toolkit that writes PTX for it writes its machine code too
     return (*native, portable)
 
 
@@ -152,30 +172,52 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
     """
     one_of("kind", kind, KINDS)
     if level not in table.LEVEL_OPTIONS or level == "aarch64":
-        raise FleetError(f"upstream's Docker files and toolchains of {release} build for x86-64 alone, not for {level}", where="serving_image",
-                         remedy="Name an image of your own (tfserving_image), or set tfserving_backend: embedded.")
+        raise FleetError(
+            f"upstream's Docker files and toolchains of {release} build for x86-64 alone, not for {level}",
+            where="serving_image",
+            remedy="Name an image of your own (tfserving_image), or set tfserving_backend: embedded.",
+        )
     if sources and sorted(sources) != ["archive", "commit", "tree"]:
-        raise FleetError(f"{sources!r} are no sources: archive (URL or path), commit, and tree, git's id of all files", where="tfserving_build_sources",
-                         remedy="Ask git: git rev-parse HEAD HEAD^{tree}")
+        raise FleetError(
+            f"{sources!r} are no sources: archive (URL or path), commit, and tree, git's id of all files",
+            where="tfserving_build_sources",
+            remedy="Ask git: git rev-parse HEAD HEAD^{tree}",
+        )
     if not sources:
         commit, tree = questions.sources(release)
         sources = {"archive": f"{ARCHIVES}/{commit}.tar.gz", "commit": commit, "tree": tree}
     compute = list(compute_capabilities(release, majors)) if kind == "gpu" else []
     if kind == "mkl":
-        words = [word for word in questions.cell("build_options_mkl", release).split() if word != _RELEASE or "avx" in needed_flags(options, known)]
+        words = [
+            word
+            for word in questions.cell("build_options_mkl", release).split()
+            if word != _RELEASE or "avx" in needed_flags(options, known)
+        ]
         options = " ".join(dict.fromkeys([*words, *options.split()]))
     if compute:
-        options += f" --{questions.cell('capabilities_option', release)}=TF_CUDA_COMPUTE_CAPABILITIES={','.join(compute)}"
+        options += (
+            f" --{questions.cell('capabilities_option', release)}=TF_CUDA_COMPUTE_CAPABILITIES={','.join(compute)}"
+        )
     suffix = table.IMAGES[kind]
     pinned = {"TF_SERVING_VERSION_GIT_COMMIT": sources["commit"], "TF_SERVING_VERSION_GIT_BRANCH": release}
     made = {
-        "release": release, "kind": kind, "level": level, "cpu_flags": needed_flags(options, known), "compute_capabilities": compute,
-        "tensorrt": questions.cell("tensorrt_installed", release) if kind == "gpu" and questions.cell("tensorrt_compiled", release) else None,
+        "release": release,
+        "kind": kind,
+        "level": level,
+        "cpu_flags": needed_flags(options, known),
+        "compute_capabilities": compute,
+        "tensorrt": questions.cell("tensorrt_installed", release)
+        if kind == "gpu" and questions.cell("tensorrt_compiled", release)
+        else None,
         "compiler": compiler_of(release, kind),
         "sources": dict(sources),
         "base_images": dict(base_images or {}),
         "mends": _mends(release),
-        "devel": {"dockerfile": f"{_DOCKERFILES}.devel{suffix}", "target": _TARGET, "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options)},
+        "devel": {
+            "dockerfile": f"{_DOCKERFILES}.devel{suffix}",
+            "target": _TARGET,
+            "arguments": dict(pinned, TF_SERVING_BUILD_OPTIONS=options),
+        },
         "runtime": {"dockerfile": f"{_DOCKERFILES}{suffix.replace('-', '.')}", "arguments": pinned},
     }
     return dict(made, digest=digest(made), image=f"{REPOSITORY}:{_tag(made, name or level)}-{digest(made)[:12]}")
@@ -190,12 +232,31 @@ def digest(made):
 
 def check(given):
     """Return a recipe that somebody handed over; raise FleetError where it is none, or was changed after its digest was made."""
-    needed = ("release", "kind", "level", "cpu_flags", "compute_capabilities", "tensorrt", "sources", "base_images", "mends", "devel", "runtime", "image")
+    needed = (
+        "release",
+        "kind",
+        "level",
+        "cpu_flags",
+        "compute_capabilities",
+        "tensorrt",
+        "sources",
+        "base_images",
+        "mends",
+        "devel",
+        "runtime",
+        "image",
+    )
     missing = [key for key in needed if key not in given]
     if missing:
-        raise FleetError(f"this is no recipe: it has no {missing[0]!r}", where="recipe", remedy="Take `build` of the plan as it is.")
+        raise FleetError(
+            f"this is no recipe: it has no {missing[0]!r}", where="recipe", remedy="Take `build` of the plan as it is."
+        )
     if given.get("digest") != digest(given):
-        raise FleetError("the recipe was changed after it was made: its digest is another", where="recipe", remedy="Take `build` of the plan as it is.")
+        raise FleetError(
+            "the recipe was changed after it was made: its digest is another",
+            where="recipe",
+            remedy="Take `build` of the plan as it is.",
+        )
     return given
 
 
@@ -207,13 +268,23 @@ def union(classes, known=None):
     parsed = [parse_class(str(name)) for name in classes]
     flags = {name: flags_of(name, known) for name, _majors in parsed}
     order = [*table.LEVEL_OPTIONS, *(known or _NONE)["names"]]
-    lowest = [name for name in sorted(flags, key=order.index)
-              if all(flags[name] <= other and (name == "aarch64") == (more == "aarch64") for more, other in flags.items())]
+    lowest = [
+        name
+        for name in sorted(flags, key=order.index)
+        if all(flags[name] <= other and (name == "aarch64") == (more == "aarch64") for more, other in flags.items())
+    ]
     if not lowest:
-        raise FleetError(f"no image for one of {', '.join(classes)} runs on all the others", where="tfserving_build_for",
-                         remedy="Build one for each, or name the level that they share.")
+        raise FleetError(
+            f"no image for one of {', '.join(classes)} runs on all the others",
+            where="tfserving_build_for",
+            remedy="Build one for each, or name the level that they share.",
+        )
     level = (known or _NONE)["names"][lowest[0]]["level"] if lowest[0] in (known or _NONE)["names"] else lowest[0]
-    return None if lowest[0] == level else lowest[0], level, sorted({major for _name, majors in parsed for major in majors})
+    return (
+        None if lowest[0] == level else lowest[0],
+        level,
+        sorted({major for _name, majors in parsed for major in majors}),
+    )
 
 
 def parse_class(image_class):
@@ -232,10 +303,21 @@ def spelt(flags):
 
 
 def _mends(release):
-    mends = [{"mend": "sources", "reason": "the sources come from the archive whose checksum holds, not from a second download"}]
+    mends = [
+        {
+            "mend": "sources",
+            "reason": "the sources come from the archive whose checksum holds, not from a second download",
+        }
+    ]
     if questions.cell("rebuild", release) != "ok":
         python = questions.cell("devel_python", release)
-        mends.append({"mend": "get_pip", "python": python, "reason": f"get-pip.py refuses Python {python} today: the one for this Python is fetched"})
+        mends.append(
+            {
+                "mend": "get_pip",
+                "python": python,
+                "reason": f"get-pip.py refuses Python {python} today: the one for this Python is fetched",
+            }
+        )
     return mends
 
 
@@ -246,7 +328,9 @@ def _archspecs(march):
 
 def _march_flags(march, known):
     known = known or _NONE
-    found = known["names"][known["marches"][_archspecs(march)]["name"]] if _archspecs(march) in known["marches"] else None
+    found = (
+        known["names"][known["marches"][_archspecs(march)]["name"]] if _archspecs(march) in known["marches"] else None
+    )
     return [*needed_flags(table.LEVEL_OPTIONS[found["level"]]), *found["flags"]] if found else ()
 
 

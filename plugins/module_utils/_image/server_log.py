@@ -15,9 +15,25 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import en
 
 # How TensorFlow prints an instruction -> the kernel's spelling, in the order in which TensorFlow prints them. Source: cpu_feature_guard.cc of TensorFlow.
 CPU_FLAGS = {
-    "SSE": "sse", "SSE2": "sse2", "SSE3": "pni", "SSE4.1": "sse4_1", "SSE4.2": "sse4_2", "AVX": "avx", "AVX2": "avx2", "AVX512F": "avx512f",
-    "AVX512_VNNI": "avx512_vnni", "AVX512_BF16": "avx512_bf16", "AVX512_FP16": "avx512_fp16", "AVX_VNNI": "avx_vnni", "AVX_VNNI_INT8": "avx_vnni_int8",
-    "AVX_NE_CONVERT": "avx_ne_convert", "AMX_TILE": "amx_tile", "AMX_INT8": "amx_int8", "AMX_BF16": "amx_bf16", "AMX_FP16": "amx_fp16", "FMA": "fma",
+    "SSE": "sse",
+    "SSE2": "sse2",
+    "SSE3": "pni",
+    "SSE4.1": "sse4_1",
+    "SSE4.2": "sse4_2",
+    "AVX": "avx",
+    "AVX2": "avx2",
+    "AVX512F": "avx512f",
+    "AVX512_VNNI": "avx512_vnni",
+    "AVX512_BF16": "avx512_bf16",
+    "AVX512_FP16": "avx512_fp16",
+    "AVX_VNNI": "avx_vnni",
+    "AVX_VNNI_INT8": "avx_vnni_int8",
+    "AVX_NE_CONVERT": "avx_ne_convert",
+    "AMX_TILE": "amx_tile",
+    "AMX_INT8": "amx_int8",
+    "AMX_BF16": "amx_bf16",
+    "AMX_FP16": "amx_fp16",
+    "FMA": "fma",
 }
 # TensorFlow asks for macros that compilers spell otherwise (__AMXTILE__ for __AMX_TILE__): these stay in the line whatever was compiled.
 NEVER_GONE = ("AMX_TILE", "AMX_INT8", "AMX_BF16", "AMX_FP16")
@@ -29,23 +45,48 @@ _TENSORFLOW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: [IWEF] \S*$")
 _OPTIMIZED = "This TensorFlow binary is optimized "
 _FOLLOWING = r"\s*to use the following CPU instructions in performance.critical operations:\s*(?P<names>.*)"
 _WORDINGS = (
-    ("one_each", re.compile(r"The TensorFlow library wasn't compiled to use (?P<names>\S+) instructions, but these are available"), None),
-    ("your_cpu", re.compile(r"Your CPU supports instructions that this TensorFlow binary was not compiled to use:\s*(?P<names>.*)"), None),
+    (
+        "one_each",
+        re.compile(
+            r"The TensorFlow library wasn't compiled to use (?P<names>\S+) instructions, but these are available"
+        ),
+        None,
+    ),
+    (
+        "your_cpu",
+        re.compile(
+            r"Your CPU supports instructions that this TensorFlow binary was not compiled to use:\s*(?P<names>.*)"
+        ),
+        None,
+    ),
     ("mkl_dnn", re.compile(_OPTIMIZED + r"with Intel\(R\) MKL-DNN" + _FOLLOWING), None),
     ("onednn", re.compile(_OPTIMIZED + r"with oneAPI Deep Neural Network Library \(oneDNN\)" + _FOLLOWING), None),
-    ("two_lines", re.compile(_OPTIMIZED + r"to use available CPU instructions in performance.critical operations\."),
-     re.compile(r"To enable the following instructions:\s*(?P<names>[^,]*), in other operations, rebuild TensorFlow")),
+    (
+        "two_lines",
+        re.compile(_OPTIMIZED + r"to use available CPU instructions in performance.critical operations\."),
+        re.compile(
+            r"To enable the following instructions:\s*(?P<names>[^,]*), in other operations, rebuild TensorFlow"
+        ),
+    ),
 )
 _PREFIX_LENGTH = 200
 _LINES_BETWEEN = 20  # other threads write between the two lines of one record
-_FATAL = re.compile(r"The TensorFlow library was compiled to use (?P<name>\S+) instructions, but these aren't available on your machine")
+_FATAL = re.compile(
+    r"The TensorFlow library was compiled to use (?P<name>\S+) instructions, but these aren't available on your machine"
+)
 _SESSION = re.compile(r"\bRestoring SavedModel bundle\b")
 _SIGILL = 4
 _ILLEGALLY = {"kind": "illegal_instruction", "instruction": None}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NAMES = re.compile(r"(?:\s*[A-Z][A-Z0-9_.]*(?![a-z]))*")
 # A row without one of these says nothing; most rows of a long log are told by that.
-_SIGNS = ("cpu_feature_guard.cc", "To enable the following", "but these aren't available", "Restoring SavedModel bundle", *endings.ILLEGAL_SIGNS)
+_SIGNS = (
+    "cpu_feature_guard.cc",
+    "To enable the following",
+    "but these aren't available",
+    "Restoring SavedModel bundle",
+    *endings.ILLEGAL_SIGNS,
+)
 
 
 def parse(log, exit_status=None):
@@ -80,8 +121,12 @@ def parse(log, exit_status=None):
     if exit_status in (-_SIGILL, 128 + _SIGILL):
         told = told or _ILLEGALLY
     return {
-        "lines": whole, "unused": unused, "judged": judged, "cpu_flags": sorted(CPU_FLAGS[name] for name in judged if name in CPU_FLAGS),
-        "conclusive": not told and whole == found and (bool(found) or session), "fatal": told,
+        "lines": whole,
+        "unused": unused,
+        "judged": judged,
+        "cpu_flags": sorted(CPU_FLAGS[name] for name in judged if name in CPU_FLAGS),
+        "conclusive": not told and whole == found and (bool(found) or session),
+        "fatal": told,
     }
 
 
@@ -96,12 +141,16 @@ def _guard_line(row):
     guard = _GUARD.search(row)
     if not guard or _FATAL.search(row):
         return None, None
-    prefix = _prefix(row[max(0, guard.start() - _PREFIX_LENGTH):guard.start()])
+    prefix = _prefix(row[max(0, guard.start() - _PREFIX_LENGTH) : guard.start()])
     for wording, first, second in _WORDINGS:
         matched = first.search(guard["text"])
         if matched:
             # TensorFlow prints the line where there is a name: without one it was cut off.
-            return {"wording": wording, "prefix": prefix, "instructions": None if second else _names(matched["names"]) or None}, second
+            return {
+                "wording": wording,
+                "prefix": prefix,
+                "instructions": None if second else _names(matched["names"]) or None,
+            }, second
     return {"instructions": None}, None  # cut off, or in words of its own
 
 

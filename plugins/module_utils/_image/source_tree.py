@@ -26,7 +26,12 @@ def tree_id(files):
     for name, entry in below.items():
         is_tree = isinstance(entry, dict)
         mode, identity = ("40000", tree_id(entry)) if is_tree else entry
-        rows.append((name.encode() + (b"/" if is_tree else b""), mode.encode() + b" " + name.encode() + b"\0" + bytes.fromhex(identity)))
+        rows.append(
+            (
+                name.encode() + (b"/" if is_tree else b""),
+                mode.encode() + b" " + name.encode() + b"\0" + bytes.fromhex(identity),
+            )
+        )
     return _object(b"tree", b"".join(row for _key, row in sorted(rows)))
 
 

@@ -42,7 +42,11 @@ class Sources:
             try:
                 return archive.extractfile(name).read().decode()
             except KeyError:
-                raise FleetError(f"the sources have no {name}", where=self.wanted["archive"], remedy="Name sources of TensorFlow Serving.") from None
+                raise FleetError(
+                    f"the sources have no {name}",
+                    where=self.wanted["archive"],
+                    remedy="Name sources of TensorFlow Serving.",
+                ) from None
 
     def _is_whole(self):
         try:
@@ -58,42 +62,75 @@ class Sources:
         elif "://" in archive:
             for prefix, mirror in sorted(mirrors.items()):
                 if archive.startswith(prefix):
-                    archive = mirror + archive[len(prefix):]
+                    archive = mirror + archive[len(prefix) :]
             try:
                 with urllib.request.build_opener().open(archive, timeout=_TIMEOUT_S) as answer:
                     _copy(answer, stream)
             except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as fault:
-                raise FleetError(f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}", where=archive,
-                                 remedy="Let the builder reach it, name a mirror, or bring the archive to the builder and name its path.") from fault
+                raise FleetError(
+                    f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}",
+                    where=archive,
+                    remedy="Let the builder reach it, name a mirror, or bring the archive to the builder and name its path.",
+                ) from fault
         else:
             try:
                 with open(archive, "rb") as given:
                     _copy(given, stream)
             except OSError as fault:
-                raise FleetError(f"cannot read the sources: {fault.strerror}", where=archive, remedy="Name an archive on the builder.") from fault
+                raise FleetError(
+                    f"cannot read the sources: {fault.strerror}",
+                    where=archive,
+                    remedy="Name an archive on the builder.",
+                ) from fault
         stream.seek(0)
 
     def _pack_git(self, stream, directory):
         if not shutil.which("git"):
-            raise FleetError("the program git is missing on this host", where=directory, remedy="Install it, or name an archive.")
-        done = subprocess.run(["git", "-c", f"safe.directory={os.path.abspath(directory)}", "-C", directory, "archive", "--format=tar", self.wanted["commit"]],
-                              stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
+            raise FleetError(
+                "the program git is missing on this host", where=directory, remedy="Install it, or name an archive."
+            )
+        done = subprocess.run(
+            [
+                "git",
+                "-c",
+                f"safe.directory={os.path.abspath(directory)}",
+                "-C",
+                directory,
+                "archive",
+                "--format=tar",
+                self.wanted["commit"],
+            ],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
         if done.returncode:
-            raise FleetError(f"git cannot pack commit {self.wanted['commit']}: {done.stderr.strip()}", where=directory, remedy="Fetch it there first.")
+            raise FleetError(
+                f"git cannot pack commit {self.wanted['commit']}: {done.stderr.strip()}",
+                where=directory,
+                remedy="Fetch it there first.",
+            )
 
     def _keep(self, stream):
         try:
             members = _members(stream)
         except archive_errors.FAULTS as fault:
-            raise FleetError(f"this is no whole tar archive: {archive_errors.why(fault)}", where=self.wanted["archive"],
-                             remedy="Name the archive of a release's sources.") from None
+            raise FleetError(
+                f"this is no whole tar archive: {archive_errors.why(fault)}",
+                where=self.wanted["archive"],
+                remedy="Name the archive of a release's sources.",
+            ) from None
         for candidate in (members, _without_top(members)):
             found = source_tree.tree_id(_identities(candidate))
             if found == self.wanted["tree"]:
                 atomic_files.write_file(self.path, _packed(candidate))
                 return
-        raise FleetError(f"the sources are not those of commit {self.wanted['commit']}: the checksum of their files is {found}, not {self.wanted['tree']}",
-                         where=self.wanted["archive"], remedy="Fetch them anew from a source you trust; nothing was built.")
+        raise FleetError(
+            f"the sources are not those of commit {self.wanted['commit']}: the checksum of their files is {found}, not {self.wanted['tree']}",
+            where=self.wanted["archive"],
+            remedy="Fetch them anew from a source you trust; nothing was built.",
+        )
 
 
 def _copy(source, target):

@@ -25,15 +25,24 @@ def start_once(engine, image_id, timeout_s):
     """{exit_status, serves, log: server_log.parse()} of an image's server that was started, looked at and removed."""
     _sweep(engine)
     owner = json.dumps([os.getpid(), pid_file.birth_of(os.getpid())])
-    container = engine.create(image_id, files=_model(), environment={"TF_CPP_MIN_LOG_LEVEL": "0", "MODEL_NAME": "model"}, labels={_PROBE: owner},
-                              host={"network_mode": "none", "auto_remove": False})
+    container = engine.create(
+        image_id,
+        files=_model(),
+        environment={"TF_CPP_MIN_LOG_LEVEL": "0", "MODEL_NAME": "model"},
+        labels={_PROBE: owner},
+        host={"network_mode": "none", "auto_remove": False},
+    )
     try:
         engine.start(container)
         text, status = engine.wait_until(container, lambda text: _SERVES in text, timeout_s)
     finally:
         engine.remove_container(container)
-    return {"exit_status": status, "serves": status is None and _SERVES in text, "log": server_log.parse(text, status),
-            "last": [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]}
+    return {
+        "exit_status": status,
+        "serves": status is None and _SERVES in text,
+        "log": server_log.parse(text, status),
+        "last": [line for line in text.splitlines() if line.strip()][-_LAST_LINES:],
+    }
 
 
 def _sweep(engine):
@@ -49,19 +58,36 @@ def judge(name, image_labels, started):
     fatal = started["log"]["fatal"]
     if fatal:
         named = fatal["instruction"]
-        how = f"it needs {named}" if named else f"its server died of an illegal instruction (exit status {started['exit_status']})"
-        raise FleetError(f"it was built for another CPU than this host's: {how}", where=name,
-                         remedy="Serve the image of this host's class; this one is refused.")
+        how = (
+            f"it needs {named}"
+            if named
+            else f"its server died of an illegal instruction (exit status {started['exit_status']})"
+        )
+        raise FleetError(
+            f"it was built for another CPU than this host's: {how}",
+            where=name,
+            remedy="Serve the image of this host's class; this one is refused.",
+        )
     if not started["serves"]:
         status = started["exit_status"]
         ending = endings.find("\n".join(started["last"]), status)
-        how = "does not serve in time" if status is None else f"ended with exit status {status}" + (f" ({ending.cause})" if ending else "")
-        raise FleetError(f"its server {how}; its last words: {' | '.join(started['last']) or 'none'}", where=name,
-                         remedy=ending and ending.remedy or "The image is refused; build it again.")
+        how = (
+            "does not serve in time"
+            if status is None
+            else f"ended with exit status {status}" + (f" ({ending.cause})" if ending else "")
+        )
+        raise FleetError(
+            f"its server {how}; its last words: {' | '.join(started['last']) or 'none'}",
+            where=name,
+            remedy=ending and ending.remedy or "The image is refused; build it again.",
+        )
     lies = labels.lies(image_labels, started["log"]["cpu_flags"])
     if lies:
-        raise FleetError(f"it does not do what its label says: its server leaves {', '.join(lies)} unused", where=name,
-                         remedy="The image is refused: build it from the recipe again, and see what its build passed to the compiler.")
+        raise FleetError(
+            f"it does not do what its label says: its server leaves {', '.join(lies)} unused",
+            where=name,
+            remedy="The image is refused: build it from the recipe again, and see what its build passed to the compiler.",
+        )
 
 
 def _model():

@@ -56,7 +56,7 @@ class _Connection:
                     self._read(content)
                     return
             except (ValueError, IndexError, struct.error):
-                pass                    # the other side does not speak the protocol
+                pass  # the other side does not speak the protocol
             self.close()
 
     def close(self):
@@ -88,8 +88,10 @@ class RestMessages:
     """Predict requests of one model over REST, frozen: bodies is a list of bytes."""
 
     def __init__(self, target, bodies, deadline_s):
-        head = (f"POST /v1/models/{target['model']}:predict HTTP/1.1\r\nHost: {load_test.authority(target)}\r\n"
-                "Content-Type: application/json\r\nContent-Length: ")
+        head = (
+            f"POST /v1/models/{target['model']}:predict HTTP/1.1\r\nHost: {load_test.authority(target)}\r\n"
+            "Content-Type: application/json\r\nContent-Length: "
+        )
         self.requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
 
     def connect(self, place, poll, ended):
@@ -144,7 +146,9 @@ class _RestConnection(_Connection):
         if b"\r\nconnection: close" in fields:
             self.close()
         status = fields[9:12]
-        self._ended(self, token, "OK" if status == b"200" else grpc_api.code_of_http(int(status) if status.isdigit() else 0))
+        self._ended(
+            self, token, "OK" if status == b"200" else grpc_api.code_of_http(int(status) if status.isdigit() else 0)
+        )
 
 
 def _whole_body(fields, body):
@@ -164,7 +168,12 @@ def _whole_body(fields, body):
         at = end + 2 + size + 2
 
 
-_CODES_OF_RESET = {http2.REFUSED_STREAM: NOT_TAKEN, http2.CANCEL: "CANCELLED", 11: "RESOURCE_EXHAUSTED", 12: "PERMISSION_DENIED"}
+_CODES_OF_RESET = {
+    http2.REFUSED_STREAM: NOT_TAKEN,
+    http2.CANCEL: "CANCELLED",
+    11: "RESOURCE_EXHAUSTED",
+    12: "PERMISSION_DENIED",
+}
 # More streams on one connection than servers commonly allow (100) would only queue.
 _MOST_STREAMS = 90
 
@@ -177,8 +186,12 @@ class GrpcMessages:
         self.before_stream = len(block).to_bytes(3, "big") + bytes((http2.HEADERS, http2.END_HEADERS))
         self.block = block
         self.bodies = [b"\x00" + http2.STREAM.pack(len(body)) + body for body in bodies]
-        self.before_data = [len(body).to_bytes(3, "big") + bytes((http2.DATA, http2.END_STREAM)) if len(body) <= http2.FIRST_FRAME_SIZE else None
-                            for body in self.bodies]
+        self.before_data = [
+            len(body).to_bytes(3, "big") + bytes((http2.DATA, http2.END_STREAM))
+            if len(body) <= http2.FIRST_FRAME_SIZE
+            else None
+            for body in self.bodies
+        ]
         self.codes = {}
 
     def connect(self, place, poll, ended):
@@ -200,10 +213,14 @@ class _GrpcConnection(_Connection):
 
     def __init__(self, messages, place, poll, ended):
         self._messages = messages
-        self._streams = {}              # stream -> token, in flight
-        self._blocked = {}              # stream -> [rest of the body, the server's window for it]
+        self._streams = {}  # stream -> token, in flight
+        self._blocked = {}  # stream -> [rest of the body, the server's window for it]
         self._next, self._most, self._ending, self.ready = 1, 1, False, False
-        self._window, self._stream_window, self._frame_size = http2.FIRST_WINDOW, http2.FIRST_WINDOW, http2.FIRST_FRAME_SIZE
+        self._window, self._stream_window, self._frame_size = (
+            http2.FIRST_WINDOW,
+            http2.FIRST_WINDOW,
+            http2.FIRST_FRAME_SIZE,
+        )
         self._received, self._block, self._block_ends = 0, b"", False
         super().__init__(place, poll, ended)
         self._write(http2.PREFACE)
@@ -245,7 +262,9 @@ class _GrpcConnection(_Connection):
             rest, window = waiting
             while rest and self._window > 0 and window > 0:
                 size = min(len(rest), self._window, window, self._frame_size)
-                self._write(http2.frame(http2.DATA, http2.END_STREAM if size == len(rest) else 0, number, bytes(rest[:size])))
+                self._write(
+                    http2.frame(http2.DATA, http2.END_STREAM if size == len(rest) else 0, number, bytes(rest[:size]))
+                )
                 rest, window, self._window = rest[size:], window - size, self._window - size
                 if not self.alive:
                     return
@@ -258,11 +277,16 @@ class _GrpcConnection(_Connection):
         buffer = self._unread + content if self._unread else content
         at, end = 0, len(buffer)
         while end - at >= 9 and self.alive:
-            length = int.from_bytes(buffer[at:at + 3], "big")
+            length = int.from_bytes(buffer[at : at + 3], "big")
             after = at + 9 + length
             if after > end:
                 break
-            self._take(buffer[at + 3], buffer[at + 4], http2.STREAM.unpack_from(buffer, at + 5)[0] & http2.LARGEST_WINDOW, buffer[at + 9:after])
+            self._take(
+                buffer[at + 3],
+                buffer[at + 4],
+                http2.STREAM.unpack_from(buffer, at + 5)[0] & http2.LARGEST_WINDOW,
+                buffer[at + 9 : after],
+            )
             at = after
         self._unread = buffer[at:]
 

@@ -35,15 +35,23 @@ try:
 except ImportError:
     HdrHistogram = None
 
-_MOST_REPEATS = 5               # of a request that a server did not take
-_MOST_IN_FLIGHT = 512           # of one target; further requests wait, and that counts as latency
+_MOST_REPEATS = 5  # of a request that a server did not take
+_MOST_IN_FLIGHT = 512  # of one target; further requests wait, and that counts as latency
 _MOST_BODIES, _MOST_BODY_BYTES = 256, 1 << 26
 _TICK_S = 0.01
-_PAUSE_S = 0.01                 # after an error in a closed loop, so that refused connections do not spin
+_PAUSE_S = 0.01  # after an error in a closed loop, so that refused connections do not spin
 _SLICE_S = 0.2
-_LONGEST_US = 3600 * 10 ** 6
+_LONGEST_US = 3600 * 10**6
 # What a first call must not end with: no load would change it.
-_HOPELESS = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNAVAILABLE")
+_HOPELESS = (
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "FAILED_PRECONDITION",
+    "UNIMPLEMENTED",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "UNAVAILABLE",
+)
 
 
 def main():
@@ -59,7 +67,9 @@ def measure(request):
     """
     for name, package in (("numpy", numpy), ("hdrhistogram", HdrHistogram)):
         if package is None:
-            raise FleetError(f"the Python package {name} is missing", where="python", remedy=f"Install it for {sys.executable}.")
+            raise FleetError(
+                f"the Python package {name} is missing", where="python", remedy=f"Install it for {sys.executable}."
+            )
     request = load_test.checked(request)
     _allow_many_connections()
     poll, connections, traffics, warmups = select.epoll(), {}, {}, []
@@ -73,7 +83,10 @@ def measure(request):
         window = traffics[name].window(f"{request['seed']}/{request['windows'][:number].count(name)}")
         windows.append(window)
         void = "; void" if window["void"] else ""
-        program.say(request.get("progress"), f"{name}: {window['throughput_rps']:.0f} requests/s, window {number} of {len(request['windows'])}{void}")
+        program.say(
+            request.get("progress"),
+            f"{name}: {window['throughput_rps']:.0f} requests/s, window {number} of {len(request['windows'])}{void}",
+        )
     for one in list(connections.values()):
         one.close()
     return {"windows": windows, "warmups": warmups}
@@ -102,7 +115,12 @@ class Traffic:
             slices.append(sorted(self._latencies)[len(self._latencies) // 2] if self._latencies else None)
         took = time.perf_counter() - start
         self._drain()
-        return {"target": self._target["name"], "duration_s": took, "requests": len(self._due), "steady": schedule.steady(slices)}
+        return {
+            "target": self._target["name"],
+            "duration_s": took,
+            "requests": len(self._due),
+            "steady": schedule.steady(slices),
+        }
 
     def window(self, seed):
         """One measured window, in the shape of docs/architecture.md; the same seed gives the same arrivals."""
@@ -127,7 +145,11 @@ class Traffic:
         self._faults, self._flying, self._waiting, self._again, self._latencies = {}, {}, deque(), Counter(), []
         self._ticks, self._next_tick = array("d"), now
         self._free, self._paused = 0 if self._open else self._request["concurrency"], deque()
-        self._arrivals = (now + at for at in schedule.arrivals(self._request["rate_rps"], length_s, seed)) if self._open else iter(())
+        self._arrivals = (
+            (now + at for at in schedule.arrivals(self._request["rate_rps"], length_s, seed))
+            if self._open
+            else iter(())
+        )
         self._next_due = next(self._arrivals, float("inf"))
         return now
 
@@ -249,29 +271,51 @@ class Traffic:
         lateness = (late[mine] if self._open else ticks) * 1000
         late_fraction = float((lateness > schedule.LATE_MS).mean()) if len(lateness) else 0.0
         errors = Counter(code for number, code in self._faults.items() if mine[number])
-        void = schedule.health(cpu_fraction, late_fraction, int(mine.sum()), sum(errors.values()), self._request["loop"])
+        void = schedule.health(
+            cpu_fraction, late_fraction, int(mine.sum()), sum(errors.values()), self._request["loop"]
+        )
         if len(due) >= load_test.MOST_REQUESTS:
             void = f"more than {load_test.MOST_REQUESTS} requests in the window. Shorten it."
         latency_ms, histogram = _latency(took_ms[mine & ok])
         return {
-            "target": self._target["name"], "loop": self._request["loop"], "concurrency": None if self._open else self._request["concurrency"],
-            "rate_rps": self._request["rate_rps"], "duration_s": length_s, "requests": int(mine.sum()), "ok": int((mine & ok).sum()), "errors": dict(errors),
-            "throughput_rps": float(done.sum() / length_s), "goodput_rps": float(good.sum() / length_s), "latency_ms": latency_ms, "histogram": histogram,
-            "generator": {"cpu_fraction": cpu_fraction, "late_fraction": late_fraction, "max_late_ms": float(lateness.max()) if len(lateness) else 0.0},
-            "void": void}
+            "target": self._target["name"],
+            "loop": self._request["loop"],
+            "concurrency": None if self._open else self._request["concurrency"],
+            "rate_rps": self._request["rate_rps"],
+            "duration_s": length_s,
+            "requests": int(mine.sum()),
+            "ok": int((mine & ok).sum()),
+            "errors": dict(errors),
+            "throughput_rps": float(done.sum() / length_s),
+            "goodput_rps": float(good.sum() / length_s),
+            "latency_ms": latency_ms,
+            "histogram": histogram,
+            "generator": {
+                "cpu_fraction": cpu_fraction,
+                "late_fraction": late_fraction,
+                "max_late_ms": float(lateness.max()) if len(lateness) else 0.0,
+            },
+            "void": void,
+        }
 
 
 def _latency(took_ms):
     """({mean, p50, …, max}, the encoded histogram) of the latencies of requests that were answered; what the count does not support is None."""
     histogram = HdrHistogram(1, _LONGEST_US, 3)
-    micros, counts = numpy.unique(numpy.clip(numpy.rint(took_ms * 1000), 1, _LONGEST_US).astype("int64"), return_counts=True)
+    micros, counts = numpy.unique(
+        numpy.clip(numpy.rint(took_ms * 1000), 1, _LONGEST_US).astype("int64"), return_counts=True
+    )
     for value, count in zip(micros.tolist(), counts.tolist()):
         histogram.record_value(value, count)
     supported = percentiles.supported(len(took_ms))
-    figures = {name: histogram.get_value_at_percentile(percent) / 1000 if name in supported else None
-               for name, (percent, _fewest) in percentiles.PERCENTILES.items()}
+    figures = {
+        name: histogram.get_value_at_percentile(percent) / 1000 if name in supported else None
+        for name, (percent, _fewest) in percentiles.PERCENTILES.items()
+    }
     some = len(took_ms) > 0
-    return dict(figures, mean=float(took_ms.mean()) if some else None, max=float(took_ms.max()) if some else None), histogram.encode().decode()
+    return dict(
+        figures, mean=float(took_ms.mean()) if some else None, max=float(took_ms.max()) if some else None
+    ), histogram.encode().decode()
 
 
 def _begun(request, target):
@@ -283,19 +327,27 @@ def _begun(request, target):
     try:
         return target, batches, _first_call(target, batches[0], request["deadline_s"])
     except FleetError as fault:
-        refused = request["samples"] and request["batch"] == 1 and getattr(fault.__cause__, "code", None) == "INVALID_ARGUMENT"
+        refused = (
+            request["samples"]
+            and request["batch"] == 1
+            and getattr(fault.__cause__, "code", None) == "INVALID_ARGUMENT"
+        )
         squeezed = _squeezed(target, batches[0], request["deadline_s"]) if refused else ()
         if not squeezed:
             raise
     target = dict(target, form="column")
-    batches = [{name: values[0] if name in squeezed else values for name, values in inputs.items()} for inputs in batches]
+    batches = [
+        {name: values[0] if name in squeezed else values for name, values in inputs.items()} for inputs in batches
+    ]
     return target, batches, _first_call(target, batches[0], request["deadline_s"])
 
 
 def _squeezed(target, inputs, deadline_s):
     """Names of the inputs without a batch dimension; none where the samples do not fit the signature at all."""
     try:
-        return signature.feeding(_tensors(target, deadline_s), {name: values.shape for name, values in inputs.items()})[1]
+        return signature.feeding(_tensors(target, deadline_s), {name: values.shape for name, values in inputs.items()})[
+            1
+        ]
     except FleetError:
         return set()
 
@@ -312,9 +364,11 @@ def _first_call(target, inputs, deadline_s):
                 caller.call("POST", f"/v1/models/{target['model']}:predict", body)
     except ServerFault as fault:
         if fault.code in _HOPELESS:
-            raise FleetError(f"{target['protocol']}://{load_test.authority(target)} answers the first request with {fault.code}: {fault.message}",
-                             where=f"target {target['name']}",
-                             remedy="Check that it runs, that the model is served there and that the samples fit it.") from fault
+            raise FleetError(
+                f"{target['protocol']}://{load_test.authority(target)} answers the first request with {fault.code}: {fault.message}",
+                where=f"target {target['name']}",
+                remedy="Check that it runs, that the model is served there and that the samples fit it.",
+            ) from fault
     return (time.perf_counter() - begun) * 1000
 
 
@@ -322,8 +376,11 @@ def _bodies(target, batches):
     """Each batch as the bytes of a request of the target's protocol, up to a total size."""
     bodies, total = [], 0
     for inputs in batches:
-        body = (client.predict_request(target["model"], inputs, target["signature"]) if target["protocol"] == "grpc"
-                else client.rest_body(inputs, target["signature"], target["form"]))
+        body = (
+            client.predict_request(target["model"], inputs, target["signature"])
+            if target["protocol"] == "grpc"
+            else client.rest_body(inputs, target["signature"], target["form"])
+        )
         total += len(body)
         if bodies and total > _MOST_BODY_BYTES:
             break
@@ -337,17 +394,24 @@ def _batches(request, target):
         return _made_up(target, request)
     inputs, batch = _samples(request["samples"]), request["batch"]
     count = len(next(iter(inputs.values())))
-    return [{name: values.take(range(first, first + batch), axis=0, mode="wrap") for name, values in inputs.items()}
-            for first in range(0, min(count, _MOST_BODIES * batch), batch)]
+    return [
+        {name: values.take(range(first, first + batch), axis=0, mode="wrap") for name, values in inputs.items()}
+        for first in range(0, min(count, _MOST_BODIES * batch), batch)
+    ]
 
 
 def _samples(path):
-    inputs = {name[len("inputs."):]: array for name, array in samples.archive(path).items() if name.startswith("inputs.")}
+    inputs = {
+        name[len("inputs.") :]: array for name, array in samples.archive(path).items() if name.startswith("inputs.")
+    }
     if not inputs:
         raise FleetError(f"{path} has no array named inputs.<name>", where="samples")
     sizes = {values.shape[0] if values.ndim else 0 for values in inputs.values()}
     if len(sizes) > 1 or 0 in sizes:
-        raise FleetError(f"the inputs in {path} need the same number of examples, 1 or more; they have {sorted(sizes)}", where="samples")
+        raise FleetError(
+            f"the inputs in {path} need the same number of examples, 1 or more; they have {sorted(sizes)}",
+            where="samples",
+        )
     return inputs
 
 
@@ -357,7 +421,11 @@ def _tensors(target, deadline_s):
         try:
             signatures = caller.metadata(target["model"])
         except ServerFault as fault:
-            raise FleetError(str(fault), where=f"target {target['name']}", remedy="Check that it runs and serves the model, or name samples.") from fault
+            raise FleetError(
+                str(fault),
+                where=f"target {target['name']}",
+                remedy="Check that it runs and serves the model, or name samples.",
+            ) from fault
     options.one_of(f"target {target['name']}: signature", target["signature"], sorted(signatures))
     return signatures[target["signature"]]["inputs"]
 
@@ -365,8 +433,13 @@ def _tensors(target, deadline_s):
 def _made_up(target, request):
     """Inputs drawn at random in the dtypes and shapes that the server tells; unknown dimensions are batch (the first) and 1 (the others)."""
     draw, tensors = numpy.random.default_rng(0), _tensors(target, request["deadline_s"])
-    return [{name: _drawn(draw, tensor["dtype"], _filled(tensor["shape"], request["batch"])) for name, tensor in tensors.items()}
-            for _request in range(16)]
+    return [
+        {
+            name: _drawn(draw, tensor["dtype"], _filled(tensor["shape"], request["batch"]))
+            for name, tensor in tensors.items()
+        }
+        for _request in range(16)
+    ]
 
 
 def _filled(shape, batch):
@@ -381,22 +454,30 @@ def _drawn(draw, dtype, shape):
     try:
         kind = numpy.dtype(dtype).kind
     except TypeError as fault:
-        raise FleetError(f"no values can be made up for {dtype}", where="samples", remedy="Name an .npz file of samples.") from fault
+        raise FleetError(
+            f"no values can be made up for {dtype}", where="samples", remedy="Name an .npz file of samples."
+        ) from fault
     return numpy.asarray(draw.random(shape) if kind in "fc" else draw.integers(0, 2, shape)).astype(dtype)
 
 
 def _client(target, deadline_s):
     if target["protocol"] == "rest":
         return client.RestClient(target["address"], target["port"], deadline_s)
-    return client.GrpcClient(f"[{target['address']}]" if ":" in target["address"] else target["address"], target["port"], deadline_s)
+    return client.GrpcClient(
+        f"[{target['address']}]" if ":" in target["address"] else target["address"], target["port"], deadline_s
+    )
 
 
 def _place(target):
     """(family, socket address) of a target."""
     try:
-        family, _type, _protocol, _name, address = socket.getaddrinfo(target["address"], target["port"], type=socket.SOCK_STREAM)[0]
+        family, _type, _protocol, _name, address = socket.getaddrinfo(
+            target["address"], target["port"], type=socket.SOCK_STREAM
+        )[0]
     except OSError as fault:
-        raise FleetError(f"{target['address']!r} is no address: {fault.strerror}", where=f"target {target['name']}") from fault
+        raise FleetError(
+            f"{target['address']!r} is no address: {fault.strerror}", where=f"target {target['name']}"
+        ) from fault
     return family, address
 
 

@@ -13,7 +13,37 @@ try:
 except ImportError:
     HdrHistogram = None
 
-CURVE = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92, 94, 95, 96, 97, 98, 98.5, 99, 99.3, 99.5, 99.7, 99.9, 99.95, 99.99)
+CURVE = (
+    0,
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    40,
+    50,
+    60,
+    70,
+    75,
+    80,
+    85,
+    90,
+    92,
+    94,
+    95,
+    96,
+    97,
+    98,
+    98.5,
+    99,
+    99.3,
+    99.5,
+    99.7,
+    99.9,
+    99.95,
+    99.99,
+)
 
 
 def merged(windows):
@@ -48,6 +78,9 @@ def _at(histogram, percent):
 
 def _decode(text):
     if HdrHistogram is None:
-        raise FleetError("the Python package hdrhistogram is missing on the controller", where="tuning",
-                         remedy="Install it beside ansible-core: pip install hdrhistogram")
+        raise FleetError(
+            "the Python package hdrhistogram is missing on the controller",
+            where="tuning",
+            remedy="Install it beside ansible-core: pip install hdrhistogram",
+        )
     return HdrHistogram.decode(text)

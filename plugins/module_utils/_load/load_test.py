@@ -10,13 +10,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 LOOPS = ("closed", "open")
 PROTOCOLS = ("grpc", "rest")
-MOST_REQUESTS = 1000000         # of one window: what fits into memory
-LEAD_IN_S = 0.1                # load before each window, not measured: the window finds a server at work
+MOST_REQUESTS = 1000000  # of one window: what fits into memory
+LEAD_IN_S = 0.1  # load before each window, not measured: the window finds a server at work
 
 # option -> (least, most, unit)
 _RANGES = {
-    "batch": (1, 1000000, ""), "concurrency": (1, 512, ""), "rate_rps": (0.01, 100000, "requests/s"), "window_s": (0.1, 3600, "s"),
-    "warmup_max_s": (0, 600, "s"), "objective_ms": (0.001, 600000, "ms"), "deadline_s": (0.001, 600, "s"),
+    "batch": (1, 1000000, ""),
+    "concurrency": (1, 512, ""),
+    "rate_rps": (0.01, 100000, "requests/s"),
+    "window_s": (0.1, 3600, "s"),
+    "warmup_max_s": (0, 600, "s"),
+    "objective_ms": (0.001, 600000, "ms"),
+    "deadline_s": (0.001, 600, "s"),
 }
 
 
@@ -48,26 +53,41 @@ def checked(request):
     if request["loop"] == "open":
         _check_rate(request)
     elif request["rate_rps"] is not None:
-        raise FleetError("only an open loop sends at a rate", where="rate_rps", remedy="Leave it out, or set loop: open.")
+        raise FleetError(
+            "only an open loop sends at a rate", where="rate_rps", remedy="Leave it out, or set loop: open."
+        )
     return dict(request, windows=list(request["windows"] or names))
 
 
 def _check_rate(request):
     if request["rate_rps"] is None:
-        raise FleetError("is missing; an open loop sends at a rate", where="rate_rps", remedy="Set it, below what the server can do, or set loop: closed.")
+        raise FleetError(
+            "is missing; an open loop sends at a rate",
+            where="rate_rps",
+            remedy="Set it, below what the server can do, or set loop: closed.",
+        )
     count = request["rate_rps"] * (request["window_s"] + LEAD_IN_S)
     if count > MOST_REQUESTS:
-        raise FleetError(f"{request['rate_rps']:g} requests/s for {request['window_s']:g} s are more than {MOST_REQUESTS} requests a window",
-                         where="rate_rps", remedy="Lower rate_rps or window_s.")
+        raise FleetError(
+            f"{request['rate_rps']:g} requests/s for {request['window_s']:g} s are more than {MOST_REQUESTS} requests a window",
+            where="rate_rps",
+            remedy="Lower rate_rps or window_s.",
+        )
 
 
 def told(request):
     """What a checked request will do, one sentence a target."""
-    how = (f"{request['rate_rps']:g} requests/s with Poisson arrivals" if request["loop"] == "open"
-           else f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight")
+    how = (
+        f"{request['rate_rps']:g} requests/s with Poisson arrivals"
+        if request["loop"] == "open"
+        else f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight"
+    )
     size = f"{request['batch']} example{'s' * (request['batch'] != 1)}"
-    return [f"Send {target['protocol']} requests of {size} to {target['name']} ({authority(target)}, model {target['model']}) for "
-            f"{request['windows'].count(target['name'])} x {request['window_s']:g} s, {how}" for target in request["targets"]]
+    return [
+        f"Send {target['protocol']} requests of {size} to {target['name']} ({authority(target)}, model {target['model']}) for "
+        f"{request['windows'].count(target['name'])} x {request['window_s']:g} s, {how}"
+        for target in request["targets"]
+    ]
 
 
 def longest_s(request):

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import random
 
-LATE_MS = 5.0               # a send later than this after its time is late ...
-LATE_FRACTION = {"open": 0.01, "closed": 0.05}      # ... and more of them spoil a window: p99 hangs on 1 %, a closed loop's rate falls by about the share
-CPU_FRACTION = 0.8          # of one core: above it the generator itself is the bottleneck
-FEWEST_REQUESTS = 20        # not even a median stands on fewer
+LATE_MS = 5.0  # a send later than this after its time is late ...
+LATE_FRACTION = {
+    "open": 0.01,
+    "closed": 0.05,
+}  # ... and more of them spoil a window: p99 hangs on 1 %, a closed loop's rate falls by about the share
+CPU_FRACTION = 0.8  # of one core: above it the generator itself is the bottleneck
+FEWEST_REQUESTS = 20  # not even a median stands on fewer
 STEADY_SLICES = 6
 STEADY_TOLERANCE = 0.05
 
@@ -47,7 +50,8 @@ def steady(slices):
         return False
     half = STEADY_SLICES // 2
     before, after = (
-        [value for value in part if value is not None] for part in (slices[-STEADY_SLICES:-half], slices[-half:]))
+        [value for value in part if value is not None] for part in (slices[-STEADY_SLICES:-half], slices[-half:])
+    )
     if not before or not after:
         return not before and not after
     return min(after) >= min(before) * (1 - STEADY_TOLERANCE)
@@ -60,13 +64,17 @@ def health(cpu_fraction, late_fraction, requests, errors, loop):
     loop those of a timer's ticks (how long an answer may have lain unread). requests, errors: counts of the window.
     """
     if cpu_fraction > CPU_FRACTION:
-        return (f"the load generator used {cpu_fraction * 100:.0f} % of a core, more than {CPU_FRACTION * 100:.0f} %: "
-                "it measured itself. Lower the concurrency or the rate, or send larger batches.")
+        return (
+            f"the load generator used {cpu_fraction * 100:.0f} % of a core, more than {CPU_FRACTION * 100:.0f} %: "
+            "it measured itself. Lower the concurrency or the rate, or send larger batches."
+        )
     limit = LATE_FRACTION[loop]
     if late_fraction > limit:
         what = "requests were sent" if loop == "open" else "moments the load generator woke"
-        return (f"{late_fraction * 100:.1f} % of the {what} more than {LATE_MS:g} ms late, more than {limit * 100:g} %. "
-                "Give the load generator a CPU of its own, or lower the rate.")
+        return (
+            f"{late_fraction * 100:.1f} % of the {what} more than {LATE_MS:g} ms late, more than {limit * 100:g} %. "
+            "Give the load generator a CPU of its own, or lower the rate."
+        )
     if requests < FEWEST_REQUESTS and not errors:
         return f"only {requests} requests in the window, at least {FEWEST_REQUESTS} are needed. Lengthen the window, or raise the rate or the concurrency."
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import parity, task_metrics
 
-UNJUDGED = ("its accuracy was not judged, because {why}. Give labelled samples and a metric, or set accept_unjudged")
+UNJUDGED = "its accuracy was not judged, because {why}. Give labelled samples and a metric, or set accept_unjudged"
 
 
 def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
@@ -25,7 +25,9 @@ def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
     if maximum_difference is not None and largest > maximum_difference:
         return False, f"its outputs differ by up to {largest:.6g}; allowed: {maximum_difference:g}"
     if metric is not None:
-        return task_metrics.verdict(metric["name"], metric["before"], metric["after"], metric["allowed_loss"], metric.get("goal"))
+        return task_metrics.verdict(
+            metric["name"], metric["before"], metric["after"], metric["allowed_loss"], metric.get("goal")
+        )
     if accept_unjudged:
         return True, f"accepted without a judgement of its accuracy; its outputs differ by up to {largest:.6g}"
     return False, UNJUDGED.format(why="no metric was measured")

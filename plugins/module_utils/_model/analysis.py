@@ -15,7 +15,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import s
 _EXAMPLE_PARSERS = frozenset(
     "DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split()
 )
-_TABLES = frozenset("HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split())
+_TABLES = frozenset(
+    "HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split()
+)
 # Those seen to end a server that computes with oneDNN where the input has too few dimensions.
 _CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 
@@ -56,43 +58,70 @@ def batching(name, signature):
     """
     first = {key: _first(tensor["shape"]) for key, tensor in sorted(signature["inputs"].items())}
     faults, doubts = compatibility.judge({name: signature})
-    return {"legal": not faults, "first_dimensions": first, "shared": bool(first) and set(first.values()) == {"any"},
-            "reasons": [str(fault) for fault in faults], "doubts": doubts}
+    return {
+        "legal": not faults,
+        "first_dimensions": first,
+        "shared": bool(first) and set(first.values()) == {"any"},
+        "reasons": [str(fault) for fault in faults],
+        "doubts": doubts,
+    }
 
 
 def careless_request(ops):
     """{can_kill, reasons}: whether one request of a wrong shape can end a server that has this model."""
     if not _CONVOLUTIONS & set(ops):
         return {"can_kill": False, "reasons": []}
-    return {"can_kill": True, "reasons": [
-        "With oneDNN on, one request whose input has too few dimensions ends the whole server: check ranks in front of it, or set "
-        "TF_ENABLE_ONEDNN_OPTS=0 (trap 41).",
-        "As TensorFlow Lite, one request of 0 rows can end the whole server: check rows in front of it (trap 42)."]}
+    return {
+        "can_kill": True,
+        "reasons": [
+            "With oneDNN on, one request whose input has too few dimensions ends the whole server: check ranks in front of it, or set "
+            "TF_ENABLE_ONEDNN_OPTS=0 (trap 41).",
+            "As TensorFlow Lite, one request of 0 rows can end the whole server: check rows in front of it (trap 42).",
+        ],
+    }
 
 
 def warnings(described, server_release=None):
     """Sentences about the whole model. described: the result of saved_model.read. server_release: the server that is to load it, or None."""
     every = {op for ops in described["ops"].values() for op in ops}
     perhaps = {op for ops in described.get("uncertain_ops", {}).values() for op in ops}
-    custom, python, state = custom_ops({*every, *perhaps, *described.get("foreign_ops", ())}), statefulness.python_ops(every), statefulness.state_ops(every)
+    custom, python, state = (
+        custom_ops({*every, *perhaps, *described.get("foreign_ops", ())}),
+        statefulness.python_ops(every),
+        statefulness.state_ops(every),
+    )
     contracts = described.get("signatures")
     found = signatures.problems(contracts)
-    found += [f"signature {name}: {signatures.unset(one)}" for name, one in sorted((contracts or {}).items()) if signatures.unset(one)]
+    found += [
+        f"signature {name}: {signatures.unset(one)}"
+        for name, one in sorted((contracts or {}).items())
+        if signatures.unset(one)
+    ]
     if custom:
-        found.append(f"{', '.join(custom)}: not TensorFlow's own. Only a server that was built with them loads this model; TensorFlow Serving's own "
-                     "images bring those of TensorFlow Text and, in later releases, of TensorFlow Decision Forests.")
+        found.append(
+            f"{', '.join(custom)}: not TensorFlow's own. Only a server that was built with them loads this model; TensorFlow Serving's own "
+            "images bring those of TensorFlow Text and, in later releases, of TensorFlow Decision Forests."
+        )
     if python:
-        found.append(f"{', '.join(python)}: it calls Python code of the process that exported it. No server has that: export the model without.")
+        found.append(
+            f"{', '.join(python)}: it calls Python code of the process that exported it. No server has that: export the model without."
+        )
     if state:
-        found.append(f"{', '.join(state)}: it keeps something from one request for the next. All clients of a server share that, and no two servers do.")
+        found.append(
+            f"{', '.join(state)}: it keeps something from one request for the next. All clients of a server share that, and no two servers do."
+        )
     found += perhaps_warnings(perhaps)
     found += _outside_warnings(every | perhaps, {op for ops in described.get("fed_ops", {}).values() for op in ops})
     written = described["tensorflow_version"]
     if server_release and written and _minor(written) > _minor(server_release):
-        found.append(f"TensorFlow {written} wrote it, the server is {server_release}: an older server refuses operations and attributes that it does not know. "
-                     "Export it with the server's release, or prove that it loads there.")
+        found.append(
+            f"TensorFlow {written} wrote it, the server is {server_release}: an older server refuses operations and attributes that it does not know. "
+            "Export it with the server's release, or prove that it loads there."
+        )
     if described["exporter"] == "tensorflow1":
-        found.append("It is a graph of TensorFlow 1: TF-TRT and some tools take it only after it was exported again by TensorFlow 2.")
+        found.append(
+            "It is a graph of TensorFlow 1: TF-TRT and some tools take it only after it was exported again by TensorFlow 2."
+        )
     if described["warmup"]:
         found += [f"Its warm-up file: {fault}." for fault in described["warmup"]["faults"]]
     return found
@@ -103,8 +132,10 @@ def perhaps_warnings(ops):
     found = sorted({*statefulness.random_ops(ops), *statefulness.state_ops(ops), *statefulness.python_ops(ops)})
     if not found:
         return []
-    return [f"{', '.join(found)}: in a branch that a computed value or the request switches on. Where it runs, answers are random, depend on earlier requests, "
-            "or need Python: check the answers, or export the model without that branch."]
+    return [
+        f"{', '.join(found)}: in a branch that a computed value or the request switches on. Where it runs, answers are random, depend on earlier requests, "
+        "or need Python: check the answers, or export the model without that branch."
+    ]
 
 
 def _outside_warnings(ops, fed):
@@ -114,13 +145,19 @@ def _outside_warnings(ops, fed):
     chosen = [op for op in files if op in fed]
     if chosen:
         writes = statefulness.WRITES_FILES & set(chosen)
-        found.append(f"{', '.join(chosen)}: what a client sends decides which files of the server are {'written' if writes else 'read'}, or what is in them. "
-                     "Serve it to clients that you trust with the server's files alone, or export the signature without.")
+        found.append(
+            f"{', '.join(chosen)}: what a client sends decides which files of the server are {'written' if writes else 'read'}, or what is in them. "
+            "Serve it to clients that you trust with the server's files alone, or export the signature without."
+        )
     rest = [op for op in files if op not in fed]
     if rest:
-        found.append(f"{', '.join(rest)}: each request works with files of the server; they have to be there, and a container sees its own files alone.")
+        found.append(
+            f"{', '.join(rest)}: each request works with files of the server; they have to be there, and a container sees its own files alone."
+        )
     if outside:
-        found.append(f"{', '.join(outside)}: a request reaches the server's process as a whole, or other processes. Export the signature without.")
+        found.append(
+            f"{', '.join(outside)}: a request reaches the server's process as a whole, or other processes. Export the signature without."
+        )
     return found
 
 

@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import p
 
 INDEX = "variables.index"
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_MAGIC, _FOOTER, _TRAILER, _WORD = (0xdb4775248b80fb57).to_bytes(8, "little"), 48, 5, 4
+_MAGIC, _FOOTER, _TRAILER, _WORD = (0xDB4775248B80FB57).to_bytes(8, "little"), 48, 5, 4
 _SHARDS = 1
 _SHARD, _OFFSET, _SIZE = 3, 4, 5
 _AGAIN = "Export or copy the model again, whole."
@@ -41,22 +41,29 @@ def check(folder, content, sizes):
         if shard not in sizes:
             raise FleetError(f"{shard} is missing", where=folder, remedy=_AGAIN)
         if sizes[shard] < size:
-            raise FleetError(f"it has {sizes[shard]} bytes; the index says {size}, for {tensor!r} lies at its end", where=posixpath.join(folder, shard),
-                             remedy=_AGAIN)
+            raise FleetError(
+                f"it has {sizes[shard]} bytes; the index says {size}, for {tensor!r} lies at its end",
+                where=posixpath.join(folder, shard),
+                remedy=_AGAIN,
+            )
 
 
 def refuse_pointer(path, head):
     """Raise FleetError for a file of text that Git LFS left in the place of the file itself. head: the bytes at its beginning."""
     if head.startswith(_POINTER):
-        raise FleetError("it is a pointer of Git LFS instead of the file", where=path, remedy="Run git lfs pull where the model comes from, and copy it again.")
+        raise FleetError(
+            "it is a pointer of Git LFS instead of the file",
+            where=path,
+            remedy="Run git lfs pull where the model comes from, and copy it again.",
+        )
 
 
 def _needed(table):
     """{number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named."""
-    if len(table) < _FOOTER or bytes(table[-len(_MAGIC):]) != _MAGIC:
+    if len(table) < _FOOTER or bytes(table[-len(_MAGIC) :]) != _MAGIC:
         raise protobuf.Malformed("it does not end as an index does")
     footer = table[-_FOOTER:]
-    _offset, position = protobuf.read_varint(footer, 0)     # Of the block of filters, which there is none of.
+    _offset, position = protobuf.read_varint(footer, 0)  # Of the block of filters, which there is none of.
     _size, position = protobuf.read_varint(footer, position)
     found = {}
     for _key, handle in _entries(table, footer[position:]):
@@ -80,15 +87,15 @@ def _entries(table, handle):
         raise protobuf.Malformed("cut short")
     if table[offset + size]:
         raise protobuf.Malformed("it is compressed, as TensorFlow writes none")
-    block = table[offset:offset + size]
+    block = table[offset : offset + size]
     restarts = int.from_bytes(block[-_WORD:], "little")
-    block, key, position = block[:len(block) - _WORD * (restarts + 1)], b"", 0
+    block, key, position = block[: len(block) - _WORD * (restarts + 1)], b"", 0
     while position < len(block):
         shared, position = protobuf.read_varint(block, position)
         rest, position = protobuf.read_varint(block, position)
         length, position = protobuf.read_varint(block, position)
         if position + rest + length > len(block):
             raise protobuf.Malformed("cut short")
-        key = key[:shared] + bytes(block[position:position + rest])
-        yield key, block[position + rest:position + rest + length]
+        key = key[:shared] + bytes(block[position : position + rest])
+        yield key, block[position + rest : position + rest + length]
         position += rest + length

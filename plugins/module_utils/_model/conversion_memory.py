@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-_BASE_MIB = 800     # What TensorFlow alone takes.
+_BASE_MIB = 800  # What TensorFlow alone takes.
 _MIB = 1 << 20
 
 
@@ -15,19 +15,26 @@ def refuse_what_does_not_fit(size_bytes, times, available_mib):
     """Raise FleetError where a conversion that takes `times` bytes for each byte of the model does not fit. available_mib: None where nobody knows."""
     needed = _BASE_MIB + times * size_bytes // _MIB
     if available_mib is not None and needed > available_mib:
-        raise FleetError(f"the conversion needs about {needed} MiB of memory, {available_mib} MiB are free", where="source",
-                         remedy="Convert on a host with more memory, or use the form none.")
+        raise FleetError(
+            f"the conversion needs about {needed} MiB of memory, {available_mib} MiB are free",
+            where="source",
+            remedy="Convert on a host with more memory, or use the form none.",
+        )
 
 
 def available_mib(files, limit_mib=None):
     """What can be had without swapping, within the limit of the control group and limit_mib; None where nothing says it. files: host_files.Files."""
     free_kib = files.memory_kib("MemAvailable")
     figures = [figure for figure in (limit_mib, free_kib and free_kib >> 10) if figure is not None]
-    for folder, limit, usage, cache in (("", "memory.max", "memory.current", "inactive_file"),
-                                        ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")):
+    for folder, limit, usage, cache in (
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
         most, used = (_table(files.text(f"sys/fs/cgroup/{folder}{name}")) for name in (limit, usage))
         if most and used:
-            reclaimable = sum(value for name, value in _table(files.text(f"sys/fs/cgroup/{folder}memory.stat")) if name == cache)
+            reclaimable = sum(
+                value for name, value in _table(files.text(f"sys/fs/cgroup/{folder}memory.stat")) if name == cache
+            )
             figures.append((most[0][1] - used[0][1] + reclaimable) // _MIB)
     return min(figures, default=None)
 
@@ -35,4 +42,8 @@ def available_mib(files, limit_mib=None):
 def _table(text):
     """[(name, number)] of the lines with a number, the name before it where there is one."""
     words = [line.split() for line in text.splitlines()]
-    return [(line[0], int(line[1 if len(line) > 1 else 0])) for line in words if line and line[1 if len(line) > 1 else 0].isdigit()]
+    return [
+        (line[0], int(line[1 if len(line) > 1 else 0]))
+        for line in words
+        if line and line[1 if len(line) > 1 else 0].isdigit()
+    ]

@@ -57,7 +57,11 @@ def release(_request):
             return {"tensorflow": importlib.metadata.version(name)}
         except importlib.metadata.PackageNotFoundError:
             continue
-    raise FleetError(f"{sys.executable} has no TensorFlow", where="python", remedy="Install the package tensorflow for it, or name a Python that has it.")
+    raise FleetError(
+        f"{sys.executable} has no TensorFlow",
+        where="python",
+        remedy="Install the package tensorflow for it, or name a Python that has it.",
+    )
 
 
 def convert(request):
@@ -73,8 +77,13 @@ def convert(request):
     conversion_memory.refuse_what_does_not_fit(
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
-    ended = {"accepted": False, "reason": None, "lowest_runtime": None, "warmup_batch_sizes": [],
-             "gates": {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}}
+    ended = {
+        "accepted": False,
+        "reason": None,
+        "lowest_runtime": None,
+        "warmup_batch_sizes": [],
+        "gates": {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None},
+    }
     try:
         _convert(request, form, ended)
     except Refused as reason:
@@ -90,30 +99,56 @@ def warm_up(request):
 
 def _convert(request, form, ended):
     import numpy
+
     program.say(request["progress"], "loading TensorFlow")
     asked = _Samples(request)
     program.say(request["progress"], f"converting the signature {request['signature']} to {request['form']}")
     calibration = asked.rows(_CALIBRATION_EXAMPLES) if form.calibrated or request["precision"] == "INT8" else []
-    strange = sorted({key for rows in calibration for key, array in rows.items() if array.dtype.kind == "f" and not numpy.isfinite(array).all()})
+    strange = sorted(
+        {
+            key
+            for rows in calibration
+            for key, array in rows.items()
+            if array.dtype.kind == "f" and not numpy.isfinite(array).all()
+        }
+    )
     if strange:
-        raise Refused(f"it is calibrated on representative examples, and {', '.join(strange)} holds NaN or infinite values in the samples")
+        raise Refused(
+            f"it is calibrated on representative examples, and {', '.join(strange)} holds NaN or infinite values in the samples"
+        )
     if form.lite:
         content = convert_tflite.convert(request, calibration)
         ended["lowest_runtime"] = tflite_file.lowest_runtime(content)
     else:
         convert_tensorrt.convert(request, calibration, asked.batch)
-    ask = _compare(request, asked, ended["gates"], lambda: convert_tflite.asker(content, request, asked.feeding, asked.inputs) if form.lite
-                   else _signature(request["staged"], request["signature"], meta_graph.SERVED_TAGS))
+    ask = _compare(
+        request,
+        asked,
+        ended["gates"],
+        lambda: (
+            convert_tflite.asker(content, request, asked.feeding, asked.inputs)
+            if form.lite
+            else _signature(request["staged"], request["signature"], meta_graph.SERVED_TAGS)
+        ),
+    )
     judged = ended["gates"]
-    ended["accepted"], ended["reason"] = acceptance.decide(judged["outputs"], judged["metric"], request["maximum_difference"], request["accept_unjudged"])
+    ended["accepted"], ended["reason"] = acceptance.decide(
+        judged["outputs"], judged["metric"], request["maximum_difference"], request["accept_unjudged"]
+    )
     if ended["accepted"]:
         if form.lite:
             with open(os.path.join(request["staged"], convert_tflite.FILE), "wb") as stream:
                 stream.write(content)
-        left = {key: array[:judged["examples"]] for key, array in asked.inputs.items()}
-        labels = None if request["metric"] is None or asked.labels is None else asked.labels[:judged["examples"]]
-        samples.write_answers(os.path.join(request["staged"], manifest.ANSWERS), left, *asked.compared, asked.feeding[0], labels,
-                              functools.partial(metric_function.measure, request) if request["metric"] else None)
+        left = {key: array[: judged["examples"]] for key, array in asked.inputs.items()}
+        labels = None if request["metric"] is None or asked.labels is None else asked.labels[: judged["examples"]]
+        samples.write_answers(
+            os.path.join(request["staged"], manifest.ANSWERS),
+            left,
+            *asked.compared,
+            asked.feeding[0],
+            labels,
+            functools.partial(metric_function.measure, request) if request["metric"] else None,
+        )
         ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
 
 
@@ -125,7 +160,9 @@ class _Samples:
         if request["samples"] is None:
             self.inputs = samples.synthetic(tensors, _SYNTHETIC_EXAMPLES)
         else:
-            self.inputs, self.labels = samples.read(request["samples"], metric=request["metric"], tensors=tensors, signature=request["signature"])
+            self.inputs, self.labels = samples.read(
+                request["samples"], metric=request["metric"], tensors=tensors, signature=request["signature"]
+            )
         if self.inputs is not None:
             self.feeding = signature.feeding(tensors, {key: array.shape for key, array in self.inputs.items()})
             self.inputs = samples.fit(self.inputs, tensors)
@@ -138,8 +175,10 @@ class _Samples:
         """Requests of the fewest rows that the signature takes, over the first examples."""
         step = self.feeding[0] or 1
         held = len(next(iter(self.inputs.values())))
-        return [samples.batch({key: array[start:start + step] for key, array in self.inputs.items()}, self.feeding, step)
-                for start in range(0, min(most, held - held % step), step)]
+        return [
+            samples.batch({key: array[start : start + step] for key, array in self.inputs.items()}, self.feeding, step)
+            for start in range(0, min(most, held - held % step), step)
+        ]
 
 
 def _source(request, asked):
@@ -151,11 +190,15 @@ def _source(request, asked):
 def _signature(directory, name, tags):
     """A function that asks a SavedModel: {name: array} in and out."""
     import tensorflow
+
     model = tensorflow.saved_model.load(directory, tags=tags)
     called = model.signatures[name]
 
-    def ask(rows, _model=model):        # The signature alone does not keep its model alive.
-        return {key: value.numpy() for key, value in called(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()}
+    def ask(rows, _model=model):  # The signature alone does not keep its model alive.
+        return {
+            key: value.numpy()
+            for key, value in called(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()
+        }
 
     return ask
 
@@ -163,35 +206,52 @@ def _signature(directory, name, tags):
 def _compare(request, asked, judged, candidate):
     """Fill judged: the outputs of both models over the same inputs, asked alike. Returns the function that asks the candidate. Raises Refused."""
     import tensorflow
+
     if asked.inputs is None:
-        raise Refused("nothing can be compared with the source, as no inputs can be made up for this signature; give samples")
+        raise Refused(
+            "nothing can be compared with the source, as no inputs can be made up for this signature; give samples"
+        )
     program.say(request["progress"], f"asking the source for {len(next(iter(asked.inputs.values())))} examples")
     source = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     try:
         examples, reference = samples.answers(source, asked.inputs, asked.feeding, _BATCH)
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:
         if judged["synthetic"]:
-            raise Refused(f"nothing can be compared with the source, as it does not answer made-up inputs ({first_line(fault)}); give samples") from fault
-        raise FleetError(f"the source cannot answer the samples: {first_line(fault)}", where=request["samples"]) from fault
+            raise Refused(
+                f"nothing can be compared with the source, as it does not answer made-up inputs ({first_line(fault)}); give samples"
+            ) from fault
+        raise FleetError(
+            f"the source cannot answer the samples: {first_line(fault)}", where=request["samples"]
+        ) from fault
     program.say(request["progress"], f"asking {request['form']} for {examples} examples")
     try:
         ask = candidate()
         _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
     except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
         if convert_tflite.WITHOUT_FLEX in str(fault):
-            raise Refused("the file calls TensorFlow's own operations, and this converter's Python package of TensorFlow lacks the Flex delegate that runs "
-                          f"them, so that nothing proves its answers; convert with TensorFlow {convert_tflite.FLEX_UP_TO} or older (python, container_image), "
-                          "or serve the SavedModel") from fault
+            raise Refused(
+                "the file calls TensorFlow's own operations, and this converter's Python package of TensorFlow lacks the Flex delegate that runs "
+                f"them, so that nothing proves its answers; convert with TensorFlow {convert_tflite.FLEX_UP_TO} or older (python, container_image), "
+                "or serve the SavedModel"
+            ) from fault
         raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
     judged.update(examples=examples, outputs=parity.compare(reference, answered))
     if request["metric"]:
         labels = None if asked.labels is None else asked.labels[:examples]
         before, after = (metric_function.measure(request, outputs, labels) for outputs in (reference, answered))
         if not math.isfinite(before):
-            raise FleetError(f"{request['metric']} of the source itself is {before}", where=request["samples"],
-                             remedy="Mend the samples, their labels or the metric.")
-        judged["metric"] = {"name": request["metric"], "before": before, "after": after, "allowed_loss": request["allowed_loss"],
-                            "goal": request["metric_goal"] or task_metrics.goal_of(request["metric"])}
+            raise FleetError(
+                f"{request['metric']} of the source itself is {before}",
+                where=request["samples"],
+                remedy="Mend the samples, their labels or the metric.",
+            )
+        judged["metric"] = {
+            "name": request["metric"],
+            "before": before,
+            "after": after,
+            "allowed_loss": request["allowed_loss"],
+            "goal": request["metric_goal"] or task_metrics.goal_of(request["metric"]),
+        }
     if request["asked"]:
         samples.write(os.path.join(request["asked"], ASKED), asked.inputs, asked.labels, reference)
     asked.compared = (reference, answered)
@@ -208,25 +268,38 @@ def _warm_up(request, asked, ask):
     if not sizes and own is None:
         return []
     if ask is None:
-        raise FleetError("no inputs can be made up for this signature, so its warm-up requests need samples", where="batch_sizes", remedy="Give samples.")
-    if sizes and asked.feeding[0]:      # The signature fixes the rows.
+        raise FleetError(
+            "no inputs can be made up for this signature, so its warm-up requests need samples",
+            where="batch_sizes",
+            remedy="Give samples.",
+        )
+    if sizes and asked.feeding[0]:  # The signature fixes the rows.
         sizes = [asked.feeding[0]]
     program.say(request["progress"], "replaying the warm-up requests")
     if sizes:
         samples.refuse_what_is_too_much(asked.inputs, asked.feeding, sizes)
         asked_for = [asked.batch(size) for size in sizes]
-        content = warmup.file([client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for])
+        content = warmup.file(
+            [client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for]
+        )
     else:
         asked_for, content = samples.requests(own, request["signature"]), own
         held = warmup.look(own, {request["signature"]: request["contract"]})
-        if held["faults"] or set(held["kinds"]) - {"predict"}:      # Requests to signatures and by methods that this form does not have.
-            content = warmup.file([client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for])
+        if held["faults"] or set(held["kinds"]) - {
+            "predict"
+        }:  # Requests to signatures and by methods that this form does not have.
+            content = warmup.file(
+                [client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for]
+            )
     for number, rows in enumerate(asked_for, 1):
         try:
             ask(rows)
-        except Exception as fault:      # Whatever it raises, a server would not load the version.
-            raise FleetError(f"warm-up request {number} fails: {first_line(fault)}", where=request["samples"] or request["source"],
-                             remedy="Give samples that the model answers, or leave batch_sizes out.") from fault
+        except Exception as fault:  # Whatever it raises, a server would not load the version.
+            raise FleetError(
+                f"warm-up request {number} fails: {first_line(fault)}",
+                where=request["samples"] or request["source"],
+                remedy="Give samples that the model answers, or leave batch_sizes out.",
+            ) from fault
     if not asked_for:
         return []
     path = os.path.join(request["staged"], saved_model.WARMUP)

@@ -15,8 +15,11 @@ def convert(request, calibration, rows_of):
     """
     import tensorflow
     from tensorflow.python.compiler.tensorrt import trt_convert
+
     _refuse_other_gpus(tensorflow, request)
-    arguments = tensorrt.arguments(request["precision"], request["batch_sizes"], request["workspace_mib"], request["signature"])
+    arguments = tensorrt.arguments(
+        request["precision"], request["batch_sizes"], request["workspace_mib"], request["signature"]
+    )
 
     def fed(parts):
         return lambda: iter([{name: tensorflow.constant(array) for name, array in part.items()} for part in parts])
@@ -26,14 +29,19 @@ def convert(request, calibration, rows_of):
         converter.convert(calibration_input_fn=fed(calibration) if request["precision"] == "INT8" else None)
         converter.build(input_fn=fed([rows_of(size) for size in request["batch_sizes"]]))
         converter.save(request["staged"], save_gpu_specific_engines=True)
-    except Exception as fault:      # TF-TRT raises whatever its parts raise; all of it means the same to the user.
+    except Exception as fault:  # TF-TRT raises whatever its parts raise; all of it means the same to the user.
         raise refused.Refused(f"TF-TRT cannot convert it: {refused.first_line(fault)}") from fault
 
 
 def _refuse_other_gpus(tensorflow, request):
     wanted = tensorrt.compute_capability(request["compute_capability"])
-    found = [tensorflow.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in tensorflow.config.list_physical_devices("GPU")]
+    found = [
+        tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")
+        for gpu in tensorflow.config.list_physical_devices("GPU")
+    ]
     if wanted not in found:
         there = ", ".join(".".join(map(str, one)) for one in found if one) or "no GPU that TensorFlow can use"
-        raise refused.Refused(f"engines are built on the kind of GPU that serves them, compute capability {request['compute_capability']}; "
-                              f"this converter has {there}")
+        raise refused.Refused(
+            f"engines are built on the kind of GPU that serves them, compute capability {request['compute_capability']}; "
+            f"this converter has {there}"
+        )

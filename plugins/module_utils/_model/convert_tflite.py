@@ -13,25 +13,30 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import d
 
 FILE = "model.tflite"
 WITHOUT_FLEX = "link the Flex delegate"
-FLEX_UP_TO = "2.18"     # Looked for in TensorFlow's packages for Python: 2.18 exports TF_AcquireFlexDelegate, 2.19, 2.20 and 2.21 do not.
+FLEX_UP_TO = "2.18"  # Looked for in TensorFlow's packages for Python: 2.18 exports TF_AcquireFlexDelegate, 2.19, 2.20 and 2.21 do not.
 
 
 def convert(request, calibration):
     """The bytes of the model with TensorFlow Serving's metadata. calibration: [{input: array}] for the forms that need it. Raises Refused."""
     import tensorflow
+
     name = request["signature"]
     try:
         tags = set(request.get("tags", meta_graph.SERVED_TAGS))
-        converter = tensorflow.lite.TFLiteConverter.from_saved_model(request["source"], signature_keys=[name], tags=tags)
+        converter = tensorflow.lite.TFLiteConverter.from_saved_model(
+            request["source"], signature_keys=[name], tags=tags
+        )
         _set(tensorflow, converter, request, calibration)
         content = converter.convert()
-    except Exception as fault:      # The converter raises whatever its parts raise; all of it means the same to the user.
+    except Exception as fault:  # The converter raises whatever its parts raise; all of it means the same to the user.
         raise refused.Refused(_why_not(fault)) from fault
     try:
         details = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(name)
         content = tflite_file.with_signatures(content, {name: _serialized(request["contract"], details)})
     except (ValueError, RuntimeError) as fault:
-        raise refused.Refused(f"TensorFlow Lite cannot load what its converter wrote: {refused.first_line(fault)}") from fault
+        raise refused.Refused(
+            f"TensorFlow Lite cannot load what its converter wrote: {refused.first_line(fault)}"
+        ) from fault
     if name not in tflite_file.signatures_of(content):
         raise FleetError("the signature metadata cannot be read back", where=FILE)
     return content
@@ -40,8 +45,9 @@ def convert(request, calibration):
 def asker(content, request, feeding, inputs):
     """A function that asks the model: {name: array} in and out."""
     import tensorflow
+
     runner = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(request["signature"])
-    if feeding[0] is None:      # The first call with one row, as interpreters are built for it.
+    if feeding[0] is None:  # The first call with one row, as interpreters are built for it.
         runner(**{key: array[:1] for key, array in inputs.items()})
     return lambda rows: runner(**rows)
 
@@ -49,8 +55,10 @@ def asker(content, request, feeding, inputs):
 def _set(tensorflow, converter, request, calibration):
     form, sets = request["form"], tensorflow.lite.OpsSet
     converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-    ops = {"tflite_int8": sets.TFLITE_BUILTINS_INT8,
-           "tflite_int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8}.get(form, sets.TFLITE_BUILTINS)
+    ops = {
+        "tflite_int8": sets.TFLITE_BUILTINS_INT8,
+        "tflite_int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    }.get(form, sets.TFLITE_BUILTINS)
     converter.target_spec.supported_ops = [ops] + ([sets.SELECT_TF_OPS] if request["select_tf_ops"] else [])
     if form == "tflite_float16":
         converter.target_spec.supported_types = [tensorflow.float16]
@@ -61,17 +69,24 @@ def _set(tensorflow, converter, request, calibration):
 def _serialized(contract, details):
     """The bytes of the SignatureDef that TensorFlow Serving is to read: the source's names and shapes, the tensor names of the file."""
     from tensorflow.core.protobuf import meta_graph_pb2
+
     definition = meta_graph_pb2.SignatureDef(method_name=contract["method_name"])
-    _refuse_shared_outputs({name: detail["name"] for name, detail in details.get_output_details().items() if name in contract["outputs"]})
+    _refuse_shared_outputs(
+        {name: detail["name"] for name, detail in details.get_output_details().items() if name in contract["outputs"]}
+    )
     for side, held in (("inputs", details.get_input_details()), ("outputs", details.get_output_details())):
         for name, tensor in contract[side].items():
             if name not in held:
-                raise refused.Refused(f"TensorFlow Lite lost {side[:-1]} {name}, on which the answer does not depend; serve the SavedModel")
+                raise refused.Refused(
+                    f"TensorFlow Lite lost {side[:-1]} {name}, on which the answer does not depend; serve the SavedModel"
+                )
             info = getattr(definition, side)[name]
             info.name, info.dtype = held[name]["name"], dtypes.ENUM[dtypes.enum_name(tensor["dtype"])]
             if tensor["shape"] is None:
                 info.tensor_shape.unknown_rank = True
-            for size in tensor["shape"] or ():      # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
+            for size in (
+                tensor["shape"] or ()
+            ):  # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
                 info.tensor_shape.dim.add(size=-1 if size is None else size)
     return definition.SerializeToString(deterministic=True)
 
@@ -80,8 +95,10 @@ def _refuse_shared_outputs(tensors):
     """tensors: {output: name of its tensor}. TensorFlow Serving does not load a file that lists one tensor as two outputs."""
     shared = sorted(name for name, tensor in tensors.items() if list(tensors.values()).count(tensor) > 1)
     if shared:
-        raise refused.Refused(f"the outputs {', '.join(shared)} are one and the same in TensorFlow Lite, and TensorFlow Serving does not load such a file; "
-                              "export one of them, or serve the SavedModel")
+        raise refused.Refused(
+            f"the outputs {', '.join(shared)} are one and the same in TensorFlow Lite, and TensorFlow Serving does not load such a file; "
+            "export one of them, or serve the SavedModel"
+        )
 
 
 def _why_not(fault):
@@ -96,8 +113,12 @@ def _why_not(fault):
     unknown = re.search(r"Op type not registered '([^']+)'", words)
     if unknown:
         return f"the converter's TensorFlow does not know the operation {unknown.group(1)}; convert with one that does, or serve the SavedModel"
-    said = re.search(r"error:(?: loc\(.*\):)? *'(?:tf|tfl)\.(\w+)' op ([^\n]+)", words)      # Without MLIR's account of the place.
-    return f"TensorFlow Lite's converter cannot take it: {' '.join(said.groups()) if said else refused.first_line(fault)}"
+    said = re.search(
+        r"error:(?: loc\(.*\):)? *'(?:tf|tfl)\.(\w+)' op ([^\n]+)", words
+    )  # Without MLIR's account of the place.
+    return (
+        f"TensorFlow Lite's converter cannot take it: {' '.join(said.groups()) if said else refused.first_line(fault)}"
+    )
 
 
 def _listed(words, kind):

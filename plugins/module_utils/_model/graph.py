@@ -19,7 +19,18 @@ _NODE_NAME, _NODE_OP, _NODE_INPUTS, _NODE_ATTRIBUTES = 1, 2, 3, 5
 _LIST, _TEXT, _BOOL, _TYPE, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 2, 5, 6, 8, 10, 9
 _DTYPE, _SHAPE, _CONTENT, _STRINGS = 1, 2, 4, 8
 # dtype -> (struct's letter, the TensorProto's field of values); the numbers of types.proto.
-NUMBERS = {1: ("f", 5), 2: ("d", 6), 3: ("i", 7), 4: ("B", 7), 5: ("h", 7), 6: ("b", 7), 9: ("q", 10), 10: ("?", 11), 22: ("I", 16), 23: ("Q", 17)}
+NUMBERS = {
+    1: ("f", 5),
+    2: ("d", 6),
+    3: ("i", 7),
+    4: ("B", 7),
+    5: ("h", 7),
+    6: ("b", 7),
+    9: ("q", 10),
+    10: ("?", 11),
+    22: ("I", 16),
+    23: ("Q", 17),
+}
 _STRING = 7
 _LITERAL = {"f": "<f", "d": "<d"}
 
@@ -104,19 +115,33 @@ def _nodes(messages):
         parts = protobuf.grouped(message)
         inputs = [protobuf.text(name) for name in parts.get(_NODE_INPUTS, [])]
         name = protobuf.text(last(parts, _NODE_NAME))
-        found[name] = Node(name, protobuf.text(last(parts, _NODE_OP)), tuple(reference(one) for one in inputs if not one.startswith("^")),
-                           tuple(one[1:] for one in inputs if one.startswith("^")), protobuf.entries(parts.get(_NODE_ATTRIBUTES, [])))
+        found[name] = Node(
+            name,
+            protobuf.text(last(parts, _NODE_OP)),
+            tuple(reference(one) for one in inputs if not one.startswith("^")),
+            tuple(one[1:] for one in inputs if one.startswith("^")),
+            protobuf.entries(parts.get(_NODE_ATTRIBUTES, [])),
+        )
     return found
 
 
 def _function(parts):
     signature = protobuf.grouped(last(parts, _SIGNATURE))
-    arguments, outputs = ([protobuf.text(last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])] for number in (_ARGUMENTS, _OUTPUTS))
-    returned = {key: reference(protobuf.text(value)) for key, value in protobuf.entries(parts.get(_RETURNS, [])).items()}
+    arguments, outputs = (
+        [protobuf.text(last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])]
+        for number in (_ARGUMENTS, _OUTPUTS)
+    )
+    returned = {
+        key: reference(protobuf.text(value)) for key, value in protobuf.entries(parts.get(_RETURNS, [])).items()
+    }
     controls = {protobuf.text(value) for value in protobuf.entries(parts.get(_CONTROL_RETURNS, [])).values()}
     return protobuf.text(last(signature, _NAME)), Body(
-        _nodes(parts.get(_BODY, [])), tuple(arguments), {name: returned[name] for name in outputs if name in returned}, tuple(sorted(controls)),
-        _is_true(protobuf.entries(parts.get(_FUNCTION_ATTRIBUTES, [])), "_XlaMustCompile"))
+        _nodes(parts.get(_BODY, [])),
+        tuple(arguments),
+        {name: returned[name] for name in outputs if name in returned},
+        tuple(sorted(controls)),
+        _is_true(protobuf.entries(parts.get(_FUNCTION_ATTRIBUTES, [])), "_XlaMustCompile"),
+    )
 
 
 def _is_true(attributes, name):
@@ -125,7 +150,10 @@ def _is_true(attributes, name):
 
 def _single(tensor):
     parts = protobuf.grouped(tensor)
-    dtype, sizes = last(parts, _DTYPE, 0), [last(protobuf.grouped(dim), 1, 0) for dim in protobuf.grouped(last(parts, _SHAPE)).get(2, [])]
+    dtype, sizes = (
+        last(parts, _DTYPE, 0),
+        [last(protobuf.grouped(dim), 1, 0) for dim in protobuf.grouped(last(parts, _SHAPE)).get(2, [])],
+    )
     if math.prod(sizes) != 1:
         return None
     if dtype == _STRING:
@@ -139,8 +167,10 @@ def _single(tensor):
     value = last(parts, number, 0)
     if letter in _LITERAL:
         # A float_val or double_val is packed, or a fixed32 or fixed64 that protobuf.fields read as a whole number.
-        raw = bytes(value) if not isinstance(value, int) else value.to_bytes(struct.calcsize(_LITERAL[letter]), "little")
-        return struct.unpack(_LITERAL[letter], raw[:struct.calcsize(_LITERAL[letter])])[0] if raw else 0.0
+        raw = (
+            bytes(value) if not isinstance(value, int) else value.to_bytes(struct.calcsize(_LITERAL[letter]), "little")
+        )
+        return struct.unpack(_LITERAL[letter], raw[: struct.calcsize(_LITERAL[letter])])[0] if raw else 0.0
     if not isinstance(value, int):
         packed = protobuf.varints(value)
         value = packed[0] if packed else 0

@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph, statefulness
 
 # What hands its first input on as it is, as far as one element goes.
-_PASSING = frozenset("""
+_PASSING = frozenset(
+    """
     CheckNumerics CheckNumericsV2 DebugIdentity DeepCopy EnsureShape Enter Exit ExpandDims Identity LoopCond NextIteration PlaceholderWithDefault
     PreventGradient RefEnter RefExit RefIdentity RefNextIteration Reshape Snapshot Squeeze StopGradient
-""".split())
+""".split()
+)
 _SWITCHES = frozenset("RefSwitch Switch _SwitchN".split())
 _MERGES = frozenset("Merge RefMerge".split())
 _TURNS = frozenset("NextIteration RefNextIteration".split())
@@ -30,18 +32,35 @@ _LOOPS = frozenset("StatelessWhile While".split())
 _PLACEHOLDERS = frozenset("Placeholder PlaceholderV2 PlaceholderWithDefault".split())
 _VARIABLES = frozenset("VarHandleOp Variable VariableV2".split())
 _TABLES = frozenset("HashTable HashTableV2".split())
-_FILLS = frozenset("""
+_FILLS = frozenset(
+    """
     Assign AssignVariableOp InitializeTable InitializeTableFromTextFile InitializeTableFromTextFileV2 InitializeTableV2 LookupTableImport LookupTableImportV2
-""".split())
+""".split()
+)
 _HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
 _XLA = frozenset("XlaCallModule XlaLaunch XlaLaunchV2".split())
 _FLOAT32 = 1
 _FALSE_TRUE = {"output_false": 0, "output_true": 1}
 _COMPUTED = {
-    "Add": lambda a, b: a + b, "AddV2": lambda a, b: a + b, "Equal": lambda a, b: a == b, "Greater": lambda a, b: a > b,
-    "GreaterEqual": lambda a, b: a >= b, "Less": lambda a, b: a < b, "LessEqual": lambda a, b: a <= b, "LogicalAnd": lambda a, b: a and b,
-    "LogicalNot": lambda a: not a, "LogicalOr": lambda a, b: a or b, "Maximum": max, "Minimum": min, "Mul": lambda a, b: a * b,
-    "Floor": math.floor, "Neg": lambda a: -a, "NotEqual": lambda a, b: a != b, "Sub": lambda a, b: a - b, "All": lambda a, _axes: a, "Any": lambda a, _axes: a,
+    "Add": lambda a, b: a + b,
+    "AddV2": lambda a, b: a + b,
+    "Equal": lambda a, b: a == b,
+    "Greater": lambda a, b: a > b,
+    "GreaterEqual": lambda a, b: a >= b,
+    "Less": lambda a, b: a < b,
+    "LessEqual": lambda a, b: a <= b,
+    "LogicalAnd": lambda a, b: a and b,
+    "LogicalNot": lambda a: not a,
+    "LogicalOr": lambda a, b: a or b,
+    "Maximum": max,
+    "Minimum": min,
+    "Mul": lambda a, b: a * b,
+    "Floor": math.floor,
+    "Neg": lambda a: -a,
+    "NotEqual": lambda a, b: a != b,
+    "Sub": lambda a, b: a - b,
+    "All": lambda a, _axes: a,
+    "Any": lambda a, _axes: a,
 }
 _DECIDING = {"LogicalAnd": False, "LogicalOr": True}
 
@@ -93,8 +112,15 @@ class Walked:
         """This, and the other after it. unsure: which of the other's operations run only where a value decides so."""
         sure = other.ops - unsure
         ops = self.ops | sure
-        return replace(self, ops=ops, uncertain_ops=(self.uncertain_ops | other.uncertain_ops | unsure) - ops, fed_ops=self.fed_ops | other.fed_ops,
-                       read=self.read | other.read, filled=self.filled | other.filled, compiled=self.compiled or other.compiled)
+        return replace(
+            self,
+            ops=ops,
+            uncertain_ops=(self.uncertain_ops | other.uncertain_ops | unsure) - ops,
+            fed_ops=self.fed_ops | other.fed_ops,
+            read=self.read | other.read,
+            filled=self.filled | other.filled,
+            compiled=self.compiled or other.compiled,
+        )
 
 
 def either(walks, decided_by_request):
@@ -103,10 +129,21 @@ def either(walks, decided_by_request):
     every = frozenset().union(*(one.ops for one in walks))
     ops = common | (every - statefulness.RANDOM if decided_by_request else frozenset())
     uncertain = frozenset().union(every, *(one.uncertain_ops for one in walks)) - ops
-    read = frozenset().union(*(one.read for one in walks)) if decided_by_request else frozenset.intersection(*(one.read for one in walks))
-    return Walked(ops, uncertain, frozenset().union(*(one.fed_ops for one in walks)), read, frozenset().union(*(one.filled for one in walks)),
-                  any(one.compiled for one in walks), tuple(_either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
-                  frozenset().union(*(one.listens for one in walks)))
+    read = (
+        frozenset().union(*(one.read for one in walks))
+        if decided_by_request
+        else frozenset.intersection(*(one.read for one in walks))
+    )
+    return Walked(
+        ops,
+        uncertain,
+        frozenset().union(*(one.fed_ops for one in walks)),
+        read,
+        frozenset().union(*(one.filled for one in walks)),
+        any(one.compiled for one in walks),
+        tuple(_either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
+        frozenset().union(*(one.listens for one in walks)),
+    )
 
 
 def _either(values, by_request=False):
@@ -140,15 +177,19 @@ class Graph:
         key = (name, arguments, ports)
         if key not in self._known:
             body = self._functions.get(name)
-            if body is None or name in self._entered:     # A function that is missing, or calls itself.
-                return Walked(values=(None,) * (len(body.returns) if body else 0), listens=frozenset(range(len(arguments))))
+            if body is None or name in self._entered:  # A function that is missing, or calls itself.
+                return Walked(
+                    values=(None,) * (len(body.returns) if body else 0), listens=frozenset(range(len(arguments)))
+                )
             self._entered.append(name)
             returns = list(body.returns.values())
             roots = [one for position, one in enumerate(returns) if ports is None or position in ports]
             run = _Run(self, body, arguments, frozenset(), roots, [*body.controls, *_with_effects(body)])
             walked = run.walked()
             self._entered.pop()
-            self._known[key] = replace(walked, values=tuple(run.value(one) for one in returns), compiled=walked.compiled or body.compiled)
+            self._known[key] = replace(
+                walked, values=tuple(run.value(one) for one in returns), compiled=walked.compiled or body.compiled
+            )
         return self._known[key]
 
     def is_function(self, name):
@@ -197,7 +238,7 @@ class _Run:
         self._ports, self._guards, self._values, self._others, self._calls, self._closing = {}, {}, {}, {}, {}, set()
         self._order = self._needed([*roots, *((name, None) for name in controls)])
         self._turns, more = set(), True
-        while more:     # First as if no loop took a second turn, then with those that do.
+        while more:  # First as if no loop took a second turn, then with those that do.
             self._guards.clear()
             for name in self._order:
                 self._run(body.nodes[name])
@@ -214,7 +255,9 @@ class _Run:
                 continue
             node, call = self._body.nodes[name], self._calls.get(name)
             counts = not self._graph.is_function(node.op) and (node.op not in statefulness.RANDOM or name in heard)
-            own = Walked(frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile"))
+            own = Walked(
+                frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile")
+            )
             own.read, own.filled = self._touched(node)
             if node.op in statefulness.OUTSIDE and any(self.value(one) is _REQUEST for one in node.inputs):
                 own.fed_ops = own.ops
@@ -224,7 +267,9 @@ class _Run:
             by_request = all(decided for _decision, _port, decided in guard)
             if not by_request:
                 own = replace(own, read=frozenset())
-            found = found.then(own, frozenset() if not guard else own.ops & statefulness.RANDOM if by_request else own.ops)
+            found = found.then(
+                own, frozenset() if not guard else own.ops & statefulness.RANDOM if by_request else own.ops
+            )
         return found
 
     def value(self, reference):
@@ -282,7 +327,7 @@ class _Run:
         if name in self._arguments:
             return self._arguments[name], frozenset()
         if name not in self._guards:
-            return None, frozenset()      # Missing, or at the end of a loop.
+            return None, frozenset()  # Missing, or at the end of a loop.
         if self._guards[name] is _DEAD:
             return _DEAD, _DEAD
         if port is None:
@@ -303,19 +348,25 @@ class _Run:
         if node.op in _MERGES:
             self._merge(node, looked)
             return
-        guards = [guard for _value, guard in looked] + [self._look(one)[1] for one in self._inputs(node) if one[1] is None]
+        guards = [guard for _value, guard in looked] + [
+            self._look(one)[1] for one in self._inputs(node) if one[1] is None
+        ]
         if any(guard is _DEAD for guard in guards):
             self._guards[node.name] = _DEAD
             return
         self._guards[node.name] = frozenset().union(*guards)
         self._others[node.name] = other = _REQUEST if _REQUEST in values else None
         computed = self._compute(node, values)
-        self._values[node.name] = computed if node.name in self._calls else tuple(other if value is None else value for value in computed)
+        self._values[node.name] = (
+            computed if node.name in self._calls else tuple(other if value is None else value for value in computed)
+        )
 
     def _merge(self, node, looked):
         alive, guards = [], []
         for one, (value, guard) in zip(node.inputs, looked):
-            if one not in self._fed and one[0] in self._body.nodes and one[0] not in self._guards:     # The input that closes a loop.
+            if (
+                one not in self._fed and one[0] in self._body.nodes and one[0] not in self._guards
+            ):  # The input that closes a loop.
                 self._closing.add(one[0])
                 alive += [None] if one[0] in self._turns else []
             elif guard is not _DEAD:
@@ -359,7 +410,7 @@ class _Run:
         if isinstance(decision, Constant):
             return tuple(data if port == int(decision.value) else _DEAD for port in ports)
         decided_by = self._body.nodes.get(node.inputs[1][0])
-        if decided_by is not None and decided_by.op == "LoopCond":      # The body of a loop runs as the loop does.
+        if decided_by is not None and decided_by.op == "LoopCond":  # The body of a loop runs as the loop does.
             return tuple(data for _port in ports)
         return tuple(_Guarded(data, (node.inputs[1], port, decision is _REQUEST)) for port in ports)
 
@@ -372,7 +423,11 @@ class _Run:
         if op in _CALLS and functions.get("f"):
             return call(functions["f"][0], values, ports)
         if op in _IFS or op in _CASES:
-            branches = functions.get("branches", []) if op in _CASES else [*functions.get("else_branch", []), *functions.get("then_branch", [])]
+            branches = (
+                functions.get("branches", [])
+                if op in _CASES
+                else [*functions.get("else_branch", []), *functions.get("then_branch", [])]
+            )
             return self._branch(node, branches, values, ports)
         if op in _LOOPS and functions.get("cond") and functions.get("body"):
             return self._loop(functions["cond"][0], functions["body"][0], values)
@@ -380,8 +435,10 @@ class _Run:
         if not called:
             return None
         found = Walked(listens=frozenset(range(len(values))))
-        for name in called:     # What it hands to them, and in which order, is its own affair.
-            found = found.then(call(name, (_REQUEST if _REQUEST in values else None,) * self._graph.count_arguments(name), None))
+        for name in called:  # What it hands to them, and in which order, is its own affair.
+            found = found.then(
+                call(name, (_REQUEST if _REQUEST in values else None,) * self._graph.count_arguments(name), None)
+            )
         return found
 
     def _branch(self, node, branches, values, ports):
@@ -404,14 +461,22 @@ class _Run:
         if begun.values and isinstance(begun.values[0], Constant) and not begun.values[0].value:
             return replace(begun, values=values, listens=frozenset(range(len(values))))
         changing = _REQUEST if _REQUEST in values else None
-        kept = tuple(value if self._graph.passes_on(body, position) else changing for position, value in enumerate(values))
+        kept = tuple(
+            value if self._graph.passes_on(body, position) else changing for position, value in enumerate(values)
+        )
         ran = self._graph.call(condition, kept, None).then(self._graph.call(body, kept, None))
         return replace(ran, values=kept, listens=frozenset(range(len(values))))
 
     def _touched(self, node):
         """(read, filled): names of the variables and tables that a node itself uses."""
         resources = [value for value in (self.value(one) for one in node.inputs) if isinstance(value, Resource)]
-        hands_on = node.op in _PASSING or node.op in _SWITCHES or node.op in _MERGES or node.op == "IdentityN" or node.op in _HARMLESS_TO_UNSET
+        hands_on = (
+            node.op in _PASSING
+            or node.op in _SWITCHES
+            or node.op in _MERGES
+            or node.op == "IdentityN"
+            or node.op in _HARMLESS_TO_UNSET
+        )
         if node.op == "Identity" and any(one.reference for one in resources):
             hands_on = False
         if not resources or hands_on or node.name in self._calls and self._passes_resources(node):
@@ -421,7 +486,13 @@ class _Run:
         return frozenset(one.name for one in resources), frozenset()
 
     def _passes_resources(self, node):
-        return self._graph.is_function(node.op) or node.op in _CALLS or node.op in _IFS or node.op in _CASES or node.op in _LOOPS
+        return (
+            self._graph.is_function(node.op)
+            or node.op in _CALLS
+            or node.op in _IFS
+            or node.op in _CASES
+            or node.op in _LOOPS
+        )
 
     def _heard(self):
         """(names of the nodes, positions of the arguments) that the returns depend on."""
@@ -437,7 +508,11 @@ class _Run:
             if all(isinstance(value, Constant) for value in self._values[name]) and self._values[name]:
                 continue
             for position, one in enumerate(node.inputs):
-                if one not in self._fed and self._look(one)[1] is not _DEAD and (call is None or position in call.listens):
+                if (
+                    one not in self._fed
+                    and self._look(one)[1] is not _DEAD
+                    and (call is None or position in call.listens)
+                ):
                     waiting.append(one)
         return heard, listens
 
@@ -483,7 +558,10 @@ def _computed(op, values, number):
 def _in_range(op, values):
     """As _computed, where one value is a Range, as dropout with nothing to drop has it: a comparison or a floor may have one result for all of it."""
     ends = [[getattr(value, end, getattr(value, "value", None)) for value in values] for end in ("least", "most")]
-    if any(value is None or isinstance(value, bytes) for value in (*ends[0], *ends[1])) or sum(isinstance(value, Range) for value in values) != 1:
+    if (
+        any(value is None or isinstance(value, bytes) for value in (*ends[0], *ends[1]))
+        or sum(isinstance(value, Range) for value in values) != 1
+    ):
         return None
     first = isinstance(values[0], Range)
     if op in ("Add", "AddV2", "Mul") or (op == "Sub" and first):
@@ -498,4 +576,6 @@ def _in_range(op, values):
 
 
 def _rounded(value, number):
-    return struct.unpack("<f", struct.pack("<f", value))[0] if number == _FLOAT32 and isinstance(value, float) else value
+    return (
+        struct.unpack("<f", struct.pack("<f", value))[0] if number == _FLOAT32 and isinstance(value, float) else value
+    )

@@ -27,8 +27,17 @@ def build(source, options, converter, gates, files, lowest_runtime=None, warmup_
     gates: {examples, synthetic, outputs, metric, served}. files: {relative path: {sha256, bytes}}. lowest_runtime: the lowest release of TensorFlow Lite
     that runs it, or None. warmup_batch_sizes: those that its warm-up file warms.
     """
-    return {"schema": SCHEMA, "key": key(source["digest"], options, converter), "source": source, "options": options, "converter": converter,
-            "gates": gates, "files": files, "lowest_runtime": lowest_runtime, "warmup_batch_sizes": list(warmup_batch_sizes)}
+    return {
+        "schema": SCHEMA,
+        "key": key(source["digest"], options, converter),
+        "source": source,
+        "options": options,
+        "converter": converter,
+        "gates": gates,
+        "files": files,
+        "lowest_runtime": lowest_runtime,
+        "warmup_batch_sizes": list(warmup_batch_sizes),
+    }
 
 
 def text(manifest):
@@ -42,7 +51,14 @@ def parse(content):
         found = json.loads(content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("files"), dict) and "key" in found else None
+    return (
+        found
+        if isinstance(found, dict)
+        and found.get("schema") == SCHEMA
+        and isinstance(found.get("files"), dict)
+        and "key" in found
+        else None
+    )
 
 
 def judged(manifest):

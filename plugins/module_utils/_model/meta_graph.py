@@ -28,7 +28,7 @@ _NODE_OP, _NODE_ATTRIBUTES = 2, 5
 _ATTRIBUTE_TYPE, _ATTRIBUTE_SHAPE = 6, 7
 _OBJECT_NODES, _CHILDREN, _LOCAL_NAME = 1, 1, 2
 _SPARSE, _COMPOSITE = 4, 5
-_KINDS = {1: "SparseTensor", 2: "IndexedSlices", 3: "RaggedTensor"}    # TypeSpecProto.TypeSpecClass
+_KINDS = {1: "SparseTensor", 2: "IndexedSlices", 3: "RaggedTensor"}  # TypeSpecProto.TypeSpecClass
 _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 # What the root object of an archive of Keras 3 holds, beside its endpoints.
 _KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
@@ -56,12 +56,18 @@ def parse(content, where, tags=SERVED_TAGS):
     except (ValueError, TypeError, AttributeError, IndexError, struct.error) as fault:
         raise FleetError(f"not a SavedModel: {fault}", where=where, remedy="Export or copy the model again.") from fault
     if not tagged:
-        raise FleetError(f"it holds no graph: it was cut short after {len(content)} bytes, or is no SavedModel", where=where,
-                         remedy="Export or copy the model again, whole.")
+        raise FleetError(
+            f"it holds no graph: it was cut short after {len(content)} bytes, or is no SavedModel",
+            where=where,
+            remedy="Export or copy the model again, whole.",
+        )
     there = "; ".join(", ".join(one) or "no tag" for one, _graph in tagged)
-    raise FleetError(f"no graph is tagged {','.join(tags)!r} (there are: {there})", where=where,
-                     remedy="Export the model for serving, or name its tags, for instance "
-                            f"saved_model_tags: {','.join(tagged[0][0]) or 'serve'} in tfserving_flags (tags of a module).")
+    raise FleetError(
+        f"no graph is tagged {','.join(tags)!r} (there are: {there})",
+        where=where,
+        remedy="Export the model for serving, or name its tags, for instance "
+        f"saved_model_tags: {','.join(tagged[0][0]) or 'serve'} in tfserving_flags (tags of a module).",
+    )
 
 
 def _describe(graph):
@@ -70,16 +76,26 @@ def _describe(graph):
     every = dict(sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()))
     messages = {key: value for key, value in every.items() if key not in INTERNAL}
     signatures = {key: _signature(value) for key, value in messages.items()}
-    defaults = {key: sorted(protobuf.entries(protobuf.grouped(value).get(_DEFAULTS, []))) for key, value in messages.items()}
+    defaults = {
+        key: sorted(protobuf.entries(protobuf.grouped(value).get(_DEFAULTS, []))) for key, value in messages.items()
+    }
     nodes = graph_walk.Graph(definition)
-    runs = {key: nodes.walk(_tensors(signature["outputs"]), _tensors(signature["inputs"])) for key, signature in signatures.items()}
+    runs = {
+        key: nodes.walk(_tensors(signature["outputs"]), _tensors(signature["inputs"]))
+        for key, signature in signatures.items()
+    }
     filled = nodes.walk(_restoring(graph, every)).filled
     for key, run in runs.items():
         unset = sorted(run.read - run.filled - filled)
-        signatures[key].update(**({"unset_variables": unset} if unset else {}), **({"needs_xla": True} if run.compiled else {}))
+        signatures[key].update(
+            **({"unset_variables": unset} if unset else {}), **({"needs_xla": True} if run.compiled else {})
+        )
     return {
-        "tags": _tags(graph), "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
-        "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None), "exporter": _exporter(graph), "signatures": signatures,
+        "tags": _tags(graph),
+        "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
+        "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None),
+        "exporter": _exporter(graph),
+        "signatures": signatures,
         "optional_inputs": {key: names for key, names in defaults.items() if names},
         "ops": {key: sorted(run.ops) for key, run in runs.items()},
         "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},
@@ -102,7 +118,10 @@ def _restoring(graph, signatures):
         names += _tensors(_signature(signatures[INTERNAL[0]])["outputs"])
     collections = protobuf.entries(graph.get(_COLLECTIONS, []))
     for name in ("saved_model_main_op", "legacy_init_op"):
-        names += [protobuf.text(node) for node in protobuf.grouped(_last(protobuf.grouped(collections.get(name, b"")), 1)).get(1, [])]
+        names += [
+            protobuf.text(node)
+            for node in protobuf.grouped(_last(protobuf.grouped(collections.get(name, b"")), 1)).get(1, [])
+        ]
     return [name for name in names if name]
 
 
@@ -110,7 +129,10 @@ def _exporter(graph):
     if _OBJECTS not in graph:
         return "tensorflow1"
     root = protobuf.grouped(_last(graph, _OBJECTS)).get(_OBJECT_NODES, [b""])[0]
-    children = {protobuf.text(_last(protobuf.grouped(child), _LOCAL_NAME)) for child in protobuf.grouped(root).get(_CHILDREN, [])}
+    children = {
+        protobuf.text(_last(protobuf.grouped(child), _LOCAL_NAME))
+        for child in protobuf.grouped(root).get(_CHILDREN, [])
+    }
     return "keras3" if _KERAS3 <= children else "tensorflow2"
 
 
@@ -136,17 +158,26 @@ def _tags(graph):
 
 def _signature(message):
     parts = protobuf.grouped(message)
-    tensors = {field: {name: _tensor(value) for name, value in sorted(protobuf.entries(parts.get(field, [])).items())} for field in (1, 2)}
+    tensors = {
+        field: {name: _tensor(value) for name, value in sorted(protobuf.entries(parts.get(field, [])).items())}
+        for field in (1, 2)
+    }
     return {"method_name": protobuf.text(_last(parts, 3)), "inputs": tensors[1], "outputs": tensors[2]}
 
 
 def _tensor(message):
     """One input or output. components: the names of a composite tensor's own tensors; no server takes or returns such a one."""
     parts = protobuf.grouped(message)
-    found = {"dtype": dtypes.name_of(_last(parts, 2, 0)), "tensor": protobuf.text(_last(parts, 1)), "shape": _sizes(_last(parts, 3))}
+    found = {
+        "dtype": dtypes.name_of(_last(parts, 2, 0)),
+        "tensor": protobuf.text(_last(parts, 1)),
+        "shape": _sizes(_last(parts, 3)),
+    }
     if _SPARSE in parts:
         sparse = protobuf.grouped(_last(parts, _SPARSE))
-        return dict(found, composite="SparseTensor", components=[protobuf.text(_last(sparse, number)) for number in (1, 2, 3)])
+        return dict(
+            found, composite="SparseTensor", components=[protobuf.text(_last(sparse, number)) for number in (1, 2, 3)]
+        )
     if _COMPOSITE in parts:
         composite = protobuf.grouped(_last(parts, _COMPOSITE))
         inner = {str(number): _tensor(one) for number, one in enumerate(composite.get(2, []))}

@@ -18,7 +18,11 @@ _KINDS = {"f": "float", "i": "integer", "u": "integer", "b": "boolean", "O": "te
 
 def metric_values(array):
     """The task_metrics.Values of a NumPy array, whose texts are bytes."""
-    return task_metrics.Values(array.shape, _KINDS.get(array.dtype.kind, "other"), lambda: (row.tolist() for row in array.reshape(len(array), -1)))
+    return task_metrics.Values(
+        array.shape,
+        _KINDS.get(array.dtype.kind, "other"),
+        lambda: (row.tolist() for row in array.reshape(len(array), -1)),
+    )
 
 
 def measure(request, outputs, labels):
@@ -32,5 +36,7 @@ def measure(request, outputs, labels):
         return float(function(outputs, labels))
     except KeyError as fault:
         raise FleetError(f"it has no function {NAME}(outputs, labels), or that found no {fault}", where=path) from fault
-    except (Exception, SystemExit) as fault:      # It is the user's code: whatever it raises is told as it is.
-        raise FleetError(f"{type(fault).__name__}: {fault}".replace("\n", " "), where=path, remedy=f"Mend {NAME}(outputs, labels).") from fault
+    except (Exception, SystemExit) as fault:  # It is the user's code: whatever it raises is told as it is.
+        raise FleetError(
+            f"{type(fault).__name__}: {fault}".replace("\n", " "), where=path, remedy=f"Mend {NAME}(outputs, labels)."
+        ) from fault

@@ -26,11 +26,18 @@ def judge(request):
     try:
         import numpy
     except ImportError as fault:
-        raise FleetError("this Python has no NumPy, which a metric function needs", where=sys.executable,
-                         remedy="Name one that has it (python), or leave metric_function out.") from fault
+        raise FleetError(
+            "this Python has no NumPy, which a metric function needs",
+            where=sys.executable,
+            remedy="Name one that has it (python), or leave metric_function out.",
+        ) from fault
     outputs = {name: _array(numpy, held) for name, held in request["outputs"].items()}
     labels = request["labels"] and _array(numpy, request["labels"])
-    return {"value": metric_function.measure({"metric": "function", "metric_function": request["metric_function"]}, outputs, labels)}
+    return {
+        "value": metric_function.measure(
+            {"metric": "function", "metric_function": request["metric_function"]}, outputs, labels
+        )
+    }
 
 
 def held(dtype, shape, content):

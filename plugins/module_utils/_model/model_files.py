@@ -11,7 +11,9 @@ import os
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 MANIFEST = "manifest.json"
-_STRANGE = "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
+_STRANGE = (
+    "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
+)
 
 
 def read_file(path, limit=-1):
@@ -31,7 +33,11 @@ def files(directory):
     found = []
     for parent, folders, names in os.walk(directory, followlinks=True):
         real = os.path.realpath(parent)
-        looping = [name for name in folders if os.path.islink(os.path.join(parent, name)) and _holds(os.path.realpath(os.path.join(parent, name)), real)]
+        looping = [
+            name
+            for name in folders
+            if os.path.islink(os.path.join(parent, name)) and _holds(os.path.realpath(os.path.join(parent, name)), real)
+        ]
         for name in sorted(names) + looping:
             path = os.path.join(parent, name)
             if not os.path.isfile(path):

@@ -10,26 +10,44 @@ import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 
-HEAD = 1 << 16      # How many bytes of a file say what it is.
+HEAD = 1 << 16  # How many bytes of a file say what it is.
 _EXPORT = "Load it with {load} and export it: model.export(directory)."
 _KERAS_FILE = ("it is a Keras file", _EXPORT.format(load="keras.models.load_model"))
 _UNPACKED = ("it is a Keras file that was unpacked", f"Take the .keras file itself. {_KERAS_FILE[1]}")
 _WEIGHTS = ("it holds weights of Keras alone", "Make the model, then model.load_weights and model.export(directory).")
 _ARCHIVE = ("it is an archive", "Unpack it, and name the directory that holds saved_model.pb.")
-_TENSORFLOW_LITE = ("it is a TensorFlow Lite file", "Put it into <base path>/<version>/model.tflite, and set prefer_tflite_model: true in tfserving_flags.")
+_TENSORFLOW_LITE = (
+    "it is a TensorFlow Lite file",
+    "Put it into <base path>/<version>/model.tflite, and set prefer_tflite_model: true in tfserving_flags.",
+)
 _ONNX = ("it is an ONNX file", "Convert it to a SavedModel first, for instance with onnx2tf.")
 _TORCH = ("it is a PyTorch file", "TensorFlow Serving loads no PyTorch models: convert it to a SavedModel first.")
-_CHECKPOINT = ("it is a checkpoint, variables without a graph",
-               "Restore it into the model's code (tf.train.Checkpoint, model.load_weights), then model.export(directory) or tf.saved_model.save.")
-_META_GRAPH = ("it is a checkpoint of TensorFlow 1",
-               "Load it with tf.compat.v1.train.import_meta_graph and saver.restore, and write it with tf.compat.v1.saved_model.Builder.")
-_FROZEN = ("it is a frozen GraphDef", "Load it with tf.compat.v1.import_graph_def, and write it with tf.compat.v1.saved_model.Builder and a signature.")
+_CHECKPOINT = (
+    "it is a checkpoint, variables without a graph",
+    "Restore it into the model's code (tf.train.Checkpoint, model.load_weights), then model.export(directory) or tf.saved_model.save.",
+)
+_META_GRAPH = (
+    "it is a checkpoint of TensorFlow 1",
+    "Load it with tf.compat.v1.train.import_meta_graph and saver.restore, and write it with tf.compat.v1.saved_model.Builder.",
+)
+_FROZEN = (
+    "it is a frozen GraphDef",
+    "Load it with tf.compat.v1.import_graph_def, and write it with tf.compat.v1.saved_model.Builder and a signature.",
+)
 _TENSORFLOW_JS = ("it is a TensorFlow.js model", "Export the model that it was made of with model.export(directory).")
-_WINDOWS = ("its files have backslashes in their names, as an archive made on Windows has",
-            "Pack it again with / in the names (tar -czf, or Python's zipfile), or rename the files.")
+_WINDOWS = (
+    "its files have backslashes in their names, as an archive made on Windows has",
+    "Pack it again with / in the names (tar -czf, or Python's zipfile), or rename the files.",
+)
 _MAGIC = (
-    (b"\x89HDF\r\n\x1a\n", _KERAS_FILE), (b"\x1f\x8b", _ARCHIVE), (b"BZh", _ARCHIVE), (b"\xfd7zXZ\0", _ARCHIVE), (b"\x28\xb5\x2f\xfd", _ARCHIVE),
-    (b"7z\xbc\xaf\x27\x1c", _ARCHIVE), (b"Rar!", _ARCHIVE))
+    (b"\x89HDF\r\n\x1a\n", _KERAS_FILE),
+    (b"\x1f\x8b", _ARCHIVE),
+    (b"BZh", _ARCHIVE),
+    (b"\xfd7zXZ\0", _ARCHIVE),
+    (b"\x28\xb5\x2f\xfd", _ARCHIVE),
+    (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
+    (b"Rar!", _ARCHIVE),
+)
 _SHARD = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5}|meta)$")
 
 
@@ -37,11 +55,20 @@ def of_file(name, head):
     """(what it is, what to do) of a file, or None. name: its path. head: its first HEAD bytes."""
     base = posixpath.basename(name)
     if base == "saved_model.pb":
-        return "it is a file; a SavedModel is the directory around it", f"Name the directory: {posixpath.dirname(name) or '.'}."
+        return (
+            "it is a file; a SavedModel is the directory around it",
+            f"Name the directory: {posixpath.dirname(name) or '.'}.",
+        )
     if base.endswith(".weights.h5"):
         return _WEIGHTS
     if head.startswith(b"PK\x03\x04"):
-        return _TORCH if b"/data.pkl" in head else _KERAS_FILE if base.endswith(".keras") or b"model.weights.h5" in head or b"config.json" in head else _ARCHIVE
+        return (
+            _TORCH
+            if b"/data.pkl" in head
+            else _KERAS_FILE
+            if base.endswith(".keras") or b"model.weights.h5" in head or b"config.json" in head
+            else _ARCHIVE
+        )
     if head[257:262] == b"ustar":
         return _ARCHIVE
     if head[4:8] == b"TFL3":

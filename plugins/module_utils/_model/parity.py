@@ -11,7 +11,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import a
 def compare(reference, candidate):
     """{name: {max_abs, max_rel, difference}} over all outputs of both, each a {name: array}; see agreement.Distance."""
     found = agreement.compare(reference, candidate, distance)
-    return {name: {"max_abs": far.max_abs, "max_rel": far.max_rel, "difference": far.difference} for name, far in found.items()}
+    return {
+        name: {"max_abs": far.max_abs, "max_rel": far.max_rel, "difference": far.difference}
+        for name, far in found.items()
+    }
 
 
 def structural(outputs):

@@ -27,19 +27,22 @@ def probe(request):
     """Load request["path"] and ask it; each step is told before it is taken, in lines of JSON, to the file request["told"]. Raises FleetError."""
     import tensorflow
     from tensorflow.core.protobuf import config_pb2
+
     v1 = tensorflow.compat.v1
     before, began = _resident_mib(), time.monotonic()
     with tensorflow.Graph().as_default(), v1.Session() as session:
         try:
             v1.saved_model.loader.load(session, request.get("tags", SERVED_TAGS), request["path"])
-        except Exception as fault:      # Whatever TensorFlow raises here, the model does not load.
+        except Exception as fault:  # Whatever TensorFlow raises here, the model does not load.
             raise FleetError(f"it does not load: {str(fault).splitlines()[0][:300]}", where=request["path"]) from fault
 
         def ask(signature, inputs):
             # session.run() would compare the shapes with the graph's; a server does not, and neither does this.
             names = sorted(inputs)
-            options = config_pb2.CallableOptions(feed=[signature["inputs"][name]["tensor"] for name in names],
-                                                 fetch=[tensor["tensor"] for tensor in signature["outputs"].values()])
+            options = config_pb2.CallableOptions(
+                feed=[signature["inputs"][name]["tensor"] for name in names],
+                fetch=[tensor["tensor"] for tensor in signature["outputs"].values()],
+            )
             session._make_callable_from_options(options)(*[inputs[name] for name in names])
 
         _tell(request, {"load_s": round(time.monotonic() - began, 3), "memory_mib": max(0, _resident_mib() - before)})
@@ -59,10 +62,18 @@ def outcome(told):
     for line in lines[1:]:
         if line["outcome"] is None:
             found["careless"].append(dict(line, outcome="killed"))
-        elif found["careless"] and found["careless"][-1]["request"] == line["request"] and found["careless"][-1]["signature"] == line["signature"]:
+        elif (
+            found["careless"]
+            and found["careless"][-1]["request"] == line["request"]
+            and found["careless"][-1]["signature"] == line["signature"]
+        ):
             found["careless"][-1] = line
-    found["answered"] = [line["signature"] for line in found["careless"] if line["request"] == "1 row" and line["outcome"] == "answered"]
-    found["careless"] = [line for line in found["careless"] if line["request"] != "1 row" or line["outcome"] == "killed"]
+    found["answered"] = [
+        line["signature"] for line in found["careless"] if line["request"] == "1 row" and line["outcome"] == "answered"
+    ]
+    found["careless"] = [
+        line for line in found["careless"] if line["request"] != "1 row" or line["outcome"] == "killed"
+    ]
     found["survives"] = all(line["outcome"] != "killed" for line in found["careless"])
     return found
 
@@ -83,7 +94,7 @@ def _careless(signature, inputs):
     for name, array in inputs.items():
         for rank in range(1, array.ndim):
             if array.ndim >= _LEAST_RANK:
-                yield f"{name} of rank {rank}", dict(inputs, **{name: array.reshape(array.shape[:rank - 1] + (-1,))})
+                yield f"{name} of rank {rank}", dict(inputs, **{name: array.reshape(array.shape[: rank - 1] + (-1,))})
 
 
 def _try(request, ask, name, signature, words, inputs):
@@ -92,7 +103,7 @@ def _try(request, ask, name, signature, words, inputs):
     try:
         ask(signature, inputs)
         ended = "answered"
-    except Exception:      # An error of whatever kind is what a server should give here.
+    except Exception:  # An error of whatever kind is what a server should give here.
         ended = "refused"
     _tell(request, dict(line, outcome=ended))
 

@@ -17,7 +17,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import mani
 
 def numbered(folder):
     """{number: folder's name} of the versions in a model's folder, as servers see them. Raises OSError where it cannot be read."""
-    names = [name for name in sorted(os.listdir(folder)) if versions.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))]
+    names = [
+        name
+        for name in sorted(os.listdir(folder))
+        if versions.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))
+    ]
     return {versions.number_of(name): name for name in names}
 
 
@@ -33,8 +37,13 @@ def held(destination, wanted):
 
 def inventory(directory):
     """{relative path: {sha256, bytes}} of the files of a version."""
-    return {name: {"sha256": model_files.file_digest(os.path.join(directory, name)), "bytes": os.path.getsize(os.path.join(directory, name))}
-            for name in model_files.files(directory)}
+    return {
+        name: {
+            "sha256": model_files.file_digest(os.path.join(directory, name)),
+            "bytes": os.path.getsize(os.path.join(directory, name)),
+        }
+        for name in model_files.files(directory)
+    }
 
 
 def without_written(found, files):

@@ -20,11 +20,11 @@ except ImportError:
     numpy = None
 
 LABELS = "labels"
-_BYTES, _FLOATS, _INTEGERS = 1, 2, 3        # The lists of tensorflow/core/example/feature.proto.
+_BYTES, _FLOATS, _INTEGERS = 1, 2, 3  # The lists of tensorflow/core/example/feature.proto.
 
 
 def kind_of(beginning):
-    """"records" for a TFRecord file, "lines" for JSON lines, else "archive", by a file's first bytes."""
+    """ "records" for a TFRecord file, "lines" for JSON lines, else "archive", by a file's first bytes."""
     if tfrecord.is_one(beginning):
         return "records"
     return "lines" if beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "archive"
@@ -41,7 +41,9 @@ def from_lines(content, path):
             example = dict(held["inputs"], **({LABELS: held["label"]} if "label" in held else {}))
             examples.append({name: _array(_plain(value)) for name, value in example.items()})
         except (ValueError, KeyError, TypeError) as fault:
-            raise FleetError(f"line {number} is not {{\"inputs\": {{name: value}}, \"label\": value}}: {fault}", where=path) from fault
+            raise FleetError(
+                f'line {number} is not {{"inputs": {{name: value}}, "label": value}}: {fault}', where=path
+            ) from fault
     return _columns(examples, path)
 
 
@@ -54,9 +56,11 @@ def from_records(content, path, tensors, signature):
         examples = [_features(record) for record in records]
     except (tfrecord.Malformed, protobuf.Malformed, TypeError, AttributeError, struct.error) as fault:
         raise FleetError(f"not a TFRecord file of PredictionLog or tf.Example messages: {fault}", where=path) from fault
-    found = _columns([{LABELS if name == "label" else name: array for name, array in example.items()} for example in examples], path)
+    found = _columns(
+        [{LABELS if name == "label" else name: array for name, array in example.items()} for example in examples], path
+    )
     only = next(iter(tensors)) if len(tensors) == 1 else None
-    if only and only not in found and tensors[only]["dtype"] == "string":      # The model parses the examples itself.
+    if only and only not in found and tensors[only]["dtype"] == "string":  # The model parses the examples itself.
         found = dict({only: objects(records)}, **({LABELS: found[LABELS]} if LABELS in found else {}))
     else:
         found = {name: array for name, array in found.items() if name in tensors or name == LABELS}
@@ -67,8 +71,11 @@ def requests(content, signature):
     """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
     request_class = wire.message("tensorflow.serving.PredictRequest")
     held = [request_class.FromString(bytes(request)) for request in warmup.requests(content)]
-    return [{name: client.decode_tensor(tensor) for name, tensor in request.inputs.items()} for request in held
-            if (request.model_spec.signature_name or "serving_default") == signature]
+    return [
+        {name: client.decode_tensor(tensor) for name, tensor in request.inputs.items()}
+        for request in held
+        if (request.model_spec.signature_name or "serving_default") == signature
+    ]
 
 
 def _examples(content, path, tensors, signature):
@@ -105,7 +112,9 @@ def _features(record):
                 raw = b"".join(struct.pack("<I", value) if isinstance(value, int) else bytes(value) for value in values)
                 found[name] = numpy.frombuffer(raw, "<f4")
             elif number == _INTEGERS:
-                numbers = [one for value in values for one in ([value] if isinstance(value, int) else protobuf.varints(value))]
+                numbers = [
+                    one for value in values for one in ([value] if isinstance(value, int) else protobuf.varints(value))
+                ]
                 found[name] = numpy.asarray([protobuf.signed(one) for one in numbers], "int64")
     return found
 
@@ -116,7 +125,9 @@ def _columns(examples, path):
     for name in sorted({name for example in examples for name in example}):
         held = [example[name] for example in examples if name in example]
         if len(held) != len(examples):
-            raise FleetError(f"{name} is missing in {len(examples) - len(held)} of {len(examples)} examples", where=path)
+            raise FleetError(
+                f"{name} is missing in {len(examples) - len(held)} of {len(examples)} examples", where=path
+            )
         if len({array.shape for array in held}) > 1:
             raise FleetError(f"{name} has examples of unlike shapes", where=path, remedy="Pad them to one shape.")
         found[name] = numpy.stack(held)
@@ -132,7 +143,7 @@ def _shaped(array, tensor):
     try:
         return array.reshape([len(array), *sizes]) if fits else array
     except ValueError:
-        return array        # Where it does not fit, the signature's own check says so.
+        return array  # Where it does not fit, the signature's own check says so.
 
 
 def objects(values):
@@ -144,7 +155,7 @@ def objects(values):
 
 def _array(value):
     array = numpy.asarray(value)
-    if array.dtype.kind in "SUO":       # Texts of one width would lose the NULs at their end.
+    if array.dtype.kind in "SUO":  # Texts of one width would lose the NULs at their end.
         array = numpy.asarray(value, object)
         if not all(isinstance(one, bytes) for one in array.ravel()):
             raise ValueError("its values are neither all numbers nor all texts")

@@ -20,7 +20,7 @@ except ImportError:
 
 _INPUTS, _LABELS = "inputs.", "labels"
 _MOST_ANSWERS, _MOST_BYTES = 256, 4 << 20
-_MOST_WARM_UP = 1 << 30     # A message holds 2 GiB at most.
+_MOST_WARM_UP = 1 << 30  # A message holds 2 GiB at most.
 
 
 def read(path, limit=None, metric=None, tensors=None, signature="serving_default"):
@@ -31,18 +31,26 @@ def read(path, limit=None, metric=None, tensors=None, signature="serving_default
     examples, whose arrays disagree about the number of examples, or that lacks labels for the metric.
     """
     arrays = _arrays(path, tensors or {}, signature)
-    inputs = {name[len(_INPUTS):]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
+    inputs = {name[len(_INPUTS) :]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
     if not inputs:
-        raise FleetError(f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}", where=path,
-                         remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.")
+        raise FleetError(
+            f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}",
+            where=path,
+            remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.",
+        )
     labels = arrays.get(_LABELS)
     if metric not in (None, "function") and labels is None:
-        raise FleetError("it holds no labels", where=path, remedy=f"Save an array labels for the metric {metric}, or leave metric out.")
+        raise FleetError(
+            "it holds no labels",
+            where=path,
+            remedy=f"Save an array labels for the metric {metric}, or leave metric out.",
+        )
     counted = dict(inputs, **({} if labels is None else {_LABELS: labels}))
     counts = {name: len(array) if array.ndim else None for name, array in counted.items()}
     if len(set(counts.values())) > 1 or None in counts.values():
         raise FleetError(
-            "its arrays hold different numbers of examples: " + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())),
+            "its arrays hold different numbers of examples: "
+            + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())),
             where=path,
         )
     if 0 in counts.values():
@@ -57,15 +65,21 @@ def _arrays(path, tensors, signature):
     if kind == "archive":
         return archive(path, "neither {} nor TFRecords nor JSON lines")
     content = model_files.read_file(path)
-    held = sample_files.from_lines(content, path) if kind == "lines" else sample_files.from_records(content, path, tensors, signature)
+    held = (
+        sample_files.from_lines(content, path)
+        if kind == "lines"
+        else sample_files.from_records(content, path, tensors, signature)
+    )
     return {name if name == _LABELS else _INPUTS + name: array for name, array in held.items()}
 
 
 def outputs(path):
     """{name: array} of the outputs.<name> of a NumPy archive. Raises FleetError as read does."""
-    found = {name[len("outputs."):]: array for name, array in archive(path).items() if name.startswith("outputs.")}
+    found = {name[len("outputs.") :]: array for name, array in archive(path).items() if name.startswith("outputs.")}
     if not found:
-        raise FleetError("it holds no outputs.<name>", where=path, remedy="Save one array for each output, named outputs.<name>.")
+        raise FleetError(
+            "it holds no outputs.<name>", where=path, remedy="Save one array for each output, named outputs.<name>."
+        )
     return found
 
 
@@ -82,14 +96,21 @@ def archive(path, unlike="not {}"):
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
-        words = "" if "pickle" in str(fault) else f": {fault}"      # NumPy advises to trust the file.
-        raise FleetError(unlike.format("a NumPy archive (.npz) of plain arrays") + words, where=path,
-                         remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.") from fault
+        words = "" if "pickle" in str(fault) else f": {fault}"  # NumPy advises to trust the file.
+        raise FleetError(
+            unlike.format("a NumPy archive (.npz) of plain arrays") + words,
+            where=path,
+            remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.",
+        ) from fault
 
 
 def _need_numpy():
     if numpy is None:
-        raise FleetError("the Python package numpy is missing", where="samples", remedy="Install it for the Python that the option python names.")
+        raise FleetError(
+            "the Python package numpy is missing",
+            where="samples",
+            remedy="Install it for the Python that the option python names.",
+        )
 
 
 def _plain(array, lengths=None):
@@ -101,7 +122,9 @@ def _plain(array, lengths=None):
         return array.astype(object)
     if lengths.shape != array.shape or lengths.dtype.kind not in "iu":
         raise ValueError("lengths of texts are whole numbers in an array of the same shape")
-    return sample_files.objects(text_arrays.cut(array.tobytes(), array.dtype.itemsize, lengths.ravel())).reshape(array.shape)
+    return sample_files.objects(text_arrays.cut(array.tobytes(), array.dtype.itemsize, lengths.ravel())).reshape(
+        array.shape
+    )
 
 
 def fit(inputs, tensors, where="samples"):
@@ -126,7 +149,10 @@ def _whole(name, array, wanted, where):
     lowest, highest = (0, 1) if wanted == "bool" else (numpy.iinfo(wanted).min, numpy.iinfo(wanted).max)
     found = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if found[0] < lowest or found[1] > highest:
-        raise FleetError(f"inputs.{name} holds numbers from {found[0]} to {found[1]}; the signature takes {wanted}, {lowest} to {highest}", where=where)
+        raise FleetError(
+            f"inputs.{name} holds numbers from {found[0]} to {found[1]}; the signature takes {wanted}, {lowest} to {highest}",
+            where=where,
+        )
     return array.astype(wanted)
 
 
@@ -137,8 +163,14 @@ def synthetic(tensors, examples):
         if tensor["shape"] is None:
             return None
         batched = bool(tensor["shape"]) and tensor["shape"][0] is None
-        shape = [examples] + [size or 1 for size in tensor["shape"][1 if batched else 0:]]
-        kind = "S" if tensor["dtype"] == "string" else numpy.dtype(tensor["dtype"]).kind if tensor["dtype"] in numpy.sctypeDict else None
+        shape = [examples] + [size or 1 for size in tensor["shape"][1 if batched else 0 :]]
+        kind = (
+            "S"
+            if tensor["dtype"] == "string"
+            else numpy.dtype(tensor["dtype"]).kind
+            if tensor["dtype"] in numpy.sctypeDict
+            else None
+        )
         if kind == "S":
             inputs[name] = numpy.full(shape, b"text", object)
         elif kind in ("i", "u", "b"):
@@ -166,7 +198,9 @@ def answers(predict, inputs, feeding, batch):
     parts, sizes = {}, []
     for start in range(0, asked, step):
         end = min(start + step, asked)
-        answer = predict({name: array[start] if name in squeezed else array[start:end] for name, array in inputs.items()})
+        answer = predict(
+            {name: array[start] if name in squeezed else array[start:end] for name, array in inputs.items()}
+        )
         sizes.append(end - start)
         for name, array in answer.items():
             parts.setdefault(name, []).append(numpy.asarray(array))
@@ -197,16 +231,26 @@ def write_answers(path, inputs, reference, answered, rows=None, labels=None, mea
     size = sum(array.nbytes for array in arrays) // examples
     few = min(examples, _MOST_ANSWERS, max(1, _MOST_BYTES // max(1, size)))
     few = max(rows, few - few % rows) if rows else few
-    left = {f"tolerance.{name}": numpy.float32(parity.distance(array[:few], answered[name][:few]).tolerance) for name, array in reference.items()}
+    left = {
+        f"tolerance.{name}": numpy.float32(parity.distance(array[:few], answered[name][:few]).tolerance)
+        for name, array in reference.items()
+    }
     if measure:
         held = None if labels is None else labels[:few]
         with contextlib.suppress(FleetError):
-            figures = {f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, held))
-                       for name, outputs in (("before", reference), ("after", answered))}
+            figures = {
+                f"metric.{name}": numpy.float64(measure({key: array[:few] for key, array in outputs.items()}, held))
+                for name, outputs in (("before", reference), ("after", answered))
+            }
             if all(map(numpy.isfinite, figures.values())):
                 left.update(figures, **({} if held is None else {_LABELS: held}))
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    _save(path, left, {name: array[:few] for name, array in inputs.items()}, {name: array[:few] for name, array in reference.items()})
+    _save(
+        path,
+        left,
+        {name: array[:few] for name, array in inputs.items()},
+        {name: array[:few] for name, array in reference.items()},
+    )
 
 
 def _keeps(array):
@@ -222,10 +266,23 @@ def write(path, inputs, labels, reference):
 
 
 def _save(path, arrays, inputs, reference):
-    arrays.update({_INPUTS + name: array for name, array in inputs.items()}, **{f"outputs.{name}": array for name, array in reference.items()})
+    arrays.update(
+        {_INPUTS + name: array for name, array in inputs.items()},
+        **{f"outputs.{name}": array for name, array in reference.items()},
+    )
     held = {name: array for name, array in arrays.items() if array.dtype == object}
-    lengths = {text_arrays.LENGTHS + name: numpy.reshape([len(text) for text in array.ravel()], array.shape) for name, array in held.items()}
-    numpy.savez(path, **lengths, **{name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C") for name, array in arrays.items()})
+    lengths = {
+        text_arrays.LENGTHS + name: numpy.reshape([len(text) for text in array.ravel()], array.shape)
+        for name, array in held.items()
+    }
+    numpy.savez(
+        path,
+        **lengths,
+        **{
+            name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C")
+            for name, array in arrays.items()
+        },
+    )
 
 
 def requests(content, signature):
@@ -237,11 +294,17 @@ def refuse_what_is_too_much(inputs, feeding, sizes):
     """Raise FleetError where requests of so many rows are more than a file of them should hold; a server reads it whole at each start."""
     row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
     if row * sum(sizes) > _MOST_WARM_UP:
-        raise FleetError(f"warm-up requests of {sum(sizes)} rows in all take {row * sum(sizes) >> 20} MiB; allowed: {_MOST_WARM_UP >> 20} MiB",
-                         where="batch_sizes", remedy="Leave out the largest sizes, or those that the server will not execute.")
+        raise FleetError(
+            f"warm-up requests of {sum(sizes)} rows in all take {row * sum(sizes) >> 20} MiB; allowed: {_MOST_WARM_UP >> 20} MiB",
+            where="batch_sizes",
+            remedy="Leave out the largest sizes, or those that the server will not execute.",
+        )
 
 
 def batch(inputs, feeding, size):
     """{name: array} of one request with so many rows, out of the samples in turn; inputs without a batch dimension get the first example."""
     _rows, squeezed = feeding
-    return {name: array[0] if name in squeezed else array[[row % len(array) for row in range(size)]] for name, array in inputs.items()}
+    return {
+        name: array[0] if name in squeezed else array[[row % len(array) for row in range(size)]]
+        for name, array in inputs.items()
+    }

@@ -18,7 +18,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
 )
 
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
-_A_FILE = ("it is a file; a SavedModel is a directory", "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.")
+_A_FILE = (
+    "it is a file; a SavedModel is a directory",
+    "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.",
+)
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
@@ -32,14 +35,23 @@ def read(directory, tags=meta_graph.SERVED_TAGS):
     described["variables"]["bytes"] = _variables_bytes(directory, described["variables"]["count"])
     for name in described["assets"]:
         if not os.path.isfile(os.path.join(directory, "assets", name)):
-            raise FleetError(f"the asset {name!r} is missing", where=os.path.join(directory, "assets"), remedy="Export or copy the model again, whole.")
+            raise FleetError(
+                f"the asset {name!r} is missing",
+                where=os.path.join(directory, "assets"),
+                remedy="Export or copy the model again, whole.",
+            )
         path = os.path.join(directory, "assets", name)
         checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
     size = sum(os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory))
     assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
     requests = warmup_requests(directory)
-    return dict(described, path=directory, size_bytes=size, asset_bytes=assets,
-                warmup=None if requests is None else warmup.look(requests, described["signatures"]))
+    return dict(
+        described,
+        path=directory,
+        size_bytes=size,
+        asset_bytes=assets,
+        warmup=None if requests is None else warmup.look(requests, described["signatures"]),
+    )
 
 
 def warmup_requests(directory):
@@ -51,10 +63,15 @@ def warmup_requests(directory):
 def _content(directory):
     path = os.path.join(directory, "saved_model.pb")
     if os.path.exists(directory) and not os.path.isdir(directory):
-        what, remedy = (os.path.isfile(directory) and other_files.of_file(directory, model_files.read_file(directory, other_files.HEAD))) or _A_FILE
+        what, remedy = (
+            os.path.isfile(directory)
+            and other_files.of_file(directory, model_files.read_file(directory, other_files.HEAD))
+        ) or _A_FILE
         raise FleetError(what, where=directory, remedy=remedy)
     if not os.path.isdir(directory):
-        raise FleetError("there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel.")
+        raise FleetError(
+            "there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel."
+        )
     if not os.path.isfile(path):
         versions = sorted(
             (name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))),
@@ -65,7 +82,7 @@ def _content(directory):
             remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
         elif os.path.isfile(path + "txt"):
             remedy = "Save it in binary form: saved_model.pbtxt is not read."
-        elif os.path.isfile(path[:-len("pb")] + "cpb"):
+        elif os.path.isfile(path[: -len("pb")] + "cpb"):
             remedy = "It is in parts (saved_model.cpb), which is not read: export it without tf.saved_model.SaveOptions(experimental_image_format=True)."
         else:
             what, remedy = _other(directory) or (what, "Name the directory of one version of a SavedModel.")
@@ -103,7 +120,9 @@ def _variables_bytes(directory, needed):
     sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
     shards = [match for match in map(_SHARD.match, names) if match]
     if needed:
-        missing = checkpoint.INDEX not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
+        missing = (
+            checkpoint.INDEX not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
+        )
         if missing:
             raise FleetError(
                 f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}",

@@ -28,9 +28,16 @@ def check(request):
     examples, answered, labels = _ask(request["target"], request)
     value = None
     if request["metric"]:
-        value = {"name": request["metric"], "value": metric_function.measure(request, answered, None if labels is None else labels[:examples])}
+        value = {
+            "name": request["metric"],
+            "value": metric_function.measure(request, answered, None if labels is None else labels[:examples]),
+        }
     reference = _reference(request, examples, answered)
-    return {"examples": examples, "metric": value, "outputs": None if reference is None else parity.compare(reference, answered)}
+    return {
+        "examples": examples,
+        "metric": value,
+        "outputs": None if reference is None else parity.compare(reference, answered),
+    }
 
 
 def _ask(target, request):
@@ -41,7 +48,12 @@ def _ask(target, request):
         inputs, labels = samples.read(request["samples"], request["limit"], request["metric"], contract["inputs"], name)
         feeding = signature.feeding(contract["inputs"], {key: array.shape for key, array in inputs.items()})
         inputs = samples.fit(inputs, contract["inputs"])
-        return (*samples.answers(lambda rows: server.predict(model, rows, name, version), inputs, feeding, request["batch"]), labels)
+        return (
+            *samples.answers(
+                lambda rows: server.predict(model, rows, name, version), inputs, feeding, request["batch"]
+            ),
+            labels,
+        )
 
 
 def _reference(request, examples, answered):
@@ -50,5 +62,8 @@ def _reference(request, examples, answered):
         return _ask(request["reference_target"], request)[1]
     if request["reference"]:
         rows = {name for name, array in answered.items() if array.ndim and len(array) == examples}
-        return {name: array[:examples] if name in rows else array for name, array in samples.outputs(request["reference"]).items()}
+        return {
+            name: array[:examples] if name in rows else array
+            for name, array in samples.outputs(request["reference"]).items()
+        }
     return None

@@ -10,41 +10,50 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_
 # They call Python code of the process that exported the model.
 PYTHON = frozenset("EagerPyFunc PyFunc PyFuncStateless".split())
 # They answer otherwise each time: random numbers, candidates that are drawn, the time.
-RANDOM = frozenset("""
+RANDOM = frozenset(
+    """
     AllCandidateSampler AnonymousRandomSeedGenerator AnonymousSeedGenerator DummySeedGenerator ExperimentalRandomDataset FixedUnigramCandidateSampler
     GetDeadline LearnedUnigramCandidateSampler LogUniformCandidateSampler Multinomial NonDeterministicInts ParameterizedTruncatedNormal RandomCrop
     RandomDataset RandomDatasetV2 RandomGamma RandomPoisson RandomPoissonV2 RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt
     RngReadAndSkip RngSkip SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 ShuffleAndRepeatDataset ShuffleAndRepeatDatasetV2 ShuffleDataset
     ShuffleDatasetV2 ShuffleDatasetV3 StatefulRandomBinomial StatefulStandardNormal StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniform
     StatefulUniformFullInt StatefulUniformInt ThreadUnsafeUnigramCandidateSampler Timestamp TruncatedNormal UniformCandidateSampler
-""".split())
+""".split()
+)
 # They read files of the server, or list them.
-READS_FILES = frozenset("""
+READS_FILES = frozenset(
+    """
     CSVDataset CSVDatasetV2 DTensorRestoreV2 ExperimentalCSVDataset ExperimentalLMDBDataset ExperimentalMatchingFilesDataset ExperimentalSqlDataset
     FixedLengthRecordDataset FixedLengthRecordDatasetV2 FixedLengthRecordReader FixedLengthRecordReaderV2 GenerateVocabRemapping ImmutableConst
     InitializeTableFromTextFile InitializeTableFromTextFileV2 LMDBDataset LMDBReader ListSnapshotChunksDataset LoadAndRemapMatrix LoadDataset
     MatchingFiles MatchingFilesDataset ReadFile RecordInput Restore RestoreSlice RestoreV2 SqlDataset TFRecordDataset TFRecordDatasetV2 TFRecordReader
     TFRecordReaderV2 TextLineDataset TextLineReader TextLineReaderV2 WholeFileReader WholeFileReaderV2
-""".split())
+""".split()
+)
 # They write files of the server, or delete them.
-WRITES_FILES = frozenset("""
+WRITES_FILES = frozenset(
+    """
     CreateSummaryDbWriter CreateSummaryFileWriter DatasetToTFRecord DistributedSave DumpTensor ExperimentalDatasetToTFRecord ImportEvent
     MergeV2Checkpoints Save SaveDataset SaveDatasetV2 SaveSlices SaveV2 SnapshotDataset SnapshotDatasetV2 WriteAudioSummary WriteFile
     WriteGraphSummary WriteHistogramSummary WriteImageSummary WriteRawProtoSummary WriteScalarSummary WriteSummary
-""".split())
+""".split()
+)
 # They end the server's process, or change how all of it works.
 PROCESS = frozenset("Abort FileSystemSetConfiguration".split())
 # They talk to other processes.
-NETWORK = frozenset("""
+NETWORK = frozenset(
+    """
     CollectiveAllToAllV2 CollectiveAllToAllV3 CollectiveAssignGroupV2 CollectiveBcastRecv CollectiveBcastRecvV2 CollectiveBcastSend
     CollectiveBcastSendV2 CollectiveGather CollectiveGatherV2 CollectiveInitializeCommunicator CollectivePermute CollectiveReduce
     CollectiveReduceScatterV2 CollectiveReduceV2 CollectiveReduceV3 DataServiceDataset DataServiceDatasetV2 DataServiceDatasetV3 DataServiceDatasetV4
     DebugIdentityV2 DebugIdentityV3 Recv RegisterDataset RegisterDatasetV2 RemoteCall RpcCall RpcClient RpcServer RpcServerRegister RpcServerStart
     Send
-""".split())
+""".split()
+)
 OUTSIDE = READS_FILES | WRITES_FILES | PROCESS | NETWORK
 # Stateful for TensorFlow, yet no request notices another one by them: they read, name, or look after something that lives as long as the request.
-_HARMLESS = frozenset("""
+_HARMLESS = frozenset(
+    """
     AccumulatorNumAccumulated AddManySparseToTensorsMap AddSparseToTensorsMap AnonymousHashTable AnonymousIterator AnonymousIteratorV2
     AnonymousIteratorV3 AnonymousMemoryCache AnonymousMultiDeviceIterator AnonymousMultiDeviceIteratorV3 AnonymousMutableDenseHashTable
     AnonymousMutableHashTable AnonymousMutableHashTableOfTensors Assert Barrier BarrierIncompleteSize BarrierReadySize
@@ -70,7 +79,8 @@ _HARMLESS = frozenset("""
     TensorArrayGradWithShape TensorArrayPack TensorArrayRead TensorArrayReadV3 TensorArrayScatter TensorArrayScatterV3 TensorArraySize
     TensorArraySizeV3 TensorArraySplit TensorArraySplitV3 TensorArrayUnpack TensorArrayV2 TensorArrayV3 TensorArrayWrite TensorArrayWriteV3
     TensorDataset TensorSliceDataset ThreadPoolDataset ThreadPoolHandle VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 While
-""".split())
+""".split()
+)
 # They write what a later request reads: variables, tables, queues.
 _WRITING = STATEFUL - RANDOM - PYTHON - OUTSIDE - _HARMLESS
 # What runs in a function even where none of its outputs needs it.
@@ -107,14 +117,20 @@ def refusal(ops, optional_inputs):
     if python_ops(ops):
         return f"it calls Python code of the process that exported it ({', '.join(python_ops(ops))}), which no server has; export it without that"
     if state_ops(ops):
-        return (f"it keeps something from one request for the next ({', '.join(state_ops(ops))}), which a converted form forgets or keeps several times; "
-                "serve the SavedModel, or export it without state")
+        return (
+            f"it keeps something from one request for the next ({', '.join(state_ops(ops))}), which a converted form forgets or keeps several times; "
+            "serve the SavedModel, or export it without state"
+        )
     if file_ops(ops) or outside_ops(ops):
-        return (f"it works with files or processes outside of itself ({', '.join([*file_ops(ops), *outside_ops(ops)])}), which no comparison covers; "
-                "serve the SavedModel, or export it without them")
+        return (
+            f"it works with files or processes outside of itself ({', '.join([*file_ops(ops), *outside_ops(ops)])}), which no comparison covers; "
+            "serve the SavedModel, or export it without them"
+        )
     if random_ops(ops):
         return f"its answers are random ({', '.join(random_ops(ops))}), so that nothing proves another form's; serve the SavedModel, or export it without them"
     if optional_inputs:
-        return (f"the signature has defaults for {', '.join(optional_inputs)}, which a converted form does not know, so that requests without them would fail; "
-                "serve the SavedModel, or export it without defaults")
+        return (
+            f"the signature has defaults for {', '.join(optional_inputs)}, which a converted form does not know, so that requests without them would fail; "
+            "serve the SavedModel, or export it without defaults"
+        )
     return None

@@ -16,8 +16,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 
 TOP = 5
 _ROUNDING = 1e-9
-_SHARES = ("accuracy", "auc", "top_k")      # Between 0 and 1.
-_COUNTS = ("accuracy", "top_k")             # Shares of the examples.
+_SHARES = ("accuracy", "auc", "top_k")  # Between 0 and 1.
+_COUNTS = ("accuracy", "top_k")  # Shares of the examples.
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,11 @@ def measure(metric, outputs, labels, output=None):
 def check_function(metric, path):
     """Raise FleetError where the metric function is named without the file (path or None) that holds it, or the other way round."""
     if bool(path) != (metric == "function"):
-        raise FleetError("the metric function and a file that holds it belong together", where="metric_function",
-                         remedy="Give metric: function and metric_function, or neither.")
+        raise FleetError(
+            "the metric function and a file that holds it belong together",
+            where="metric_function",
+            remedy="Give metric: function and metric_function, or neither.",
+        )
 
 
 def verdict(metric, before, after, allowed_loss, goal=None):
@@ -77,8 +80,10 @@ def verdict(metric, before, after, allowed_loss, goal=None):
     goal: "higher" or "lower", which of two values is better; None where the metric's name says it. A value that is NaN is never accepted.
     """
     if metric in _SHARES and not _exceeds(before, allowed_loss):
-        return False, (f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
-                       "the labels do not belong to the samples, or too much is allowed")
+        return False, (
+            f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
+            "the labels do not belong to the samples, or too much is allowed"
+        )
     return _within(metric, before, after, allowed_loss, goal, f"{metric} {before:.6g} before, {after:.6g} after")
 
 
@@ -88,7 +93,9 @@ def verdict_where_served(metric, examples, before, after, here, allowed_loss, go
     Of few examples one weighs much. What the variant lost over these where it was converted is allowed, and of a share of them one example.
     """
     allowed = max(allowed_loss, _loss(metric, before, after, goal), 1 / examples if metric in _COUNTS else 0.0)
-    return _within(metric, before, here, allowed, goal, f"{metric} {here:.6g} over {examples} examples, {before:.6g} of the source")
+    return _within(
+        metric, before, here, allowed, goal, f"{metric} {here:.6g} over {examples} examples, {before:.6g} of the source"
+    )
 
 
 def _within(metric, before, after, allowed, goal, figures):
@@ -118,31 +125,54 @@ def chosen_output(outputs, output):
         return next(iter(outputs.values()))
     if output is None:
         raise FleetError(
-            f"the model has several outputs: {', '.join(sorted(outputs))}", where="metric_output", remedy="Name the one that the labels belong to."
+            f"the model has several outputs: {', '.join(sorted(outputs))}",
+            where="metric_output",
+            remedy="Name the one that the labels belong to.",
         )
     return outputs[one_of("metric_output", output, sorted(outputs))]
 
 
 def _accuracy(scores, labels):
-    if _single(scores) and scores.kind in ("integer", "boolean", "text"):        # Classes themselves.
-        return _share(zip(scores.flat(), _classes(labels, names=scores.kind == "text")), lambda predicted, label: predicted == label, len(scores))
+    if _single(scores) and scores.kind in ("integer", "boolean", "text"):  # Classes themselves.
+        return _share(
+            zip(scores.flat(), _classes(labels, names=scores.kind == "text")),
+            lambda predicted, label: predicted == label,
+            len(scores),
+        )
     if _single(scores) and scores.kind == "float":
-        return _share(zip(scores.flat(), _classes(labels, 2)), lambda score, label: not math.isnan(score) and (score >= 0.5) == label, len(scores))
-    return _share(zip(_rows(scores, "accuracy"), _classes(labels, scores.shape[1])), lambda row, label: _known(row) and _largest(row) == label, len(scores))
+        return _share(
+            zip(scores.flat(), _classes(labels, 2)),
+            lambda score, label: not math.isnan(score) and (score >= 0.5) == label,
+            len(scores),
+        )
+    return _share(
+        zip(_rows(scores, "accuracy"), _classes(labels, scores.shape[1])),
+        lambda row, label: _known(row) and _largest(row) == label,
+        len(scores),
+    )
 
 
 def _top_k(scores, labels):
     rows = _rows(scores, "top_k")
     if scores.width <= TOP:
         raise FleetError(
-            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.width}", where="metric", remedy="Use accuracy."
+            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.width}",
+            where="metric",
+            remedy="Use accuracy.",
         )
-    return _share(zip(rows, _classes(labels, scores.width)),
-                  lambda row, label: _known(row) and label in heapq.nlargest(TOP, range(len(row)), key=row.__getitem__), len(scores))
+    return _share(
+        zip(rows, _classes(labels, scores.width)),
+        lambda row, label: _known(row) and label in heapq.nlargest(TOP, range(len(row)), key=row.__getitem__),
+        len(scores),
+    )
 
 
 def _auc(scores, labels):
-    if not (len(scores.shape) == 2 and scores.width == 2 or _single(scores)) or scores.kind not in ("float", "integer", "boolean"):
+    if not (len(scores.shape) == 2 and scores.width == 2 or _single(scores)) or scores.kind not in (
+        "float",
+        "integer",
+        "boolean",
+    ):
         raise FleetError(
             f"auc needs one score for each example, the output has shape {list(scores.shape)}",
             where="metric",
@@ -151,20 +181,29 @@ def _auc(scores, labels):
     held, classes = [row[-1] for row in scores.rows()], _classes(labels, 2)
     if set(classes) != {0, 1}:
         raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
-    if not _known(held):    # NaN has no rank.
+    if not _known(held):  # NaN has no rank.
         return math.nan
     ordered = sorted(held)
-    ranks = [(bisect.bisect_left(ordered, score) + bisect.bisect_right(ordered, score) + 1) / 2 for score, label in zip(held, classes) if label]
+    ranks = [
+        (bisect.bisect_left(ordered, score) + bisect.bisect_right(ordered, score) + 1) / 2
+        for score, label in zip(held, classes)
+        if label
+    ]
     return (sum(ranks) - len(ranks) * (len(ranks) + 1) / 2) / (len(ranks) * (len(held) - len(ranks)))
 
 
 def _rmse(scores, labels):
     if scores.width != labels.width:
-        raise FleetError(f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}", where="samples")
+        raise FleetError(
+            f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}",
+            where="samples",
+        )
     for what, values in (("labels", labels), ("outputs", scores)):
         if values.kind not in ("float", "integer", "boolean"):
             raise FleetError(f"rmse needs numbers as {what}", where="samples")
-    squares = ((score - label) * (score - label) for pair in zip(scores.rows(), labels.rows()) for score, label in zip(*pair))
+    squares = (
+        (score - label) * (score - label) for pair in zip(scores.rows(), labels.rows()) for score, label in zip(*pair)
+    )
     return math.sqrt(sum(squares) / (len(scores) * scores.width))
 
 
@@ -184,17 +223,24 @@ def _largest(row):
 def _classes(labels, count=None, names=False):
     """Labels as one class each, a list: numbers below count where that is known, or names. Raises FleetError."""
     if (labels.kind == "text") != names:
-        raise FleetError(f"the labels are {'numbers' if names else 'texts'}, the output's classes are not", where="samples",
-                         remedy="Label them as the model does.")
+        raise FleetError(
+            f"the labels are {'numbers' if names else 'texts'}, the output's classes are not",
+            where="samples",
+            remedy="Label them as the model does.",
+        )
     if not names and len(labels.shape) == 2 and labels.width > 1 and count in (None, labels.width):
         return [_largest(row) for row in labels.rows()]
     if labels.width != 1:
-        raise FleetError(f"labels of shape {list(labels.shape)} are neither class numbers nor one-hot rows{f' of {count} classes' if count else ''}",
-                         where="samples")
+        raise FleetError(
+            f"labels of shape {list(labels.shape)} are neither class numbers nor one-hot rows{f' of {count} classes' if count else ''}",
+            where="samples",
+        )
     held = labels.flat()
     wrong = [] if names else [label for label in held if not _is_class(label, count)]
     if wrong:
-        raise FleetError(f"the label {wrong[0]} is no class number{f' from 0 to {count - 1}' if count else ''}", where="samples")
+        raise FleetError(
+            f"the label {wrong[0]} is no class number{f' from 0 to {count - 1}' if count else ''}", where="samples"
+        )
     return held
 
 
@@ -204,7 +250,10 @@ def _is_class(label, count):
 
 def _rows(scores, metric):
     if len(scores.shape) != 2 or scores.kind not in ("float", "integer"):
-        raise FleetError(f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}", where="metric")
+        raise FleetError(
+            f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}",
+            where="metric",
+        )
     return scores.rows()
 
 
@@ -215,12 +264,20 @@ def _single(scores):
 METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}
 # Options of the modules that measure a metric, and of those that decide by it.
 OPTIONS = {
-    "metric": {"type": "str", "choices": sorted([*METRICS, "function"])}, "metric_output": {"type": "str"}, "metric_function": {"type": "path"}}
+    "metric": {"type": "str", "choices": sorted([*METRICS, "function"])},
+    "metric_output": {"type": "str"},
+    "metric_function": {"type": "path"},
+}
 DECIDING_OPTIONS = dict(
-    OPTIONS, metric_goal={"type": "str", "choices": ["higher", "lower"]}, allowed_loss={"type": "float", "default": 0.01})
+    OPTIONS,
+    metric_goal={"type": "str", "choices": ["higher", "lower"]},
+    allowed_loss={"type": "float", "default": 0.01},
+)
 
 
 def of_tensor(tensor):
     """The Values of a tensors.Tensor."""
-    kind = {"string": "text", "bool": "boolean"}.get(tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer")
+    kind = {"string": "text", "bool": "boolean"}.get(
+        tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer"
+    )
     return Values(tensor.shape, kind, lambda: (tensor.part(row, row + 1).values() for row in range(tensor.shape[0])))

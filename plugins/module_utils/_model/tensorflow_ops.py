@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # What is none of these needs a server that was built with it.
-NAMES = frozenset("""
+NAMES = frozenset(
+    """
     Abort Abs AccumulateNV2 AccumulatorApplyGradient AccumulatorNumAccumulated AccumulatorSetGlobalStep AccumulatorTakeGradient Acos Acosh Add
     AddManySparseToTensorsMap AddN AddSparseToTensorsMap AddV2 AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation All AllCandidateSampler
     AllToAll Angle AnonymousHashTable AnonymousIterator AnonymousIteratorV2 AnonymousIteratorV3 AnonymousMemoryCache AnonymousMultiDeviceIterator
@@ -211,9 +212,11 @@ NAMES = frozenset("""
     XlaSparseDenseMatmulGradWithFtrlAndStaticBufferSize XlaSparseDenseMatmulGradWithSgdAndCsrInput XlaSparseDenseMatmulGradWithSgdAndStaticBufferSize
     XlaSparseDenseMatmulWithCsrInput XlaSparseDenseMatmulWithStaticBufferSize XlaSplitND XlaSpmdFullToShardShape XlaSpmdShardToFullShape XlaSvd
     XlaVariadicReduce XlaVariadicReduceV2 XlaVariadicSort XlaWhile Xlog1py Xlogy ZerosLike Zeta ZipDataset
-""".split())
+""".split()
+)
 # Marked as stateful (OpDef.is_stateful), or takes a reference to a variable of TensorFlow 1, which it may write.
-STATEFUL = frozenset("""
+STATEFUL = frozenset(
+    """
     AccumulatorApplyGradient AccumulatorNumAccumulated AccumulatorSetGlobalStep AccumulatorTakeGradient AddManySparseToTensorsMap
     AddSparseToTensorsMap AllCandidateSampler AllToAll AnonymousHashTable AnonymousIterator AnonymousIteratorV2 AnonymousIteratorV3
     AnonymousMemoryCache AnonymousMultiDeviceIterator AnonymousMultiDeviceIteratorV3 AnonymousMutableDenseHashTable AnonymousMutableHashTable
@@ -300,4 +303,5 @@ STATEFUL = frozenset("""
     Variable VariableShape VariableV2 While WholeFileReader WholeFileReaderV2 WorkerHeartbeat WriteAudioSummary WriteFile WriteGraphSummary
     WriteHistogramSummary WriteImageSummary WriteRawProtoSummary WriteScalarSummary WriteSummary XlaCallModule XlaDequantize XlaIf XlaLaunch
     XlaSparseCoreAdagrad XlaSparseCoreAdagradMomentum XlaSparseCoreAdam XlaSparseCoreFtrl XlaSparseCoreSgd XlaWhile
-""".split())
+""".split()
+)

@@ -34,8 +34,10 @@ def refusal(options, samples, converter):
     if not support["supported"]:
         return f"{support['reason']}. {support['remedy']}"
     if converter is not None and questions.numbers(converter)[:2] != questions.numbers(release)[:2]:
-        return (f"the converter is TensorFlow {converter}, the server {release}: engines run on the TensorRT that built them alone. "
-                f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container {image(release)}")
+        return (
+            f"the converter is TensorFlow {converter}, the server {release}: engines run on the TensorRT that built them alone. "
+            f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container {image(release)}"
+        )
     if not options["batch_sizes"]:
         return "engines are built beforehand for the batch sizes that the server will execute; name them in batch_sizes"
     if options["precision"] == "INT8" and not samples:
@@ -51,6 +53,12 @@ def image(release):
 def arguments(precision, batch_sizes, workspace_mib, signature):
     """The arguments of TrtGraphConverterV2 beside the source: static shapes, one engine kept for each batch size."""
     return {
-        "input_saved_model_tags": ["serve"], "input_saved_model_signature_key": signature, "use_dynamic_shape": False, "precision_mode": precision,
-        "max_workspace_size_bytes": workspace_mib << 20, "maximum_cached_engines": len(batch_sizes), "use_calibration": precision == "INT8",
-        "allow_build_at_runtime": True}
+        "input_saved_model_tags": ["serve"],
+        "input_saved_model_signature_key": signature,
+        "use_dynamic_shape": False,
+        "precision_mode": precision,
+        "max_workspace_size_bytes": workspace_mib << 20,
+        "maximum_cached_engines": len(batch_sizes),
+        "use_calibration": precision == "INT8",
+        "allow_build_at_runtime": True,
+    }

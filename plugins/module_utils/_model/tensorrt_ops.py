@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # After NVIDIA's "Accelerating Inference in TensorFlow with TensorRT", supported operators.
-SUPPORTED = frozenset("""
+SUPPORTED = frozenset(
+    """
     Abs Acos Acosh Add AddN AddV2 ArgMax ArgMin Asin Asinh Atan Atanh AvgPool AvgPool3D BatchMatMul BatchMatMulV2 BiasAdd BroadcastTo Cast Ceil ClipByValue
     CombinedNonMaxSuppression ConcatV2 Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos Cosh Cumsum DepthToSpace DepthwiseConv2dNative Div Einsum
     Elu Equal Erf Exp ExpandDims FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars Fill Floor FloorDiv FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 GatherNd
@@ -14,12 +15,17 @@ SUPPORTED = frozenset("""
     MirrorPad Mul Neg NotEqual OneHot Pack Pad PadV2 Pow Prod QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 RealDiv Reciprocal Relu Relu6 Reshape
     ResizeBilinear ResizeNearestNeighbor Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt
     Square SquaredDifference Squeeze StridedSlice Sub Sum Tan Tanh Tile TopKV2 Transpose Unpack ZerosLike
-""".split())
+""".split()
+)
 # Gone once variables are constants and functions are written out.
-_PLUMBING = frozenset("Const Identity IdentityN NoOp PartitionedCall Placeholder PlaceholderWithDefault ReadVariableOp Snapshot StatefulPartitionedCall "
-                      "StopGradient VarHandleOp Variable VariableV2 _Arg _Retval".split())
+_PLUMBING = frozenset(
+    "Const Identity IdentityN NoOp PartitionedCall Placeholder PlaceholderWithDefault ReadVariableOp Snapshot StatefulPartitionedCall "
+    "StopGradient VarHandleOp Variable VariableV2 _Arg _Retval".split()
+)
 # Where the time of a network goes: without one of these there is nothing to gain.
-_WORK = frozenset("BatchMatMul BatchMatMulV2 Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 DepthwiseConv2dNative Einsum MatMul".split())
+_WORK = frozenset(
+    "BatchMatMul BatchMatMulV2 Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 DepthwiseConv2dNative Einsum MatMul".split()
+)
 _COMPUTED = ("float16", "float32")
 
 
@@ -28,8 +34,15 @@ def likelihood(signature, ops):
     outside = sorted(set(ops) - SUPPORTED - _PLUMBING)
     reasons = []
     if not _WORK & set(ops):
-        reasons.append("It has neither convolutions nor matrix products, so there is nothing for TensorRT to make faster.")
-    floats = {tensor["dtype"] for side in ("inputs", "outputs") for tensor in signature[side].values() if "float" in tensor["dtype"]}
+        reasons.append(
+            "It has neither convolutions nor matrix products, so there is nothing for TensorRT to make faster."
+        )
+    floats = {
+        tensor["dtype"]
+        for side in ("inputs", "outputs")
+        for tensor in signature[side].values()
+        if "float" in tensor["dtype"]
+    }
     if floats and not floats & set(_COMPUTED):
         reasons.append(f"It computes in {', '.join(sorted(floats))}; TensorRT takes {' and '.join(_COMPUTED)}.")
     if any(op in outside for op in ("If", "StatelessIf", "StatelessWhile", "While")):

@@ -10,7 +10,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import d
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite, describe
 
 # Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
-CONVERTIBLE = frozenset("""
+CONVERTIBLE = frozenset(
+    """
     Abs Add AddN AddV2 All Any ArgMax ArgMin Assert Atan2 AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd Bitcast
     BitwiseXor BroadcastArgs BroadcastTo Bucketize Case Cast Ceil CheckNumerics ClipByValue ComplexAbs Concat ConcatV2 Const Conv2D
     Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu EnsureShape Equal
@@ -28,7 +29,8 @@ CONVERTIBLE = frozenset("""
     TensorListStack TensorScatterAdd TensorScatterSub TensorScatterUpdate Tile TopKV2 Transpose TruncateDiv TruncateMod Unique Unpack
     UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum VarHandleOp Variable VariableV2 Where While Xdivy
     XlaDynamicUpdateSlice Xlogy ZerosLike
-""".split())
+""".split()
+)
 
 
 def refusal(signature):
@@ -38,8 +40,10 @@ def refusal(signature):
     for side in ("inputs", "outputs"):
         for name, tensor in signature[side].items():
             if tensor["dtype"] not in dtypes.LITE:
-                return (f"{side[:-1]} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
-                        f"allowed: {', '.join(dtypes.LITE)}. Cast it inside the model, or serve the SavedModel.")
+                return (
+                    f"{side[:-1]} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
+                    f"allowed: {', '.join(dtypes.LITE)}. Cast it inside the model, or serve the SavedModel."
+                )
             if 0 in (tensor["shape"] or ()):
                 return f"{side[:-1]} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
     return None
@@ -52,8 +56,18 @@ def likelihood(signature, ops, optional_inputs=(), uncertain_ops=()):
     decides so that is not known before; they are converted all the same. Lists are sorted; reasons are sentences.
     """
     impure, blocking = statefulness.refusal(ops, optional_inputs), sorted({*ops, *uncertain_ops} - CONVERTIBLE)
-    missing = sorted(set(blocking) - {*statefulness.python_ops(ops), *statefulness.state_ops(ops), *statefulness.file_ops(ops), *statefulness.outside_ops(ops)})
-    reasons = [f"{reason.rstrip('.')}." for reason in (refusal(signature), impure and impure[0].upper() + impure[1:]) if reason]
+    missing = sorted(
+        set(blocking)
+        - {
+            *statefulness.python_ops(ops),
+            *statefulness.state_ops(ops),
+            *statefulness.file_ops(ops),
+            *statefulness.outside_ops(ops),
+        }
+    )
+    reasons = [
+        f"{reason.rstrip('.')}." for reason in (refusal(signature), impure and impure[0].upper() + impure[1:]) if reason
+    ]
     if missing:
         reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(missing)}.")
     return {"likely": not reasons, "blocking_ops": blocking, "reasons": reasons}

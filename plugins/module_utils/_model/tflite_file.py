@@ -25,7 +25,10 @@ def with_signatures(content, signatures):
     with builder.Map():
         for key, serialized in signatures.items():
             if 0 in serialized:
-                raise FleetError(f"the signature {key!r} cannot be written into a TensorFlow Lite file: its bytes hold a NUL", where="signature")
+                raise FleetError(
+                    f"the signature {key!r} cannot be written into a TensorFlow Lite file: its bytes hold a NUL",
+                    where="signature",
+                )
             builder.Key(key)
             builder.String(_Encoded(serialized))
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
@@ -49,7 +52,10 @@ def signatures_of(content):
         entry = model.Metadata(index)
         if entry.Name() == METADATA.encode():
             found = flexbuffers.GetRoot(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()).AsMap
-            return {bytes(key).decode(): bytes(value.AsStringBytes) for key, value in zip((key.AsKeyBytes for key in found.Keys), found.Values)}
+            return {
+                bytes(key).decode(): bytes(value.AsStringBytes)
+                for key, value in zip((key.AsKeyBytes for key in found.Keys), found.Values)
+            }
     return {}
 
 
@@ -61,7 +67,9 @@ def lowest_runtime(content):
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
         if entry.Name() == _RUNTIME:
-            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode("ascii", "replace") or None
+            return (
+                model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode("ascii", "replace") or None
+            )
     return None
 
 
@@ -78,14 +86,16 @@ class _Encoded:
 
 def _packer(schema, data):
     """A Pack() for one buffer that keeps the alignment of the schema, which the generated one forgets."""
+
     def pack(builder):
         if data is not None and len(data):
             builder.StartVector(1, len(data), _ALIGNMENT)
             builder.head -= len(data)
-            builder.Bytes[builder.head:builder.head + len(data)] = bytes(data)
+            builder.Bytes[builder.head : builder.head + len(data)] = bytes(data)
             packed = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None and len(data):
             schema.BufferAddData(builder, packed)
         return schema.BufferEnd(builder)
+
     return pack

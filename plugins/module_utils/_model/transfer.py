@@ -59,8 +59,11 @@ class Partial:
         disk = os.statvfs(self._parent)
         free = disk.f_bavail * disk.f_frsize
         if needed_bytes > free:
-            raise FleetError(f"the version needs {_mib(needed_bytes)} MiB more, {_mib(free)} MiB are free", where=self._parent,
-                             remedy="Make room, for instance with keep.")
+            raise FleetError(
+                f"the version needs {_mib(needed_bytes)} MiB more, {_mib(free)} MiB are free",
+                where=self._parent,
+                remedy="Make room, for instance with keep.",
+            )
         os.makedirs(self.path, exist_ok=True)
 
     def file(self, name):
@@ -88,7 +91,9 @@ class Partial:
             if not os.path.isfile(path) or model_files.file_digest(path) != one["sha256"]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
-                raise FleetError(f"{name} was damaged on its way: its checksum is not the source's", where=where, remedy="Run again.")
+                raise FleetError(
+                    f"{name} was damaged on its way: its checksum is not the source's", where=where, remedy="Run again."
+                )
         for folder, _names, names in os.walk(self.path):
             os.chmod(folder, 0o755)
             for name in names:
@@ -107,8 +112,14 @@ def disk_faults(partial):
     except OSError as fault:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             partial.drop()
-            raise FleetError("the disk is full; what was on its way is removed", where=partial.path, remedy="Make room, for instance with keep.") from fault
-        raise FleetError(f"cannot be written: {fault.strerror or fault}", where=fault.filename or partial.path) from fault
+            raise FleetError(
+                "the disk is full; what was on its way is removed",
+                where=partial.path,
+                remedy="Make room, for instance with keep.",
+            ) from fault
+        raise FleetError(
+            f"cannot be written: {fault.strerror or fault}", where=fault.filename or partial.path
+        ) from fault
     finally:
         with contextlib.suppress(OSError):
             os.rmdir(partial.path)  # Nothing came.
@@ -118,8 +129,11 @@ def check_digest(archive, checksum):
     """The SHA-256 of an archive, in hexadecimal. Raises FleetError where another one was asked for."""
     found = model_files.file_digest(archive)
     if checksum and checksum.lower() != f"sha256:{found}":
-        raise FleetError(f"it has the checksum sha256:{found}, not the one that was asked for", where=archive,
-                         remedy="Look whether the source was changed, and give the checksum of what you want.")
+        raise FleetError(
+            f"it has the checksum sha256:{found}, not the one that was asked for",
+            where=archive,
+            remedy="Look whether the source was changed, and give the checksum of what you want.",
+        )
     return found
 
 
@@ -145,7 +159,11 @@ def copy(source, partial, content):
     """Copy a folder's files, those that are there already excepted."""
     for name, one in content.items():
         path = partial.file(name)
-        if not (os.path.isfile(path) and os.path.getsize(path) == one["bytes"] and model_files.file_digest(path) == one["sha256"]):
+        if not (
+            os.path.isfile(path)
+            and os.path.getsize(path) == one["bytes"]
+            and model_files.file_digest(path) == one["sha256"]
+        ):
             shutil.copyfile(os.path.join(source, name), path)
 
 
@@ -155,13 +173,22 @@ def unpack(archive, partial):
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
                 members = {one.filename: one for one in opened.infolist() if not one.is_dir()}
-                _refuse_strange([name for name, one in members.items() if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG)], archive)
+                _refuse_strange(
+                    [
+                        name
+                        for name, one in members.items()
+                        if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG)
+                    ],
+                    archive,
+                )
                 _unpack(members, opened.open, archive, partial)
             return
         with tarfile.open(archive) as opened:
             members = [member for member in opened.getmembers() if not member.isdir()]
             opened.fileobj.seek(opened.offset)
-            if opened.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:  # tarfile takes what is cut between two files for whole.
+            if (
+                opened.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE
+            ):  # tarfile takes what is cut between two files for whole.
                 raise EOFError("its end is missing")
             while opened.fileobj.read(_BLOCK):  # Checksums of compressed archives stand at their end.
                 pass
@@ -171,8 +198,11 @@ def unpack(archive, partial):
         if archive_errors.is_of_disk(fault):
             raise
         partial.drop()
-        raise FleetError(f"it is no archive that can be read: {archive_errors.why(fault)}", where=archive,
-                         remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.") from fault
+        raise FleetError(
+            f"it is no archive that can be read: {archive_errors.why(fault)}",
+            where=archive,
+            remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.",
+        ) from fault
 
 
 def _refuse_strange(names, archive):
@@ -200,8 +230,11 @@ def fingerprint_of_url(source, checksum):
     with _open(source, {}, "HEAD") as answer:
         told = [answer.headers.get("ETag"), answer.headers.get("Last-Modified"), answer.headers.get("Content-Length")]
     if not told[0] and not told[1]:
-        raise FleetError("the server tells neither ETag nor Last-Modified, so that nobody knows whether it is here already", where=versions.public(source),
-                         remedy="Give its checksum.")
+        raise FleetError(
+            "the server tells neither ETag nor Last-Modified, so that nobody knows whether it is here already",
+            where=versions.public(source),
+            remedy="Give its checksum.",
+        )
     return _hash([versions.public(source), *told])
 
 
@@ -227,10 +260,17 @@ def download(source, partial, checksum):
         except (OSError, http.client.HTTPException) as fault:
             if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise FleetError(f"the transfer broke off: {fault}", where=versions.public(source), remedy="Run again: it goes on where it ended.") from fault
+            raise FleetError(
+                f"the transfer broke off: {fault}",
+                where=versions.public(source),
+                remedy="Run again: it goes on where it ended.",
+            ) from fault
         if end is not None and target.tell() != end:
-            raise FleetError(f"the transfer broke off after {target.tell()} of {end} bytes", where=versions.public(source),
-                             remedy="Run again: it goes on where it ended.")
+            raise FleetError(
+                f"the transfer broke off after {target.tell()} of {end} bytes",
+                where=versions.public(source),
+                remedy="Run again: it goes on where it ended.",
+            )
     try:
         check_digest(path, checksum)
     except FleetError as fault:
@@ -244,29 +284,54 @@ def listing(source, timeout_s):
     client = _client(source)
     base = source.rstrip("/") + "/"
     if client == "aws":
-        bucket, _slash, prefix = base[len("s3://"):].partition("/")
+        bucket, _slash, prefix = base[len("s3://") :].partition("/")
         lines = [line.split(None, 3) for line in _told([client, "s3", "ls", "--recursive", base], timeout_s, source)]
-        found = {key[len(prefix):]: (int(size), f"{day} {hour}") for day, hour, size, key in lines if key.startswith(prefix) and not key.endswith("/")}
+        found = {
+            key[len(prefix) :]: (int(size), f"{day} {hour}")
+            for day, hour, size, key in lines
+            if key.startswith(prefix) and not key.endswith("/")
+        }
     else:
-        command = [client, "storage", "ls", "--long", f"{base}**"] if client == "gcloud" else [client, "ls", "-l", f"{base}**"]
+        command = (
+            [client, "storage", "ls", "--long", f"{base}**"]
+            if client == "gcloud"
+            else [client, "ls", "-l", f"{base}**"]
+        )
         lines = [line.split(None, 2) for line in _told(command, timeout_s, source) if not line.startswith("TOTAL:")]
-        found = {url[len(base):]: (int(size), moment) for size, moment, url in lines if url.startswith(base) and not url.endswith("/")}
+        found = {
+            url[len(base) :]: (int(size), moment)
+            for size, moment, url in lines
+            if url.startswith(base) and not url.endswith("/")
+        }
     if not found:
-        raise FleetError("there is nothing below it", where=versions.public(source), remedy="Name the folder of one version, not an archive.")
+        raise FleetError(
+            "there is nothing below it",
+            where=versions.public(source),
+            remedy="Name the folder of one version, not an archive.",
+        )
     versions.check_content(found, versions.public(source))
-    return {name: size for name, (size, _moment) in found.items()}, _hash([versions.public(base), sorted(found.items())])
+    return {name: size for name, (size, _moment) in found.items()}, _hash(
+        [versions.public(base), sorted(found.items())]
+    )
 
 
 def fetch_objects(source, partial, sizes, timeout_s):
     """Bring the objects below an address of an object store, with its own client, which checks them on their way and leaves out what is there."""
     client, base = _client(source), source.rstrip("/") + "/"
-    commands = {"aws": ["s3", "sync", "--no-progress", "--only-show-errors", base, partial.path],
-                "gcloud": ["storage", "rsync", "--recursive", base, partial.path], "gsutil": ["-m", "-q", "rsync", "-r", base, partial.path]}
+    commands = {
+        "aws": ["s3", "sync", "--no-progress", "--only-show-errors", base, partial.path],
+        "gcloud": ["storage", "rsync", "--recursive", base, partial.path],
+        "gsutil": ["-m", "-q", "rsync", "-r", base, partial.path],
+    }
     _told([client, *commands[client]], timeout_s, source)
     for name in _all_files(partial.path):
         if name not in sizes:  # What a killed client left.
             os.unlink(os.path.join(partial.path, name))
-    wrong = [name for name, size in sorted(sizes.items()) if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size]
+    wrong = [
+        name
+        for name, size in sorted(sizes.items())
+        if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size
+    ]
     if wrong:
         raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
 
@@ -278,13 +343,20 @@ def content_of(folder, where):
     brought = published.manifest_of(folder)
     for name, one in sorted((brought or {}).get("files", {}).items()):
         if content.get(name) != one:
-            raise FleetError(f"{name} is not what the version's manifest says", where=where, remedy="Copy or convert the model again, whole.")
+            raise FleetError(
+                f"{name} is not what the version's manifest says",
+                where=where,
+                remedy="Copy or convert the model again, whole.",
+            )
     if brought and published.manifest.BATCHING not in brought["files"]:
-        content.pop(published.manifest.BATCHING, None)      # The host that it comes from wrote it for its own server.
+        content.pop(published.manifest.BATCHING, None)  # The host that it comes from wrote it for its own server.
     foreign = sorted(set(content) - set(brought["files"])) if brought else []
     if foreign:
-        raise FleetError(f"{foreign[0]} is not in the version's manifest", where=where,
-                         remedy=f"Remove it, where an older version left it there, or {model_files.MANIFEST}, where it belongs to the model.")
+        raise FleetError(
+            f"{foreign[0]} is not in the version's manifest",
+            where=where,
+            remedy=f"Remove it, where an older version left it there, or {model_files.MANIFEST}, where it belongs to the model.",
+        )
     return content
 
 
@@ -304,7 +376,13 @@ def _open(source, headers, method="GET"):
     if parts.username:
         source = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
-        passwords.add_password(None, source, urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""), is_authenticated=True)
+        passwords.add_password(
+            None,
+            source,
+            urllib.parse.unquote(parts.username),
+            urllib.parse.unquote(parts.password or ""),
+            is_authenticated=True,
+        )
         opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
     else:
         opener = urllib.request.build_opener()
@@ -312,9 +390,13 @@ def _open(source, headers, method="GET"):
     try:
         return opener.open(request, timeout=_SILENCE_S)
     except urllib.error.HTTPError as fault:
-        raise FleetError(f"the server answers with HTTP status {fault.code} {fault.reason}", where=versions.public(source)) from fault
+        raise FleetError(
+            f"the server answers with HTTP status {fault.code} {fault.reason}", where=versions.public(source)
+        ) from fault
     except (OSError, ValueError, http.client.HTTPException) as fault:
-        raise FleetError(f"cannot be fetched: {getattr(fault, 'reason', None) or fault}", where=versions.public(source)) from fault
+        raise FleetError(
+            f"cannot be fetched: {getattr(fault, 'reason', None) or fault}", where=versions.public(source)
+        ) from fault
 
 
 def _client(source):
@@ -322,34 +404,55 @@ def _client(source):
     for name in versions.STORES[scheme]:
         if shutil.which(name):
             return name
-    raise FleetError(f"{scheme}:// needs the command line client {' or '.join(versions.STORES[scheme])} on this host", where="source",
-                     remedy="Install it and let it log in, or bring the version another way.")
+    raise FleetError(
+        f"{scheme}:// needs the command line client {' or '.join(versions.STORES[scheme])} on this host",
+        where="source",
+        remedy="Install it and let it log in, or bring the version another way.",
+    )
 
 
 def _told(command, timeout_s, source):
     """The lines that a client says, times in UTC. Raises FleetError with its last words."""
     where, death = versions.public(source), ctypes.CDLL(None).prctl
     # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, TZ="UTC"),
-                               close_fds=False, start_new_session=True, preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL))
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ, TZ="UTC"),
+        close_fds=False,
+        start_new_session=True,
+        preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL),
+    )
     try:
         said, complained = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as fault:
-        raise FleetError(f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more.") from fault
+        raise FleetError(
+            f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more."
+        ) from fault
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     words, code = " ".join(complained.decode("utf-8", "replace").split())[-_LAST_WORDS:], process.returncode
     if code < 0:
-        raise FleetError(f"{command[0]} was killed by signal {-code}", where=where, remedy="Run again: what came whole is not fetched again.")
+        raise FleetError(
+            f"{command[0]} was killed by signal {-code}",
+            where=where,
+            remedy="Run again: what came whole is not fetched again.",
+        )
     if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
         raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no words'}", where=where)
     return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _all_files(folder):
-    return sorted(os.path.relpath(os.path.join(parent, name), folder) for parent, _names, names in os.walk(folder) for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _names, names in os.walk(folder)
+        for name in names
+    )
 
 
 def _hash(told):

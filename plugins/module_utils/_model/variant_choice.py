@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 
 _AUTO = "auto"
 _PLAN = {"models", "candidates"}
-_UNPLANNED = "tflite_dynamic_range"     # What auto tries where no plan says more.
+_UNPLANNED = "tflite_dynamic_range"  # What auto tries where no plan says more.
 
 
 def conversions(models, plans=()):
@@ -25,11 +25,17 @@ def conversions(models, plans=()):
     plans = [plan for plan in plans if plan]
     for plan in plans:
         if not _PLAN <= set(plan):
-            raise FleetError(f"{plan!r} is no plan of a host", where="tfs_model_plans", remedy="Give what tfserving.fleet.serving_plan returned.")
+            raise FleetError(
+                f"{plan!r} is no plan of a host",
+                where="tfs_model_plans",
+                remedy="Give what tfserving.fleet.serving_plan returned.",
+            )
     model_names.check_all([model.get("name") for model in models], "tfserving_models")
     found = []
     for number, model in enumerate(models):
-        optimize = one_of(f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.FORMS))
+        optimize = one_of(
+            f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.FORMS)
+        )
         common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
         found.append(dict(common, form=variants.NONE, required=True))
         planned = _planned(model["name"], plans)
@@ -38,8 +44,15 @@ def conversions(models, plans=()):
             wanted = {_UNPLANNED}
         if optimize in variants.FORMS and optimize != variants.NONE:
             wanted.add(optimize)
-        found += [dict(common, form=form, required=form == optimize, select_tf_ops=bool(model.get("select_tf_ops")) and variants.FORMS[form].lite)
-                  for form in sorted(wanted)]
+        found += [
+            dict(
+                common,
+                form=form,
+                required=form == optimize,
+                select_tf_ops=bool(model.get("select_tf_ops")) and variants.FORMS[form].lite,
+            )
+            for form in sorted(wanted)
+        ]
     return found
 
 
@@ -51,7 +64,11 @@ def plans_by_converter(converters, hosts):
     """
     plans, of_others = {name: [] for name in converters}, set()
     for name, host in hosts.items():
-        chosen = one_of(f"{name}: tfs_model_converter", host["converter"] or (name if name in converters else converters[0]), converters)
+        chosen = one_of(
+            f"{name}: tfs_model_converter",
+            host["converter"] or (name if name in converters else converters[0]),
+            converters,
+        )
         plans[chosen] += [host["plan"]] if host["plan"] else []
         of_others |= {chosen} - {name}
     return {name: made for name, made in plans.items() if made or name in of_others or not of_others}
@@ -71,6 +88,10 @@ def _batch_sizes(model):
 def _planned(name, plans):
     """The forms that the plans chose for a model or propose to try."""
     chosen = {model["form"] for plan in plans for model in plan["models"] if model["name"] == name}
-    tried = {candidate["change"]["form"] for plan in plans for candidate in plan["candidates"]
-             if candidate["model"] == name and "form" in candidate["change"]}
+    tried = {
+        candidate["change"]["form"]
+        for plan in plans
+        for candidate in plan["candidates"]
+        if candidate["model"] == name and "form" in candidate["change"]
+    }
     return chosen | tried

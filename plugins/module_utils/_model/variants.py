@@ -23,23 +23,37 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants 
 def check(options):
     """Refuse options that do not go with the form. options: those of model_conversion. Raises FleetError."""
     form = options["form"]
-    for name, fits in (("select_tf_ops", FORMS[form].lite), ("container_image", form != NONE), ("through_server", form != NONE)):
+    for name, fits in (
+        ("select_tf_ops", FORMS[form].lite),
+        ("container_image", form != NONE),
+        ("through_server", form != NONE),
+    ):
         if options[name] and not fits:
             raise FleetError(f"the form {form} knows no {name}", where=name, remedy="Leave it out.")
     if options.get("tags", meta_graph.SERVED_TAGS) != meta_graph.SERVED_TAGS and form == "tensorrt":
-        raise FleetError("TF-TRT writes models with the tag serve alone", where="tags", remedy="Export the model with that tag.")
+        raise FleetError(
+            "TF-TRT writes models with the tag serve alone", where="tags", remedy="Export the model with that tag."
+        )
     task_metrics.check_function(options["metric"], options["metric_function"])
     if options["compute_capability"]:
         tensorrt.compute_capability(options["compute_capability"])
     if options["container_image"] and options["through_server"]:
-        raise FleetError("the server runs on the host, the converter in a container", where="through_server",
-                         remedy="Leave it out, and check what is deployed with tfserving.fleet.model_server_check.")
+        raise FleetError(
+            "the server runs on the host, the converter in a container",
+            where="through_server",
+            remedy="Leave it out, and check what is deployed with tfserving.fleet.model_server_check.",
+        )
     wrong = [size for size in options["batch_sizes"] if size < 1]
     if wrong or len(set(options["batch_sizes"])) != len(options["batch_sizes"]):
-        raise FleetError(f"{options['batch_sizes']} is not a list of different sizes, each 1 or more", where="batch_sizes")
+        raise FleetError(
+            f"{options['batch_sizes']} is not a list of different sizes, each 1 or more", where="batch_sizes"
+        )
     if len(options["batch_sizes"]) > warmup.MOST_RECORDS:
-        raise FleetError(f"{len(options['batch_sizes'])} sizes are as many warm-up requests; servers refuse more than {warmup.MOST_RECORDS}",
-                         where="batch_sizes", remedy="Name those that the server will execute.")
+        raise FleetError(
+            f"{len(options['batch_sizes'])} sizes are as many warm-up requests; servers refuse more than {warmup.MOST_RECORDS}",
+            where="batch_sizes",
+            remedy="Name those that the server will execute.",
+        )
 
 
 def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
@@ -51,7 +65,11 @@ def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
     form = FORMS[name]
     if name == NONE:
         return None
-    problem = tflite.refusal(signature) if form.lite else composite(signature) or tensorrt.refusal(options, samples, converter)
+    problem = (
+        tflite.refusal(signature)
+        if form.lite
+        else composite(signature) or tensorrt.refusal(options, samples, converter)
+    )
     problem = problem or statefulness.refusal(ops, optional_inputs)
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"
@@ -61,6 +79,8 @@ def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
 def runtime_problem(lowest, server_release):
     """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
     if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
-        return (f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
-                "use a newer server, or serve the SavedModel")
+        return (
+            f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
+            "use a newer server, or serve the SavedModel"
+        )
     return None

@@ -25,7 +25,7 @@ STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-_LARGEST = 2 ** 63 - 1
+_LARGEST = 2**63 - 1
 
 
 def number_of(name):
@@ -34,17 +34,23 @@ def number_of(name):
 
 
 def kind_of(source):
-    """"path", "file", "http" or "store" of a source. Raises FleetError."""
+    """ "path", "file", "http" or "store" of a source. Raises FleetError."""
     found = _SCHEME.match(source)
     if not found:
         return "path"
     scheme = found.group(1).lower()
     if scheme in ("http", "https"):
         if not source.partition("?")[0].lower().endswith(ARCHIVES):
-            raise FleetError(f"{public(source)} is no archive; allowed: {', '.join(ARCHIVES)}", where="source", remedy="Pack the version into one archive.")
+            raise FleetError(
+                f"{public(source)} is no archive; allowed: {', '.join(ARCHIVES)}",
+                where="source",
+                remedy="Pack the version into one archive.",
+            )
         return "http"
     if scheme not in (*STORES, "file"):
-        raise FleetError(f"{scheme}:// is not known; allowed: a path, file, http, https, {', '.join(STORES)}", where="source")
+        raise FleetError(
+            f"{scheme}:// is not known; allowed: a path, file, http, https, {', '.join(STORES)}", where="source"
+        )
     return "file" if scheme == "file" else "store"
 
 
@@ -53,7 +59,7 @@ def public(source):
     found = _SCHEME.match(source)
     if not found:
         return source
-    host, slash, path = source[found.end():].partition("/")
+    host, slash, path = source[found.end() :].partition("/")
     return f"{found.group(0)}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
@@ -62,7 +68,7 @@ def secrets(source):
     found = _SCHEME.match(source)
     if not found:
         return set()
-    rest, _mark, query = source[found.end():].partition("?")
+    rest, _mark, query = source[found.end() :].partition("?")
     password = rest.partition("/")[0].rpartition("@")[0].partition(":")[2]
     return {one for one in (password, urllib.parse.unquote(password), query) if one}
 
@@ -72,22 +78,39 @@ def check(options):
     version, server = options["version"], options["server"]
     bounded("version", version or 0, 0, _LARGEST)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
-        raise FleetError(f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum")
+        raise FleetError(
+            f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum"
+        )
     if options["checksum"] and options["source"] is not None and kind_of(options["source"]) == "store":
         raise no_checksum_of_a_folder(public(options["source"]))
     if options["source"] == "":
-        raise FleetError("it is empty", where="source", remedy="Name a version, or leave it out to use the one that is there.")
+        raise FleetError(
+            "it is empty", where="source", remedy="Name a version, or leave it out to use the one that is there."
+        )
     if options["source"] is None and version is None:
-        raise FleetError("neither source nor version is given", where="version", remedy="Name the version that is there, or a source to publish.")
+        raise FleetError(
+            "neither source nor version is given",
+            where="version",
+            remedy="Name the version that is there, or a source to publish.",
+        )
     bounded("keep", 1 if options["keep"] is None else options["keep"], 1)
     for name in ("keep", "samples", "label"):
         if options[name] is not None and not server:
-            raise FleetError("it needs a server to ask", where=name, remedy="Name the server that serves this folder, with server.port and server.model.")
+            raise FleetError(
+                "it needs a server to ask",
+                where=name,
+                remedy="Name the server that serves this folder, with server.port and server.model.",
+            )
     if options["state"] == "absent" and not server:
-        raise FleetError("a version is removed only where its server says that it does not serve it", where="server",
-                         remedy="Name the server that serves this folder, with server.port and server.model.")
+        raise FleetError(
+            "a version is removed only where its server says that it does not serve it",
+            where="server",
+            remedy="Name the server that serves this folder, with server.port and server.model.",
+        )
     if options["label"] is not None and not options["config_file"]:
-        raise FleetError("it needs the file that lists the server's models", where="label", remedy="Name it with config_file.")
+        raise FleetError(
+            "it needs the file that lists the server's models", where="label", remedy="Name it with config_file."
+        )
     bounded("sample_rows", options["sample_rows"], 1)
     bounded("tolerance", options["tolerance"], 0)
     for name in ("ready_timeout_s", "transfer_timeout_s"):
@@ -95,14 +118,19 @@ def check(options):
     if server:
         bounded("server.port", server["port"], 1, 65535)
         if not server["model"]:
-            raise FleetError("it is empty", where="server.model", remedy="Give the name under which the server serves this folder.")
+            raise FleetError(
+                "it is empty", where="server.model", remedy="Give the name under which the server serves this folder."
+            )
         bounded("server.deadline_s", server["deadline_s"], 0.001, LONGEST_S, "s")
 
 
 def no_checksum_of_a_folder(source):
     """The FleetError for a checksum that nothing would be compared with."""
-    return FleetError(f"it is the checksum of an archive, and {source} is a folder", where="checksum",
-                      remedy="Leave it out: folders are compared file by file, and with the manifest that they bring.")
+    return FleetError(
+        f"it is the checksum of an archive, and {source} is a folder",
+        where="checksum",
+        remedy="Leave it out: folders are compared file by file, and with the manifest that they bring.",
+    )
 
 
 def check_content(content, where):
@@ -111,13 +139,18 @@ def check_content(content, where):
         if not path or posixpath.isabs(path) or ".." in path.split("/") or "\0" in path or "\n" in path:
             raise FleetError(f"{path!r} is no path within a version", where=where)
     if not any(name in content for name in MODEL_FILES):
-        raise FleetError(f"it is no version of a model: it has none of {', '.join(MODEL_FILES)}", where=where,
-                         remedy="Name the folder of one version, not the folder of all versions.")
+        raise FleetError(
+            f"it is no version of a model: it has none of {', '.join(MODEL_FILES)}",
+            where=where,
+            remedy="Name the folder of one version, not the folder of all versions.",
+        )
 
 
 def digest(content):
     """SHA-256 of a content, in hexadecimal."""
-    return hashlib.sha256(json.dumps(sorted((path, one["sha256"], one["bytes"]) for path, one in content.items())).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(sorted((path, one["sha256"], one["bytes"]) for path, one in content.items())).encode()
+    ).hexdigest()
 
 
 def place(published, same, version=None, known=()):
@@ -132,8 +165,11 @@ def place(published, same, version=None, known=()):
             raise FleetError(f"no number is left above {_LARGEST}", where="version", remedy="Give one.")
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
-        raise FleetError(f"version {version} is there already and holds something else", where="version",
-                         remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.")
+        raise FleetError(
+            f"version {version} is there already and holds something else",
+            where="version",
+            remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.",
+        )
     return version, version in published
 
 
@@ -165,8 +201,11 @@ def verdict(statuses, version, before=()):
 
 def missing(content, there):
     """[(path, offset, bytes)] that are still to be sent, in order. there: {path: bytes that are there already}."""
-    return [(path, there.get(path, 0), one["bytes"] - there.get(path, 0)) for path, one in sorted(content.items())
-            if path not in there or there[path] < one["bytes"]]
+    return [
+        (path, there.get(path, 0), one["bytes"] - there.get(path, 0))
+        for path, one in sorted(content.items())
+        if path not in there or there[path] < one["bytes"]
+    ]
 
 
 def pieces(wanted, size=PIECE_BYTES):
@@ -195,5 +234,9 @@ def root_of(names, where):
     if not roots:
         raise FleetError(f"the archive holds no model: none of {', '.join(MODEL_FILES)}", where=where)
     if len(roots) > 1:
-        raise FleetError(f"the archive holds several models: {', '.join(root or 'its top' for root in roots)}", where=where, remedy="Pack one version alone.")
+        raise FleetError(
+            f"the archive holds several models: {', '.join(root or 'its top' for root in roots)}",
+            where=where,
+            remedy="Pack one version alone.",
+        )
     return roots[0]

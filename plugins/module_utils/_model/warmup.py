@@ -87,7 +87,10 @@ def _asked(request):
 def _tensor(message):
     parts = protobuf.grouped(message)
     dims = protobuf.grouped(parts.get(2, [b""])[-1]).get(2, [])
-    return {"dtype": dtypes.name_of(parts.get(1, [0])[-1]), "shape": [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in dims]}
+    return {
+        "dtype": dtypes.name_of(parts.get(1, [0])[-1]),
+        "shape": [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in dims],
+    }
 
 
 def _faults(name, inputs, signatures):
@@ -101,7 +104,9 @@ def _faults(name, inputs, signatures):
         if given["dtype"] != taken["dtype"]:
             faults.append(f"has {given['dtype']} for input {key}, which takes {taken['dtype']}")
         elif not _fits(given["shape"], taken["shape"]):
-            faults.append(f"has shape {given['shape']} for input {key}, which takes {describe(taken['shape'])}; a wrong rank can end the server at every start")
+            faults.append(
+                f"has shape {given['shape']} for input {key}, which takes {describe(taken['shape'])}; a wrong rank can end the server at every start"
+            )
     return faults
 
 

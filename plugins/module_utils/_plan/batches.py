@@ -18,7 +18,11 @@ _FEW = 4
 
 def start_values(host, goal, gpu, model, cpus):
     """Parameters to start with, {name: value}; gpu: whether the server computes on one; cpus: whole CPUs that it may use."""
-    capabilities = {"cpu": {"usable": cpus}, "gpus": host.gpus if gpu else [], "memory": {"usable_mib": host.memory_mib or _UNKNOWN_MEMORY_MIB}}
+    capabilities = {
+        "cpu": {"usable": cpus},
+        "gpus": host.gpus if gpu else [],
+        "memory": {"usable_mib": host.memory_mib or _UNKNOWN_MEMORY_MIB},
+    }
     chosen = starts.start_values(capabilities, goal, signatures=model["signatures"])
     return {name: value for name, (value, _reason) in sorted(chosen.items())}
 
@@ -40,18 +44,30 @@ def doubts(parameters, model, cpus, objective_p99_ms=None, has_quota=False):
     """Words on parameters that are legal and yet may surprise. has_quota: whether a CFS quota is in force, which the server does not see."""
     _faults, found = compatibility.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
     if model["signatures"] is None:
-        found.append("its signature is not known to the plan: whether it can be batched is checked before the parameters are written")
+        found.append(
+            "its signature is not known to the plan: whether it can be batched is checked before the parameters are written"
+        )
     if has_quota and not parameters.get("num_batch_threads"):
-        found.append(f"num_batch_threads is not given: the server takes one for every CPU of the host and not {cpus}, since it does not see the CPU quota")
+        found.append(
+            f"num_batch_threads is not given: the server takes one for every CPU of the host and not {cpus}, since it does not see the CPU quota"
+        )
     threads = parameters.get("num_batch_threads") or cpus
     if threads > _FEW * cpus:
-        found.append(f"num_batch_threads {threads} lets that many batches run at once on {cpus} CPUs; how many may wait is max_enqueued_batches")
+        found.append(
+            f"num_batch_threads {threads} lets that many batches run at once on {cpus} CPUs; how many may wait is max_enqueued_batches"
+        )
     enqueued = parameters.get("max_enqueued_batches") or rules.DEFAULT_MAX_ENQUEUED_BATCHES
     if enqueued < threads:
-        found.append(f"max_enqueued_batches {enqueued} is the queue's length, not how many run at once (num_batch_threads, {threads}): "
-                     "calls beyond it get UNAVAILABLE")
+        found.append(
+            f"max_enqueued_batches {enqueued} is the queue's length, not how many run at once (num_batch_threads, {threads}): "
+            "calls beyond it get UNAVAILABLE"
+        )
     if objective_p99_ms is not None and parameters.get("batch_timeout_micros", 0) >= 1000 * objective_p99_ms:
-        found.append(f"batch_timeout_micros {parameters['batch_timeout_micros']} alone uses up the objective of {objective_p99_ms:g} ms")
+        found.append(
+            f"batch_timeout_micros {parameters['batch_timeout_micros']} alone uses up the objective of {objective_p99_ms:g} ms"
+        )
     if parameters.get("batch_timeout_micros"):
-        found.append(f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for company on every request")
+        found.append(
+            f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for company on every request"
+        )
     return found

@@ -9,8 +9,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 # What ports, models and batching say of a server for themselves.
-OWN_FLAGS = ("port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "enable_batching", "enable_per_model_batching_parameters",
-             "batching_parameters_file", *server_options.BY_ROLE)
+OWN_FLAGS = (
+    "port",
+    "rest_api_port",
+    "model_name",
+    "model_base_path",
+    "model_config_file",
+    "enable_batching",
+    "enable_per_model_batching_parameters",
+    "batching_parameters_file",
+    *server_options.BY_ROLE,
+)
 _SERVER_KEYS = ("backend", "image", "flags", "environment", "cpu_set", "devices")
 _MODEL_KEYS = ("form", "batching")
 _STARTED = "started"
@@ -25,8 +34,16 @@ def differences(plan, servers):
     if parts:
         found = [text for part in parts for text in _of_part(plan, part, started)]
     else:
-        found = [text for model in planned.values() for text in _of_model(plan["server"], plan, model, served.get(model["name"]))]
-    found += [f"{server['name']}: not planned any more, will be stopped" for server in started if _is_surplus(server, parts)] if planned else []
+        found = [
+            text
+            for model in planned.values()
+            for text in _of_model(plan["server"], plan, model, served.get(model["name"]))
+        ]
+    found += (
+        [f"{server['name']}: not planned any more, will be stopped" for server in started if _is_surplus(server, parts)]
+        if planned
+        else []
+    )
     gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
     return found + [f"{name}: served by {served[name][0]['name']}, and not asked for any more" for name in gone]
 
@@ -34,17 +51,26 @@ def differences(plan, servers):
 def _of_part(plan, part, started):
     """What one server of several would change: compared is the one that runs under its suffix."""
     planned = {model["name"] for model in plan["models"]}
-    server = next((server for server in started if _suffix(server) == part["suffix"] and planned & {model["name"] for model in server["models"]}), None)
+    server = next(
+        (
+            server
+            for server in started
+            if _suffix(server) == part["suffix"] and planned & {model["name"] for model in server["models"]}
+        ),
+        None,
+    )
     wanted = dict(plan["server"], devices=part["devices"], cpu_set=part["cpu_set"] or plan["server"]["cpu_set"])
     running = {model["name"]: (server, model) for model in server["models"]} if server else {}
     (device,) = part["devices"]
     where = f"GPU {device['pci_bus_id']}{' ' + device['id'] if device['id'].startswith('MIG-') else ''}: "
-    return [where + text for model in plan["models"] for text in _of_model(wanted, plan, model, running.get(model["name"]))]
+    return [
+        where + text for model in plan["models"] for text in _of_model(wanted, plan, model, running.get(model["name"]))
+    ]
 
 
 def _suffix(server):
     """What a server's name adds to that of the description it is a copy of."""
-    return server["name"][len(server["copy_of"]):] if server.get("copy_of") else ""
+    return server["name"][len(server["copy_of"]) :] if server.get("copy_of") else ""
 
 
 def _is_surplus(server, parts):
@@ -57,7 +83,12 @@ def _of_model(wanted, plan, model, served):
         return
     server, running = served
     now = flat(dict(_known(server, _SERVER_KEYS), **_known(running, _MODEL_KEYS)))
-    planned = flat(dict(_known(dict(wanted, backend=plan["backend"], image=plan["image"]), _SERVER_KEYS), **_known(model, _MODEL_KEYS)))
+    planned = flat(
+        dict(
+            _known(dict(wanted, backend=plan["backend"], image=plan["image"]), _SERVER_KEYS),
+            **_known(model, _MODEL_KEYS),
+        )
+    )
     compared = {key for key in {**now, **planned} if key.partition(".")[0] in {**server, **running}}
     for key in sorted(compared):
         if now.get(key) != planned.get(key):
@@ -76,7 +107,11 @@ def _known(mapping, keys):
 def flat(value, path=""):
     """{dotted path: leaf} of nested mappings, without leaves that say nothing."""
     if isinstance(value, dict):
-        return {key: leaf for name, inner in value.items() for key, leaf in flat(inner, f"{path}.{name}" if path else str(name)).items()}
+        return {
+            key: leaf
+            for name, inner in value.items()
+            for key, leaf in flat(inner, f"{path}.{name}" if path else str(name)).items()
+        }
     return {path: value} if value not in (None, [], {}) else {}
 
 

@@ -15,34 +15,73 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 LEAVE_OUT = "Leave it out of tfserving_options"
 GRPC_PORT, REST_PORT = 8500, 8501
 _LEAST_MIB = 64
-_UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "kb": 2**10, "mb": 2**20,
-          "gb": 2**30,
-          "tb": 2**40}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+    "t": 2**40,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+    "kb": 2**10,
+    "mb": 2**20,
+    "gb": 2**30,
+    "tb": 2**40,
+}
 _OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?::([\w.-]+))?")
 _RELEASE_TAG = re.compile(r"(\d+\.\d+(?:\.\d+)?)(-gpu)?")
 
 # Options that change nothing here: name -> why.
 _NO_EFFECT = {
-    "detach": "a server always runs in the background", "interactive": "a server reads no input", "tty": "a server has no terminal",
-    "rm": "containers that are replaced are removed", "init": "an init runs in each container", "sig-proxy": "a server always runs in the background",
-    "attach": "a server always runs in the background", "quiet": "nothing of a pull is shown", "help": "it only prints",
-    "disable-content-trust": "name the image by digest", "no-healthcheck": "the collection checks its servers itself",
-    "read-only": "the container's root is read-only unless tfs_server_read_only is false", "entrypoint": "the collection starts the server itself",
-    "workdir": "the server uses absolute paths", "hostname": "the server does not use its host's name", "label": "the collection labels its containers itself",
-    "pull": "an image is pulled where it is not there", "expose": "ports are published by tfs_server_grpc_port and tfs_server_rest_port",
-    "cap-drop": "all capabilities are dropped but those in tfs_server_capabilities", "shm-size": "TensorFlow Serving does not use /dev/shm",
-    "ipc": "TensorFlow Serving does not share memory with other processes", "memory-swap": "a memory limit counts for memory and swap together",
-    "stop-signal": "a server is stopped by SIGTERM", "cidfile": "the collection finds its containers by their labels",
-    "detach-keys": "a server has no terminal", "stop-timeout": "the collection waits for requests in flight", "domainname": "the server does not use it",
-    "tmpfs": "/tmp is one already", "platform": "the plan chooses the image for the host",
+    "detach": "a server always runs in the background",
+    "interactive": "a server reads no input",
+    "tty": "a server has no terminal",
+    "rm": "containers that are replaced are removed",
+    "init": "an init runs in each container",
+    "sig-proxy": "a server always runs in the background",
+    "attach": "a server always runs in the background",
+    "quiet": "nothing of a pull is shown",
+    "help": "it only prints",
+    "disable-content-trust": "name the image by digest",
+    "no-healthcheck": "the collection checks its servers itself",
+    "read-only": "the container's root is read-only unless tfs_server_read_only is false",
+    "entrypoint": "the collection starts the server itself",
+    "workdir": "the server uses absolute paths",
+    "hostname": "the server does not use its host's name",
+    "label": "the collection labels its containers itself",
+    "pull": "an image is pulled where it is not there",
+    "expose": "ports are published by tfs_server_grpc_port and tfs_server_rest_port",
+    "cap-drop": "all capabilities are dropped but those in tfs_server_capabilities",
+    "shm-size": "TensorFlow Serving does not use /dev/shm",
+    "ipc": "TensorFlow Serving does not share memory with other processes",
+    "memory-swap": "a memory limit counts for memory and swap together",
+    "stop-signal": "a server is stopped by SIGTERM",
+    "cidfile": "the collection finds its containers by their labels",
+    "detach-keys": "a server has no terminal",
+    "stop-timeout": "the collection waits for requests in flight",
+    "domainname": "the server does not use it",
+    "tmpfs": "/tmp is one already",
+    "platform": "the plan chooses the image for the host",
 }
 # Options that other variables stand for: name -> what to set.
 _VARIABLES = {
-    "cap-add": "tfs_server_capabilities: [{value}]", "memory-reservation": "tfs_server_memory_mib", "cpu-shares": "tfserving_cpus",
-    "cpu-quota": "tfserving_cpus", "cpu-period": "tfserving_cpus", "cpuset-mems": "tfserving_cpus", "cpu-count": "tfserving_cpus",
-    "cpu-percent": "tfserving_cpus", "env-file": "tfserving_environment, or tfs_server_secret_environment for secrets",
-    "publish-all": "tfs_server_grpc_port and tfs_server_rest_port", "group-add": "tfs_server_user", "userns": "tfs_server_user",
-    "network-alias": "tfs_server_network", "net-alias": "tfs_server_network",
+    "cap-add": "tfs_server_capabilities: [{value}]",
+    "memory-reservation": "tfs_server_memory_mib",
+    "cpu-shares": "tfserving_cpus",
+    "cpu-quota": "tfserving_cpus",
+    "cpu-period": "tfserving_cpus",
+    "cpuset-mems": "tfserving_cpus",
+    "cpu-count": "tfserving_cpus",
+    "cpu-percent": "tfserving_cpus",
+    "env-file": "tfserving_environment, or tfs_server_secret_environment for secrets",
+    "publish-all": "tfs_server_grpc_port and tfs_server_rest_port",
+    "group-add": "tfs_server_user",
+    "userns": "tfs_server_user",
+    "network-alias": "tfs_server_network",
+    "net-alias": "tfs_server_network",
 }
 _HEALTH = "the collection checks its servers itself"
 
@@ -96,10 +135,21 @@ def image(name):
     gpu = {"gpu": "require"} if tag.endswith("-gpu") else {}
     if release:
         gpu_too = " with tfserving_gpu: require" if gpu else ""
-        return Taken(f"tfserving_version: {release.group(1)}{gpu_too}", "the plan chooses the image of this release", dict(gpu, version=release.group(1)))
+        return Taken(
+            f"tfserving_version: {release.group(1)}{gpu_too}",
+            "the plan chooses the image of this release",
+            dict(gpu, version=release.group(1)),
+        )
     if tag.startswith("latest"):
-        return Taken("the newest release that the release table knows", "latest is another image every time; set tfserving_version to pin a release", gpu)
-    return Lost(f"{name} names no release", f"{LEAVE_OUT}, and set tfserving_version to a release, or tfserving_image to the image as it is")
+        return Taken(
+            "the newest release that the release table knows",
+            "latest is another image every time; set tfserving_version to pin a release",
+            gpu,
+        )
+    return Lost(
+        f"{name} names no release",
+        f"{LEAVE_OUT}, and set tfserving_version to a release, or tfserving_image to the image as it is",
+    )
 
 
 def mib(text):
@@ -115,8 +165,11 @@ def _cpus(text, _context):
     if not 0 < count <= limits.MOST_CPUS:
         return Lost(f"{text!r} is not a number of CPUs", f"{LEAVE_OUT}, and set tfserving_cpus")
     spelt = found.group(1) if not found.group(2) else f"{count:g}"
-    return Taken(f"tfserving_cpus: {spelt} (a CPU set)", "TensorFlow does not see a CFS quota and would start threads for every CPU of the host",
-                    {"cpus": count})
+    return Taken(
+        f"tfserving_cpus: {spelt} (a CPU set)",
+        "TensorFlow does not see a CFS quota and would start threads for every CPU of the host",
+        {"cpus": count},
+    )
 
 
 def _cpu_set(text, _context):
@@ -126,14 +179,19 @@ def _cpu_set(text, _context):
         count = 0
     if not count:
         return Lost(f"{text!r} is not a list of CPUs, as in 0-3,8", f"{LEAVE_OUT}, and set tfserving_cpus")
-    return Taken(f"tfserving_cpus: {count} (a CPU set)", "the plan chooses which CPUs, among those that this host's processes may use; tfs_server_cpu_set "
-                 "names them", {"cpus": float(count)})
+    return Taken(
+        f"tfserving_cpus: {count} (a CPU set)",
+        "the plan chooses which CPUs, among those that this host's processes may use; tfs_server_cpu_set names them",
+        {"cpus": float(count)},
+    )
 
 
 def _memory(text, _context):
     size = mib(text)
     if size is None or size < _LEAST_MIB:
-        return Lost(f"{text!r} is not a memory limit of {_LEAST_MIB} MiB or more", f"{LEAVE_OUT}, and set tfs_server_memory_mib")
+        return Lost(
+            f"{text!r} is not a memory limit of {_LEAST_MIB} MiB or more", f"{LEAVE_OUT}, and set tfs_server_memory_mib"
+        )
     return Taken(f"tfs_server_memory_mib: {size}", "the server's memory limit", {"serve": {"memory_mib": size}})
 
 
@@ -143,28 +201,49 @@ def _gpus(_text, _context):
 
 def _runtime(text, _context):
     if text == "nvidia":
-        return Taken("tfserving_gpu: require (--gpus all)",
-                     "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03", {"gpu": "require"})
+        return Taken(
+            "tfserving_gpu: require (--gpus all)",
+            "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03",
+            {"gpu": "require"},
+        )
     return Lost(f"the runtime {text!r} is not supported: the engine's default runs the server")
 
 
 def _device(text, context):
-    return _gpus(text, context) if "nvidia" in text else Lost(f"the device {text!r} is not supported: servers get GPUs alone")
+    return (
+        _gpus(text, context)
+        if "nvidia" in text
+        else Lost(f"the device {text!r} is not supported: servers get GPUs alone")
+    )
 
 
 def _publish(text, context):
-    found = re.fullmatch(r"(?:(?P<address>\d+(?:\.\d+){3}|\[[0-9a-fA-F:]*\]):)?(?:(?P<outside>\d*):)?(?P<inside>\d+)(?:/tcp)?", text)
+    found = re.fullmatch(
+        r"(?:(?P<address>\d+(?:\.\d+){3}|\[[0-9a-fA-F:]*\]):)?(?:(?P<outside>\d*):)?(?P<inside>\d+)(?:/tcp)?", text
+    )
     if not found:
-        return Lost(f"{text!r} is not one published TCP port", f"{LEAVE_OUT}, and set tfs_server_grpc_port and tfs_server_rest_port")
+        return Lost(
+            f"{text!r} is not one published TCP port",
+            f"{LEAVE_OUT}, and set tfs_server_grpc_port and tfs_server_rest_port",
+        )
     inside, outside, address = int(found["inside"]), int(found["outside"] or 0), found["address"]
-    known = {_port(context.flags.get("rest_api_port"), REST_PORT): "rest_port", _port(context.flags.get("port"), GRPC_PORT): "grpc_port"}
+    known = {
+        _port(context.flags.get("rest_api_port"), REST_PORT): "rest_port",
+        _port(context.flags.get("port"), GRPC_PORT): "grpc_port",
+    }
     if inside not in known:
-        return Lost(f"the server listens on {' and '.join(map(str, sorted(known)))} in its container, and not on {inside}",
-                    f"{LEAVE_OUT}, and set tfs_server_grpc_port and tfs_server_rest_port")
+        return Lost(
+            f"the server listens on {' and '.join(map(str, sorted(known)))} in its container, and not on {inside}",
+            f"{LEAVE_OUT}, and set tfs_server_grpc_port and tfs_server_rest_port",
+        )
     if outside > 65535:
         return Lost(f"{outside} is not a TCP port")
     where = {"address": address.strip("[]")} if address else {}
-    reason = f"published on {address}" if address else "published on the address in tfs_server_address, 127.0.0.1; docker run publishes on all (0.0.0.0)"
+    reason = (
+        f"published on {address}"
+        if address
+        else "published on the address in tfs_server_address, 127.0.0.1; docker run publishes on all (0.0.0.0)"
+    )
     at = f" with tfs_server_address: {where['address']}" if where else ""
     return Taken(f"tfs_server_{known[inside]}: {outside}{at}", reason, {"serve": {known[inside]: outside, **where}})
 
@@ -174,12 +253,19 @@ def _port(given, default):
 
 
 def _environment(text, _context):
-    return Lost(f"the value of {text} comes from the shell or a reference, and is not known here", f"{LEAVE_OUT}, and set {text} in tfserving_environment, or, "
-                "where it is a secret, in tfs_server_secret_environment")
+    return Lost(
+        f"the value of {text} comes from the shell or a reference, and is not known here",
+        f"{LEAVE_OUT}, and set {text} in tfserving_environment, or, "
+        "where it is a secret, in tfs_server_secret_environment",
+    )
 
 
 def _mount(text, context):
-    pairs = dict(part.partition("=")[::2] for part in text.split(",")) if re.search(r"(^|,)(type|source|src)=", text) else {}
+    pairs = (
+        dict(part.partition("=")[::2] for part in text.split(","))
+        if re.search(r"(^|,)(type|source|src)=", text)
+        else {}
+    )
     source, _colon, rest = text.partition(":")
     target = rest.partition(":")[0]
     if pairs:
@@ -187,23 +273,43 @@ def _mount(text, context):
         target = pairs.get("target") or pairs.get("destination") or pairs.get("dst") or ""
     parent = str(context.environment.get("MODEL_BASE_PATH") or "/models")
     base = str(context.flags.get("model_base_path") or "")
-    name = str(context.flags.get("model_name") or context.environment.get("MODEL_NAME") or posixpath.basename(target.rstrip("/")) or "model")
-    listed = any(isinstance(model, dict) and (model.get("source") == source or model.get("name") in (name, posixpath.basename(target.rstrip("/"))))
-                 for model in context.models)
-    is_models = target.rstrip("/") in (parent.rstrip("/"), base.rstrip("/")) or target.startswith(f"{parent.rstrip('/')}/")
+    name = str(
+        context.flags.get("model_name")
+        or context.environment.get("MODEL_NAME")
+        or posixpath.basename(target.rstrip("/"))
+        or "model"
+    )
+    listed = any(
+        isinstance(model, dict)
+        and (model.get("source") == source or model.get("name") in (name, posixpath.basename(target.rstrip("/"))))
+        for model in context.models
+    )
+    is_models = target.rstrip("/") in (parent.rstrip("/"), base.rstrip("/")) or target.startswith(
+        f"{parent.rstrip('/')}/"
+    )
     if listed or is_models and target.rstrip("/") == parent.rstrip("/") and context.models:
-        return Taken("source of the model in tfserving_models", "models are published on the host, and mounted from there")
+        return Taken(
+            "source of the model in tfserving_models", "models are published on the host, and mounted from there"
+        )
     if is_models:
-        return Lost(f"{source} is mounted as a model, and tfserving_models does not have it",
-                    f"{LEAVE_OUT}, and set tfserving_models: [{{name: {name}, source: {source}}}]")
-    return Lost(f"{text!r} is not mounted: containers of this collection get their models and configuration alone",
-                f"{LEAVE_OUT}; models belong to tfserving_models, other files to tfs_server_session_config_file and tfs_server_ssl_config_file")
+        return Lost(
+            f"{source} is mounted as a model, and tfserving_models does not have it",
+            f"{LEAVE_OUT}, and set tfserving_models: [{{name: {name}, source: {source}}}]",
+        )
+    return Lost(
+        f"{text!r} is not mounted: containers of this collection get their models and configuration alone",
+        f"{LEAVE_OUT}; models belong to tfserving_models, other files to tfs_server_session_config_file and tfs_server_ssl_config_file",
+    )
 
 
 def _user(text, _context):
     if not re.fullmatch(r"\d+(:\d+)?", text):
         return Lost(f"{text!r} is not a user by number", f"{LEAVE_OUT}, and set tfs_server_user to UID or UID:GID")
-    return Taken(f"tfs_server_user: {text}", "who the server runs as; that user must be able to read the models", {"serve": {"user": text}})
+    return Taken(
+        f"tfs_server_user: {text}",
+        "who the server runs as; that user must be able to read the models",
+        {"serve": {"user": text}},
+    )
 
 
 def _name(text, _context):
@@ -214,39 +320,62 @@ def _name(text, _context):
 
 def _restart(text, _context):
     policy = {"always": "unless-stopped", "unless-stopped": "unless-stopped", "no": "no", "false": "no"}.get(
-        text, "on-failure" if text.startswith("on-failure") else None)
+        text, "on-failure" if text.startswith("on-failure") else None
+    )
     if policy is None:
         return Lost(f"{text!r} is not a restart policy", f"{LEAVE_OUT}, and set tfs_server_restart_policy")
-    reason = "always also starts a server again that was stopped by hand" if text == "always" else "when the engine starts the server again"
+    reason = (
+        "always also starts a server again that was stopped by hand"
+        if text == "always"
+        else "when the engine starts the server again"
+    )
     return Taken(f"tfs_server_restart_policy: {policy}", reason, {"serve": {"restart_policy": policy}})
 
 
 def _network(text, _context):
     if text in ("host", "none") or text.startswith(("container:", "service:")):
-        return Lost(f"no port is published with the network {text!r}, and a candidate could not be checked alongside the server",
-                    f"{LEAVE_OUT}; tfs_server_address, tfs_server_grpc_port and tfs_server_rest_port say where it is reached")
+        return Lost(
+            f"no port is published with the network {text!r}, and a candidate could not be checked alongside the server",
+            f"{LEAVE_OUT}; tfs_server_address, tfs_server_grpc_port and tfs_server_rest_port say where it is reached",
+        )
     if not re.fullmatch(r"[\w.-]+", text):
         return Lost(f"{text!r} is not the name of a network", f"{LEAVE_OUT}, and set tfs_server_network")
-    return Taken(f"tfs_server_network: {text}", "the engine's network that the container joins", {"serve": {"network": text}})
+    return Taken(
+        f"tfs_server_network: {text}", "the engine's network that the container joins", {"serve": {"network": text}}
+    )
 
 
 def _log_option(text, _context):
     name, _equals, value = text.partition("=")
     if name == "max-size" and (mib(value) or 0) >= 1:
-        return Taken(f"tfs_server_log_max_mib: {mib(value)}", "the largest that one file of the log becomes", {"serve": {"log_max_mib": mib(value)}})
+        return Taken(
+            f"tfs_server_log_max_mib: {mib(value)}",
+            "the largest that one file of the log becomes",
+            {"serve": {"log_max_mib": mib(value)}},
+        )
     if name == "max-file" and value.isdecimal() and int(value):
-        return Taken(f"tfs_server_log_files: {value}", "how many files of the log are kept", {"serve": {"log_files": int(value)}})
-    return Lost(f"the log option {text!r} is not supported", f"{LEAVE_OUT}; tfs_server_log_max_mib and tfs_server_log_files say how much of a log is kept")
+        return Taken(
+            f"tfs_server_log_files: {value}", "how many files of the log are kept", {"serve": {"log_files": int(value)}}
+        )
+    return Lost(
+        f"the log option {text!r} is not supported",
+        f"{LEAVE_OUT}; tfs_server_log_max_mib and tfs_server_log_files say how much of a log is kept",
+    )
 
 
 def _log_driver(text, _context):
     if text == "json-file":
         return Taken("nothing", "the collection uses this driver, since it reads the logs")
-    return Lost(f"the log driver {text!r} is not supported: the collection reads the logs of its servers, with json-file")
+    return Lost(
+        f"the log driver {text!r} is not supported: the collection reads the logs of its servers, with json-file"
+    )
 
 
 def _privileged(_text, _context):
-    return Lost("--privileged is not supported: a server needs no power over its host", f"{LEAVE_OUT}; GPUs are given by tfserving_gpu")
+    return Lost(
+        "--privileged is not supported: a server needs no power over its host",
+        f"{LEAVE_OUT}; GPUs are given by tfserving_gpu",
+    )
 
 
 def _security(text, _context):
@@ -256,12 +385,31 @@ def _security(text, _context):
 
 
 def _ulimit(text, _context):
-    return Lost(f"--ulimit {text} is not supported: servers have the engine's default limits", f"{LEAVE_OUT}, and set default-ulimits of the engine, where "
-                "its defaults are too low")
+    return Lost(
+        f"--ulimit {text} is not supported: servers have the engine's default limits",
+        f"{LEAVE_OUT}, and set default-ulimits of the engine, where its defaults are too low",
+    )
 
 
 _ANSWERS = {
-    "cpus": _cpus, "cpuset-cpus": _cpu_set, "memory": _memory, "gpus": _gpus, "runtime": _runtime, "device": _device, "publish": _publish,
-    "env": _environment, "volume": _mount, "mount": _mount, "user": _user, "name": _name, "restart": _restart, "network": _network, "net": _network,
-    "log-opt": _log_option, "log-driver": _log_driver, "privileged": _privileged, "security-opt": _security, "ulimit": _ulimit,
+    "cpus": _cpus,
+    "cpuset-cpus": _cpu_set,
+    "memory": _memory,
+    "gpus": _gpus,
+    "runtime": _runtime,
+    "device": _device,
+    "publish": _publish,
+    "env": _environment,
+    "volume": _mount,
+    "mount": _mount,
+    "user": _user,
+    "name": _name,
+    "restart": _restart,
+    "network": _network,
+    "net": _network,
+    "log-opt": _log_option,
+    "log-driver": _log_driver,
+    "privileged": _privileged,
+    "security-opt": _security,
+    "ulimit": _ulimit,
 }

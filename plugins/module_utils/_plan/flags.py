@@ -23,8 +23,11 @@ _REASONS = {
 
 # Flags that the role tfs_server sets from other variables, and what these are. It takes server_options.BY_ROLE from the plan's.
 REFUSED = {
-    "model_name": "name in tfserving_models", "model_base_path": "source in tfserving_models", "model_config_file": "tfserving_models",
-    "grpc_socket_path": "tfs_server_grpc_socket_directory, a folder on the host", "version": "nothing instead: a server that prints its version ends",
+    "model_name": "name in tfserving_models",
+    "model_base_path": "source in tfserving_models",
+    "model_config_file": "tfserving_models",
+    "grpc_socket_path": "tfs_server_grpc_socket_directory, a folder on the host",
+    "version": "nothing instead: a server that prints its version ends",
 }
 
 # Flags whose file is for a server in a container.
@@ -33,18 +36,41 @@ _OF_CONTAINERS = ("ssl_config_file", "monitoring_config_file")
 TLS = "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"
 # Flag -> (is this value worth a word, the word). For values that work and yet surprise.
 _SURPRISES = {
-    "enable_profiler": (lambda value: value is True, "the profiler answers without authentication on the port that serves"),
-    "max_num_load_retries": (lambda value: value > 0, "a model that cannot load is retried for minutes with closed ports; a reload over gRPC waits as long"),
+    "enable_profiler": (
+        lambda value: value is True,
+        "the profiler answers without authentication on the port that serves",
+    ),
+    "max_num_load_retries": (
+        lambda value: value > 0,
+        "a model that cannot load is retried for minutes with closed ports; a reload over gRPC waits as long",
+    ),
     "ssl_config_file": (bool, TLS),
-    "mixed_precision": (bool, "bfloat16 was slower on small models where it was measured, and changes results: check accuracy"),
-    "model_config_file_poll_wait_seconds": (lambda value: value > 0, "the polled file wins over a reload by gRPC at the next poll"),
-    "monitoring_config_file": (bool, "the role tfs_server writes this file itself: Prometheus's metrics at /monitoring/prometheus/metrics"),
-    "grpc_channel_arguments": (lambda value: any(key not in table.CHANNEL_ARGUMENTS for key, _value in questions.channel_arguments(value)),
-                               "gRPC ignores a key that it does not know; look at the list in gRPC's channel_arg_names.h"),
+    "mixed_precision": (
+        bool,
+        "bfloat16 was slower on small models where it was measured, and changes results: check accuracy",
+    ),
+    "model_config_file_poll_wait_seconds": (
+        lambda value: value > 0,
+        "the polled file wins over a reload by gRPC at the next poll",
+    ),
+    "monitoring_config_file": (
+        bool,
+        "the role tfs_server writes this file itself: Prometheus's metrics at /monitoring/prometheus/metrics",
+    ),
+    "grpc_channel_arguments": (
+        lambda value: any(key not in table.CHANNEL_ARGUMENTS for key, _value in questions.channel_arguments(value)),
+        "gRPC ignores a key that it does not know; look at the list in gRPC's channel_arg_names.h",
+    ),
     "thread_pool_factory_config_file": (bool, "the open source server has no factory for it but a test's"),
-    "allow_version_labels_for_unavailable_models": (lambda value: value is True, "it helps only a label that the model does not have yet; a label that "
-                                                    "moves to a version of the same change is refused for ever: versions first, labels once AVAILABLE"),
-    "enable_serialization_as_tensor_content": (lambda value: value is True, "clients that read float_val find it empty"),
+    "allow_version_labels_for_unavailable_models": (
+        lambda value: value is True,
+        "it helps only a label that the model does not have yet; a label that "
+        "moves to a version of the same change is refused for ever: versions first, labels once AVAILABLE",
+    ),
+    "enable_serialization_as_tensor_content": (
+        lambda value: value is True,
+        "clients that read float_val find it empty",
+    ),
 }
 
 
@@ -56,12 +82,18 @@ def choose_cpus(draft, host, wanted):
         if count < int(wanted["cpus"]):
             draft.warn(f"tfserving_cpus asks for {wanted['cpus']:g} CPUs, this host has {count} usable")
         if chosen:
-            draft.decide("CPU set", chosen, f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota")
+            draft.decide(
+                "CPU set", chosen, f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota"
+            )
         else:
-            draft.decide("CPU set", "all", f"planned for {count} CPUs; which ones this host's processes may use is not known")
+            draft.decide(
+                "CPU set", "all", f"planned for {count} CPUs; which ones this host's processes may use is not known"
+            )
         return chosen or None, count
     if host.is_pinned:
-        return draft.decide("CPU set", format_cpu_list(host.affinity), "the CPUs that this host's processes may use"), host.usable_cpus
+        return draft.decide(
+            "CPU set", format_cpu_list(host.affinity), "the CPUs that this host's processes may use"
+        ), host.usable_cpus
     draft.decide("CPU set", "all", f"{host.usable_cpus} usable")
     return None, host.usable_cpus
 
@@ -72,8 +104,12 @@ def choose_environment(draft, host, wanted, release, gpu):
     chosen.update({name: str(value) for name, value in wanted["environment"].items() if value is not None})
     given = chosen.get("TF_ENABLE_ONEDNN_OPTS")
     if given is not None and _switch(given) is None:
-        draft.refuse("environment TF_ENABLE_ONEDNN_OPTS", f"TensorFlow takes 0, 1, false and true; {given!r} leaves its own choice in force",
-                     "Leave it out of tfserving_environment, or set it to '0' or '1'", {"environment": {"TF_ENABLE_ONEDNN_OPTS": None}})
+        draft.refuse(
+            "environment TF_ENABLE_ONEDNN_OPTS",
+            f"TensorFlow takes 0, 1, false and true; {given!r} leaves its own choice in force",
+            "Leave it out of tfserving_environment, or set it to '0' or '1'",
+            {"environment": {"TF_ENABLE_ONEDNN_OPTS": None}},
+        )
         del chosen["TF_ENABLE_ONEDNN_OPTS"]
         given = None
     _say_of_variables(draft, chosen)
@@ -86,9 +122,13 @@ def choose_environment(draft, host, wanted, release, gpu):
     elif gpu:
         draft.decide("oneDNN", "as TensorFlow chooses", "it concerns only what the GPU does not compute")
     elif questions.onednn_by_default(release, host.cpu_flags):
-        draft.decide("oneDNN", "on", "TensorFlow's own choice on this CPU (VNNI, BF16 or AMX); off is a candidate for the tuning")
-        draft.warn("oneDNN is on: one request of wrong rank to a convolutional SavedModel can end the whole server; check shapes in front of it "
-                   "or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment")
+        draft.decide(
+            "oneDNN", "on", "TensorFlow's own choice on this CPU (VNNI, BF16 or AMX); off is a candidate for the tuning"
+        )
+        draft.warn(
+            "oneDNN is on: one request of wrong rank to a convolutional SavedModel can end the whole server; check shapes in front of it "
+            "or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment"
+        )
     else:
         draft.decide("oneDNN", "off", "TensorFlow's own choice on this CPU; on is a candidate for the tuning")
     return chosen
@@ -109,20 +149,34 @@ def _say_of_variables(draft, environment):
     """Warn of variables that do not do what they are set for."""
     level = environment.get("TF_CPP_MIN_LOG_LEVEL", "0")
     if level.isdigit() and int(level) > 0:
-        draft.warn(f"TF_CPP_MIN_LOG_LEVEL={level} hides the line on the CPU's instructions and what a model says when it loads"
-                   + (", load errors too" if int(level) > 1 else "") + ": a log without them then proves nothing")
+        draft.warn(
+            f"TF_CPP_MIN_LOG_LEVEL={level} hides the line on the CPU's instructions and what a model says when it loads"
+            + (", load errors too" if int(level) > 1 else "")
+            + ": a log without them then proves nothing"
+        )
     threads = sorted(name for name in environment if name.startswith(("OMP_", "KMP_")))
     if threads:
-        draft.warn(f"{', '.join(threads)}: the official server has no OpenMP; its threads are set by tensorflow_intra_op_parallelism and "
-                   "tensorflow_inter_op_parallelism")
+        draft.warn(
+            f"{', '.join(threads)}: the official server has no OpenMP; its threads are set by tensorflow_intra_op_parallelism and "
+            "tensorflow_inter_op_parallelism"
+        )
 
 
 def without_own_options(draft, given, backend, variable="tfserving_flags"):
     """The flags of a variable without those that deploying would refuse, each with a refusal that names what to set."""
-    problems = {name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}") for name in given if name in REFUSED}
+    problems = {
+        name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}")
+        for name in given
+        if name in REFUSED
+    }
     if backend == "embedded":
-        problems.update((name, ("the embedded server does not have it", "Leave it out")) for name, value in given.items()
-                        if name in (*embedded_flags.NOT_BUILT, *_OF_CONTAINERS) and name in embedded_flags.FLAGS and value != embedded_flags.FLAGS[name][1])
+        problems.update(
+            (name, ("the embedded server does not have it", "Leave it out"))
+            for name, value in given.items()
+            if name in (*embedded_flags.NOT_BUILT, *_OF_CONTAINERS)
+            and name in embedded_flags.FLAGS
+            and value != embedded_flags.FLAGS[name][1]
+        )
     for name, (reason, remedy) in sorted(problems.items()):
         draft.refuse(f"flag {name}", reason, f"{remedy} ({variable})", {"flags": {name: None}})
     return {name: value for name, value in given.items() if name not in problems}
@@ -140,10 +194,14 @@ def choose_flags(draft, host, wanted, release, models, cpus, environment):
         if surprising(given[name]):
             draft.warn(f"--{name}={_text(given[name])}: {word}")
         if name in _PARALLELISM and given[name] > cpus:
-            draft.warn(f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail")
+            draft.warn(
+                f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail"
+            )
     if chosen.get(questions.tflite_flag(release)) and not any(model["form"].startswith("tflite") for model in models):
-        draft.warn(f"--{questions.tflite_flag(release)}: no model is planned in TensorFlow Lite's form, and where a version has no {table.TFLITE['file']} its "
-                   "SavedModel is served without a word; optimize: tflite_dynamic_range converts it and sets the flag")
+        draft.warn(
+            f"--{questions.tflite_flag(release)}: no model is planned in TensorFlow Lite's form, and where a version has no {table.TFLITE['file']} its "
+            "SavedModel is served without a word; optimize: tflite_dynamic_range converts it and sets the flag"
+        )
     return _consistent(draft, host, release, chosen, environment)
 
 
@@ -154,38 +212,66 @@ def _own_flags(draft, host, release, models, cpus):
         if name in questions.flags(release):
             draft.decide(f"flag {name}", _text(chosen[name]), reason)
     if "enable_profiler" not in questions.flags(release):
-        draft.warn(f"the profiler of {release} answers without authentication on the port that serves, and cannot be turned off before "
-                   f"{questions.first_release_with_flag('enable_profiler')}")
+        draft.warn(
+            f"the profiler of {release} answers without authentication on the port that serves, and cannot be turned off before "
+            f"{questions.first_release_with_flag('enable_profiler')}"
+        )
     if batched and "grpc_max_threads" not in questions.flags(release) and chosen["grpc_max_threads"] > 4 * cpus:
-        draft.warn(f"{release} serves {4 * cpus} gRPC calls at once and has no flag for more, so that gRPC alone cannot fill two batches: "
-                   f"lower max_batch_size, or use release {questions.first_release_with_flag('grpc_max_threads')} or later")
+        draft.warn(
+            f"{release} serves {4 * cpus} gRPC calls at once and has no flag for more, so that gRPC alone cannot fill two batches: "
+            f"lower max_batch_size, or use release {questions.first_release_with_flag('grpc_max_threads')} or later"
+        )
     if batched:
         chosen["enable_batching"] = True
         if any(model["batching"] != batched[0] for model in models):
             chosen["enable_per_model_batching_parameters"] = True
-            draft.decide("flag enable_per_model_batching_parameters", "true", "the models are batched differently: a batching_params.pbtxt in each version; "
-                         "a changed file takes effect with a new version of the model and not before")
+            draft.decide(
+                "flag enable_per_model_batching_parameters",
+                "true",
+                "the models are batched differently: a batching_params.pbtxt in each version; "
+                "a changed file takes effect with a new version of the model and not before",
+            )
     if any(model["form"].startswith("tflite") for model in models):
         chosen[questions.tflite_flag(release)] = True
-        draft.decide(f"flag {questions.tflite_flag(release)}", "true", "model.tflite is taken where there is one, the SavedModel elsewhere")
+        draft.decide(
+            f"flag {questions.tflite_flag(release)}",
+            "true",
+            "model.tflite is taken where there is one, the SavedModel elsewhere",
+        )
     if host.has_quota:
-        chosen.update(tensorflow_intra_op_parallelism=cpus, tensorflow_inter_op_parallelism=cpus, rest_api_num_threads=max(2, 4 * cpus))
+        chosen.update(
+            tensorflow_intra_op_parallelism=cpus,
+            tensorflow_inter_op_parallelism=cpus,
+            rest_api_num_threads=max(2, 4 * cpus),
+        )
         if questions.tflite_flag(release) in chosen:
             chosen["num_tflite_pools"] = cpus
-        draft.decide("threads", f"{cpus} intra-op, {cpus} inter-op", "a CFS quota is in force, and TensorFlow does not see it: it would take every CPU")
+        draft.decide(
+            "threads",
+            f"{cpus} intra-op, {cpus} inter-op",
+            "a CFS quota is in force, and TensorFlow does not see it: it would take every CPU",
+        )
     return chosen
 
 
 def grpc_threads(batchings, cpus):
     """How many calls at once to allow: batching needs two full batches of them waiting inside the server. batchings: parameters of the models."""
-    largest = max([batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0 for batching in batchings] + [0])
+    largest = max(
+        [batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0 for batching in batchings]
+        + [0]
+    )
     return min(_MOST_GRPC_THREADS, max(_LEAST_GRPC_THREADS, 4 * cpus, 2 * largest + _SPARE_GRPC_THREADS))
 
 
 def _checked(draft, release, given):
     problems = questions.check_flags(release, given)
     for problem in problems:
-        draft.refuse(f"flag {problem['flag']}", problem["reason"], f"{problem['remedy']} (tfserving_flags)", {"flags": problem["change"]})
+        draft.refuse(
+            f"flag {problem['flag']}",
+            problem["reason"],
+            f"{problem['remedy']} (tfserving_flags)",
+            {"flags": problem["change"]},
+        )
     faulty = {problem["flag"] for problem in problems}
     return {name: value for name, value in given.items() if name not in faulty}
 
@@ -200,27 +286,61 @@ def _consistent(draft, host, release, chosen, environment):
 
 def _contradictions(host, release, flags, environment):
     batching = flags.get("enable_batching")
-    for name, effect in (("batching_parameters_file", "refuses to start"), ("enable_per_model_batching_parameters", "silently batches nothing")):
+    for name, effect in (
+        ("batching_parameters_file", "refuses to start"),
+        ("enable_per_model_batching_parameters", "silently batches nothing"),
+    ):
         if flags.get(name) and not batching:
-            yield [name], f"without --enable_batching the server {effect}", "Leave it out and set batching: auto for the models", {name: None}
+            yield (
+                [name],
+                f"without --enable_batching the server {effect}",
+                "Leave it out and set batching: auto for the models",
+                {name: None},
+            )
     if flags.get("batching_parameters_file") and batching:
-        yield (["batching_parameters_file"], "the role tfs_server writes this file itself, from batching of the models",
-               "Leave it out and set batching in tfserving_models to its parameters", {"batching_parameters_file": None})
+        yield (
+            ["batching_parameters_file"],
+            "the role tfs_server writes this file itself, from batching of the models",
+            "Leave it out and set batching in tfserving_models to its parameters",
+            {"batching_parameters_file": None},
+        )
     if flags.get("port") == 0 and not flags.get("grpc_socket_path"):
-        yield ["port"], "without a gRPC port and without a socket the server refuses to start", "Give a port, such as port: 8500", {"port": 8500}
+        yield (
+            ["port"],
+            "without a gRPC port and without a socket the server refuses to start",
+            "Give a port, such as port: 8500",
+            {"port": 8500},
+        )
     rest = flags.get("rest_api_port")
     if rest and rest == flags.get("port", questions.flags(release)["port"][1]):
         other = rest + 1 if rest < 65535 else rest - 1
-        yield (["rest_api_port"], f"{rest} is the gRPC port too: the server would serve gRPC only and say so in its log alone",
-               f"Give REST a port of its own, such as rest_api_port: {other}", {"rest_api_port": other})
+        yield (
+            ["rest_api_port"],
+            f"{rest} is the gRPC port too: the server would serve gRPC only and say so in its log alone",
+            f"Give REST a port of its own, such as rest_api_port: {other}",
+            {"rest_api_port": other},
+        )
     if flags.get("monitoring_config_file") and rest == 0:
-        yield ["monitoring_config_file"], "metrics are served over REST, which is off", "Give REST a port, such as rest_api_port: 8501", {
-            "rest_api_port": 8501}
+        yield (
+            ["monitoring_config_file"],
+            "metrics are served over REST, which is off",
+            "Give REST a port, such as rest_api_port: 8501",
+            {"rest_api_port": 8501},
+        )
     if flags.get(_PARALLELISM[0]) and (flags.get(_PARALLELISM[1]) or flags.get(_PARALLELISM[2])):
-        yield [_PARALLELISM[0]], "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start", "Leave it out", {
-            _PARALLELISM[0]: None}
+        yield (
+            [_PARALLELISM[0]],
+            "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start",
+            "Leave it out",
+            {_PARALLELISM[0]: None},
+        )
     if flags.get("mixed_precision") and not onednn_is_on(host, release, environment):
-        yield ["mixed_precision"], "bfloat16 needs oneDNN, which is off here: the flag would do nothing", "Leave it out", {"mixed_precision": None}
+        yield (
+            ["mixed_precision"],
+            "bfloat16 needs oneDNN, which is off here: the flag would do nothing",
+            "Leave it out",
+            {"mixed_precision": None},
+        )
 
 
 def _text(value):

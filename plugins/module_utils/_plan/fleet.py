@@ -33,8 +33,19 @@ def text(plans, earlier=None, width=120, running=None):
     parts = ["\n".join(_summary(groups, len(plans), width))]
     parts += ["\n".join(_details(number, hosts, plan, shared, width)) for number, (hosts, plan) in enumerate(groups, 1)]
     if any(shared.values()):
-        entries = {label: [f"{words}   [{_numbers(numbers, len(groups))}]" for words, numbers in found.items()] for label, found in shared.items()}
-        parts.append("\n".join(["SAID ONCE for several of the groups above", *_listed("why", entries["why"], width), *_listed("mind", entries["mind"], width)]))
+        entries = {
+            label: [f"{words}   [{_numbers(numbers, len(groups))}]" for words, numbers in found.items()]
+            for label, found in shared.items()
+        }
+        parts.append(
+            "\n".join(
+                [
+                    "SAID ONCE for several of the groups above",
+                    *_listed("why", entries["why"], width),
+                    *_listed("mind", entries["mind"], width),
+                ]
+            )
+        )
     if running is not None:
         parts.append("\n".join(against_running(running, width)))
     if earlier is not None:
@@ -44,7 +55,10 @@ def text(plans, earlier=None, width=120, running=None):
 
 def differences(plans, earlier, width=120):
     """Lines: what is planned differently from earlier plans, with the hosts it concerns."""
-    changes = {host: _host_changes(plans.get(host), earlier.get(host), host in plans, host in earlier) for host in {*plans, *earlier}}
+    changes = {
+        host: _host_changes(plans.get(host), earlier.get(host), host in plans, host in earlier)
+        for host in {*plans, *earlier}
+    }
     return ["CHANGED since the earlier plan", *_by_text(changes, width)]
 
 
@@ -52,8 +66,15 @@ def against_running(running, width=120):
     """Lines: what deploying the plans would change on the hosts. running: as in text()."""
     known = {host: found["differences"] for host, found in running.items() if found["seen"]}
     lines = ["CHANGES to what runs now", *(_by_text(known, width) if known else [])]
-    for seen, words in (("remembered", "not asked now, compared with what was seen last"), (None, "not known what runs")):
-        reasons = {host: [f"{words}: {found['reason']}" if found["reason"] else words] for host, found in running.items() if found["seen"] == seen}
+    for seen, words in (
+        ("remembered", "not asked now, compared with what was seen last"),
+        (None, "not known what runs"),
+    ):
+        reasons = {
+            host: [f"{words}: {found['reason']}" if found["reason"] else words]
+            for host, found in running.items()
+            if found["seen"] == seen
+        }
         lines += _by_text(reasons, width) if reasons else []
     return lines
 
@@ -64,7 +85,11 @@ def _by_text(texts, width):
     for host in sorted(texts):
         for line in texts[host]:
             hosts.setdefault(line, []).append(host)
-    return [part for line, named in sorted(hosts.items()) for part in _wrapped("  ", f"{line}   [{shortened(named)}]", width)] or ["  nothing"]
+    return [
+        part
+        for line, named in sorted(hosts.items())
+        for part in _wrapped("  ", f"{line}   [{shortened(named)}]", width)
+    ] or ["  nothing"]
 
 
 def _host_changes(now, before, is_there, was_there):
@@ -73,13 +98,20 @@ def _host_changes(now, before, is_there, was_there):
     if now is None or before is None:
         return [] if now is before else ["host had no plan" if before is None else "host has no plan"]
     now_flat, before_flat = flat(_compared(now)), flat(_compared(before))
-    return [f"{key}: {shown(before_flat.get(key))} -> {shown(now_flat.get(key))}" for key in sorted(set(now_flat) | set(before_flat))
-            if now_flat.get(key) != before_flat.get(key)]
+    return [
+        f"{key}: {shown(before_flat.get(key))} -> {shown(now_flat.get(key))}"
+        for key in sorted(set(now_flat) | set(before_flat))
+        if now_flat.get(key) != before_flat.get(key)
+    ]
 
 
 def _compared(plan):
     models = {model["name"]: {key: model[key] for key in ("form", "batching")} for model in plan["models"]}
-    return dict({key: plan.get(key) for key in _COMPARED}, models=models, refused=[refusal["subject"] for refusal in plan["refusals"]])
+    return dict(
+        {key: plan.get(key) for key in _COMPARED},
+        models=models,
+        refused=[refusal["subject"] for refusal in plan["refusals"]],
+    )
 
 
 def _groups(plans):
@@ -88,7 +120,9 @@ def _groups(plans):
     for host in sorted(plans):
         key = json.dumps(plans[host], sort_keys=True) if plans[host] is not None else ""
         found.setdefault(key, ([], plans[host]))[0].append(host)
-    return sorted(found.values(), key=lambda group: (group[1] is None, str((group[1] or {}).get("host_class")), group[0]))
+    return sorted(
+        found.values(), key=lambda group: (group[1] is None, str((group[1] or {}).get("host_class")), group[0])
+    )
 
 
 def _shared(groups, entries):
@@ -97,7 +131,9 @@ def _shared(groups, entries):
     for number, (_hosts, plan) in enumerate(groups, 1):
         for position, words in enumerate(entries(plan) if plan else ()):
             found.setdefault(words, ([], position))[0].append(number)
-    several = sorted((words for words, (numbers, _position) in found.items() if len(numbers) > 1), key=lambda words: found[words][1])
+    several = sorted(
+        (words for words, (numbers, _position) in found.items() if len(numbers) > 1), key=lambda words: found[words][1]
+    )
     return {words: found[words][0] for words in several}
 
 
@@ -118,21 +154,30 @@ def _summary(groups, count, width):
     classes = len({plan["host_class"] for _hosts, plan in groups if plan})
     refused = sum(len(hosts) for hosts, plan in groups if plan and plan["refusals"])
     unknown = sum(len(hosts) for hosts, plan in groups if plan is None)
-    yield "; ".join([f"PLAN for {_count(count, 'host')} of {_count(classes, 'class', 'classes')}",
-                     f"something is refused on {refused}" if refused else "nothing is refused", *([f"{unknown} not known yet"] if unknown else [])])
+    yield "; ".join(
+        [
+            f"PLAN for {_count(count, 'host')} of {_count(classes, 'class', 'classes')}",
+            f"something is refused on {refused}" if refused else "nothing is refused",
+            *([f"{unknown} not known yet"] if unknown else []),
+        ]
+    )
     yield ""
     rows = [_HEADINGS] + [_row(number, hosts, plan) for number, (hosts, plan) in enumerate(groups, 1)]
     widths = _fitting([max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))], width)
     for row in rows:
-        cells = [_cut(cell, room).rjust(room) if column in _NUMBERS else _cut(cell, room).ljust(room)
-                 for column, (cell, room) in enumerate(zip(row, widths))]
+        cells = [
+            _cut(cell, room).rjust(room) if column in _NUMBERS else _cut(cell, room).ljust(room)
+            for column, (cell, room) in enumerate(zip(row, widths))
+        ]
         yield "  ".join(cells).rstrip()
 
 
 def _row(number, hosts, plan):
     if plan is None:
         return str(number), str(len(hosts)), NO_PLAN, "-", "-", "-"
-    forms = ", ".join(f"{model['name']} ({model['form']}{', batched' if model['batching'] else ''})" for model in plan["models"])
+    forms = ", ".join(
+        f"{model['name']} ({model['form']}{', batched' if model['batching'] else ''})" for model in plan["models"]
+    )
     subjects = ", ".join(dict.fromkeys(refusal["subject"].partition(" ")[0] for refusal in plan["refusals"]))
     return str(number), str(len(hosts)), str(plan["host_class"]), _server(plan), forms or "-", subjects or "-"
 
@@ -157,23 +202,41 @@ def _cut(cell, room):
     if len(cell) <= room:
         return cell
     head = (room - 2) // 2
-    return f"{cell[:head]}..{cell[len(cell) - (room - 2 - head):]}"
+    return f"{cell[:head]}..{cell[len(cell) - (room - 2 - head) :]}"
 
 
 def _details(number, hosts, plan, shared, width):
     """Lines: one group. What they get and what is refused come first, the reasons after."""
-    yield from _wrapped("", f"{number}. {plan['host_class'] if plan else NO_PLAN}: {shortened(hosts)}", width, indented=2)
+    yield from _wrapped(
+        "", f"{number}. {plan['host_class'] if plan else NO_PLAN}: {shortened(hosts)}", width, indented=2
+    )
     if plan is None:
-        yield from _listed("do", ["What they can do is not known: run tfserving.fleet.detect for them while they can be reached"], width)
+        yield from _listed(
+            "do",
+            ["What they can do is not known: run tfserving.fleet.detect for them while they can be reached"],
+            width,
+        )
         return
     if plan["models"]:
         yield from _listed("server", [f"{plan['backend']}, {plan['image'] or plan['release']}"], width)
         yield from _listed("models", [_of_model(model) for model in plan["models"]], width)
-    yield from _listed("flags", _joined(f"--{name}={shown(value)}" for name, value in sorted(plan["server"]["flags"].items())), width)
+    yield from _listed(
+        "flags", _joined(f"--{name}={shown(value)}" for name, value in sorted(plan["server"]["flags"].items())), width
+    )
     variables = sorted(plan["server"]["environment"].items())
-    yield from _listed("variables", _joined(f"{name}={'(not shown)' if looks_secret(name) else value}" for name, value in variables), width)
-    yield from _listed("REFUSED", [f"{refusal['subject']}: {refusal['reason'].rstrip('.')}. {refusal['remedy'].rstrip('.')}." for refusal in
-                                   plan["refusals"]], width)
+    yield from _listed(
+        "variables",
+        _joined(f"{name}={'(not shown)' if looks_secret(name) else value}" for name, value in variables),
+        width,
+    )
+    yield from _listed(
+        "REFUSED",
+        [
+            f"{refusal['subject']}: {refusal['reason'].rstrip('.')}. {refusal['remedy'].rstrip('.')}."
+            for refusal in plan["refusals"]
+        ],
+        width,
+    )
     yield from _listed("mind", [words for words in _warnings(plan) if words not in shared["mind"]], width)
     yield from _listed("why", [words for words in _reasons(plan) if words not in shared["why"]], width)
     yield from _listed("to try", _joined((candidate["name"] for candidate in plan["candidates"]), ", "), width)
@@ -195,7 +258,14 @@ def _listed(label, entries, width):
 
 
 def _wrapped(start, words, width, indented=0):
-    return textwrap.wrap(words, width, initial_indent=start, subsequent_indent=" " * (len(start) or indented), break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        words,
+        width,
+        initial_indent=start,
+        subsequent_indent=" " * (len(start) or indented),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def shortened(hosts, most=6):

@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 
 # Compiling all kernels from PTX took half an hour where users measured it (github.com/tensorflow/tensorflow issue 62320).
 FIRST_START_S = 2400
-_CACHE_BYTES = 4 * 1024 ** 3
+_CACHE_BYTES = 4 * 1024**3
 _HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)", "runtime": "the runtime named nvidia"}
 # What loading takes beside the weights, and two versions at once while one replaces the other: upstream's resource estimate and version policy.
 _LOADED = 1.2
@@ -78,12 +78,24 @@ def _usable(draft, host, wanted, release, backend):
     if backend == "embedded":
         return None, ("the embedded server computes on the CPU", "Start a container engine on the host"), None
     if host.architecture not in table.IMAGES["architectures"]:
-        return None, (f"the GPU images are for {', '.join(table.IMAGES['architectures'])} only", "Serve without the GPU"), None
+        return (
+            None,
+            (f"the GPU images are for {', '.join(table.IMAGES['architectures'])} only", "Serve without the GPU"),
+            None,
+        )
     bound = [gpu for gpu in host.gpus if gpu.get("driver") == "nvidia"]
     if not bound:
         others = sorted({gpu["driver"] for gpu in host.gpus if gpu.get("driver")})
-        return None, (f"the driver {others[0]} is bound to the GPU, not NVIDIA's" if others else "no driver is bound to the GPU",
-                      "Install NVIDIA's driver and its container toolkit on the host"), None
+        return (
+            None,
+            (
+                f"the driver {others[0]} is bound to the GPU, not NVIDIA's"
+                if others
+                else "no driver is bound to the GPU",
+                "Install NVIDIA's driver and its container toolkit on the host",
+            ),
+            None,
+        )
     sound = [gpu for gpu in bound if not (gpu.get("problem") and not gpu.get("compute"))]
     if not sound:
         return None, _of_problem(bound[0]["problem"]), None
@@ -91,7 +103,11 @@ def _usable(draft, host, wanted, release, backend):
     supported = [(gpu, answer) for gpu, answer in answers if answer["supported"]]
     if not supported:
         refused = answers[0][1]
-        return None, (refused["reason"], refused["remedy"]), {"version": refused["releases"][-1]} if refused["releases"] else None
+        return (
+            None,
+            (refused["reason"], refused["remedy"]),
+            {"version": refused["releases"][-1]} if refused["releases"] else None,
+        )
     how, missing, remedy = cdi.way(host.container, host.gpu_groups)
     if how is None:
         return None, (missing, remedy), None
@@ -99,7 +115,14 @@ def _usable(draft, host, wanted, release, backend):
     if not devices and supported[0][0].get("problem"):
         return None, _of_problem(supported[0][0]["problem"]), None
     if not devices:
-        return None, ("MIG is on and no slice is made", "Make slices (nvidia-smi mig -cgi PROFILE -C) or turn MIG off (nvidia-smi -mig 0)"), None
+        return (
+            None,
+            (
+                "MIG is on and no slice is made",
+                "Make slices (nvidia-smi mig -cgi PROFILE -C) or turn MIG off (nvidia-smi -mig 0)",
+            ),
+            None,
+        )
     short = _too_small(wanted["models"], devices)
     if short:
         return None, short, None
@@ -111,8 +134,13 @@ def _support(release, gpu):
     answer = questions.gpu_support(release, hosts.compute_capability(gpu), hosts.driver_major(gpu))
     cuda = questions.cell("cuda", release)
     if answer["just_in_time"] and gpu.get("cuda_version") and hosts.numbers(gpu["cuda_version"]) < hosts.numbers(cuda):
-        return dict(answer, supported=False, reason=f"{answer['reason']}, and this driver compiles PTX up to CUDA {gpu['cuda_version']}, not {cuda}",
-                    remedy=f"Update the driver to one with CUDA {cuda} or later", releases=())
+        return dict(
+            answer,
+            supported=False,
+            reason=f"{answer['reason']}, and this driver compiles PTX up to CUDA {gpu['cuda_version']}, not {cuda}",
+            remedy=f"Update the driver to one with CUDA {cuda} or later",
+            releases=(),
+        )
     return answer
 
 
@@ -126,10 +154,25 @@ def _devices(gpu, how, container):
     """The devices of one GPU: itself, or its MIG slices, the largest first."""
     by_index = how == "cdi" and (((container.get("nvidia") or {}).get("cdi")) or {}).get("names") == "index"
     if gpu.get("mig") is None:
-        return [dict(gpu, id=gpu.get("uuid") if gpu.get("uuid") and not by_index else str(gpu["index"]) if gpu.get("index") is not None
-                     else str(gpu.get("pci_bus_id")))]
-    slices = [dict(gpu, memory_mib=part.get("memory_mib"), profile=part.get("profile"), id=f"{gpu['index']}:{place}" if by_index or not uuid else uuid)
-              for place, (part, uuid) in enumerate(zip(gpu["mig"], gpu.get("mig_uuids") or ()))]
+        return [
+            dict(
+                gpu,
+                id=gpu.get("uuid")
+                if gpu.get("uuid") and not by_index
+                else str(gpu["index"])
+                if gpu.get("index") is not None
+                else str(gpu.get("pci_bus_id")),
+            )
+        ]
+    slices = [
+        dict(
+            gpu,
+            memory_mib=part.get("memory_mib"),
+            profile=part.get("profile"),
+            id=f"{gpu['index']}:{place}" if by_index or not uuid else uuid,
+        )
+        for place, (part, uuid) in enumerate(zip(gpu["mig"], gpu.get("mig_uuids") or ()))
+    ]
     return sorted(slices, key=lambda part: -(part["memory_mib"] or 0))
 
 
@@ -148,8 +191,10 @@ def _too_small(models, devices):
     """(reason, remedy) where the models do not fit the largest device, or None."""
     needed, most = _needed_mib(models), max(device.get("memory_mib") or 0 for device in devices)
     if needed and most and needed > most:
-        return (f"the models take about {needed:.0f} MiB of GPU memory, the largest device has {most}",
-                "Serve fewer models on this host, or convert them to a smaller form")
+        return (
+            f"the models take about {needed:.0f} MiB of GPU memory, the largest device has {most}",
+            "Serve fewer models on this host, or convert them to a smaller form",
+        )
     return None
 
 
@@ -167,24 +212,35 @@ def _take(draft, host, wanted, supported, devices, how, release):
     used = {device.get("pci_bus_id") for device in chosen.devices}
     answers = [answer for gpu, answer in supported if gpu.get("pci_bus_id") in used]
     chosen.just_in_time = any(answer["just_in_time"] for answer in answers)
-    draft.decide("GPU", ", ".join(_shown(device) for device in chosen.devices),
-                 f"{'; '.join(sorted({answer['reason'] for answer in answers}))}; handed in by {_HOW[how]}")
+    draft.decide(
+        "GPU",
+        ", ".join(_shown(device) for device in chosen.devices),
+        f"{'; '.join(sorted({answer['reason'] for answer in answers}))}; handed in by {_HOW[how]}",
+    )
     if len(supported) < len(host.gpus):
         unused = [gpu for gpu in host.gpus if gpu not in [taken for taken, _answer in supported]]
         problems = sorted({gpu["problem"] for gpu in unused if gpu.get("problem")})
         why = "; ".join(problems) if problems else f"{release} does not support them or no driver is bound to them"
         draft.warn(f"{len(unused)} of {len(host.gpus)} GPUs stay unused: {why}")
     if len(devices) > len(chosen.devices):
-        draft.warn(f"a process computes on one MIG slice: {len(devices) - len(chosen.devices)} more stay unused; tfserving_gpu_servers: per_gpu plans a server "
-                   "for each")
+        draft.warn(
+            f"a process computes on one MIG slice: {len(devices) - len(chosen.devices)} more stay unused; tfserving_gpu_servers: per_gpu plans a server "
+            "for each"
+        )
     if one and len(chosen.devices) > 1:
-        draft.warn(f"TensorFlow computes on the first of the {len(chosen.devices)} GPUs unless the model itself places operations; "
-                   "tfserving_gpu_servers: per_gpu plans a server for each")
+        draft.warn(
+            f"TensorFlow computes on the first of the {len(chosen.devices)} GPUs unless the model itself places operations; "
+            "tfserving_gpu_servers: per_gpu plans a server for each"
+        )
     if chosen.just_in_time:
-        draft.warn("the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, allow the first start that time "
-                   f"({FIRST_START_S} s)")
+        draft.warn(
+            "the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, allow the first start that time "
+            f"({FIRST_START_S} s)"
+        )
     if any(hosts.driver_major(device) is None for device in chosen.devices):
-        draft.warn(f"the version of NVIDIA's driver is not known: CUDA {questions.cell('cuda', release)} needs {questions.lowest_driver(release)} or later")
+        draft.warn(
+            f"the version of NVIDIA's driver is not known: CUDA {questions.cell('cuda', release)} needs {questions.lowest_driver(release)} or later"
+        )
     tensorrt = questions.tensorrt_support(release, hosts.compute_capability(chosen.devices[0]))
     draft.decide("TensorRT", "usable" if tensorrt["supported"] else "not usable", tensorrt["reason"])
     return chosen
@@ -195,10 +251,18 @@ def environment(draft, wanted, chosen):
     draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
     found = {"CUDA_CACHE_PATH": container.CUDA_CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
     if wanted["flags"].get("per_process_gpu_memory_fraction"):
-        draft.decide("GPU memory", "a fraction", "tfserving_flags: per_process_gpu_memory_fraction; CUDA's own part comes on top of it")
+        draft.decide(
+            "GPU memory",
+            "a fraction",
+            "tfserving_flags: per_process_gpu_memory_fraction; CUDA's own part comes on top of it",
+        )
     else:
         found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-        draft.decide("GPU memory", "as needed", "TensorFlow would take all of it at the start; so a second server, and a look at what is used, stay possible")
+        draft.decide(
+            "GPU memory",
+            "as needed",
+            "TensorFlow would take all of it at the start; so a second server, and a look at what is used, stay possible",
+        )
     return found
 
 
@@ -207,24 +271,42 @@ def say_memory(draft, wanted, planned, chosen):
     if not chosen.memory_mib:
         return
     if _needed_mib(wanted["models"], versions=2) > chosen.memory_mib:
-        draft.warn(f"two versions of the models do not fit into {chosen.memory_mib} MiB of GPU memory at once: a new version replaces the old one with a gap")
+        draft.warn(
+            f"two versions of the models do not fit into {chosen.memory_mib} MiB of GPU memory at once: a new version replaces the old one with a gap"
+        )
     for model, made in zip(wanted["models"], planned):
         batching = made["batching"] or {}
-        rows, at_once = batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0, batching.get("num_batch_threads") or 1
+        rows, at_once = (
+            batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0,
+            batching.get("num_batch_threads") or 1,
+        )
         inputs_mib = rows * at_once * (row_bytes(model["signatures"] or {}) or 0) / 2**20
         if inputs_mib > (chosen.memory_mib - _needed_mib([model])) / _SHARE_OF_INPUTS:
-            draft.warn(f"{model['name']}: {at_once} batches of {rows} rows at once take {inputs_mib:.0f} MiB of {chosen.memory_mib} MiB of GPU memory for "
-                       "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads")
+            draft.warn(
+                f"{model['name']}: {at_once} batches of {rows} rows at once take {inputs_mib:.0f} MiB of {chosen.memory_mib} MiB of GPU memory for "
+                "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads"
+            )
 
 
 def one_each(draft, host, wanted, chosen):
     """A server for each device, [{suffix, devices, cpu_set, port_offset}]; empty where one server gets them all. The first place has no suffix."""
     if wanted["gpu_servers"] != "per_gpu" or [device["place"] for device in chosen.devices] in ([], [0]):
         return []
-    draft.decide("GPU servers", str(len(chosen.devices)), "tfserving_gpu_servers: per_gpu; each further one has -gpu and its number behind the name and "
-                 f"ports that are {_PORTS_OF_A_SERVER} higher")
-    return [{"suffix": f"-gpu{device['place']}" if device["place"] else "", "devices": [planned], "cpu_set": _cpus_beside(host, wanted, device),
-             "port_offset": device["place"] * _PORTS_OF_A_SERVER} for device, planned in zip(chosen.devices, chosen.as_planned)]
+    draft.decide(
+        "GPU servers",
+        str(len(chosen.devices)),
+        "tfserving_gpu_servers: per_gpu; each further one has -gpu and its number behind the name and "
+        f"ports that are {_PORTS_OF_A_SERVER} higher",
+    )
+    return [
+        {
+            "suffix": f"-gpu{device['place']}" if device["place"] else "",
+            "devices": [planned],
+            "cpu_set": _cpus_beside(host, wanted, device),
+            "port_offset": device["place"] * _PORTS_OF_A_SERVER,
+        }
+        for device, planned in zip(chosen.devices, chosen.as_planned)
+    ]
 
 
 def _cpus_beside(host, wanted, device):

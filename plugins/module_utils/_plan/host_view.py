@@ -80,8 +80,12 @@ class Host:
     @property
     def gpus(self):
         """The NVIDIA GPUs, one mapping each with what their group has in common, by PCI bus id."""
-        found = [dict(group, **device) for group in self.capabilities.get("gpus") or () if str(group.get("device_id") or "").startswith(_NVIDIA)
-                 for device in group.get("devices") or [{}]]
+        found = [
+            dict(group, **device)
+            for group in self.capabilities.get("gpus") or ()
+            if str(group.get("device_id") or "").startswith(_NVIDIA)
+            for device in group.get("devices") or [{}]
+        ]
         return sorted(found, key=lambda gpu: str(gpu.get("pci_bus_id")))
 
     @property

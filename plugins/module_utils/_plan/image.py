@@ -16,7 +16,9 @@ def choose_image(draft, host, wanted, release, gpu):
     if wanted["image"]:
         if wanted["image"].endswith(table.IMAGES["mkl"]):
             _warn_of_mkl(draft, release)
-        draft.warn(f"image {wanted['image']}: its instruction set is not known here; the deployment proves it on each host before it serves")
+        draft.warn(
+            f"image {wanted['image']}: its instruction set is not known here; the deployment proves it on each host before it serves"
+        )
         return draft.decide("image", wanted["image"], "tfserving_image"), None
     if host.architecture not in table.IMAGES["architectures"]:
         _refuse_architecture(draft, host)
@@ -25,77 +27,132 @@ def choose_image(draft, host, wanted, release, gpu):
         return _own_build(draft, host, wanted, release, kind)
     missing = [flag for flag in questions.stock_cpu_flags(release) if flag not in host.cpu_flags]
     if missing:
-        draft.refuse("image", f"the official image of {release} needs {recipes.spelt(missing)}, which this {host.level} CPU lacks: "
-                     "it would die with 'Illegal instruction'",
-                     f"Build an image for {host.level}: tfserving_build: true", {"build": True, "build_options": None, "image": None})
+        draft.refuse(
+            "image",
+            f"the official image of {release} needs {recipes.spelt(missing)}, which this {host.level} CPU lacks: "
+            "it would die with 'Illegal instruction'",
+            f"Build an image for {host.level}: tfserving_build: true",
+            {"build": True, "build_options": None, "image": None},
+        )
         return None, None
     if not gpu:
         _say_what_a_build_needs(draft, host, wanted, release)
     name = questions.official_image(release, kind)
     built_for = recipes.spelt(questions.stock_cpu_flags(release))
-    return draft.decide("image", name, f"the official image of {release}; built for {built_for}, which this CPU has"), None
+    return draft.decide(
+        "image", name, f"the official image of {release}; built for {built_for}, which this CPU has"
+    ), None
 
 
 def _refuse_architecture(draft, host):
     reason = f"the official images and Docker files are for {', '.join(table.IMAGES['architectures'])}, this host is {host.architecture}"
     if host.architecture == "aarch64":
-        draft.refuse("image", reason, "Name an image of your own (tfserving_image), or set tfserving_backend: embedded", {"backend": "embedded"})
+        draft.refuse(
+            "image",
+            reason,
+            "Name an image of your own (tfserving_image), or set tfserving_backend: embedded",
+            {"backend": "embedded"},
+        )
     else:
-        draft.refuse("image", reason, "Name an image of your own (tfserving_image), or serve no models on this host (tfserving_models: [])", {"models": []})
+        draft.refuse(
+            "image",
+            reason,
+            "Name an image of your own (tfserving_image), or serve no models on this host (tfserving_models: [])",
+            {"models": []},
+        )
 
 
 def _say_what_a_build_needs(draft, host, wanted, release):
     if not may_run("x86-64-v3", host.level):
         return
     if "oneDNN" in wanted["measured"]:
-        draft.decide("own build", "worth a trial", f"oneDNN is measured on the official image; tfserving_build: true tries what an image for {host.level} adds")
+        draft.decide(
+            "own build",
+            "worth a trial",
+            f"oneDNN is measured on the official image; tfserving_build: true tries what an image for {host.level} adds",
+        )
     else:
-        draft.decide("own build", "not yet", "oneDNN chooses its instructions at run time in the official image: measure it on and off first, it costs nothing")
+        draft.decide(
+            "own build",
+            "not yet",
+            "oneDNN chooses its instructions at run time in the official image: measure it on and off first, it costs nothing",
+        )
 
 
 def _own_build(draft, host, wanted, release, kind):
     if questions.is_newer_than_table(release) and not wanted["build_sources"]:
         newest = questions.releases()[-1]
-        draft.refuse("build", f"the release table has no checksum of the sources of {release}",
-                     f"Build the newest that it has (tfserving_version: {newest}), or name the sources (tfserving_build_sources)", {"version": newest})
+        draft.refuse(
+            "build",
+            f"the release table has no checksum of the sources of {release}",
+            f"Build the newest that it has (tfserving_version: {newest}), or name the sources (tfserving_build_sources)",
+            {"version": newest},
+        )
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
-        draft.warn("oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells")
+        draft.warn(
+            "oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells"
+        )
     known = wanted["microarchitectures"]
-    name, level, majors = (recipes.union(wanted["build_for"], known) if wanted["build_for"] else
-                           (None, host.level, recipes.parse_class(host.image_class)[1]))
+    name, level, majors = (
+        recipes.union(wanted["build_for"], known)
+        if wanted["build_for"]
+        else (None, host.level, recipes.parse_class(host.image_class)[1])
+    )
     majors = majors if kind == "gpu" else []
     if not may_run(level, host.level):
-        draft.refuse("build", f"an image for {' and '.join(wanted['build_for'])} is one for {name or level}, which this {host.level} CPU does not run",
-                     "Name this host's class among them, or leave tfserving_build_for out", {"build_for": []})
+        draft.refuse(
+            "build",
+            f"an image for {' and '.join(wanted['build_for'])} is one for {name or level}, which this {host.level} CPU does not run",
+            "Name this host's class among them, or leave tfserving_build_for out",
+            {"build_for": []},
+        )
         return None, None
-    chosen = _exact_options(draft, host, name, level, release, kind, known) if name and not wanted["build_options"] else \
-        _options(draft, host, wanted, level, release, kind, majors, known)
+    chosen = (
+        _exact_options(draft, host, name, level, release, kind, known)
+        if name and not wanted["build_options"]
+        else _options(draft, host, wanted, level, release, kind, majors, known)
+    )
     if chosen is None:
         return None, None
     options, kind = chosen
-    recipe = recipes.recipe(release, level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"], name, known)
+    recipe = recipes.recipe(
+        release, level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"], name, known
+    )
     for mend in recipe["mends"]:
         if mend["mend"] == "get_pip":
             draft.warn(f"{mend['reason']}; a build of {release} was not tried with it: keep the built image")
-    unused = [flag for flag in questions.stock_cpu_flags(release) if flag in host.cpu_flags and flag not in recipe["cpu_flags"]]
+    unused = [
+        flag
+        for flag in questions.stock_cpu_flags(release)
+        if flag in host.cpu_flags and flag not in recipe["cpu_flags"]
+    ]
     if unused:
-        draft.warn(f"an image for every {name or level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it "
-                   "to be slower")
+        draft.warn(
+            f"an image for every {name or level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it "
+            "to be slower"
+        )
     shared_by = "-".join([name or level, *(f"cc{major}" for major in majors)])
     return draft.decide("image", recipe["image"], f"built once for all hosts of the class {shared_by}"), recipe
 
 
 def _options(draft, host, wanted, level, release, kind, majors, known):
     """(Bazel's options, the kind of the image that they make), or None when refused."""
-    options, reasons = recipes.mended_options(wanted["build_options"] or "", level, host.cpu_flags, release, kind, known)
+    options, reasons = recipes.mended_options(
+        wanted["build_options"] or "", level, host.cpu_flags, release, kind, known
+    )
     draft.decide("build options", options, "; ".join(reasons) or "tfserving_build_options")
     if "--config=mkl" in options.split():
         kind = "mkl" if kind == "cpu" else kind
         _warn_of_mkl(draft, release)
     fault = recipes.problem(release, options, host.cpu_flags, kind, majors, known)
     if fault:
-        draft.refuse("build options", fault, f"Let the plan choose for {level}: leave tfserving_build_options out", {"build_options": None})
+        draft.refuse(
+            "build options",
+            fault,
+            f"Let the plan choose for {level}: leave tfserving_build_options out",
+            {"build_options": None},
+        )
         return None
     return options, kind
 
@@ -105,19 +162,35 @@ def _exact_options(draft, host, name, level, release, kind, known):
     compiler = recipes.compiler_of(release, kind)
     own = recipes.microarchitecture_options(name, release, kind, known)
     if not own:
-        draft.refuse("build", f"{compiler} of {release} makes no code for {name}, as far as archspec knows",
-                     f"Build for its level (tfserving_build_for: ['{level}']), or a release with a newer compiler", {"build_for": [level]})
+        draft.refuse(
+            "build",
+            f"{compiler} of {release} makes no code for {name}, as far as archspec knows",
+            f"Build for its level (tfserving_build_for: ['{level}']), or a release with a newer compiler",
+            {"build_for": [level]},
+        )
         return None
     options, reasons = recipes.mended_options(own, level, recipes.flags_of(name, known), release, kind, known)
-    draft.decide("build options", options, "; ".join([f"what archspec has for {compiler} of {release} and {name}", *reasons]))
+    draft.decide(
+        "build options", options, "; ".join([f"what archspec has for {compiler} of {release} and {name}", *reasons])
+    )
     lacking = recipes.lacking(options, host.cpu_flags, known)
     if lacking:
-        draft.refuse("build", f"a program for {name} may use {recipes.spelt(lacking)}, which this CPU lacks",
-                     "Name what this host is, or leave tfserving_build_for out", {"build_for": []})
+        draft.refuse(
+            "build",
+            f"a program for {name} may use {recipes.spelt(lacking)}, which this CPU lacks",
+            "Name what this host is, or leave tfserving_build_for out",
+            {"build_for": []},
+        )
         return None
     return options, kind
 
 
 def _warn_of_mkl(draft, release):
-    openmp = "" if questions.cell("mkl_openmp", release) == "true" else " and has no OpenMP, so that OMP_ and KMP_ variables do nothing"
-    draft.warn(f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build has oneDNN too: measure before you keep it")
+    openmp = (
+        ""
+        if questions.cell("mkl_openmp", release) == "true"
+        else " and has no OpenMP, so that OMP_ and KMP_ variables do nothing"
+    )
+    draft.warn(
+        f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build has oneDNN too: measure before you keep it"
+    )

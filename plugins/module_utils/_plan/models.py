@@ -17,8 +17,14 @@ def choose_models(draft, host, wanted, release, gpus, cpus):
     """[{name, form, batching}] in the order of the request. gpus: the capabilities of the GPUs that the server gets; cpus: the whole CPUs."""
     for model in wanted["models"]:
         _judge_signatures(draft, wanted, model, release)
-    planned = [{"name": model["name"], "form": _form(draft, model, release, gpus), "batching": _batching(draft, host, wanted, model, release, gpus, cpus)}
-               for model in wanted["models"]]
+    planned = [
+        {
+            "name": model["name"],
+            "form": _form(draft, model, release, gpus),
+            "batching": _batching(draft, host, wanted, model, release, gpus, cpus),
+        }
+        for model in wanted["models"]
+    ]
     return _one_batching_for_all(draft, planned, release)
 
 
@@ -27,13 +33,20 @@ def _judge_signatures(draft, wanted, model, release):
     known = {name: one for name, one in (model["signatures"] or {}).items() if model["signature"] in (None, name)}
     for name, broken in ((name, signatures.unset(one)) for name, one in sorted(known.items())):
         if broken:
-            draft.refuse(f"model {model['name']}: source", f"signature {name}: {broken[:-len(signatures.UNSET_REMEDY)].rstrip(' .')}",
-                         f"{signatures.UNSET_REMEDY[:-1]}, and read its signatures again (tfserving.fleet.saved_model_info)",
-                         {"models": {model["name"]: {"signatures": None}}})
+            draft.refuse(
+                f"model {model['name']}: source",
+                f"signature {name}: {broken[: -len(signatures.UNSET_REMEDY)].rstrip(' .')}",
+                f"{signatures.UNSET_REMEDY[:-1]}, and read its signatures again (tfserving.fleet.saved_model_info)",
+                {"models": {model["name"]: {"signatures": None}}},
+            )
     has_flag = signatures.XLA_FLAG in questions.flags(release)
     if any(wanted["flags"].get(flag) for flag in (signatures.XLA_FLAG, "xla_gpu_compilation_enabled")):
         known = {name: {key: value for key, value in one.items() if key != "needs_xla"} for name, one in known.items()}
-    remedy = signatures.XLA_REMEDY if has_flag else f"Export it without jit_compile: {release} has no flag that switches XLA on."
+    remedy = (
+        signatures.XLA_REMEDY
+        if has_flag
+        else f"Export it without jit_compile: {release} has no flag that switches XLA on."
+    )
     for problem in signatures.problems(None if model["signatures"] is None else known, remedy):
         draft.warn(f"{model['name']}: {problem}")
 
@@ -42,8 +55,11 @@ def lite_problem(model, release):
     """Why TensorFlow Lite cannot serve this model, or None. An unknown signature is no problem: conversion and parity decide."""
     if questions.tflite_flag(release) is None:
         return f"{release} has no flag for TensorFlow Lite"
-    named = {name: signature for name, signature in sorted((model["signatures"] or {}).items())
-             if name not in INTERNAL and model["signature"] in (None, name)}
+    named = {
+        name: signature
+        for name, signature in sorted((model["signatures"] or {}).items())
+        if name not in INTERNAL and model["signature"] in (None, name)
+    }
     problems = [(name, tflite.refusal(signature)) for name, signature in named.items()]
     return next((f"signature {name}: {problem}" for name, problem in problems if problem), None)
 
@@ -55,17 +71,32 @@ def _form(draft, model, release, gpus):
         if problem:
             _refuse(draft, subject, model, problem, "Serve the SavedModel: optimize: none")
         else:
-            draft.warn(f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
-                       "over gRPC float64 sent to a float32 input is answered with garbage, "
-                       "and a request of 0 rows can end the server")
-            return draft.decide(subject, model["optimize"], "asked for; published only if it agrees with the source model")
+            draft.warn(
+                f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
+                "over gRPC float64 sent to a float32 input is answered with garbage, "
+                "and a request of 0 rows can end the server"
+            )
+            return draft.decide(
+                subject, model["optimize"], "asked for; published only if it agrees with the source model"
+            )
     if model["optimize"] == "tensorrt":
         support = questions.tensorrt_support(release, hosts.compute_capability(gpus[0]) if gpus else None)
         if support["supported"]:
-            return draft.decide(subject, "tensorrt", f"{support['reason']}; engines are built on this GPU model, they run on no other")
+            return draft.decide(
+                subject, "tensorrt", f"{support['reason']}; engines are built on this GPU model, they run on no other"
+            )
         change = {"version": support["releases"][-1]} if support["releases"] else None
-        _refuse(draft, subject, model, support["reason"] if gpus else "TF-TRT needs a GPU, and this server gets none", support["remedy"], change)
-    reason = "as it is; TensorFlow Lite is a candidate for the tuning" if may_try_lite(model, release, gpus) else "as it is"
+        _refuse(
+            draft,
+            subject,
+            model,
+            support["reason"] if gpus else "TF-TRT needs a GPU, and this server gets none",
+            support["remedy"],
+            change,
+        )
+    reason = (
+        "as it is; TensorFlow Lite is a candidate for the tuning" if may_try_lite(model, release, gpus) else "as it is"
+    )
     return draft.decide(subject, "saved_model", reason)
 
 
@@ -75,28 +106,47 @@ def may_try_lite(model, release, gpus):
 
 
 def _refuse(draft, subject, model, reason, remedy, change=None):
-    draft.refuse(subject, reason, remedy if "optimize" in remedy else f"{remedy} (optimize: none)",
-                 change or {"models": {model["name"]: {"optimize": "none"}}})
+    draft.refuse(
+        subject,
+        reason,
+        remedy if "optimize" in remedy else f"{remedy} (optimize: none)",
+        change or {"models": {model["name"]: {"optimize": "none"}}},
+    )
 
 
 def _batching(draft, host, wanted, model, release, gpus, cpus):
     subject = f"model {model['name']}: batching"
     asked = model["batching"]
     if asked in (None, "none"):
-        draft.decide(subject, "off", "asked for" if asked else "batching helps some models and costs a lone client the whole timeout: the tuning measures it")
+        draft.decide(
+            subject,
+            "off",
+            "asked for"
+            if asked
+            else "batching helps some models and costs a lone client the whole timeout: the tuning measures it",
+        )
         return None
     parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus) if asked == "auto" else asked
     problem = batches.problem(parameters, model, release)
     if problem:
         of_a_parameter = problem.where in (None, "parameter", *batches.NAMES)
         remedy = f"{(problem.remedy or f'Correct {problem.where}').rstrip('.')}, or serve the model unbatched (batching: none)"
-        draft.refuse(subject, f"{problem.where}: {problem.what}" if of_a_parameter and problem.where else str(problem),
-                     remedy if of_a_parameter else "Serve it unbatched: batching: none",
-                     {"models": {model["name"]: {"batching": "none"}}})
+        draft.refuse(
+            subject,
+            f"{problem.where}: {problem.what}" if of_a_parameter and problem.where else str(problem),
+            remedy if of_a_parameter else "Serve it unbatched: batching: none",
+            {"models": {model["name"]: {"batching": "none"}}},
+        )
         return None
     for text in batches.doubts(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
         draft.warn(f"{model['name']}: {text}")
-    draft.decide(subject, "on", f"start values for {wanted['goal']} on the {'GPU' if gpus else 'CPU'}" if asked == "auto" else "the user's own values")
+    draft.decide(
+        subject,
+        "on",
+        f"start values for {wanted['goal']} on the {'GPU' if gpus else 'CPU'}"
+        if asked == "auto"
+        else "the user's own values",
+    )
     return parameters
 
 
@@ -105,8 +155,11 @@ def _one_batching_for_all(draft, planned, release):
     distinct = {repr(sorted((model["batching"] or {}).items())) for model in planned}
     if len(distinct) > 1 and "enable_per_model_batching_parameters" not in questions.flags(release):
         first = questions.first_release_with_flag("enable_per_model_batching_parameters")
-        draft.refuse("batching", f"the models want different batching, and {release} has one batching file for all models (per-model files came with {first})",
-                     f"Use release {first} or later (tfserving_version: {questions.releases()[-1]}), or the same batching for all",
-                     {"version": questions.releases()[-1]})
+        draft.refuse(
+            "batching",
+            f"the models want different batching, and {release} has one batching file for all models (per-model files came with {first})",
+            f"Use release {first} or later (tfserving_version: {questions.releases()[-1]}), or the same batching for all",
+            {"version": questions.releases()[-1]},
+        )
         return [dict(model, batching=None) for model in planned]
     return planned

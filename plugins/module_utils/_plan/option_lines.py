@@ -14,13 +14,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 
 _BATCHING_TEXTS = {
     "max_enqueued_batches": "max_enqueued_batches is the length of the queue per signature and version; a full queue answers UNAVAILABLE. "
-                            "How many batches run at once is num_batch_threads",
+    "How many batches run at once is num_batch_threads",
     "num_batch_threads": "num_batch_threads is how many batches run at once over all models of the server. How many may wait is max_enqueued_batches",
 }
 # Flags that the role tfs_server sets itself: what to set instead. A path in a start line may be one in a container, so that only ports are taken over.
 OWN = {
-    **flags.REFUSED, "batching_parameters_file": "batching in tfserving_models to its parameters", "monitoring_config_file": "tfs_server_monitoring: true",
-    "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host", "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
+    **flags.REFUSED,
+    "batching_parameters_file": "batching in tfserving_models to its parameters",
+    "monitoring_config_file": "tfs_server_monitoring: true",
+    "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host",
+    "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
 }
 _TRUE, _FALSE = ("", "true", "True", "1"), ("false", "False", "0")
 
@@ -53,9 +56,17 @@ def understand(request):
             warnings += _merge(merged, answer.sets, shown(item))
             continue
         others = [other.given for other in found if other != item and not is_secret(other)]
-        reason, remedy = (answer.reason, answer.remedy) if answer else (
-            "it is no server flag, docker run option, build argument or saved_model_cli line", docker_options.LEAVE_OUT)
-        refusals.append({"subject": f"option {shown(item)}", "reason": reason, "remedy": remedy, "change": {"options": others}})
+        reason, remedy = (
+            (answer.reason, answer.remedy)
+            if answer
+            else (
+                "it is no server flag, docker run option, build argument or saved_model_cli line",
+                docker_options.LEAVE_OUT,
+            )
+        )
+        refusals.append(
+            {"subject": f"option {shown(item)}", "reason": reason, "remedy": remedy, "change": {"options": others}}
+        )
     warnings += _overruled(merged, wanted)
     _put(wanted, merged)
     return wanted, answers, refusals, warnings
@@ -65,10 +76,16 @@ def items(line):
     """The Items (start_line) of a line; a line that means something as a whole is one."""
     if isinstance(line, str):
         text = line.strip()
-        if any(understand_as(_unclothed(text)) for understand_as in (_batching_text, _build_argument, _saved_model_cli)):
+        if any(
+            understand_as(_unclothed(text)) for understand_as in (_batching_text, _build_argument, _saved_model_cli)
+        ):
             return [start_line.Item("line", _unclothed(text), None, line)]
     found = [item for item in start_line.items(line) if item.kind != "silent"]
-    return [replace(found[0], given=line)] if len(found) == 1 and isinstance(line, str) and "\n" not in line.strip() else found
+    return (
+        [replace(found[0], given=line)]
+        if len(found) == 1 and isinstance(line, str) and "\n" not in line.strip()
+        else found
+    )
 
 
 def without(lines, change):
@@ -89,14 +106,23 @@ def _sets(item):
 def translate(item, context):
     """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
     if item.kind == "line":
-        return next(filter(None, (understand_as(item.name) for understand_as in (_batching_text, _build_argument, _saved_model_cli))))
+        return next(
+            filter(
+                None,
+                (understand_as(item.name) for understand_as in (_batching_text, _build_argument, _saved_model_cli)),
+            )
+        )
     if item.kind == "flag":
         return _server_flag(item, context)
     if item.kind == "environment":
         return _variable(item, context)
     if item.kind not in ("docker", "image"):
         return None
-    found = docker_options.image(item.name) if item.kind == "image" else docker_options.answer(item.name, item.value, context)
+    found = (
+        docker_options.image(item.name)
+        if item.kind == "image"
+        else docker_options.answer(item.name, item.value, context)
+    )
     return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
 
 
@@ -107,7 +133,13 @@ def is_secret(item):
 
 def shown(item):
     """An Item as messages name it."""
-    return f"{item.name}=(not shown)" if is_secret(item) else item.given if isinstance(item.given, str) else str(item.given)
+    return (
+        f"{item.name}=(not shown)"
+        if is_secret(item)
+        else item.given
+        if isinstance(item.given, str)
+        else str(item.given)
+    )
 
 
 def _unclothed(text):
@@ -128,26 +160,41 @@ def _variable(item, context):
     if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
         names = [model.get("name") for model in context.models if isinstance(model, dict)]
         if item.name == "MODEL_BASE_PATH" or item.value in names:
-            return Answer("tfserving_models, with name and source", "models are published on the host, and mounted from there", {})
-        return docker_options.Lost(f"the model {item.value!r} is not in tfserving_models",
-                                   f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {item.value}, source: …}}]")
+            return Answer(
+                "tfserving_models, with name and source", "models are published on the host, and mounted from there", {}
+            )
+        return docker_options.Lost(
+            f"the model {item.value!r} is not in tfserving_models",
+            f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {item.value}, source: …}}]",
+        )
     if is_secret(item):
-        return docker_options.Lost(f"{item.name} looks like a secret, and the plan shows what it sets",
-                                   f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault")
+        return docker_options.Lost(
+            f"{item.name} looks like a secret, and the plan shows what it sets",
+            f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault",
+        )
     value, unknown = _expanded(item.value, context)
     if unknown:
         return _of_shell(item.name, unknown)
-    return Answer(f"tfserving_environment: {{{item.name}: {value!r}}}", "an environment variable of the server", {"environment": {item.name: value}})
+    return Answer(
+        f"tfserving_environment: {{{item.name}: {value!r}}}",
+        "an environment variable of the server",
+        {"environment": {item.name: value}},
+    )
 
 
 def _of_shell(what, unknown):
-    return docker_options.Lost(f"the value of {what} holds {unknown}, which only the shell of the script knows",
-                               f"{docker_options.LEAVE_OUT}, or write the value itself")
+    return docker_options.Lost(
+        f"the value of {what} holds {unknown}, which only the shell of the script knows",
+        f"{docker_options.LEAVE_OUT}, or write the value itself",
+    )
 
 
 def _expanded(text, context):
     """(the text with the variables that the lines set, what is left of shell syntax or None)."""
-    text = _SHELL_VARIABLE.sub(lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(), text or "")
+    text = _SHELL_VARIABLE.sub(
+        lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(),
+        text or "",
+    )
     left = _SHELL_VARIABLE.search(text)
     return text, left.group() if left else None
 
@@ -160,7 +207,9 @@ def _merge(merged, sets, given):
             place = merged.setdefault(key, {}) if name is not None else merged
             at = key if name is None else name
             if at in place and place[at] != setting:
-                warnings.append(f"tfserving_options sets {at} twice, {_spelt(place[at])} and {_spelt(setting)}: the later one, {given}, holds")
+                warnings.append(
+                    f"tfserving_options sets {at} twice, {_spelt(place[at])} and {_spelt(setting)}: the later one, {given}, holds"
+                )
             place[at] = setting
     return warnings
 
@@ -171,10 +220,14 @@ def _overruled(merged, wanted):
     for key in ("flags", "environment"):
         for name, value in merged.get(key, {}).items():
             if name in wanted[key] and str(wanted[key][name]).lower() != str(value).lower():
-                warnings.append(f"tfserving_{key} sets {name} to {_spelt(wanted[key][name])} and tfserving_options to {_spelt(value)}: tfserving_{key} holds")
+                warnings.append(
+                    f"tfserving_{key} sets {name} to {_spelt(wanted[key][name])} and tfserving_options to {_spelt(value)}: tfserving_{key} holds"
+                )
     for key in ("version", "cpus", "image"):
         if key in merged and wanted[key] not in (None, merged[key]):
-            warnings.append(f"tfserving_{key} is {wanted[key]} and tfserving_options says {merged[key]}: tfserving_{key} holds")
+            warnings.append(
+                f"tfserving_{key} is {wanted[key]} and tfserving_options says {merged[key]}: tfserving_{key} holds"
+            )
     return warnings
 
 
@@ -183,20 +236,30 @@ def _put(wanted, sets):
         if key in ("flags", "environment", "serve"):
             wanted[key] = dict(value, **wanted[key])
         elif key == "optimize":
-            wanted["models"] = [dict(model, optimize=value) if isinstance(model, dict) and model.get("optimize") in (None, "auto") else model
-                                for model in wanted["models"]]
+            wanted["models"] = [
+                dict(model, optimize=value)
+                if isinstance(model, dict) and model.get("optimize") in (None, "auto")
+                else model
+                for model in wanted["models"]
+            ]
         elif wanted[key] in (None, False, "auto"):
             wanted[key] = value
 
 
 def _overlap(sets, change):
-    return any(key in change and (key not in ("flags", "environment") or set(value) & set(change[key])) for key, value in sets.items()) or (
-        "optimize" in sets and isinstance(change.get("models"), dict))
+    return any(
+        key in change and (key not in ("flags", "environment") or set(value) & set(change[key]))
+        for key, value in sets.items()
+    ) or ("optimize" in sets and isinstance(change.get("models"), dict))
 
 
 def _batching_text(text):
     found = re.match(r"(max_enqueued_batches|num_batch_threads)\b", text)
-    return Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {}) if found else None
+    return (
+        Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {})
+        if found
+        else None
+    )
 
 
 def _build_argument(text):
@@ -205,16 +268,27 @@ def _build_argument(text):
     if re.match(r"--(config|copt)=", text):
         name, equals, value = "TF_SERVING_BUILD_OPTIONS", "=", text
     if name == "TF_SERVING_BUILD_OPTIONS" and equals:
-        return Answer(f"tfserving_build: true with tfserving_build_options: {value}",
-                      "the argument replaces the default --config=release, and --config=nativeopt binds the image to the machine that builds it",
-                      {"build": True, "build_options": value})
+        return Answer(
+            f"tfserving_build: true with tfserving_build_options: {value}",
+            "the argument replaces the default --config=release, and --config=nativeopt binds the image to the machine that builds it",
+            {"build": True, "build_options": value},
+        )
     if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
         release = re.match(r"[rv]?(\d+\.\d+(?:\.\d+)?)$", value)
-        reason = "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release"
-        return Answer(f"tfserving_version: {release.group(1)}", reason, {"version": release.group(1)}) if release else Answer(
-            "tfserving_version, with a release", reason, {})
+        reason = (
+            "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release"
+        )
+        return (
+            Answer(f"tfserving_version: {release.group(1)}", reason, {"version": release.group(1)})
+            if release
+            else Answer("tfserving_version, with a release", reason, {})
+        )
     if name == "TF_SERVING_BUILD_IMAGE" and equals:
-        return Answer("nothing: the recipe of an own build names its own devel image", "without it the runtime image would take the official latest-devel", {})
+        return Answer(
+            "nothing: the recipe of an own build names its own devel image",
+            "without it the runtime image would take the official latest-devel",
+            {},
+        )
     return None
 
 
@@ -222,9 +296,16 @@ def _saved_model_cli(text):
     if not text.startswith("saved_model_cli ") or " tensorrt" not in text:
         return None
     dropped = [flag for flag in ("--max_batch_size", "--is_dynamic_op") if flag in text]
-    reason = f"{' and '.join(dropped)} no longer exist and end the command" if dropped else "the command builds no engine and gives 2 MiB of workspace"
-    return Answer("optimize: tensorrt for the model: --precision_mode FP16 with --max_workspace_size_bytes set, the engines built on the GPU that serves them",
-                  reason, {"optimize": "tensorrt"})
+    reason = (
+        f"{' and '.join(dropped)} no longer exist and end the command"
+        if dropped
+        else "the command builds no engine and gives 2 MiB of workspace"
+    )
+    return Answer(
+        "optimize: tensorrt for the model: --precision_mode FP16 with --max_workspace_size_bytes set, the engines built on the GPU that serves them",
+        reason,
+        {"optimize": "tensorrt"},
+    )
 
 
 def _server_flag(item, context):
@@ -236,13 +317,22 @@ def _server_flag(item, context):
     today = table.FORMER_FLAGS.get(name, (name,))[0]
     kind = table.FLAGS.get(today, ("string",))[0]
     typed = _value(kind, value.strip("\"'"))
-    reason = ("a value after a blank is ignored by the server: it takes --flag=value only" if item.spaced
-              else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error" if name in table.FORMER_FLAGS else "a server flag")
+    reason = (
+        "a value after a blank is ignored by the server: it takes --flag=value only"
+        if item.spaced
+        else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error"
+        if name in table.FORMER_FLAGS
+        else "a server flag"
+    )
     if today in OWN:
         return _own(today, typed, context)
     sets = {"flags": {today: typed}}
     if today == table.TFLITE["flag"] and typed is True:
-        return Answer(f"optimize: tflite_dynamic_range for the models, which sets --{today}=true", reason, dict(sets, optimize="tflite_dynamic_range"))
+        return Answer(
+            f"optimize: tflite_dynamic_range for the models, which sets --{today}=true",
+            reason,
+            dict(sets, optimize="tflite_dynamic_range"),
+        )
     return Answer(f"--{today}={_spelt(typed)}", reason, sets)
 
 
@@ -250,12 +340,20 @@ def _own(flag, value, context):
     """The answer to a flag that stands for something else of the collection than a flag."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
     if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
-        return Answer("tfserving_models, with name and source", "models are published on the host, and the collection sets this flag", {})
+        return Answer(
+            "tfserving_models, with name and source",
+            "models are published on the host, and the collection sets this flag",
+            {},
+        )
     if flag == "model_base_path" and "://" in str(value):
-        return docker_options.Lost(f"{value} is not read by the server: official images have no file system for s3:// since 2.7",
-                                   f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
-                                   "tfserving.fleet.model_version")
-    return docker_options.Lost(f"--{flag} is set by the collection itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}")
+        return docker_options.Lost(
+            f"{value} is not read by the server: official images have no file system for s3:// since 2.7",
+            f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
+            "tfserving.fleet.model_version",
+        )
+    return docker_options.Lost(
+        f"--{flag} is set by the collection itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}"
+    )
 
 
 def _value(kind, text):

@@ -29,7 +29,9 @@ def plan(capabilities, asked, microarchitectures=None):
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """
     draft, host = Draft(), Host(validation.check(capabilities or {}))
-    wanted, answers, not_understood, doubts = request.complete(policies.choose(draft, request.with_texts_as_keys(asked)))
+    wanted, answers, not_understood, doubts = request.complete(
+        policies.choose(draft, request.with_texts_as_keys(asked))
+    )
     wanted["microarchitectures"] = microarchitectures
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])
@@ -37,8 +39,23 @@ def plan(capabilities, asked, microarchitectures=None):
         draft.warn(text)
     for refusal in not_understood:
         draft.refuse(**refusal)
-    made = {"host_class": host.tuning_class, "release": None, "backend": None, "image": None, "build": None, "models": [],
-            "server": {"flags": {}, "environment": {}, "cpu_set": None, "devices": [], "per_gpu": [], "start_timeout_s": None}, "candidates": []}
+    made = {
+        "host_class": host.tuning_class,
+        "release": None,
+        "backend": None,
+        "image": None,
+        "build": None,
+        "models": [],
+        "server": {
+            "flags": {},
+            "environment": {},
+            "cpu_set": None,
+            "devices": [],
+            "per_gpu": [],
+            "start_timeout_s": None,
+        },
+        "candidates": [],
+    }
     if wanted["models"]:
         made.update(_serve(draft, host, wanted))
     else:
@@ -54,44 +71,100 @@ def _serve(draft, host, wanted):
     given = gpus.choose(draft, host, wanted, release, backend)
     if given is None:
         return {"release": release, "backend": backend}
-    name, recipe = image.choose_image(draft, host, wanted, release, bool(given)) if backend == "docker" else (None, None)
+    name, recipe = (
+        image.choose_image(draft, host, wanted, release, bool(given)) if backend == "docker" else (None, None)
+    )
     if backend == "docker" and name is None:
         return {"release": release, "backend": backend}
     cpu_set, cpus = flags.choose_cpus(draft, host, wanted)
     planned = models.choose_models(draft, host, wanted, release, given.devices, cpus)
-    environment = flags.choose_environment(draft, host, wanted, release, gpus.environment(draft, wanted, given) if given else {})
+    environment = flags.choose_environment(
+        draft, host, wanted, release, gpus.environment(draft, wanted, given) if given else {}
+    )
     gpus.say_memory(draft, wanted, planned, given)
     one_each = gpus.one_each(draft, host, wanted, given)
     wanted = dict(wanted, flags=flags.without_own_options(draft, wanted["flags"], backend))
     chosen = flags.choose_flags(draft, host, wanted, release, planned, cpus, environment)
     return {
-        "release": release, "backend": backend, "image": name, "build": recipe, "models": planned,
-        "server": {"flags": chosen, "environment": environment, "cpu_set": cpu_set,
-                   "devices": one_each[0]["devices"] if one_each else given.as_planned, "per_gpu": one_each, "start_timeout_s": given.start_timeout_s,
-                   **server.of_start_lines(draft, wanted["serve"], backend)},
+        "release": release,
+        "backend": backend,
+        "image": name,
+        "build": recipe,
+        "models": planned,
+        "server": {
+            "flags": chosen,
+            "environment": environment,
+            "cpu_set": cpu_set,
+            "devices": one_each[0]["devices"] if one_each else given.as_planned,
+            "per_gpu": one_each,
+            "start_timeout_s": given.start_timeout_s,
+            **server.of_start_lines(draft, wanted["serve"], backend),
+        },
         "candidates": _candidates(host, wanted, release, planned, given.devices, cpus, chosen, environment),
     }
 
 
 def _candidates(host, wanted, release, planned, devices, cpus, chosen, environment):
     """What the tuning may try, in the order in which it is worth trying: [{name, model, change, reason}]; model is null for what concerns the whole server."""
-    found = [_candidate("REST to gRPC", {"protocol": "grpc"}, "JSON is dear for number lists; by how much depends on the size of the tensors")]
+    found = [
+        _candidate(
+            "REST to gRPC",
+            {"protocol": "grpc"},
+            "JSON is dear for number lists; by how much depends on the size of the tensors",
+        )
+    ]
     for model, made in zip(wanted["models"], planned):
         parameters = batches.start_values(host, wanted["goal"], bool(devices), model, cpus)
-        if made["batching"] is None and model["batching"] != "none" and batches.problem(parameters, model, release) is None:
-            found.append(_candidate("batching", _with_threads(parameters, cpus, chosen),
-                                    "throughput where several clients ask at once; a lone client pays for it", model, planned))
+        if (
+            made["batching"] is None
+            and model["batching"] != "none"
+            and batches.problem(parameters, model, release) is None
+        ):
+            found.append(
+                _candidate(
+                    "batching",
+                    _with_threads(parameters, cpus, chosen),
+                    "throughput where several clients ask at once; a lone client pays for it",
+                    model,
+                    planned,
+                )
+            )
     for model, made in zip(wanted["models"], planned):
         if made["form"] == "saved_model" and models.may_try_lite(model, release, devices):
-            found.append(_candidate("TensorFlow Lite", {"form": "tflite_dynamic_range"}, "8-bit weights: often faster on CPUs, kept only where accuracy holds",
-                                    model, planned))
-    if questions.cell("onednn_available", release) and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"] and host.architecture == "x86_64" and not devices:
+            found.append(
+                _candidate(
+                    "TensorFlow Lite",
+                    {"form": "tflite_dynamic_range"},
+                    "8-bit weights: often faster on CPUs, kept only where accuracy holds",
+                    model,
+                    planned,
+                )
+            )
+    if (
+        questions.cell("onednn_available", release)
+        and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"]
+        and host.architecture == "x86_64"
+        and not devices
+    ):
         on = flags.onednn_is_on(host, release, environment)
-        found.append(_candidate(f"oneDNN {'off' if on else 'on'}", {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0" if on else "1"}},
-                                "its gain runs from a loss to several times, by model and CPU"))
+        found.append(
+            _candidate(
+                f"oneDNN {'off' if on else 'on'}",
+                {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0" if on else "1"}},
+                "its gain runs from a loss to several times, by model and CPU",
+            )
+        )
     threads = {"tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": cpus}
-    if not any(name in wanted["flags"] for name in threads) and any(chosen.get(name) != value for name, value in threads.items()):
-        found.append(_candidate("threads", {"flags": threads}, "one thread an operation and as many operations as CPUs suits a busy server"))
+    if not any(name in wanted["flags"] for name in threads) and any(
+        chosen.get(name) != value for name, value in threads.items()
+    ):
+        found.append(
+            _candidate(
+                "threads",
+                {"flags": threads},
+                "one thread an operation and as many operations as CPUs suits a busy server",
+            )
+        )
     return found
 
 
@@ -103,4 +176,9 @@ def _with_threads(parameters, cpus, chosen):
 
 
 def _candidate(name, change, reason, model=None, planned=()):
-    return {"name": f"{name} ({model['name']})" if len(planned) > 1 else name, "model": model["name"] if model else None, "change": change, "reason": reason}
+    return {
+        "name": f"{name} ({model['name']})" if len(planned) > 1 else name,
+        "model": model["name"] if model else None,
+        "change": change,
+        "reason": reason,
+    }

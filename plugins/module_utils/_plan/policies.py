@@ -9,20 +9,83 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, looks_secret, one_of
 
 # What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
-CHOICES = ("version", "backend", "gpu", "gpu_servers", "cpus", "image", "build", "build_options", "goal", "flags", "environment", "optimize", "batching")
+CHOICES = (
+    "version",
+    "backend",
+    "gpu",
+    "gpu_servers",
+    "cpus",
+    "image",
+    "build",
+    "build_options",
+    "goal",
+    "flags",
+    "environment",
+    "optimize",
+    "batching",
+)
 
 # The fields of the capabilities (_capability/facts.py): a mapping of names, [mapping] for a list of mappings, None for a value or a list of values.
 FIELDS = {
-    "schema": None, "architecture": None,
-    "cpu": {"vendor": None, "family": None, "model": None, "stepping": None, "brand": None, "level": None, "flags": None, "ai": None, "sockets": None,
-            "cores": None, "threads": None, "numa_nodes": None, "caches": {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None},
-            "usable": None, "affinity": None, "cpuset": None, "quota": None},
+    "schema": None,
+    "architecture": None,
+    "cpu": {
+        "vendor": None,
+        "family": None,
+        "model": None,
+        "stepping": None,
+        "brand": None,
+        "level": None,
+        "flags": None,
+        "ai": None,
+        "sockets": None,
+        "cores": None,
+        "threads": None,
+        "numa_nodes": None,
+        "caches": {"l1d_kib": None, "l1i_kib": None, "l2_kib": None, "l3_kib": None},
+        "usable": None,
+        "affinity": None,
+        "cpuset": None,
+        "quota": None,
+    },
     "memory": {"total_mib": None, "limit_mib": None, "usable_mib": None},
-    "gpus": [{"product": None, "family": None, "compute": {"major": None, "minor": None}, "memory_mib": None, "count": None, "device_id": None,
-              "driver": None, "driver_version": None, "cuda_version": None, "ecc": None, "mig": [{"profile": None, "memory_mib": None}], "problem": None,
-              "devices": [{"pci_bus_id": None, "uuid": None, "index": None, "numa_node": None, "cpu_affinity": None, "mig_uuids": None}]}],
-    "container": {"engine": None, "version": None, "api_version": None, "socket": None, "answers": None, "reason": None, "runtimes": None,
-                  "cdi_directories": None, "nvidia": {"toolkit": None, "hook": None, "cdi": {"names": None, "problem": None}}},
+    "gpus": [
+        {
+            "product": None,
+            "family": None,
+            "compute": {"major": None, "minor": None},
+            "memory_mib": None,
+            "count": None,
+            "device_id": None,
+            "driver": None,
+            "driver_version": None,
+            "cuda_version": None,
+            "ecc": None,
+            "mig": [{"profile": None, "memory_mib": None}],
+            "problem": None,
+            "devices": [
+                {
+                    "pci_bus_id": None,
+                    "uuid": None,
+                    "index": None,
+                    "numa_node": None,
+                    "cpu_affinity": None,
+                    "mig_uuids": None,
+                }
+            ],
+        }
+    ],
+    "container": {
+        "engine": None,
+        "version": None,
+        "api_version": None,
+        "socket": None,
+        "answers": None,
+        "reason": None,
+        "runtimes": None,
+        "cdi_directories": None,
+        "nvidia": {"toolkit": None, "hook": None, "cdi": {"names": None, "problem": None}},
+    },
     "os": {"distribution": None, "version": None, "kernel": None, "init": None, "libc": None},
     "virtualization": {"kind": None, "container": None},
     "python": {"version": None, "executable": None},
@@ -37,7 +100,9 @@ def check(policies):
         where = f"tfserving_policies[{number}]"
         whole = isinstance(policy, dict) and set(policy) - {"holds"} == {"when", "choose"}
         if not whole or not isinstance(policy["when"], str) or not isinstance(policy["choose"], dict):
-            raise FleetError("a policy has exactly two keys: when (a JMESPath condition) and choose (a mapping)", where=where)
+            raise FleetError(
+                "a policy has exactly two keys: when (a JMESPath condition) and choose (a mapping)", where=where
+            )
         for key in policy["choose"]:
             one_of(f"{where}.choose", key, CHOICES)
 
@@ -47,8 +112,12 @@ def check_condition(number, condition, tree, tokens):
 
     tree: JMESPath's syntax tree, {type, value, children}. tokens: its tokens, [{type, value, start}], for the positions.
     """
-    names = [token for token, following in zip(tokens, tokens[1:]) if token["type"] in ("unquoted_identifier", "quoted_identifier")
-             and following["type"] not in ("lparen", "colon")]
+    names = [
+        token
+        for token, following in zip(tokens, tokens[1:])
+        if token["type"] in ("unquoted_identifier", "quoted_identifier")
+        and following["type"] not in ("lparen", "colon")
+    ]
     literals = [token for token in tokens if token["type"] == "literal"]
     _Walk(number, condition, iter(names), iter(literals)).visit(tree, FIELDS)
 
@@ -70,7 +139,10 @@ class _Walk:
         if not isinstance(fields, dict):
             return None
         if node["value"] not in fields:
-            self._fail(position, f"{node['value']!r} is not a field here; allowed: {', '.join(sorted(fields))}{did_you_mean(node['value'], list(fields))}")
+            self._fail(
+                position,
+                f"{node['value']!r} is not a field here; allowed: {', '.join(sorted(fields))}{did_you_mean(node['value'], list(fields))}",
+            )
         return fields[node["value"]]
 
     def _subexpression(self, node, fields):
@@ -112,9 +184,16 @@ class _Walk:
     def _comparator(self, node, fields):
         for child in node["children"]:
             self.visit(child, fields)
-            if node["value"] in _ORDERING and child["type"] == "literal" and (isinstance(child["value"], bool) or not isinstance(child["value"], (int, float))):
-                self._fail(self.last_literal, f"JMESPath orders numbers only, and {child['value']!r} is none: the condition would never hold; "
-                           f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)")
+            if (
+                node["value"] in _ORDERING
+                and child["type"] == "literal"
+                and (isinstance(child["value"], bool) or not isinstance(child["value"], (int, float)))
+            ):
+                self._fail(
+                    self.last_literal,
+                    f"JMESPath orders numbers only, and {child['value']!r} is none: the condition would never hold; "
+                    f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)",
+                )
 
     def _literal(self, node, fields):
         self.last_literal = next(self.literals, {"start": 0})["start"]
@@ -134,7 +213,10 @@ class _Walk:
                 self.visit(child, fields)
 
     def _fail(self, position, what):
-        raise FleetError(f"{what}, at character {position + 1} of {self.condition!r}", where=f"tfserving_policies[{self.number}].when")
+        raise FleetError(
+            f"{what}, at character {position + 1} of {self.condition!r}",
+            where=f"tfserving_policies[{self.number}].when",
+        )
 
 
 def choose(draft, asked):
@@ -151,14 +233,23 @@ def choose(draft, asked):
         return asked
     first, shadowed = holding[0], holding[1:]
     chosen = policies[first]["choose"]
-    secret = next((name for name in chosen["environment"] if looks_secret(str(name))), None) if isinstance(chosen.get("environment"), dict) else None
+    secret = (
+        next((name for name in chosen["environment"] if looks_secret(str(name))), None)
+        if isinstance(chosen.get("environment"), dict)
+        else None
+    )
     if secret:
-        raise FleetError(f"{secret} looks like a secret, and what a policy chooses is shown", where=f"tfserving_policies[{first}].choose.environment",
-                         remedy="Set it in tfs_server_secret_environment, from a vault.")
+        raise FleetError(
+            f"{secret} looks like a secret, and what a policy chooses is shown",
+            where=f"tfserving_policies[{first}].choose.environment",
+            remedy="Set it in tfs_server_secret_environment, from a vault.",
+        )
     spelt = ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items()))
     draft.decide(f"policy {first + 1}", spelt, f"its condition holds here: {policies[first]['when']}")
     for number in shadowed:
-        draft.warn(f"policy {number + 1} ({policies[number]['when']}) holds here too and has no effect: policy {first + 1} comes first")
+        draft.warn(
+            f"policy {number + 1} ({policies[number]['when']}) holds here too and has no effect: policy {first + 1} comes first"
+        )
     return _with(asked, chosen)
 
 

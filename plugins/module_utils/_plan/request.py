@@ -30,17 +30,59 @@ _SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a l
 
 # Key -> (type, default). The variables are these names behind tfserving_.
 KEYS = {
-    "version": (str, None), "models": (list, ()), "goal": (str, "online"), "objective_p99_ms": ((int, float), None), "backend": (str, "auto"),
-    "gpu": (str, "auto"), "gpu_servers": (str, "one"), "cpus": ((int, float), None), "image": (str, None), "build": (bool, False), "build_options": (str, None),
-    "build_for": (list, ()), "build_sources": (dict, None), "build_base_images": (dict, {}), "flags": (dict, {}),
-    "environment": (dict, {}), "engine_socket": (str, None), "options": (list, ()), "measured": (list, ()), "policies": (list, ()),
+    "version": (str, None),
+    "models": (list, ()),
+    "goal": (str, "online"),
+    "objective_p99_ms": ((int, float), None),
+    "backend": (str, "auto"),
+    "gpu": (str, "auto"),
+    "gpu_servers": (str, "one"),
+    "cpus": ((int, float), None),
+    "image": (str, None),
+    "build": (bool, False),
+    "build_options": (str, None),
+    "build_for": (list, ()),
+    "build_sources": (dict, None),
+    "build_base_images": (dict, {}),
+    "flags": (dict, {}),
+    "environment": (dict, {}),
+    "engine_socket": (str, None),
+    "options": (list, ()),
+    "measured": (list, ()),
+    "policies": (list, ()),
 }
-MODEL_KEYS = ("name", "source", "samples", "reference", "signature", "metric", "metric_output", "allowed_loss", "maximum_difference", "accept_unjudged",
-              "optimize", "version", "batching", "signatures", "size_bytes", "batch_sizes", "select_tf_ops", "precision", "metric_function", "metric_goal")
+MODEL_KEYS = (
+    "name",
+    "source",
+    "samples",
+    "reference",
+    "signature",
+    "metric",
+    "metric_output",
+    "allowed_loss",
+    "maximum_difference",
+    "accept_unjudged",
+    "optimize",
+    "version",
+    "batching",
+    "signatures",
+    "size_bytes",
+    "batch_sizes",
+    "select_tf_ops",
+    "precision",
+    "metric_function",
+    "metric_goal",
+)
 
 
 # Keys of a model that hold numbers or truth values.
-_NUMBERS = {"size_bytes": int, "allowed_loss": float, "maximum_difference": float, "accept_unjudged": bool, "select_tf_ops": bool}
+_NUMBERS = {
+    "size_bytes": int,
+    "allowed_loss": float,
+    "maximum_difference": float,
+    "accept_unjudged": bool,
+    "select_tf_ops": bool,
+}
 
 
 def with_texts_as_keys(request, where=None):
@@ -48,7 +90,11 @@ def with_texts_as_keys(request, where=None):
     held = request.items() if isinstance(request, dict) else enumerate(request) if isinstance(request, list) else ()
     for key, value in held:
         if isinstance(request, dict) and not isinstance(key, str):
-            raise FleetError(f"{key!r} is not a text, and so no name", where=where or "the request", remedy="Write it in quotes, or leave it out.")
+            raise FleetError(
+                f"{key!r} is not a text, and so no name",
+                where=where or "the request",
+                remedy="Write it in quotes, or leave it out.",
+            )
         inner = f"[{key}]" if isinstance(request, list) else f".{key}"
         with_texts_as_keys(value, f"{where}{inner}" if where else f"tfserving_{key}")
     return request
@@ -103,7 +149,9 @@ def _known(where, given, keys):
         raise FleetError(f"{given!r} is not a mapping", where=where)
     unknown = sorted(str(key) for key in given if key not in keys)
     if unknown:
-        raise FleetError(f"{unknown[0]!r} is not known; allowed: {', '.join(keys)}{did_you_mean(unknown[0], keys)}", where=where)
+        raise FleetError(
+            f"{unknown[0]!r} is not known; allowed: {', '.join(keys)}{did_you_mean(unknown[0], keys)}", where=where
+        )
 
 
 def _typed(name, value, kind, default):
@@ -111,7 +159,9 @@ def _typed(name, value, kind, default):
         return {tuple: list, dict: dict}.get(type(default), lambda same: same)(default)
     value = _of_command_line(value, kind)
     if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
-        raise FleetError(f"{value!r} is not {_SPOKEN[kind]}", where=name, remedy=_in_quotes(value) if kind is str else None)
+        raise FleetError(
+            f"{value!r} is not {_SPOKEN[kind]}", where=name, remedy=_in_quotes(value) if kind is str else None
+        )
     return value
 
 
@@ -119,7 +169,9 @@ def _in_quotes(value):
     """What to do about a number in the place of a text, or None. YAML drops a zero at the end: 2.20 arrives as 2.2, and nobody can tell them apart."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    other = f', or "{value}0" where you wrote that: YAML reads it as the number {value}' if isinstance(value, float) else ""
+    other = (
+        f', or "{value}0" where you wrote that: YAML reads it as the number {value}' if isinstance(value, float) else ""
+    )
     return f'Write it in quotes: "{value}"{other}.'
 
 

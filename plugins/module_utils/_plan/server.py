@@ -8,8 +8,10 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
-NOT_TENSORFLOW_SERVING = ("the embedded server is not TensorFlow Serving: a small Python model server of this collection over TensorFlow's own library; "
-                          "its figures are not TensorFlow Serving's")
+NOT_TENSORFLOW_SERVING = (
+    "the embedded server is not TensorFlow Serving: a small Python model server of this collection over TensorFlow's own library; "
+    "its figures are not TensorFlow Serving's"
+)
 # Docker's default seccomp profile has known clone3 since then (moby/moby#42681, notes of release 20.10.10); earlier it answers EPERM.
 _FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
 # What a server has without a container, of that which start lines say.
@@ -23,7 +25,11 @@ _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 def choose_release(draft, wanted):
     """The table's row to plan with, or None when refused."""
     if wanted["version"] is None:
-        return draft.decide("release", questions.releases()[-1], "the newest that the release table knows; set tfserving_version to pin another")
+        return draft.decide(
+            "release",
+            questions.releases()[-1],
+            "the newest that the release table knows; set tfserving_version to pin another",
+        )
     try:
         release = questions.nearest(wanted["version"])
     except FleetError as fault:
@@ -31,7 +37,9 @@ def choose_release(draft, wanted):
         return None
     newer = questions.is_newer_than_table(release)
     if newer:
-        draft.warn(f"release {release} is newer than the release table: planned with what {questions.releases()[-1]} knows; flags and images may differ")
+        draft.warn(
+            f"release {release} is newer than the release table: planned with what {questions.releases()[-1]} knows; flags and images may differ"
+        )
     known = release == wanted["version"] or newer
     reason = "as tfserving_version says" if known else f"what the release table has for {wanted['version']}"
     return draft.decide("release", release, reason)
@@ -45,20 +53,39 @@ def choose_backend(draft, host, wanted, release):
         reason = problem if wanted["backend"] == "docker" else f"{problem}, and {named} names TensorFlow Serving"
         start = "Start Docker Engine 20.10 or later (or Podman's socket) on the host"
         if _tensorflow_wheel_runs(host):
-            draft.refuse("backend", reason, f"{start}, or set tfserving_backend: embedded for the collection's own server", {"backend": "embedded"})
+            draft.refuse(
+                "backend",
+                reason,
+                f"{start}, or set tfserving_backend: embedded for the collection's own server",
+                {"backend": "embedded"},
+            )
         else:
-            draft.refuse("backend", f"{reason}; the embedded server cannot run here either: {_WHEEL_NEEDS}", f"{start}, or {_NO_MODELS}", {"models": []})
+            draft.refuse(
+                "backend",
+                f"{reason}; the embedded server cannot run here either: {_WHEEL_NEEDS}",
+                f"{start}, or {_NO_MODELS}",
+                {"models": []},
+            )
         return None
     if wanted["backend"] == "docker" or (wanted["backend"] == "auto" and not problem):
         if host.sdk_problem:
-            draft.refuse("backend", host.sdk_problem, "Install it there (apt-get install python3-docker, or pip install docker for that Python), name another "
-                         "Python in ansible_python_interpreter, or set tfserving_backend: embedded", {"backend": "embedded"})
+            draft.refuse(
+                "backend",
+                host.sdk_problem,
+                "Install it there (apt-get install python3-docker, or pip install docker for that Python), name another "
+                "Python in ansible_python_interpreter, or set tfserving_backend: embedded",
+                {"backend": "embedded"},
+            )
             return None
         if not wanted["image"] and questions.needs_clone3(release) and host.is_docker_before(_FIRST_DOCKER_WITH_CLONE3):
             last = next(known for known in reversed(questions.releases()) if not questions.needs_clone3(known))
             first = ".".join(map(str, _FIRST_DOCKER_WITH_CLONE3))
-            draft.refuse("backend", f"images of {release} start threads by clone3, which Docker Engine {host.container['version']} on this host forbids",
-                         f"Update Docker Engine to {first} or later, or set tfserving_version: {last}", {"version": last})
+            draft.refuse(
+                "backend",
+                f"images of {release} start threads by clone3, which Docker Engine {host.container['version']} on this host forbids",
+                f"Update Docker Engine to {first} or later, or set tfserving_version: {last}",
+                {"version": last},
+            )
             return None
         asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
@@ -70,17 +97,29 @@ def of_start_lines(draft, given, backend):
     kept = {name: value for name, value in given.items() if backend == "docker" or name in _WITHOUT_CONTAINER}
     dropped = sorted(set(given) - set(kept))
     if dropped:
-        draft.warn(f"{', '.join(dropped)} of tfserving_options {'has' if len(dropped) == 1 else 'have'} no effect: the embedded server runs in no container")
+        draft.warn(
+            f"{', '.join(dropped)} of tfserving_options {'has' if len(dropped) == 1 else 'have'} no effect: the embedded server runs in no container"
+        )
     return {"serve": kept} if kept else {}
 
 
 def _embedded(draft, host, wanted, reason, problem):
     if not _tensorflow_wheel_runs(host):
         if problem:
-            draft.refuse("backend", f"{reason}, and {_WHEEL_NEEDS}: the embedded server cannot run here either", f"Take it out: {_NO_MODELS}", {"models": []})
+            draft.refuse(
+                "backend",
+                f"{reason}, and {_WHEEL_NEEDS}: the embedded server cannot run here either",
+                f"Take it out: {_NO_MODELS}",
+                {"models": []},
+            )
         else:
-            draft.refuse("backend", f"{_WHEEL_NEEDS}; this is " + (f"{host.level} without AVX" if host.architecture == "x86_64" else host.architecture),
-                         "Use the container engine instead: tfserving_backend: docker", {"backend": "docker"})
+            draft.refuse(
+                "backend",
+                f"{_WHEEL_NEEDS}; this is "
+                + (f"{host.level} without AVX" if host.architecture == "x86_64" else host.architecture),
+                "Use the container engine instead: tfserving_backend: docker",
+                {"backend": "docker"},
+            )
         return None
     draft.warn(NOT_TENSORFLOW_SERVING)
     for key, what in (("image", wanted["image"]), ("build", wanted["build"])):

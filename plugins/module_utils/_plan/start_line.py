@@ -16,53 +16,190 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 # Options of docker run that take no value, and the letters of those that have one. Source: `docker run --help` of Docker 28.2.
-SWITCHES = frozenset((
-    "detach", "disable-content-trust", "help", "init", "interactive", "no-healthcheck", "oom-kill-disable", "privileged", "publish-all", "quiet", "read-only",
-    "rm", "sig-proxy", "tty", "use-api-socket"))
-LETTERS = {"P": "publish-all", "a": "attach", "c": "cpu-shares", "d": "detach", "e": "env", "h": "hostname", "i": "interactive", "l": "label", "m": "memory",
-           "p": "publish", "q": "quiet", "t": "tty", "u": "user", "v": "volume", "w": "workdir"}
-VALUED = frozenset("""
+SWITCHES = frozenset(
+    (
+        "detach",
+        "disable-content-trust",
+        "help",
+        "init",
+        "interactive",
+        "no-healthcheck",
+        "oom-kill-disable",
+        "privileged",
+        "publish-all",
+        "quiet",
+        "read-only",
+        "rm",
+        "sig-proxy",
+        "tty",
+        "use-api-socket",
+    )
+)
+LETTERS = {
+    "P": "publish-all",
+    "a": "attach",
+    "c": "cpu-shares",
+    "d": "detach",
+    "e": "env",
+    "h": "hostname",
+    "i": "interactive",
+    "l": "label",
+    "m": "memory",
+    "p": "publish",
+    "q": "quiet",
+    "t": "tty",
+    "u": "user",
+    "v": "volume",
+    "w": "workdir",
+}
+VALUED = frozenset(
+    """
     add-host annotation attach blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota
     cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach-keys device device-cgroup-rule device-read-bps device-read-iops
     device-write-bps device-write-iops dns dns-opt dns-option dns-search domainname entrypoint env env-file expose gpus group-add health-cmd
     health-interval health-retries health-start-interval health-start-period health-timeout hostname io-maxbandwidth io-maxiops ip ip6 ipc isolation
     kernel-memory label label-file link link-local-ip log-driver log-opt mac-address memory memory-reservation memory-swap memory-swappiness mount name
     net net-alias network network-alias oom-score-adj pid pids-limit platform publish pull restart runtime security-opt shm-size stop-signal
-    stop-timeout storage-opt sysctl tmpfs ulimit user userns uts volume volume-driver volumes-from workdir""".split())
+    stop-timeout storage-opt sysctl tmpfs ulimit user userns uts volume volume-driver volumes-from workdir""".split()
+)
 
 # Keys of a compose file's service, and of a Kubernetes container: what docker run has for them.
-_COMPOSE = {"container_name": "name", "cpus": "cpus", "cpuset": "cpuset-cpus", "cpu_shares": "cpu-shares", "cpu_quota": "cpu-quota", "mem_limit": "memory",
-            "mem_reservation": "memory-reservation", "memswap_limit": "memory-swap", "shm_size": "shm-size", "restart": "restart", "user": "user",
-            "network_mode": "network", "runtime": "runtime", "pids_limit": "pids-limit", "ipc": "ipc", "pid": "pid", "hostname": "hostname",
-            "working_dir": "workdir", "stop_signal": "stop-signal", "stop_grace_period": "stop-timeout", "platform": "platform",
-            "pull_policy": "pull", "imagePullPolicy": "pull", "runAsUser": "user", "memory": "memory", "cpu": "cpus", "ports": "publish",
-            "volumes": "volume", "volumeMounts": "volume", "env_file": "env-file", "cap_add": "cap-add", "cap_drop": "cap-drop", "devices": "device",
-            "dns": "dns", "extra_hosts": "add-host", "tmpfs": "tmpfs", "security_opt": "security-opt", "gpus": "gpus", "networks": "network",
-            "nvidia.com/gpu": "gpus", "ulimits": "ulimit", "sysctls": "sysctl", "expose": "expose", "labels": "label", "group_add": "group-add",
-            "cgroup_parent": "cgroup-parent", "domainname": "domainname", "links": "link", "userns_mode": "userns", "mac_address": "mac-address"}
-_COMPOSE_SWITCHES = {"privileged": "privileged", "read_only": "read-only", "readOnlyRootFilesystem": "read-only", "init": "init", "tty": "tty",
-                     "stdin_open": "interactive", "oom_kill_disable": "oom-kill-disable"}
+_COMPOSE = {
+    "container_name": "name",
+    "cpus": "cpus",
+    "cpuset": "cpuset-cpus",
+    "cpu_shares": "cpu-shares",
+    "cpu_quota": "cpu-quota",
+    "mem_limit": "memory",
+    "mem_reservation": "memory-reservation",
+    "memswap_limit": "memory-swap",
+    "shm_size": "shm-size",
+    "restart": "restart",
+    "user": "user",
+    "network_mode": "network",
+    "runtime": "runtime",
+    "pids_limit": "pids-limit",
+    "ipc": "ipc",
+    "pid": "pid",
+    "hostname": "hostname",
+    "working_dir": "workdir",
+    "stop_signal": "stop-signal",
+    "stop_grace_period": "stop-timeout",
+    "platform": "platform",
+    "pull_policy": "pull",
+    "imagePullPolicy": "pull",
+    "runAsUser": "user",
+    "memory": "memory",
+    "cpu": "cpus",
+    "ports": "publish",
+    "volumes": "volume",
+    "volumeMounts": "volume",
+    "env_file": "env-file",
+    "cap_add": "cap-add",
+    "cap_drop": "cap-drop",
+    "devices": "device",
+    "dns": "dns",
+    "extra_hosts": "add-host",
+    "tmpfs": "tmpfs",
+    "security_opt": "security-opt",
+    "gpus": "gpus",
+    "networks": "network",
+    "nvidia.com/gpu": "gpus",
+    "ulimits": "ulimit",
+    "sysctls": "sysctl",
+    "expose": "expose",
+    "labels": "label",
+    "group_add": "group-add",
+    "cgroup_parent": "cgroup-parent",
+    "domainname": "domainname",
+    "links": "link",
+    "userns_mode": "userns",
+    "mac_address": "mac-address",
+}
+_COMPOSE_SWITCHES = {
+    "privileged": "privileged",
+    "read_only": "read-only",
+    "readOnlyRootFilesystem": "read-only",
+    "init": "init",
+    "tty": "tty",
+    "stdin_open": "interactive",
+    "oom_kill_disable": "oom-kill-disable",
+}
 _COMMANDS = ("command", "args", "entrypoint")
 # Keys that only hold others, or say nothing of how the server runs.
-_SILENT = frozenset("""
+_SILENT = frozenset(
+    """
     version services apiVersion kind metadata spec template containers resources limits requests reservations deploy name healthcheck depends_on
     livenessProbe readinessProbe startupProbe replicas selector matchLabels app build context dockerfile logging driver options securityContext value
-    valueFrom containerPort hostPort protocol mountPath mode x-tfserving profiles""".split())
+    valueFrom containerPort hostPort protocol mountPath mode x-tfserving profiles""".split()
+)
 
 _CONTINUED = re.compile(r"\\[ \t]*\r?\n")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_IMAGE = re.compile(r"(?:[\w.:-]+/)*[\w.-]*(?:tensorflow[\w.-]*/serving|tensorflow-serving|tf-serving|tfserving)[\w.-]*(?::[\w.${}-]+)?(?:@sha256:[0-9a-f]+)?")
+_IMAGE = re.compile(
+    r"(?:[\w.:-]+/)*[\w.-]*(?:tensorflow[\w.-]*/serving|tensorflow-serving|tf-serving|tfserving)[\w.-]*(?::[\w.${}-]+)?(?:@sha256:[0-9a-f]+)?"
+)
 _PORT = re.compile(r"(?:\d+(?:\.\d+){3}:)?\d{1,5}:\d{1,5}(?:/tcp)?")
 _MOUNT = re.compile(r"(?:\.{0,2}/|~|\$)[^:]*:/[^:]*(?::[a-zA-Z,]+)?")
 _KEY = re.compile(r"([A-Za-z_][\w.\-/]*):(?:\s+(.*))?", re.DOTALL)
-_DOCKERFILE = re.compile(r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME)\s+(.*)", re.DOTALL)
+_DOCKERFILE = re.compile(
+    r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME)\s+(.*)", re.DOTALL
+)
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
-_WRAPPERS = ("sudo", "nohup", "exec", "time", "setsid", "env", "command", "export", "tini", "dumb-init", "nice", "stdbuf", "set")
+_WRAPPERS = (
+    "sudo",
+    "nohup",
+    "exec",
+    "time",
+    "setsid",
+    "env",
+    "command",
+    "export",
+    "tini",
+    "dumb-init",
+    "nice",
+    "stdbuf",
+    "set",
+)
 _ENGINES = ("docker", "podman", "nvidia-docker", "nerdctl")
 _SERVERS = ("tensorflow_model_server", "tf_serving_entrypoint.sh")
-_PREPARING = ("cd", "echo", "mkdir", "sleep", "wait", "source", ".", "pwd", "true", "exit", "chmod", "chown", "cat", "trap")
-_NOT_STARTING = ("pull", "stop", "rm", "kill", "logs", "build", "ps", "images", "exec", "login", "cp", "tag", "push", "network", "volume", "inspect", "start",
-                 "restart", "wait")
+_PREPARING = (
+    "cd",
+    "echo",
+    "mkdir",
+    "sleep",
+    "wait",
+    "source",
+    ".",
+    "pwd",
+    "true",
+    "exit",
+    "chmod",
+    "chown",
+    "cat",
+    "trap",
+)
+_NOT_STARTING = (
+    "pull",
+    "stop",
+    "rm",
+    "kill",
+    "logs",
+    "build",
+    "ps",
+    "images",
+    "exec",
+    "login",
+    "cp",
+    "tag",
+    "push",
+    "network",
+    "volume",
+    "inspect",
+    "start",
+    "restart",
+    "wait",
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +221,11 @@ def items(given):
     if isinstance(given, dict):
         return list(_of_mapping(given))
     if isinstance(given, (list, tuple)):
-        return [item for part in given for item in items(part)] if any(isinstance(part, dict) for part in given) else _of_words([str(part) for part in given])
+        return (
+            [item for part in given for item in items(part)]
+            if any(isinstance(part, dict) for part in given)
+            else _of_words([str(part) for part in given])
+        )
     text = _CONTINUED.sub(" ", str(given))
     return [item for line in text.splitlines() for item in _of_line(line)]
 
@@ -160,7 +301,12 @@ def _split(text):
             continue
         end = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
         words = [word.rstrip(",") if word.startswith("-") or "=" in word else word for word in words[:end]]
-        if len(words) == 1 and re.search(r"\s", words[0]) and re.match(r"-|\w+=", words[0]) and re.search(r"\s-{1,2}\w", words[0]):
+        if (
+            len(words) == 1
+            and re.search(r"\s", words[0])
+            and re.match(r"-|\w+=", words[0])
+            and re.search(r"\s-{1,2}\w", words[0])
+        ):
             return _split(words[0])
         return words
     return []
@@ -174,10 +320,21 @@ def _of_words(words):
         word = words[at]
         name = word.rpartition("/")[2]
         at += 1
-        if name in _SHELLS and at < len(words) and words[at].startswith("-") and words[at].endswith("c") and at + 1 < len(words):
+        if (
+            name in _SHELLS
+            and at < len(words)
+            and words[at].startswith("-")
+            and words[at].endswith("c")
+            and at + 1 < len(words)
+        ):
             return found + items(words[at + 1])
         if name in _SHELLS + _WRAPPERS or name in _SERVERS or word == "--":
-            while name in ("nice", "stdbuf", "set", "sudo") and at < len(words) and words[at].startswith("-") and not words[at].startswith("--"):
+            while (
+                name in ("nice", "stdbuf", "set", "sudo")
+                and at < len(words)
+                and words[at].startswith("-")
+                and not words[at].startswith("--")
+            ):
                 at += 2 if words[at] in ("-n", "-u") else 1
             continue
         if name == "taskset" and at + 1 < len(words) and words[at].startswith("-"):
@@ -197,22 +354,28 @@ def _of_engine(words, engine):
     """The Items of docker's own words: those of run, up to the image, and the server's behind it. Other commands start nothing."""
     words = _apart(words[1:] if words[:1] == ["container"] else words)
     command = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
-    if words[command:command + 1] not in (["run"], ["create"]):
-        known = words[command:command + 1] and words[command] in _NOT_STARTING
-        arguments = _of_words(_build_arguments(words)) if words[command:command + 1] == ["build"] else []
+    if words[command : command + 1] not in (["run"], ["create"]):
+        known = words[command : command + 1] and words[command] in _NOT_STARTING
+        arguments = _of_words(_build_arguments(words)) if words[command : command + 1] == ["build"] else []
         return [*arguments, Item("silent" if known else "word", engine, None, shlex.join([engine, *words]))]
-    found, at = [Item("docker", "runtime", "nvidia", "--runtime=nvidia")] if engine.endswith("nvidia-docker") else [], command + 1
+    found, at = (
+        [Item("docker", "runtime", "nvidia", "--runtime=nvidia")] if engine.endswith("nvidia-docker") else [],
+        command + 1,
+    )
     while at < len(words):
         if not words[at].startswith("-"):
-            return [*found, _image(words[at]), *_of_words(words[at + 1:])]
+            return [*found, _image(words[at]), *_of_words(words[at + 1 :])]
         item, at = _item(words, at)
         found.append(item)
     return found
 
 
 def _build_arguments(words):
-    found = [words[at + 1] if word == "--build-arg" else word.partition("=")[2] for at, word in enumerate(words)
-             if word == "--build-arg" and at + 1 < len(words) or word.startswith("--build-arg=")]
+    found = [
+        words[at + 1] if word == "--build-arg" else word.partition("=")[2]
+        for at, word in enumerate(words)
+        if word == "--build-arg" and at + 1 < len(words) or word.startswith("--build-arg=")
+    ]
     return [f"--build-arg={one}" for one in found]
 
 
@@ -227,7 +390,12 @@ def _item(words, at):
             return (_docker(name, value), at + 1) if equals else (_docker(name, following), at + 2)
         if not equals and following is not None and not following.startswith("-") and _looks_like_a_value(following):
             return Item("flag", name, following, f"{word} {shlex.quote(following)}", True), at + 2
-        return Item("flag", name, value if equals else None, word if word == shlex.quote(word) else f"--{name}{equals}{shlex.quote(value)}"), at + 1
+        return Item(
+            "flag",
+            name,
+            value if equals else None,
+            word if word == shlex.quote(word) else f"--{name}{equals}{shlex.quote(value)}",
+        ), at + 1
     if word.startswith("-") and word[1:2] in LETTERS:
         name, value = LETTERS[word[1]], word[2:].lstrip("=")
         if name in SWITCHES:
@@ -318,14 +486,22 @@ def _of_mapping(given):
 def _services(given):
     """The services or containers of a document that serve; all of them where none looks like it."""
     listed = given.get("services")
-    found = [one for one in listed.values() if isinstance(one, dict)] if isinstance(listed, dict) else list(_containers(given)) or [given]
-    serving = [one for one in found if re.search(r"serving|tensorflow_model_server", str([one.get(key) for key in ("image", *_COMMANDS)]))]
+    found = (
+        [one for one in listed.values() if isinstance(one, dict)]
+        if isinstance(listed, dict)
+        else list(_containers(given)) or [given]
+    )
+    serving = [
+        one
+        for one in found
+        if re.search(r"serving|tensorflow_model_server", str([one.get(key) for key in ("image", *_COMMANDS)]))
+    ]
     return serving or found
 
 
 def _containers(given):
     inner = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
-    for one in (given.get("containers") if isinstance(given, dict) and isinstance(given.get("containers"), list) else ()):
+    for one in given.get("containers") if isinstance(given, dict) and isinstance(given.get("containers"), list) else ():
         if isinstance(one, dict):
             yield one
     for part in inner:
@@ -351,10 +527,14 @@ def _of_service(service):
             if isinstance(reserved, dict) and reserved.get("devices"):
                 yield _docker("gpus", "all")
         elif key == "securityContext" and isinstance(value, dict):
-            yield from _of_service({name: setting for name, setting in value.items() if name in _COMPOSE or name in _COMPOSE_SWITCHES})
+            yield from _of_service(
+                {name: setting for name, setting in value.items() if name in _COMPOSE or name in _COMPOSE_SWITCHES}
+            )
         elif key == "logging" and isinstance(value, dict):
             yield from [_docker("log-driver", value["driver"])] if value.get("driver") else []
-            yield from (_docker("log-opt", f"{name}={setting}") for name, setting in (value.get("options") or {}).items())
+            yield from (
+                _docker("log-opt", f"{name}={setting}") for name, setting in (value.get("options") or {}).items()
+            )
         elif isinstance(value, dict) and key in _COMPOSE:
             yield from (_docker(_COMPOSE[key], f"{name}={setting}") for name, setting in value.items())
         elif isinstance(value, list) and key in _COMPOSE:
@@ -368,8 +548,13 @@ def _of_service(service):
 
 
 def _words_of(command):
-    return [_spelt(word) for word in command] if isinstance(command, list) else [] if command is None else [
-        word for line in _CONTINUED.sub(" ", str(command)).splitlines() for word in _split(line)]
+    return (
+        [_spelt(word) for word in command]
+        if isinstance(command, list)
+        else []
+        if command is None
+        else [word for line in _CONTINUED.sub(" ", str(command)).splitlines() for word in _split(line)]
+    )
 
 
 def _list(value):
@@ -394,7 +579,11 @@ def _port(one):
     if not isinstance(one, dict):
         return str(one)
     inside, outside = one.get("target") or one.get("containerPort"), one.get("published") or one.get("hostPort")
-    return ":".join(str(part) for part in (one.get("host_ip") or one.get("hostIP"), outside, inside) if part) if outside else None
+    return (
+        ":".join(str(part) for part in (one.get("host_ip") or one.get("hostIP"), outside, inside) if part)
+        if outside
+        else None
+    )
 
 
 def _mount(one):

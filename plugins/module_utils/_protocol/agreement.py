@@ -33,7 +33,9 @@ def compare(reference, answered, distance=None):
         elif name not in reference:
             found[name] = Distance(difference="the output is new")
         elif reference[name].shape != answered[name].shape:
-            found[name] = Distance(difference=f"shape {list(reference[name].shape)} became {list(answered[name].shape)}")
+            found[name] = Distance(
+                difference=f"shape {list(reference[name].shape)} became {list(answered[name].shape)}"
+            )
         elif reference[name].dtype != answered[name].dtype:
             found[name] = Distance(difference=f"dtype {reference[name].dtype} became {answered[name].dtype}")
         else:
@@ -44,7 +46,9 @@ def compare(reference, answered, distance=None):
 def disagreements(reference, answered, tolerance):
     """Sentences about the outputs of the reference that are not within a tolerance, a number or {name: number}. Both are {name: Tensor}."""
     found = []
-    for name, far in compare(reference, {name: tensor for name, tensor in answered.items() if name in reference}).items():
+    for name, far in compare(
+        reference, {name: tensor for name, tensor in answered.items() if name in reference}
+    ).items():
         allowed = tolerance[name] if isinstance(tolerance, dict) else tolerance
         if far.difference:
             found.append(f"{name}: {far.difference}")
@@ -63,8 +67,16 @@ def of_tensors(reference, answered):
     if strange:
         return of_strange(strange)
     far = [(abs(one - other), abs(one)) for one, other in pairs]
-    return Distance(*(float(max(figures, default=0.0)) for figures in (
-        [size for size, _one in far], [size / one for size, one in far if one], [size / max(1.0, one) for size, one in far])))
+    return Distance(
+        *(
+            float(max(figures, default=0.0))
+            for figures in (
+                [size for size, _one in far],
+                [size / one for size, one in far if one],
+                [size / max(1.0, one) for size, one in far],
+            )
+        )
+    )
 
 
 def of_texts(wrong, total):

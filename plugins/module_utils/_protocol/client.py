@@ -81,9 +81,15 @@ def decode_tensor(tensor, bfloat16=None):
         raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {MOST_DIMENSIONS}")
     count = math.prod(shape)
     if tensor.tensor_content:
-        flat = _texts_of_content(tensor.tensor_content, count) if name == "string" else _from_content(tensor.tensor_content, name, bfloat16)
+        flat = (
+            _texts_of_content(tensor.tensor_content, count)
+            if name == "string"
+            else _from_content(tensor.tensor_content, name, bfloat16)
+        )
         if len(flat) != count:
-            raise FleetError(f"a tensor of shape {list(shape)} and dtype {name} needs {count} values, its content has {len(flat)}")
+            raise FleetError(
+                f"a tensor of shape {list(shape)} and dtype {name} needs {count} values, its content has {len(flat)}"
+            )
     else:
         flat = _filled(_from_values(getattr(tensor, DTYPES[name].field), name, bfloat16), count)
     try:
@@ -117,7 +123,9 @@ def rest_body(inputs, signature="serving_default", form="row"):
     else:
         sizes = {array.shape[0] if array.ndim else None for array in inputs.values()}
         if len(sizes) != 1 or None in sizes:
-            raise FleetError("the row form needs inputs that all have the same first dimension", remedy="Use the column form.")
+            raise FleetError(
+                "the row form needs inputs that all have the same first dimension", remedy="Use the column form."
+            )
         columns = {name: _to_json(array) for name, array in inputs.items()}
         body = {"instances": [dict(zip(columns, row)) for row in zip(*columns.values())]}
     return json.dumps({"signature_name": signature, **body}, separators=(",", ":")).encode()
@@ -128,12 +136,25 @@ class GrpcClient:
 
     def __init__(self, address, port, deadline_s=10.0):
         if grpc is None:
-            raise FleetError("the Python package grpcio is missing", where="GrpcClient", remedy="Install it for the Python that runs this.")
+            raise FleetError(
+                "the Python package grpcio is missing",
+                where="GrpcClient",
+                remedy="Install it for the Python that runs this.",
+            )
         self._where, self._deadline_s = f"grpc://{address}:{port}", deadline_s
-        self._channel = grpc.insecure_channel(f"{address}:{port}", options=[
-            ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-            ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)])
-        self._methods = {path: self._channel.unary_unary(path) for path in (grpc_api.PREDICT, grpc_api.GET_MODEL_METADATA, grpc_api.GET_MODEL_STATUS)}
+        self._channel = grpc.insecure_channel(
+            f"{address}:{port}",
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.enable_http_proxy", 0),
+            ],
+        )
+        self._methods = {
+            path: self._channel.unary_unary(path)
+            for path in (grpc_api.PREDICT, grpc_api.GET_MODEL_METADATA, grpc_api.GET_MODEL_STATUS)
+        }
 
     def __enter__(self):
         return self
@@ -162,8 +183,15 @@ class GrpcClient:
         request.model_spec.name = model
         content = self.call(grpc_api.GET_MODEL_STATUS, request.SerializeToString())
         answer = wire.message("tensorflow.serving.GetModelStatusResponse").FromString(content)
-        return [{"version": one.version, "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
-                 "error_code": grpc_api.code_name(one.status.error_code), "error_message": one.status.error_message} for one in answer.model_version_status]
+        return [
+            {
+                "version": one.version,
+                "state": wire.enum_name("tensorflow.serving.ModelVersionState", one.state),
+                "error_code": grpc_api.code_name(one.status.error_code),
+                "error_message": one.status.error_message,
+            }
+            for one in answer.model_version_status
+        ]
 
     def metadata(self, model, version=None):
         """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
@@ -171,9 +199,18 @@ class GrpcClient:
         request.model_spec.name = model
         if version is not None:
             request.model_spec.version.value = version
-        answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(self.call(grpc_api.GET_MODEL_METADATA, request.SerializeToString()))
-        signatures = wire.message("tensorflow.serving.SignatureDefMap").FromString(answer.metadata["signature_def"].value).signature_def
-        return {key: {"method_name": one.method_name, "inputs": _tensors(one.inputs), "outputs": _tensors(one.outputs)} for key, one in signatures.items()}
+        answer = wire.message("tensorflow.serving.GetModelMetadataResponse").FromString(
+            self.call(grpc_api.GET_MODEL_METADATA, request.SerializeToString())
+        )
+        signatures = (
+            wire.message("tensorflow.serving.SignatureDefMap")
+            .FromString(answer.metadata["signature_def"].value)
+            .signature_def
+        )
+        return {
+            key: {"method_name": one.method_name, "inputs": _tensors(one.inputs), "outputs": _tensors(one.outputs)}
+            for key, one in signatures.items()
+        }
 
 
 class RestClient:
@@ -229,15 +266,28 @@ class RestClient:
     def status(self, model):
         """As GrpcClient.status."""
         answer = json.loads(self.call("GET", _model_path(model)))
-        return [{"version": int(one["version"]), "state": one["state"], "error_code": one["status"]["error_code"],
-                 "error_message": one["status"]["error_message"]} for one in answer["model_version_status"]]
+        return [
+            {
+                "version": int(one["version"]),
+                "state": one["state"],
+                "error_code": one["status"]["error_code"],
+                "error_message": one["status"]["error_message"],
+            }
+            for one in answer["model_version_status"]
+        ]
 
     def metadata(self, model, version=None):
         """As GrpcClient.metadata; version: an int, or None for the latest."""
         answer = json.loads(self.call("GET", f"{_model_path(model, version)}/metadata"))
         signatures = answer["metadata"]["signature_def"]["signature_def"]
-        return {key: {"method_name": one["method_name"], "inputs": _rest_tensors(one["inputs"]), "outputs": _rest_tensors(one["outputs"])}
-                for key, one in signatures.items()}
+        return {
+            key: {
+                "method_name": one["method_name"],
+                "inputs": _rest_tensors(one["inputs"]),
+                "outputs": _rest_tensors(one["outputs"]),
+            }
+            for key, one in signatures.items()
+        }
 
 
 def _model_path(model, version=None):
@@ -252,9 +302,16 @@ def _error_text(content):
 
 
 def _tensors(infos):
-    return {name: {"dtype": dtypes.name_of(info.dtype), "tensor": info.name,
-                   "shape": None if info.tensor_shape.unknown_rank else [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]}
-            for name, info in infos.items()}
+    return {
+        name: {
+            "dtype": dtypes.name_of(info.dtype),
+            "tensor": info.name,
+            "shape": None
+            if info.tensor_shape.unknown_rank
+            else [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim],
+        }
+        for name, info in infos.items()
+    }
 
 
 def _rest_tensors(infos):
@@ -262,7 +319,11 @@ def _rest_tensors(infos):
     for name, info in infos.items():
         sizes = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]]
         shape = None if info["tensor_shape"]["unknown_rank"] else [None if size < 0 else size for size in sizes]
-        tensors[name] = {"dtype": _BY_ENUM_NAME.get(info["dtype"], info["dtype"]), "shape": shape, "tensor": info["name"]}
+        tensors[name] = {
+            "dtype": _BY_ENUM_NAME.get(info["dtype"], info["dtype"]),
+            "shape": shape,
+            "tensor": info["name"],
+        }
     return tensors
 
 
@@ -307,7 +368,11 @@ def _from_values(values, name, bfloat16):
         raise FleetError(f"a tensor of {name} holds half a value: it needs a real and an imaginary part of each")
     if name.startswith("complex"):
         return numpy.array(values, "float32" if name == "complex64" else "float64").view(name)
-    return numpy.array(values, "int64" if name.startswith("int") else None).astype(name) if len(values) else numpy.zeros(0, name)
+    return (
+        numpy.array(values, "int64" if name.startswith("int") else None).astype(name)
+        if len(values)
+        else numpy.zeros(0, name)
+    )
 
 
 def _widened(bits):

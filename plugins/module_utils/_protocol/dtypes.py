@@ -21,17 +21,36 @@ class DType:
 
 
 DTYPES = {
-    "float32": DType(1, "f", 4, "float_val", 5), "float64": DType(2, "d", 8, "double_val", 6), "float16": DType(19, "e", 2, "half_val", 13),
-    "bfloat16": DType(14, "", 2, "half_val", 13), "int8": DType(6, "b", 1, "int_val", 7), "int16": DType(5, "h", 2, "int_val", 7),
-    "int32": DType(3, "i", 4, "int_val", 7), "int64": DType(9, "q", 8, "int64_val", 10), "uint8": DType(4, "B", 1, "int_val", 7),
-    "uint16": DType(17, "H", 2, "int_val", 7), "uint32": DType(22, "I", 4, "uint32_val", 16), "uint64": DType(23, "Q", 8, "uint64_val", 17),
-    "bool": DType(10, "?", 1, "bool_val", 11), "complex64": DType(8, "", 8, "scomplex_val", 9), "complex128": DType(18, "", 16, "dcomplex_val", 12),
+    "float32": DType(1, "f", 4, "float_val", 5),
+    "float64": DType(2, "d", 8, "double_val", 6),
+    "float16": DType(19, "e", 2, "half_val", 13),
+    "bfloat16": DType(14, "", 2, "half_val", 13),
+    "int8": DType(6, "b", 1, "int_val", 7),
+    "int16": DType(5, "h", 2, "int_val", 7),
+    "int32": DType(3, "i", 4, "int_val", 7),
+    "int64": DType(9, "q", 8, "int64_val", 10),
+    "uint8": DType(4, "B", 1, "int_val", 7),
+    "uint16": DType(17, "H", 2, "int_val", 7),
+    "uint32": DType(22, "I", 4, "uint32_val", 16),
+    "uint64": DType(23, "Q", 8, "uint64_val", 17),
+    "bool": DType(10, "?", 1, "bool_val", 11),
+    "complex64": DType(8, "", 8, "scomplex_val", 9),
+    "complex128": DType(18, "", 16, "dcomplex_val", 12),
     "string": DType(7, "", 0, "string_val", 8),
 }
 # Those without values that a client could send keep TensorFlow's names.
-_RARE = {"DT_INVALID": 0, "DT_QINT8": 11, "DT_QUINT8": 12, "DT_QINT32": 13, "DT_QINT16": 15, "DT_QUINT16": 16, "DT_RESOURCE": 20, "DT_VARIANT": 21}
+_RARE = {
+    "DT_INVALID": 0,
+    "DT_QINT8": 11,
+    "DT_QUINT8": 12,
+    "DT_QINT32": 13,
+    "DT_QINT16": 15,
+    "DT_QUINT16": 16,
+    "DT_RESOURCE": 20,
+    "DT_VARIANT": 21,
+}
 _WORDS = {"float32": "float", "float64": "double", "float16": "half"}
-_REFERENCE = 100    # A reference type of TensorFlow 1 is its base type's number and this.
+_REFERENCE = 100  # A reference type of TensorFlow 1 is its base type's number and this.
 # tensorflow_serving/servables/tensorflow/tflite_session.cc maps these; any other fails at load with "Unknown TfLite type".
 LITE = ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")
 

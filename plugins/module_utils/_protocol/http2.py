@@ -23,10 +23,19 @@ def frame(kind, flags, stream, payload=b""):
 
 
 # Header compression off (table size 0) makes equal answers equal bytes, so that each distinct one is understood once.
-PREFACE = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-           + frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in (
-               (HEADER_TABLE_SIZE, 0), (ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, LARGEST_WINDOW))))
-           + frame(WINDOW_UPDATE, 0, 0, STREAM.pack(LARGEST_WINDOW - FIRST_WINDOW)))
+PREFACE = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + frame(
+        SETTINGS,
+        0,
+        0,
+        b"".join(
+            struct.pack(">HI", *setting)
+            for setting in ((HEADER_TABLE_SIZE, 0), (ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, LARGEST_WINDOW))
+        ),
+    )
+    + frame(WINDOW_UPDATE, 0, 0, STREAM.pack(LARGEST_WINDOW - FIRST_WINDOW))
+)
 
 
 def unpadded(flags, payload):
@@ -41,8 +50,13 @@ def unpadded(flags, payload):
 
 def request_block(path, authority, deadline_s, secure=False):
     """The header block of a gRPC call."""
-    fields = [(b"\x04", path), (b"\x01", authority), (b"\x0f\x10", "application/grpc"),
-              (b"\x00" + text("te"), "trailers"), (b"\x00" + text("grpc-timeout"), f"{max(1, round(deadline_s * 1000))}m")]
+    fields = [
+        (b"\x04", path),
+        (b"\x01", authority),
+        (b"\x0f\x10", "application/grpc"),
+        (b"\x00" + text("te"), "trailers"),
+        (b"\x00" + text("grpc-timeout"), f"{max(1, round(deadline_s * 1000))}m"),
+    ]
     # 0x83, 0x86 and 0x87 are ":method: POST", ":scheme: http" and https of the static table; :path (4), :authority (1) and content-type (31) are from it too.
     return (b"\x83\x87" if secure else b"\x83\x86") + b"".join(name + text(value) for name, value in fields)
 
@@ -60,9 +74,19 @@ def text(value):
 
 
 # A status is a number: the ten digits of HPACK's Huffman code (RFC 7541, appendix B) are all that is needed of it.
-_HUFFMAN_DIGITS = {"00000": "0", "00001": "1", "00010": "2", "011001": "3",
-                   "011010": "4", "011011": "5", "011100": "6", "011101": "7", "011110": "8", "011111": "9"}
-_STATUS_NAMES = (b"grpc-status", bytes.fromhex("9acac8b21234da8f"))     # plain, and in that code
+_HUFFMAN_DIGITS = {
+    "00000": "0",
+    "00001": "1",
+    "00010": "2",
+    "011001": "3",
+    "011010": "4",
+    "011011": "5",
+    "011100": "6",
+    "011101": "7",
+    "011110": "8",
+    "011111": "9",
+}
+_STATUS_NAMES = (b"grpc-status", bytes.fromhex("9acac8b21234da8f"))  # plain, and in that code
 _MESSAGE = b"grpc-message"
 _STATIC_STATUS = {8: "200", 9: "204", 10: "206", 11: "304", 12: "400", 13: "404", 14: "500"}
 
@@ -114,15 +138,15 @@ def _string(block, at):
     """(bytes, whether they are in Huffman's code, the place behind them)."""
     coded = bool(block[at] & 0x80)
     length, at = _whole(block, at, 7)
-    return block[at:at + length], coded, at + length
+    return block[at : at + length], coded, at + length
 
 
 def _digits(coded):
     bits, digits, at = "".join(f"{byte:08b}" for byte in coded), "", 0
     while True:
         for length in (5, 6):
-            if bits[at:at + length] in _HUFFMAN_DIGITS:
-                digits, at = digits + _HUFFMAN_DIGITS[bits[at:at + length]], at + length
+            if bits[at : at + length] in _HUFFMAN_DIGITS:
+                digits, at = digits + _HUFFMAN_DIGITS[bits[at : at + length]], at + length
                 break
         else:
             return digits

@@ -9,8 +9,11 @@ import re
 
 _SAMPLE = re.compile(r"^:tensorflow:serving:([\w:]+?)(?:_(sum|count))?(?:\{(.*)\})? ([-+.\deE]+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_MEANS = {"batching_session:input_batch_size": "mean_request_rows", "batching_session:processed_batch_size": "mean_batch_rows",
-          "batching_session:queuing_latency": "mean_queuing_us"}
+_MEANS = {
+    "batching_session:input_batch_size": "mean_request_rows",
+    "batching_session:processed_batch_size": "mean_batch_rows",
+    "batching_session:queuing_latency": "mean_queuing_us",
+}
 
 
 def figures(text):

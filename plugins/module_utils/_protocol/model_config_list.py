@@ -26,12 +26,18 @@ def lost(text):
 
 def names(message):
     """The models that are listed."""
-    return [dict(one).get("name", "") for listed in _values(message, "model_config_list") for one in _values(listed, "config")]
+    return [
+        dict(one).get("name", "")
+        for listed in _values(message, "model_config_list")
+        for one in _values(listed, "config")
+    ]
 
 
 def labels(message, name):
     """{label: version} of a model. Raises FleetError where the model is not listed."""
-    return {dict(one).get("key", ""): dict(one).get("value", 0) for one in _values(_model(message, name), "version_labels")}
+    return {
+        dict(one).get("key", ""): dict(one).get("value", 0) for one in _values(_model(message, name), "version_labels")
+    }
 
 
 def specific(message, name):
@@ -44,13 +50,17 @@ def specific(message, name):
 
 def with_versions(message, name, numbers):
     """The message where a model's policy lists these versions."""
-    return _changed(message, name, "model_version_policy", [[("specific", [("versions", number) for number in sorted(numbers)])]])
+    return _changed(
+        message, name, "model_version_policy", [[("specific", [("versions", number) for number in sorted(numbers)])]]
+    )
 
 
 def with_label(message, name, label, version):
     """The message where a label of a model names this version."""
     given = dict(labels(message, name), **{label: version})
-    return _changed(message, name, "version_labels", [[("key", key), ("value", value)] for key, value in sorted(given.items())])
+    return _changed(
+        message, name, "version_labels", [[("key", key), ("value", value)] for key, value in sorted(given.items())]
+    )
 
 
 def text(message):
@@ -68,7 +78,9 @@ def _model(message, name):
         for one in _values(listed, "config"):
             if ("name", name) in one:
                 return one
-    raise FleetError(f"the model {name} is not listed", where="config_file", remedy="Name the file that the server was started with.")
+    raise FleetError(
+        f"the model {name} is not listed", where="config_file", remedy="Name the file that the server was started with."
+    )
 
 
 def _values(message, field):

@@ -116,4 +116,4 @@ def read_varint(view, position):
 def _slice(view, position, size):
     if position + size > len(view):
         raise Malformed("cut short")
-    return view[position:position + size], position + size
+    return view[position : position + size], position + size

@@ -11,10 +11,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 UNSET_REMEDY = "Export a Keras model with model.export(directory); keep each variable of a tf.Module in an attribute of the module."
 XLA_FLAG = "xla_cpu_compilation_enabled"
 XLA_REMEDY = f"Set {XLA_FLAG}: true in tfserving_flags (2.5.1 or later), or export it without jit_compile."
-COMPOSITE_REMEDY = ("Return its parts instead, .values and .row_lengths() of a ragged tensor, .indices, .values and .dense_shape of a sparse one, or a dense "
-                    "tensor: .to_tensor(), tf.sparse.to_dense().")
-NO_SIGNATURE = ("it has no signature that clients can call, so every request fails. Export it with one: tf.saved_model.save(model, directory, "
-                "signatures=model.__call__.get_concrete_function(tf.TensorSpec([None, ...], tf.float32))).")
+COMPOSITE_REMEDY = (
+    "Return its parts instead, .values and .row_lengths() of a ragged tensor, .indices, .values and .dense_shape of a sparse one, or a dense "
+    "tensor: .to_tensor(), tf.sparse.to_dense()."
+)
+NO_SIGNATURE = (
+    "it has no signature that clients can call, so every request fails. Export it with one: tf.saved_model.save(model, directory, "
+    "signatures=model.__call__.get_concrete_function(tf.TensorSpec([None, ...], tf.float32)))."
+)
 INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 
 
@@ -22,7 +26,9 @@ def chosen(signatures, name, where="signature"):
     """The signature of that name. Raises FleetError with the names there are."""
     if name not in signatures:
         known = ", ".join(sorted(signatures)) or "none"
-        raise FleetError(f"the model has no signature {name!r}; it has: {known}{did_you_mean(name, signatures)}", where=where)
+        raise FleetError(
+            f"the model has no signature {name!r}; it has: {known}{did_you_mean(name, signatures)}", where=where
+        )
     return signatures[name]
 
 
@@ -38,7 +44,9 @@ def feeding(inputs, shapes, where="samples"):
     if missing or foreign:
         faults = [f"missing: {', '.join('inputs.' + name for name in missing)}"] * bool(missing)
         faults += [f"unknown: {', '.join('inputs.' + name for name in foreign)}"] * bool(foreign)
-        raise FleetError(f"they do not fit the signature's inputs ({', '.join(sorted(inputs))}); {'; '.join(faults)}", where=where)
+        raise FleetError(
+            f"they do not fit the signature's inputs ({', '.join(sorted(inputs))}); {'; '.join(faults)}", where=where
+        )
     squeezed, fixed = set(), {}
     for name, tensor in inputs.items():
         shape, given = tensor["shape"], shapes[name]
@@ -52,11 +60,19 @@ def feeding(inputs, shapes, where="samples"):
             if shape and shape[0] is not None:
                 fixed[name] = shape[0]
         if len(example) != len(expected) or any(size not in (None, found) for size, found in zip(expected, example)):
-            raise FleetError(f"inputs.{name} has shape {list(given)}; the signature takes {describe(shape)} with examples along the first axis", where=where)
+            raise FleetError(
+                f"inputs.{name} has shape {list(given)}; the signature takes {describe(shape)} with examples along the first axis",
+                where=where,
+            )
     if squeezed and any(size != 1 for size in fixed.values()):
-        raise FleetError("inputs with a fixed number of rows and inputs without rows cannot be fed example by example", where=where)
+        raise FleetError(
+            "inputs with a fixed number of rows and inputs without rows cannot be fed example by example", where=where
+        )
     if len(set(fixed.values())) > 1:
-        raise FleetError(f"the signature fixes different numbers of rows: {', '.join(f'{name} {size}' for name, size in sorted(fixed.items()))}", where=where)
+        raise FleetError(
+            f"the signature fixes different numbers of rows: {', '.join(f'{name} {size}' for name, size in sorted(fixed.items()))}",
+            where=where,
+        )
     return (1 if squeezed else next(iter(fixed.values()), None)), squeezed
 
 
@@ -65,11 +81,17 @@ def problems(signatures, xla_remedy=XLA_REMEDY):
     if signatures is None:
         return []
     found = [] if set(signatures) - set(INTERNAL) else [NO_SIGNATURE]
-    found += [f"signature {name}: {problem}" for name, problem in ((name, composite(one)) for name, one in sorted(signatures.items())) if problem]
+    found += [
+        f"signature {name}: {problem}"
+        for name, problem in ((name, composite(one)) for name, one in sorted(signatures.items()))
+        if problem
+    ]
     compiled = sorted(name for name, signature in signatures.items() if signature.get("needs_xla"))
     if compiled:
-        found.append(f"signature {', '.join(compiled)}: XLA alone compiles it (jit_compile=True), and servers switch XLA off, so each request fails with "
-                     f"\"XLA compilation disabled\". {xla_remedy}")
+        found.append(
+            f"signature {', '.join(compiled)}: XLA alone compiles it (jit_compile=True), and servers switch XLA off, so each request fails with "
+            f'"XLA compilation disabled". {xla_remedy}'
+        )
     return found
 
 
@@ -88,7 +110,7 @@ def unset(signature):
     if not names:
         return None
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"it reads {shown}, which loading the model does not restore, so every request fails (\"Could not find variable\"). {UNSET_REMEDY}"
+    return f'it reads {shown}, which loading the model does not restore, so every request fails ("Could not find variable"). {UNSET_REMEDY}'
 
 
 def describe(shape):

@@ -39,7 +39,9 @@ class Server:
 
     def predict(self, model, inputs, signature="serving_default", version=None, label=None):
         """{output name: Tensor} for inputs {name: Tensor}."""
-        return tensors.predict_response(self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label)))
+        return tensors.predict_response(
+            self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label))
+        )
 
     def listens(self):
         """Whether somebody takes connections there."""
@@ -52,7 +54,9 @@ class Server:
         """The bytes of the answer. Raises client.ServerFault."""
         try:
             with self._connect() as connection:
-                return _Call(connection, time.monotonic() + self._deadline_s).run(path, f"{self.address}:{self.port}", message, self._deadline_s, self._secure)
+                return _Call(connection, time.monotonic() + self._deadline_s).run(
+                    path, f"{self.address}:{self.port}", message, self._deadline_s, self._secure
+                )
         except socket.timeout as fault:
             raise ServerFault("DEADLINE_EXCEEDED", f"no answer within {self._deadline_s:g} s", self._where()) from fault
         except (OSError, EOFError, ValueError, IndexError, struct.error) as fault:
@@ -94,7 +98,9 @@ class _Call:
         while not done:
             while rest and min(self._window, self._stream_window) > 0:
                 size = min(len(rest), self._window, self._stream_window, http2.FIRST_FRAME_SIZE)
-                self._connection.sendall(http2.frame(http2.DATA, http2.END_STREAM if size == len(rest) else 0, 1, rest[:size]))
+                self._connection.sendall(
+                    http2.frame(http2.DATA, http2.END_STREAM if size == len(rest) else 0, 1, rest[:size])
+                )
                 rest, self._window, self._stream_window = rest[size:], self._window - size, self._stream_window - size
             done = self._take()
         if self._answer[:1] != b"\x00":
@@ -110,7 +116,10 @@ class _Call:
             number, http, message = http2.status(http2.unpadded(flags, payload))
             if number != 0:
                 if number is None:
-                    raise _Refused(grpc_api.code_without_status(http), message or f"no gRPC server answers there (HTTP status {http})")
+                    raise _Refused(
+                        grpc_api.code_without_status(http),
+                        message or f"no gRPC server answers there (HTTP status {http})",
+                    )
                 raise _Refused(grpc_api.code_name(number), message)
             return True
         if kind == http2.DATA:
@@ -156,10 +165,21 @@ def arrays(path, prefix, limit=None, needed=True):
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-            found = {name: tensors.from_file(archive.read(name), f"{path}: {name}", *map(archive.read, {text_arrays.LENGTHS + name} & names))
-                     for name in sorted(names) if name.startswith(prefix) and name.endswith(".npy")}
+            found = {
+                name: tensors.from_file(
+                    archive.read(name), f"{path}: {name}", *map(archive.read, {text_arrays.LENGTHS + name} & names)
+                )
+                for name in sorted(names)
+                if name.startswith(prefix) and name.endswith(".npy")
+            }
     except (OSError, zipfile.BadZipFile, EOFError) as fault:
-        raise FleetError(f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or fault}", where=path) from fault
+        raise FleetError(
+            f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or fault}", where=path
+        ) from fault
     if needed and not found:
-        raise FleetError(f"it holds no {prefix}<name>", where=path, remedy=f"Save an array {prefix}<name> for each, examples along the first axis.")
-    return {name[len(prefix):-len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}
+        raise FleetError(
+            f"it holds no {prefix}<name>",
+            where=path,
+            remedy=f"Save an array {prefix}<name> for each, examples along the first axis.",
+        )
+    return {name[len(prefix) : -len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}

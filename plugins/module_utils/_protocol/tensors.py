@@ -33,7 +33,7 @@ class Tensor:
     def part(self, first, end):
         """The examples from first up to end along the first axis."""
         size = len(self.content) // self.shape[0] if self.shape[0] else 0
-        return Tensor(self.dtype, (end - first, *self.shape[1:]), self.content[first * size:end * size])
+        return Tensor(self.dtype, (end - first, *self.shape[1:]), self.content[first * size : end * size])
 
     def reshaped(self, shape):
         """The same values in another shape."""
@@ -41,7 +41,11 @@ class Tensor:
 
     def values(self):
         """The values, flat."""
-        return list(self.content) if self.dtype == "string" else list(struct.unpack(f"<{count(self.shape)}{_KINDS[self.dtype].letter}", self.content))
+        return (
+            list(self.content)
+            if self.dtype == "string"
+            else list(struct.unpack(f"<{count(self.shape)}{_KINDS[self.dtype].letter}", self.content))
+        )
 
 
 def count(shape):
@@ -58,7 +62,11 @@ def joined(parts):
     if any(not part.shape or part.dtype != first.dtype or part.shape[1:] != first.shape[1:] for part in parts):
         return None
     content = [part.content for part in parts]
-    return Tensor(first.dtype, (sum(part.shape[0] for part in parts), *first.shape[1:]), sum(content, ()) if first.dtype == "string" else b"".join(content))
+    return Tensor(
+        first.dtype,
+        (sum(part.shape[0] for part in parts), *first.shape[1:]),
+        sum(content, ()) if first.dtype == "string" else b"".join(content),
+    )
 
 
 def filled(dtype, shape):
@@ -66,14 +74,22 @@ def filled(dtype, shape):
     if dtype not in _KINDS:
         return None
     letter = _KINDS[dtype].letter
-    return Tensor(dtype, tuple(shape), (b"text",) * count(shape) if dtype == "string" else struct.pack(f"<{letter}", 1) * count(shape))
+    return Tensor(
+        dtype,
+        tuple(shape),
+        (b"text",) * count(shape) if dtype == "string" else struct.pack(f"<{letter}", 1) * count(shape),
+    )
 
 
 def cast(tensor, dtype, where="samples"):
     """The tensor in the dtype that a signature takes. Raises FleetError where one is of another kind."""
     if tensor.dtype == dtype:
         return tensor
-    if "string" in (tensor.dtype, dtype) or dtype not in _KINDS or (tensor.dtype.startswith("float") and not dtype.startswith("float")):
+    if (
+        "string" in (tensor.dtype, dtype)
+        or dtype not in _KINDS
+        or (tensor.dtype.startswith("float") and not dtype.startswith("float"))
+    ):
         raise FleetError(f"it holds {tensor.dtype}; the signature takes {dtype}", where=where)
     return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values()))
 
@@ -84,19 +100,29 @@ def from_file(content, where, lengths=None):
         wide = _MAGIC.match(content)[1] != b"\x01"
         start = 12 if wide else 10
         length = struct.unpack_from("<I" if wide else "<H", content, 8)[0]
-        kind, fortran, sizes = _HEADER.match(content[start:start + length].decode("latin-1")).groups()
-        shape, raw = tuple(int(size) for size in sizes.split(",") if size.strip()), content[start + length:]
+        kind, fortran, sizes = _HEADER.match(content[start : start + length].decode("latin-1")).groups()
+        shape, raw = tuple(int(size) for size in sizes.split(",") if size.strip()), content[start + length :]
         if fortran == "True" and len(shape) > 1:
             raise ValueError("its values lie in Fortran's order")
         if kind[1:2] in ("S", "U"):
             padded = lengths is None or kind[1] == "U"
-            return Tensor("string", shape, _texts(kind, raw, count(shape)) if padded else _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
+            return Tensor(
+                "string",
+                shape,
+                _texts(kind, raw, count(shape))
+                if padded
+                else _cut(int(kind[2:]), raw, shape, from_file(lengths, where)),
+            )
         dtype = _BY_FILE[kind]
         if len(raw) != count(shape) * _KINDS[dtype].size:
             raise ValueError("it is cut short")
         return Tensor(dtype, shape, raw)
     except (TypeError, ValueError, KeyError, struct.error) as fault:
-        raise FleetError(f"not an array that can be sent: {fault}", where=where, remedy="Write it with numpy.savez, as numbers or as text.") from fault
+        raise FleetError(
+            f"not an array that can be sent: {fault}",
+            where=where,
+            remedy="Write it with numpy.savez, as numbers or as text.",
+        ) from fault
 
 
 def predict_request(model, inputs, signature_name="serving_default", version=None, label=None):
@@ -105,7 +131,9 @@ def predict_request(model, inputs, signature_name="serving_default", version=Non
     spec += protobuf.held(2, protobuf.whole(1, version)) if version is not None else b""
     spec += protobuf.held(3, signature_name.encode())
     spec += protobuf.held(4, label.encode()) if label else b""
-    given = [protobuf.held(1, name.encode()) + protobuf.held(2, _tensor_proto(tensor)) for name, tensor in inputs.items()]
+    given = [
+        protobuf.held(1, name.encode()) + protobuf.held(2, _tensor_proto(tensor)) for name, tensor in inputs.items()
+    ]
     return protobuf.held(1, spec) + b"".join(protobuf.held(2, one) for one in given)
 
 
@@ -125,8 +153,14 @@ def status_response(content):
     for one in protobuf.grouped(content).get(1, []):
         parts = protobuf.grouped(one)
         fault = protobuf.grouped(parts.get(3, [b""])[-1])
-        found.append({"version": protobuf.signed(parts.get(1, [0])[-1]), "state": parts.get(2, [0])[-1], "error_code": fault.get(1, [0])[-1],
-                      "error_message": protobuf.text(fault.get(2, [b""])[-1])})
+        found.append(
+            {
+                "version": protobuf.signed(parts.get(1, [0])[-1]),
+                "state": parts.get(2, [0])[-1],
+                "error_code": fault.get(1, [0])[-1],
+                "error_message": protobuf.text(fault.get(2, [b""])[-1]),
+            }
+        )
     return found
 
 
@@ -141,14 +175,16 @@ def metadata_response(content):
     found = {}
     for name, definition in protobuf.entries(protobuf.grouped(held[2][-1]).get(1, [])).items():
         parts = protobuf.grouped(definition)
-        found[name] = {key: {tensor: _info(info) for tensor, info in protobuf.entries(parts.get(number, [])).items()}
-                       for key, number in (("inputs", 1), ("outputs", 2))}
+        found[name] = {
+            key: {tensor: _info(info) for tensor, info in protobuf.entries(parts.get(number, [])).items()}
+            for key, number in (("inputs", 1), ("outputs", 2))
+        }
     return found
 
 
 def _texts(kind, raw, number):
     size = int(kind[2:]) * (4 if kind[1] == "U" else 1)
-    parts = [raw[at * size:(at + 1) * size] for at in range(number)]
+    parts = [raw[at * size : (at + 1) * size] for at in range(number)]
     if kind[1] == "U":
         return tuple(part.decode("utf-32-le").rstrip("\0").encode() for part in parts)
     return tuple(part.rstrip(b"\0") for part in parts)
@@ -176,10 +212,14 @@ def _from_proto(message):
     shape = tuple(protobuf.grouped(dim).get(1, [0])[-1] for dim in protobuf.grouped(parts.get(2, [b""])[-1]).get(2, []))
     if dtype == "string":
         return Tensor(dtype, shape, tuple(bytes(text) for text in parts.get(8, [])))
-    raw = bytes(parts[4][-1]) if parts.get(4) and len(parts[4][-1]) else _packed(parts.get(_KINDS[dtype].field_number, []), _KINDS[dtype])
+    raw = (
+        bytes(parts[4][-1])
+        if parts.get(4) and len(parts[4][-1])
+        else _packed(parts.get(_KINDS[dtype].field_number, []), _KINDS[dtype])
+    )
     one = _KINDS[dtype].size
     if raw and len(raw) < one * count(shape):
-        raw += raw[-one:] * (count(shape) - len(raw) // one)        # the last single value fills up what is missing
+        raw += raw[-one:] * (count(shape) - len(raw) // one)  # the last single value fills up what is missing
     return Tensor(dtype, shape, raw or bytes(one * count(shape)))
 
 
@@ -199,4 +239,7 @@ def _info(message):
     parts = protobuf.grouped(message)
     shape = protobuf.grouped(parts.get(3, [b""])[-1])
     sizes = [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in shape.get(2, [])]
-    return {"dtype": dtypes.name_of(parts.get(2, [0])[-1]), "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes]}
+    return {
+        "dtype": dtypes.name_of(parts.get(2, [0])[-1]),
+        "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes],
+    }

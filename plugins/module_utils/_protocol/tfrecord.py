@@ -27,7 +27,7 @@ def records(content):
     """Yield the records, memoryviews. Raises Malformed."""
     view, position = memoryview(content), 0
     while position < len(view):
-        if not is_one(view[position:position + _HEAD.size]):
+        if not is_one(view[position : position + _HEAD.size]):
             raise Malformed(f"no record begins at byte {position}")
         start = position + _HEAD.size
         end = start + _HEAD.unpack_from(view, position)[0]

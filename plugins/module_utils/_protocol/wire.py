@@ -25,37 +25,87 @@ except ImportError:
 _MESSAGES = {
     **schema.MESSAGES,
     "tensorflow.TensorShapeProto.Dim": {"size": (1, "int64"), "name": (2, "string")},
-    "tensorflow.TensorShapeProto": {"dim": (2, "repeated tensorflow.TensorShapeProto.Dim"), "unknown_rank": (3, "bool")},
+    "tensorflow.TensorShapeProto": {
+        "dim": (2, "repeated tensorflow.TensorShapeProto.Dim"),
+        "unknown_rank": (3, "bool"),
+    },
     "tensorflow.TensorProto": {
-        "dtype": (1, "enum:tensorflow.DataType"), "tensor_shape": (2, "tensorflow.TensorShapeProto"), "version_number": (3, "int32"),
-        "tensor_content": (4, "bytes"), "float_val": (5, "repeated float"), "double_val": (6, "repeated double"), "int_val": (7, "repeated int32"),
-        "string_val": (8, "repeated bytes"), "scomplex_val": (9, "repeated float"), "int64_val": (10, "repeated int64"), "bool_val": (11, "repeated bool"),
-        "dcomplex_val": (12, "repeated double"), "half_val": (13, "repeated int32"), "uint32_val": (16, "repeated uint32"),
-        "uint64_val": (17, "repeated uint64")},
+        "dtype": (1, "enum:tensorflow.DataType"),
+        "tensor_shape": (2, "tensorflow.TensorShapeProto"),
+        "version_number": (3, "int32"),
+        "tensor_content": (4, "bytes"),
+        "float_val": (5, "repeated float"),
+        "double_val": (6, "repeated double"),
+        "int_val": (7, "repeated int32"),
+        "string_val": (8, "repeated bytes"),
+        "scomplex_val": (9, "repeated float"),
+        "int64_val": (10, "repeated int64"),
+        "bool_val": (11, "repeated bool"),
+        "dcomplex_val": (12, "repeated double"),
+        "half_val": (13, "repeated int32"),
+        "uint32_val": (16, "repeated uint32"),
+        "uint64_val": (17, "repeated uint64"),
+    },
     "tensorflow.TensorInfo": {
-        "name": (1, "string"), "dtype": (2, "enum:tensorflow.DataType"), "tensor_shape": (3, "tensorflow.TensorShapeProto")},
-    "tensorflow.SignatureDef": {"inputs": (1, "map tensorflow.TensorInfo"), "outputs": (2, "map tensorflow.TensorInfo"), "method_name": (3, "string"),
-                                "defaults": (4, "map tensorflow.TensorProto")},
+        "name": (1, "string"),
+        "dtype": (2, "enum:tensorflow.DataType"),
+        "tensor_shape": (3, "tensorflow.TensorShapeProto"),
+    },
+    "tensorflow.SignatureDef": {
+        "inputs": (1, "map tensorflow.TensorInfo"),
+        "outputs": (2, "map tensorflow.TensorInfo"),
+        "method_name": (3, "string"),
+        "defaults": (4, "map tensorflow.TensorProto"),
+    },
     "tensorflow.serving.ModelSpec": {
-        "name": (1, "string"), "version": (2, "google.protobuf.Int64Value"), "version_label": (4, "string"), "signature_name": (3, "string")},
+        "name": (1, "string"),
+        "version": (2, "google.protobuf.Int64Value"),
+        "version_label": (4, "string"),
+        "signature_name": (3, "string"),
+    },
     "tensorflow.serving.PredictRequest": {
-        "model_spec": (1, "tensorflow.serving.ModelSpec"), "inputs": (2, "map tensorflow.TensorProto"), "output_filter": (3, "repeated string")},
-    "tensorflow.serving.PredictResponse": {"outputs": (1, "map tensorflow.TensorProto"), "model_spec": (2, "tensorflow.serving.ModelSpec")},
+        "model_spec": (1, "tensorflow.serving.ModelSpec"),
+        "inputs": (2, "map tensorflow.TensorProto"),
+        "output_filter": (3, "repeated string"),
+    },
+    "tensorflow.serving.PredictResponse": {
+        "outputs": (1, "map tensorflow.TensorProto"),
+        "model_spec": (2, "tensorflow.serving.ModelSpec"),
+    },
     "tensorflow.serving.SignatureDefMap": {"signature_def": (1, "map tensorflow.SignatureDef")},
-    "tensorflow.serving.GetModelMetadataRequest": {"model_spec": (1, "tensorflow.serving.ModelSpec"), "metadata_field": (2, "repeated string")},
-    "tensorflow.serving.GetModelMetadataResponse": {"model_spec": (1, "tensorflow.serving.ModelSpec"), "metadata": (2, "map google.protobuf.Any")},
+    "tensorflow.serving.GetModelMetadataRequest": {
+        "model_spec": (1, "tensorflow.serving.ModelSpec"),
+        "metadata_field": (2, "repeated string"),
+    },
+    "tensorflow.serving.GetModelMetadataResponse": {
+        "model_spec": (1, "tensorflow.serving.ModelSpec"),
+        "metadata": (2, "map google.protobuf.Any"),
+    },
     "tensorflow.serving.GetModelStatusRequest": {"model_spec": (1, "tensorflow.serving.ModelSpec")},
     "tensorflow.serving.StatusProto": {"error_code": (1, "int32"), "error_message": (2, "string")},
     "tensorflow.serving.ModelVersionStatus": {
-        "version": (1, "int64"), "state": (2, "enum:tensorflow.serving.ModelVersionState"), "status": (3, "tensorflow.serving.StatusProto")},
-    "tensorflow.serving.GetModelStatusResponse": {"model_version_status": (1, "repeated tensorflow.serving.ModelVersionStatus")},
+        "version": (1, "int64"),
+        "state": (2, "enum:tensorflow.serving.ModelVersionState"),
+        "status": (3, "tensorflow.serving.StatusProto"),
+    },
+    "tensorflow.serving.GetModelStatusResponse": {
+        "model_version_status": (1, "repeated tensorflow.serving.ModelVersionStatus")
+    },
     "tensorflow.serving.ReloadConfigRequest": {"config": (1, "tensorflow.serving.ModelServerConfig")},
     "tensorflow.serving.ReloadConfigResponse": {"status": (1, "tensorflow.serving.StatusProto")},
-    "tensorflow.serving.PredictLog": {"request": (1, "tensorflow.serving.PredictRequest"), "response": (2, "tensorflow.serving.PredictResponse")},
+    "tensorflow.serving.PredictLog": {
+        "request": (1, "tensorflow.serving.PredictRequest"),
+        "response": (2, "tensorflow.serving.PredictResponse"),
+    },
     # Logs of other calls keep their bytes: here it only matters that they are there.
     "tensorflow.serving.PredictionLog": {
-        "classify_log": (2, "bytes"), "regress_log": (3, "bytes"), "predict_log": (6, "tensorflow.serving.PredictLog"), "predict_streamed_log": (7, "bytes"),
-        "multi_inference_log": (4, "bytes"), "session_run_log": (5, "bytes")},
+        "classify_log": (2, "bytes"),
+        "regress_log": (3, "bytes"),
+        "predict_log": (6, "tensorflow.serving.PredictLog"),
+        "predict_streamed_log": (7, "bytes"),
+        "multi_inference_log": (4, "bytes"),
+        "session_run_log": (5, "bytes"),
+    },
 }
 
 _ENUMS = {
@@ -91,8 +141,13 @@ def _pool():
 
 
 def _file(package):
-    file = descriptor_pb2.FileDescriptorProto(name=package.replace(".", "/") + "/messages.proto", package=package, syntax="proto3")
-    file.dependency.extend(["google/protobuf/wrappers.proto", "google/protobuf/any.proto"] + ([] if package == "tensorflow" else ["tensorflow/messages.proto"]))
+    file = descriptor_pb2.FileDescriptorProto(
+        name=package.replace(".", "/") + "/messages.proto", package=package, syntax="proto3"
+    )
+    file.dependency.extend(
+        ["google/protobuf/wrappers.proto", "google/protobuf/any.proto"]
+        + ([] if package == "tensorflow" else ["tensorflow/messages.proto"])
+    )
     for name, values in _ENUMS.items():
         if name.rpartition(".")[0] == package:
             enum = file.enum_type.add(name=name.rpartition(".")[2])
@@ -100,7 +155,7 @@ def _file(package):
                 enum.value.add(name=value, number=number)
     made = {}
     for name in sorted(_MESSAGES, key=lambda key: key.count(".")):
-        relative = name[len(package) + 1:] if name.startswith(package + ".") else ""
+        relative = name[len(package) + 1 :] if name.startswith(package + ".") else ""
         parent, _dot, short = relative.rpartition(".")
         if not relative or (parent and parent not in made):
             continue

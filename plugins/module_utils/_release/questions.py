@@ -18,8 +18,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
 # The tag of an image: perhaps behind its name, a release with what variant it is, or only that.
 _TAG = re.compile(r"(?:\S*[/:])?(?:v?(?P<release>\d+\.\d+(?:\.\d+)?)|latest|nightly)-(?P<variant>[a-z][\w.-]*)$")
-Flag = tuple[str, Any]              # type (int, float, bool or string), default
-ComputeCapability = tuple[int, int]     # major, minor
+Flag = tuple[str, Any]  # type (int, float, bool or string), default
+ComputeCapability = tuple[int, int]  # major, minor
 Compiler = tuple[str, tuple[int, ...]]  # name, version
 ImageKind = Literal["cpu", "gpu", "mkl"]
 
@@ -30,17 +30,17 @@ class FlagProblem(TypedDict):
     flag: str
     reason: str
     remedy: str
-    change: dict[str, Any]      # flag: corrected value, or None to leave the flag out; with it the problem is gone
+    change: dict[str, Any]  # flag: corrected value, or None to leave the flag out; with it the problem is gone
 
 
 class Support(TypedDict):
     """What a release does with a GPU."""
 
     supported: bool
-    just_in_time: bool          # no machine code for this GPU is in the image; the driver compiles PTX at first use
+    just_in_time: bool  # no machine code for this GPU is in the image; the driver compiles PTX at first use
     reason: str
     remedy: str | None
-    releases: tuple[str, ...]   # those whose images do support it, oldest first
+    releases: tuple[str, ...]  # those whose images do support it, oldest first
 
 
 _FIRST_UBUNTU_WITH_CLONE3 = 22.04
@@ -58,12 +58,22 @@ def parse(release: str, option: str = "tfserving_version") -> tuple[int, int, in
     found = _RELEASE.match(str(release))
     tag = _TAG.match(str(release))
     if tag:
-        gpu = " tfserving_gpu chooses the GPU variant: auto takes it on hosts with a GPU, require insists on one." if "gpu" in tag["variant"] else ""
-        raise FleetError(f"{release!r} is the tag of an image, not a release of TensorFlow Serving", where=option,
-                         remedy=f"Set {option}: {instead_of(release)}.{gpu}")
+        gpu = (
+            " tfserving_gpu chooses the GPU variant: auto takes it on hosts with a GPU, require insists on one."
+            if "gpu" in tag["variant"]
+            else ""
+        )
+        raise FleetError(
+            f"{release!r} is the tag of an image, not a release of TensorFlow Serving",
+            where=option,
+            remedy=f"Set {option}: {instead_of(release)}.{gpu}",
+        )
     if not found:
-        raise FleetError(f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})", where=option,
-                         remedy=f"Set {option}: {table.RELEASES[-1]}.")
+        raise FleetError(
+            f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})",
+            where=option,
+            remedy=f"Set {option}: {table.RELEASES[-1]}.",
+        )
     major, minor, patch = found.groups()
     return int(major), int(minor), int(patch) if patch is not None else None
 
@@ -84,8 +94,11 @@ def nearest(release: str) -> str:
     if (major, minor, patch or 0) > numbers(table.RELEASES[-1]):
         return spelt
     known = ", ".join(same_minor) if same_minor else _minors()
-    raise FleetError(f"{release!r} is not a release of TensorFlow Serving that the release table knows (it knows {known})", where="tfserving_version",
-                     remedy=f"Set tfserving_version: {instead_of(release)}.")
+    raise FleetError(
+        f"{release!r} is not a release of TensorFlow Serving that the release table knows (it knows {known})",
+        where="tfserving_version",
+        remedy=f"Set tfserving_version: {instead_of(release)}.",
+    )
 
 
 def instead_of(release: str) -> str:
@@ -95,7 +108,9 @@ def instead_of(release: str) -> str:
     found = _RELEASE.match(named)
     if tag and found and (named in table.RELEASES or numbers(named) > numbers(table.RELEASES[-1])):
         return named
-    same_minor = [known for known in table.RELEASES if found and numbers(known)[:2] == (int(found.group(1)), int(found.group(2)))]
+    same_minor = [
+        known for known in table.RELEASES if found and numbers(known)[:2] == (int(found.group(1)), int(found.group(2)))
+    ]
     return (same_minor or table.RELEASES)[-1]
 
 
@@ -123,8 +138,11 @@ def source(name: str, release: str) -> str:
 def sources(release: str) -> tuple[str, str]:
     """(commit, tree id) of a release's sources, both 40 hexadecimal digits. Raises FleetError for a release that is newer than the table."""
     if release not in table.SOURCES:
-        raise FleetError(f"the release table has no checksum of the sources of {release}", where="tfserving_version",
-                         remedy=f"Build {table.RELEASES[-1]}, or name the sources (tfserving_build_sources).")
+        raise FleetError(
+            f"the release table has no checksum of the sources of {release}",
+            where="tfserving_version",
+            remedy=f"Build {table.RELEASES[-1]}, or name the sources (tfserving_build_sources).",
+        )
     return table.SOURCES[release]
 
 
@@ -136,7 +154,11 @@ def flags(release: str) -> dict[str, Flag]:
 @functools.cache
 def batching_fields(release: str) -> dict[str, tuple[int, str]]:
     """The fields of BatchingParameters: number and type by name."""
-    return {name: (number, kind) for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items() if numbers(first) <= numbers(release)}
+    return {
+        name: (number, kind)
+        for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items()
+        if numbers(first) <= numbers(release)
+    }
 
 
 def row(release: str) -> dict[str, Any]:
@@ -147,7 +169,9 @@ def row(release: str) -> dict[str, Any]:
 
 def typed(name: str, value: Any) -> Any:
     """The value of a flag; a text that spells a number or a truth value as that, where the flag takes one."""
-    kind = {"int": int, "float": float, "bool": bool}.get(table.FLAGS.get(table.FORMER_FLAGS.get(name, (name,))[0], ("",))[0])
+    kind = {"int": int, "float": float, "bool": bool}.get(
+        table.FLAGS.get(table.FORMER_FLAGS.get(name, (name,))[0], ("",))[0]
+    )
     return number_of(value, kind) if kind else value
 
 
@@ -188,21 +212,39 @@ def official_image(release: str, kind: ImageKind = "cpu") -> str:
 def gpu_support(release: str, compute: ComputeCapability | None, driver: int | None = None) -> Support:
     """What the GPU image of a release does with a GPU. compute: None when unknown. driver: the driver's major version, or None when unknown."""
     if compute is None:
-        return _support(False, reason="its compute capability is not known", remedy="See to it that nvidia-smi answers on the host, then detect again")
+        return _support(
+            False,
+            reason="its compute capability is not known",
+            remedy="See to it that nvidia-smi answers on the host, then detect again",
+        )
     native, entry = _machine_code(release, compute)
     fitting = _releases_for(compute, driver)
     if entry is None:
-        return _support(False, reason=f"{release} has no code for compute capability {_dotted(compute)}; it was built for {_list(release)}", releases=fitting,
-                        remedy=f"Use release {fitting[-1]} or older" if fitting else "Serve without the GPU")
+        return _support(
+            False,
+            reason=f"{release} has no code for compute capability {_dotted(compute)}; it was built for {_list(release)}",
+            releases=fitting,
+            remedy=f"Use release {fitting[-1]} or older" if fitting else "Serve without the GPU",
+        )
     lowest = lowest_driver(release)
     if driver is not None and driver < lowest:
         older = f", or use release {fitting[-1]}" if fitting else ""
-        return _support(False, reason=f"CUDA {cell('cuda', release)} of {release} needs NVIDIA's driver {lowest} or later, this host has {driver}",
-                        remedy=f"Update the driver to {lowest} or later{older}", releases=fitting)
+        return _support(
+            False,
+            reason=f"CUDA {cell('cuda', release)} of {release} needs NVIDIA's driver {lowest} or later, this host has {driver}",
+            remedy=f"Update the driver to {lowest} or later{older}",
+            releases=fitting,
+        )
     if native:
-        return _support(True, reason=f"{entry} code of {release} runs on compute capability {_dotted(compute)}", releases=fitting)
-    return _support(True, just_in_time=True, releases=fitting,
-                    reason=f"{release} has no machine code for compute capability {_dotted(compute)}: the driver compiles {entry} at first use")
+        return _support(
+            True, reason=f"{entry} code of {release} runs on compute capability {_dotted(compute)}", releases=fitting
+        )
+    return _support(
+        True,
+        just_in_time=True,
+        releases=fitting,
+        reason=f"{release} has no machine code for compute capability {_dotted(compute)}: the driver compiles {entry} at first use",
+    )
 
 
 def lowest_driver(release: str) -> int:
@@ -212,18 +254,34 @@ def lowest_driver(release: str) -> int:
 
 def tensorrt_support(release: str, compute: ComputeCapability | None) -> Support:
     """Whether TF-TRT models run on a GPU. compute: None when unknown."""
-    fitting = tuple(known for known in table.RELEASES if cell("tensorrt_compiled", known) and compute and _machine_code(known, compute)[0])
+    fitting = tuple(
+        known
+        for known in table.RELEASES
+        if cell("tensorrt_compiled", known) and compute and _machine_code(known, compute)[0]
+    )
     if compute is None:
-        return _support(False, reason="a TF-TRT model needs a GPU whose compute capability is known", remedy="Serve the SavedModel")
+        return _support(
+            False, reason="a TF-TRT model needs a GPU whose compute capability is known", remedy="Serve the SavedModel"
+        )
     if not cell("tensorrt_compiled", release):
         last = [known for known in table.RELEASES if cell("tensorrt_compiled", known)][-1]
         remedy = f"Use release {fitting[-1]}, or serve the SavedModel" if fitting else "Serve the SavedModel"
-        return _support(False, releases=fitting, remedy=remedy,
-                        reason=f"the server of {release} is built without TensorRT (the library in its image is unused); {last} was the last with it")
+        return _support(
+            False,
+            releases=fitting,
+            remedy=remedy,
+            reason=f"the server of {release} is built without TensorRT (the library in its image is unused); {last} was the last with it",
+        )
     if not _machine_code(release, compute)[0]:
-        return _support(False, releases=fitting, remedy=f"Use release {fitting[-1]}, or serve the SavedModel" if fitting else "Serve the SavedModel",
-                        reason=f"TensorRT {cell('tensorrt_installed', release)} of {release} was not built for compute capability {_dotted(compute)}")
-    return _support(True, reason=f"TensorRT {cell('tensorrt_installed', release)} is compiled into {release}", releases=fitting)
+        return _support(
+            False,
+            releases=fitting,
+            remedy=f"Use release {fitting[-1]}, or serve the SavedModel" if fitting else "Serve the SavedModel",
+            reason=f"TensorRT {cell('tensorrt_installed', release)} of {release} was not built for compute capability {_dotted(compute)}",
+        )
+    return _support(
+        True, reason=f"TensorRT {cell('tensorrt_installed', release)} is compiled into {release}", releases=fitting
+    )
 
 
 def onednn_by_default(release: str, cpu_flags: Collection[str]) -> bool:
@@ -270,8 +328,11 @@ def _pair(name: str, release: str) -> tuple[str, Any]:
 
 @functools.cache
 def _flags(release: str) -> dict[str, Flag]:
-    return {name: (kind, default) for name, (kind, default, first, last) in table.FLAGS.items()
-            if numbers(first) <= numbers(release) and (last is None or numbers(release) <= numbers(last))}
+    return {
+        name: (kind, default)
+        for name, (kind, default, first, last) in table.FLAGS.items()
+        if numbers(first) <= numbers(release) and (last is None or numbers(release) <= numbers(last))
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -282,12 +343,21 @@ def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
     known = _flags(release)
     if name in table.FORMER_FLAGS:
         today, what, _source = table.FORMER_FLAGS[name]
-        return _problem(name, f"{what}; the server would print 'unknown argument: --{name}' and serve on without it",
-                        f"Use {today} instead", {name: None, today: value})
+        return _problem(
+            name,
+            f"{what}; the server would print 'unknown argument: --{name}' and serve on without it",
+            f"Use {today} instead",
+            {name: None, today: value},
+        )
     if name not in known:
         first = first_release_with_flag(name)
         hint = f"it appeared in {first}" if first else f"no release knows it{did_you_mean(name, known)}"
-        return _problem(name, f"the server of {release} does not know --{name} ({hint}) and would ignore it without an error", "Leave it out", {name: None})
+        return _problem(
+            name,
+            f"the server of {release} does not know --{name} ({hint}) and would ignore it without an error",
+            "Leave it out",
+            {name: None},
+        )
     kind = known[name][0]
     if not isinstance(value, _TYPES[kind]) or (kind != "bool" and isinstance(value, bool)):
         return _problem(name, f"{value!r} is not of type {kind}", f"Give a value of type {kind}", {name: None})
@@ -296,7 +366,10 @@ def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
 
 def channel_arguments(text: str) -> list[tuple[str, str | None]]:
     """[(key, value, or None without '=')] of grpc_channel_arguments, as the server splits it."""
-    return [(key.strip(), value if equals else None) for key, equals, value in (pair.partition("=") for pair in text.split(",") if pair.strip())]
+    return [
+        (key.strip(), value if equals else None)
+        for key, equals, value in (pair.partition("=") for pair in text.split(",") if pair.strip())
+    ]
 
 
 def _channel_problem(text: str) -> FlagProblem | None:
@@ -306,14 +379,26 @@ def _channel_problem(text: str) -> FlagProblem | None:
         takes_number = table.CHANNEL_ARGUMENTS.get(key) == "int"
         if value is None:
             what, mended = f"{key!r} is not key=value", None
-        elif takes_number and not (_WHOLE.fullmatch(value.strip()) and -2**31 <= int(value) < 2**31):
-            what, mended = f"{key} takes a whole number of 32 bits; {value!r} goes to gRPC as a text, which ignores it", _product(value)
+        elif takes_number and not (_WHOLE.fullmatch(value.strip()) and -(2**31) <= int(value) < 2**31):
+            what, mended = (
+                f"{key} takes a whole number of 32 bits; {value!r} goes to gRPC as a text, which ignores it",
+                _product(value),
+            )
         else:
             continue
         kept = [pair for place, pair in enumerate(given) if place != number or mended is not None]
-        change = ",".join(f"{name}={mended if name == key and old == value and mended is not None else old}" if old is not None else name for name, old in kept)
-        return _problem("grpc_channel_arguments", what, f"Write {key}={mended}" if mended is not None else "Leave it out",
-                        {"grpc_channel_arguments": change or None})
+        change = ",".join(
+            f"{name}={mended if name == key and old == value and mended is not None else old}"
+            if old is not None
+            else name
+            for name, old in kept
+        )
+        return _problem(
+            "grpc_channel_arguments",
+            what,
+            f"Write {key}={mended}" if mended is not None else "Leave it out",
+            {"grpc_channel_arguments": change or None},
+        )
     return None
 
 
@@ -331,11 +416,20 @@ def _range_problem(name: str, value: Any) -> FlagProblem | None:
     maximum, why_maximum = table.FLAG_MAXIMUMS.get(name, (None, ""))
     allowed, _source = table.FLAG_VALUES.get(name, ((), ""))
     if minimum is not None and value < minimum:
-        return _problem(name, f"{value!r} is below {minimum}: {why_minimum}", f"Set it to {minimum} or more", {name: minimum})
+        return _problem(
+            name, f"{value!r} is below {minimum}: {why_minimum}", f"Set it to {minimum} or more", {name: minimum}
+        )
     if maximum is not None and value > maximum:
-        return _problem(name, f"{value!r} is above {maximum}: {why_maximum}", f"Set it to {maximum} or less", {name: maximum})
+        return _problem(
+            name, f"{value!r} is above {maximum}: {why_maximum}", f"Set it to {maximum} or less", {name: maximum}
+        )
     if allowed and value not in allowed:
-        return _problem(name, f"{value!r} would be accepted and do nothing", f"Set it to {' or '.join(repr(text) for text in allowed)}", {name: None})
+        return _problem(
+            name,
+            f"{value!r} would be accepted and do nothing",
+            f"Set it to {' or '.join(repr(text) for text in allowed)}",
+            {name: None},
+        )
     return None
 
 
@@ -343,15 +437,29 @@ def _problem(flag: str, reason: str, remedy: str, change: dict[str, Any]) -> Fla
     return {"flag": flag, "reason": reason, "remedy": remedy, "change": change}
 
 
-def _support(supported: bool, just_in_time: bool = False, reason: str = "", remedy: str | None = None, releases: Iterable[str] = ()) -> Support:
-    return {"supported": supported, "just_in_time": just_in_time, "reason": reason, "remedy": remedy, "releases": tuple(releases)}
+def _support(
+    supported: bool,
+    just_in_time: bool = False,
+    reason: str = "",
+    remedy: str | None = None,
+    releases: Iterable[str] = (),
+) -> Support:
+    return {
+        "supported": supported,
+        "just_in_time": just_in_time,
+        "reason": reason,
+        "remedy": remedy,
+        "releases": tuple(releases),
+    }
 
 
 @functools.cache
 def _machine_code(release: str, compute: ComputeCapability) -> tuple[bool, str | None]:
     """(whether machine code for this GPU is in the image, the entry that serves it: its code, the PTX to compile, or None)."""
-    entries = [(kind, divmod(int(number), 10), f"{kind}_{number}") for kind, _underscore, number in
-               (entry.partition("_") for entry in cell("compute_capabilities", release))]
+    entries = [
+        (kind, divmod(int(number), 10), f"{kind}_{number}")
+        for kind, _underscore, number in (entry.partition("_") for entry in cell("compute_capabilities", release))
+    ]
     native = [text for _kind, built, text in entries if built[0] == compute[0] and built[1] <= compute[1]]
     if native:
         return True, native[-1]
@@ -361,8 +469,11 @@ def _machine_code(release: str, compute: ComputeCapability) -> tuple[bool, str |
 
 @functools.cache
 def _releases_for(compute: ComputeCapability, driver: int | None) -> tuple[str, ...]:
-    return tuple(release for release in table.RELEASES if _machine_code(release, compute)[1]
-                 and (driver is None or driver >= lowest_driver(release)))
+    return tuple(
+        release
+        for release in table.RELEASES
+        if _machine_code(release, compute)[1] and (driver is None or driver >= lowest_driver(release))
+    )
 
 
 def _list(release: str) -> str:

@@ -14,35 +14,110 @@ from typing import Any
 
 # Upstream's release tags, oldest first. 2.5.0, 2.15.0, 2.16.0 and others were never tagged.
 RELEASES = (
-    "2.4.0", "2.4.1", "2.4.2", "2.4.3", "2.4.4", "2.5.1", "2.5.2", "2.5.3", "2.5.4", "2.6.0", "2.6.1", "2.6.2", "2.6.3", "2.6.5",
-    "2.7.0", "2.7.3", "2.7.4", "2.8.0", "2.8.2", "2.8.3", "2.8.4", "2.9.0", "2.9.1", "2.9.2", "2.9.3", "2.10.0", "2.10.1", "2.11.0", "2.11.1",
-    "2.12.0", "2.12.1", "2.12.2", "2.13.0", "2.13.1", "2.14.0", "2.14.1", "2.15.1", "2.16.1", "2.17.0", "2.17.1", "2.18.0", "2.18.1",
-    "2.19.0", "2.19.1", "2.20.0",
+    "2.4.0",
+    "2.4.1",
+    "2.4.2",
+    "2.4.3",
+    "2.4.4",
+    "2.5.1",
+    "2.5.2",
+    "2.5.3",
+    "2.5.4",
+    "2.6.0",
+    "2.6.1",
+    "2.6.2",
+    "2.6.3",
+    "2.6.5",
+    "2.7.0",
+    "2.7.3",
+    "2.7.4",
+    "2.8.0",
+    "2.8.2",
+    "2.8.3",
+    "2.8.4",
+    "2.9.0",
+    "2.9.1",
+    "2.9.2",
+    "2.9.3",
+    "2.10.0",
+    "2.10.1",
+    "2.11.0",
+    "2.11.1",
+    "2.12.0",
+    "2.12.1",
+    "2.12.2",
+    "2.13.0",
+    "2.13.1",
+    "2.14.0",
+    "2.14.1",
+    "2.15.1",
+    "2.16.1",
+    "2.17.0",
+    "2.17.1",
+    "2.18.0",
+    "2.18.1",
+    "2.19.0",
+    "2.19.1",
+    "2.20.0",
 )
 
 Cells = dict[str, tuple[str, tuple[tuple[str, Any], ...]]]  # name -> (source, ((first release, value), ...))
 
 # READ: Compared with upstream's files by tools/release-table.
 READ: Cells = {
-    "cpu_base": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", "ubuntu:18.04"), ("2.12.0", "ubuntu:20.04"), ("2.20.0", "ubuntu:22.04"))),
-    "gpu_base": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
-        ("2.4.0", "nvidia/cuda:11.0-cudnn8-devel-ubuntu18.04"), ("2.5.1", "nvidia/cuda:11.2.1-base-ubuntu18.04"),
-        ("2.12.0", "nvidia/cuda:11.8.0-base-ubuntu20.04"), ("2.15.1", "nvidia/cuda:12.2.0-base-ubuntu20.04"),
-        ("2.20.0", "nvidia/cuda:12.5.1-base-ubuntu22.04"))),
-    "bazel": ("SERVING/tools/docker/Dockerfile.devel", (
-        ("2.4.0", "3.0.0"), ("2.5.1", "3.7.2"), ("2.9.0", "5.1.1"), ("2.12.0", "5.3.0"), ("2.14.0", "6.1.0"), ("2.15.1", "6.4.0"), ("2.18.0", "6.5.0"),
-        ("2.20.0", "7.4.1"))),
-    "devel_python": ("SERVING/tools/docker/Dockerfile.devel", (
-        ("2.4.0", "3.6"), ("2.5.4", "3.7"), ("2.6.0", "3.6"), ("2.6.3", "3.7"), ("2.12.0", "3.8"), ("2.14.0", "3.9"), ("2.20.0", "3.10"))),
+    "cpu_base": (
+        "SERVING/tools/docker/Dockerfile.devel",
+        (("2.4.0", "ubuntu:18.04"), ("2.12.0", "ubuntu:20.04"), ("2.20.0", "ubuntu:22.04")),
+    ),
+    "gpu_base": (
+        "SERVING/tools/docker/Dockerfile.devel-gpu",
+        (
+            ("2.4.0", "nvidia/cuda:11.0-cudnn8-devel-ubuntu18.04"),
+            ("2.5.1", "nvidia/cuda:11.2.1-base-ubuntu18.04"),
+            ("2.12.0", "nvidia/cuda:11.8.0-base-ubuntu20.04"),
+            ("2.15.1", "nvidia/cuda:12.2.0-base-ubuntu20.04"),
+            ("2.20.0", "nvidia/cuda:12.5.1-base-ubuntu22.04"),
+        ),
+    ),
+    "bazel": (
+        "SERVING/tools/docker/Dockerfile.devel",
+        (
+            ("2.4.0", "3.0.0"),
+            ("2.5.1", "3.7.2"),
+            ("2.9.0", "5.1.1"),
+            ("2.12.0", "5.3.0"),
+            ("2.14.0", "6.1.0"),
+            ("2.15.1", "6.4.0"),
+            ("2.18.0", "6.5.0"),
+            ("2.20.0", "7.4.1"),
+        ),
+    ),
+    "devel_python": (
+        "SERVING/tools/docker/Dockerfile.devel",
+        (
+            ("2.4.0", "3.6"),
+            ("2.5.4", "3.7"),
+            ("2.6.0", "3.6"),
+            ("2.6.3", "3.7"),
+            ("2.12.0", "3.8"),
+            ("2.14.0", "3.9"),
+            ("2.20.0", "3.10"),
+        ),
+    ),
     "get_pip_unversioned": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", True),)),
     "gpu_clang": ("SERVING/tools/docker/Dockerfile.devel-gpu", (("2.4.0", ""), ("2.15.1", "clang-17"), ("2.20.0", ""))),
     "build_options": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", "--config=release"),)),
-    "build_options_mkl": ("SERVING/tools/docker/Dockerfile.devel-mkl", (
-        ("2.4.0", "--config=mkl --config=release"), ("2.20.0", "--config=mkl --config=release --config=clang_local"))),
+    "build_options_mkl": (
+        "SERVING/tools/docker/Dockerfile.devel-mkl",
+        (("2.4.0", "--config=mkl --config=release"), ("2.20.0", "--config=mkl --config=release --config=clang_local")),
+    ),
     "bazel_options": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", ""),)),
     "commit_default": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", "head"), ("2.5.1", "HEAD"))),
     "branch_default": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", "master"),)),
-    "build_image_default": ("SERVING/tools/docker/Dockerfile", (("2.4.0", "tensorflow/serving:${TF_SERVING_VERSION}-devel"),)),
+    "build_image_default": (
+        "SERVING/tools/docker/Dockerfile",
+        (("2.4.0", "tensorflow/serving:${TF_SERVING_VERSION}-devel"),),
+    ),
     "branch_selects_sources": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", True), ("2.5.1", False))),
     "gpu_config": ("SERVING/tools/docker/Dockerfile.devel-gpu", (("2.4.0", "cuda"), ("2.15.1", "cuda_clang"))),
     "kokoro": ("SERVING/tools/docker/Dockerfile.devel", (("2.4.0", False), ("2.17.1", True), ("2.20.0", False))),
@@ -50,36 +125,90 @@ READ: Cells = {
     "mkl_openmp": (".bazelrc", (("2.4.0", ""), ("2.4.2", "true"), ("2.12.0", "false"))),
     "mkl_aarch64": (".bazelrc", (("2.4.0", False), ("2.10.0", True))),
     "cpp_standard": (".bazelrc", (("2.4.0", "c++14"), ("2.9.0", "c++17"))),
-    "cuda": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
-        ("2.4.0", "11.0"), ("2.5.1", "11.2"), ("2.12.0", "11.8"), ("2.15.1", "12.2"), ("2.20.0", "12.5"))),
-    "cudnn": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
-        ("2.4.0", "8.0.4"), ("2.5.1", "8.1.0"), ("2.12.0", "8.6.0"), ("2.15.1", "8.9.4"), ("2.20.0", "9.3.0"))),
-    "tensorrt_installed": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
-        ("2.4.0", "7.1.3"), ("2.5.1", "7.2.2"), ("2.12.0", "8.4.3"), ("2.15.1", "8.6.1"))),
-    "tensorrt_compiled": ("SERVING/tools/docker/Dockerfile.devel-gpu and .bazelrc", (("2.4.0", True), ("2.18.0", False))),
-    "compute_capabilities": (".bazelrc", (
-        ("2.4.0", ("sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80")), ("2.15.1", ("sm_50", "sm_60", "sm_70", "sm_80", "compute_90")),
-        ("2.20.0", ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")))),
+    "cuda": (
+        "SERVING/tools/docker/Dockerfile.devel-gpu",
+        (("2.4.0", "11.0"), ("2.5.1", "11.2"), ("2.12.0", "11.8"), ("2.15.1", "12.2"), ("2.20.0", "12.5")),
+    ),
+    "cudnn": (
+        "SERVING/tools/docker/Dockerfile.devel-gpu",
+        (("2.4.0", "8.0.4"), ("2.5.1", "8.1.0"), ("2.12.0", "8.6.0"), ("2.15.1", "8.9.4"), ("2.20.0", "9.3.0")),
+    ),
+    "tensorrt_installed": (
+        "SERVING/tools/docker/Dockerfile.devel-gpu",
+        (("2.4.0", "7.1.3"), ("2.5.1", "7.2.2"), ("2.12.0", "8.4.3"), ("2.15.1", "8.6.1")),
+    ),
+    "tensorrt_compiled": (
+        "SERVING/tools/docker/Dockerfile.devel-gpu and .bazelrc",
+        (("2.4.0", True), ("2.18.0", False)),
+    ),
+    "compute_capabilities": (
+        ".bazelrc",
+        (
+            ("2.4.0", ("sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80")),
+            ("2.15.1", ("sm_50", "sm_60", "sm_70", "sm_80", "compute_90")),
+            ("2.20.0", ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")),
+        ),
+    ),
     "capabilities_option": (".bazelrc", (("2.4.0", "action_env"), ("2.15.1", "repo_env"))),
-    "version_suffix": ("SERVING/model_servers/version.h", (
-        ("2.4.0", "-rc4"), ("2.5.1", "-rc3"), ("2.6.0", "-rc2"), ("2.7.0", "-rc1"), ("2.9.0", ""), ("2.10.0", "-rc3"), ("2.11.0", "-rc2"), ("2.12.0", ""),
-        ("2.13.0", "-rc2"), ("2.14.0", "-rc1"), ("2.15.1", "-rc0"), ("2.16.1", ""), ("2.18.0", "-rc0"), ("2.20.0", ""))),
+    "version_suffix": (
+        "SERVING/model_servers/version.h",
+        (
+            ("2.4.0", "-rc4"),
+            ("2.5.1", "-rc3"),
+            ("2.6.0", "-rc2"),
+            ("2.7.0", "-rc1"),
+            ("2.9.0", ""),
+            ("2.10.0", "-rc3"),
+            ("2.11.0", "-rc2"),
+            ("2.12.0", ""),
+            ("2.13.0", "-rc2"),
+            ("2.14.0", "-rc1"),
+            ("2.15.1", "-rc0"),
+            ("2.16.1", ""),
+            ("2.18.0", "-rc0"),
+            ("2.20.0", ""),
+        ),
+    ),
     # What the server's sources say.
-    "kokoro_compiler": (".bazelrc", (("2.4.0", ""), ("2.17.1", "/usr/bin/gcc"), ("2.18.0", "/usr/bin/gcc-10"), ("2.20.0", ""))),
+    "kokoro_compiler": (
+        ".bazelrc",
+        (("2.4.0", ""), ("2.17.1", "/usr/bin/gcc"), ("2.18.0", "/usr/bin/gcc-10"), ("2.20.0", "")),
+    ),
     "hermetic_toolchains": ("WORKSPACE", (("2.4.0", ()), ("2.20.0", ("lx64_lx64", "lx64_lx64_cuda")))),
     "cuda_compat": ("SERVING/tools/docker/Dockerfile.gpu", (("2.4.0", ""), ("2.20.0", "cuda-compat-12-5"))),
-    "tflite_types": ("SERVING/servables/tensorflow/tflite_session.cc", (
-        ("2.4.0", ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")),)),
+    "tflite_types": (
+        "SERVING/servables/tensorflow/tflite_session.cc",
+        (("2.4.0", ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")),),
+    ),
     "tflite_file": ("SERVING/servables/tensorflow/saved_model_bundle_factory.cc", (("2.4.0", "model.tflite"),)),
-    "mixed_precision_values": ("SERVING/servables/tensorflow/saved_model_bundle_factory.cc", (("2.4.0", ()), ("2.15.1", ("bfloat16",)))),
-    "rest_paths": ("SERVING/model_servers/http_rest_api_handler.cc, later http_rest_api_util.cc", (
-        ("2.4.0", (r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/(\w+)))?:(classify|regress|predict)",
-                   r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/(\w+)))?(?:\/(metadata))?")),
-        ("2.5.1", (r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
-                   r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:\/(metadata))?")))),
+    "mixed_precision_values": (
+        "SERVING/servables/tensorflow/saved_model_bundle_factory.cc",
+        (("2.4.0", ()), ("2.15.1", ("bfloat16",))),
+    ),
+    "rest_paths": (
+        "SERVING/model_servers/http_rest_api_handler.cc, later http_rest_api_util.cc",
+        (
+            (
+                "2.4.0",
+                (
+                    r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/(\w+)))?:(classify|regress|predict)",
+                    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/(\w+)))?(?:\/(metadata))?",
+                ),
+            ),
+            (
+                "2.5.1",
+                (
+                    r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
+                    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:\/(metadata))?",
+                ),
+            ),
+        ),
+    ),
     "metrics_path": ("SERVING/util/prometheus_exporter.cc", (("2.4.0", "/monitoring/prometheus/metrics"),)),
-    "services": ("SERVING/model_servers/server.cc", (
-        ("2.4.0", ("model", "prediction", "profiler")), ("2.15.1", ("health", "model", "prediction", "profiler")))),
+    "services": (
+        "SERVING/model_servers/server.cc",
+        (("2.4.0", ("model", "prediction", "profiler")), ("2.15.1", ("health", "model", "prediction", "profiler"))),
+    ),
     "image_ports": ("SERVING/tools/docker/Dockerfile", (("2.4.0", (8500, 8501)),)),
     "image_model_base_path": ("SERVING/tools/docker/Dockerfile", (("2.4.0", "/models"),)),
     "request_metrics": ("SERVING/servables/tensorflow/util.cc", (("2.4.0", False), ("2.5.1", True))),
@@ -87,21 +216,48 @@ READ: Cells = {
 
 # TOLD: the same, for what no file of upstream says in one line; each names where it was read.
 TOLD: Cells = {
-    "cpu_compiler": ("default compiler of cpu_base; .bazelrc config kokoro; cc_toolchain_deps.bzl of rules_ml_toolchain as pinned by WORKSPACE", (
-        ("2.4.0", ("gcc", (7, 5))), ("2.12.0", ("gcc", (9, 4))), ("2.18.0", ("gcc", (10, 5))), ("2.20.0", ("clang", (18, 1))))),
-    "gpu_compiler": ("SERVING/tools/docker/Dockerfile.devel-gpu", (
-        ("2.4.0", ("gcc", (7, 5))), ("2.12.0", ("gcc", (9, 4))), ("2.15.1", ("clang", (17, 0))), ("2.20.0", ("clang", (18, 1))))),
+    "cpu_compiler": (
+        "default compiler of cpu_base; .bazelrc config kokoro; cc_toolchain_deps.bzl of rules_ml_toolchain as pinned by WORKSPACE",
+        (
+            ("2.4.0", ("gcc", (7, 5))),
+            ("2.12.0", ("gcc", (9, 4))),
+            ("2.18.0", ("gcc", (10, 5))),
+            ("2.20.0", ("clang", (18, 1))),
+        ),
+    ),
+    "gpu_compiler": (
+        "SERVING/tools/docker/Dockerfile.devel-gpu",
+        (
+            ("2.4.0", ("gcc", (7, 5))),
+            ("2.12.0", ("gcc", (9, 4))),
+            ("2.15.1", ("clang", (17, 0))),
+            ("2.20.0", ("clang", (18, 1))),
+        ),
+    ),
     # How a rebuild of this tag's devel image fares today: get-pip.py refuses Pythons below its moving minimum.
-    "rebuild": ("bootstrap.pypa.io/get-pip.py and the deadsnakes archive against devel_python; not tried", (
-        ("2.4.0", "fails"), ("2.14.0", "at risk"), ("2.20.0", "ok"))),
+    "rebuild": (
+        "bootstrap.pypa.io/get-pip.py and the deadsnakes archive against devel_python; not tried",
+        (("2.4.0", "fails"), ("2.14.0", "at risk"), ("2.20.0", "ok")),
+    ),
     # oneDNN's own operations without being asked for: on CPUs with one of ONEDNN_DEFAULT_FLAGS.
     "onednn_by_default": ("release notes of TensorFlow 2.9", (("2.4.0", False), ("2.9.0", True))),
     "onednn_available": ("github.com/tensorflow/serving issue 1958", (("2.4.0", False), ("2.5.1", True))),
-    "feature_line_prefix": ("cpu_feature_guard.cc of TensorFlow", (
-        ("2.4.0", "optimized with oneAPI Deep Neural Network Library (oneDNN)"), ("2.12.0", "optimized to use available CPU instructions"))),
+    "feature_line_prefix": (
+        "cpu_feature_guard.cc of TensorFlow",
+        (
+            ("2.4.0", "optimized with oneAPI Deep Neural Network Library (oneDNN)"),
+            ("2.12.0", "optimized to use available CPU instructions"),
+        ),
+    ),
     # File systems beyond the host's that the official images read base paths from. hdfs is not one: the images have no Java.
-    "remote_file_systems": ("github.com/tensorflow/serving issues 1963, 2062 and 2158", (("2.4.0", ("gs", "s3")), ("2.7.0", ("gs",)))),
-    "tflite_interpreters_batch": ("SERVING/servables/tensorflow/tflite_interpreter_pool.h", (("2.4.0", False), ("2.6.0", True))),
+    "remote_file_systems": (
+        "github.com/tensorflow/serving issues 1963, 2062 and 2158",
+        (("2.4.0", ("gs", "s3")), ("2.7.0", ("gs",))),
+    ),
+    "tflite_interpreters_batch": (
+        "SERVING/servables/tensorflow/tflite_interpreter_pool.h",
+        (("2.4.0", False), ("2.6.0", True)),
+    ),
 }
 
 # Flags of tensorflow_model_server: name -> (type: int, float, bool or string; default; first release; last release or None).
@@ -160,7 +316,11 @@ FLAGS: dict[str, tuple[str, Any, str, str | None]] = {
 # Flags that older articles use: name -> (today's flag, what happened, source).
 FORMER_FLAGS = {
     "use_tflite_model": ("prefer_tflite_model", "renamed in 2.3.0", "commit 8589d817"),
-    "num_tflite_interpreters": ("num_tflite_pools", "never released under this name", "SERVING/model_servers/main.cc between 2.4.0 and 2.5.1"),
+    "num_tflite_interpreters": (
+        "num_tflite_pools",
+        "never released under this name",
+        "SERVING/model_servers/main.cc between 2.4.0 and 2.5.1",
+    ),
 }
 
 # Values that the server takes without a word and then does not honour: flag -> (allowed values, source).
@@ -178,21 +338,58 @@ FLAG_MINIMUMS: dict[str, tuple[float, str]] = {
     "max_num_load_retries": (0, "it is a count"),
 }
 FLAG_MAXIMUMS: dict[str, tuple[float, str]] = {
-    "per_process_gpu_memory_fraction": (1.0, "it is a fraction"), "port": (65535, "it is a TCP port"), "rest_api_port": (65535, "it is a TCP port"),
+    "per_process_gpu_memory_fraction": (1.0, "it is a fraction"),
+    "port": (65535, "it is a TCP port"),
+    "rest_api_port": (65535, "it is a TCP port"),
 }
 
 # Arguments of a gRPC channel that concern a server: key -> what it takes. Source: include/grpc/impl/channel_arg_names.h of gRPC.
 CHANNEL_ARGUMENTS = {
-    **dict.fromkeys((f"grpc.{name}" for name in (
-        "absolute_max_metadata_size", "census", "compression_enabled_algorithms_bitset", "default_compression_algorithm", "default_compression_level",
-        "http2.bdp_probe", "http2.hpack_table_size.decoder", "http2.hpack_table_size.encoder", "http2.initial_sequence_number", "http2.lookahead_bytes",
-        "http2.max_frame_size", "http2.max_ping_strikes", "http2.max_pings_without_data", "http2.min_ping_interval_without_data_ms",
-        "http2.true_binary", "http2.write_buffer_size", "keepalive_permit_without_calls", "keepalive_time_ms",
-        "keepalive_timeout_ms", "max_concurrent_streams", "max_connection_age_grace_ms", "max_connection_age_ms", "max_connection_idle_ms",
-        "max_metadata_size", "max_receive_message_length", "max_send_message_length", "minimal_stack", "per_message_compression",
-        "per_message_decompression", "server_handshake_timeout_ms", "server_max_unrequested_time_in_server", "so_reuseport",
-         "experimental.tcp_min_read_chunk_size", "experimental.tcp_max_read_chunk_size")), "int"),
-    **dict.fromkeys((f"grpc.{name}" for name in ("http2_scheme", "primary_user_agent", "secondary_user_agent")), "string"),
+    **dict.fromkeys(
+        (
+            f"grpc.{name}"
+            for name in (
+                "absolute_max_metadata_size",
+                "census",
+                "compression_enabled_algorithms_bitset",
+                "default_compression_algorithm",
+                "default_compression_level",
+                "http2.bdp_probe",
+                "http2.hpack_table_size.decoder",
+                "http2.hpack_table_size.encoder",
+                "http2.initial_sequence_number",
+                "http2.lookahead_bytes",
+                "http2.max_frame_size",
+                "http2.max_ping_strikes",
+                "http2.max_pings_without_data",
+                "http2.min_ping_interval_without_data_ms",
+                "http2.true_binary",
+                "http2.write_buffer_size",
+                "keepalive_permit_without_calls",
+                "keepalive_time_ms",
+                "keepalive_timeout_ms",
+                "max_concurrent_streams",
+                "max_connection_age_grace_ms",
+                "max_connection_age_ms",
+                "max_connection_idle_ms",
+                "max_metadata_size",
+                "max_receive_message_length",
+                "max_send_message_length",
+                "minimal_stack",
+                "per_message_compression",
+                "per_message_decompression",
+                "server_handshake_timeout_ms",
+                "server_max_unrequested_time_in_server",
+                "so_reuseport",
+                "experimental.tcp_min_read_chunk_size",
+                "experimental.tcp_max_read_chunk_size",
+            )
+        ),
+        "int",
+    ),
+    **dict.fromkeys(
+        (f"grpc.{name}" for name in ("http2_scheme", "primary_user_agent", "secondary_user_agent")), "string"
+    ),
 }
 
 # Fields of BatchingParameters: name -> (number, type, effective default, first release).
@@ -231,11 +428,30 @@ IMAGES = {"repository": "tensorflow/serving", "cpu": "", "gpu": "-gpu", "mkl": "
 
 # CPU flags (the kernel's spelling) that a compiler option makes the program need. Source: GCC's documentation of x86 options.
 COPT_FLAGS = {
-    "-msse4.2": ("sse4_2",), "-mavx": ("avx",), "-mavx2": ("avx2",), "-mfma": ("fma",), "-mf16c": ("f16c",), "-mbmi": ("bmi1",), "-mbmi2": ("bmi2",),
-    "-mlzcnt": ("abm",), "-mmovbe": ("movbe",), "-mpopcnt": ("popcnt",), "-mcx16": ("cx16",), "-mavx512f": ("avx512f",), "-mavx512bw": ("avx512bw",),
-    "-mavx512cd": ("avx512cd",), "-mavx512dq": ("avx512dq",), "-mavx512vl": ("avx512vl",), "-mavx512vnni": ("avx512_vnni",),
-    "-mavx512bf16": ("avx512_bf16",), "-mavx512vbmi": ("avx512vbmi",), "-mavx512vbmi2": ("avx512_vbmi2",), "-mavx512ifma": ("avx512ifma",),
-    "-mavx512bitalg": ("avx512_bitalg",), "-mavx512vpopcntdq": ("avx512_vpopcntdq",), "-mavxvnni": ("avx_vnni",),
+    "-msse4.2": ("sse4_2",),
+    "-mavx": ("avx",),
+    "-mavx2": ("avx2",),
+    "-mfma": ("fma",),
+    "-mf16c": ("f16c",),
+    "-mbmi": ("bmi1",),
+    "-mbmi2": ("bmi2",),
+    "-mlzcnt": ("abm",),
+    "-mmovbe": ("movbe",),
+    "-mpopcnt": ("popcnt",),
+    "-mcx16": ("cx16",),
+    "-mavx512f": ("avx512f",),
+    "-mavx512bw": ("avx512bw",),
+    "-mavx512cd": ("avx512cd",),
+    "-mavx512dq": ("avx512dq",),
+    "-mavx512vl": ("avx512vl",),
+    "-mavx512vnni": ("avx512_vnni",),
+    "-mavx512bf16": ("avx512_bf16",),
+    "-mavx512vbmi": ("avx512vbmi",),
+    "-mavx512vbmi2": ("avx512_vbmi2",),
+    "-mavx512ifma": ("avx512ifma",),
+    "-mavx512bitalg": ("avx512_bitalg",),
+    "-mavx512vpopcntdq": ("avx512_vpopcntdq",),
+    "-mavxvnni": ("avx_vnni",),
 }
 
 # Compiler options of an own build for a psABI level; single options, because the compilers of many releases do not know -march=x86-64-v3.
@@ -245,13 +461,17 @@ LEVEL_OPTIONS = {
     "x86-64-v2": "--copt=-msse4.2 --copt=-mpopcnt --copt=-mcx16 --copt=-O3",
     "x86-64-v3": "--config=release --copt=-mavx2 --copt=-mfma --copt=-mbmi --copt=-mbmi2 --copt=-mf16c --copt=-mlzcnt --copt=-mmovbe --copt=-O3",
     "x86-64-v4": "--config=release --copt=-mavx2 --copt=-mfma --copt=-mbmi --copt=-mbmi2 --copt=-mf16c --copt=-mlzcnt --copt=-mmovbe "
-                 "--copt=-mavx512f --copt=-mavx512bw --copt=-mavx512cd --copt=-mavx512dq --copt=-mavx512vl --copt=-O3",
+    "--copt=-mavx512f --copt=-mavx512bw --copt=-mavx512cd --copt=-mavx512dq --copt=-mavx512vl --copt=-O3",
     "aarch64": "--config=mkl_aarch64",
 }
 
 # What a devel image's compiler cannot do although its version knows the option: (compiler, CPU flag) -> (the option that takes it back, why, source).
 KNOWN_BAD = {
-    ("clang", "avx512_bf16"): ("-mno-avx512bf16", "clang fails on TensorFlow's sources with AVX512_BF16", "github.com/llvm/llvm-project issue 143365"),
+    ("clang", "avx512_bf16"): (
+        "-mno-avx512bf16",
+        "clang fails on TensorFlow's sources with AVX512_BF16",
+        "github.com/llvm/llvm-project issue 143365",
+    ),
 }
 
 # The sources of each release: (commit, id of its tree). The id is git's checksum of all files: it holds for an archive from anywhere, however compressed.

@@ -13,16 +13,28 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.version impo
 
 SCHEMA = 1
 NOTHING = "unclassified"
-_LARGEST = 1e12      # nothing that is measured here is larger, whatever its unit
+_LARGEST = 1e12  # nothing that is measured here is larger, whatever its unit
 HOST_KEYS = ("host", "capabilities", "plan", "server", "tunings", "checks")
-SUMMARY_KEYS = ("name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy")
+SUMMARY_KEYS = (
+    "name",
+    "kept",
+    "reason",
+    "goodput_rps",
+    "p50_ms",
+    "p99_ms",
+    "requests",
+    "gain",
+    "gain_interval",
+    "noise_floor",
+    "accuracy",
+)
 STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "open_loop")
-LISTS = {"capabilities": ("gpus",), "plan": ("decisions", "refusals")}      # of mappings
+LISTS = {"capabilities": ("gpus",), "plan": ("decisions", "refusals")}  # of mappings
 MAPPINGS = {"capabilities": ("classes", "cpu", "memory", "container", "os", "virtualization")}
 BEFORE_KEYS = ("goodput_rps", "p50_ms", "p99_ms", "requests")
 STATEMENTS = {
     "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
-                "tests. It is not TensorFlow Serving, and its figures must not be read as TensorFlow Serving's.",
+    "tests. It is not TensorFlow Serving, and its figures must not be read as TensorFlow Serving's.",
     "docker": "These figures are of the server in the container image {image}.",
     None: "Nothing has been measured: no figure in this report speaks of a server's speed.",
 }
@@ -38,8 +50,11 @@ def build(hosts, title, measured_at=None):
     tunings = [tuning for entry in entries for tuning in entry["tunings"]]
     backends = sorted({tuning["backend"] for tuning in tunings})
     if len(backends) > 1:
-        raise FleetError(f"figures of the backends {' and '.join(backends)} cannot stand in one report", where="hosts",
-                         remedy="Make one report for each backend: the embedded server is not TensorFlow Serving.")
+        raise FleetError(
+            f"figures of the backends {' and '.join(backends)} cannot stand in one report",
+            where="hosts",
+            remedy="Make one report for each backend: the embedded server is not TensorFlow Serving.",
+        )
     backend = backends[0] if backends else None
     first = tunings[0] if tunings else None
     return {
@@ -65,7 +80,9 @@ def _check_hosts(hosts):
         if not isinstance(data, dict) or not isinstance(data.get("host"), str) or not data["host"].strip():
             raise FleetError("every host is a mapping with its name as `host`, a text", where=where)
         if data["host"] in seen:
-            raise FleetError(f"{data['host']!r} stands in the list twice", where=f"{where}.host", remedy="Name each host once.")
+            raise FleetError(
+                f"{data['host']!r} stands in the list twice", where=f"{where}.host", remedy="Name each host once."
+            )
         seen.add(data["host"])
         for key in data:
             options.one_of(f"{where} ({data['host']})", key, HOST_KEYS)
@@ -86,14 +103,20 @@ def _check_parts(data, where):
 def _host(data):
     capabilities = data.get("capabilities")
     classes = (capabilities or {}).get("classes") or {}
-    tunings = [_tuning(tuning, data, f"hosts[{data['host']}].tunings[{position}]") for position, tuning in enumerate(data.get("tunings") or [])]
+    tunings = [
+        _tuning(tuning, data, f"hosts[{data['host']}].tunings[{position}]")
+        for position, tuning in enumerate(data.get("tunings") or [])
+    ]
     return {
         "host": data["host"],
         "class": {"image": classes.get("image"), "tuning": classes.get("tuning")},
         "capabilities": capabilities,
         "plan": data.get("plan"),
         "server": data.get("server"),
-        "checks": [_check(check, f"hosts[{data['host']}].checks[{position}]") for position, check in enumerate(data.get("checks") or [])],
+        "checks": [
+            _check(check, f"hosts[{data['host']}].checks[{position}]")
+            for position, check in enumerate(data.get("checks") or [])
+        ],
         **_summaries(tunings[0] if tunings else None),
         "tunings": tunings,
     }
@@ -102,11 +125,19 @@ def _host(data):
 def _check(check, where):
     """A check of a served model, as it came; its differences must be numbers."""
     outputs = _mapping(check.get("outputs"), f"{where}.outputs")
-    return dict(check, outputs={name: _numbers(difference, ("max_abs", "max_rel"), f"{where}.outputs.{name}") for name, difference in outputs.items()})
+    return dict(
+        check,
+        outputs={
+            name: _numbers(difference, ("max_abs", "max_rel"), f"{where}.outputs.{name}")
+            for name, difference in outputs.items()
+        },
+    )
 
 
 def _tuning(tuning, data, where):
-    backend = tuning.get("backend") or (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
+    backend = (
+        tuning.get("backend") or (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
+    )
     options.one_of(f"{where}.backend", backend, [name for name in STATEMENTS if name])
     if not isinstance(tuning.get("steps"), list):
         raise FleetError("steps must be a list of tuning steps", where=where)
@@ -114,8 +145,18 @@ def _tuning(tuning, data, where):
     total = _step(tuning.get("total"), f"{where}.total")
     noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
     method = _method(_mapping(tuning.get("method"), f"{where}.method"), noise or total, steps, f"{where}.method")
-    return {"host": data["host"], "model": tuning.get("model"), "backend": backend, "image": tuning.get("image"), "start": tuning.get("start"),
-            "configuration": tuning.get("configuration"), "method": method, "noise": noise, "steps": steps, "total": total}
+    return {
+        "host": data["host"],
+        "model": tuning.get("model"),
+        "backend": backend,
+        "image": tuning.get("image"),
+        "start": tuning.get("start"),
+        "configuration": tuning.get("configuration"),
+        "method": method,
+        "noise": noise,
+        "steps": steps,
+        "total": total,
+    }
 
 
 def _method(given, noise, steps, where):
@@ -136,10 +177,14 @@ def _method(given, noise, steps, where):
 
 def _step(step, where):
     if not isinstance(step, dict):
-        raise FleetError(f"{step!r} is not a tuning step", where=where, remedy=f"A step is a mapping with {', '.join(SUMMARY_KEYS)}.")
+        raise FleetError(
+            f"{step!r} is not a tuning step", where=where, remedy=f"A step is a mapping with {', '.join(SUMMARY_KEYS)}."
+        )
     for key in SUMMARY_KEYS:
         if key not in step:
-            raise FleetError(f"{key} is missing", where=where, remedy="A key that does not apply is null, never left out.")
+            raise FleetError(
+                f"{key} is missing", where=where, remedy="A key that does not apply is null, never left out."
+            )
     if not isinstance(step["kept"], bool):
         raise FleetError(f"{step['kept']!r} is not true or false", where=f"{where}.kept")
     known = {key: step.get(key) for key in STEP_KEYS}
@@ -203,7 +248,10 @@ def _open_loop(value, where):
     sides = {}
     for side in ("before", "after"):
         figures = _mapping(value.get(side), f"{where}.{side}")
-        sides[side] = dict(_numbers(figures, BEFORE_KEYS, f"{where}.{side}"), curve=_curve(figures.get("curve"), f"{where}.{side}.curve"))
+        sides[side] = dict(
+            _numbers(figures, BEFORE_KEYS, f"{where}.{side}"),
+            curve=_curve(figures.get("curve"), f"{where}.{side}.curve"),
+        )
     return {"rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0), **sides}
 
 
@@ -227,7 +275,9 @@ def _summaries(tuning):
     """Steps and total with the keys that every reader of the data may rely on, and no more."""
     if tuning is None:
         return {"steps": [], "total": None}
-    steps, total = ([{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]]))
+    steps, total = (
+        [{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]])
+    )
     return {"steps": steps, "total": total[0]}
 
 

@@ -24,7 +24,9 @@ def element(tag, /, *children, **attributes):
 
     attributes: class_ for class, underscores for hyphens, None to leave one out; numbers must be finite. The result is well-formed XML too.
     """
-    written = "".join(f' {_attribute_name(key)}="{_attribute_value(value)}"' for key, value in attributes.items() if value is not None)
+    written = "".join(
+        f' {_attribute_name(key)}="{_attribute_value(value)}"' for key, value in attributes.items() if value is not None
+    )
     inner = join(*children)
     if tag in _VOID and not inner:
         return Markup(f"<{tag}{written} />")
@@ -38,19 +40,35 @@ def join(*children):
 
 def table(caption, heads, rows, kind="", foot=None):
     """A table with a caption, scrolling by itself where it is too wide. heads: Markup or texts, a text that begins with '>' heads a column of figures."""
-    columns = [element("th", head[1:], scope="col", class_="number") if head.startswith(">") else element("th", head, scope="col") for head in heads]
-    body = element("table", element("caption", caption), element("thead", element("tr", columns)), element("tbody", rows), foot, class_=kind or None)
+    columns = [
+        element("th", head[1:], scope="col", class_="number")
+        if head.startswith(">")
+        else element("th", head, scope="col")
+        for head in heads
+    ]
+    body = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", columns)),
+        element("tbody", rows),
+        foot,
+        class_=kind or None,
+    )
     return element("div", body, class_="scroll")
 
 
 def cell(label, value, number=False):
     """A cell that carries its column's name, for screens where rows become cards."""
-    return element("td", value if number else element("span", value), class_="number" if number else None, data_label=label)
+    return element(
+        "td", value if number else element("span", value), class_="number" if number else None, data_label=label
+    )
 
 
 def facts(pairs):
     """Names and values as a description list."""
-    return element("dl", [element("div", element("dt", name), element("dd", value)) for name, value in pairs], class_="facts")
+    return element(
+        "dl", [element("div", element("dt", name), element("dd", value)) for name, value in pairs], class_="facts"
+    )
 
 
 def _child(child):

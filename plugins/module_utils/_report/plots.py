@@ -11,8 +11,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report import wor
 from ansible_collections.tfserving.fleet.plugins.module_utils._report.markup import element, join
 
 _CURVE_UNITS = 1000
-_LEAST_BEYOND = 10      # a percentile is drawn only where so many requests lie beyond it
-_LEAST_MS = 1e-6        # a logarithmic axis has no zero
+_LEAST_BEYOND = 10  # a percentile is drawn only where so many requests lie beyond it
+_LEAST_MS = 1e-6  # a logarithmic axis has no zero
 
 
 class Scale:
@@ -46,21 +46,32 @@ def gain_mark(step, scale):
         return None
     noise = step["noise_floor"] or 0.0
     left, right = scale.percent(-noise), scale.percent(noise)
-    told = f"{step['name']}: gain {words.gain_with_interval(step['gain'], step['gain_interval'])}, noise floor {words.share(step['noise_floor'])}, " \
-           f"{'kept' if step['kept'] else 'not kept'}"
+    told = (
+        f"{step['name']}: gain {words.gain_with_interval(step['gain'], step['gain_interval'])}, noise floor {words.share(step['noise_floor'])}, "
+        f"{'kept' if step['kept'] else 'not kept'}"
+    )
     low, high = step["gain_interval"] or (None, None)
     return _svg(
-        "gain", told, None,
+        "gain",
+        told,
+        None,
         element("rect", class_="noise", x=_at(left), width=_at(right - left), y="0", height="100%"),
         element("line", class_="zero", x1=_at(scale.percent(0)), x2=_at(scale.percent(0)), y1="0", y2="100%"),
-        _whisker(0 if low is None else scale.percent(low), 100 if high is None else scale.percent(high), 14) if step["gain_interval"] else None,
-        element("circle", class_="mark kept" if step["kept"] else "mark", cx=_at(scale.percent(step["gain"])), cy=14, r=5),
+        _whisker(0 if low is None else scale.percent(low), 100 if high is None else scale.percent(high), 14)
+        if step["gain_interval"]
+        else None,
+        element(
+            "circle", class_="mark kept" if step["kept"] else "mark", cx=_at(scale.percent(step["gain"])), cy=14, r=5
+        ),
     )
 
 
 def gain_axis(scale):
     """Ticks in percent for the column of gains."""
-    marks = [element("text", _tick_percent(tick), x=_at(scale.percent(tick)), y=11, text_anchor="middle") for tick in ticks(scale.low, scale.high, 3)]
+    marks = [
+        element("text", _tick_percent(tick), x=_at(scale.percent(tick)), y=11, text_anchor="middle")
+        for tick in ticks(scale.low, scale.high, 3)
+    ]
     return element("svg", *marks, class_="gain-axis", aria_hidden="true")
 
 
@@ -68,10 +79,20 @@ def goodput_bar(value, interval, noise, highest, kept, label):
     """One bar from zero. value: requests per second. interval: (low, high) of it or None. noise: (low, high) around what it was compared with, or None."""
     scale = Scale(0, highest)
     return _svg(
-        "bar", label, None,
+        "bar",
+        label,
+        None,
         element("rect", class_="fill kept" if kept else "fill", x="0", y=6, height=16, width=_at(scale.percent(value))),
-        None if noise is None else element("rect", class_="noise", x=_at(scale.percent(noise[0])), y="0", height="100%",
-                                           width=_at(scale.percent(noise[1]) - scale.percent(noise[0]))),
+        None
+        if noise is None
+        else element(
+            "rect",
+            class_="noise",
+            x=_at(scale.percent(noise[0])),
+            y="0",
+            height="100%",
+            width=_at(scale.percent(noise[1]) - scale.percent(noise[0])),
+        ),
         None if interval is None else _whisker(scale.percent(interval[0]), scale.percent(interval[1]), 14),
     )
 
@@ -93,12 +114,29 @@ def latency(step, up, objective_ms=None, small=False):
     across = Scale(0, max(_nines(curve[-1][0]) for _kind, curve in curves))
     told = "; ".join(f"{kind}: {_spoken(curve)}" for kind, curve in curves)
     return _svg(
-        "latency small" if small else "latency", f"Latency, {step['name']}", told,
+        "latency small" if small else "latency",
+        f"Latency, {step['name']}",
+        told,
         [_level(tick, up) for tick in _log_ticks(up.low, up.high)],
-        [_column(fraction, across) for fraction in (0.5, 0.9, 0.99, 0.999, 0.9999) if _nines(fraction) <= across.high * 1.001],
+        [
+            _column(fraction, across)
+            for fraction in (0.5, 0.9, 0.99, 0.999, 0.9999)
+            if _nines(fraction) <= across.high * 1.001
+        ],
         _objective(objective_ms, up) if objective_ms and up.low <= objective_ms <= up.high else None,
-        element("svg", [element("path", class_=kind, d=_path(curve, across, up), vector_effect="non-scaling-stroke") for kind, curve in curves],
-                x="0", y="0", width="100%", height="100%", viewBox=f"0 0 {_CURVE_UNITS} {_CURVE_UNITS}", preserveAspectRatio="none"),
+        element(
+            "svg",
+            [
+                element("path", class_=kind, d=_path(curve, across, up), vector_effect="non-scaling-stroke")
+                for kind, curve in curves
+            ],
+            x="0",
+            y="0",
+            width="100%",
+            height="100%",
+            viewBox=f"0 0 {_CURVE_UNITS} {_CURVE_UNITS}",
+            preserveAspectRatio="none",
+        ),
     )
 
 
@@ -106,7 +144,9 @@ def accuracy_mark(before, after, scale, label):
     """Before (ring) and after (dot) on one line."""
     left, right = sorted((scale.percent(before), scale.percent(after)))
     return _svg(
-        "accuracy", label, None,
+        "accuracy",
+        label,
+        None,
         element("line", class_="rail", x1="0", x2="100%", y1=14, y2=14),
         element("line", class_="whisker", x1=_at(left), x2=_at(right), y1=14, y2=14),
         element("circle", class_="mark kept", cx=_at(scale.percent(after)), cy=14, r=4),
@@ -124,7 +164,11 @@ def ticks(low, high, wanted):
 
 def supported(curve, requests):
     """The points of a latency curve (or None) that a count of requests supports: ten lie beyond each. Without a count, all."""
-    return [point for point in curve or () if point[1] >= _LEAST_MS and (requests is None or (1 - point[0]) * requests >= _LEAST_BEYOND * 0.999999)]
+    return [
+        point
+        for point in curve or ()
+        if point[1] >= _LEAST_MS and (requests is None or (1 - point[0]) * requests >= _LEAST_BEYOND * 0.999999)
+    ]
 
 
 def at_fraction(curve, fraction):
@@ -141,7 +185,14 @@ def _curves(step):
 
 
 def _svg(kind, title, description, *children):
-    return element("svg", element("title", title), None if description is None else element("desc", description), *children, class_=kind, role="img")
+    return element(
+        "svg",
+        element("title", title),
+        None if description is None else element("desc", description),
+        *children,
+        class_=kind,
+        role="img",
+    )
 
 
 def _at(percent):
@@ -155,7 +206,11 @@ def _tick_percent(fraction):
 def _whisker(left, right, middle):
     return join(
         element("line", class_="whisker", x1=_at(left), x2=_at(right), y1=middle, y2=middle),
-        [element("line", class_="whisker", x1=_at(end), x2=_at(end), y1=middle - 4, y2=middle + 4) for end in (left, right)])
+        [
+            element("line", class_="whisker", x1=_at(end), x2=_at(end), y1=middle - 4, y2=middle + 4)
+            for end in (left, right)
+        ],
+    )
 
 
 def _nines(fraction):
@@ -164,33 +219,43 @@ def _nines(fraction):
 
 def _round_ends(least, most):
     """Ends of the axis: the round values just beyond the data."""
-    steps = [factor * 10.0 ** power for power in range(-7, 13) for factor in (1, 2, 5)]
+    steps = [factor * 10.0**power for power in range(-7, 13) for factor in (1, 2, 5)]
     low = max((step for step in steps if step < least), default=least / 2)
     return low, min((step for step in steps if step > most), default=most * 2)
 
 
 def _log_ticks(low, high):
-    values = [factor * 10.0 ** power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for factor in (1, 2, 5)]
+    values = [
+        factor * 10.0**power
+        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for factor in (1, 2, 5)
+    ]
     values = [value for value in values if low * 0.999 <= value <= high * 1.001]
     return values if len(values) <= 7 else [value for value in values if f"{value:e}"[0] == "1"]
 
 
 def _level(tick, up):
     height = _at(100 - up.percent(tick))
-    return join(element("line", class_="grid", x1="0", x2="100%", y1=height, y2=height),
-                element("text", f"{tick:g} ms", x=-8, y=height, dy="0.32em", text_anchor="end"))
+    return join(
+        element("line", class_="grid", x1="0", x2="100%", y1=height, y2=height),
+        element("text", f"{tick:g} ms", x=-8, y=height, dy="0.32em", text_anchor="end"),
+    )
 
 
 def _column(fraction, across):
     place = _at(across.percent(_nines(fraction)))
-    return join(element("line", class_="grid", x1=place, x2=place, y1="0", y2="100%"),
-                element("text", f"{100 * fraction:g} %", x=place, y="100%", dy="1.4em", text_anchor="middle"))
+    return join(
+        element("line", class_="grid", x1=place, x2=place, y1="0", y2="100%"),
+        element("text", f"{100 * fraction:g} %", x=place, y="100%", dy="1.4em", text_anchor="middle"),
+    )
 
 
 def _objective(objective_ms, up):
     height = _at(100 - up.percent(objective_ms))
-    return join(element("line", class_="objective", x1="0", x2="100%", y1=height, y2=height),
-                element("text", f"objective {objective_ms:g} ms", class_="objective", x="6", y=height, dy="1.25em"))
+    return join(
+        element("line", class_="objective", x1="0", x2="100%", y1=height, y2=height),
+        element("text", f"objective {objective_ms:g} ms", class_="objective", x="6", y=height, dy="1.25em"),
+    )
 
 
 def _path(curve, across, up):
@@ -201,4 +266,6 @@ def _path(curve, across, up):
 
 def _spoken(curve):
     known = [(fraction, at_fraction(curve, fraction)) for fraction in (0.5, 0.9, 0.99, 0.999)]
-    return ", ".join(f"{words.milliseconds(value)} at {100 * fraction:g} %" for fraction, value in known if value is not None)
+    return ", ".join(
+        f"{words.milliseconds(value)} at {100 * fraction:g} %" for fraction, value in known if value is not None
+    )

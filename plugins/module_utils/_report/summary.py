@@ -41,7 +41,9 @@ def _tuning_headline(tuning):
         return f"Goodput rose by {gain.lstrip('+')}{_from_to(tuning)}."
     if beyond_noise(total):
         low, high = total["gain_interval"]
-        lost = words.gain_with_interval(-total["gain"], [None if bound is None else -bound for bound in (high, low)]).lstrip("+")
+        lost = words.gain_with_interval(
+            -total["gain"], [None if bound is None else -bound for bound in (high, low)]
+        ).lstrip("+")
         return f"Goodput fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
     if None in (total["gain_interval"] or [None]):
         return f"No gain is proven in total, although single steps were kept: {total['reason'].rstrip('.') or 'too little was measured'}."
@@ -63,7 +65,12 @@ def is_gain(step):
 def measured(document):
     """The tunings of the hosts that were measured for their class, and of all hosts whose class is not known."""
     chosen = {known["tuned_host"] for known in document["classes"]}
-    return [tuning for entry in document["hosts"] if entry["host"] in chosen or entry["class"]["tuning"] is None for tuning in entry["tunings"]]
+    return [
+        tuning
+        for entry in document["hosts"]
+        if entry["host"] in chosen or entry["class"]["tuning"] is None
+        for tuning in entry["tunings"]
+    ]
 
 
 def lines(document):
@@ -72,11 +79,19 @@ def lines(document):
     for tuning in measured(document):
         named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]
         told += ["", _shortened(_line(named), _LINE_WIDTH)]
-        told += table([_HEADINGS] + [_row(step, tuning["method"]) for step in tuning["steps"]] + [_row(tuning["total"], tuning["method"], decided=False)])
+        told += table(
+            [_HEADINGS]
+            + [_row(step, tuning["method"]) for step in tuning["steps"]]
+            + [_row(tuning["total"], tuning["method"], decided=False)]
+        )
         if tuning["method"]["noise_floor"] is not None:
             void = tuning["method"].get("void_windows")
-            told.append(_line(f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"
-                              + (f", {words.plural(void, 'window')} void: the report says why" if void else "")))
+            told.append(
+                _line(
+                    f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"
+                    + (f", {words.plural(void, 'window')} void: the report says why" if void else "")
+                )
+            )
     return told
 
 
@@ -84,7 +99,10 @@ def table(rows):
     """Rows of texts as aligned lines, the first row ruled off, the last one too; first column to the left, figures to the right."""
     rows = [[_shortened(_line(cell)) for cell in row] for row in rows]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
-    written = ["  ".join(_padded(cell, widths[column], left=column < 2) for column, cell in enumerate(row)).rstrip() for row in rows]
+    written = [
+        "  ".join(_padded(cell, widths[column], left=column < 2) for column, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     return written[:1] + [rule] + written[1:-1] + [rule] + written[-1:]
 
@@ -98,9 +116,18 @@ def _why_none(steps):
 
 def _row(step, method, decided=True):
     gain = words.gain_with_interval(step["gain"], step["gain_interval"]).replace("(", "[").replace(")", "]")
-    accuracy = words.metric_change(step["accuracy"]["before"], step["accuracy"]["after"], method.get("metric"), method.get("examples"))
-    return (step["name"], ("yes" if step["kept"] else "no") if decided else "", words.figure(step["goodput_rps"]), gain,
-            words.figure(step["p50_ms"]), words.figure(step["p99_ms"]), accuracy)
+    accuracy = words.metric_change(
+        step["accuracy"]["before"], step["accuracy"]["after"], method.get("metric"), method.get("examples")
+    )
+    return (
+        step["name"],
+        ("yes" if step["kept"] else "no") if decided else "",
+        words.figure(step["goodput_rps"]),
+        gain,
+        words.figure(step["p50_ms"]),
+        words.figure(step["p99_ms"]),
+        accuracy,
+    )
 
 
 def _line(text):
@@ -108,7 +135,11 @@ def _line(text):
 
 
 def _from_to(tuning):
-    before, after, objective = tuning["total"]["before"]["goodput_rps"], tuning["total"]["goodput_rps"], tuning["method"]["objective_p99_ms"]
+    before, after, objective = (
+        tuning["total"]["before"]["goodput_rps"],
+        tuning["total"]["goodput_rps"],
+        tuning["method"]["objective_p99_ms"],
+    )
     within = f" answered within {words.milliseconds(objective)}" if objective else ""
     if before is None or after is None:
         return ""
@@ -130,4 +161,7 @@ def _padded(text, width, left):
 
 
 def _width(text):
-    return sum(0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

@@ -17,8 +17,11 @@ _PUZZLING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x0
 def clean(text):
     """Text from outside without what could steer a terminal, reorder a line or break a document: control characters, surrogates, bidi overrides."""
     return "".join(
-        character if character in "\n\t" or not (unicodedata.category(character) in ("Cc", "Cs") or ord(character) in _PUZZLING)
-        else "\N{REPLACEMENT CHARACTER}" for character in str(text))
+        character
+        if character in "\n\t" or not (unicodedata.category(character) in ("Cc", "Cs") or ord(character) in _PUZZLING)
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in str(text)
+    )
 
 
 def ascii_only(text):
@@ -81,7 +84,11 @@ def gain_interval(fraction, interval):
 def gain_with_interval(fraction, interval):
     """'+12 % (10 to 15 %)'; the gain alone where there is no interval."""
     bounds = gain_interval(fraction, interval)
-    return gain(fraction, interval) if NOT_MEASURED in (bounds, gain(fraction)) else f"{gain(fraction, interval)} ({bounds})"
+    return (
+        gain(fraction, interval)
+        if NOT_MEASURED in (bounds, gain(fraction))
+        else f"{gain(fraction, interval)} ({bounds})"
+    )
 
 
 def metric(value, name=None, examples=None, finer=0):
@@ -101,10 +108,17 @@ def metric_change(before, after, name=None, examples=None):
     """'97.2 %', or '97.2 → 96.9 %' where it changed; a change is always visible."""
     if before is None or after is None or before == after:
         return metric(before if after is None else after, name, examples)
-    finer = next((digits for digits in range(3) if metric(before, name, examples, digits) != metric(after, name, examples, digits)), 3)
+    finer = next(
+        (
+            digits
+            for digits in range(3)
+            if metric(before, name, examples, digits) != metric(after, name, examples, digits)
+        ),
+        3,
+    )
     told, unit = metric(before, name, examples, finer), f"{_SPACE}%"
     if told.endswith(unit) and metric(after, name, examples).endswith(unit):
-        told = told[:-len(unit)]
+        told = told[: -len(unit)]
     return f"{told} \N{RIGHTWARDS ARROW} {metric(after, name, examples, finer)}"
 
 
@@ -115,7 +129,10 @@ def plain(value, nothing="none"):
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {plain(item)}" if isinstance(item, dict) else f"{key} = {plain(item)}" for key, item in value.items())
+        return ", ".join(
+            f"{key}: {plain(item)}" if isinstance(item, dict) else f"{key} = {plain(item)}"
+            for key, item in value.items()
+        )
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(item) for item in value)
     if isinstance(value, float):

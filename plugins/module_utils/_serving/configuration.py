@@ -20,9 +20,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import se
 class Configuration(TypedDict):
     """How a host serves one model."""
 
-    protocol: str                   # one of PROTOCOLS
-    form: str                       # saved_model or tflite_dynamic_range
-    batching: dict[str, Any] | None     # parameters by name
+    protocol: str  # one of PROTOCOLS
+    form: str  # saved_model or tflite_dynamic_range
+    batching: dict[str, Any] | None  # parameters by name
     environment: dict[str, str]
     flags: dict[str, Any]
 
@@ -57,13 +57,23 @@ def complete(values, where="start"):
 def planned(plan, model, start=None):
     """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
     if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
-        raise FleetError("this is no plan, which has models and server", where="plan", remedy="Let tfserving.fleet.tfs_capabilities make it.")
+        raise FleetError(
+            "this is no plan, which has models and server",
+            where="plan",
+            remedy="Let tfserving.fleet.tfs_capabilities make it.",
+        )
     made = next((entry for entry in plan["models"] if entry["name"] == model), None)
     if made is None:
-        raise FleetError(f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again.")
+        raise FleetError(
+            f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again."
+        )
     server = plan["server"]
-    of_plan = {"form": made["form"], "batching": made["batching"], "environment": server["environment"], "flags": {
-        name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE}}
+    of_plan = {
+        "form": made["form"],
+        "batching": made["batching"],
+        "environment": server["environment"],
+        "flags": {name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE},
+    }
     return changed(complete(of_plan, "plan"), start or {}, "start")
 
 
@@ -86,8 +96,13 @@ def of_server(plan, names, tunings=()):
         flags[_LITE_FLAG] = True
     differ = any(parameters != batching[names[0]] for parameters in batching.values())
     flags.update(batching_flags(differ))
-    return {"forms": forms, "batching": None if differ else batching[names[0]], "per_model": batching if differ else {},
-            "environment": leading["environment"], "flags": flags}
+    return {
+        "forms": forms,
+        "batching": None if differ else batching[names[0]],
+        "per_model": batching if differ else {},
+        "environment": leading["environment"],
+        "flags": flags,
+    }
 
 
 def batching_flags(per_model):
@@ -106,7 +121,10 @@ def _proved(tunings):
         if not tuning:
             continue
         if not isinstance(tuning, dict) or not isinstance(tuning.get("model"), str) or "configuration" not in tuning:
-            raise FleetError("needs a model, a text, and a configuration, as the module tuning returns them", where=f"tunings[{number}]")
+            raise FleetError(
+                "needs a model, a text, and a configuration, as the module tuning returns them",
+                where=f"tunings[{number}]",
+            )
         yield tuning["model"], tuning["configuration"]
 
 

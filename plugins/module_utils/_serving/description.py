@@ -16,25 +16,25 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import va
 
 class _Model(TypedDict):
     name: str
-    form: str | None            # None where the model's folder does not tell
+    form: str | None  # None where the model's folder does not tell
     base_path: str
 
 
 class RunningModel(_Model, total=False):
     """A model of a server that runs. A key that is not known is missing."""
 
-    batching: dict[str, Any] | None     # parameters by name
-    version_policy: dict[str, Any] | None   # of servers in containers
-    labels: dict[str, int]              # of servers in containers
+    batching: dict[str, Any] | None  # parameters by name
+    version_policy: dict[str, Any] | None  # of servers in containers
+    labels: dict[str, int]  # of servers in containers
 
 
 class _Server(TypedDict):
     name: str
-    backend: str                # docker or embedded
-    state: str                  # started or stopped
-    image: str | None           # the name that the server was started from
+    backend: str  # docker or embedded
+    state: str  # started or stopped
+    image: str | None  # the name that the server was started from
     models: list[RunningModel]
-    flags: dict[str, Any]       # less what ports, models and batching say for themselves
+    flags: dict[str, Any]  # less what ports, models and batching say for themselves
     environment: dict[str, str]
     cpu_set: str | None
     devices: list[dict[str, Any]]
@@ -46,8 +46,8 @@ class _Server(TypedDict):
 class RunningServer(_Server, total=False):
     """A server that runs on a host, the same from run to run: without process ids and times."""
 
-    tls: bool                   # of servers in containers
-    copy_of: str | None         # the name without its suffix, where it is one of several of one description
+    tls: bool  # of servers in containers
+    copy_of: str | None  # the name without its suffix, where it is one of several of one description
 
 
 _BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
@@ -57,25 +57,50 @@ _UNSET = {"thread_pool_name": "", "enable_large_batch_splitting": False}
 
 def of_embedded(specification: Mapping[str, Any], alive: bool, batching_text: str | None = None) -> RunningServer:
     """An embedded server. specification: as its state has it; batching_text: the text proto of its batching parameters, where it has any."""
-    models = specification.get("models") or [{"name": specification["model_name"], "base_path": specification["model_base_path"]}]
+    models = specification.get("models") or [
+        {"name": specification["model_name"], "base_path": specification["model_base_path"]}
+    ]
     return {
-        "name": specification["name"], "backend": specification["backend"], "state": "started" if alive else "stopped", "image": None,
-        "models": [_model(specification, model, batching_text) for model in models], "flags": _flags(specification),
-        "environment": specification["environment"], "cpu_set": specification["cpu_set"], "devices": [], "address": specification["address"],
-        "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"]}
+        "name": specification["name"],
+        "backend": specification["backend"],
+        "state": "started" if alive else "stopped",
+        "image": None,
+        "models": [_model(specification, model, batching_text) for model in models],
+        "flags": _flags(specification),
+        "environment": specification["environment"],
+        "cpu_set": specification["cpu_set"],
+        "devices": [],
+        "address": specification["address"],
+        "grpc_port": specification["grpc_port"],
+        "rest_port": specification["rest_port"],
+    }
 
 
 def of_container(specification: Mapping[str, Any], alive: bool, batching_text: str | None = None) -> RunningServer:
     """A server in a container. specification: as its label has it; the rest as for of_embedded."""
     models: list[RunningModel] = [
-        {**_model(specification, model, batching_text), "version_policy": model["version_policy"], "labels": model["labels"]}
-        for model in specification["models"]]
+        {
+            **_model(specification, model, batching_text),
+            "version_policy": model["version_policy"],
+            "labels": model["labels"],
+        }
+        for model in specification["models"]
+    ]
     return {
-        "name": specification["name"], "backend": "docker", "state": "started" if alive else "stopped", "image": specification["image"], "models": models,
+        "name": specification["name"],
+        "backend": "docker",
+        "state": "started" if alive else "stopped",
+        "image": specification["image"],
+        "models": models,
         "flags": _flags(specification),
-        "environment": specification["environment"], "cpu_set": specification["cpu_set"], "devices": specification["devices"],
-        "address": specification["address"], "grpc_port": specification["grpc_port"], "rest_port": specification["rest_port"],
-        "tls": "ssl.pbtxt" in specification["files"]}
+        "environment": specification["environment"],
+        "cpu_set": specification["cpu_set"],
+        "devices": specification["devices"],
+        "address": specification["address"],
+        "grpc_port": specification["grpc_port"],
+        "rest_port": specification["rest_port"],
+        "tls": "ssl.pbtxt" in specification["files"],
+    }
 
 
 def _model(specification: Mapping[str, Any], model: Mapping[str, Any], batching_text: str | None) -> RunningModel:

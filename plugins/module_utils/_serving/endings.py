@@ -37,98 +37,265 @@ def _signal_pattern(number: int, name: str, phrases: Iterable[str]) -> re.Patter
 
 # Number of a signal -> (name, cause, remedy, phrases of strsignal(3), bash, zsh and the kernel's traps that no other line of a server's log has).
 _SIGNALS = {
-    4: ("ILL", f"SIGILL: {_CPU}", _LEVEL_REMEDY, (r"\billegal (?:hardware )?instruction\b", r"\btrap invalid opcode\b")),
-    11: ("SEGV", "SIGSEGV: the server crashed", "Undo the newest change of model, flags or image; the request before it may show why.",
-         (r"\bsegmentation fault\b", r"\bsegmentation violation\b", r"\bsegfault at \w+ ip\b", r"\bgeneral protection (?:fault )?ip\b")),
-    7: ("BUS", "SIGBUS: a file was cut short while the server had it mapped, or a disk or /dev/shm is full",
-        "Publish each version in a new folder instead of writing over its files, and see that disks and /dev/shm have space.", (r"\bbus error\b",)),
-    8: ("FPE", "SIGFPE: a division by zero in the server or a model's operation", "Look for the model that is asked when it ends.",
-        (r"\bfloating point exception\b", r"\btrap divide error\b")),
-    5: ("TRAP", "SIGTRAP: a trap in the server's code", None, (r"\btrace/breakpoint trap\b", r"\btrace trap\b", r"\btrap int3\b")),
-    31: ("SYS", "SIGSYS: the engine's seccomp profile forbids a system call", "Update the container engine, whose profile is older than the image.",
-         (r"\bbad system call\b",)),
-    6: ("ABRT", "SIGABRT: a check inside the server failed", None,
-        (r"^aborted(?: \(core dumped\))?[ \t\r]*$", r"line \d+:\s+\d+ aborted\b", r"^\[\d+\]\S*\s+(?:\d+ )?abort(?:ed)?\b", r"\bzsh: abort\b",
-         r"\bsignal: abort(?:ed)?\b", r"\bfatal python error: aborted\b", r"\(aborted\)")),
-    9: ("KILL", "SIGKILL: killed from outside", "See the kernel's log (dmesg): it says whether memory ran out.",
-        (r"^killed[ \t\r]*$", r"line \d+:\s+\d+ killed\b", r"^\[\d+\]\S*\s+(?:\d+ )?killed\b", r"\bzsh: killed\b", r"\bsignal: killed\b")),
+    4: (
+        "ILL",
+        f"SIGILL: {_CPU}",
+        _LEVEL_REMEDY,
+        (r"\billegal (?:hardware )?instruction\b", r"\btrap invalid opcode\b"),
+    ),
+    11: (
+        "SEGV",
+        "SIGSEGV: the server crashed",
+        "Undo the newest change of model, flags or image; the request before it may show why.",
+        (
+            r"\bsegmentation fault\b",
+            r"\bsegmentation violation\b",
+            r"\bsegfault at \w+ ip\b",
+            r"\bgeneral protection (?:fault )?ip\b",
+        ),
+    ),
+    7: (
+        "BUS",
+        "SIGBUS: a file was cut short while the server had it mapped, or a disk or /dev/shm is full",
+        "Publish each version in a new folder instead of writing over its files, and see that disks and /dev/shm have space.",
+        (r"\bbus error\b",),
+    ),
+    8: (
+        "FPE",
+        "SIGFPE: a division by zero in the server or a model's operation",
+        "Look for the model that is asked when it ends.",
+        (r"\bfloating point exception\b", r"\btrap divide error\b"),
+    ),
+    5: (
+        "TRAP",
+        "SIGTRAP: a trap in the server's code",
+        None,
+        (r"\btrace/breakpoint trap\b", r"\btrace trap\b", r"\btrap int3\b"),
+    ),
+    31: (
+        "SYS",
+        "SIGSYS: the engine's seccomp profile forbids a system call",
+        "Update the container engine, whose profile is older than the image.",
+        (r"\bbad system call\b",),
+    ),
+    6: (
+        "ABRT",
+        "SIGABRT: a check inside the server failed",
+        None,
+        (
+            r"^aborted(?: \(core dumped\))?[ \t\r]*$",
+            r"line \d+:\s+\d+ aborted\b",
+            r"^\[\d+\]\S*\s+(?:\d+ )?abort(?:ed)?\b",
+            r"\bzsh: abort\b",
+            r"\bsignal: abort(?:ed)?\b",
+            r"\bfatal python error: aborted\b",
+            r"\(aborted\)",
+        ),
+    ),
+    9: (
+        "KILL",
+        "SIGKILL: killed from outside",
+        "See the kernel's log (dmesg): it says whether memory ran out.",
+        (
+            r"^killed[ \t\r]*$",
+            r"line \d+:\s+\d+ killed\b",
+            r"^\[\d+\]\S*\s+(?:\d+ )?killed\b",
+            r"\bzsh: killed\b",
+            r"\bsignal: killed\b",
+        ),
+    ),
     15: ("TERM", "SIGTERM: somebody ended it", None, ()),
 }
-_BY_SIGNAL = {number: Ending(cause, remedy, _signal_pattern(number, name, phrases)) for number, (name, cause, remedy, phrases) in _SIGNALS.items()}
+_BY_SIGNAL = {
+    number: Ending(cause, remedy, _signal_pattern(number, name, phrases))
+    for number, (name, cause, remedy, phrases) in _SIGNALS.items()
+}
 ILLEGAL = _BY_SIGNAL[4].pattern
 # What a line has that the pattern of SIGILL matches; most lines of a long log have none of these.
-ILLEGAL_SIGNS = ("llegal", "LLEGAL", "SIGILL", "/ILL", "=ILL", "invalid opcode", "132", "ignal 4", "ignal: 4", "ignal=4", "ignal number 4")
+ILLEGAL_SIGNS = (
+    "llegal",
+    "LLEGAL",
+    "SIGILL",
+    "/ILL",
+    "=ILL",
+    "invalid opcode",
+    "132",
+    "ignal 4",
+    "ignal: 4",
+    "ignal=4",
+    "ignal number 4",
+)
 # Those that a log explains a death by. SIGTERM is not among them: it ends healthy servers as well.
 _SAID = (4, 11, 7, 8, 5, 31, 6, 9)
 
 # Sources: systemd.service(5) (oom-kill), mm/oom_kill.c of Linux, Kubernetes' reason OOMKilled.
-_KILLED_FOR_MEMORY = (r"\boom-kill\b|\boom_kill_process\b|invoked oom-killer|[Oo]ut of memory: Kill|\boom_reaper: reaped|"
-                      r"\bOOM ?Killed\b(?!\"?\s*[:=]\s*\"?false)|\bkilled by the OOM killer\b|\bOOMKilling\b")
+_KILLED_FOR_MEMORY = (
+    r"\boom-kill\b|\boom_kill_process\b|invoked oom-killer|[Oo]ut of memory: Kill|\boom_reaper: reaped|"
+    r"\bOOM ?Killed\b(?!\"?\s*[:=]\s*\"?false)|\bkilled by the OOM killer\b|\bOOMKilling\b"
+)
 
 # The first that matches holds: what says more stands before what says less. Sources: framework/op.cc, framework/node_def_util.cc, framework/op_kernel.cc,
 # cc/saved_model/reader.cc, platform/default/env.cc of TensorFlow; elf/dl-load.c and elf/dl-version.c of glibc; new_op.cc of libstdc++; runc; dockerd.
 _SPECIFIC = (
     (r"aren't available on your machine", f"{_CPU} (SIGILL)", _LEVEL_REMEDY),
     (_KILLED_FOR_MEMORY, "the kernel killed it: out of memory (OOM)", _MEMORY_REMEDY),
-    (r"is not built into the embedded server", "the image is the embedded server, which lacks this", "Leave it out, or use an image of TensorFlow Serving."),
-    (r"[Ee]xec format error|cannot execute binary file", "the image was built for another architecture than this host's",
-     "Use an image of this host's architecture (docker image inspect shows Architecture), or pull it again with --platform."),
-    (r"version [`'](?:GLIBC|GLIBCXX|CXXABI|GCC)_[\w.]+' not found", "the server's binary needs a newer C library than its image has",
-     "Run the binary in the image that it was built for, or build it on that image's distribution."),
-    (r"error while loading shared libraries: libcuda\.so", "NVIDIA's driver library is missing in the container",
-     "Install NVIDIA's container toolkit on the host and give the server its GPU, or use an image without GPU support."),
-    (r"error while loading shared libraries: lib(?:cu|nv|nccl|tensorrt)", "a library of CUDA or TensorRT is missing in the image",
-     "Use the release's own GPU image, or an image without GPU support."),
-    (r"error while loading shared libraries:", "a shared library is missing in the image", "Use a whole image: one that has the libraries of its server."),
-    (r"[Nn]o space left on device|[Dd]isk quota exceeded", "no space is left on a disk",
-     "Free space where the engine and the models are (docker system df, df -h), then run it again."),
-    (r"(?:pthread_create|Thread \S+ creation)[^\n]*(?:[Oo]peration not permitted|EPERM)|\(1 vs\. 0\)[^\n]*pthread_create|new OS thread[^\n]*errno=1\)|"
-     r"what\(\):\s+Operation not permitted",
-     "the engine forbids to start a thread, as seccomp profiles do that do not know clone3 (glibc 2.34 and later)",
-     "Update Docker Engine to 20.10.10 or later, or Podman with a containers-common that knows clone3."),
-    (r"pthread_create|what\(\):\s+Resource temporarily unavailable|\bfork[^\n]*Resource temporarily unavailable|can't start new thread|"
-     r"failed to create new OS thread|unable to create (?:new )?(?:native )?thread", "no further thread can be started: the limit of processes is reached",
-     "Raise the limit of processes (pids cgroup, ulimit -u, TasksMax of the engine's unit), or lower the server's numbers of threads."),
-    (r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CUDA out of memory|OOM when allocating tensor[^\n]*GPU:", "the GPU's memory is used up",
-     "Serve fewer models on this GPU, set per_process_gpu_memory_fraction, or end what else uses it (nvidia-smi)."),
-    (r"std::bad_alloc|[Oo]ut of memory|OOM when allocating|[Cc]annot allocate memory|Insufficient resources|RESOURCE_EXHAUSTED|Resource exhausted",
-     "memory ran out", _MEMORY_REMEDY),
-    (r"CUDA driver version is insufficient|cudaErrorInsufficientDriver|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|unsatisfied condition: (?:cuda|driver)",
-     "NVIDIA's driver is older than the image's CUDA needs", "Update the driver, or serve a release whose CUDA it supports."),
-    (r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice", "the image has no code for this GPU",
-     "Use an image that was built for the GPU's compute capability."),
-    (r"could not select device driver|unknown or invalid runtime name: nvidia|nvidia-container-cli: |failed to inject CDI devices|unresolvable CDI devices",
-     "the engine cannot give the container its GPU", "Install or configure NVIDIA's container toolkit (nvidia-ctk runtime configure), and restart the engine."),
-    (r"Op type not registered|No OpKernel was registered to support Op", "the model has an operation that this server does not have",
-     "Serve a release that has the operation, or an image that was built with it, or export the model without it."),
-    (r"NodeDef mentions attr|GraphDef-interpreting binary is up to date|above current version|binary trying to import the GraphDef was built|"
-     r"Unrecognized (?:DataType|dtype)", "the model was exported by a newer TensorFlow than the server's",
-     "Serve a newer release (tfserving_version), or export the model with the server's release of TensorFlow."),
-    (r"Could not find meta ?graph def matching supplied tags", "the model has no graph with the tags that the server looks for",
-     "Set the flag saved_model_tags to tags that the model has (saved_model_info lists them), or export it with the tag serve."),
-    (r"File system scheme '[\w-]*' not implemented", "this server cannot read from that kind of storage",
-     "Publish the model to a folder of the host (model_version with its source), and serve that."),
-    (r"TensorRT[^\n]*(?:[Dd]eseriali|not compatible|version mismatch)|engine plan file is not compatible",
-     "a TensorRT engine was built by another TensorRT or for another GPU", "Convert the model again for this release and GPU, or serve it without TensorRT."),
-    (r"port is already allocated|[Aa]ddress already in use|Couldn't bind to port", "a port is taken", "Choose another port, or end what listens there."),
-    (r"[Rr]equested CPUs are not available", "cpu_set names CPUs that the host does not have", "Name CPUs of this host, or leave cpu_set out."),
-    (r"bind source path does not exist|error mounting|invalid mount config", "a folder that the container needs cannot be mounted",
-     "See that the folder is there, on a file system that the engine sees."),
-    (r"executable file not found in \$PATH|stat \S+: no such file or directory", "the image has no such program to begin with",
-     "Use an image of TensorFlow Serving, whose entry point starts the server."),
+    (
+        r"is not built into the embedded server",
+        "the image is the embedded server, which lacks this",
+        "Leave it out, or use an image of TensorFlow Serving.",
+    ),
+    (
+        r"[Ee]xec format error|cannot execute binary file",
+        "the image was built for another architecture than this host's",
+        "Use an image of this host's architecture (docker image inspect shows Architecture), or pull it again with --platform.",
+    ),
+    (
+        r"version [`'](?:GLIBC|GLIBCXX|CXXABI|GCC)_[\w.]+' not found",
+        "the server's binary needs a newer C library than its image has",
+        "Run the binary in the image that it was built for, or build it on that image's distribution.",
+    ),
+    (
+        r"error while loading shared libraries: libcuda\.so",
+        "NVIDIA's driver library is missing in the container",
+        "Install NVIDIA's container toolkit on the host and give the server its GPU, or use an image without GPU support.",
+    ),
+    (
+        r"error while loading shared libraries: lib(?:cu|nv|nccl|tensorrt)",
+        "a library of CUDA or TensorRT is missing in the image",
+        "Use the release's own GPU image, or an image without GPU support.",
+    ),
+    (
+        r"error while loading shared libraries:",
+        "a shared library is missing in the image",
+        "Use a whole image: one that has the libraries of its server.",
+    ),
+    (
+        r"[Nn]o space left on device|[Dd]isk quota exceeded",
+        "no space is left on a disk",
+        "Free space where the engine and the models are (docker system df, df -h), then run it again.",
+    ),
+    (
+        r"(?:pthread_create|Thread \S+ creation)[^\n]*(?:[Oo]peration not permitted|EPERM)|\(1 vs\. 0\)[^\n]*pthread_create|new OS thread[^\n]*errno=1\)|"
+        r"what\(\):\s+Operation not permitted",
+        "the engine forbids to start a thread, as seccomp profiles do that do not know clone3 (glibc 2.34 and later)",
+        "Update Docker Engine to 20.10.10 or later, or Podman with a containers-common that knows clone3.",
+    ),
+    (
+        r"pthread_create|what\(\):\s+Resource temporarily unavailable|\bfork[^\n]*Resource temporarily unavailable|can't start new thread|"
+        r"failed to create new OS thread|unable to create (?:new )?(?:native )?thread",
+        "no further thread can be started: the limit of processes is reached",
+        "Raise the limit of processes (pids cgroup, ulimit -u, TasksMax of the engine's unit), or lower the server's numbers of threads.",
+    ),
+    (
+        r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CUDA out of memory|OOM when allocating tensor[^\n]*GPU:",
+        "the GPU's memory is used up",
+        "Serve fewer models on this GPU, set per_process_gpu_memory_fraction, or end what else uses it (nvidia-smi).",
+    ),
+    (
+        r"std::bad_alloc|[Oo]ut of memory|OOM when allocating|[Cc]annot allocate memory|Insufficient resources|RESOURCE_EXHAUSTED|Resource exhausted",
+        "memory ran out",
+        _MEMORY_REMEDY,
+    ),
+    (
+        r"CUDA driver version is insufficient|cudaErrorInsufficientDriver|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|unsatisfied condition: (?:cuda|driver)",
+        "NVIDIA's driver is older than the image's CUDA needs",
+        "Update the driver, or serve a release whose CUDA it supports.",
+    ),
+    (
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice",
+        "the image has no code for this GPU",
+        "Use an image that was built for the GPU's compute capability.",
+    ),
+    (
+        r"could not select device driver|unknown or invalid runtime name: nvidia|nvidia-container-cli: |failed to inject CDI devices|unresolvable CDI devices",
+        "the engine cannot give the container its GPU",
+        "Install or configure NVIDIA's container toolkit (nvidia-ctk runtime configure), and restart the engine.",
+    ),
+    (
+        r"Op type not registered|No OpKernel was registered to support Op",
+        "the model has an operation that this server does not have",
+        "Serve a release that has the operation, or an image that was built with it, or export the model without it.",
+    ),
+    (
+        r"NodeDef mentions attr|GraphDef-interpreting binary is up to date|above current version|binary trying to import the GraphDef was built|"
+        r"Unrecognized (?:DataType|dtype)",
+        "the model was exported by a newer TensorFlow than the server's",
+        "Serve a newer release (tfserving_version), or export the model with the server's release of TensorFlow.",
+    ),
+    (
+        r"Could not find meta ?graph def matching supplied tags",
+        "the model has no graph with the tags that the server looks for",
+        "Set the flag saved_model_tags to tags that the model has (saved_model_info lists them), or export it with the tag serve.",
+    ),
+    (
+        r"File system scheme '[\w-]*' not implemented",
+        "this server cannot read from that kind of storage",
+        "Publish the model to a folder of the host (model_version with its source), and serve that.",
+    ),
+    (
+        r"TensorRT[^\n]*(?:[Dd]eseriali|not compatible|version mismatch)|engine plan file is not compatible",
+        "a TensorRT engine was built by another TensorRT or for another GPU",
+        "Convert the model again for this release and GPU, or serve it without TensorRT.",
+    ),
+    (
+        r"port is already allocated|[Aa]ddress already in use|Couldn't bind to port",
+        "a port is taken",
+        "Choose another port, or end what listens there.",
+    ),
+    (
+        r"[Rr]equested CPUs are not available",
+        "cpu_set names CPUs that the host does not have",
+        "Name CPUs of this host, or leave cpu_set out.",
+    ),
+    (
+        r"bind source path does not exist|error mounting|invalid mount config",
+        "a folder that the container needs cannot be mounted",
+        "See that the folder is there, on a file system that the engine sees.",
+    ),
+    (
+        r"executable file not found in \$PATH|stat \S+: no such file or directory",
+        "the image has no such program to begin with",
+        "Use an image of TensorFlow Serving, whose entry point starts the server.",
+    ),
     (r"^Couldn't interpret value", "a flag's value cannot be read", "Mend the value in flags."),
-    (r"OCI permission denied", "the engine may not start it so", "Mend the engine or its limits: nothing of the server ran yet."),
+    (
+        r"OCI permission denied",
+        "the engine may not start it so",
+        "Mend the engine or its limits: nothing of the server ran yet.",
+    ),
 )
 _GENERIC = (
-    (r"Could not find base path", "the model's folder is not there for the server",
-     "Give a model_base_path that holds versions, folders named by numbers, and that the server's user may read."),
-    (r"No versions of servable", "the model's folder holds no version", "Publish a version: a folder named by a number with saved_model.pb in it."),
-    (r"batching_parameters|BatchingParameters|allowed_batch_sizes|max_batch_size|max_execution_batch_size|batch_timeout_micros",
-     "the server refuses the batching parameters", "Mend the file; tfserving.fleet.batching_parameters checks it before it is written."),
+    (
+        r"Could not find base path",
+        "the model's folder is not there for the server",
+        "Give a model_base_path that holds versions, folders named by numbers, and that the server's user may read.",
+    ),
+    (
+        r"No versions of servable",
+        "the model's folder holds no version",
+        "Publish a version: a folder named by a number with saved_model.pb in it.",
+    ),
+    (
+        r"batching_parameters|BatchingParameters|allowed_batch_sizes|max_batch_size|max_execution_batch_size|batch_timeout_micros",
+        "the server refuses the batching parameters",
+        "Mend the file; tfserving.fleet.batching_parameters checks it before it is written.",
+    ),
     (r"Invalid protobuf file", "a configuration file is no valid text proto", "Mend the file that the server names."),
-    (r"[Pp]ermission denied", "the server may not read a file", "Let the server's user read it (chmod o+rX), or set user."),
-    (r"did not become available|Loading servable: .* failed", "a model cannot be loaded", "Publish the model again, whole, or serve another version."),
-    (r"BuildAndStart gRPC server|ssl_config_file|SSLConfig", "the TLS configuration is refused", "Give PEM texts, not paths, in ssl_config_file."),
+    (
+        r"[Pp]ermission denied",
+        "the server may not read a file",
+        "Let the server's user read it (chmod o+rX), or set user.",
+    ),
+    (
+        r"did not become available|Loading servable: .* failed",
+        "a model cannot be loaded",
+        "Publish the model again, whole, or serve another version.",
+    ),
+    (
+        r"BuildAndStart gRPC server|ssl_config_file|SSLConfig",
+        "the TLS configuration is refused",
+        "Give PEM texts, not paths, in ssl_config_file.",
+    ),
 )
 
 
@@ -136,12 +303,26 @@ def _rows(rows: Iterable[tuple[str, str, str | None]]) -> tuple[Ending, ...]:
     return tuple(Ending(cause, remedy, re.compile(pattern, re.MULTILINE)) for pattern, cause, remedy in rows)
 
 
-_TABLE = (*_rows(_SPECIFIC[:1]), _BY_SIGNAL[4], *_rows(_SPECIFIC[1:]), *(_BY_SIGNAL[number] for number in _SAID[1:]), *_rows(_GENERIC))
+_TABLE = (
+    *_rows(_SPECIFIC[:1]),
+    _BY_SIGNAL[4],
+    *_rows(_SPECIFIC[1:]),
+    *(_BY_SIGNAL[number] for number in _SAID[1:]),
+    *_rows(_GENERIC),
+)
 
 
 _BY_STATUS = {
-    126: Ending("the image's command cannot be run", "Use an image of TensorFlow Serving, whose entry point starts the server.", re.compile("(?!)")),
-    127: Ending("the image's command is not there", "Use an image of TensorFlow Serving, whose entry point starts the server.", re.compile("(?!)")),
+    126: Ending(
+        "the image's command cannot be run",
+        "Use an image of TensorFlow Serving, whose entry point starts the server.",
+        re.compile("(?!)"),
+    ),
+    127: Ending(
+        "the image's command is not there",
+        "Use an image of TensorFlow Serving, whose entry point starts the server.",
+        re.compile("(?!)"),
+    ),
 }
 
 

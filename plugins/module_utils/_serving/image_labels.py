@@ -14,13 +14,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 class ImageContents(TypedDict):
     """What an image of an own build was made of and what it needs."""
 
-    recipe: str                 # the recipe's digest
+    recipe: str  # the recipe's digest
     release: str
     commit: str
-    kind: str                   # cpu, gpu or mkl
-    level: str                  # psABI
+    kind: str  # cpu, gpu or mkl
+    level: str  # psABI
     cpu_flags: list[str]
-    compute_capabilities: list[str]     # sm_80, compute_90
+    compute_capabilities: list[str]  # sm_80, compute_90
     tensorrt: str | None
 
 
@@ -34,8 +34,14 @@ _LISTS = ("cpu_flags", "compute_capabilities")
 def of(recipe: Mapping[str, Any], stage: str = "runtime") -> dict[str, str]:
     """The labels of the image that a recipe makes. stage: devel or runtime."""
     return {
-        RECIPE: recipe["digest"], STAGE: stage, BUILDING: "0", f"{PREFIX}release": recipe["release"], f"{PREFIX}commit": recipe["sources"]["commit"],
-        f"{PREFIX}kind": recipe["kind"], f"{PREFIX}level": recipe["level"], f"{PREFIX}tensorrt": recipe["tensorrt"] or "none",
+        RECIPE: recipe["digest"],
+        STAGE: stage,
+        BUILDING: "0",
+        f"{PREFIX}release": recipe["release"],
+        f"{PREFIX}commit": recipe["sources"]["commit"],
+        f"{PREFIX}kind": recipe["kind"],
+        f"{PREFIX}level": recipe["level"],
+        f"{PREFIX}tensorrt": recipe["tensorrt"] or "none",
         **{f"{PREFIX}{name}": ",".join(recipe[name]) for name in _LISTS},
     }
 
@@ -44,7 +50,9 @@ def read(labels: Mapping[str, str]) -> ImageContents | None:
     """What an image's labels say; None for an image of somebody else."""
     if RECIPE not in labels:
         return None
-    told: dict[str, Any] = {name: labels.get(PREFIX + name, "") for name in ("recipe", "release", "commit", "kind", "level", "tensorrt")}
+    told: dict[str, Any] = {
+        name: labels.get(PREFIX + name, "") for name in ("recipe", "release", "commit", "kind", "level", "tensorrt")
+    }
     told.update({name: [part for part in labels.get(PREFIX + name, "").split(",") if part] for name in _LISTS})
     return cast(ImageContents, dict(told, tensorrt=None if told["tensorrt"] in ("", "none") else told["tensorrt"]))
 
@@ -54,7 +62,9 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "
 _ALSO_RUNS = {"amd64": "386", "arm64": "arm"}
 
 
-def refusal(labels: Mapping[str, str], architecture: str, cpu_flags: Collection[str], compute: Iterable[tuple[int, int]] = ()) -> str | None:
+def refusal(
+    labels: Mapping[str, str], architecture: str, cpu_flags: Collection[str], compute: Iterable[tuple[int, int]] = ()
+) -> str | None:
     """Why an image with these labels cannot run on a host, as text, or None; an image without labels of ours is not judged.
 
     cpu_flags: the host's, in the kernel's spelling. compute: (major, minor) of the GPUs that it would use.
@@ -90,8 +100,11 @@ def check_recipe(labels: Mapping[str, str], digest: str, where: str) -> None:
     """Raise FleetError unless an image was made by the recipe with this digest."""
     told = read(labels)
     if told is None or told["recipe"] != digest:
-        raise FleetError(f"the image was made by {'another recipe' if told else 'nobody that this collection knows'}", where=where,
-                         remedy="Remove the image of that name and run again.")
+        raise FleetError(
+            f"the image was made by {'another recipe' if told else 'nobody that this collection knows'}",
+            where=where,
+            remedy="Remove the image of that name and run again.",
+        )
 
 
 def _runs(entry: str, major: int, minor: int) -> bool:

@@ -19,8 +19,8 @@ class ServedModel(TypedDict):
 
     name: str
     base_path: str
-    version_policy: dict[str, Any] | None   # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
-    labels: dict[str, int]                  # label: version
+    version_policy: dict[str, Any] | None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
+    labels: dict[str, int]  # label: version
 
 
 _NAME = re.compile(r"[^/:\s]+")
@@ -28,11 +28,25 @@ _REMOTE = re.compile(r"[a-z0-9]+://")
 _POLICIES = ("latest", "specific", "all")
 
 
-def model(name: str, base_path: str | None, version_policy: Mapping[str, Any] | None = None, labels: Mapping[str, Any] | None = None) -> ServedModel:
+def model(
+    name: str,
+    base_path: str | None,
+    version_policy: Mapping[str, Any] | None = None,
+    labels: Mapping[str, Any] | None = None,
+) -> ServedModel:
     """One model, whole."""
-    policy = {key: value for key, value in (version_policy or {}).items() if value is not None and value is not False and value != []}
+    policy = {
+        key: value
+        for key, value in (version_policy or {}).items()
+        if value is not None and value is not False and value != []
+    }
     versions = {label: int(number) if str(number).isdecimal() else number for label, number in (labels or {}).items()}
-    return {"name": name, "base_path": (base_path or "").rstrip("/") or base_path or "", "version_policy": policy or None, "labels": versions}
+    return {
+        "name": name,
+        "base_path": (base_path or "").rstrip("/") or base_path or "",
+        "version_policy": policy or None,
+        "labels": versions,
+    }
 
 
 def check(models: Sequence[ServedModel]) -> None:
@@ -43,9 +57,14 @@ def check(models: Sequence[ServedModel]) -> None:
     for position, one in enumerate(models):
         where = f"models[{position}]"
         if not _NAME.fullmatch(one["name"] or ""):
-            raise FleetError(f"{one['name']!r} is no name for a model; allowed: text without '/', ':' and blanks", where=f"{where}.name")
+            raise FleetError(
+                f"{one['name']!r} is no name for a model; allowed: text without '/', ':' and blanks",
+                where=f"{where}.name",
+            )
         if names.count(one["name"]) > 1:
-            raise FleetError(f"{one['name']} is listed twice", where=f"{where}.name", remedy="Give each model a name of its own.")
+            raise FleetError(
+                f"{one['name']} is listed twice", where=f"{where}.name", remedy="Give each model a name of its own."
+            )
         if not is_remote(one["base_path"]) and (not one["base_path"].startswith("/") or ":" in one["base_path"]):
             raise FleetError(f"{one['base_path']!r} is not an absolute path without ':'", where=f"{where}.base_path")
         _check_versions(one, where)
@@ -67,18 +86,27 @@ def wanted_versions(one: ServedModel, present: Collection[int]) -> list[int]:
     if "specific" in policy:
         wanted = sorted(policy["specific"])
     else:
-        wanted = sorted(present) if policy.get("all") else sorted(present)[-policy["latest"]:]
+        wanted = sorted(present) if policy.get("all") else sorted(present)[-policy["latest"] :]
     missing = [number for number in wanted if number not in present]
     if not present:
-        raise FleetError("it holds no version, a folder named by a number: the server would wait for ever with closed ports", where=one["base_path"],
-                         remedy="Publish the model there, or mend the path.")
+        raise FleetError(
+            "it holds no version, a folder named by a number: the server would wait for ever with closed ports",
+            where=one["base_path"],
+            remedy="Publish the model there, or mend the path.",
+        )
     if missing:
-        raise FleetError(f"version {missing[0]} is not there; there: {', '.join(map(str, sorted(present)))}", where=one["base_path"],
-                         remedy="Publish it before it is asked for.")
+        raise FleetError(
+            f"version {missing[0]} is not there; there: {', '.join(map(str, sorted(present)))}",
+            where=one["base_path"],
+            remedy="Publish it before it is asked for.",
+        )
     unlabelled = [f"{label}: {number}" for label, number in sorted(one["labels"].items()) if number not in wanted]
     if unlabelled:
-        raise FleetError(f"a label names a version that is not served ({unlabelled[0]}; served: {', '.join(map(str, wanted))})",
-                         where=f"labels of {one['name']}", remedy="Let version_policy serve it: specific: [...].")
+        raise FleetError(
+            f"a label names a version that is not served ({unlabelled[0]}; served: {', '.join(map(str, wanted))})",
+            where=f"labels of {one['name']}",
+            remedy="Let version_policy serve it: specific: [...].",
+        )
     return wanted
 
 
@@ -95,17 +123,21 @@ def monitoring() -> str:
 def _check_versions(one: ServedModel, where: str) -> None:
     policy = one["version_policy"] or {}
     if len(policy) > 1 or set(policy) - set(_POLICIES):
-        raise FleetError(f"{policy!r} is no policy; allowed: one of latest, specific and all", where=f"{where}.version_policy")
+        raise FleetError(
+            f"{policy!r} is no policy; allowed: one of latest, specific and all", where=f"{where}.version_policy"
+        )
     if "latest" in policy:
         bounded(f"{where}.version_policy.latest", policy["latest"], 1)
     for number in [*policy.get("specific", ()), *one["labels"].values()]:
-        bounded(f"{where}: version", number, 0, 2 ** 63 - 1)
+        bounded(f"{where}: version", number, 0, 2**63 - 1)
 
 
 def _message(one: ServedModel) -> list[tuple[str, Any]]:
     """A model as the message ModelConfig (textproto.reader)."""
     policy = [("model_version_policy", [_policy(one["version_policy"])])] if one["version_policy"] else []
-    labels = [("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one["labels"].items())]
+    labels = [
+        ("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one["labels"].items())
+    ]
     return [("name", one["name"]), ("base_path", one["base_path"]), ("model_platform", "tensorflow"), *policy, *labels]
 
 

@@ -30,14 +30,35 @@ def description(plan, known, model, tunings, directory, given):
     found = configuration.of_server(plan, names, tunings) if plan and names else _PLAIN
     said = {key: given[key] for key in _SAID if given.get(key)} if len(names) == 1 else {}
     keys = (*_OF_A_SERVER, "metric_function") if given.get("metric_functions") else _OF_A_SERVER
-    known = known if given.get("has_samples", True) else [{key: one[key] for key in one if key != "samples"} for one in known]
-    whole = [_whole(name, next((one for one in known if one["name"] == name), {}), found, directory, said) for name in names]
+    known = (
+        known
+        if given.get("has_samples", True)
+        else [{key: one[key] for key in one if key != "samples"} for one in known]
+    )
+    whole = [
+        _whole(name, next((one for one in known if one["name"] == name), {}), found, directory, said) for name in names
+    ]
     return dict(
-        found, name=names[0] if names else "", models=[{key: one[key] for key in keys if one.get(key) and _is_asked(key, one, said)} for one in whole],
-        per_model=[{"name": one["name"], "directory": one["base_path"], "batching": one["batching"]} for one in whole if found["per_model"]],
+        found,
+        name=names[0] if names else "",
+        models=[{key: one[key] for key in keys if one.get(key) and _is_asked(key, one, said)} for one in whole],
+        per_model=[
+            {"name": one["name"], "directory": one["base_path"], "batching": one["batching"]}
+            for one in whole
+            if found["per_model"]
+        ],
         # A function of the user's own has judged at the gates, if anywhere.
-        checks=[{"name": one["name"], "samples": one["samples"], "metric": one.get("metric") if one.get("metric") not in (None, _FUNCTION) else "",
-                 "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH)} for one in whole if one.get("samples")])
+        checks=[
+            {
+                "name": one["name"],
+                "samples": one["samples"],
+                "metric": one.get("metric") if one.get("metric") not in (None, _FUNCTION) else "",
+                "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH),
+            }
+            for one in whole
+            if one.get("samples")
+        ],
+    )
 
 
 def _check_known(known):
@@ -52,7 +73,13 @@ def _check_known(known):
 def _whole(name, known, found, directory, said):
     """A model with all that is known of it."""
     batching = found["per_model"].get(name) if found["per_model"] else found["batching"]
-    return {**known, "base_path": f"{directory}/{name}/{found['forms'].get(name, 'saved_model')}", **said, "name": name, "batching": batching}
+    return {
+        **known,
+        "base_path": f"{directory}/{name}/{found['forms'].get(name, 'saved_model')}",
+        **said,
+        "name": name,
+        "batching": batching,
+    }
 
 
 def _is_asked(key, model, said):

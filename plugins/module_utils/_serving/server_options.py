@@ -17,12 +17,35 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 # Flags of a plan that the role tfs_server turns into options of the module.
 BY_ROLE = ("port", "rest_api_port", "ssl_config_file", "tensorflow_session_config_file", "monitoring_config_file")
 # What a module returns of a server beside its name, backend and state.
-RESULT = ("pid", "address", "grpc_port", "rest_port", "log", "version", "specification_digest", "image", "gap_s", "judged", "model_config_file")
+RESULT = (
+    "pid",
+    "address",
+    "grpc_port",
+    "rest_port",
+    "log",
+    "version",
+    "specification_digest",
+    "image",
+    "gap_s",
+    "judged",
+    "model_config_file",
+)
 # Flags that options of model_server set, by the backends that have the option.
-EMBEDDED_OWN_FLAGS = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "models", "model_base_path": "models", "model_config_file": "models",
-                      "batching_parameters_file": "batching_parameters_file"}
-DOCKER_OWN_FLAGS = {**EMBEDDED_OWN_FLAGS, "monitoring_config_file": "monitoring", "tensorflow_session_config_file": "session_config_file",
-                    "ssl_config_file": "ssl_config_file", "grpc_socket_path": "grpc_socket_directory"}
+EMBEDDED_OWN_FLAGS = {
+    "port": "grpc_port",
+    "rest_api_port": "rest_port",
+    "model_name": "models",
+    "model_base_path": "models",
+    "model_config_file": "models",
+    "batching_parameters_file": "batching_parameters_file",
+}
+DOCKER_OWN_FLAGS = {
+    **EMBEDDED_OWN_FLAGS,
+    "monitoring_config_file": "monitoring",
+    "tensorflow_session_config_file": "session_config_file",
+    "ssl_config_file": "ssl_config_file",
+    "grpc_socket_path": "grpc_socket_directory",
+}
 # Flags that make a server print and end.
 _NOT_SERVING = ("version",)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -32,9 +55,16 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def check_name(name: str | None) -> str:
     """Return the name; raise FleetError when it is none for a server."""
     if not name:
-        raise FleetError("no server is named", where="name", remedy="Give its name (tfs_server_name of the role); model_server_info lists those of a host.")
+        raise FleetError(
+            "no server is named",
+            where="name",
+            remedy="Give its name (tfs_server_name of the role); model_server_info lists those of a host.",
+        )
     if not _NAME.fullmatch(name):
-        raise FleetError(f"{name!r} is no name for a server; allowed: 1 to 64 letters, digits, '_', '.' and '-', a letter or digit first", where="name")
+        raise FleetError(
+            f"{name!r} is no name for a server; allowed: 1 to 64 letters, digits, '_', '.' and '-', a letter or digit first",
+            where="name",
+        )
     return name
 
 
@@ -44,13 +74,18 @@ def check_environment(variables: Mapping[Any, Any], where: str = "environment") 
         if not _VARIABLE.fullmatch(str(name)):
             raise FleetError(f"{name!r} is no name for an environment variable", where=where)
         if isinstance(value, (list, dict)) or "\0" in str(value):
-            raise FleetError(f"{value!r} is no value for an environment variable; allowed: a text, a number, true or false", where=f"{where}.{name}")
+            raise FleetError(
+                f"{value!r} is no value for an environment variable; allowed: a text, a number, true or false",
+                where=f"{where}.{name}",
+            )
 
 
 def check_cpu_set(cpu_set: str | None) -> None:
     """Raise FleetError for a text that names no CPU. None is no set at all."""
     if cpu_set is not None and not limits.parse_cpu_list(cpu_set, where="cpu_set"):
-        raise FleetError("it names no CPU", where="cpu_set", remedy="Give numbers and ranges, as in 0-3,8, or leave it out.")
+        raise FleetError(
+            "it names no CPU", where="cpu_set", remedy="Give numbers and ranges, as in 0-3,8, or leave it out."
+        )
 
 
 def check_ports(specification: Any) -> None:
@@ -59,8 +94,11 @@ def check_ports(specification: Any) -> None:
     if specification.rest_port is not None:
         bounded("rest_port", specification.rest_port, 0, 65535)
         if specification.rest_port and specification.rest_port == specification.grpc_port:
-            raise FleetError(f"{specification.rest_port} is also the gRPC port, and the server would not serve REST", where="rest_port",
-                             remedy="Choose another port, or 0 for a free one.")
+            raise FleetError(
+                f"{specification.rest_port} is also the gRPC port, and the server would not serve REST",
+                where="rest_port",
+                remedy="Choose another port, or 0 for a free one.",
+            )
 
 
 def refuse_own_flag(name: str, own_flags: Mapping[str, str]) -> None:
@@ -76,7 +114,9 @@ def check_flag(name: str, value: Any, release: str) -> None:
         raise FleetError("with this flag a server prints and ends", where=where, remedy="Leave it out.")
     known = questions.flags(release)
     if questions.first_release_with_flag(name) is None and name not in table.FORMER_FLAGS:
-        raise FleetError(f"no such flag, and the server would ignore it without an error{did_you_mean(name, known)}", where=where)
+        raise FleetError(
+            f"no such flag, and the server would ignore it without an error{did_you_mean(name, known)}", where=where
+        )
     for problem in questions.check_flags(release, {name: value}):
         raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")
 

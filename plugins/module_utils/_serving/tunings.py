@@ -47,7 +47,11 @@ class Tuning:
         """The record of as_dict(). Raises FleetError for anything else; where: the file's name."""
         keys = set(cls.__dataclass_fields__)
         if not isinstance(data, dict) or set(data) != keys:
-            raise FleetError(f"not a tuning, which has {', '.join(cls.__dataclass_fields__)}", where=where, remedy="Tune again, or remove the file.")
+            raise FleetError(
+                f"not a tuning, which has {', '.join(cls.__dataclass_fields__)}",
+                where=where,
+                remedy="Tune again, or remove the file.",
+            )
         for key in ("change", "measured", "valid_for"):
             if not isinstance(data[key], dict):
                 raise FleetError(f"{data[key]!r} is not a mapping", where=f"{where}: {key}")
@@ -63,14 +67,33 @@ def kept(result: Mapping[str, Any], tuning_class: str, release: str | None, host
     before, after, total, method = result["start"], result["configuration"], result["total"], result["method"]
     change = {key: after[key] for key in ("form", "batching") if after[key] != before[key]}
     for key in _OF_SERVER:
-        changed = {name: after[key].get(name) for name in sorted({*before[key], *after[key]}) if before[key].get(name) != after[key].get(name)}
+        changed = {
+            name: after[key].get(name)
+            for name in sorted({*before[key], *after[key]})
+            if before[key].get(name) != after[key].get(name)
+        }
         changed.pop("prefer_tflite_model", None)
         if changed:
             change[key] = changed
-    gain = None if total["gain"] is None else {"fraction": total["gain"], "interval": total["gain_interval"], "confidence": method["confidence"]}
-    return Tuning(result["model"], tuning_class, change, gain if total["kept"] else None, {
-        "at": at, "host": host, "protocol": {"before": before["protocol"], "after": after["protocol"]}, "in_flight": method["concurrency"],
-        "examples": method["examples"]}, {"backend": result["backend"], "image": result["image"], "release": release})
+    gain = (
+        None
+        if total["gain"] is None
+        else {"fraction": total["gain"], "interval": total["gain_interval"], "confidence": method["confidence"]}
+    )
+    return Tuning(
+        result["model"],
+        tuning_class,
+        change,
+        gain if total["kept"] else None,
+        {
+            "at": at,
+            "host": host,
+            "protocol": {"before": before["protocol"], "after": after["protocol"]},
+            "in_flight": method["concurrency"],
+            "examples": method["examples"],
+        },
+        {"backend": result["backend"], "image": result["image"], "release": release},
+    )
 
 
 def path(directory: str, tuning_class: str, model: str) -> str:
@@ -85,13 +108,19 @@ def directory_beside(inventory_directory: str | None, sources: Sequence[str], di
     """
     if not inventory_directory or not sources:
         return None
-    whole = next((source for source in directories if posixpath.commonpath([source, inventory_directory]) == source), None)
+    whole = next(
+        (source for source in directories if posixpath.commonpath([source, inventory_directory]) == source), None
+    )
     return posixpath.join(posixpath.dirname(whole) if whole else inventory_directory, FOLDER)
 
 
 def stale(tuning: Tuning, plan: Mapping[str, Any]) -> list[str]:
     """What is other now than where the tuning was measured, as texts."""
-    return [f"{key} {tuning.valid_for.get(key)} -> {plan[key]}" for key in _VALID_FOR if tuning.valid_for.get(key) != plan[key]]
+    return [
+        f"{key} {tuning.valid_for.get(key)} -> {plan[key]}"
+        for key in _VALID_FOR
+        if tuning.valid_for.get(key) != plan[key]
+    ]
 
 
 def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:
@@ -99,7 +128,11 @@ def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:
     flags = change.get("flags") or {}
     given = {name: value for name, value in flags.items() if value is not None}
     wrong = {problem["flag"] for problem in questions.check_flags(release, given)}
-    return dict(change, flags={name: value for name, value in flags.items() if name not in wrong}) if wrong else dict(change)
+    return (
+        dict(change, flags={name: value for name, value in flags.items() if name not in wrong})
+        if wrong
+        else dict(change)
+    )
 
 
 def without_settings(change: Mapping[str, Any], request: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +143,9 @@ def without_settings(change: Mapping[str, Any], request: Mapping[str, Any], mode
     if model.get("optimize") not in (None, "auto"):
         left.pop("form", None)
     for key in _OF_SERVER:
-        changed = {name: value for name, value in (change.get(key) or {}).items() if name not in (request.get(key) or {})}
+        changed = {
+            name: value for name, value in (change.get(key) or {}).items() if name not in (request.get(key) or {})
+        }
         if changed:
             left[key] = changed
     return left
@@ -120,7 +155,9 @@ def conflicts(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, d
     """{environment|flags: {name: {model: value}}}: what belongs to the whole server and tunings of its models want differently."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for key in _OF_SERVER:
-        for name in sorted({name for change in changes.values() for name in change.get(key) or {}} - {"grpc_max_threads"}):
+        for name in sorted(
+            {name for change in changes.values() for name in change.get(key) or {}} - {"grpc_max_threads"}
+        ):
             wanted = {model: (change.get(key) or {}).get(name) for model, change in changes.items()}
             if len({repr(value) for value in wanted.values()}) > 1:
                 found.setdefault(key, {})[name] = wanted

@@ -17,7 +17,10 @@ class Form:
     memory_times: int = 6
 
 
-NONE, SAVED_MODEL = "none", "saved_model"      # The model as it is: what a conversion calls it, and what its folder is called.
+NONE, SAVED_MODEL = (
+    "none",
+    "saved_model",
+)  # The model as it is: what a conversion calls it, and what its folder is called.
 FORMS = {
     NONE: Form(lite=False, memory_times=0),
     "tflite_dynamic_range": Form(),

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 Verdict = Literal["gain", "loss", "none", "inconclusive"]
-Pair = tuple[float, float]      # baseline's and candidate's rate in one round
+Pair = tuple[float, float]  # baseline's and candidate's rate in one round
 MINIMUM_ROUNDS = 4
 
 
@@ -31,15 +31,17 @@ class Comparison:
     The verdict 'none' says that a gain worth keeping is excluded. A gain is a fraction: 0.12 is 12 %.
     """
 
-    gain: float | None          # geometric mean of candidate / baseline, less 1; None without a finite ratio
-    interval: tuple[float | None, float | None]     # low and high end of the gain; None for an open end
-    noise_floor: float | None   # the gain that noise alone may show; None where it has no bound
+    gain: float | None  # geometric mean of candidate / baseline, less 1; None without a finite ratio
+    interval: tuple[float | None, float | None]  # low and high end of the gain; None for an open end
+    noise_floor: float | None  # the gain that noise alone may show; None where it has no bound
     verdict: Verdict
-    reason: str                 # a sentence
-    rounds: int                 # pairs that counted
+    reason: str  # a sentence
+    rounds: int  # pairs that counted
 
 
-def compare(pairs: Sequence[Pair], noise_pairs: Sequence[Pair] = (), minimum_gain: float = 0.03, confidence: float = 0.95) -> Comparison:
+def compare(
+    pairs: Sequence[Pair], noise_pairs: Sequence[Pair] = (), minimum_gain: float = 0.03, confidence: float = 0.95
+) -> Comparison:
     """The Comparison of pairs, one per round; values are rates, the more the better.
 
     noise_pairs: the same of the baseline against itself in the same run (A/A); without two of them the scatter of pairs stands in. 'gain' and 'loss' need an
@@ -53,7 +55,9 @@ def compare(pairs: Sequence[Pair], noise_pairs: Sequence[Pair] = (), minimum_gai
     gain = math.expm1(_mean(logs)) if logs else None
     if gain is None or rounds < MINIMUM_ROUNDS:
         counted = f"{rounds} round{'s' * (rounds != 1)} with goodput"
-        return Comparison(gain, (None, None), None, "inconclusive", f"{counted}, at least {MINIMUM_ROUNDS} are needed", rounds)
+        return Comparison(
+            gain, (None, None), None, "inconclusive", f"{counted}, at least {MINIMUM_ROUNDS} are needed", rounds
+        )
     reach = _reach(logs, rounds, confidence)
     interval = (math.expm1(_mean(logs) - reach), math.expm1(_mean(logs) + reach))
     floor = _noise_floor(noise, rounds, confidence) if len(noise) > 1 else math.expm1(reach)
@@ -79,7 +83,9 @@ def look_confidence(confidence: float, looks: int) -> float:
 def paired(windows: Iterable[Mapping[str, Any]], baseline: str, candidate: str) -> list[Pair]:
     """[(baseline's goodput_rps, candidate's)] of measured windows in the order they ran; a round with a void window is left out."""
     mine = [[window for window in windows if window["target"] == target] for target in (baseline, candidate)]
-    return [(one["goodput_rps"], other["goodput_rps"]) for one, other in zip(*mine) if not one["void"] and not other["void"]]
+    return [
+        (one["goodput_rps"], other["goodput_rps"]) for one, other in zip(*mine) if not one["void"] and not other["void"]
+    ]
 
 
 @functools.cache
@@ -104,13 +110,15 @@ def _student_distribution(value: float, degrees: int) -> float:
     term = cosine if odd else 1.0
     total = term if degrees > 1 else 0.0
     for step in range(2 + odd, degrees - 1, 2):
-        term *= (step - 1) / step * cosine ** 2
+        term *= (step - 1) / step * cosine**2
         total += term
     inside = math.sin(angle) * total
     return 0.5 + ((angle + inside) / math.pi if odd else inside / 2)
 
 
-def _verdict(gain: float, interval: tuple[float, float], floor: float | None, minimum_gain: float) -> tuple[Verdict, str]:
+def _verdict(
+    gain: float, interval: tuple[float, float], floor: float | None, minimum_gain: float
+) -> tuple[Verdict, str]:
     low, high = interval
     threshold = minimum_gain if floor is None else max(floor, minimum_gain)
     if high < 0 and floor is not None and -gain / (1 + gain) > threshold:
@@ -122,7 +130,10 @@ def _verdict(gain: float, interval: tuple[float, float], floor: float | None, mi
     if floor is None:
         return "inconclusive", "the baseline against itself had rounds without goodput, so noise has no bound"
     if low > 0:
-        return "inconclusive", f"not more than the noise floor of {_percent(floor)} or the smallest gain worth keeping, {_percent(minimum_gain)}"
+        return (
+            "inconclusive",
+            f"not more than the noise floor of {_percent(floor)} or the smallest gain worth keeping, {_percent(minimum_gain)}",
+        )
     return "inconclusive", "the interval holds both no gain and one worth keeping"
 
 
@@ -148,7 +159,7 @@ def _order_outside(rounds: int, confidence: float) -> int | None:
     """How many values on each side lie outside the sign test's interval of the median; None when even the whole range is too narrow."""
     outside, tail = None, 0.0
     for index in range((rounds + 1) // 2):
-        tail += math.comb(rounds, index) / 2 ** rounds
+        tail += math.comb(rounds, index) / 2**rounds
         if 2 * tail > 1 - confidence:
             break
         outside = index

@@ -24,7 +24,7 @@ class Candidate(TypedDict):
     name: str
     change: dict[str, Any]
     reason: str | None
-    model: str | None           # None for every model
+    model: str | None  # None for every model
 
 
 class BeforeAfter(TypedDict):
@@ -70,8 +70,15 @@ def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None,
     return usable[share:], usable[:share], None
 
 
-def judge(comparison: Comparison | None, accuracy: BeforeAfter, allowed_loss: float, latency: BeforeAfter, objective_p99_ms: float | None,
-          metric: str = "accuracy", goal: str | None = None) -> tuple[bool, str]:
+def judge(
+    comparison: Comparison | None,
+    accuracy: BeforeAfter,
+    allowed_loss: float,
+    latency: BeforeAfter,
+    objective_p99_ms: float | None,
+    metric: str = "accuracy",
+    goal: str | None = None,
+) -> tuple[bool, str]:
     """(kept, reason) of a candidate. Accuracy first, then the latency objective, then the gain against the noise.
 
     comparison: None where nothing could be measured. accuracy: of the metric. latency: p99 in ms. goal: "higher" or "lower", where the metric's name does
@@ -90,13 +97,27 @@ def judge(comparison: Comparison | None, accuracy: BeforeAfter, allowed_loss: fl
     return comparison.verdict == "gain", comparison.reason
 
 
-def step(name: str, change: Mapping[str, Any], kept: bool, reason: str, comparison: Comparison | None, measured: Mapping[str, Any] | None,
-         accuracy: BeforeAfter, **more: Any) -> dict[str, Any]:
+def step(
+    name: str,
+    change: Mapping[str, Any],
+    kept: bool,
+    reason: str,
+    comparison: Comparison | None,
+    measured: Mapping[str, Any] | None,
+    accuracy: BeforeAfter,
+    **more: Any,
+) -> dict[str, Any]:
     """One entry of the report's steps, with the keys of docs/architecture.md. measured: merged figures of the candidate's windows, or None."""
     figures = measured or {"goodput_rps": None, "p50_ms": None, "p99_ms": None, "requests": 0}
     return dict(
         {key: figures[key] for key in ("goodput_rps", "p50_ms", "p99_ms", "requests")},
-        name=name, change=change, kept=kept, reason=reason, accuracy=accuracy,
+        name=name,
+        change=change,
+        kept=kept,
+        reason=reason,
+        accuracy=accuracy,
         gain=comparison.gain if comparison else None,
         gain_interval=list(comparison.interval) if comparison else None,
-        noise_floor=comparison.noise_floor if comparison else None, **more)
+        noise_floor=comparison.noise_floor if comparison else None,
+        **more,
+    )

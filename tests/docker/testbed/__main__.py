@@ -24,13 +24,29 @@ _BALANCER = "balancer"
 
 def main():
     parser = argparse.ArgumentParser(prog="testbed", description=__doc__)
-    parser.add_argument("--directory", type=pathlib.Path, required=True, help="where the inventory, the key and the client's log lie; it names the fleet")
+    parser.add_argument(
+        "--directory",
+        type=pathlib.Path,
+        required=True,
+        help="where the inventory, the key and the client's log lie; it names the fleet",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start hosts and a balancer, in place of those that are there, and write inventory.json")
+    up = commands.add_parser(
+        "up", help="start hosts and a balancer, in place of those that are there, and write inventory.json"
+    )
     up.add_argument("--hosts", type=int, default=3)
-    up.add_argument("--image", help="an image to publish instead of the embedded server's, such as tensorflow/serving:2.20.0")
-    up.add_argument("--cpuinfo", action="append", default=[], help="another machine's /proc/cpuinfo, for the first host, the second, and so on")
-    commands.add_parser("gpus", help="start hosts with and without GPUs, whose driver is a stand-in, and write inventory.json")
+    up.add_argument(
+        "--image", help="an image to publish instead of the embedded server's, such as tensorflow/serving:2.20.0"
+    )
+    up.add_argument(
+        "--cpuinfo",
+        action="append",
+        default=[],
+        help="another machine's /proc/cpuinfo, for the first host, the second, and so on",
+    )
+    commands.add_parser(
+        "gpus", help="start hosts with and without GPUs, whose driver is a stand-in, and write inventory.json"
+    )
     balance = commands.add_parser("balance", help="put the balancer in front of the hosts' servers of a model")
     balance.add_argument("--model", required=True)
     balance.add_argument("--grpc-port", type=int, default=8500)
@@ -71,7 +87,13 @@ def main():
     else:
         balancer.wait_until_up(found.values())
         _log(directory).unlink(missing_ok=True)
-        client = AskingClient(f"{balancer.address}:{balancer.port}", options.model, json.loads(options.inputs), _log(directory), options.rate)
+        client = AskingClient(
+            f"{balancer.address}:{balancer.port}",
+            options.model,
+            json.loads(options.inputs),
+            _log(directory),
+            options.rate,
+        )
         (directory / "asking.pid").write_text(str(client.pid), encoding="ascii")
     return 0
 
@@ -81,10 +103,18 @@ def _up(engine, fleet, options):
     # The same in another coat, for a rolling update of the image.
     following = images.derived(engine, image, f"LABEL {engines.PREFIX}.build=next")
     stock = image if options.image else images.tensorflow(engine)
-    wanted = {f"tfs{number + 1}": {"cpuinfo": cpuinfo} for number, cpuinfo in zip(range(options.hosts), options.cpuinfo + [None] * options.hosts)}
+    wanted = {
+        f"tfs{number + 1}": {"cpuinfo": cpuinfo}
+        for number, cpuinfo in zip(range(options.hosts), options.cpuinfo + [None] * options.hosts)
+    }
     hosts = fleet.hosts(wanted, stock=stock)
     balancers = fleet.hosts({_BALANCER: {"runs_engine": False}})
-    _write(fleet, fleet.inventory(hosts, balancers), testbed_image=fleet.reference(image), testbed_next_image=fleet.reference(following))
+    _write(
+        fleet,
+        fleet.inventory(hosts, balancers),
+        testbed_image=fleet.reference(image),
+        testbed_next_image=fleet.reference(following),
+    )
 
 
 def _write(fleet, inventory, **variables):
@@ -96,7 +126,17 @@ def _verdict(directory):
     _end_client(directory)
     log = Log(_log(directory))
     fault = log.verdict()
-    print(json.dumps({"requests": len(log.requests), "failed": len(log.failed), "rate_rps": round(log.rate_rps, 1), "answers": log.answers(), "fault": fault}))
+    print(
+        json.dumps(
+            {
+                "requests": len(log.requests),
+                "failed": len(log.failed),
+                "rate_rps": round(log.rate_rps, 1),
+                "answers": log.answers(),
+                "fault": fault,
+            }
+        )
+    )
     return 1 if fault else 0
 
 

@@ -40,7 +40,9 @@ _RETRIES = """\
     option http-buffer-request
 """
 # HAProxy 2.6 takes no protocol of checks from a default-server line.
-_SERVER = "    server {name} {address}:{grpc_port} proto h2 check check-proto h1 port {rest_port} inter 500ms fall 2 rise 1\n"
+_SERVER = (
+    "    server {name} {address}:{grpc_port} proto h2 check check-proto h1 port {rest_port} inter 500ms fall 2 rise 1\n"
+)
 
 
 class Balancer:
@@ -54,13 +56,26 @@ class Balancer:
     def serve(self, hosts, model, grpc_port=8500, rest_port=8501, retries=False):
         """Balance over these hosts' servers of that model; what was balanced before is dropped when its requests have ended.
         retries: ask another server where one broke off or is silent for 5 s. Without, a request that is sent and not answered is lost, for all to see."""
-        lines = [_SERVER.format(name=host.name, address=host.address, grpc_port=grpc_port, rest_port=rest_port) for host in hosts]
-        text = _CONFIGURATION.format(socket=SOCKET, port=PORT, backend=BACKEND, model=model, retries=_RETRIES if retries else "",
-                                     server_s=5 if retries else 60) + "".join(lines)
+        lines = [
+            _SERVER.format(name=host.name, address=host.address, grpc_port=grpc_port, rest_port=rest_port)
+            for host in hosts
+        ]
+        text = _CONFIGURATION.format(
+            socket=SOCKET,
+            port=PORT,
+            backend=BACKEND,
+            model=model,
+            retries=_RETRIES if retries else "",
+            server_s=5 if retries else 60,
+        ) + "".join(lines)
         self.host.run("sh", "-c", "mkdir -p /run/haproxy && cat >/etc/haproxy/haproxy.cfg <<'END'\n" + text + "END")
         self.host.run("haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg")
-        self.host.run("sh", "-c", "if pid=$(cat /run/haproxy.pid 2>/dev/null) && kill -USR2 $pid; then exit; fi; "
-                      "setsid haproxy -W -db -p /run/haproxy.pid -f /etc/haproxy/haproxy.cfg >>/var/log/haproxy.log 2>&1 </dev/null &")
+        self.host.run(
+            "sh",
+            "-c",
+            "if pid=$(cat /run/haproxy.pid 2>/dev/null) && kill -USR2 $pid; then exit; fi; "
+            "setsid haproxy -W -db -p /run/haproxy.pid -f /etc/haproxy/haproxy.cfg >>/var/log/haproxy.log 2>&1 </dev/null &",
+        )
 
     def states(self):
         """{host: UP, DOWN, DRAIN, MAINT …} as HAProxy sees them."""

@@ -20,9 +20,9 @@ from docker.errors import DockerException, NotFound
 PREFIX = "tfserving-testbed"
 OWNER = f"{PREFIX}.owner"
 DIRECTORY = f"{PREFIX}.directory"
-SERVER = "tfserving.fleet.server"    # the label of the servers that modules start; those of tests have names that begin with server_name("")
+SERVER = "tfserving.fleet.server"  # the label of the servers that modules start; those of tests have names that begin with server_name("")
 _TIMEOUT_S = 600
-_LONGEST_NAME = 58    # of a server, which may have replicas with a suffix
+_LONGEST_NAME = 58  # of a server, which may have replicas with a suffix
 
 
 class NoEngine(Exception):
@@ -51,7 +51,9 @@ def key_of(*inputs):
 @contextlib.contextmanager
 def locked(name):
     """One at a time on this machine: two sessions that both lack an image make it once."""
-    with open(os.path.join(tempfile.gettempdir(), f"{PREFIX}-{os.getuid()}-{name}.lock"), "w", encoding="utf-8") as stream:
+    with open(
+        os.path.join(tempfile.gettempdir(), f"{PREFIX}-{os.getuid()}-{name}.lock"), "w", encoding="utf-8"
+    ) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -100,7 +102,12 @@ def _is_swept(labels, owner):
 
 def _birth_of(pid):
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return (
+            pathlib.Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     except OSError:
         return None
 

@@ -18,8 +18,13 @@ from ansible_collections.tfserving.fleet.tests.fixtures.gpu import standin
 HOOK = "nvidia-container-runtime-hook"
 NO_DRIVER = "nodriver"
 # host: the description of its GPUs, the text of its CPU.
-MACHINES = {"plain": (None, "amd_zen3"), "t4": ("t4", "intel_cascadelake"), "mig": ("a100_mig", "amd_zen3"), "h200": ("h200", "intel_sapphirerapids"),
-            NO_DRIVER: ("l4", "amd_zen4")}
+MACHINES = {
+    "plain": (None, "amd_zen3"),
+    "t4": ("t4", "intel_cascadelake"),
+    "mig": ("a100_mig", "amd_zen3"),
+    "h200": ("h200", "intel_sapphirerapids"),
+    NO_DRIVER: ("l4", "amd_zen4"),
+}
 _CPUS = pathlib.Path(standin.__file__).resolve().parents[1] / "capability" / "cpuinfo"
 # TensorFlow's words for each device that the engine names to the hook, which it does by this variable; where the devices sit the descriptions tell.
 _SAYS_IT_SEES = r"""#!/bin/sh
@@ -51,8 +56,17 @@ def start(engine, fleet):
     shutil.rmtree(fleet.directory / "gpus", ignore_errors=True)
     library = standin.build(fleet.directory / "gpus" / "libnvidia-ml.so.1")
     cpu = images.serving(engine)
-    seeing = images.derived(engine, cpu, "COPY sees /usr/bin/sees", 'ENTRYPOINT ["/bin/sh", "/usr/bin/sees"]', files={"sees": _says_it_sees()})
-    wanted = {name: {"cpuinfo": _CPUS / f"{text}.txt", "hooks": [HOOK] if gpus and name != NO_DRIVER else []} for name, (gpus, text) in MACHINES.items()}
+    seeing = images.derived(
+        engine,
+        cpu,
+        "COPY sees /usr/bin/sees",
+        'ENTRYPOINT ["/bin/sh", "/usr/bin/sees"]',
+        files={"sees": _says_it_sees()},
+    )
+    wanted = {
+        name: {"cpuinfo": _CPUS / f"{text}.txt", "hooks": [HOOK] if gpus and name != NO_DRIVER else []}
+        for name, (gpus, text) in MACHINES.items()
+    }
     fleet.hosts({name: wanted[name] for name in wanted if name != NO_DRIVER}, stock=images.tensorflow(engine))
     hosts = fleet.hosts(wanted)
     for host in hosts:
@@ -66,10 +80,16 @@ def _equip(host, gpus, library, directory):
         return
     has_driver = host.name != NO_DRIVER
     directory.mkdir()
-    standin.lay(directory, library if has_driver else None, standin.description(gpus), smi=has_driver, driver="nvidia" if has_driver else None)
+    standin.lay(
+        directory,
+        library if has_driver else None,
+        standin.description(gpus),
+        smi=has_driver,
+        driver="nvidia" if has_driver else None,
+    )
     host.run("mount", "-t", "tmpfs", "tmpfs", "/sys/bus/pci/devices")
     for place in sorted((directory / "sys/bus/pci/devices").iterdir()):
-        (place / "driver").unlink(missing_ok=True)      # the engine's archives hold no links that lead out of them
+        (place / "driver").unlink(missing_ok=True)  # the engine's archives hold no links that lead out of them
         host.put(place, f"/root/pci/{place.name}")
         host.run("cp", "-a", f"/root/pci/{place.name}", "/sys/bus/pci/devices/")
         if has_driver:

@@ -64,9 +64,23 @@ class Host:
         account: the user who runs it."""
         as_account = [] if account == "root" else ["runuser", "-u", account, "--", "env", f"HOME=/home/{account}"]
         process = subprocess.Popen(
-            ["docker", "exec", "--interactive", "--workdir=/", f"--env=PYTHONPATH={_MODULES}", self.container.id, *as_account, "/usr/bin/python3", "-m",
-             f"{modules.PACKAGE}.{module}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [
+                "docker",
+                "exec",
+                "--interactive",
+                "--workdir=/",
+                f"--env=PYTHONPATH={_MODULES}",
+                self.container.id,
+                *as_account,
+                "/usr/bin/python3",
+                "-m",
+                f"{modules.PACKAGE}.{module}",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         process.stdin.write(modules.request(check, **options))
         process.stdin.close()
         process.stdin = None
@@ -79,7 +93,9 @@ class Host:
     def put(self, source, path):
         """Copy a folder or file of this machine into the host, so that it is there as path. The engine writes beside what the host mounted, hence two steps."""
         source, path = pathlib.Path(source), pathlib.PurePosixPath(path)
-        packing = subprocess.Popen(["tar", "-C", str(source.parent), "-c", "--owner=0", "--group=0", source.name], stdout=subprocess.PIPE)
+        packing = subprocess.Popen(
+            ["tar", "-C", str(source.parent), "-c", "--owner=0", "--group=0", source.name], stdout=subprocess.PIPE
+        )
         self.run("mkdir", "-p", "/var/tmp/put", str(path.parent))
         self.container.put_archive("/var/tmp/put", packing.stdout)
         if packing.wait():
@@ -128,7 +144,15 @@ class Host:
 
     def podman(self, *command, user="root", check=True):
         """Run a command of Podman, root's or that of an ordinary user."""
-        rootless = ["runuser", "-u", user, "--", "env", f"XDG_RUNTIME_DIR=/run/user/{self.run('id', '-u', user).strip()}", f"HOME=/home/{user}"]
+        rootless = [
+            "runuser",
+            "-u",
+            user,
+            "--",
+            "env",
+            f"XDG_RUNTIME_DIR=/run/user/{self.run('id', '-u', user).strip()}",
+            f"HOME=/home/{user}",
+        ]
         return self.run(*([] if user == "root" else rootless), "podman", *command, check=check, workdir="/")
 
     def start_podman(self, user="root"):
@@ -137,6 +161,7 @@ class Host:
 
     def pull_by_podman(self, reference):
         """Start the services of root and deploy, and pull an image for both."""
+
         def pull(user):
             self.start_podman(user)
             self.podman("pull", "--quiet", reference, user=user)
@@ -146,7 +171,7 @@ class Host:
 
     def reset(self, *paths):
         """Remove all containers and these paths, so that the next test finds a host where nothing ever served; images stay."""
-        self.run("sh", "-c", "ids=$(docker ps -aq); [ -z \"$ids\" ] || docker rm --force --volumes $ids")
+        self.run("sh", "-c", 'ids=$(docker ps -aq); [ -z "$ids" ] || docker rm --force --volumes $ids')
         if paths:
             self.run("rm", "-rf", *paths)
 
@@ -190,11 +215,20 @@ class Fleet:
     def hosts(self, wanted, stock=None):
         """Start the hosts that are not there yet and return them. wanted: {name: options of _start}.
         stock: an image that their engines have from the start; for what changes seldom, since a store that holds it is kept."""
-        seeds = {has_podman: self._seeds(stock, has_podman) for has_podman in {bool(one.get("has_podman")) for one in wanted.values()}} if stock else {}
+        seeds = (
+            {
+                has_podman: self._seeds(stock, has_podman)
+                for has_podman in {bool(one.get("has_podman")) for one in wanted.values()}
+            }
+            if stock
+            else {}
+        )
         found = {host.name: host for host in self.found()}
         missing = [name for name in wanted if name not in found]
         with concurrent.futures.ThreadPoolExecutor(max(1, len(missing))) as pool:
-            started = pool.map(lambda name: self._start(name, seeds.get(bool(wanted[name].get("has_podman"))), **wanted[name]), missing)
+            started = pool.map(
+                lambda name: self._start(name, seeds.get(bool(wanted[name].get("has_podman"))), **wanted[name]), missing
+            )
         found.update(zip(missing, started))
         return [found[name] for name in wanted]
 
@@ -205,41 +239,68 @@ class Fleet:
 
     def inventory(self, hosts, balancers=()):
         """An inventory of Ansible as data: groups serving and balancers, reached over SSH with pipelining, root by sudo."""
-        return {"all": {
-            "vars": {
-                "ansible_user": "deploy", "ansible_become": True, "ansible_ssh_private_key_file": str(self.key), "ansible_pipelining": True,
-                # Folders of the hosts' own; the controller's, which `make` names, may be where this user must not write.
-                "ansible_remote_tmp": "~/.ansible/tmp", "ansible_async_dir": "~/.ansible_async",
-                "ansible_python_interpreter": "/usr/bin/python3", "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
-                # A host that is gone is noticed within seconds.
-                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5 "
-                                           "-o ServerAliveInterval=3 -o ServerAliveCountMax=3"},
-            "children": {group: {"hosts": {host.name: {"ansible_host": host.address} for host in members}}
-                         for group, members in (("serving", hosts), ("balancers", balancers))}}}
+        return {
+            "all": {
+                "vars": {
+                    "ansible_user": "deploy",
+                    "ansible_become": True,
+                    "ansible_ssh_private_key_file": str(self.key),
+                    "ansible_pipelining": True,
+                    # Folders of the hosts' own; the controller's, which `make` names, may be where this user must not write.
+                    "ansible_remote_tmp": "~/.ansible/tmp",
+                    "ansible_async_dir": "~/.ansible_async",
+                    "ansible_python_interpreter": "/usr/bin/python3",
+                    "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
+                    # A host that is gone is noticed within seconds.
+                    "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5 "
+                    "-o ServerAliveInterval=3 -o ServerAliveCountMax=3",
+                },
+                "children": {
+                    group: {"hosts": {host.name: {"ansible_host": host.address} for host in members}}
+                    for group, members in (("serving", hosts), ("balancers", balancers))
+                },
+            }
+        }
 
     def _start(self, name, seeds=None, stores=None, cpuinfo=None, runs_engine=True, hooks=(), has_podman=False):
         """seeds: {folder of an engine's store: volume that it begins as}; stores: volumes that they are. cpuinfo: another machine's, shown as /proc/cpuinfo.
         hooks: names of programs that do nothing and that the engine finds, such as nvidia-container-runtime-hook. has_podman: instead of Docker Engine."""
         api = self._engine.api
-        binds = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
-                 os.path.dirname(ansible.__file__): {"bind": f"{_MODULES}/ansible", "mode": "ro"},
-                 str(_ROOT): {"bind": f"{_MODULES}/ansible_collections/tfserving/fleet", "mode": "ro"}}
+        binds = {
+            "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
+            os.path.dirname(ansible.__file__): {"bind": f"{_MODULES}/ansible", "mode": "ro"},
+            str(_ROOT): {"bind": f"{_MODULES}/ansible_collections/tfserving/fleet", "mode": "ro"},
+        }
         binds.update({volume: {"bind": f"/seed{folder}", "mode": "ro"} for folder, volume in (seeds or {}).items()})
         binds.update({volume: {"bind": folder, "mode": "rw"} for folder, volume in (stores or {}).items()})
         if cpuinfo:
             binds[os.path.abspath(cpuinfo)] = {"bind": "/proc/cpuinfo", "mode": "ro"}
         configuration = {"insecure-registries": [Registry.address], "storage-driver": "overlay2", "log-level": "warn"}
         host_config = api.create_host_config(
-            binds=binds, init=True, cap_add=CAPABILITIES, security_opt=["seccomp=unconfined", "apparmor=unconfined"], device_cgroup_rules=["a *:* rwm"])
+            binds=binds,
+            init=True,
+            cap_add=CAPABILITIES,
+            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+            device_cgroup_rules=["a *:* rwm"],
+        )
         # What `docker run` makes of --security-opt systempaths=unconfined and --cgroupns=host.
         host_config.update(MaskedPaths=[], ReadonlyPaths=[], CgroupnsMode="host")
         image = (images.podman_host if has_podman else images.host)(self._engine)
         made = api.create_container(
-            image.id, hostname=name, host_config=host_config, labels={**self._labels, _NAME: name},
-            environment={"AUTHORIZED_KEY": self.key.with_suffix(".pub").read_text(), "HOOKS": " ".join(hooks),
-                         "STORES": "" if has_podman else " ".join(seeds or ()),
-                         "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine and not has_podman else ""},
-            networking_config=api.create_networking_config({self.network.name: api.create_endpoint_config(aliases=[name])}))
+            image.id,
+            hostname=name,
+            host_config=host_config,
+            labels={**self._labels, _NAME: name},
+            environment={
+                "AUTHORIZED_KEY": self.key.with_suffix(".pub").read_text(),
+                "HOOKS": " ".join(hooks),
+                "STORES": "" if has_podman else " ".join(seeds or ()),
+                "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine and not has_podman else "",
+            },
+            networking_config=api.create_networking_config(
+                {self.network.name: api.create_endpoint_config(aliases=[name])}
+            ),
+        )
         api.start(made["Id"])
         host = Host(self._engine.containers.get(made["Id"]))
         _wait_for_ssh(host)
@@ -250,10 +311,15 @@ class Fleet:
         reference = self.reference(image)
         files = [images.HERE / name / "Dockerfile" for name in (["host", "podman"] if has_podman else ["host"])]
         key = key_of(images.base(self._engine).id, *files, reference)
-        stores = {folder: f"{PREFIX}-store-{key}-{number}" for number, folder in enumerate(PODMAN_STORES.values() if has_podman else [DOCKER_STORE])}
+        stores = {
+            folder: f"{PREFIX}-store-{key}-{number}"
+            for number, folder in enumerate(PODMAN_STORES.values() if has_podman else [DOCKER_STORE])
+        }
         finished = f"{PREFIX}/stored:{key}"
         with locked(f"store-{key}"):
-            if not self._exists(self._engine.images, finished) or not all(self._exists(self._engine.volumes, volume) for volume in stores.values()):
+            if not self._exists(self._engine.images, finished) or not all(
+                self._exists(self._engine.volumes, volume) for volume in stores.values()
+            ):
                 host = self._start(f"store-{key}", stores=stores, has_podman=has_podman)
                 try:
                     if has_podman:
@@ -306,5 +372,7 @@ def _wait_for_ssh(host):
             pass
         host.container.reload()
         if host.container.status != "running" or time.monotonic() > end:
-            raise RuntimeError(f"the host {host.name} did not start: {host.container.logs(tail=30).decode(errors='replace')}")
+            raise RuntimeError(
+                f"the host {host.name} did not start: {host.container.logs(tail=30).decode(errors='replace')}"
+            )
         time.sleep(0.1)

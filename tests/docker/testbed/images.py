@@ -30,8 +30,18 @@ HERE = pathlib.Path(__file__).resolve().parent
 SUITE, PYTHON = "bookworm", "3.11"
 BASE_PACKAGES = "ca-certificates,python3"
 # What the running system does not need of a fresh Debian.
-LEFT_OUT = ("./var/cache/apt/*.bin", "./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./usr/share/doc/*", "./usr/share/man/*", "./usr/share/info/*",
-            "./usr/share/locale/*", "./dev/*", "./proc/*", "./sys/*")
+LEFT_OUT = (
+    "./var/cache/apt/*.bin",
+    "./var/cache/apt/archives/*.deb",
+    "./var/lib/apt/lists/*",
+    "./usr/share/doc/*",
+    "./usr/share/man/*",
+    "./usr/share/info/*",
+    "./usr/share/locale/*",
+    "./dev/*",
+    "./proc/*",
+    "./sys/*",
+)
 SITE = "usr/local/lib/python%s/dist-packages" % PYTHON
 # Requirements of TensorFlow that a server never imports, parts of it that only compilers read, and programs beside the packages.
 UNUSED_PACKAGES = {"keras", "libclang", "setuptools", "wheel", "h5py"}
@@ -47,7 +57,9 @@ def base(engine):
     chosen = os.environ.get("TESTBED_BASE_IMAGE")
     if chosen:
         return named(engine, chosen)
-    return _once(engine, f"{PREFIX}/base:{key_of(SUITE, BASE_PACKAGES, *LEFT_OUT)}", lambda tag: _bootstrap(engine, tag))
+    return _once(
+        engine, f"{PREFIX}/base:{key_of(SUITE, BASE_PACKAGES, *LEFT_OUT)}", lambda tag: _bootstrap(engine, tag)
+    )
 
 
 def host(engine):
@@ -59,7 +71,9 @@ def host(engine):
 def podman_host(engine):
     """A host of a fleet with Podman as its engine."""
     below = host(engine)
-    return build(engine, f"{PREFIX}/podman:{key_of(below.id, HERE / 'podman')}", HERE / "podman", below, network_mode="host")
+    return build(
+        engine, f"{PREFIX}/podman:{key_of(below.id, HERE / 'podman')}", HERE / "podman", below, network_mode="host"
+    )
 
 
 def tensorflow(engine):
@@ -73,8 +87,14 @@ def tensorflow(engine):
 def serving(engine):
     """The embedded server with the contract of TensorFlow Serving's official image."""
     below, packed = tensorflow(engine), program.pack("_embedded.server.main")
-    return build(engine, f"{PREFIX}/serving:{key_of(below.id, packed, HERE / 'serving')}", HERE / "serving", below,
-                  files={"tensorflow_model_server.pyz": packed}, arguments={"VERSION": VERSION})
+    return build(
+        engine,
+        f"{PREFIX}/serving:{key_of(below.id, packed, HERE / 'serving')}",
+        HERE / "serving",
+        below,
+        files={"tensorflow_model_server.pyz": packed},
+        arguments={"VERSION": VERSION},
+    )
 
 
 def named(engine, name):
@@ -87,7 +107,9 @@ def derived(engine, below, *instructions, files=None):
     text = "\n".join(["ARG BASE", "FROM $BASE", *instructions, ""]).encode()
     files = files or {}
     parts = [part for name in sorted(files) for part in (name, files[name])]
-    return build(engine, f"{PREFIX}/derived:{key_of(below.id, text, *parts)}", None, below, files={**files, "Dockerfile": text})
+    return build(
+        engine, f"{PREFIX}/derived:{key_of(below.id, text, *parts)}", None, below, files={**files, "Dockerfile": text}
+    )
 
 
 def _found(engine, tag):
@@ -107,12 +129,21 @@ def _once(engine, tag, make):
 
 def build(engine, tag, directory, below, files=None, arguments=None, network_mode=None):
     """The image of a folder with a Dockerfile and of more files. Proxies are for the building only: the engine keeps these arguments out of images."""
-    proxies = {name: value for name, value in os.environ.items() if name.lower() in ("http_proxy", "https_proxy", "no_proxy")}
+    proxies = {
+        name: value for name, value in os.environ.items() if name.lower() in ("http_proxy", "https_proxy", "no_proxy")
+    }
 
     def make(tag):
         try:
-            engine.images.build(fileobj=_context(directory, files or {}), custom_context=True, tag=tag, rm=True, forcerm=True, network_mode=network_mode,
-                                buildargs={**proxies, "BASE": below.id, **(arguments or {})})
+            engine.images.build(
+                fileobj=_context(directory, files or {}),
+                custom_context=True,
+                tag=tag,
+                rm=True,
+                forcerm=True,
+                network_mode=network_mode,
+                buildargs={**proxies, "BASE": below.id, **(arguments or {})},
+            )
         except BuildError as fault:
             said = "".join(line.get("stream", "") for line in fault.build_log)[-2000:]
             raise Unbuildable(f"{tag}: {fault}\n{said}") from fault
@@ -136,7 +167,9 @@ def _context(directory, files):
 def _bootstrap(engine, tag):
     """Debian's own installer into a folder, packed and imported: about a minute."""
     if not shutil.which("debootstrap"):
-        raise Unbuildable("debootstrap is missing; install it (apt-get install debootstrap), or name an image of Debian 12 in TESTBED_BASE_IMAGE")
+        raise Unbuildable(
+            "debootstrap is missing; install it (apt-get install debootstrap), or name an image of Debian 12 in TESTBED_BASE_IMAGE"
+        )
     root = [] if os.getuid() == 0 else ["sudo", "-n"]
     with tempfile.TemporaryDirectory() as directory:
         system, packed = os.path.join(directory, "system"), os.path.join(directory, "system.tar")
@@ -150,7 +183,15 @@ def _bootstrap(engine, tag):
 
 
 def _run(command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
         raise Unbuildable(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}")
 
@@ -179,8 +220,21 @@ def _add_packages(engine, tag, below, packages):
             listed = os.path.join(directory, "files")
             with open(listed, "w", encoding="utf-8") as stream:
                 stream.writelines(f"{path}\n" for one in packages for path in _files(one, site))
-            packing = subprocess.Popen(["tar", "-C", site, "-c", "--owner=0", "--group=0", "--no-recursion", f"--transform=s,^,{SITE}/,", "-T", listed],
-                                       stdout=subprocess.PIPE)
+            packing = subprocess.Popen(
+                [
+                    "tar",
+                    "-C",
+                    site,
+                    "-c",
+                    "--owner=0",
+                    "--group=0",
+                    "--no-recursion",
+                    f"--transform=s,^,{SITE}/,",
+                    "-T",
+                    listed,
+                ],
+                stdout=subprocess.PIPE,
+            )
             container.put_archive("/", packing.stdout)
             if packing.wait():
                 raise Unbuildable(f"tar could not pack the packages of {site}")
@@ -196,8 +250,21 @@ def _site_packages(packages, directory):
         return str(packages[0].locate_file(""))
     platforms = [f"--platform=manylinux{form}_{platform.machine()}" for form in ("2014", "_2_17", "_2_27", "_2_28")]
     pinned = [f"{one.name}=={one.version}" for one in packages]
-    _run([sys.executable, "-m", "pip", "install", "--quiet", f"--target={directory}/site", f"--python-version={PYTHON}", "--only-binary=:all:", "--no-deps",
-          *platforms, *pinned])
+    _run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            f"--target={directory}/site",
+            f"--python-version={PYTHON}",
+            "--only-binary=:all:",
+            "--no-deps",
+            *platforms,
+            *pinned,
+        ]
+    )
     return f"{directory}/site"
 
 

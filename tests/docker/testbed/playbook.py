@@ -29,8 +29,14 @@ class Run:
         hosts.write_text(json.dumps(inventory), encoding="utf-8")
         self._output = directory / "output"
         with open(self._output, "wb") as stream:
-            self.process = subprocess.Popen([_program("ansible-playbook"), "-i", str(hosts), str(playbook), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                                            stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, env=_environment(directory))
+            self.process = subprocess.Popen(
+                [_program("ansible-playbook"), "-i", str(hosts), str(playbook), *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(directory),
+            )
 
     @property
     def output(self):
@@ -40,7 +46,10 @@ class Run:
     @property
     def recap(self):
         """{host: {ok: n, changed: n, unreachable: n, failed: n, …}}"""
-        return {host: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", counts)} for host, counts in _RECAP.findall(self.output)}
+        return {
+            host: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", counts)}
+            for host, counts in _RECAP.findall(self.output)
+        }
 
     def wait(self, timeout_s=600):
         """Its exit status once it has ended."""
@@ -82,8 +91,15 @@ class AdHoc:
         hosts = directory / "inventory.json"
         hosts.write_text(json.dumps(inventory), encoding="utf-8")
         given = ["-a", json.dumps(options)] if options else []
-        done = subprocess.run([_program("ansible"), "-i", str(hosts), "-vvv", "--one-line", host, "-m", module, *given, *arguments], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(directory), check=False)
+        done = subprocess.run(
+            [_program("ansible"), "-i", str(hosts), "-vvv", "--one-line", host, "-m", module, *given, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_environment(directory),
+            check=False,
+        )
         self.output = done.stdout
         found = re.search(rf"^{re.escape(host)} \| (SUCCESS|CHANGED|FAILED!) => (?={{)", self.output, re.MULTILINE)
         assert found, self.output[-5000:]
@@ -96,8 +112,15 @@ def _program(name):
 
 
 def _environment(directory):
-    return dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml", ANSIBLE_HOST_KEY_CHECKING="False",
-                ANSIBLE_HOME=str(directory / "home"), ANSIBLE_SSH_CONTROL_PATH_DIR=f"/tmp/tfs-{os.getpid()}", ANSIBLE_STDOUT_CALLBACK="default")
+    return dict(
+        os.environ,
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_CALLBACK_RESULT_FORMAT="yaml",
+        ANSIBLE_HOST_KEY_CHECKING="False",
+        ANSIBLE_HOME=str(directory / "home"),
+        ANSIBLE_SSH_CONTROL_PATH_DIR=f"/tmp/tfs-{os.getpid()}",
+        ANSIBLE_STDOUT_CALLBACK="default",
+    )
 
 
 def _family(pid):

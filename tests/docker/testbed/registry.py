@@ -18,10 +18,12 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREF
 NAME, PORT = "registry.test", 5000
 _USUAL_PORT = 15055
 _SECURED_CONFIGURATION = {
-    "version": 0.1, "log": {"level": "warn"},
+    "version": 0.1,
+    "log": {"level": "warn"},
     "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "maintenance": {"readonly": {"enabled": True}}},
     "http": {"addr": f":{PORT}", "tls": {"certificate": "/etc/certificate.pem", "key": "/etc/key.pem"}},
-    "auth": {"htpasswd": {"realm": "fleet", "path": "/etc/htpasswd"}}}
+    "auth": {"htpasswd": {"realm": "fleet", "path": "/etc/htpasswd"}},
+}
 # The registry takes passwords as bcrypt has them, which Debian's Python can make.
 _SECURED = """echo "$CONFIGURATION" >/etc/secured.json; echo "$CERTIFICATE" >/etc/certificate.pem; echo "$KEY" >/etc/key.pem
 python3 -W ignore -c 'import crypt, os
@@ -37,12 +39,22 @@ class Registry:
 
     def __init__(self, engine, network, labels):
         self._engine = engine
-        with locked("registry"):        # Between the look at the port and its use.
-            host = engine.api.create_host_config(port_bindings={PORT: ("127.0.0.1", _port())}, init=True,
-                                                 binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry"}})
+        with locked("registry"):  # Between the look at the port and its use.
+            host = engine.api.create_host_config(
+                port_bindings={PORT: ("127.0.0.1", _port())},
+                init=True,
+                binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry"}},
+            )
             made = engine.api.create_container(
-                images.host(engine).id, ["docker-registry", "serve", "/etc/registry.yml"], host_config=host, ports=[PORT], labels=labels,
-                networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[NAME])}))
+                images.host(engine).id,
+                ["docker-registry", "serve", "/etc/registry.yml"],
+                host_config=host,
+                ports=[PORT],
+                labels=labels,
+                networking_config=engine.api.create_networking_config(
+                    {network.name: engine.api.create_endpoint_config(aliases=[NAME])}
+                ),
+            )
             engine.api.start(made["Id"])
         self.container = engine.containers.get(made["Id"])
         self._port = int(self.container.attrs["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"])
@@ -81,7 +93,9 @@ class Registry:
                 return
             except OSError:
                 if time.monotonic() > end:
-                    raise RuntimeError(f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}") from None
+                    raise RuntimeError(
+                        f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}"
+                    ) from None
                 time.sleep(0.1)
 
 
@@ -95,14 +109,47 @@ class SecuredRegistry:
     def __init__(self, engine, network, labels, directory):
         """directory: where the key and the certificate are made on this machine."""
         self.certificates, key = pathlib.Path(directory) / "certificate.pem", pathlib.Path(directory) / "key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", self.certificates, "-days", "2",
-                        "-subj", f"/CN={self.name}", "-addext", f"subjectAltName=DNS:{self.name}"], check=True, capture_output=True)
-        host = engine.api.create_host_config(init=True, binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry", "mode": "ro"}})
+        subprocess.run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-keyout",
+                key,
+                "-out",
+                self.certificates,
+                "-days",
+                "2",
+                "-subj",
+                f"/CN={self.name}",
+                "-addext",
+                f"subjectAltName=DNS:{self.name}",
+            ],
+            check=True,
+            capture_output=True,
+        )
+        host = engine.api.create_host_config(
+            init=True, binds={f"{PREFIX}-registry": {"bind": "/var/lib/registry", "mode": "ro"}}
+        )
         made = engine.api.create_container(
-            images.host(engine).id, ["sh", "-c", _SECURED], host_config=host, labels=labels,
-            environment={"CONFIGURATION": json.dumps(_SECURED_CONFIGURATION), "CERTIFICATE": self.certificates.read_text(encoding="ascii"),
-                         "KEY": key.read_text(encoding="ascii"), "USERNAME": self.login["username"], "PASSWORD": self.login["password"]},
-            networking_config=engine.api.create_networking_config({network.name: engine.api.create_endpoint_config(aliases=[self.name])}))
+            images.host(engine).id,
+            ["sh", "-c", _SECURED],
+            host_config=host,
+            labels=labels,
+            environment={
+                "CONFIGURATION": json.dumps(_SECURED_CONFIGURATION),
+                "CERTIFICATE": self.certificates.read_text(encoding="ascii"),
+                "KEY": key.read_text(encoding="ascii"),
+                "USERNAME": self.login["username"],
+                "PASSWORD": self.login["password"],
+            },
+            networking_config=engine.api.create_networking_config(
+                {network.name: engine.api.create_endpoint_config(aliases=[self.name])}
+            ),
+        )
         engine.api.start(made["Id"])
         self.container = engine.containers.get(made["Id"])
         self._wait()
@@ -120,7 +167,9 @@ class SecuredRegistry:
                     return
             except OSError:
                 if time.monotonic() > end:
-                    raise RuntimeError(f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}") from None
+                    raise RuntimeError(
+                        f"the registry does not answer: {self.container.logs(tail=20).decode(errors='replace')}"
+                    ) from None
                 time.sleep(0.1)
 
 

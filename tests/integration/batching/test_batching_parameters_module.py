@@ -14,8 +14,18 @@ from ansible_collections.tfserving.fleet.tests.support import modules
 from google.protobuf import text_format
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
-LEGAL = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 4]}}, "outputs": {"y": {"dtype": "float32", "shape": [None, 1]}}}}
-SCALAR = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": []}}, "outputs": {"y": {"dtype": "float32", "shape": [None]}}}}
+LEGAL = {
+    "serving_default": {
+        "inputs": {"x": {"dtype": "float32", "shape": [None, 4]}},
+        "outputs": {"y": {"dtype": "float32", "shape": [None, 1]}},
+    }
+}
+SCALAR = {
+    "serving_default": {
+        "inputs": {"x": {"dtype": "float32", "shape": []}},
+        "outputs": {"y": {"dtype": "float32", "shape": [None]}},
+    }
+}
 
 
 def call(**options):
@@ -31,7 +41,13 @@ def message_in(path):
 @pytest.fixture
 def models(tmp_path):
     """Two published models of three versions, and one that nobody lists; their files are not real, so signatures are given."""
-    for version in ("digits/saved_model/1", "digits/saved_model/002", "digits/saved_model/.staged", "words/saved_model/7", "other/saved_model/3"):
+    for version in (
+        "digits/saved_model/1",
+        "digits/saved_model/002",
+        "digits/saved_model/.staged",
+        "words/saved_model/7",
+        "other/saved_model/3",
+    ):
         (tmp_path / version).mkdir(parents=True)
         (tmp_path / version / "model.tflite").write_bytes(b"TFL3")
     return tmp_path
@@ -43,14 +59,24 @@ def test_writes_once_shows_it_before_and_does_not_touch_it_again(tmp_path):
     shown = call(check=True, **wish)
     assert shown["changed"] and not path.exists() and shown["actions"] == [f"write {path}"]
     written = call(**wish)
-    assert written["changed"] and written["diff"] == shown["diff"] and written["diff"]["after"] == path.read_text() == written["text"]
+    assert (
+        written["changed"]
+        and written["diff"] == shown["diff"]
+        and written["diff"]["after"] == path.read_text() == written["text"]
+    )
     assert message_in(path).max_batch_size.value == 32
     before = path.stat()
     again = call(**wish)
     assert not again["changed"] and again["actions"] == [] and path.stat().st_ino == before.st_ino
     changed = call(path=str(path), max_batch_size=64, batch_timeout_micros=1000)
-    assert "max_batch_size { value: 32 }" in changed["diff"]["before"] and "max_batch_size { value: 64 }" in changed["diff"]["after"]
-    assert changed["parameters"]["max_batch_size"] == 64 and changed["reasons"] == {"max_batch_size": "given", "batch_timeout_micros": "given"}
+    assert (
+        "max_batch_size { value: 32 }" in changed["diff"]["before"]
+        and "max_batch_size { value: 64 }" in changed["diff"]["after"]
+    )
+    assert changed["parameters"]["max_batch_size"] == 64 and changed["reasons"] == {
+        "max_batch_size": "given",
+        "batch_timeout_micros": "given",
+    }
 
 
 def test_foreign_content_is_shown_and_replaced(tmp_path):
@@ -79,7 +105,12 @@ def test_mode_is_given_and_kept(tmp_path):
     shown = call(check=True, path=str(path), mode="0644")
     assert shown["changed"] and path.stat().st_mode & 0o777 == 0o600
     assert shown["actions"] == [f"set mode of {path} to 0644"]
-    assert shown["diff"] == {"before": "mode: 0600\n", "after": "mode: 0644\n", "before_header": str(path), "after_header": str(path)}
+    assert shown["diff"] == {
+        "before": "mode: 0600\n",
+        "after": "mode: 0644\n",
+        "before_header": str(path),
+        "after_header": str(path),
+    }
     both = call(path=str(path), mode="u=rw,go=r", max_batch_size=8)
     assert [len(both["diff"]), len(both["actions"])] == [2, 2] and path.stat().st_mode & 0o777 == 0o644
 
@@ -94,27 +125,51 @@ def test_start_values_leave_the_users_own_alone(tmp_path):
 
 def test_start_values_keep_to_the_users_own_size_of_a_batch(tmp_path):
     """A queue of batches of 16 rows must hold a request of 1,024: 64 of them (shared_batch_scheduler.h)."""
-    done = call(path=str(tmp_path / "b"), capabilities=HOST, max_batch_size=1024, enable_large_batch_splitting=True, max_execution_batch_size=16)
+    done = call(
+        path=str(tmp_path / "b"),
+        capabilities=HOST,
+        max_batch_size=1024,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=16,
+    )
     assert done["parameters"]["max_enqueued_batches"] == 64
     # 588 KiB a row, 1,024 rows a batch: of an eighth of 64,000 MiB 13 batches are full.
     image = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 224, 224, 3]}}, "outputs": {}}}
-    done = call(path=str(tmp_path / "b"), capabilities=dict(HOST, memory={"usable_mib": 64000}), goal="bulk", max_batch_size=4096,
-                enable_large_batch_splitting=True, max_execution_batch_size=1024, models=[{"name": "m", "signatures": image}])
+    done = call(
+        path=str(tmp_path / "b"),
+        capabilities=dict(HOST, memory={"usable_mib": 64000}),
+        goal="bulk",
+        max_batch_size=4096,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=1024,
+        models=[{"name": "m", "signatures": image}],
+    )
     assert done["parameters"]["max_enqueued_batches"] == 13
 
 
 def test_memory_that_nobody_could_read_bounds_no_queue(tmp_path):
-    done = call(path=str(tmp_path / "b"), capabilities=dict(HOST, memory={"usable_mib": None}), goal="bulk", models=[{"name": "m", "signatures": LEGAL}])
+    done = call(
+        path=str(tmp_path / "b"),
+        capabilities=dict(HOST, memory={"usable_mib": None}),
+        goal="bulk",
+        models=[{"name": "m", "signatures": LEGAL}],
+    )
     assert "the memory is not known" in done["reasons"]["max_enqueued_batches"]
 
 
 def test_an_empty_list_of_sizes_is_none(tmp_path):
-    plain, empty = (call(path=str(tmp_path / "b"), capabilities=HOST, **more) for more in ({}, {"allowed_batch_sizes": []}))
+    plain, empty = (
+        call(path=str(tmp_path / "b"), capabilities=HOST, **more) for more in ({}, {"allowed_batch_sizes": []})
+    )
     assert plain["text"] == empty["text"]
 
 
 def test_null_among_a_models_own_parameters_leaves_those_of_all(tmp_path):
-    done = call(path=str(tmp_path / "b"), num_batch_threads=5, models=[{"name": "m", "batching": {"num_batch_threads": None}}, {"name": "n"}])
+    done = call(
+        path=str(tmp_path / "b"),
+        num_batch_threads=5,
+        models=[{"name": "m", "batching": {"num_batch_threads": None}}, {"name": "n"}],
+    )
     assert done["parameters"]["num_batch_threads"] == 5
 
 
@@ -136,22 +191,46 @@ BAD = [
     ({"state": "gone"}, "state must be one of: present, absent"),
     ({"capabilities": {"cpu": {"usable": 2.0}}}, "capabilities: cpu.usable, gpus and memory.usable_mib are needed"),
     ({"capabilities": {"cpu": 3}}, "capabilities.cpu: 3 is nothing that tfserving.fleet.capability_facts returns here"),
-    ({"capabilities": dict(HOST, memory={"usable_mib": "lots"}), "goal": "bulk"}, "capabilities.memory.usable_mib: 'lots' is nothing that"),
+    (
+        {"capabilities": dict(HOST, memory={"usable_mib": "lots"}), "goal": "bulk"},
+        "capabilities.memory.usable_mib: 'lots' is nothing that",
+    ),
     ({"models": [{"name": ""}]}, "models[0].name: '' is no name of a model"),
     ({"models": [{"name": "a", "version": -3}]}, "models[0].version: -3 is out of range; allowed: 0 to"),
     ({"models": [{"name": "a", "directory": "models/a"}]}, "models[0].directory: 'models/a' is not an absolute path"),
-    ({"models": [{"name": "a", "batching": False}]}, "models: a: batching: False is not known; allowed: none, auto, or a mapping of parameters."),
+    (
+        {"models": [{"name": "a", "batching": False}]},
+        "models: a: batching: False is not known; allowed: none, auto, or a mapping of parameters.",
+    ),
     ({"models": [{"name": "a", "batching": "nonne"}]}, "models: a: batching: 'nonne' is not known"),
-    ({"models": [{"name": "a", "batching": [{"max_batch_size": 3}]}]}, "models: a: batching: [{'max_batch_size': 3}] is not known"),
-    ({"models": [{"name": "a", "batching": {"max_batch_size": "3"}}]}, "models: a: max_batch_size: '3' is not a whole number"),
-    ({"mode": "rwx"}, "mode: 'rwx' is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r."),
+    (
+        {"models": [{"name": "a", "batching": [{"max_batch_size": 3}]}]},
+        "models: a: batching: [{'max_batch_size': 3}] is not known",
+    ),
+    (
+        {"models": [{"name": "a", "batching": {"max_batch_size": "3"}}]},
+        "models: a: max_batch_size: '3' is not a whole number",
+    ),
+    (
+        {"mode": "rwx"},
+        "mode: 'rwx' is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r.",
+    ),
     ({"mode": "o644"}, "mode: 'o644' is no mode of a file"),
     ({"mode": 9999}, "mode: 9999 is no mode of a file"),
     ({"max_bach_size": 8}, "max_bach_size"),
     ({"models": [{"directory": "/srv"}]}, "name"),
-    ({"models": [{"name": "digits", "signatures": SCALAR}]}, "models: digits: signature serving_default, input x: is a scalar"),
-    ({"models": [{"name": "digits", "batching": "none"}, {"name": "words"}]}, "models: digits: one file for all models cannot batch this one otherwise"),
-    ({"models": [{"name": "a", "batching": {"max_batch_size": 3}}, {"name": "b"}]}, "models: b: one file for all models cannot batch this one otherwise"),
+    (
+        {"models": [{"name": "digits", "signatures": SCALAR}]},
+        "models: digits: signature serving_default, input x: is a scalar",
+    ),
+    (
+        {"models": [{"name": "digits", "batching": "none"}, {"name": "words"}]},
+        "models: digits: one file for all models cannot batch this one otherwise",
+    ),
+    (
+        {"models": [{"name": "a", "batching": {"max_batch_size": 3}}, {"name": "b"}]},
+        "models: b: one file for all models cannot batch this one otherwise",
+    ),
     ({"models": [{"name": "a", "signatures": {"serving_default": {"inputs": 3}}}]}, "models: a: signatures"),
     ({"models": [{"name": "a"}, {"name": "a"}]}, "models: a"),
 ]
@@ -176,19 +255,31 @@ def test_missing_directories_are_made(tmp_path):
 def test_bad_places_fail_in_one_line(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    for path, words in ((None, "path: missing"), ("batching.pbtxt", "is not an absolute path"), (str(tmp_path / "folder"), "cannot be read: Is a directory"),
-                        (str(tmp_path / "file/batching.pbtxt"), "cannot be read: Not a directory")):
+    for path, words in (
+        (None, "path: missing"),
+        ("batching.pbtxt", "is not an absolute path"),
+        (str(tmp_path / "folder"), "cannot be read: Is a directory"),
+        (str(tmp_path / "file/batching.pbtxt"), "cannot be read: Not a directory"),
+    ):
         done = call(path=path, max_batch_size=8)
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"]
     for check in (True, False):
         done = call(check=check, path=f"{tmp_path}/new/", max_batch_size=8)
-        assert done["failed"] and done["msg"].startswith(f"path: '{tmp_path}/new/' is a directory's name") and not (tmp_path / "new").exists()
+        assert (
+            done["failed"]
+            and done["msg"].startswith(f"path: '{tmp_path}/new/' is a directory's name")
+            and not (tmp_path / "new").exists()
+        )
 
 
 def test_an_owner_or_a_group_that_is_not_known_fails_before_anything_is_written(tmp_path):
     for option in ("owner", "group"):
         done = call(path=str(tmp_path / "batching.pbtxt"), max_batch_size=8, **{option: "nobody-has-this-name"})
-        assert done["failed"] and done["msg"] == f"{option}: 'nobody-has-this-name' is not known on this host." and list(tmp_path.iterdir()) == []
+        assert (
+            done["failed"]
+            and done["msg"] == f"{option}: 'nobody-has-this-name' is not known on this host."
+            and list(tmp_path.iterdir()) == []
+        )
 
 
 def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written(models):
@@ -197,24 +288,54 @@ def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written
     models.chmod(0o555)
     done = call(prefix=prefix, path=str(models / "batching.pbtxt"), max_batch_size=8)
     assert done["failed"] and "may not write" in done["msg"]
-    done = call(prefix=prefix, path=str(models / "batching.pbtxt"), per_model=True, max_batch_size=8,
-                models=[{"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}])
+    done = call(
+        prefix=prefix,
+        path=str(models / "batching.pbtxt"),
+        per_model=True,
+        max_batch_size=8,
+        models=[{"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}],
+    )
     assert done["failed"] and list(models.rglob("*.pbtxt")) == []
 
 
 def test_per_model_files_in_the_newest_versions_and_threads_beside(models):
-    wish = {"path": str(models / "batching.pbtxt"), "per_model": True, "num_batch_threads": 3, "max_batch_size": 16, "models": [
-        {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL, "batching": {"batch_timeout_micros": 500}},
-        {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}]}
+    wish = {
+        "path": str(models / "batching.pbtxt"),
+        "per_model": True,
+        "num_batch_threads": 3,
+        "max_batch_size": 16,
+        "models": [
+            {
+                "name": "digits",
+                "directory": str(models / "digits/saved_model"),
+                "signatures": LEGAL,
+                "batching": {"batch_timeout_micros": 500},
+            },
+            {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL},
+        ],
+    }
     shown = call(check=True, **wish)
     done = call(**wish)
     assert done["changed"] and done["diff"] == shown["diff"]
-    server, digits, words = (message_in(models / name) for name in (
-        "batching.pbtxt", "digits/saved_model/002/batching_params.pbtxt", "words/saved_model/7/batching_params.pbtxt"))
+    server, digits, words = (
+        message_in(models / name)
+        for name in (
+            "batching.pbtxt",
+            "digits/saved_model/002/batching_params.pbtxt",
+            "words/saved_model/7/batching_params.pbtxt",
+        )
+    )
     assert server.num_batch_threads.value == 3 and not server.HasField("max_batch_size")
-    assert digits.max_batch_size.value == 16 and digits.batch_timeout_micros.value == 500 and not digits.HasField("num_batch_threads")
+    assert (
+        digits.max_batch_size.value == 16
+        and digits.batch_timeout_micros.value == 500
+        and not digits.HasField("num_batch_threads")
+    )
     assert words.max_batch_size.value == 16 and not words.HasField("batch_timeout_micros")
-    assert sorted(str(place.parent.relative_to(models)) for place in models.rglob("batching_params.pbtxt")) == ["digits/saved_model/002", "words/saved_model/7"]
+    assert sorted(str(place.parent.relative_to(models)) for place in models.rglob("batching_params.pbtxt")) == [
+        "digits/saved_model/002",
+        "words/saved_model/7",
+    ]
     assert done["warnings"] == [], "folders that the server is not told to serve are none of its business"
     assert not call(**wish)["changed"]
 
@@ -240,13 +361,14 @@ def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
     good = {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}
     other = {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}
     for bad, words in (
-            (dict(other, signatures=SCALAR), "models: words: signature serving_default, input x: is a scalar"),
-            (dict(other, batching={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
-            (dict(other, batching={"max_bach_size": 4}), "did you mean max_batch_size"),
-            (dict(other, batching={"num_batch_threads": 2}), "belong to the whole server"),
-            (dict(other, version=8), "version 8 is not there; "),
-            (dict(other, directory=str(models / "nowhere")), "has: none"),
-            (dict(other, directory=None), "directory is missing")):
+        (dict(other, signatures=SCALAR), "models: words: signature serving_default, input x: is a scalar"),
+        (dict(other, batching={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
+        (dict(other, batching={"max_bach_size": 4}), "did you mean max_batch_size"),
+        (dict(other, batching={"num_batch_threads": 2}), "belong to the whole server"),
+        (dict(other, version=8), "version 8 is not there; "),
+        (dict(other, directory=str(models / "nowhere")), "has: none"),
+        (dict(other, directory=None), "directory is missing"),
+    ):
         done = call(per_model=True, max_batch_size=8, models=[good, bad])
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"], done
         assert list(models.rglob("*.pbtxt")) == []
@@ -260,15 +382,29 @@ def test_two_models_with_one_file_are_refused(models):
     again = dict(digits, name="again", directory=str(models / "link/saved_model"))
     for other in (again, dict(again, batching="none")):
         done = call(per_model=True, max_batch_size=8, models=[digits, other])
-        assert done["failed"] and done["msg"].startswith("models: again: its file ") and "that of the model digits" in done["msg"]
-    done = call(path=str(models / "digits/saved_model/002/batching_params.pbtxt"), per_model=True, max_batch_size=8, models=[digits])
+        assert (
+            done["failed"]
+            and done["msg"].startswith("models: again: its file ")
+            and "that of the model digits" in done["msg"]
+        )
+    done = call(
+        path=str(models / "digits/saved_model/002/batching_params.pbtxt"),
+        per_model=True,
+        max_batch_size=8,
+        models=[digits],
+    )
     assert done["failed"] and "that of the server" in done["msg"] and list(models.rglob("*.pbtxt")) == []
 
 
 def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
     """The versions that an earlier task would have published are missing."""
-    done = call(check=True, path=str(tmp_path / "later/batching.pbtxt"), per_model=True, capabilities=HOST,
-                models=[{"name": "digits", "directory": str(tmp_path / "models/digits/saved_model"), "signatures": LEGAL}])
+    done = call(
+        check=True,
+        path=str(tmp_path / "later/batching.pbtxt"),
+        per_model=True,
+        capabilities=HOST,
+        models=[{"name": "digits", "directory": str(tmp_path / "models/digits/saved_model"), "signatures": LEGAL}],
+    )
     assert done["changed"] and "num_batch_threads { value: 2 }" in done["diff"]["after"]
     assert any("A run that publishes it will write its file" in warning for warning in done["warnings"])
     assert list(tmp_path.iterdir()) == []
@@ -276,11 +412,21 @@ def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
 
 def test_threads_that_models_carry_go_to_the_servers_file_if_they_agree(models):
     """A plan puts all parameters with each model."""
+
     def wish(*threads):
-        return {"path": str(models / "batching.pbtxt"), "per_model": True, "models": [
-            {"name": name, "directory": str(models / name / "saved_model"), "signatures": LEGAL,
-             "batching": {"num_batch_threads": count, "max_batch_size": 8}}
-            for name, count in zip(("digits", "words"), threads)]}
+        return {
+            "path": str(models / "batching.pbtxt"),
+            "per_model": True,
+            "models": [
+                {
+                    "name": name,
+                    "directory": str(models / name / "saved_model"),
+                    "signatures": LEGAL,
+                    "batching": {"num_batch_threads": count, "max_batch_size": 8},
+                }
+                for name, count in zip(("digits", "words"), threads)
+            ],
+        }
 
     refused = call(**wish(2, 3))
     assert refused["failed"] and refused["msg"].startswith("models: words: num_batch_threads: 3 here and 2 elsewhere")

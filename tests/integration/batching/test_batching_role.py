@@ -42,8 +42,18 @@ def project(tmp_path):
 
 
 def play(directory, *arguments, **variables):
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "play.yml", "-e", json.dumps(variables), *arguments]
-    return subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=300)
+    command = [
+        Path(sys.executable).parent / "ansible-playbook",
+        "-i",
+        "localhost,",
+        "play.yml",
+        "-e",
+        json.dumps(variables),
+        *arguments,
+    ]
+    return subprocess.run(
+        command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=300
+    )
 
 
 def publish(directory, name, form="saved_model", version="1"):
@@ -55,11 +65,16 @@ def publish(directory, name, form="saved_model", version="1"):
 
 def test_checks_writes_and_then_changes_nothing(project):
     shown = play(project, "--check", "--diff", tfs_batching_capabilities=HOST)
-    assert shown.returncode == 0 and "+num_batch_threads { value: 2 }" in shown.stdout and not (project / "state").exists(), shown.stdout
+    assert (
+        shown.returncode == 0 and "+num_batch_threads { value: 2 }" in shown.stdout and not (project / "state").exists()
+    ), shown.stdout
     first = play(project, tfs_batching_capabilities=HOST)
     assert first.returncode == 0 and "changed=1" in first.stdout, first.stdout
     result = json.loads((project / "result.json").read_text())
-    assert Path(result["path"]) == project / "state/batching.pbtxt" and result["text"] == (project / "state/batching.pbtxt").read_text()
+    assert (
+        Path(result["path"]) == project / "state/batching.pbtxt"
+        and result["text"] == (project / "state/batching.pbtxt").read_text()
+    )
     assert result["parameters"]["num_batch_threads"] == 2 and "CPU" in result["reasons"]["num_batch_threads"]
     second = play(project, tfs_batching_capabilities=HOST)
     assert second.returncode == 0 and "changed=0" in second.stdout, second.stdout
@@ -75,9 +90,17 @@ def test_the_users_values_and_nothing_else_where_the_host_is_unknown(project):
 def test_a_plan_with_unlike_models_gives_each_its_file(project):
     """Shapes as the filter serving_plan returns them."""
     digits, words = publish(project, "digits", "tflite_dynamic_range", "3"), publish(project, "words")
-    plan = {"models": [{"name": "digits", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 8, "num_batch_threads": 2}},
-                       {"name": "words", "form": "saved_model", "batching": None}],
-            "server": {"flags": {"enable_batching": True, "enable_per_model_batching_parameters": True}}}
+    plan = {
+        "models": [
+            {
+                "name": "digits",
+                "form": "tflite_dynamic_range",
+                "batching": {"max_batch_size": 8, "num_batch_threads": 2},
+            },
+            {"name": "words", "form": "saved_model", "batching": None},
+        ],
+        "server": {"flags": {"enable_batching": True, "enable_per_model_batching_parameters": True}},
+    }
     done = play(project, tfs_capabilities_plan_result={"plan": plan})
     assert done.returncode == 0, done.stdout
     assert (digits / "batching_params.pbtxt").read_text().splitlines()[1:] == ["max_batch_size { value: 8 }"]
@@ -98,14 +121,26 @@ def test_the_inventorys_models_are_judged(project):
 BAD = [
     ({"tfs_batching_max_bach_size": 8}, "tfs_batching_max_bach_size (did you mean tfs_batching_max_batch_size?)"),
     ({"tfs_batching_max_batch_size": 0}, "max_batch_size: 0 is out of range; allowed: 1 to 2147483647 rows."),
-    ({"tfs_batching_batch_timeout_micros": 3600000001}, "batch_timeout_micros: 3600000001 is out of range; allowed: 0 to 3600000000 microseconds."),
-    ({"tfs_batching_batch_timeout_micros": -1}, "tfs_batching_batch_timeout_micros: -1 is below 0; allowed: a whole number, none below 0."),
+    (
+        {"tfs_batching_batch_timeout_micros": 3600000001},
+        "batch_timeout_micros: 3600000001 is out of range; allowed: 0 to 3600000000 microseconds.",
+    ),
+    (
+        {"tfs_batching_batch_timeout_micros": -1},
+        "tfs_batching_batch_timeout_micros: -1 is below 0; allowed: a whole number, none below 0.",
+    ),
     ({"tfs_batching_goal": "fast"}, "tfs_batching_goal: 'fast' is not known; allowed: online, bulk."),
-    ({"tfs_batching_max_batch_size": "many"}, "tfs_batching_max_batch_size: 'many' is a text; allowed: a whole number."),
+    (
+        {"tfs_batching_max_batch_size": "many"},
+        "tfs_batching_max_batch_size: 'many' is a text; allowed: a whole number.",
+    ),
     ({"tfs_batching_models": [{"form": "saved_model"}]}, "models[0].name: '' is no name of a model"),
     ({"tfs_batching_models": [{"name": None}]}, "models[0].name: '' is no name of a model"),
     ({"tfs_batching_models": [{"name": [5]}]}, "models[0].name: [5] is not a text"),
-    ({"tfs_batching_models": [{"name": "m", "batching": False}]}, "models: m: batching: False is not known; allowed: none, auto, or a mapping of parameters."),
+    (
+        {"tfs_batching_models": [{"name": "m", "batching": False}]},
+        "models: m: batching: False is not known; allowed: none, auto, or a mapping of parameters.",
+    ),
     ({"tfs_batching_mode": "rwx"}, "mode: 'rwx' is no mode of a file"),
 ]
 
@@ -115,11 +150,23 @@ def test_bad_input_fails_and_nothing_is_written(project):
     (playbook,) = yaml.safe_load(PLAYBOOK)
     playbook.pop("roles")
     playbook["tasks"] = [
-        *({"block": [{"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_batching"}, "vars": variables}],
-           "rescue": [{"ansible.builtin.set_fact": {f"failed_{number}": "{{ ansible_failed_result.msg }}"}}]}
-          for number, (variables, _words) in enumerate(BAD)),
-        {"ansible.builtin.copy": {"content": "{{ vars | dict2items | selectattr('key', 'match', 'failed_') | items2dict | to_json }}",
-                                  "dest": str(project / "failed.json"), "mode": "0600"}}]
+        *(
+            {
+                "block": [
+                    {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_batching"}, "vars": variables}
+                ],
+                "rescue": [{"ansible.builtin.set_fact": {f"failed_{number}": "{{ ansible_failed_result.msg }}"}}],
+            }
+            for number, (variables, _words) in enumerate(BAD)
+        ),
+        {
+            "ansible.builtin.copy": {
+                "content": "{{ vars | dict2items | selectattr('key', 'match', 'failed_') | items2dict | to_json }}",
+                "dest": str(project / "failed.json"),
+                "mode": "0600",
+            }
+        },
+    ]
     (project / "play.yml").write_text(yaml.safe_dump([playbook]), encoding="utf-8")
     done = play(project)
     assert done.returncode == 0, done.stdout

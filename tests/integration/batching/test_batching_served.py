@@ -23,7 +23,9 @@ HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
 
 def write(models, *names, **options):
     """The result of the module for the named models, of which it is told the directories alone."""
-    return modules.call("batching_parameters", models=[{"name": name, "directory": str(models / name)} for name in names], **options)
+    return modules.call(
+        "batching_parameters", models=[{"name": name, "directory": str(models / name)} for name in names], **options
+    )
 
 
 @pytest.fixture(name="models")
@@ -36,7 +38,9 @@ def writable_models(model_directory, tmp_path):
 
 def client_of(serve, models, *flags):
     """A client of a server of both models."""
-    server = serve("--enable_batching", *flags, models={name: models / name for name in ("half_plus_two", "half_plus_three")}).ready()
+    server = serve(
+        "--enable_batching", *flags, models={name: models / name for name in ("half_plus_two", "half_plus_three")}
+    ).ready()
     return GrpcClient("127.0.0.1", server.grpc_port, 60)
 
 
@@ -51,13 +55,17 @@ def outcome(client, model, rows):
 
 def test_real_signatures_are_read_and_judged(model_directory, tmp_path):
     path = str(tmp_path / "batching.pbtxt")
-    for name, words in (("scalar_input", "models: scalar_input: signature serving_default, input x: is a scalar"),
-                        ("fixed", "models: fixed: signature serving_default, input x: has a first dimension of exactly 1"),
-                        ("ragged", "models: ragged: signature serving_default, input x: shape [?, ?] varies"),
-                        ("scalar", "models: scalar: signature serving_default, output mean: is a scalar")):
+    for name, words in (
+        ("scalar_input", "models: scalar_input: signature serving_default, input x: is a scalar"),
+        ("fixed", "models: fixed: signature serving_default, input x: has a first dimension of exactly 1"),
+        ("ragged", "models: ragged: signature serving_default, input x: shape [?, ?] varies"),
+        ("scalar", "models: scalar: signature serving_default, output mean: is a scalar"),
+    ):
         done = write(model_directory, "half_plus_two", name, path=path, max_batch_size=8)
         assert done["failed"] and words in done["msg"] and not os.path.exists(path), done
-    done = write(model_directory, "half_plus_two", "ragged", path=path, max_batch_size=8, pad_variable_length_inputs=True)
+    done = write(
+        model_directory, "half_plus_two", "ragged", path=path, max_batch_size=8, pad_variable_length_inputs=True
+    )
     assert done["changed"] and "ignore padding" in done["warnings"][0]["event"]["msg"]
 
 
@@ -67,7 +75,9 @@ def test_start_values_serve_requests_up_to_their_limit_and_no_larger(models, tmp
     limit = done["parameters"]["max_batch_size"]
     with client_of(serve, models, f"--batching_parameters_file={done['path']}") as client:
         assert [outcome(client, "half_plus_two", rows) for rows in (1, 33, limit)] == [1, 33, limit]
-        assert f"Task size {limit + 1} is larger than maximum input batch size {limit}" in outcome(client, "half_plus_three", limit + 1)
+        assert f"Task size {limit + 1} is larger than maximum input batch size {limit}" in outcome(
+            client, "half_plus_three", limit + 1
+        )
 
 
 def test_a_file_in_the_version_batches_its_model_alone(models, serve):

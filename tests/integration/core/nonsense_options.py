@@ -45,8 +45,15 @@ def main(name):
     """Print what went wrong, and last how many calls were made."""
     module = importlib.import_module(f"{modules.PACKAGE}.{name}")
     options = yaml.safe_load(module.DOCUMENTATION).get("options") or {}
-    example = next(task[f"tfserving.fleet.{name}"] or {} for task in yaml.safe_load(module.EXAMPLES) if f"tfserving.fleet.{name}" in task)
-    arguments = {**json.loads(json.dumps(example, default=str)), **{key: value for key, value in STAND_INS.items() if key in options}}
+    example = next(
+        task[f"tfserving.fleet.{name}"] or {}
+        for task in yaml.safe_load(module.EXAMPLES)
+        if f"tfserving.fleet.{name}" in task
+    )
+    arguments = {
+        **json.loads(json.dumps(example, default=str)),
+        **{key: value for key, value in STAND_INS.items() if key in options},
+    }
     calls = 0
     for path in places(options):
         for value in NONSENSE:

@@ -21,15 +21,40 @@ from ansible_collections.tfserving.fleet.tests.support import made
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = {"tfs_server_registry_login", "tfs_server_secret_environment"}
 # By type: values that are surely wrong, and values that a role may take or refuse.
-WRONG = {"int": ["many", -7], "float": [float("inf")], "bool": ["maybe"], "list": [{"x": 1}], "dict": ["a=b"], "str": [["a"]], "path": [7], "raw": []}
-ODD = {"int": [], "float": [1e15], "bool": [], "list": [], "dict": [{"x": {"y": [1]}}], "str": [], "path": [], "raw": [3, "x", {"x": 1}]}
+WRONG = {
+    "int": ["many", -7],
+    "float": [float("inf")],
+    "bool": ["maybe"],
+    "list": [{"x": 1}],
+    "dict": ["a=b"],
+    "str": [["a"]],
+    "path": [7],
+    "raw": [],
+}
+ODD = {
+    "int": [],
+    "float": [1e15],
+    "bool": [],
+    "list": [],
+    "dict": [{"x": {"y": [1]}}],
+    "str": [],
+    "path": [],
+    "raw": [3, "x", {"x": 1}],
+}
 # As the command line (-e name=value) gives them.
-TEXTS = [("tfs_image", "main", "tfs_image_prune", "no"), ("tfs_model", "main", "tfs_model_through_server", "false"),
-         ("tfs_model", "main", "tfs_model_memory_mib", "0"), ("tfs_server", "main", "tfs_server_memory_mib", "0"),
-         ("tfs_server", "main", "tfs_server_idle_exit_s", "0"), ("tfs_server", "main", "tfs_server_metric_functions", "no"),
-         ("tfs_tuning", "main", "tfs_tuning_window_s", "0.5")]
+TEXTS = [
+    ("tfs_image", "main", "tfs_image_prune", "no"),
+    ("tfs_model", "main", "tfs_model_through_server", "false"),
+    ("tfs_model", "main", "tfs_model_memory_mib", "0"),
+    ("tfs_server", "main", "tfs_server_memory_mib", "0"),
+    ("tfs_server", "main", "tfs_server_idle_exit_s", "0"),
+    ("tfs_server", "main", "tfs_server_metric_functions", "no"),
+    ("tfs_tuning", "main", "tfs_tuning_window_s", "0.5"),
+]
 # What says that a value got as far as an expression of ours.
-OF_TEMPLATES = re.compile(r"Traceback|has no attribute|object of type|is not iterable|argument of type|undefined|was derived from")
+OF_TEMPLATES = re.compile(
+    r"Traceback|has no attribute|object of type|is not iterable|argument of type|undefined|was derived from"
+)
 
 
 def cases():
@@ -41,7 +66,10 @@ def cases():
                 kind, elements, choices = option.get("type", "str"), option.get("elements"), "choices" in option
                 if (entry, kind, elements, choices) not in types:
                     types.add((entry, kind, elements, choices))
-                    yield from [(role, entry, name, value, True) for value in (["nonsense"] if choices else [[3]] if elements == "dict" else WRONG[kind])]
+                    yield from [
+                        (role, entry, name, value, True)
+                        for value in (["nonsense"] if choices else [[3]] if elements == "dict" else WRONG[kind])
+                    ]
                 yield from [(role, entry, name, value, False) for value in ODD[kind]]
 
 
@@ -54,27 +82,66 @@ def said(tmp_path_factory):
     numpy.savez(place / "samples.npz", **{"inputs.x": numpy.ones((4, 1), "float32")})
     tried = [*cases(), *((*one, False) for one in TEXTS)]
     role = "ansible.builtin.include_role"
-    plan = [{role: {"name": "tfserving.fleet.tfs_capabilities"}}, {role: {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}}]
-    tries = [{"block": [{role: {"name": f"tfserving.fleet.{name}", "tasks_from": entry}, "vars": {variable: value}}],
-              "rescue": [{"ansible.builtin.set_fact": {f"said_{number}": "{{ [ansible_failed_result.msg | default('')] + (ansible_failed_result.results "
-                                                                         "| default([]) | selectattr('failed', 'defined') | selectattr('failed') "
-                                                                         "| map(attribute='msg', default='')) }}"}}]}
-             for number, (name, entry, variable, value, _wrong) in enumerate(tried)]
-    write = {"ansible.builtin.copy": {"content": "{{ vars | dict2items | selectattr('key', 'match', 'said_') | items2dict | to_json }}",
-                                      "dest": str(place / "said.json"), "mode": "0600"}, "check_mode": False}
-    variables = {"ansible_python_interpreter": sys.executable, "tfserving_backend": "embedded", "tfserving_state_directory": str(place / "state"),
-                 "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0,
-                 "tfserving_model_directory": str(place / "published"), "tfserving_tunings_directory": str(place / "tunings"),
-                 "tfserving_models": [{"name": "m", "source": str(model / "1"), "samples": str(place / "samples.npz"),
-                                       "accept_unjudged": True}]}
-    (place / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [*plan, *tries, write]}],
-                                                   allow_unicode=True))
-    done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-c", "local", "--check", "play.yml"], cwd=place,
-                          capture_output=True, text=True, check=False, timeout=600)
+    plan = [
+        {role: {"name": "tfserving.fleet.tfs_capabilities"}},
+        {role: {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}},
+    ]
+    tries = [
+        {
+            "block": [{role: {"name": f"tfserving.fleet.{name}", "tasks_from": entry}, "vars": {variable: value}}],
+            "rescue": [
+                {
+                    "ansible.builtin.set_fact": {
+                        f"said_{number}": "{{ [ansible_failed_result.msg | default('')] + (ansible_failed_result.results "
+                        "| default([]) | selectattr('failed', 'defined') | selectattr('failed') "
+                        "| map(attribute='msg', default='')) }}"
+                    }
+                }
+            ],
+        }
+        for number, (name, entry, variable, value, _wrong) in enumerate(tried)
+    ]
+    write = {
+        "ansible.builtin.copy": {
+            "content": "{{ vars | dict2items | selectattr('key', 'match', 'said_') | items2dict | to_json }}",
+            "dest": str(place / "said.json"),
+            "mode": "0600",
+        },
+        "check_mode": False,
+    }
+    variables = {
+        "ansible_python_interpreter": sys.executable,
+        "tfserving_backend": "embedded",
+        "tfserving_state_directory": str(place / "state"),
+        "tfs_server_grpc_port": 0,
+        "tfs_server_rest_port": 0,
+        "tfserving_model_directory": str(place / "published"),
+        "tfserving_tunings_directory": str(place / "tunings"),
+        "tfserving_models": [
+            {"name": "m", "source": str(model / "1"), "samples": str(place / "samples.npz"), "accept_unjudged": True}
+        ],
+    }
+    (place / "play.yml").write_text(
+        yaml.safe_dump(
+            [{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [*plan, *tries, write]}],
+            allow_unicode=True,
+        )
+    )
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-c", "local", "--check", "play.yml"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     found = json.loads((place / "said.json").read_text(encoding="utf-8"))
     assert not (place / "state").exists(), "check mode writes nothing"
-    return [(variable, value, wrong, found.get(f"said_{number}")) for number, (_role, _entry, variable, value, wrong) in enumerate(tried)]
+    return [
+        (variable, value, wrong, found.get(f"said_{number}"))
+        for number, (_role, _entry, variable, value, wrong) in enumerate(tried)
+    ]
 
 
 def test_what_cannot_be_meant_is_one_line_with_the_variable_and_the_value(said):
@@ -87,7 +154,7 @@ def test_what_cannot_be_meant_is_one_line_with_the_variable_and_the_value(said):
 
 
 def test_numbers_and_truths_as_texts_are_taken(said):
-    for name, value, _wrong, lines in said[-len(TEXTS):]:
+    for name, value, _wrong, lines in said[-len(TEXTS) :]:
         assert lines is None, (name, value, lines)
 
 

@@ -34,8 +34,16 @@ def start(directory, **environment):
     (directory / "play.yml").write_text(PLAYBOOK)
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "slow,quick,other,", "play.yml"]
     environment = dict(os.environ, ANSIBLE_CALLBACKS_ENABLED="tfserving.fleet.progress", **environment)
-    return subprocess.Popen(command, cwd=directory, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))    # Shells ignore it in what they run in the background.
+    return subprocess.Popen(
+        command,
+        cwd=directory,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # Shells ignore it in what they run in the background.
 
 
 def lines_of(output):
@@ -58,7 +66,9 @@ def test_names_task_hosts_time_and_last_words(tmp_path):
 
 
 def test_is_quiet_while_tasks_are_short(tmp_path):
-    process = start(tmp_path, TFSERVING_PROGRESS_INTERVAL_S="30", TFSERVING_PROGRESS_DIRECTORY=str(tmp_path / "missing"))
+    process = start(
+        tmp_path, TFSERVING_PROGRESS_INTERVAL_S="30", TFSERVING_PROGRESS_DIRECTORY=str(tmp_path / "missing")
+    )
     output, _none = process.communicate(timeout=240)
     assert process.returncode == 0 and lines_of(output) == []
 

@@ -31,7 +31,9 @@ def project(tmp_path):
     for name in ("roles/demo/meta", "roles/demo/tasks", "roles/demo_extra/tasks"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "roles/demo/meta/argument_specs.yml").write_text(SPECIFICATION)
-    (tmp_path / "roles/demo/tasks/main.yml").write_text('- tfserving.fleet.role_variables:\n    role_path: "{{ role_path }}"\n')
+    (tmp_path / "roles/demo/tasks/main.yml").write_text(
+        '- tfserving.fleet.role_variables:\n    role_path: "{{ role_path }}"\n'
+    )
     (tmp_path / "play.yml").write_text("- hosts: all\n  gather_facts: false\n  roles: [demo]\n")
     return tmp_path
 
@@ -39,12 +41,22 @@ def project(tmp_path):
 def play(directory, *arguments):
     """Runs over hosts that no connection could reach: the action needs none."""
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "nowhere.invalid,", "play.yml", *arguments]
-    return subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=300
+    )
 
 
 def test_known_internal_and_foreign_names_pass(project):
-    names = {"demo_port": 1, "demo_batch_size": 2, "demo_result": "x", "demo_other_result": "y",
-             "__demo_state": 3, "demo_extra_port": 4, "demonstration": 5, "demo": 6}
+    names = {
+        "demo_port": 1,
+        "demo_batch_size": 2,
+        "demo_result": "x",
+        "demo_other_result": "y",
+        "__demo_state": 3,
+        "demo_extra_port": 4,
+        "demonstration": 5,
+        "demo": 6,
+    }
     for mode in ([], ["--check"]):
         done = play(project, *mode, *[f"-e{name}={value}" for name, value in names.items()])
         assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
@@ -55,22 +67,33 @@ def test_misspelt_names_fail_in_one_line_with_the_closest_spelling(project):
     assert done.returncode == 2
     fatal = [line for line in done.stdout.splitlines() if line.startswith("fatal")]
     assert len(fatal) == 1
-    assert ("demo: not a variable of this role: demo_bach_size (did you mean demo_batch_size?), demo_zzz. "
-            "See the role's variables with: ansible-doc -t role demo") in fatal[0]
+    assert (
+        "demo: not a variable of this role: demo_bach_size (did you mean demo_batch_size?), demo_zzz. "
+        "See the role's variables with: ansible-doc -t role demo"
+    ) in fatal[0]
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ('{"demo_title": ["a"]}', "demo_title: ['a'] is a list; allowed: a text."),
-    ('{"demo_hosts": "build-1"}', "demo_hosts: 'build-1' is a text; allowed: a list of texts."),
-    ('{"demo_hosts": null}', "demo_hosts: null is no value; allowed: a list of texts; leave it out for the default."),
-])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ('{"demo_title": ["a"]}', "demo_title: ['a'] is a list; allowed: a text."),
+        ('{"demo_hosts": "build-1"}', "demo_hosts: 'build-1' is a text; allowed: a list of texts."),
+        (
+            '{"demo_hosts": null}',
+            "demo_hosts: null is no value; allowed: a list of texts; leave it out for the default.",
+        ),
+    ],
+)
 def test_values_that_ansible_lets_pass_fail_in_one_line(project, given, words):
     (project / "roles/demo/defaults").mkdir()
     (project / "roles/demo/defaults/main.yml").write_text("demo_title: ''\ndemo_hosts: []\n")
-    (project / "roles/demo/meta/argument_specs.yml").write_text(SPECIFICATION + """    options:
+    (project / "roles/demo/meta/argument_specs.yml").write_text(
+        SPECIFICATION
+        + """    options:
       demo_title: {type: str}
       demo_hosts: {type: list, elements: str}
-""")
+"""
+    )
     done = play(project, "-e", given)
     fatal = [line for line in done.stdout.splitlines() if line.startswith("fatal")]
     assert done.returncode == 2 and len(fatal) == 1 and words in fatal[0], done.stdout
@@ -79,8 +102,12 @@ def test_values_that_ansible_lets_pass_fail_in_one_line(project, given, words):
 
 def test_a_wrong_value_of_a_collection_wide_variable_is_told_with_that_name(project):
     (project / "roles/demo/defaults").mkdir()
-    (project / "roles/demo/defaults/main.yml").write_text("demo_port: 1\ndemo_title: '{{ tfserving_title | default(1) }}'\ndemo_late: '{{ unknown }}'\n")
-    (project / "roles/demo/meta/argument_specs.yml").write_text(SPECIFICATION + "    options:\n      demo_title: {type: str}\n      demo_late: {type: str}\n")
+    (project / "roles/demo/defaults/main.yml").write_text(
+        "demo_port: 1\ndemo_title: '{{ tfserving_title | default(1) }}'\ndemo_late: '{{ unknown }}'\n"
+    )
+    (project / "roles/demo/meta/argument_specs.yml").write_text(
+        SPECIFICATION + "    options:\n      demo_title: {type: str}\n      demo_late: {type: str}\n"
+    )
     said = play(project, "-e", '{"tfserving_title": ["a"]}').stdout
     assert "demo_title: ['a'] is a list; allowed: a text. It comes from tfserving_title." in said
     said = play(project, "-e", '{"tfserving_title": "a", "demo_title": ["b"]}').stdout
@@ -94,8 +121,10 @@ def test_a_role_without_a_readable_list_fails_and_says_where(project):
         specification.unlink(missing_ok=True)
         if content is not None:
             specification.write_text(content)
-            (project / "play.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks:\n"
-                                              "    - tfserving.fleet.role_variables:\n        role_path: roles/demo/\n")
+            (project / "play.yml").write_text(
+                "- hosts: all\n  gather_facts: false\n  tasks:\n"
+                "    - tfserving.fleet.role_variables:\n        role_path: roles/demo/\n"
+            )
         done = play(project)
         assert done.returncode == 2
         assert "meta/argument_specs.yml: the list of the role's variables cannot be read" in done.stdout
@@ -103,6 +132,8 @@ def test_a_role_without_a_readable_list_fails_and_says_where(project):
 
 def test_the_option_is_required_and_alone(project):
     for arguments in ("{}", "{path: x}"):
-        (project / "play.yml").write_text(f"- hosts: all\n  gather_facts: false\n  tasks:\n    - tfserving.fleet.role_variables: {arguments}\n")
+        (project / "play.yml").write_text(
+            f"- hosts: all\n  gather_facts: false\n  tasks:\n    - tfserving.fleet.role_variables: {arguments}\n"
+        )
         done = play(project)
         assert done.returncode == 2 and ("role_path" in done.stdout)

@@ -19,14 +19,31 @@ from ansible_collections.tfserving.fleet.tests.support import demo as demonstrat
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOME = ROOT / "build" / "test-demo"
 SHORT = {"demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5}
-STEP_KEYS = {"name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy"}
+STEP_KEYS = {
+    "name",
+    "kept",
+    "reason",
+    "goodput_rps",
+    "p50_ms",
+    "p99_ms",
+    "requests",
+    "gain",
+    "gain_interval",
+    "noise_floor",
+    "accuracy",
+}
 STARTED_S = 600
 
 
 def demo(**variables):
     """tools/demo as a process, its output a pipe."""
-    return subprocess.Popen([sys.executable, str(ROOT / "tools" / "demo"), "-e", json.dumps({**SHORT, **variables})],
-                            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "tools" / "demo"), "-e", json.dumps({**SHORT, **variables})],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def servers():
@@ -54,7 +71,9 @@ def finished():
 
 
 def test_the_demonstration_ends_with_a_summary_and_the_report(finished):
-    assert "changed: " not in finished.partition("Train a convolutional network")[2].partition("TASK [")[0], "the model was there already"
+    assert "changed: " not in finished.partition("Train a convolutional network")[2].partition("TASK [")[0], (
+        "the model was there already"
+    )
     assert str(HOME / "report.html") in finished
     assert "It is not TensorFlow Serving" in " ".join(finished.split())
     assert (HOME / "report.html").stat().st_size > 10_000
@@ -69,7 +88,13 @@ def test_the_report_holds_every_figure_that_was_promised(finished):
     (host,) = report["hosts"]
     assert set(host["class"]) == {"image", "tuning"} and host["plan"]["backend"] == "embedded"
     onednn = "oneDNN on" if _no_vnni(host) else "oneDNN off"
-    assert [step["name"] for step in report["steps"]] == ["REST to gRPC", "batching", "TensorFlow Lite", onednn, "threads"]
+    assert [step["name"] for step in report["steps"]] == [
+        "REST to gRPC",
+        "batching",
+        "TensorFlow Lite",
+        onednn,
+        "threads",
+    ]
     for step in [*report["steps"], report["total"]]:
         assert set(step) >= STEP_KEYS
         assert set(step["accuracy"]) == {"before", "after"} and step["accuracy"]["before"] > 0.97
@@ -81,7 +106,9 @@ def test_the_report_holds_every_figure_that_was_promised(finished):
 
 def _no_vnni(host):
     """TensorFlow turns oneDNN on by itself where the CPU has one of these; the step tries the other way."""
-    return not {"avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"} & set(host["capabilities"]["cpu"]["flags"])
+    return not {"avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"} & set(
+        host["capabilities"]["cpu"]["flags"]
+    )
 
 
 def test_what_was_kept_beat_the_noise_and_the_rest_says_why_not(finished):
@@ -111,16 +138,47 @@ def test_stopped_in_the_middle_it_leaves_no_server(finished, number):
 
 def tune(tmp_path, candidates, *options):
     """Run the module tuning alone on the demonstration's model; (its result, the output)."""
-    play = [{
-        "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
-            {"tfserving.fleet.tuning": {
-                "name": "digits", "python": sys.executable, "model_directory": str(HOME / "models"), "samples": str(HOME / "source" / "samples.npz"),
-                "metric": "accuracy", "allowed_loss": 0.01, "objective_p99_ms": 500, "rounds": 4, "looks": 1, "window_s": 0.5, "cpus": _cpus(),
-                "state_directory": str(tmp_path / "state"), "candidates": candidates}, "register": "tuned"},
-            {"ansible.builtin.copy": {"content": "{{ tuned | to_json }}", "dest": str(tmp_path / "tuned.json")}, "check_mode": False}]}]
+    play = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "tasks": [
+                {
+                    "tfserving.fleet.tuning": {
+                        "name": "digits",
+                        "python": sys.executable,
+                        "model_directory": str(HOME / "models"),
+                        "samples": str(HOME / "source" / "samples.npz"),
+                        "metric": "accuracy",
+                        "allowed_loss": 0.01,
+                        "objective_p99_ms": 500,
+                        "rounds": 4,
+                        "looks": 1,
+                        "window_s": 0.5,
+                        "cpus": _cpus(),
+                        "state_directory": str(tmp_path / "state"),
+                        "candidates": candidates,
+                    },
+                    "register": "tuned",
+                },
+                {
+                    "ansible.builtin.copy": {"content": "{{ tuned | to_json }}", "dest": str(tmp_path / "tuned.json")},
+                    "check_mode": False,
+                },
+            ],
+        }
+    ]
     (tmp_path / "play.json").write_text(json.dumps(play))
-    command = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.json"),
-               "-e", f"ansible_python_interpreter={sys.executable}", *options]
+    command = [
+        str(pathlib.Path(sys.executable).parent / "ansible-playbook"),
+        "-i",
+        "localhost,",
+        str(tmp_path / "play.json"),
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        *options,
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     told = tmp_path / "tuned.json"
     return (json.loads(told.read_text()) if told.exists() else None), ran.stdout + ran.stderr
@@ -131,12 +189,24 @@ def _cpus():
 
 
 def test_candidates_that_cannot_be_measured_are_told_apart_and_harm_nothing(finished, tmp_path):
-    result, output = tune(tmp_path, [
-        {"name": "nothing new", "change": {"protocol": "grpc"}},
-        {"name": "unknown form", "change": {"form": "tensorrt"}},
-        {"name": "illegal threads", "change": {"flags": {"tensorflow_session_parallelism": 1, "tensorflow_intra_op_parallelism": 1,
-                                                         "tensorflow_inter_op_parallelism": 1}}},
-        {"name": "for another model", "change": {"protocol": "rest"}, "model": "other"}])
+    result, output = tune(
+        tmp_path,
+        [
+            {"name": "nothing new", "change": {"protocol": "grpc"}},
+            {"name": "unknown form", "change": {"form": "tensorrt"}},
+            {
+                "name": "illegal threads",
+                "change": {
+                    "flags": {
+                        "tensorflow_session_parallelism": 1,
+                        "tensorflow_intra_op_parallelism": 1,
+                        "tensorflow_inter_op_parallelism": 1,
+                    }
+                },
+            },
+            {"name": "for another model", "change": {"protocol": "rest"}, "model": "other"},
+        ],
+    )
     assert result, output
     steps = {step["name"]: step for step in result["tuning"]["steps"]}
     assert set(steps) == {"nothing new", "unknown form", "illegal threads"}
@@ -155,11 +225,14 @@ def test_check_mode_says_what_would_be_tried_and_starts_nothing(finished, tmp_pa
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize("candidates, told", [
-    ([{"name": "x", "change": {"protocl": "grpc"}}], "did you mean protocol?"),
-    ([{"name": "x"}], "change"),
-    ("none", "candidates"),
-])
+@pytest.mark.parametrize(
+    "candidates, told",
+    [
+        ([{"name": "x", "change": {"protocl": "grpc"}}], "did you mean protocol?"),
+        ([{"name": "x"}], "change"),
+        ("none", "candidates"),
+    ],
+)
 def test_bad_input_is_told_in_one_line(finished, tmp_path, candidates, told):
     result, output = tune(tmp_path, candidates)
     assert result is None and told in output and "Traceback" not in output

@@ -25,17 +25,30 @@ from ansible_collections.tfserving.fleet.tests.support import made, modules, por
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a server refuses at once, and nothing before it.
-CONTRADICTION = {"tensorflow_session_parallelism": 1, "tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 1}
+CONTRADICTION = {
+    "tensorflow_session_parallelism": 1,
+    "tensorflow_intra_op_parallelism": 1,
+    "tensorflow_inter_op_parallelism": 1,
+}
 
 
 class Host:
     """Calls the module as Ansible does; a context that ends what is left."""
 
     def __init__(self, directory, base_path):
-        self.directory, self.options = directory, {
-            "name": "m", "python": sys.executable, "model_name": "m", "model_base_path": str(base_path), "rest_port": 0,
-            "state_directory": str(directory / "state"),
-            "environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "ready_timeout_s": 240}
+        self.directory, self.options = (
+            directory,
+            {
+                "name": "m",
+                "python": sys.executable,
+                "model_name": "m",
+                "model_base_path": str(base_path),
+                "rest_port": 0,
+                "state_directory": str(directory / "state"),
+                "environment": {"CUDA_VISIBLE_DEVICES": "-1"},
+                "ready_timeout_s": 240,
+            },
+        )
 
     def run(self, check=False, **options):
         return modules.call("model_server", check=check, **dict(self.options, **options))
@@ -52,7 +65,9 @@ class Host:
 
     def info(self):
         """What model_server_info tells; there is no engine to ask."""
-        return modules.call("model_server_info", ask=True, state_directory=self.options["state_directory"], engine_socket="/nonexistent")
+        return modules.call(
+            "model_server_info", ask=True, state_directory=self.options["state_directory"], engine_socket="/nonexistent"
+        )
 
     def server(self, **options):
         result = self.run(**options)
@@ -117,9 +132,15 @@ def test_the_life_of_a_server(host):
     kill(pid)
     changed, again = host.server()
     assert changed and answers(again) and again["pid"] != pid
-    assert (again["grpc_port"], again["rest_port"], again["specification_digest"]) == (server["grpc_port"], server["rest_port"], server["specification_digest"])
+    assert (again["grpc_port"], again["rest_port"], again["specification_digest"]) == (
+        server["grpc_port"],
+        server["rest_port"],
+        server["specification_digest"],
+    )
 
-    with subprocess.Popen(["sleep", "600"]) as other:     # A pid that has become another process's is not taken for the server, and not killed.
+    with subprocess.Popen(
+        ["sleep", "600"]
+    ) as other:  # A pid that has become another process's is not taken for the server, and not killed.
         host.pid_file.write_text(json.dumps([other.pid, "another boot 1"]), encoding="utf-8")
         kill(again["pid"])
         changed, last = host.server()
@@ -133,27 +154,49 @@ def test_the_life_of_a_server(host):
 
 def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, tmp_path):
     """A load balancer gets the host back only where something serves."""
-    port, remembered, python, batching = ports.free(), host.pid_file.with_name("server.json"), tmp_path / "python", tmp_path / "batching.pbtxt"
+    port, remembered, python, batching = (
+        ports.free(),
+        host.pid_file.with_name("server.json"),
+        tmp_path / "python",
+        tmp_path / "batching.pbtxt",
+    )
     assert host.run(grpc_port=port, flags=CONTRADICTION)["failed"] and not remembered.exists()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
-    options = {"python": str(python), "batching_parameters_file": str(batching), "cpu_set": str(min(os.sched_getaffinity(0)))}
+    options = {
+        "python": str(python),
+        "batching_parameters_file": str(batching),
+        "cpu_set": str(min(os.sched_getaffinity(0))),
+    }
     changed, server = host.server(**options)
-    assert changed and answers(server) and server["grpc_port"] != port, "a port that was chosen for what failed is nobody's"
+    assert changed and answers(server) and server["grpc_port"] != port, (
+        "a port that was chosen for what failed is nobody's"
+    )
     assert os.sched_getaffinity(server["pid"]) == {min(os.sched_getaffinity(0))}
 
     batching.write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
     assert host.run(check=True, **options)["actions"] == [
-        "prove a candidate beside the server m", "stop the server m, whose specification changed", "start the server m"]
+        "prove a candidate beside the server m",
+        "stop the server m, whose specification changed",
+        "start the server m",
+    ]
     batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
     assert not host.server(**options)[0]
 
     wrong = host.run(flags=CONTRADICTION)
-    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it goes on serving.")
+    assert (
+        wrong["failed"]
+        and "You cannot configure all." in wrong["msg"]
+        and wrong["msg"].endswith("The server before it goes on serving.")
+    )
     assert wrong["fault"]["serves"] and lives(server["pid"])
     wrong = host.run(flags=CONTRADICTION, side_by_side=False)
-    assert wrong["failed"] and "You cannot configure all." in wrong["msg"] and wrong["msg"].endswith("The server before it runs again.")
+    assert (
+        wrong["failed"]
+        and "You cannot configure all." in wrong["msg"]
+        and wrong["msg"].endswith("The server before it runs again.")
+    )
     assert wrong["fault"]["serves"] and not lives(server["pid"])
     changed, restored = host.server(**options)
     assert not changed and answers(restored)
@@ -165,7 +208,11 @@ def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, 
 
     python.unlink()
     wrong = host.run(flags=CONTRADICTION, side_by_side=False)
-    assert "The server before it could not be started again either" in wrong["msg"] and "serves" not in wrong["fault"] and not lives(server["pid"])
+    assert (
+        "The server before it could not be started again either" in wrong["msg"]
+        and "serves" not in wrong["fault"]
+        and not lives(server["pid"])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +227,12 @@ def doubles(server):
 
 
 def children(pid):
-    return {int(one) for one in subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout.split()}
+    return {
+        int(one)
+        for one in subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+    }
 
 
 @pytest.fixture(scope="module", name="judged")
@@ -196,25 +248,32 @@ def judged_host(tmp_path_factory, deployed):
 def doubling_server(judged, deployed):
     """The server of that host. What failed before it came is not left running."""
     first = judged.run(model_base_path=str(deployed / "wrong"))
-    assert first["failed"] and 'the gate "agrees with the reference" is closed: y: differs by up to 0.5' in first["msg"], "3x is half of 2x more"
+    assert (
+        first["failed"] and 'the gate "agrees with the reference" is closed: y: differs by up to 0.5' in first["msg"]
+    ), "3x is half of 2x more"
     assert judged.info()["servers"][0]["state"] == "stopped", "what never served is not left running"
     _changed, server = judged.server()
     assert doubles(server) and server["gap_s"] is None
     return server
 
 
-@pytest.mark.parametrize(("model", "state", "words"), [
-    ("wrong", "started", "agrees with the reference"),
-    ("renamed", "proven", "serving_default.outputs.z: nothing became float32"),
-    ("broken", "started", "Can't parse"),
-    ("fatal", "proven", "one request with no rows ends the server (by SIGABRT: a check inside the server failed)"),
-    ("absent", "proven", "No such file or directory; the server would wait for ever"),
-    ("absent", "started", "No such file or directory; the server would wait for ever"),
-])
+@pytest.mark.parametrize(
+    ("model", "state", "words"),
+    [
+        ("wrong", "started", "agrees with the reference"),
+        ("renamed", "proven", "serving_default.outputs.z: nothing became float32"),
+        ("broken", "started", "Can't parse"),
+        ("fatal", "proven", "one request with no rows ends the server (by SIGABRT: a check inside the server failed)"),
+        ("absent", "proven", "No such file or directory; the server would wait for ever"),
+        ("absent", "started", "No such file or directory; the server would wait for ever"),
+    ],
+)
 def test_what_serves_is_not_replaced_by_what_fails_a_gate(judged, doubling, deployed, model, state, words):
     told = judged.run(model_base_path=str(deployed / model), state=state, flags={"max_num_load_retries": 0})
     assert told["failed"] and words in told["msg"] and "\n" not in told["msg"], told["msg"]
-    assert model == "absent" or told["msg"].endswith("The server before it goes on serving.") and told["fault"]["serves"]
+    assert (
+        model == "absent" or told["msg"].endswith("The server before it goes on serving.") and told["fault"]["serves"]
+    )
     assert lives(doubling["pid"]) and doubles(doubling)
 
 
@@ -234,54 +293,92 @@ def converted(deployed, tmp_path_factory):
     numpy.savez(directory / "labelled.npz", **{"inputs.x": x, "labels": 2 * x})
     numpy.savez(directory / "plain.npz", **{"inputs.x": x})
     # One without labels: the share of answers above 2, of which the source gives none.
-    (directory / "far.py").write_text("def metric(outputs, labels):\n    assert labels is None\n    return float((outputs['y'] > 2).mean())\n",
-                                      encoding="utf-8")
-    function = {"samples": directory / "plain.npz", "metric": "function", "metric_function": directory / "far.py", "metric_goal": "lower"}
-    for name, model, judged_by in (("wrong", "wrong", function), ("function", "right", function),
-                                   ("rmse", "right", {"samples": directory / "labelled.npz", "metric": "rmse"})):
-        made = modules.call("model_conversion", source=deployed / model / "1", destination=directory / name, form="tflite_dynamic_range", allowed_loss=0.1,
-                            **judged_by)
+    (directory / "far.py").write_text(
+        "def metric(outputs, labels):\n    assert labels is None\n    return float((outputs['y'] > 2).mean())\n",
+        encoding="utf-8",
+    )
+    function = {
+        "samples": directory / "plain.npz",
+        "metric": "function",
+        "metric_function": directory / "far.py",
+        "metric_goal": "lower",
+    }
+    for name, model, judged_by in (
+        ("wrong", "wrong", function),
+        ("function", "right", function),
+        ("rmse", "right", {"samples": directory / "labelled.npz", "metric": "rmse"}),
+    ):
+        made = modules.call(
+            "model_conversion",
+            source=deployed / model / "1",
+            destination=directory / name,
+            form="tflite_dynamic_range",
+            allowed_loss=0.1,
+            **judged_by,
+        )
         assert made["accepted"], made
-    for name in ("function", "rmse"):       # The file of another model beside the manifest of the one that was judged.
+    for name in ("function", "rmse"):  # The file of another model beside the manifest of the one that was judged.
         shutil.copytree(directory / name, directory / f"exchanged-{name}")
-        shutil.copyfile(directory / "wrong" / "1" / "model.tflite", directory / f"exchanged-{name}" / "1" / "model.tflite")
+        shutil.copyfile(
+            directory / "wrong" / "1" / "model.tflite", directory / f"exchanged-{name}" / "1" / "model.tflite"
+        )
     return directory
 
 
 LITE = {"samples": None, "reference": None, "flags": {"prefer_tflite_model": True}, "tolerance": 3, "state": "proven"}
 
 
-@pytest.mark.parametrize(("metric", "words"), [
-    ("rmse", "over 20 examples, 0 of the source: a loss of 0.57"),
-    ("function", "function 0.325 over 20 examples, 0 of the source: a loss of 0.325 is above the allowed 0.1"),
-])
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("rmse", "over 20 examples, 0 of the source: a loss of 0.57"),
+        ("function", "function 0.325 over 20 examples, 0 of the source: a loss of 0.325 is above the allowed 0.1"),
+    ],
+)
 def test_a_converted_form_that_is_worse_here_takes_no_traffic(judged, doubling, converted, metric, words):
     """The metric that decided about it is measured again, of a candidate beside the SavedModel that serves."""
     function = converted / "far.py" if metric == "function" else None
     refused = judged.run(model_base_path=str(converted / f"exchanged-{metric}"), metric_function=function, **LITE)
-    assert refused["failed"] and "agrees with the reference" in refused["msg"] and words in refused["msg"], refused["msg"]
+    assert refused["failed"] and "agrees with the reference" in refused["msg"] and words in refused["msg"], refused[
+        "msg"
+    ]
     proven = judged.run(model_base_path=str(converted / metric), metric_function=function, **LITE)
     assert not proven["changed"] and proven["pending"], proven
     taken = proven["server"]["judged"]["m"]
-    assert (taken["metric"], taken["examples"], taken["source"]) == (metric, 20, 0) and 0 <= taken["served"] < 0.01 and 0 <= taken["converted"] < 0.01
+    assert (
+        (taken["metric"], taken["examples"], taken["source"]) == (metric, 20, 0)
+        and 0 <= taken["served"] < 0.01
+        and 0 <= taken["converted"] < 0.01
+    )
     assert judged.server() == (False, dict(doubling, gap_s=None, judged={})) and doubles(doubling)
 
 
 def test_a_function_that_did_not_judge_the_version_judges_nothing(judged, doubling, converted, tmp_path):
     other = tmp_path / "other.py"
     other.write_text((converted / "far.py").read_text(encoding="utf-8").replace("2", "3"), encoding="utf-8")
-    for file, words in ((other, "it is not the function that judged the version"), (tmp_path / "none.py", "cannot be read: No such file or directory")):
+    for file, words in (
+        (other, "it is not the function that judged the version"),
+        (tmp_path / "none.py", "cannot be read: No such file or directory"),
+    ):
         told = judged.run(model_base_path=str(converted / "function"), metric_function=file, **LITE)
-        assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(doubling["pid"]), told["msg"]
+        assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(doubling["pid"]), told[
+            "msg"
+        ]
 
 
 def test_a_server_is_swapped_and_keeps_its_ports(judged, deployed, converted, tmp_path):
     """Where there is no room for two, what served comes back when its successor fails; where there is, a converted form takes its place."""
     with Host(tmp_path, deployed / "right") as host:
         _changed, server = host.server()
-        told = host.run(model_base_path=str(deployed / "renamed"), samples=judged.options["samples"], side_by_side=False)
-        assert "serving_default.outputs.z: nothing became float32" in told["msg"] and told["msg"].endswith("The server before it runs again.")
-        changed, swapped = host.server(model_base_path=str(converted / "rmse"), flags={"prefer_tflite_model": True}, tolerance=3)
+        told = host.run(
+            model_base_path=str(deployed / "renamed"), samples=judged.options["samples"], side_by_side=False
+        )
+        assert "serving_default.outputs.z: nothing became float32" in told["msg"] and told["msg"].endswith(
+            "The server before it runs again."
+        )
+        changed, swapped = host.server(
+            model_base_path=str(converted / "rmse"), flags={"prefer_tflite_model": True}, tolerance=3
+        )
         assert changed and doubles(swapped) and swapped["grpc_port"] == server["grpc_port"] and swapped["gap_s"] > 0
         assert swapped["judged"]["m"]["metric"] == "rmse"
 
@@ -296,30 +393,50 @@ def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
         _changed, server = host.server(flags={"max_num_load_retries": 0, "file_system_poll_wait_seconds": 1})
         told = host.info()
         (described,), (asked,) = told["servers"], told["asked"]
-        assert (described["state"], asked["answers"], asked["reason"], asked["metrics"]) == ("started", True, None, None)
+        assert (described["state"], asked["answers"], asked["reason"], asked["metrics"]) == (
+            "started",
+            True,
+            None,
+            None,
+        )
         model = asked["models"][0]
-        assert model["wanted"] == [1] and model["drift"] == [] and model["served"] == [{"version": 1, "state": "AVAILABLE", "error": None}]
+        assert (
+            model["wanted"] == [1]
+            and model["drift"] == []
+            and model["served"] == [{"version": 1, "state": "AVAILABLE", "error": None}]
+        )
         assert model["signatures"]["serving_default"]["inputs"]["x"]["dtype"] == "float32"
         (folder / "2").mkdir()
         (folder / "2" / "saved_model.pb").write_bytes(b"\x0a\xffno model")
         end = time.monotonic() + 60
         while (model := host.info()["asked"][0]["models"][0])["served"][0]["state"] != "END" and time.monotonic() < end:
             time.sleep(0.2)
-        assert model["served"][0] == {"version": 2, "state": "END", "error": f"Can't parse {folder}/2/saved_model.pb as binary proto"}
+        assert model["served"][0] == {
+            "version": 2,
+            "state": "END",
+            "error": f"Can't parse {folder}/2/saved_model.pb as binary proto",
+        }
         assert model["drift"] == ["version 2 is wanted and not AVAILABLE", "version 1 is served and not wanted"]
 
         os.kill(server["pid"], signal.SIGSTOP)
         silent = host.info()
         os.kill(server["pid"], signal.SIGCONT)
         assert silent["servers"] == told["servers"], "what does not move is the same"
-        assert silent["asked"][0]["reason"] == f"grpc://127.0.0.1:{server['grpc_port']}: DEADLINE_EXCEEDED: no answer within 5 s."
+        assert (
+            silent["asked"][0]["reason"]
+            == f"grpc://127.0.0.1:{server['grpc_port']}: DEADLINE_EXCEEDED: no answer within 5 s."
+        )
 
         kill(server["pid"])
         dead = host.info()
         assert (dead["servers"][0]["state"], dead["asked"]) == ("stopped", [])
         host.pid_file.with_name("server.json").write_text('{"half": ', encoding="utf-8")
         broken = host.info()
-        assert broken["failed"] and "server.json: cannot be read as the state of a server" in broken["msg"] and "\n" not in broken["msg"]
+        assert (
+            broken["failed"]
+            and "server.json: cannot be read as the state of a server" in broken["msg"]
+            and "\n" not in broken["msg"]
+        )
 
 
 def test_a_state_file_that_cannot_be_read_counts_as_none(host):
@@ -334,17 +451,27 @@ UNSTARTABLE = [
     ({"python": "/no/such/python"}, "python: cannot run '/no/such/python': No such file or directory."),
     ({"python": "/usr/bin/false"}, "the server ended before it was ready (exit status 1); its log says: nothing"),
     ({"cpu_set": "8191"}, "cpu_set: CPU 8191 cannot be used here; usable: "),
-    ({"batching_parameters_file": "/no/such/file"}, "batching_parameters_file: cannot read /no/such/file: No such file or directory."),
+    (
+        {"batching_parameters_file": "/no/such/file"},
+        "batching_parameters_file: cannot read /no/such/file: No such file or directory.",
+    ),
     ({"ready_timeout_s": 1}, "the server was not ready after 1 s; its log says: "),
-    ({"flags": CONTRADICTION},
-     "the server ended before it was ready (exit status 255); its log says: Failed to start server. Error: INVALID_ARGUMENT: Either configure"),
-    ({"flags": {"prefer_tflite": True}},
-     "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?"),
+    (
+        {"flags": CONTRADICTION},
+        "the server ended before it was ready (exit status 255); its log says: Failed to start server. Error: INVALID_ARGUMENT: Either configure",
+    ),
+    (
+        {"flags": {"prefer_tflite": True}},
+        "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?",
+    ),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
     ({"rest_port": True}, "rest_port: True is not a whole number"),
     ({"grpc_port": 65536}, "grpc_port: 65536 is out of range; allowed: 0 to 65535"),
     ({"release": "banana"}, "release: 'banana' is not a release of TensorFlow Serving"),
-    ({"environment": {"A": [1]}}, "environment.A: [1] is no value for an environment variable; allowed: a text, a number, true or false."),
+    (
+        {"environment": {"A": [1]}},
+        "environment.A: [1] is no value for an environment variable; allowed: a text, a number, true or false.",
+    ),
     ({"model_name": ".."}, "model_name: '..' is no name for a model"),
     ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
     ({"drain_s": -1}, "drain_s: -1.0 is out of range; allowed: 0 to 3600 s."),
@@ -357,19 +484,27 @@ def test_what_cannot_be_started(host):
     assert len(results) == len(UNSTARTABLE)
     for (options, words), result in zip(UNSTARTABLE, results):
         assert result["failed"] and words in result["msg"] and "\n" not in result["msg"], (options, result)
-    assert not host.pid_file.exists() or not lives(json.loads(host.pid_file.read_text(encoding="utf-8"))[0]), "nothing is left running"
+    assert not host.pid_file.exists() or not lives(json.loads(host.pid_file.read_text(encoding="utf-8"))[0]), (
+        "nothing is left running"
+    )
 
 
 def test_a_signal_is_named(host, tmp_path):
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nkill -ILL $$\n", encoding="utf-8")
     program.chmod(0o755)
-    assert "by SIGILL: this CPU lacks an instruction that the server was built with" in host.run(python=str(program))["msg"]
+    assert (
+        "by SIGILL: this CPU lacks an instruction that the server was built with"
+        in host.run(python=str(program))["msg"]
+    )
 
 
 def test_a_port_in_use(host):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = host.run(grpc_port=port)
-    assert result["failed"] and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
+    assert (
+        result["failed"]
+        and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
+    )
     assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()

@@ -89,8 +89,15 @@ def one_server(serve, model_directory, tmp_path_factory):
     """A server of a folder with version 1, which serves the newest version."""
     folder = tmp_path_factory.mktemp("served") / "m"
     shutil.copytree(model_directory / "half_plus_two", folder)
-    server = serve("--model_name=m", f"--model_base_path={folder}", "--max_num_load_retries=0", "--grpc_max_threads=32").ready()
-    return server, {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "ready_timeout_s": 60}
+    server = serve(
+        "--model_name=m", f"--model_base_path={folder}", "--max_num_load_retries=0", "--grpc_max_threads=32"
+    ).ready()
+    return server, {
+        "path": str(folder),
+        "remote_src": True,
+        "server": {"port": server.grpc_port, "model": "m"},
+        "ready_timeout_s": 60,
+    }
 
 
 def test_versions_are_published_checked_and_pruned(served, model_directory, samples, tmp_path):
@@ -100,19 +107,40 @@ def test_versions_are_published_checked_and_pruned(served, model_directory, samp
     with Client(server) as client:
         source = variant(model_directory, tmp_path / "a", "2")
         told = good(source=source, check_mode=True, **options)
-        assert told["changed"] and told["published"] and told["actions"] == [f"publish version 2 from {source}"] and visible(folder) == ["1"]
-        assert json.loads(told["diff"]["before"]) == {"versions": [1]} and json.loads(told["diff"]["after"]) == {"versions": [1, 2]}
+        assert (
+            told["changed"]
+            and told["published"]
+            and told["actions"] == [f"publish version 2 from {source}"]
+            and visible(folder) == ["1"]
+        )
+        assert json.loads(told["diff"]["before"]) == {"versions": [1]} and json.loads(told["diff"]["after"]) == {
+            "versions": [1, 2]
+        }
         first = good(source=source, **options)
         assert (first["changed"], first["version"], first["served"], first["pruned"]) == (True, 2, [2], [])
         assert contents(folder / "2") == contents(tmp_path / "a")
         again = good(source=source, **options)
-        assert (again["changed"], again["version"], again["actions"], again["diff"]["before"]) == (False, 2, [], again["diff"]["after"])
+        assert (again["changed"], again["version"], again["actions"], again["diff"]["before"]) == (
+            False,
+            2,
+            [],
+            again["diff"]["after"],
+        )
         third = good(source=variant(model_directory, tmp_path / "b", "3"), **options)
         assert (third["version"], third["pruned"], third["served"], visible(folder)) == (3, [1], [3], ["2", "3"])
         assert not good(source=str(tmp_path / "b"), **options)["changed"]
-        assert "is served" in refused("version 3", state="absent", version=3, **{key: options[key] for key in ("path", "server")})["msg"]
-        assert good(state="absent", version=2, check_mode=True, **{key: options[key] for key in ("path", "server")})["changed"]
-        assert good(state="absent", version=2, **{key: options[key] for key in ("path", "server")})["changed"] and visible(folder) == ["3"]
+        assert (
+            "is served"
+            in refused("version 3", state="absent", version=3, **{key: options[key] for key in ("path", "server")})[
+                "msg"
+            ]
+        )
+        assert good(state="absent", version=2, check_mode=True, **{key: options[key] for key in ("path", "server")})[
+            "changed"
+        ]
+        assert good(state="absent", version=2, **{key: options[key] for key in ("path", "server")})[
+            "changed"
+        ] and visible(folder) == ["3"]
         assert not good(state="absent", version=2, **{key: options[key] for key in ("path", "server")})["changed"]
     assert not client.faults and client.answers > 50
 
@@ -128,7 +156,9 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     wrong = variant(model_directory, tmp_path / "wrong", "wrong answers", "half_plus_three")
     with Client(server) as client:
         for _time in (1, 2):
-            refused("version 20 was withdrawn, version", "serves: Can't parse", source=str(broken), version=20, **options)
+            refused(
+                "version 20 was withdrawn, version", "serves: Can't parse", source=str(broken), version=20, **options
+            )
             assert visible(folder) == before
     assert not client.faults and client.answers > 20
     refused("was withdrawn, version", "it does not answer the samples: INVALID_ARGUMENT", source=other, **options)
@@ -137,44 +167,86 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     with GrpcClient("127.0.0.1", server.grpc_port) as asked:
         assert asked.predict("m", {"x": ONES})["y"].tolist() == [[2.5], [2.5]]
     repaired = variant(model_directory, tmp_path / "repaired", "repaired")
-    assert good(source=repaired, version=20, **options)["published"], "what the server said of this number before is not taken for it"
+    assert good(source=repaired, version=20, **options)["published"], (
+        "what the server said of this number before is not taken for it"
+    )
     # A version that was seen to serve well is not withdrawn because of samples that are wrong.
-    refused("is not served as it should be", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]})
+    refused(
+        "is not served as it should be", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]}
+    )
     assert good(source=repaired, **options)["changed"] is False
 
 
 def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_directory, tmp_path):
     server, options = served
     source = variant(model_directory, tmp_path / "a", "elsewhere")
-    refused("version 40 was withdrawn, no version serves", "the server knows no model nobody", source=source, version=40, **dict(
-        options, ready_timeout_s=2, path=str(tmp_path / "nobody"), server={"port": server.grpc_port, "model": "nobody"}))
+    refused(
+        "version 40 was withdrawn, no version serves",
+        "the server knows no model nobody",
+        source=source,
+        version=40,
+        **dict(
+            options,
+            ready_timeout_s=2,
+            path=str(tmp_path / "nobody"),
+            server={"port": server.grpc_port, "model": "nobody"},
+        ),
+    )
     assert visible(tmp_path / "nobody") == []
     elsewhere = dict(options, path=str(tmp_path / "elsewhere"), ready_timeout_s=2)
     refused("version 40 was withdrawn", "the server does not look at it", source=source, version=40, **elsewhere)
     assert visible(tmp_path / "elsewhere") == []
     before = visible(Path(options["path"]))
-    refused("UNAVAILABLE", "Nothing was changed. Look whether this is the gRPC port", source=source, **dict(options, server={"port": 1, "model": "m"}))
-    refused("UNAVAILABLE", "Nothing was changed.", source=source, **dict(options, server={"port": server.rest_port, "model": "m"}))
+    refused(
+        "UNAVAILABLE",
+        "Nothing was changed. Look whether this is the gRPC port",
+        source=source,
+        **dict(options, server={"port": 1, "model": "m"}),
+    )
+    refused(
+        "UNAVAILABLE",
+        "Nothing was changed.",
+        source=source,
+        **dict(options, server={"port": server.rest_port, "model": "m"}),
+    )
     refused("server.model: it is empty", source=source, **dict(options, server={"port": server.grpc_port, "model": ""}))
     assert visible(Path(options["path"])) == before
     # A lower version than what the policy serves: what was there before this run stays there.
     assert good(path=str(tmp_path / "lower"), source=source, remote_src=True, version=0)["published"]
-    refused("version 0 is not served as it should be", "It was there already, so it stays", version=0, **dict(
-        options, path=str(tmp_path / "lower"), ready_timeout_s=2))
+    refused(
+        "version 0 is not served as it should be",
+        "It was there already, so it stays",
+        version=0,
+        **dict(options, path=str(tmp_path / "lower"), ready_timeout_s=2),
+    )
     assert visible(tmp_path / "lower") == ["0"]
 
 
 def test_canary_and_stable(serve, model_directory, samples, tmp_path):
     folder, config = tmp_path / "m", tmp_path / "models.config"
     shutil.copytree(model_directory / "half_plus_two", folder)
-    config.write_text(f'# ours\nmodel_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
-                      'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 } } }', encoding="utf-8")
-    server = serve(f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models=true", "--max_num_load_retries=0").ready()
-    options = {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "config_file": str(config), "ready_timeout_s": 60,
-               "samples": samples["right"]}
+    config.write_text(
+        f'# ours\nmodel_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
+        'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 } } }',
+        encoding="utf-8",
+    )
+    server = serve(
+        f"--model_config_file={config}",
+        "--allow_version_labels_for_unavailable_models=true",
+        "--max_num_load_retries=0",
+    ).ready()
+    options = {
+        "path": str(folder),
+        "remote_src": True,
+        "server": {"port": server.grpc_port, "model": "m"},
+        "config_file": str(config),
+        "ready_timeout_s": 60,
+        "samples": samples["right"],
+    }
 
     def by_label(label):
         from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+
         inputs = stdlib_client.arrays(samples["plain"], "inputs.", 1)
         return stdlib_client.Server("127.0.0.1", server.grpc_port).predict("m", inputs, label=label)["y"].values()
 
@@ -185,8 +257,12 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         assert foreseen["actions"] == [f"publish version 2 from {canary}", "give the label canary to version 2"]
         assert list(tmp_path.glob("models.config.*")) == []
         result = good(source=canary, label="canary", **options)
-        backup, = tmp_path.glob("models.config.*.bak")
-        assert backup.read_text(encoding="utf-8") == written and len(result["warnings"]) == 1 and result["warnings"] == foreseen["warnings"]
+        (backup,) = tmp_path.glob("models.config.*.bak")
+        assert (
+            backup.read_text(encoding="utf-8") == written
+            and len(result["warnings"]) == 1
+            and result["warnings"] == foreseen["warnings"]
+        )
         assert "drops the comments on line 1" in str(result["warnings"]) and str(backup) in str(result["warnings"])
         assert (result["changed"], result["version"], result["served"]) == (True, 2, [2, 1])
         assert by_label("canary") == by_label("stable") == [2.5]
@@ -195,21 +271,42 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         wrong = variant(model_directory, tmp_path / "wrong", "wrong", "half_plus_three")
         before = config.read_text(encoding="utf-8")
         refused("version 3 was withdrawn, version 2, 1 serves", source=wrong, label="canary", **options)
-        assert config.read_text(encoding="utf-8") == before and visible(folder) == ["1", "2"] and by_label("canary") == [2.5]
+        assert (
+            config.read_text(encoding="utf-8") == before
+            and visible(folder) == ["1", "2"]
+            and by_label("canary") == [2.5]
+        )
         promoted = good(version=2, label="stable", keep=1, **options)
         assert (promoted["changed"], promoted["pruned"], promoted["served"]) == (True, [1], [2])
         assert not good(version=2, label="stable", keep=1, **options)["changed"]
         refused("version 7 is not there; there: 2", version=7, label="stable", **options)
         listed = config.read_text(encoding="utf-8")
         shutil.copytree(wrong, folder / "1")
-        refused("version 1 is not served as it should be", "y: differs by up to", "so it stays", version=1, label="canary", **options)
-        assert config.read_text(encoding="utf-8") == listed and visible(folder) == ["1", "2"] and by_label("stable") == [2.5]
+        refused(
+            "version 1 is not served as it should be",
+            "y: differs by up to",
+            "so it stays",
+            version=1,
+            label="canary",
+            **options,
+        )
+        assert (
+            config.read_text(encoding="utf-8") == listed
+            and visible(folder) == ["1", "2"]
+            and by_label("stable") == [2.5]
+        )
         shutil.rmtree(folder / "1")
     assert not client.faults and client.answers > 20
     assert len(re.findall("versions:", config.read_text(encoding="utf-8"))) == 1
-    config.write_text(config.read_text(encoding="utf-8").replace("model_config_list {", 'model_config_list { config { name: "new" base_path: "/nowhere" }'),
-                      encoding="utf-8")  # Trap 44: a reload would wait for it for ever.
-    refused("it lists the model new, which the server does not know", source=canary, version=9, label="canary", **options)
+    config.write_text(
+        config.read_text(encoding="utf-8").replace(
+            "model_config_list {", 'model_config_list { config { name: "new" base_path: "/nowhere" }'
+        ),
+        encoding="utf-8",
+    )  # Trap 44: a reload would wait for it for ever.
+    refused(
+        "it lists the model new, which the server does not know", source=canary, version=9, label="canary", **options
+    )
     assert visible(folder) == ["2"]
 
 
@@ -229,7 +326,13 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
     folder = tmp_path / "m"
     shutil.copytree(model_directory / "half_plus_two", folder)
     server = serve("--model_name=m", f"--model_base_path={folder}").ready()
-    options = {"path": str(folder), "remote_src": True, "server": {"port": server.grpc_port, "model": "m"}, "samples": samples["right"], "ready_timeout_s": 2}
+    options = {
+        "path": str(folder),
+        "remote_src": True,
+        "server": {"port": server.grpc_port, "model": "m"},
+        "samples": samples["right"],
+        "ready_timeout_s": 2,
+    }
     good_source = variant(model_directory, tmp_path / "good", "good")
     killed_when(folder / "2", source=good_source, **options)
     result = good(source=good_source, **{**options, "ready_timeout_s": 60})
@@ -239,7 +342,11 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
     (broken / "saved_model.pb").write_bytes(b"\x0a\xffno model")
     with Client(server) as client:
         killed_when(folder / "3", source=str(broken), **options)
-        refused("version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading", source=str(broken), **options)
+        refused(
+            "version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading",
+            source=str(broken),
+            **options,
+        )
     assert not client.faults and client.answers > 20 and visible(folder) == ["1", "2"]
     process = modules.start("model_version", source=str(broken), **{**options, "ready_timeout_s": 120})
     end = time.monotonic() + 60
@@ -247,11 +354,15 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
         time.sleep(0.01)
     server.stop(signal.SIGKILL)
     told = modules.result(process)
-    assert told["failed"] and "version 4 was withdrawn, no version serves: the server does not answer any more" in told["msg"]
+    assert (
+        told["failed"]
+        and "version 4 was withdrawn, no version serves: the server does not answer any more" in told["msg"]
+    )
     assert visible(folder) == ["1", "2"]
 
 
 # --- Sources
+
 
 def packed(folder, name="m/1"):
     """The bytes of a tar.gz of a version."""
@@ -287,7 +398,7 @@ def web(content, breaks=(), stall=None, validators=True, port=0):
             self.end_headers()
             if body:
                 requests.append(start)
-                sent = part[:left.pop(0)] if left else part
+                sent = part[: left.pop(0)] if left else part
                 if stall is not None:
                     self.wfile.write(part[:stall])
                     time.sleep(60)
@@ -319,9 +430,19 @@ def test_a_download_goes_on_where_it_broke_off(model_directory, tmp_path):
         assert contents(tmp_path / "m" / "1") == contents(tmp_path / "v") and visible(tmp_path / "m") == ["1"]
         assert not good(**options)["changed"] and len(requests) == 3, "what is here is not fetched again"
     with web(content) as (url, requests):
-        refused("it has the checksum sha256:", "not the one that was asked for", path=str(tmp_path / "n"), source=url, checksum="sha256:" + "0" * 64)
+        refused(
+            "it has the checksum sha256:",
+            "not the one that was asked for",
+            path=str(tmp_path / "n"),
+            source=url,
+            checksum="sha256:" + "0" * 64,
+        )
         assert visible(tmp_path / "n") == []
-        told = good(path=str(tmp_path / "n"), source=url.replace("//", "//user:s%40cret@") + "?X-Signature=c0ffee", checksum=checksum)
+        told = good(
+            path=str(tmp_path / "n"),
+            source=url.replace("//", "//user:s%40cret@") + "?X-Signature=c0ffee",
+            checksum=checksum,
+        )
         assert told["changed"]
         for shown in (json.dumps(told), (tmp_path / "n" / "1" / "manifest.json").read_text(encoding="utf-8")):
             assert "cret" not in shown and "c0ffee" not in shown, shown
@@ -336,17 +457,26 @@ def test_a_transfer_of_unknown_length_that_breaks_off(model_directory, tmp_path)
     content = packed(variant(model_directory, tmp_path / "v", os.urandom(1 << 16)))
     checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
     chunk = content[:30000]
-    for head, body in (("Transfer-Encoding: chunked", b"7530\r\n" + chunk + b"\r\n7530\r\nhalf"), ("Connection: close", chunk)):
+    for head, body in (
+        ("Transfer-Encoding: chunked", b"7530\r\n" + chunk + b"\r\n7530\r\nhalf"),
+        ("Connection: close", chunk),
+    ):
         with socket.create_server(("127.0.0.1", 0)) as listener:
+
             def answer(listener=listener, head=head, body=body):
                 connection, _peer = listener.accept()
                 with connection:
                     connection.recv(1 << 16)
                     connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+
             thread = threading.Thread(target=answer)
             thread.start()
-            refused("the transfer broke off" if "chunked" in head else "it has the checksum", path=str(tmp_path / "m"), checksum=checksum,
-                    source=f"http://127.0.0.1:{listener.getsockname()[1]}/m.tar.gz")
+            refused(
+                "the transfer broke off" if "chunked" in head else "it has the checksum",
+                path=str(tmp_path / "m"),
+                checksum=checksum,
+                source=f"http://127.0.0.1:{listener.getsockname()[1]}/m.tar.gz",
+            )
             thread.join()
         assert [name for name in visible(tmp_path / "m") if name.isdigit()] == []
 
@@ -394,19 +524,25 @@ def test_archives(model_directory, tmp_path):
         link = zipfile.ZipInfo("m/link")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
-    each_refused(*((text, {"path": tmp_path / "bad", "source": source, "remote_src": True}) for source, text in (
-        (evil("../outside"), "would be written outside"),
-        (evil("m/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "m/link is a link or a device"),
-        (evil("m/device", type=tarfile.CHRTYPE), "m/device is a link or a device"),
-        (evil("m/hard", type=tarfile.LNKTYPE, linkname="m/saved_model.pb"), "m/hard is a link or a device"),
-        (evil("m/pipe", type=tarfile.FIFOTYPE), "m/pipe is a link or a device"),
-        (evil("m/../../outside"), "would be written outside"),
-        (evil("/outside"), "would be written outside"),
-        (tmp_path / "link.zip", "m/link is a link or a device"),
-        (evil("n/saved_model.pb"), "holds several models: m, n"),
-        (tmp_path / "nowhere", "neither a folder nor an archive"),
-        (version / "saved_model.pb", "no archive that can be read"),
-        (tmp_path, "it is no version of a model"))))
+    each_refused(
+        *(
+            (text, {"path": tmp_path / "bad", "source": source, "remote_src": True})
+            for source, text in (
+                (evil("../outside"), "would be written outside"),
+                (evil("m/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "m/link is a link or a device"),
+                (evil("m/device", type=tarfile.CHRTYPE), "m/device is a link or a device"),
+                (evil("m/hard", type=tarfile.LNKTYPE, linkname="m/saved_model.pb"), "m/hard is a link or a device"),
+                (evil("m/pipe", type=tarfile.FIFOTYPE), "m/pipe is a link or a device"),
+                (evil("m/../../outside"), "would be written outside"),
+                (evil("/outside"), "would be written outside"),
+                (tmp_path / "link.zip", "m/link is a link or a device"),
+                (evil("n/saved_model.pb"), "holds several models: m, n"),
+                (tmp_path / "nowhere", "neither a folder nor an archive"),
+                (version / "saved_model.pb", "no archive that can be read"),
+                (tmp_path, "it is no version of a model"),
+            )
+        )
+    )
     assert not [name for name in visible(tmp_path / "bad") if name.isdigit()] and not (tmp_path / "outside").exists()
 
 
@@ -423,15 +559,33 @@ def test_archives_that_are_cut_or_damaged(model_directory, tmp_path, kind):
         with tarfile.open(whole, "w" if kind == "tar" else f"w:{kind[4:]}") as archive:
             archive.add(version, "m")
     content = whole.read_bytes()
-    cuts = [tarfile.BLOCKSIZE * 3, content.rindex(b"\0ustar") - 257] if kind == "tar" else []  # the latter before the last file's head
-    bad = [content[:size] for size in (*cuts, len(content) // 2, len(content) - tarfile.RECORDSIZE if kind == "tar" else len(content) - 9, 10, 0)]
+    cuts = (
+        [tarfile.BLOCKSIZE * 3, content.rindex(b"\0ustar") - 257] if kind == "tar" else []
+    )  # the latter before the last file's head
+    bad = [
+        content[:size]
+        for size in (
+            *cuts,
+            len(content) // 2,
+            len(content) - tarfile.RECORDSIZE if kind == "tar" else len(content) - 9,
+            10,
+            0,
+        )
+    ]
     if kind != "tar":
-        bad.append(content[:len(content) // 2] + bytes(64) + content[len(content) // 2 + 64:])
+        bad.append(content[: len(content) // 2] + bytes(64) + content[len(content) // 2 + 64 :])
     for number, one in enumerate(bad):
         (tmp_path / f"bad{number}.{kind}").write_bytes(one)
-    each_refused(*(("", {"path": tmp_path / "m", "source": f"file://{tmp_path}/bad{number}.{kind}"}) for number in range(len(bad))))
+    each_refused(
+        *(
+            ("", {"path": tmp_path / "m", "source": f"file://{tmp_path}/bad{number}.{kind}"})
+            for number in range(len(bad))
+        )
+    )
     assert visible(tmp_path / "m") == []
-    assert good(path=str(tmp_path / "m"), source=f"file://{whole}")["published"] and contents(tmp_path / "m" / "1") == contents(version)
+    assert good(path=str(tmp_path / "m"), source=f"file://{whole}")["published"] and contents(
+        tmp_path / "m" / "1"
+    ) == contents(version)
 
 
 def test_folders_that_are_no_versions(model_directory, tmp_path):
@@ -444,10 +598,15 @@ def test_folders_that_are_no_versions(model_directory, tmp_path):
     assert good(source=source, **options)["version"] == 7, "as a server counts it"
     other = variant(model_directory, tmp_path / "w", "w")
     refused("version 7 is there already and holds something else", source=other, version=7, **options)
-    refused(f"{folder}/9: there is something of this name already that is no version. Remove it.", source=other, version=9, **options)
+    refused(
+        f"{folder}/9: there is something of this name already that is no version. Remove it.",
+        source=other,
+        version=9,
+        **options,
+    )
     assert good(source=other, **options)["version"] == 8
-    assert good(source=source, version=2 ** 63 - 1, **options)["published"]
-    refused(f"no number is left above {2 ** 63 - 1}", source=other, **options)
+    assert good(source=source, version=2**63 - 1, **options)["published"]
+    refused(f"no number is left above {2**63 - 1}", source=other, **options)
     refused("version: -1 is out of range; allowed: 0 to 9223372036854775807", source=other, version=-1, **options)
 
 
@@ -455,15 +614,33 @@ def test_sources_and_addresses_that_are_none(model_directory, tmp_path):
     source = Path(variant(model_directory, tmp_path / "v", "v"))
     path = str(tmp_path / "m")
     checksum = "sha256:" + "0" * 64
-    refused(f"checksum: it is the checksum of an archive, and {source} is a folder", path=path, source=str(source), remote_src=True, checksum=checksum)
+    refused(
+        f"checksum: it is the checksum of an archive, and {source} is a folder",
+        path=path,
+        source=str(source),
+        remote_src=True,
+        checksum=checksum,
+    )
     refused("source: it is empty", path=path, source="", remote_src=True)
     refused("http://[::1/m.tar: is no address: Invalid IPv6 URL", path=path, source="http://[::1/m.tar")
-    refused("cannot be written: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True)
+    refused(
+        "cannot be written: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True
+    )
     (source / "link").symlink_to("/nonexistent")
-    refused(f"{source}/link: it is neither a file nor a directory of a model", path=path, source=str(source), remote_src=True)
+    refused(
+        f"{source}/link: it is neither a file nor a directory of a model",
+        path=path,
+        source=str(source),
+        remote_src=True,
+    )
     (source / "link").unlink()
     os.mkfifo(source / "pipe")
-    refused(f"{source}/pipe: it is neither a file nor a directory of a model", path=path, source=str(source), remote_src=True)
+    refused(
+        f"{source}/pipe: it is neither a file nor a directory of a model",
+        path=path,
+        source=str(source),
+        remote_src=True,
+    )
     assert visible(tmp_path / "m") == []
 
 
@@ -478,41 +655,78 @@ def test_a_folder_that_this_user_may_not_write(model_directory):
 
 
 def refuse_to_nobody(folder, source):
-    program = (f"import os; from {modules.PACKAGE} import model_version\n"
-               "os.setgroups([]); os.setgid(65534); os.setuid(65534); model_version.main()")
-    done = subprocess.run([sys.executable, "-c", program], input=modules.request(path=str(folder), source=source, remote_src=True), capture_output=True,
-                          text=True, check=False, timeout=300, cwd="/")
+    program = (
+        f"import os; from {modules.PACKAGE} import model_version\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); model_version.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=modules.request(path=str(folder), source=source, remote_src=True),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd="/",
+    )
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
-    assert told["msg"] == f"{folder}/.tfserving-lock: cannot be written: Permission denied. Run as the user whose folder it is." and visible(folder) == []
+    assert (
+        told["msg"]
+        == f"{folder}/.tfserving-lock: cannot be written: Permission denied. Run as the user whose folder it is."
+        and visible(folder) == []
+    )
 
 
 def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path):
-    assert good(path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "v", "manifest"), remote_src=True)["changed"]
+    assert good(path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "v", "manifest"), remote_src=True)[
+        "changed"
+    ]
     shutil.copytree(tmp_path / "m" / "1", tmp_path / "copy")
     assert good(path=str(tmp_path / "n"), source=str(tmp_path / "copy"), remote_src=True)["changed"]
     (tmp_path / "copy" / "assets.extra" / "note").write_text("damaged", encoding="utf-8")
-    refused("assets.extra/note is not what the version's manifest says", path=str(tmp_path / "o"), source=str(tmp_path / "copy"), remote_src=True)
+    refused(
+        "assets.extra/note is not what the version's manifest says",
+        path=str(tmp_path / "o"),
+        source=str(tmp_path / "copy"),
+        remote_src=True,
+    )
     shutil.copytree(tmp_path / "m" / "1", tmp_path / "more")
     (tmp_path / "more" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"of an older version")
-    refused("assets.extra/tf_serving_warmup_requests is not in the version's manifest", path=str(tmp_path / "o"), source=str(tmp_path / "more"),
-            remote_src=True)
-    refused("version 1 is there already and holds something else", path=str(tmp_path / "m"), source=variant(model_directory, tmp_path / "w", "w"), version=1,
-            remote_src=True)
+    refused(
+        "assets.extra/tf_serving_warmup_requests is not in the version's manifest",
+        path=str(tmp_path / "o"),
+        source=str(tmp_path / "more"),
+        remote_src=True,
+    )
+    refused(
+        "version 1 is there already and holds something else",
+        path=str(tmp_path / "m"),
+        source=variant(model_directory, tmp_path / "w", "w"),
+        version=1,
+        remote_src=True,
+    )
 
 
 def test_a_full_disk(model_directory, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False, capture_output=True
+    ).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
         large = variant(model_directory, tmp_path / "v", b"x" * (2 << 20))
         refused("the version needs 3 MiB more", "Make room", path=str(disk / "m"), source=large, remote_src=True)
-        with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:  # What an archive needs is known only when it is unpacked.
+        with zipfile.ZipFile(
+            tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED
+        ) as archive:  # What an archive needs is known only when it is unpacked.
             for name, content in contents(tmp_path / "v").items():
                 archive.writestr(name, content)
-        refused("the disk is full; what was on its way is removed", path=str(disk / "m"), source=f"file://{tmp_path}/small.zip")
+        refused(
+            "the disk is full; what was on its way is removed",
+            path=str(disk / "m"),
+            source=f"file://{tmp_path}/small.zip",
+        )
         assert visible(disk / "m") == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -520,35 +734,75 @@ def test_a_full_disk(model_directory, tmp_path):
 
 # --- From the controller
 
+
 def test_a_piece_that_was_damaged_on_its_way(model_directory, tmp_path):
     """The module as the action plugin calls it: an inventory, then pieces."""
     files = contents(Path(variant(model_directory, tmp_path / "v", "piece")))
-    options = {"path": str(tmp_path / "m"), "source": "v",
-               "inventory": {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()}}
+    options = {
+        "path": str(tmp_path / "m"),
+        "source": "v",
+        "inventory": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in files.items()
+        },
+    }
     for damaged in (True, False):
         lacking = good(**options)["missing"]
         assert len(lacking) == (len(files) if damaged else 1), "what came well is kept"
-        piece = json.dumps(lacking).encode() + b"\n" + b"".join(files[name][offset:offset + count] for name, offset, count in lacking)
+        piece = (
+            json.dumps(lacking).encode()
+            + b"\n"
+            + b"".join(files[name][offset : offset + count] for name, offset, count in lacking)
+        )
         (tmp_path / "piece").write_bytes(piece.replace(b"piece", b"PIECE") if damaged else piece)
         result = run(piece=str(tmp_path / "piece"), **options)
         if damaged:
-            assert result["failed"] and "assets.extra/note was damaged on its way" in result["msg"] and "Run again." in result["msg"]
+            assert (
+                result["failed"]
+                and "assets.extra/note was damaged on its way" in result["msg"]
+                and "Run again." in result["msg"]
+            )
     assert result["published"] and contents(tmp_path / "m" / "1") == files
     (tmp_path / "piece").write_bytes(b'[["../outside", 0, 1]]\nx')
-    refused("which the source does not have", **{**options, "path": str(tmp_path / "n"), "piece": str(tmp_path / "piece")})
+    refused(
+        "which the source does not have", **{**options, "path": str(tmp_path / "n"), "piece": str(tmp_path / "piece")}
+    )
     assert not (tmp_path / "outside").exists()
 
 
 def playbook(tmp_path, **options):
-    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
-        {"tfserving.fleet.model_version": options, "register": "told"}, {"ansible.builtin.debug": {"msg": "{{ told | to_json }}"}}]}]
+    play = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "tasks": [
+                {"tfserving.fleet.model_version": options, "register": "told"},
+                {"ansible.builtin.debug": {"msg": "{{ told | to_json }}"}},
+            ],
+        }
+    ]
     (tmp_path / "play.yml").write_text(json.dumps(play), encoding="utf-8")
-    return [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", "play.yml"]
+    return [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "-i",
+        "localhost,",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        "play.yml",
+    ]
 
 
 def play(tmp_path, *more, **options):
-    return subprocess.run([*playbook(tmp_path, **options), *more], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
-                          env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "tools" / "ansible.cfg"), ANSIBLE_NOCOLOR="1"))
+    return subprocess.run(
+        [*playbook(tmp_path, **options), *more],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "tools" / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
+    )
 
 
 def descendants(pid):
@@ -570,12 +824,23 @@ def test_from_the_controller_in_pieces_that_go_on(model_directory, tmp_path):
     variant(model_directory, tmp_path / "files" / "v", os.urandom(1 << 20) * 150)
     options = {"path": str(tmp_path / "m"), "source": "v"}
     checked = play(tmp_path, "--check", **options)
-    assert checked.returncode == 0 and "changed=1" in checked.stdout and not (tmp_path / "m").exists(), checked.stdout + checked.stderr
-    process = subprocess.Popen(playbook(tmp_path, **options), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "tools" / "ansible.cfg")))
+    assert checked.returncode == 0 and "changed=1" in checked.stdout and not (tmp_path / "m").exists(), (
+        checked.stdout + checked.stderr
+    )
+    process = subprocess.Popen(
+        playbook(tmp_path, **options),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "tools" / "ansible.cfg")),
+    )
     end, found = time.monotonic() + 60, []
     while not found and time.monotonic() < end and process.poll() is None:
-        found = [path for path in tmp_path.glob("m/.tfserving-partial-*/assets.extra/note") if path.stat().st_size >= 60 << 20]
+        found = [
+            path
+            for path in tmp_path.glob("m/.tfserving-partial-*/assets.extra/note")
+            if path.stat().st_size >= 60 << 20
+        ]
         time.sleep(0.02)
     for pid in descendants(process.pid):  # Ansible's workers are in sessions of their own, and outlive the program.
         with contextlib.suppress(ProcessLookupError):
@@ -592,8 +857,13 @@ def test_from_the_controller_in_pieces_that_go_on(model_directory, tmp_path):
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
     (tmp_path / "files" / "w.tar.gz").write_bytes(packed(variant(model_directory, tmp_path / "w", "archived")))
     done = play(tmp_path, **{**options, "source": "w.tar.gz"})
-    assert done.returncode == 0 and contents(tmp_path / "m" / "2") == contents(tmp_path / "w"), done.stdout + done.stderr
+    assert done.returncode == 0 and contents(tmp_path / "m" / "2") == contents(tmp_path / "w"), (
+        done.stdout + done.stderr
+    )
     missing = play(tmp_path, **{**options, "source": "nowhere"})
-    assert missing.returncode and "nowhere: there is neither such a folder nor such an archive on the controller" in missing.stdout
+    assert (
+        missing.returncode
+        and "nowhere: there is neither such a folder nor such an archive on the controller" in missing.stdout
+    )
     said = [line for line in missing.stdout.splitlines() if "neither such a folder" in line]
     assert all(line.count("neither such a folder") == 1 for line in said), said

@@ -28,16 +28,37 @@ class Deployment:
     def __init__(self, directory, base_path):
         self.state = directory / "state"
         self.variables = {
-            "ansible_python_interpreter": sys.executable, "tfserving_python": sys.executable, "tfserving_state_directory": str(self.state),
-            "tfs_server_model_name": "m", "tfs_server_model_base_path": str(base_path), "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0,
-            "tfs_server_environment": {"CUDA_VISIBLE_DEVICES": "-1"}, "tfs_server_ready_timeout_s": 240}
+            "ansible_python_interpreter": sys.executable,
+            "tfserving_python": sys.executable,
+            "tfserving_state_directory": str(self.state),
+            "tfs_server_model_name": "m",
+            "tfs_server_model_base_path": str(base_path),
+            "tfs_server_grpc_port": 0,
+            "tfs_server_rest_port": 0,
+            "tfs_server_environment": {"CUDA_VISIBLE_DEVICES": "-1"},
+            "tfs_server_ready_timeout_s": 240,
+        }
 
     def run(self, *options, **variables):
         """(exit status, number of changed tasks, output) of a run."""
         done = subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(ROOT / "playbooks" / "deploy.yml"), *options,
-             "-e", json.dumps(dict(self.variables, **variables))], capture_output=True, text=True, check=False, timeout=300,
-            env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="False"))
+            [
+                str(Path(sys.executable).parent / "ansible-playbook"),
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                str(ROOT / "playbooks" / "deploy.yml"),
+                *options,
+                "-e",
+                json.dumps(dict(self.variables, **variables)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="False"),
+        )
         changed = re.search(r"changed=(\d+)", done.stdout)
         return done.returncode, int(changed[1]) if changed else None, done.stdout + done.stderr
 
@@ -73,6 +94,7 @@ def test_deploy_twice_and_undo(deployment):
 def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_directory):
     """Batched differently, so that each has a file of its own; both are asked for their samples."""
     import numpy
+
     deployment = Deployment(tmp_path, model_directory)
     models, published = [], tmp_path / "models"
     for name, source, width in (("halves", "half_plus_two", 1), ("doubles", "double", 4)):
@@ -80,17 +102,26 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
         numpy.savez(tmp_path / f"{name}.npz", **{"inputs.x": numpy.ones((4, width), "float32")})
         models.append({"name": name, "samples": str(tmp_path / f"{name}.npz")})
     models[0]["batching"] = {"max_batch_size": 2}
-    deployment.variables.update(tfserving_backend="embedded", tfserving_flags={"num_load_threads": 2}, tfserving_models=models,
-                                tfserving_model_directory=str(published),
-                                tfs_server_model_name="", tfs_server_model_base_path="")
+    deployment.variables.update(
+        tfserving_backend="embedded",
+        tfserving_flags={"num_load_threads": 2},
+        tfserving_models=models,
+        tfserving_model_directory=str(published),
+        tfs_server_model_name="",
+        tfs_server_model_base_path="",
+    )
     try:
         code, changed, said = deployment.run()
         assert code == 0 and changed == 2, said
-        assert (published / "halves/saved_model/1/batching_params.pbtxt").read_text().count("max_batch_size { value: 2 }") == 1
+        assert (published / "halves/saved_model/1/batching_params.pbtxt").read_text().count(
+            "max_batch_size { value: 2 }"
+        ) == 1
         assert said.count("(item=halves)") == 1 and said.count("(item=doubles)") == 1
         port = re.search(r"halves: started, gRPC 127\.0\.0\.1:\d+, REST 127\.0\.0\.1:(\d+) \(embedded\)", said)[1]
         for name, row, answer in (("halves", [1.0], [2.5]), ("doubles", [1.0] * 4, [2.0] * 4)):
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{name}:predict", json.dumps({"instances": [row]}).encode())
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/models/{name}:predict", json.dumps({"instances": [row]}).encode()
+            )
             (predicted,) = json.load(urllib.request.urlopen(request, timeout=30))["predictions"]
             assert (predicted["y"] if name == "doubles" else predicted) == answer
         code, changed, said = deployment.run()
@@ -102,14 +133,29 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
         deployment.run(tfs_server_state="absent")
 
 
-@pytest.mark.parametrize(("variables", "words"), [
-    ({"tfs_server_gprc_port": 8500}, "tfs_server_gprc_port"),
-    ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: no such flag"),
-    ({"tfs_server_image": "tensorflow/serving:2.20.0", "tfs_server_engine_socket": "/nonexistent.sock"}, "set backend: embedded"),
-    ({"tfserving_backend": "embedded", "tfserving_models": [{"name": "m"}], "tfserving_flags": {"port": 8600}},
-     "an option of the server sets this flag. Leave it out of tfserving_flags and set tfs_server_grpc_port."),
-    ({"tfserving_models": [{"name": "m"}], "tfserving_engine_socket": "/nonexistent.sock", "tfserving_image": "tensorflow/serving:2.20.0"},
-     "set tfserving_backend: embedded")])
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"tfs_server_gprc_port": 8500}, "tfs_server_gprc_port"),
+        ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: no such flag"),
+        (
+            {"tfs_server_image": "tensorflow/serving:2.20.0", "tfs_server_engine_socket": "/nonexistent.sock"},
+            "set backend: embedded",
+        ),
+        (
+            {"tfserving_backend": "embedded", "tfserving_models": [{"name": "m"}], "tfserving_flags": {"port": 8600}},
+            "an option of the server sets this flag. Leave it out of tfserving_flags and set tfs_server_grpc_port.",
+        ),
+        (
+            {
+                "tfserving_models": [{"name": "m"}],
+                "tfserving_engine_socket": "/nonexistent.sock",
+                "tfserving_image": "tensorflow/serving:2.20.0",
+            },
+            "set tfserving_backend: embedded",
+        ),
+    ],
+)
 def test_what_is_refused(deployment, variables, words):
     code, _changed, said = deployment.run(**variables)
     assert code != 0 and words in said

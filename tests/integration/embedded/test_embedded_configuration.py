@@ -112,20 +112,33 @@ def rewrite(path, text):
     os.replace(staged, path)
 
 
-ONE = 'model_version_policy { specific { versions: 1 } }'
-LABELS = 'model_version_policy { specific { versions: 1 versions: 2 } } '
+ONE = "model_version_policy { specific { versions: 1 } }"
+LABELS = "model_version_policy { specific { versions: 1 versions: 2 } } "
 
 
 @pytest.fixture(scope="module", name="servers")
 def servers_of_this_file(serve, folder, tmp_path_factory):
     """reloaded: by flags. stuck: the same, for what never returns. polled: by a file that is polled. unlabelled: the same file, which may not be."""
     config = tmp_path_factory.mktemp("configuration") / "models.config"
-    rewrite(config, listed(entry("h", folder / "h", LABELS + 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 }')))
+    rewrite(
+        config,
+        listed(
+            entry(
+                "h",
+                folder / "h",
+                LABELS + 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 }',
+            )
+        ),
+    )
     started = {
         "reloaded": serve("--model_name=m", f"--model_base_path={folder}/h", "--max_num_load_retries=0"),
         "stuck": serve("--model_name=m", f"--model_base_path={folder}/h", "--grpc_max_threads=3"),
-        "polled": serve(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1", "--allow_version_labels_for_unavailable_models=true",
-                        "--max_num_load_retries=0"),
+        "polled": serve(
+            f"--model_config_file={config}",
+            "--model_config_file_poll_wait_seconds=1",
+            "--allow_version_labels_for_unavailable_models=true",
+            "--max_num_load_retries=0",
+        ),
         "unlabelled": serve(f"--model_config_file={config}"),
     }
     for name in ("reloaded", "stuck", "polled"):
@@ -135,11 +148,14 @@ def servers_of_this_file(serve, folder, tmp_path_factory):
 
 # --- Reloads
 
+
 def test_a_reload_adds_and_removes_whole_models(servers, folder):
     server = servers["reloaded"]
     both = listed(entry("m", f"{folder}/h"), entry("h", f"{folder}/h", ONE))
     assert ask(server, "m") == ("OK", 3)
-    assert reload(server, both) == ("OK", "") and ask(server, "h") == ("OK", 1), "it returns when the new model is there"
+    assert reload(server, both) == ("OK", "") and ask(server, "h") == ("OK", 1), (
+        "it returns when the new model is there"
+    )
     assert reload(server, both) == ("OK", "")
     assert reload(server, listed(entry("m", f"{folder}/h"))) == ("OK", "")
     until(("NOT_FOUND", "Servable not found for request: Latest(h)"), lambda: ask(server, "h"))
@@ -153,7 +169,10 @@ def test_a_reload_adds_and_removes_whole_models(servers, folder):
 def test_a_reload_with_a_path_that_none_can_have_ends_no_poll(serve, folder, tmp_path):
     shutil.copytree(folder / "h" / "1", tmp_path / "h" / "1")
     server = serve("--model_name=m", f"--model_base_path={tmp_path}/h", "--max_num_load_retries=0").ready()
-    assert reload(server, listed(entry("m", f"{tmp_path}/h"), entry("nowhere", "/a\\000b")), timeout_s=2)[0] == "DEADLINE_EXCEEDED", "it waits, see below"
+    assert (
+        reload(server, listed(entry("m", f"{tmp_path}/h"), entry("nowhere", "/a\\000b")), timeout_s=2)[0]
+        == "DEADLINE_EXCEEDED"
+    ), "it waits, see below"
     for number in (2, 3):
         shutil.copytree(folder / "h" / "1", tmp_path / str(number))
         os.rename(tmp_path / str(number), tmp_path / "h" / str(number))
@@ -162,14 +181,23 @@ def test_a_reload_with_a_path_that_none_can_have_ends_no_poll(serve, folder, tmp
 
 def test_a_reload_changes_which_versions_are_served(servers, folder):
     server = servers["reloaded"]
-    for policy, expected in (("all {}", {1, 2, 3}), ("latest { num_versions: 2 }", {2, 3}), ("specific { versions: 1 versions: 3 }", {1, 3})):
+    for policy, expected in (
+        ("all {}", {1, 2, 3}),
+        ("latest { num_versions: 2 }", {2, 3}),
+        ("specific { versions: 1 versions: 3 }", {1, 3}),
+    ):
         assert reload(server, listed(entry("m", f"{folder}/h", f"model_version_policy {{ {policy} }}"))) == ("OK", "")
         until(expected, lambda: {number for number, state in states(server, "m").items() if state == "AVAILABLE"})
         assert ask(server, "m") == ("OK", 3) and all(ask(server, "m", number) == ("OK", number) for number in expected)
         assert rest(server, "/v1/models/m/versions/3:predict", {"instances": [1.0]}) == (200, {"predictions": [2.5]})
     assert ask(server, "m", 2) == ("NOT_FOUND", "Servable not found for request: Specific(m, 2)")
-    assert reload(server, listed(entry("m", f"{folder}/h", "model_version_policy { specific { versions: 99 } }"))) == ("OK", "")
-    server.wait_for("Version 99 of servable m, which was requested to be served as a 'specific' version in the servable's version policy, was not found")
+    assert reload(server, listed(entry("m", f"{folder}/h", "model_version_policy { specific { versions: 99 } }"))) == (
+        "OK",
+        "",
+    )
+    server.wait_for(
+        "Version 99 of servable m, which was requested to be served as a 'specific' version in the servable's version policy, was not found"
+    )
     assert ask(server, "m") == ("OK", 3), "a version that does not exist leaves what serves"
     assert reload(server, listed(entry("m", f"{folder}/h"))) == ("OK", "")
 
@@ -188,24 +216,57 @@ def test_requests_in_flight_survive_the_removal_of_their_model(serve, model_dire
         assert reload(server, "model_config_list {}") == ("OK", "")
         answers = [one.exception() or one.result() for one in asked]
     assert [[2] * 4] in answers
-    assert all(answer == [[2] * 4] or answer.message == "Servable not found for request: Latest(d)" for answer in answers), answers
+    assert all(
+        answer == [[2] * 4] or answer.message == "Servable not found for request: Latest(d)" for answer in answers
+    ), answers
 
 
-@pytest.mark.parametrize(("config", "code", "text"), [
-    ("", "INVALID_ARGUMENT", "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"),
-    (listed(entry("m", "models/m")), "INVALID_ARGUMENT", "Expected model m to have an absolute path or URI; got base_path()=models/m"),
-    (listed(entry("m", "/a"), entry("m", "/b")), "INVALID_ARGUMENT", "Illegal to list model m multiple times in config list"),
-    (listed('config { name: "m" base_path: "/a" }'), "INVALID_ARGUMENT",
-     "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, model name is m"),
-    (listed('config { name: "m" base_path: "/a" model_platform: "onnx" }'), "INVALID_ARGUMENT",
-     "Illegal to change a model's platform. For model m platform was tensorflow and new platform requested is onnx"),
-    (listed('config { name: "n" base_path: "/a" model_platform: "onnx" }'), "INVALID_ARGUMENT", "Model n requests unsupported platform onnx"),
-    (listed(entry("m", "FOLDER/h", 'version_labels { key: "canary" value: 7 }')), "FAILED_PRECONDITION",
-     "Request to assign label to version 7 of model m, which is not currently available for inference"),
-    (listed(entry("m", "FOLDER/h"), entry("broken", "FOLDER/broken")), "UNKNOWN",
-     "1 model(s) did not become available: {{{name: broken version: 1} due to error: DATA_LOSS: Can't parse FOLDER/broken/1/saved_model.pb as binary "
-     "proto}, }"),
-])
+@pytest.mark.parametrize(
+    ("config", "code", "text"),
+    [
+        (
+            "",
+            "INVALID_ARGUMENT",
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
+        ),
+        (
+            listed(entry("m", "models/m")),
+            "INVALID_ARGUMENT",
+            "Expected model m to have an absolute path or URI; got base_path()=models/m",
+        ),
+        (
+            listed(entry("m", "/a"), entry("m", "/b")),
+            "INVALID_ARGUMENT",
+            "Illegal to list model m multiple times in config list",
+        ),
+        (
+            listed('config { name: "m" base_path: "/a" }'),
+            "INVALID_ARGUMENT",
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, model name is m",
+        ),
+        (
+            listed('config { name: "m" base_path: "/a" model_platform: "onnx" }'),
+            "INVALID_ARGUMENT",
+            "Illegal to change a model's platform. For model m platform was tensorflow and new platform requested is onnx",
+        ),
+        (
+            listed('config { name: "n" base_path: "/a" model_platform: "onnx" }'),
+            "INVALID_ARGUMENT",
+            "Model n requests unsupported platform onnx",
+        ),
+        (
+            listed(entry("m", "FOLDER/h", 'version_labels { key: "canary" value: 7 }')),
+            "FAILED_PRECONDITION",
+            "Request to assign label to version 7 of model m, which is not currently available for inference",
+        ),
+        (
+            listed(entry("m", "FOLDER/h"), entry("broken", "FOLDER/broken")),
+            "UNKNOWN",
+            "1 model(s) did not become available: {{{name: broken version: 1} due to error: DATA_LOSS: Can't parse FOLDER/broken/1/saved_model.pb as binary "
+            "proto}, }",
+        ),
+    ],
+)
 def test_reloads_that_are_refused_leave_what_serves(servers, folder, config, code, text):
     server = servers["reloaded"]
     assert reload(server, config.replace("FOLDER", str(folder))) == (code, text.replace("FOLDER", str(folder)))
@@ -241,34 +302,54 @@ def test_a_reload_with_a_missing_path_waits_and_the_next_ones_behind_it(servers,
 
 # --- A configuration that is polled, labels
 
+
 def by_label(server, label):
-    answers = [rest(server, f"/v1/models/h/labels/{label}:predict", {"instances": [1.0]})[0], *ask(server, "h", label=label)]
+    answers = [
+        rest(server, f"/v1/models/h/labels/{label}:predict", {"instances": [1.0]})[0],
+        *ask(server, "h", label=label),
+    ]
     code, metadata = rest(server, f"/v1/models/h/labels/{label}/metadata")
     return [*answers, metadata["model_spec"]["version"] if code == 200 else code]
 
 
 def test_labels_of_the_first_configuration_need_a_flag(servers):
     assert servers["unlabelled"].ended() == 255
-    assert re.search(r"Failed to start server\. Error: FAILED_PRECONDITION: Request to assign label to version [12] of model h, which is not currently "
-                     r"available for inference\n", servers["unlabelled"].words())
+    assert re.search(
+        r"Failed to start server\. Error: FAILED_PRECONDITION: Request to assign label to version [12] of model h, which is not currently "
+        r"available for inference\n",
+        servers["unlabelled"].words(),
+    )
 
 
 def test_labels(servers, folder):
     server, config = servers["polled"], servers["config"]
     assert by_label(server, "stable") == [200, "OK", 1, "1"] and by_label(server, "canary") == [200, "OK", 2, "2"]
     assert ask(server, "h", label="nope") == ("INVALID_ARGUMENT", "Unrecognized servable version label: nope")
-    assert rest(server, "/v1/models/h/labels/nope:predict", {"instances": [1.0]}) == (400, {"error": "Unrecognized servable version label: nope"})
-    assert len(rest(server, "/v1/models/h/labels/stable")[1]["model_version_status"]) == 2, "the status does not look at the label"
+    assert rest(server, "/v1/models/h/labels/nope:predict", {"instances": [1.0]}) == (
+        400,
+        {"error": "Unrecognized servable version label: nope"},
+    )
+    assert len(rest(server, "/v1/models/h/labels/stable")[1]["model_version_status"]) == 2, (
+        "the status does not look at the label"
+    )
 
     def write(versions, stable=None, canary=None):
-        labels = "".join(f'version_labels {{ key: "{key}" value: {value} }} ' for key, value in (("stable", stable), ("canary", canary)) if value)
+        labels = "".join(
+            f'version_labels {{ key: "{key}" value: {value} }} '
+            for key, value in (("stable", stable), ("canary", canary))
+            if value
+        )
         chosen = " ".join(f"versions: {number}" for number in versions)
-        rewrite(config, listed(entry("h", f"{folder}/h", f"model_version_policy {{ specific {{ {chosen} }} }} {labels}")))
+        rewrite(
+            config, listed(entry("h", f"{folder}/h", f"model_version_policy {{ specific {{ {chosen} }} }} {labels}"))
+        )
 
     write([1, 2], stable=2, canary=1)
     until([("OK", 2), ("OK", 1)], lambda: [ask(server, "h", label=label) for label in ("stable", "canary")])
     write([1, 2, 3], stable=3, canary=1)  # Trap 46: moved in the same change as its version is added
-    server.wait_for("PollFilesystemAndReloadConfig failed to ReloadConfig: Request to assign label to version 3 of model h, which is not currently available")
+    server.wait_for(
+        "PollFilesystemAndReloadConfig failed to ReloadConfig: Request to assign label to version 3 of model h, which is not currently available"
+    )
     assert ask(server, "h", label="stable") == ("OK", 2) and 3 not in states(server, "h")
     write([1, 2, 3], stable=2, canary=1)
     until(("OK", 3), lambda: ask(server, "h"))
@@ -301,6 +382,7 @@ def test_the_polled_file_wins_and_may_break(servers, folder):
 
 
 # --- Models that go or break under the server
+
 
 def test_models_that_vanish_under_the_server(serve, model_directory, tmp_path):
     base = tmp_path / "model"

@@ -48,6 +48,7 @@ def page(server, path="/monitoring/prometheus/metrics"):
 
 # --- Warm-up
 
+
 def crc32c(content):
     """CRC-32C by its definition: polynomial 0x1EDC6F41, reflected."""
     crc = 0xFFFFFFFF
@@ -60,9 +61,11 @@ def crc32c(content):
 
 def tf_record(content):
     """A record as TensorFlow writes it: length, its masked checksum, content, its masked checksum."""
+
     def masked(part):
         crc = crc32c(part)
         return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
     length = struct.pack("<Q", len(content))
     return length + masked(length) + content + masked(content)
 
@@ -80,9 +83,15 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
     """(folder, {name: server}): good serves, bad ends for many reasons, ignored has the same models as bad."""
     folder, one = tmp_path_factory.mktemp("warm"), tf_record(predict_log())
     records = {
-        "three": one + tf_record(predict_log(3)) + tf_record(b""), "thousand": one * 1000, "garbage": b"no records at all",
-        "wrong": tf_record(predict_log(name="nokey")), "many": one * 1001, "large": tf_record(predict_log(9)), "session": tf_record(b"\x2a\x02\x0a\x00"),
-        "unreadable": tf_record(b"\xff\xff")}
+        "three": one + tf_record(predict_log(3)) + tf_record(b""),
+        "thousand": one * 1000,
+        "garbage": b"no records at all",
+        "wrong": tf_record(predict_log(name="nokey")),
+        "many": one * 1001,
+        "large": tf_record(predict_log(9)),
+        "session": tf_record(b"\x2a\x02\x0a\x00"),
+        "unreadable": tf_record(b"\xff\xff"),
+    }
     for name, content in records.items():
         shutil.copytree(model_directory / "half_plus_two", folder / name)
         (folder / name / "1" / "assets.extra").mkdir()
@@ -93,8 +102,12 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
     good = ("three", "thousand", "garbage")
     bad = {name: folder / name for name in records if name not in good}
     return folder, {
-        "good": serve(*batched, f"--monitoring_config_file={folder}/monitoring", "--num_request_iterations_for_warmup=2",
-                      models={name: folder / name for name in good}),
+        "good": serve(
+            *batched,
+            f"--monitoring_config_file={folder}/monitoring",
+            "--num_request_iterations_for_warmup=2",
+            models={name: folder / name for name in good},
+        ),
         "bad": serve(*batched, models=bad),
         "ignored": serve(*batched, "--enable_model_warmup=false", models=bad),
     }
@@ -106,25 +119,42 @@ def test_warm_up_is_replayed_before_a_model_serves(warmed):
     for name, count in (("three", 3), ("thousand", 1000), ("garbage", 0)):
         file = re.escape(f"{folder}/{name}/1/assets.extra/tf_serving_warmup_requests")
         assert re.search(rf"Starting to read warmup data for model at {file}", said)
-        assert re.search(rf"Finished reading warmup data for model at {file}\. Number of warmup records read: {count}\. Elapsed time \(microseconds\): \d+\.",
-                         said)
+        assert re.search(
+            rf"Finished reading warmup data for model at {file}\. Number of warmup records read: {count}\. Elapsed time \(microseconds\): \d+\.",
+            said,
+        )
     metrics = page(servers["good"])[2]
     assert f':tensorflow:serving:model_warmup_records_read{{model_path="{folder}/three/1",status="OK"}} 3\n' in metrics
-    assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2004\n" in metrics, "two records and 1000, twice each, through the batches"
+    assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2004\n" in metrics, (
+        "two records and 1000, twice each, through the batches"
+    )
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("wrong", "INVALID_ARGUMENT: Signature input alias: x(feed name: x:0) not found in request and no default value provided. Inputs expected to be in the "
-     "request {nokey}, or default input alias set: }"),
-    ("many", "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at FOLDER/many/1/assets.extra/tf_serving_warmup_requests}"),
-    ("large", "INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8}"),
-    ("session", "UNIMPLEMENTED: Unsupported log_type for warmup: 5}"),
-    ("unreadable", "INVALID_ARGUMENT: Failed to parse warmup record: "),
-])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "wrong",
+            "INVALID_ARGUMENT: Signature input alias: x(feed name: x:0) not found in request and no default value provided. Inputs expected to be in the "
+            "request {nokey}, or default input alias set: }",
+        ),
+        (
+            "many",
+            "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at FOLDER/many/1/assets.extra/tf_serving_warmup_requests}",
+        ),
+        ("large", "INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8}"),
+        ("session", "UNIMPLEMENTED: Unsupported log_type for warmup: 5}"),
+        ("unreadable", "INVALID_ARGUMENT: Failed to parse warmup record: "),
+    ],
+)
 def test_a_wrong_record_fails_the_load(warmed, name, text):
     folder, servers = warmed
     assert servers["bad"].ended() == 255
-    said = servers["bad"].words().partition("Failed to start server. Error: UNKNOWN: 5 servable(s) did not become available: ")[2]
+    said = (
+        servers["bad"]
+        .words()
+        .partition("Failed to start server. Error: UNKNOWN: 5 servable(s) did not become available: ")[2]
+    )
     assert f"{{name: {name} version: 1}} due to error: {text.replace('FOLDER', str(folder))}" in said
 
 
@@ -134,20 +164,34 @@ def test_warm_up_can_be_turned_off(warmed):
 
 # --- Metrics
 
+
 @pytest.fixture(scope="module", name="measured")
 def server_with_metrics(serve, model_directory, tmp_path_factory):
     folder = tmp_path_factory.mktemp("metrics")
     (folder / "batching").write_text(BATCHING, encoding="utf-8")
     (folder / "monitoring").write_text('prometheus_config { enable: true path: "/metrics" }', encoding="utf-8")
-    return serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--enable_batching", f"--batching_parameters_file={folder}/batching",
-                 f"--monitoring_config_file={folder}/monitoring", "--grpc_max_threads=64").ready()
+    return serve(
+        "--model_name=m",
+        f"--model_base_path={model_directory}/half_plus_two",
+        "--enable_batching",
+        f"--batching_parameters_file={folder}/batching",
+        f"--monitoring_config_file={folder}/monitoring",
+        "--grpc_max_threads=64",
+    ).ready()
 
 
 def test_metrics_have_the_names_of_the_real_server(measured):
     code, kind, before = page(measured, "/metrics")
     assert (code, kind) == (200, "text/plain") and page(measured)[0] == 404, "at the path of the file, and there alone"
-    for name in ("request_latency", "runtime_latency", "model_warmup_latency", *(f"batching_session:{one}" for one in (
-            "input_batch_size", "processed_batch_size", "padding_size", "queuing_latency"))):
+    for name in (
+        "request_latency",
+        "runtime_latency",
+        "model_warmup_latency",
+        *(
+            f"batching_session:{one}"
+            for one in ("input_batch_size", "processed_batch_size", "padding_size", "queuing_latency")
+        ),
+    ):
         assert f"# TYPE :tensorflow:serving:{name} histogram\n" in before
     for name in ("request_count", "model_warmup_records_read", "batching_session:wrapped_run_count"):
         assert f"# TYPE :tensorflow:serving:{name} counter\n" in before
@@ -167,8 +211,11 @@ def test_metrics_have_the_names_of_the_real_server(measured):
     samples = dict(line.rsplit(" ", 1) for line in after.splitlines() if not line.startswith("#"))
     serving, batching = ":tensorflow:serving:", ":tensorflow:serving:batching_session:"
     assert {key: value for key, value in samples.items() if key.startswith(f"{serving}request_count")} == {
-        f'{serving}request_count{{model_name="m",status="OK"}}': "4", f'{serving}request_count{{model_name="m",status="INVALID_ARGUMENT"}}': "1",
-        f'{serving}request_count{{model_name="m",status="UNIMPLEMENTED"}}': "1", f'{serving}request_count{{model_name="nope",status="NOT_FOUND"}}': "1"}
+        f'{serving}request_count{{model_name="m",status="OK"}}': "4",
+        f'{serving}request_count{{model_name="m",status="INVALID_ARGUMENT"}}': "1",
+        f'{serving}request_count{{model_name="m",status="UNIMPLEMENTED"}}': "1",
+        f'{serving}request_count{{model_name="nope",status="NOT_FOUND"}}': "1",
+    }
     for labels, count in (('API="Predict",entrypoint="GRPC"', "3"), ('API="predict",entrypoint="REST"', "1")):
         assert samples[f'{serving}request_latency_count{{model_name="m",{labels}}}'] == count
         assert samples[f'{serving}request_latency_bucket{{model_name="m",{labels},le="+Inf"}}'] == count
@@ -178,22 +225,33 @@ def test_metrics_have_the_names_of_the_real_server(measured):
     # Three batches of 3 rows, padded by 1 to 4, and one of 5, padded by 3 to 8; the request of 9 rows counts, yet never came to a batch. What equals a limit
     # belongs to the bucket above it.
     assert samples[f"{batching}wrapped_run_count{{}}"] == "4"
-    assert samples[f"{batching}input_batch_size_sum{{}}"] == "23" and samples[f"{batching}input_batch_size_count{{}}"] == "5"
+    assert (
+        samples[f"{batching}input_batch_size_sum{{}}"] == "23"
+        and samples[f"{batching}input_batch_size_count{{}}"] == "5"
+    )
     assert samples[f"{batching}processed_batch_size_sum{{}}"] == "20"
-    assert [samples[f'{batching}processed_batch_size_bucket{{le="{limit}"}}'] for limit in (4, 8, 16)] == ["0", "3", "4"]
+    assert [samples[f'{batching}processed_batch_size_bucket{{le="{limit}"}}'] for limit in (4, 8, 16)] == [
+        "0",
+        "3",
+        "4",
+    ]
     assert [samples[f'{batching}padding_size_sum{{execution_batch_size="{size}"}}'] for size in (4, 8)] == ["3", "3"]
     assert samples[f'{batching}queuing_latency_count{{thread_pool_name=""}}'] == "4"
 
 
 # --- Clients that misbehave
 
+
 def test_large_requests(measured, serve, model_directory):
     server = serve("--model_name=k", f"--model_base_path={model_directory}/kilobytes").ready()
     rows = numpy.ones((16384, 1024), "float32")  # 64 MiB
     with GrpcClient("127.0.0.1", server.grpc_port, 60) as client:
         assert client.predict("k", {"x": rows})["y"].sum() == 2 * rows.size
-    for headers, body, code in (({"Content-Encoding": "gzip"}, gzip.compress(b" " * (101 << 20), 1), 400), ({"Content-Length": str(10**15)}, b"{", 400),
-                                ({"Content-Length": "-1"}, b"{", 400)):
+    for headers, body, code in (
+        ({"Content-Encoding": "gzip"}, gzip.compress(b" " * (101 << 20), 1), 400),
+        ({"Content-Length": str(10**15)}, b"{", 400),
+        ({"Content-Length": "-1"}, b"{", 400),
+    ):
         connection = http.client.HTTPConnection("127.0.0.1", measured.rest_port, timeout=60)
         connection.request("POST", "/v1/models/m:predict", body, headers)
         assert connection.getresponse().status == code
@@ -217,7 +275,9 @@ def test_clients_that_vanish_cost_nothing(measured):
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.sendall(head + whole)
             else:
-                with grpc.insecure_channel(f"127.0.0.1:{measured.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+                with grpc.insecure_channel(
+                    f"127.0.0.1:{measured.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]
+                ) as channel:
                     channel.unary_unary(grpc_api.PREDICT).future(predict_request("m", ONES), timeout=10).cancel()
 
         with ThreadPoolExecutor(20) as pool:
@@ -231,6 +291,7 @@ def test_clients_that_vanish_cost_nothing(measured):
 
 def test_batch_threads_rest_when_nobody_asks(measured):
     """A real server's batch threads look for work each millisecond, 2 to 3 % of a CPU for each."""
+
     def cpu_s():
         with open(f"/proc/{measured.process.pid}/stat", encoding="utf-8") as stream:
             fields = stream.read().rpartition(")")[2].split()
@@ -243,30 +304,50 @@ def test_batch_threads_rest_when_nobody_asks(measured):
         time.sleep(3)
         assert cpu_s() - before <= 0.03
         with ThreadPoolExecutor(8) as pool:
-            assert all(answer["y"].tolist() == [[2.5]] for answer in pool.map(lambda _request: client.predict("m", ONES), range(40)))
+            assert all(
+                answer["y"].tolist() == [[2.5]]
+                for answer in pool.map(lambda _request: client.predict("m", ONES), range(40))
+            )
 
 
 # --- TLS and the socket
+
 
 def certificate(name, issuer=None):
     """(key, certificate, key object, certificate object) in PEM text, for 127.0.0.1, signed by the issuer or by itself."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+
     key = ec.generate_private_key(ec.SECP256R1())
-    subject, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), datetime.datetime.now(datetime.timezone.utc)
-    made = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer[3].subject if issuer else subject).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-            .sign(issuer[2] if issuer else key, hashes.SHA256()))
+    subject, now = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]),
+        datetime.datetime.now(datetime.timezone.utc),
+    )
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[3].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(issuer[2] if issuer else key, hashes.SHA256())
+    )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return pem.decode(), made.public_bytes(serialization.Encoding.PEM).decode(), key, made
 
 
 def tls_file(path, **fields):
-    path.write_text("".join(f'{name}: {value}\n' if name == "client_verify" else f"{name}: {_quoted(value)}\n" for name, value in fields.items()),
-                    encoding="utf-8")
+    path.write_text(
+        "".join(
+            f"{name}: {value}\n" if name == "client_verify" else f"{name}: {_quoted(value)}\n"
+            for name, value in fields.items()
+        ),
+        encoding="utf-8",
+    )
     return f"--ssl_config_file={path}"
 
 
@@ -277,16 +358,25 @@ def _quoted(text):
 def test_tls(serve, model_directory, tmp_path):
     ours, client, foreign = certificate("server"), certificate("clients"), certificate("foreign")
     model = ("--model_name=m", f"--model_base_path={model_directory}/half_plus_two")
-    server = serve(*model, tls_file(tmp_path / "tls", server_key=ours[0], server_cert=ours[1], custom_ca=client[1], client_verify="true"))
+    server = serve(
+        *model,
+        tls_file(tmp_path / "tls", server_key=ours[0], server_cert=ours[1], custom_ca=client[1], client_verify="true"),
+    )
     garbage = serve(*model, tls_file(tmp_path / "garbage", server_key="no key", server_cert="no certificate"))
     missing = serve(*model, f"--ssl_config_file={tmp_path}/missing")
     nobody = serve(*model, tls_file(tmp_path / "nobody", server_key=ours[0], server_cert=ours[1], client_verify="true"))
 
     def ask(credentials):
-        channel = grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", credentials) if credentials else grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        channel = (
+            grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", credentials)
+            if credentials
+            else grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        )
         with channel:
             try:
-                return predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist()
+                return predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))[
+                    "y"
+                ].tolist()
             except grpc.RpcError as fault:
                 return fault.code().name
 
@@ -296,24 +386,36 @@ def test_tls(serve, model_directory, tmp_path):
     assert ask(grpc.ssl_channel_credentials(roots, signed[0].encode(), signed[1].encode())) == [[2.5]]
     assert ask(grpc.ssl_channel_credentials(roots)) == "UNAVAILABLE", "without a certificate"
     assert ask(grpc.ssl_channel_credentials(roots, foreign[0].encode(), foreign[1].encode())) == "UNAVAILABLE"
-    assert ask(grpc.ssl_channel_credentials(foreign[1].encode(), signed[0].encode(), signed[1].encode())) == "UNAVAILABLE"
+    assert (
+        ask(grpc.ssl_channel_credentials(foreign[1].encode(), signed[0].encode(), signed[1].encode())) == "UNAVAILABLE"
+    )
     assert ask(None) == "UNAVAILABLE", "without TLS"
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
     connection.request("GET", "/v1/models/m")
     assert connection.getresponse().status == 200, "REST stays plain"
     connection.close()
-    for failed, text in ((garbage, "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"),
-                         (missing, f"NOT_FOUND: {tmp_path}/missing; No such file or directory"),
-                         (nobody, f"INVALID_ARGUMENT: {tmp_path}/nobody has client_verify without custom_ca")):
+    for failed, text in (
+        (garbage, "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"),
+        (missing, f"NOT_FOUND: {tmp_path}/missing; No such file or directory"),
+        (nobody, f"INVALID_ARGUMENT: {tmp_path}/nobody has client_verify without custom_ca"),
+    ):
         assert failed.ended() == 255 and f"Failed to start server. Error: {text}" in failed.words()
 
 
 def test_a_socket_in_place_of_a_port(serve, model_directory, tmp_path):
     path = tmp_path / "grpc.sock"
     for number in (signal.SIGKILL, signal.SIGTERM):  # What a killed server left is no obstacle.
-        server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two", "--port=0", "--rest_api_port=0", f"--grpc_socket_path={path}")
+        server = serve(
+            "--model_name=m",
+            f"--model_base_path={model_directory}/half_plus_two",
+            "--port=0",
+            "--rest_api_port=0",
+            f"--grpc_socket_path={path}",
+        )
         assert f"Running gRPC ModelServer at UNIX socket {path} ..." in server.ready().words()
         assert "Exporting HTTP" not in server.words() and "Skipped exporting" not in server.words()
         with grpc.insecure_channel(f"unix:{path}") as channel:
-            assert predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))["y"].tolist() == [[2.5]]
+            assert predict_response(channel.unary_unary(grpc_api.PREDICT)(predict_request("m", ONES), timeout=20))[
+                "y"
+            ].tolist() == [[2.5]]
         server.stop(number)

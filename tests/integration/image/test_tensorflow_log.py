@@ -27,13 +27,27 @@ with tf.compat.v1.Session(graph=tf.Graph()) as session:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorFlow looks for instructions on x86 alone")
 def test_tensorflows_own_line(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(probe_model.saved_model())
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300,
-                          env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="0", CUDA_VISIBLE_DEVICES="-1"))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="0", CUDA_VISIBLE_DEVICES="-1"),
+    )
     assert done.stdout.strip() == "[1.0, 2.5]"
-    has = next(line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("flags")).split()
+    has = next(
+        line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("flags")
+    ).split()
     if "avx2" not in has:
         pytest.skip("this CPU has nothing that TensorFlow's wheel leaves unused")
     told = server_log.parse(done.stderr)
-    assert told["conclusive"] and [line["wording"] for line in told["lines"]] == ["two_lines"] and told["lines"][0]["prefix"] == "absl"
+    assert (
+        told["conclusive"]
+        and [line["wording"] for line in told["lines"]] == ["two_lines"]
+        and told["lines"][0]["prefix"] == "absl"
+    )
     assert {"AVX2", "FMA"} <= set(told["unused"]) and set(told["cpu_flags"]) <= set(has)
-    assert {name for name, flag in server_log.CPU_FLAGS.items() if name.startswith("AVX512") and flag in has} <= set(told["unused"])
+    assert {name for name, flag in server_log.CPU_FLAGS.items() if name.startswith("AVX512") and flag in has} <= set(
+        told["unused"]
+    )

@@ -41,7 +41,14 @@ class Server:
         self.seen = None
 
     def target(self, protocol, name="one"):
-        return {"name": name, "protocol": protocol, "address": "127.0.0.1", "port": self.ports[protocol], "model": "m", "signature": "serving_default"}
+        return {
+            "name": name,
+            "protocol": protocol,
+            "address": "127.0.0.1",
+            "port": self.ports[protocol],
+            "model": "m",
+            "signature": "serving_default",
+        }
 
     def stop(self):
         self.process.terminate()
@@ -67,24 +74,48 @@ def serve():
 @pytest.fixture
 def measure(tmp_path):
     """Measure targets with the given options; samples are eight examples of 16 floats unless said otherwise."""
+
     def call(targets, run=generator.measure, samples=None, **options):
         path = tmp_path / "samples.npz"
-        numpy.savez(path, **({"inputs.x": numpy.arange(128, dtype="float32").reshape(8, 16), "labels": numpy.arange(8)} if samples is None else samples))
-        request = {"targets": targets, "windows": None, "loop": "closed", "concurrency": 1, "rate_rps": None, "batch": 1, "window_s": 1, "warmup_max_s": 0.4,
-                   "objective_ms": None, "deadline_s": 5, "samples": str(path), "seed": 0, "progress": str(tmp_path / "progress")}
+        numpy.savez(
+            path,
+            **(
+                {"inputs.x": numpy.arange(128, dtype="float32").reshape(8, 16), "labels": numpy.arange(8)}
+                if samples is None
+                else samples
+            ),
+        )
+        request = {
+            "targets": targets,
+            "windows": None,
+            "loop": "closed",
+            "concurrency": 1,
+            "rate_rps": None,
+            "batch": 1,
+            "window_s": 1,
+            "warmup_max_s": 0.4,
+            "objective_ms": None,
+            "deadline_s": 5,
+            "samples": str(path),
+            "seed": 0,
+            "progress": str(tmp_path / "progress"),
+        }
         return run(dict(request, **options))
+
     return call
 
 
 @contextlib.contextmanager
 def once_measuring(tmp_path, action, after_s):
     """Do something to the server a while after the first target is warm."""
+
     def wait_and_act():
         path, patience = tmp_path / "progress", time.monotonic() + 120
         while not (path.exists() and path.read_text()) and time.monotonic() < patience:
             time.sleep(0.01)
         time.sleep(after_s)
         action()
+
     thread = threading.Thread(target=wait_and_act)
     thread.start()
     yield
@@ -94,8 +125,15 @@ def once_measuring(tmp_path, action, after_s):
 def slower_than(window, limit_ms):
     """How many of a window's answers took longer, from its encoded histogram."""
     histogram = HdrHistogram.decode(window["histogram"])
-    return histogram.get_total_count() - histogram.get_count_at_value(0) - sum(
-        item.count_added_in_this_iter_step for item in histogram.get_recorded_iterator() if item.value_iterated_to <= limit_ms * 1000)
+    return (
+        histogram.get_total_count()
+        - histogram.get_count_at_value(0)
+        - sum(
+            item.count_added_in_this_iter_step
+            for item in histogram.get_recorded_iterator()
+            if item.value_iterated_to <= limit_ms * 1000
+        )
+    )
 
 
 @BOTH
@@ -104,19 +142,35 @@ def test_closed_loop_keeps_its_concurrency_and_obeys_littles_law(serve, measure,
     result = measure([server.target(protocol)], concurrency=8, window_s=2)
     window, seen = result["windows"][0], server.stop()
     assert window["requests"] == window["ok"] and window["errors"] == {}
-    assert 20 <= window["latency_ms"]["p50"] <= window["latency_ms"]["p90"] <= window["latency_ms"]["p95"] <= window["latency_ms"]["max"] * 1.001
+    assert (
+        20
+        <= window["latency_ms"]["p50"]
+        <= window["latency_ms"]["p90"]
+        <= window["latency_ms"]["p95"]
+        <= window["latency_ms"]["max"] * 1.001
+    )
     assert window["latency_ms"]["p999"] is None
     assert window["throughput_rps"] * window["latency_ms"]["mean"] / 1000 == pytest.approx(8, rel=0.25)
     assert window["throughput_rps"] == pytest.approx(window["requests"] / window["duration_s"], rel=0.05)
     assert seen["most_at_once"] == 8
-    assert window["requests"] + result["warmups"][0]["requests"] + 1 <= seen["served"] <= window["requests"] + result["warmups"][0]["requests"] + 1 + 8 * 20
+    assert (
+        window["requests"] + result["warmups"][0]["requests"] + 1
+        <= seen["served"]
+        <= window["requests"] + result["warmups"][0]["requests"] + 1 + 8 * 20
+    )
 
 
 @BOTH
 def test_open_loop_sends_at_its_rate_whatever_the_server_does(serve, measure, protocol):
     slow, fast = serve("--service-ms", 100), serve("--service-ms", 1)
-    windows = measure([slow.target(protocol, "slow"), fast.target(protocol, "fast")], loop="open", rate_rps=150, window_s=2, objective_ms=50)["windows"]
-    assert windows[0]["requests"] == windows[1]["requests"] == pytest.approx(300, abs=5 * 300 ** 0.5)
+    windows = measure(
+        [slow.target(protocol, "slow"), fast.target(protocol, "fast")],
+        loop="open",
+        rate_rps=150,
+        window_s=2,
+        objective_ms=50,
+    )["windows"]
+    assert windows[0]["requests"] == windows[1]["requests"] == pytest.approx(300, abs=5 * 300**0.5)
     assert (windows[0]["goodput_rps"], windows[0]["concurrency"]) == (0, None)
     assert windows[1]["goodput_rps"] > 0
     assert windows[0]["latency_ms"]["p50"] >= 100 and windows[0]["latency_ms"]["p50"] > windows[1]["latency_ms"]["p50"]
@@ -134,7 +188,7 @@ def test_a_stall_shows_in_all_requests_it_delayed_only_in_an_open_loop(serve, me
     (tmp_path / "progress").unlink()
     with once_measuring(tmp_path, stall, after_s=1):
         closed = measure([server.target(protocol)], window_s=3)["windows"][0]
-    assert slower_than(opened, 300) >= 30           # of the 120 that were due in 600 ms, half of them waited longer than 300 ms
+    assert slower_than(opened, 300) >= 30  # of the 120 that were due in 600 ms, half of them waited longer than 300 ms
     assert 1 <= slower_than(closed, 500) <= 3
     assert opened["latency_ms"]["p95"] > 2 * closed["latency_ms"]["p95"]
 
@@ -155,7 +209,9 @@ def test_a_server_that_dies_gives_errors_and_no_hang(serve, measure, tmp_path, p
 def test_a_server_that_hangs_costs_the_deadline_and_no_more(serve, measure, tmp_path, protocol, loop):
     server = serve("--service-ms", 5)
     with once_measuring(tmp_path, lambda: server.process.send_signal(signal.SIGSTOP), after_s=0.5):
-        window = measure([server.target(protocol)], loop=loop, rate_rps=300 if loop == "open" else None, deadline_s=0.5, window_s=2)["windows"][0]
+        window = measure(
+            [server.target(protocol)], loop=loop, rate_rps=300 if loop == "open" else None, deadline_s=0.5, window_s=2
+        )["windows"][0]
     assert window["ok"] > 0 and window["errors"]["DEADLINE_EXCEEDED"] > 0
     assert window["requests"] == window["ok"] + sum(window["errors"].values())
 
@@ -172,10 +228,14 @@ def test_refused_requests_are_counted_by_code(serve, measure, protocol):
 def test_large_bodies_arrive_whole_and_are_varied(serve, measure, protocol):
     server = serve("--digest", "--answer-bytes", 1_000_000, "--max-streams", 3)
     inputs = numpy.random.default_rng(1).random((5, 50_000)).astype("float32")
-    window = measure([server.target(protocol)], samples={"inputs.x": inputs}, concurrency=6, warmup_max_s=0)["windows"][0]
+    window = measure([server.target(protocol)], samples={"inputs.x": inputs}, concurrency=6, warmup_max_s=0)["windows"][
+        0
+    ]
     encode = (lambda one: client.predict_request("m", one)) if protocol == "grpc" else client.rest_body
     assert window["ok"] >= 5 and not window["errors"]
-    assert server.stop()["bodies"] == sorted(hashlib.sha256(encode({"x": inputs[at:at + 1]})).hexdigest() for at in range(5))
+    assert server.stop()["bodies"] == sorted(
+        hashlib.sha256(encode({"x": inputs[at : at + 1]})).hexdigest() for at in range(5)
+    )
 
 
 def test_batches_take_the_samples_in_turn(serve, measure):
@@ -186,7 +246,9 @@ def test_batches_take_the_samples_in_turn(serve, measure):
     assert server.stop()["bodies"] == sorted(hashlib.sha256(body).hexdigest() for body in expected)
 
 
-@pytest.mark.parametrize("protocol, most_streams, concurrency", [("grpc", 1000, 200), ("grpc", 7, 40), ("rest", 1000, 200)])
+@pytest.mark.parametrize(
+    "protocol, most_streams, concurrency", [("grpc", 1000, 200), ("grpc", 7, 40), ("rest", 1000, 200)]
+)
 def test_concurrency_needs_no_more_than_connections(serve, measure, protocol, most_streams, concurrency):
     server = serve("--service-ms", 1000, "--max-streams", most_streams)
     assert measure([server.target(protocol)], concurrency=concurrency)["windows"][0]["errors"] == {}
@@ -201,7 +263,9 @@ def test_chunked_answers_are_understood(serve, measure):
 def test_windows_come_in_the_order_asked_with_the_same_arrivals_each_round(serve, measure, tmp_path):
     one, other = serve("--service-ms", 1), serve("--service-ms", 1)
     order = ["a", "b", "b", "a"]
-    windows = measure([one.target("grpc", "a"), other.target("rest", "b")], windows=order, loop="open", rate_rps=100, window_s=0.5)["windows"]
+    windows = measure(
+        [one.target("grpc", "a"), other.target("rest", "b")], windows=order, loop="open", rate_rps=100, window_s=0.5
+    )["windows"]
     assert [window["target"] for window in windows] == order
     assert windows[0]["requests"] == windows[1]["requests"] and windows[2]["requests"] == windows[3]["requests"]
     lines = (tmp_path / "progress").read_text().splitlines()
@@ -211,7 +275,14 @@ def test_windows_come_in_the_order_asked_with_the_same_arrivals_each_round(serve
 def test_a_generator_beyond_its_means_says_that_the_window_is_void(measure):
     echo = subprocess.Popen([sys.executable, ECHO], stdout=subprocess.PIPE, text=True)
     try:
-        target = {"name": "one", "protocol": "grpc", "address": "127.0.0.1", "port": int(echo.stdout.readline()), "model": "m", "signature": "s"}
+        target = {
+            "name": "one",
+            "protocol": "grpc",
+            "address": "127.0.0.1",
+            "port": int(echo.stdout.readline()),
+            "model": "m",
+            "signature": "s",
+        }
         window = measure([target], loop="open", rate_rps=100000, window_s=0.5, deadline_s=2)["windows"][0]
     finally:
         echo.kill()
@@ -236,15 +307,20 @@ def test_a_generator_starved_of_its_cpu_says_that_the_window_is_void(serve, meas
         return program.call("_load.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])
 
     with once_measuring(tmp_path, lambda: starve(1.2), after_s=0.2):
-        window = measure([serve("--service-ms", 2).target("grpc")], run=as_program, loop=loop, rate_rps=200 if loop == "open" else None,
-                         window_s=2)["windows"][0]
+        window = measure(
+            [serve("--service-ms", 2).target("grpc")],
+            run=as_program,
+            loop=loop,
+            rate_rps=200 if loop == "open" else None,
+            window_s=2,
+        )["windows"][0]
     assert "more than 5 ms late" in window["void"]
     assert window["generator"]["late_fraction"] > 0.05 and window["generator"]["max_late_ms"] >= 40
 
 
 def test_a_window_with_few_requests_is_void_and_supports_no_percentile(serve, measure):
     window = measure([serve("--service-ms", 300).target("grpc")])["windows"][0]
-    assert window["requests"] < 20 and window["void"]       # on a busy machine for another reason, too
+    assert window["requests"] < 20 and window["void"]  # on a busy machine for another reason, too
     assert {window["latency_ms"][name] for name in ("p50", "p90", "p95", "p99", "p999")} == {None}
     assert window["latency_ms"]["mean"] >= 300
 
@@ -270,12 +346,21 @@ def metadata(**inputs):
 
 
 def test_without_samples_inputs_are_made_up_from_the_signature(serve, measure):
-    server = serve("--digest", "--metadata", metadata(image=(1, (-1, 4, -1)), ids=(9, (-1,)), text=(7, (-1, 2)), mode=(10, ())))
-    measure([server.target("grpc")], run=lambda request: generator.measure(dict(request, samples=None, batch=3, warmup_max_s=0)))
+    server = serve(
+        "--digest", "--metadata", metadata(image=(1, (-1, 4, -1)), ids=(9, (-1,)), text=(7, (-1, 2)), mode=(10, ()))
+    )
+    measure(
+        [server.target("grpc")],
+        run=lambda request: generator.measure(dict(request, samples=None, batch=3, warmup_max_s=0)),
+    )
     seen = server.stop()
     sent = wire.message("tensorflow.serving.PredictRequest").FromString(bytes.fromhex(seen["last"])).inputs
     assert {name: (tensor.dtype, [dim.size for dim in tensor.tensor_shape.dim]) for name, tensor in sent.items()} == {
-        "image": (1, [3, 4, 1]), "ids": (9, [3]), "text": (7, [3, 2]), "mode": (10, [])}
+        "image": (1, [3, 4, 1]),
+        "ids": (9, [3]),
+        "text": (7, [3, 2]),
+        "mode": (10, []),
+    }
     assert 1 < len(seen["bodies"]) <= 16
 
 
@@ -287,8 +372,18 @@ def test_a_signature_that_is_not_there_is_one_clear_line(serve, measure):
 
 @BOTH
 def test_nobody_listening_is_one_clear_line(measure, protocol):
-    target = {"name": "one", "protocol": protocol, "address": "127.0.0.1", "port": ports.free(), "model": "m", "signature": "s"}
-    with pytest.raises(FleetError, match=rf"target one: {protocol}://127.0.0.1:\d+ answers the first request with UNAVAILABLE: .*refused.* Check that it runs"):
+    target = {
+        "name": "one",
+        "protocol": protocol,
+        "address": "127.0.0.1",
+        "port": ports.free(),
+        "model": "m",
+        "signature": "s",
+    }
+    with pytest.raises(
+        FleetError,
+        match=rf"target one: {protocol}://127.0.0.1:\d+ answers the first request with UNAVAILABLE: .*refused.* Check that it runs",
+    ):
         measure([target])
 
 
@@ -299,17 +394,29 @@ def test_the_wrong_protocol_is_one_clear_line(serve, measure):
             measure([dict(server.target(protocol), port=server.ports[other])])
 
 
-@pytest.mark.parametrize("samples, text", [
-    ({"labels": numpy.arange(3)}, "has no array named inputs.<name>"),
-    ({"inputs.x": numpy.zeros((0, 2))}, "need the same number of examples, 1 or more"),
-    ({"inputs.x": numpy.zeros((3, 2)), "inputs.y": numpy.zeros((4, 2))}, r"need the same number of examples, 1 or more; they have \[3, 4\]"),
-])
+@pytest.mark.parametrize(
+    "samples, text",
+    [
+        ({"labels": numpy.arange(3)}, "has no array named inputs.<name>"),
+        ({"inputs.x": numpy.zeros((0, 2))}, "need the same number of examples, 1 or more"),
+        (
+            {"inputs.x": numpy.zeros((3, 2)), "inputs.y": numpy.zeros((4, 2))},
+            r"need the same number of examples, 1 or more; they have \[3, 4\]",
+        ),
+    ],
+)
 def test_samples_that_cannot_be_sent_are_one_clear_line(serve, measure, samples, text):
     with pytest.raises(FleetError, match=f"^samples: .*{text}"):
         measure([serve().target("grpc")], samples=samples)
 
 
-@pytest.mark.parametrize("write", [lambda path: path.write_text("no archive"), lambda path: numpy.savez(path, **{"inputs.x": numpy.array([object()])})])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("no archive"),
+        lambda path: numpy.savez(path, **{"inputs.x": numpy.array([object()])}),
+    ],
+)
 def test_a_file_that_is_no_archive_of_plain_arrays_is_one_clear_line(serve, measure, tmp_path, write):
     path = tmp_path / "text.npz"
     write(path)
@@ -319,7 +426,9 @@ def test_a_file_that_is_no_archive_of_plain_arrays_is_one_clear_line(serve, meas
 
 def test_the_histogram_is_hdr_histograms_own_encoding(serve, measure):
     window = measure([serve("--service-ms", 5).target("grpc")])["windows"][0]
-    assert base64.b64decode(window["histogram"])[:4] == b"\x1c\x84\x93\x14"         # V2 compressed cookie of the format's description
+    assert (
+        base64.b64decode(window["histogram"])[:4] == b"\x1c\x84\x93\x14"
+    )  # V2 compressed cookie of the format's description
     histogram = HdrHistogram.decode(window["histogram"])
     assert histogram.get_total_count() == window["ok"]
     assert histogram.get_value_at_percentile(50) / 1000 == window["latency_ms"]["p50"]

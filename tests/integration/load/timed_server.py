@@ -51,7 +51,9 @@ class Service:
     async def grpc_answer(self, body, context):
         """A gRPC handler over bytes."""
         if not await self.answer(body):
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full")
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full"
+            )
         return b"." * self.options.answer_bytes
 
     async def rest_connection(self, reader, writer):
@@ -64,7 +66,10 @@ class Service:
                 if not await self.answer(body):
                     writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
                 elif self.options.chunked:
-                    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(answer), answer))
+                    writer.write(
+                        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+                        % (len(answer), answer)
+                    )
                 else:
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
                 await writer.drain()
@@ -87,14 +92,24 @@ class Any(grpc.GenericRpcHandler):
 async def main():
     """Serve."""
     parser = argparse.ArgumentParser()
-    numbers = {"service-ms": 0.0, "busy-ms": 0.0, "stall-ms": 500.0, "workers": 1000, "refuse-every": 0, "answer-bytes": 100, "max-streams": 1000}
+    numbers = {
+        "service-ms": 0.0,
+        "busy-ms": 0.0,
+        "stall-ms": 500.0,
+        "workers": 1000,
+        "refuse-every": 0,
+        "answer-bytes": 100,
+        "max-streams": 1000,
+    }
     for option, default in dict(numbers, metadata="").items():
         parser.add_argument(f"--{option}", type=type(default), default=default)
     for option in ("chunked", "digest"):
         parser.add_argument(f"--{option}", action="store_true")
     options = parser.parse_args()
     service, stop = Service(options), asyncio.Event()
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.max_concurrent_streams", options.max_streams)])
+    server = grpc.aio.server(
+        options=[("grpc.max_receive_message_length", -1), ("grpc.max_concurrent_streams", options.max_streams)]
+    )
     server.add_generic_rpc_handlers((Any(service.grpc_answer, options.metadata),))
     ports = {"grpc": server.add_insecure_port("127.0.0.1:0")}
     await server.start()

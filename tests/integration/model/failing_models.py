@@ -10,7 +10,11 @@ import os
 import tensorflow as tf
 
 tf1 = tf.compat.v1
-ROWS, PATH, NUMBERS = tf.TensorSpec([None, 4], name="x"), tf.TensorSpec([], tf.string, name="x"), tf.TensorSpec([None, 1], tf.int64, name="x")
+ROWS, PATH, NUMBERS = (
+    tf.TensorSpec([None, 4], name="x"),
+    tf.TensorSpec([], tf.string, name="x"),
+    tf.TensorSpec([None, 1], tf.int64, name="x"),
+)
 ADD = b"""module @twice {
   func.func public @main(%arg0: tensor<2x4xf32>) -> tensor<2x4xf32> {
     %0 = stablehlo.add %arg0, %arg0 : tensor<2x4xf32>
@@ -41,6 +45,7 @@ def compiled_inside(module, x):
 
 def stablehlo(_module, x):
     from tensorflow.compiler.tf2xla.python import xla
+
     return {"y": xla.call_module([x], version=9, module=ADD, Tout=[tf.float32], Sout=[(2, 4)], platforms=["CPU"])[0]}
 
 
@@ -87,7 +92,9 @@ def trains(module, x):
 
 
 def trains_rows(module, x):
-    tf.raw_ops.ResourceSparseApplyAdagrad(var=module.weights.handle, accum=module.sums.handle, lr=0.1, grad=x, indices=[0, 1])
+    tf.raw_ops.ResourceSparseApplyAdagrad(
+        var=module.weights.handle, accum=module.sums.handle, lr=0.1, grad=x, indices=[0, 1]
+    )
     return {"y": tf.reduce_sum(x)}
 
 
@@ -112,28 +119,60 @@ COMPOSITE = {"ragged": "RaggedTensor", "sparse": "SparseTensor", "sparse_of_tens
 XLA = ("compiled", "compiled_inside", "stablehlo")
 # Of each signature: what is random, what keeps state, what works with files, and whether requests choose the file.
 EFFECTS = {
-    "plain": ([], [], [], False), "reads": ([], [], ["ReadFile"], True), "lists": ([], [], ["MatchingFiles"], True), "writes": ([], [], ["WriteFile"], True),
-    "saves": ([], [], ["SaveV2"], True), "reads_records": ([], [], ["TFRecordDataset"], True), "reads_one_file": ([], [], ["ReadFile"], False),
-    "trains": ([], ["ResourceApplyGradientDescent"], [], False), "trains_rows": ([], ["ResourceSparseApplyAdagrad"], [], False),
-    "candidates": (["UniformCandidateSampler"], [], [], False), "random_integers": (["NonDeterministicInts"], [], [], False),
+    "plain": ([], [], [], False),
+    "reads": ([], [], ["ReadFile"], True),
+    "lists": ([], [], ["MatchingFiles"], True),
+    "writes": ([], [], ["WriteFile"], True),
+    "saves": ([], [], ["SaveV2"], True),
+    "reads_records": ([], [], ["TFRecordDataset"], True),
+    "reads_one_file": ([], [], ["ReadFile"], False),
+    "trains": ([], ["ResourceApplyGradientDescent"], [], False),
+    "trains_rows": ([], ["ResourceSparseApplyAdagrad"], [], False),
+    "candidates": (["UniformCandidateSampler"], [], [], False),
+    "random_integers": (["NonDeterministicInts"], [], [], False),
     "time_stamp": (["Timestamp"], [], [], False),
 }
 
 
 def build(directory):
     """Write a model for each function above, below directory, as version 1 of a base path; and those that no function makes."""
+
     def path(name):
         return os.path.join(directory, name, "1")
 
-    makes = [ragged, sparse, dense_of_ragged, compiled, compiled_inside, stablehlo, plain, reads, lists, writes, saves, reads_records, reads_one_file, trains,
-             trains_rows, candidates, random_integers, time_stamp]
+    makes = [
+        ragged,
+        sparse,
+        dense_of_ragged,
+        compiled,
+        compiled_inside,
+        stablehlo,
+        plain,
+        reads,
+        lists,
+        writes,
+        saves,
+        reads_records,
+        reads_one_file,
+        trains,
+        trains_rows,
+        candidates,
+        random_integers,
+        time_stamp,
+    ]
     for make in makes:
         module = tf.Module()
         module.weights, module.sums = tf.Variable(tf.ones([4, 3])), tf.Variable(tf.ones([4, 4]))
         if make is trains_rows:
             module.weights = tf.Variable(tf.ones([4, 4]))
         module.inner = tf.function(bound(product, module), jit_compile=True)
-        spec = PATH if make in (reads, lists, writes, saves, reads_records, reads_one_file) else NUMBERS if make is candidates else ROWS
+        spec = (
+            PATH
+            if make in (reads, lists, writes, saves, reads_records, reads_one_file)
+            else NUMBERS
+            if make is candidates
+            else ROWS
+        )
         if make in (stablehlo, trains_rows):
             spec = tf.TensorSpec([2, 4], name="x")
         module.call = tf.function(bound(make, module), input_signature=[spec], jit_compile=make is compiled or None)
@@ -144,13 +183,24 @@ def build(directory):
 
     with tf1.Graph().as_default(), tf1.Session() as session:
         fed = tf1.placeholder(tf.float32, [None, 4])
-        info = {"x": tf1.saved_model.build_tensor_info(fed)}, {"y": tf1.saved_model.build_tensor_info(tf.sparse.from_dense(fed))}
+        info = (
+            {"x": tf1.saved_model.build_tensor_info(fed)},
+            {"y": tf1.saved_model.build_tensor_info(tf.sparse.from_dense(fed))},
+        )
         builder = tf1.saved_model.Builder(path("sparse_of_tensorflow1"))
-        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": tf1.saved_model.build_signature_def(*info)})
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": tf1.saved_model.build_signature_def(*info)}
+        )
         builder.save()
     with tf1.Graph().as_default(), tf1.Session() as session:
         fed = tf1.placeholder(tf.float32, [None, 4])
         builder = tf1.saved_model.Builder(path("two_tags"))
-        builder.add_meta_graph_and_variables(session, ["serve", "gpu"], {"serving_default": tf1.saved_model.predict_signature_def({"x": fed}, {"y": fed * 2})})
-        builder.add_meta_graph(["serve"], {"serving_default": tf1.saved_model.predict_signature_def({"x": fed}, {"y": fed * 3})})
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve", "gpu"],
+            {"serving_default": tf1.saved_model.predict_signature_def({"x": fed}, {"y": fed * 2})},
+        )
+        builder.add_meta_graph(
+            ["serve"], {"serving_default": tf1.saved_model.predict_signature_def({"x": fed}, {"y": fed * 3})}
+        )
         builder.save()

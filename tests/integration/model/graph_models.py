@@ -29,7 +29,9 @@ def dropped(x):
 
 def repeated(x, times, step):
     """What step makes of x, so many times."""
-    return tf1.while_loop(lambda number, _hidden: number < times, lambda number, hidden: (number + 1, step(hidden)), [0, x])[1]
+    return tf1.while_loop(
+        lambda number, _hidden: number < times, lambda number, hidden: (number + 1, step(hidden)), [0, x]
+    )[1]
 
 
 def scored(x, hidden, **others):
@@ -48,7 +50,9 @@ def python_tensor_fed():
 
 
 def examples_before():
-    x = tf1.parse_example(tf1.placeholder(tensorflow.string, [None]), {"x": tf1.FixedLenFeature([4], tensorflow.float32)})["x"]
+    x = tf1.parse_example(
+        tf1.placeholder(tensorflow.string, [None]), {"x": tf1.FixedLenFeature([4], tensorflow.float32)}
+    )["x"]
     return scored(x, x)
 
 
@@ -58,7 +62,9 @@ def queue_before():
 
 
 def iterator_before():
-    x = tf1.data.make_initializable_iterator(tensorflow.data.Dataset.from_tensor_slices(tensorflow.ones([8, 4])).batch(2)).get_next()
+    x = tf1.data.make_initializable_iterator(
+        tensorflow.data.Dataset.from_tensor_slices(tensorflow.ones([8, 4])).batch(2)
+    ).get_next()
     return scored(x, x)
 
 
@@ -79,7 +85,9 @@ def dropout_off_by_number():
 
 def dropout_off_in_two_branches():
     x, training = fed(), tf1.placeholder_with_default(False, [])
-    return scored(x, tf1.cond(tf1.reduce_sum(x) > 0, lambda: tf1.cond(training, lambda: dropped(x), lambda: x), lambda: x * 2))
+    return scored(
+        x, tf1.cond(tf1.reduce_sum(x) > 0, lambda: tf1.cond(training, lambda: dropped(x), lambda: x), lambda: x * 2)
+    )
 
 
 def dropout_off_in_a_loop():
@@ -145,9 +153,29 @@ def dropout_that_a_variable_switches():
 
 
 # What a session runs of what is random, keeps state, or calls Python; and what it may run, as a value decides that is not in the graph.
-CLEAN = (python_before, python_tensor_fed, examples_before, queue_before, iterator_before, dropout_off, dropout_off_by_not, dropout_off_by_number,
-         dropout_off_in_two_branches, dropout_off_in_a_loop, noisy_loop_off, noise_that_is_not_taken, nothing_to_drop, counter_off)
-IMPURE = (dropout_on, noisy_loop, something_to_drop, counter_in_a_branch_of_the_request, python_needed_by_another_output)
+CLEAN = (
+    python_before,
+    python_tensor_fed,
+    examples_before,
+    queue_before,
+    iterator_before,
+    dropout_off,
+    dropout_off_by_not,
+    dropout_off_by_number,
+    dropout_off_in_two_branches,
+    dropout_off_in_a_loop,
+    noisy_loop_off,
+    noise_that_is_not_taken,
+    nothing_to_drop,
+    counter_off,
+)
+IMPURE = (
+    dropout_on,
+    noisy_loop,
+    something_to_drop,
+    counter_in_a_branch_of_the_request,
+    python_needed_by_another_output,
+)
 OPEN = (dropout_that_requests_switch, dropout_that_a_variable_switches)
 MODELS = {f"{make.__name__}_v{version}": (make, version) for make in CLEAN + IMPURE + OPEN for version in (1, 2)}
 
@@ -160,6 +188,8 @@ def build(directory):
             inputs, outputs = make()
             session.run(tf1.global_variables_initializer())
             builder = tf1.saved_model.Builder(os.path.join(directory, name))
-            builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": tf1.saved_model.predict_signature_def(inputs, outputs)})
+            builder.add_meta_graph_and_variables(
+                session, ["serve"], {"serving_default": tf1.saved_model.predict_signature_def(inputs, outputs)}
+            )
             builder.save()
     tf1.enable_control_flow_v2()

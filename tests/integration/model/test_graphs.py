@@ -31,7 +31,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client i
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 tf1 = tensorflow.compat.v1
-NAMES = {make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)] for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN}
+NAMES = {
+    make.__name__: [f"{make.__name__}_v{version}" for version in (1, 2)]
+    for make in graph_models.CLEAN + graph_models.IMPURE + graph_models.OPEN
+}
 OPTIONS = {"form": "tflite_dynamic_range", "metric": None, "accept_unjudged": True}
 
 
@@ -80,17 +83,21 @@ def test_what_a_request_does_not_run_refuses_no_conversion(models, name):
     for one, other in zip(first, second):
         numpy.testing.assert_array_equal(one, other)
     assert impure(ops) == set() and not described["uncertain_ops"]
-    unread = executed & (statefulness.RANDOM if name.startswith(("noise_that", "nothing_to")) else set())     # Drawn, and no answer depends on it.
+    unread = executed & (
+        statefulness.RANDOM if name.startswith(("noise_that", "nothing_to")) else set()
+    )  # Drawn, and no answer depends on it.
     assert impure(executed) - unread == set(), "the session itself ran it"
     assert variants.refusal(OPTIONS, signature, None, None, ops) is None
     found = analysis.analyse("serving_default", signature, ops)
-    assert not found["parses_examples"] and not [reason for reason in analysis.warnings(described) if "TensorFlow 1" not in reason]
+    assert not found["parses_examples"] and not [
+        reason for reason in analysis.warnings(described) if "TensorFlow 1" not in reason
+    ]
 
 
 @pytest.mark.parametrize("name", names(graph_models.IMPURE))
 def test_what_a_request_runs_refuses_the_conversion(models, name):
     _described, signature, ops = said(models / name)
-    if "python" in name:        # The process that reads it has no such function, as no server has.
+    if "python" in name:  # The process that reads it has no such function, as no server has.
         with pytest.raises(tensorflow.errors.OpError):
             ran(models / name, x=X)
         assert statefulness.python_ops(ops) == ["PyFunc"]
@@ -103,7 +110,9 @@ def test_what_a_request_runs_refuses_the_conversion(models, name):
 @pytest.mark.parametrize("name", names(graph_models.OPEN))
 def test_a_branch_that_nobody_can_know_is_a_warning(models, name):
     described, signature, ops = said(models / name)
-    assert impure(ops) == set() and statefulness.random_ops(described["uncertain_ops"]["serving_default"]) == ["RandomUniform"]
+    assert impure(ops) == set() and statefulness.random_ops(described["uncertain_ops"]["serving_default"]) == [
+        "RandomUniform"
+    ]
     assert variants.refusal(OPTIONS, signature, None, None, ops) is None
     assert any(warning.startswith("RandomUniform: in a branch that") for warning in analysis.warnings(described))
 
@@ -113,7 +122,9 @@ def test_a_model_whose_variables_nothing_restores_is_named_before_its_first_requ
     described, signature, _ops = said(models / name)
     with pytest.raises(tensorflow.errors.FailedPreconditionError) as caught:
         ran(models / name, **{next(iter(signature["inputs"])): X})
-    named = re.search(r"Could not find variable ([\w/]+)|uninitialized value (\w+)|(Table not initialized)", str(caught.value))
+    named = re.search(
+        r"Could not find variable ([\w/]+)|uninitialized value (\w+)|(Table not initialized)", str(caught.value)
+    )
     assert named.group(3) or {*named.groups()} & set(signature["unset_variables"])
     warning = next(one for one in analysis.warnings(described) if "does not restore" in one)
     assert signature["unset_variables"][0] in warning and "model.export(directory)" in warning and "\n" not in warning
@@ -124,7 +135,9 @@ def test_a_model_that_answers_lacks_no_variable(models, name):
     described, signature, _ops = said(models / name)
     _executed, answers = ran(models / name, **{next(iter(signature["inputs"])): X})
     assert numpy.isfinite(answers[0][0]).all()
-    assert "unset_variables" not in signature and not [one for one in analysis.warnings(described) if "does not restore" in one]
+    assert "unset_variables" not in signature and not [
+        one for one in analysis.warnings(described) if "does not restore" in one
+    ]
 
 
 @pytest.mark.parametrize("left", [0, 0.5, 0.99])
@@ -151,13 +164,24 @@ def test_a_ragged_or_sparse_output_is_named_before_every_request_fails(failing, 
     described, signature, ops = said(failing / name / "1")
     found = signature["outputs"]["y"]
     with tf1.Session(graph=tensorflow.Graph()) as session:
-        info = tf1.saved_model.load(session, ["serve"], str(failing / name / "1")).signature_def["serving_default"].outputs["y"]
-        assert info.name == ""      # What a server looks for: "Tensor :0 … was not found in the Graph".
+        info = (
+            tf1.saved_model.load(session, ["serve"], str(failing / name / "1"))
+            .signature_def["serving_default"]
+            .outputs["y"]
+        )
+        assert info.name == ""  # What a server looks for: "Tensor :0 … was not found in the Graph".
         value = tf1.saved_model.utils.get_tensor_from_tensor_info(info, session.graph)
-        parts = (value.flat_values, value.row_splits) if name == "ragged" else (value.values, value.indices, value.dense_shape)
+        parts = (
+            (value.flat_values, value.row_splits)
+            if name == "ragged"
+            else (value.values, value.indices, value.dense_shape)
+        )
         assert set(found["components"]) == {part.name for part in parts}
     assert found["composite"] == failing_models.COMPOSITE[name] and len(ops) > 2
-    assert any(f"output y is a {found['composite']}" in warning and ".to_tensor()" in warning for warning in analysis.warnings(described))
+    assert any(
+        f"output y is a {found['composite']}" in warning and ".to_tensor()" in warning
+        for warning in analysis.warnings(described)
+    )
     assert not analysis.analyse("s", signature, ops)["tensorflow_lite"]["likely"]
     assert not analysis.warnings(saved_model.read(str(failing / "dense_of_ragged" / "1")))
 
@@ -169,7 +193,9 @@ def test_a_compiled_function_fails_where_xla_is_off_as_in_tensorflow_serving(fai
     with GrpcClient("127.0.0.1", server.grpc_port, 30) as client:
         for name in failing_models.XLA:
             described, signature, _ops = said(failing / name / "1")
-            assert signature["needs_xla"] and any("xla_cpu_compilation_enabled: true" in warning for warning in analysis.warnings(described))
+            assert signature["needs_xla"] and any(
+                "xla_cpu_compilation_enabled: true" in warning for warning in analysis.warnings(described)
+            )
             if status:
                 with pytest.raises(ServerFault, match=status):
                     client.predict(name, {"x": X})
@@ -185,14 +211,18 @@ def test_a_signature_that_changes_or_reveals_things_is_named(failing, name):
     found = analysis.analyse("serving_default", signature, ops)
     assert (found["random_ops"], found["state_ops"], found["file_ops"]) == (random, state, files)
     warnings = analysis.warnings(described)
-    assert any(f"{files[0]}: what a client sends decides" in warning for warning in warnings) is chosen if files else True
+    assert (
+        any(f"{files[0]}: what a client sends decides" in warning for warning in warnings) is chosen if files else True
+    )
     assert bool(state or files) == bool(warnings), warnings
     assert bool(variants.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
 
 
 def test_a_model_without_a_signature_is_named(failing):
     described = saved_model.read(str(failing / "no_signature" / "1"))
-    assert not described["signatures"] and any("no signature that clients can call" in warning for warning in analysis.warnings(described))
+    assert not described["signatures"] and any(
+        "no signature that clients can call" in warning for warning in analysis.warnings(described)
+    )
 
 
 @pytest.mark.parametrize("tags, factor", [(["serve"], 3.0), (["gpu", "serve"], 2.0), (["serve", "gpu"], 2.0)])
@@ -205,15 +235,42 @@ def test_the_graph_that_the_servers_tags_name_is_read_and_converted(failing, tmp
         loaded = tf1.saved_model.load(session, tags, str(path)).signature_def["serving_default"]
         assert loaded.outputs["y"].name == signature["outputs"]["y"]["tensor"]
         assert session.run(loaded.outputs["y"].name, {loaded.inputs["x"].name: X})[0, 0] == factor
-    made = convert.work(dict(
-        OPTIONS, action="convert", source=str(path), tags=tags, model="m", size_bytes=described["size_bytes"], signature="serving_default", contract=signature,
-        staged=str(tmp_path), samples=None, workspace_mib=64, compute_capability=None, asked=None, progress=None, metric_output=None, metric_function=None,
-        metric_goal=None, allowed_loss=0.1, maximum_difference=0.0, select_tf_ops=False, batch_sizes=[], precision="FP16", memory_mib=None))
+    made = convert.work(
+        dict(
+            OPTIONS,
+            action="convert",
+            source=str(path),
+            tags=tags,
+            model="m",
+            size_bytes=described["size_bytes"],
+            signature="serving_default",
+            contract=signature,
+            staged=str(tmp_path),
+            samples=None,
+            workspace_mib=64,
+            compute_capability=None,
+            asked=None,
+            progress=None,
+            metric_output=None,
+            metric_function=None,
+            metric_goal=None,
+            allowed_loss=0.1,
+            maximum_difference=0.0,
+            select_tf_ops=False,
+            batch_sizes=[],
+            precision="FP16",
+            memory_mib=None,
+        )
+    )
     assert made["accepted"], made["reason"]
-    runner = tensorflow.lite.Interpreter(model_content=(tmp_path / "model.tflite").read_bytes()).get_signature_runner("serving_default")
+    runner = tensorflow.lite.Interpreter(model_content=(tmp_path / "model.tflite").read_bytes()).get_signature_runner(
+        "serving_default"
+    )
     assert runner(x=X)["y"][0, 0] == factor
 
 
 def test_tags_that_no_graph_has_are_named_with_the_flag(failing):
-    with pytest.raises(FleetError, match=r"no graph is tagged 'serve,tpu' \(there are: gpu, serve; serve\)\. .*saved_model_tags: "):
+    with pytest.raises(
+        FleetError, match=r"no graph is tagged 'serve,tpu' \(there are: gpu, serve; serve\)\. .*saved_model_tags: "
+    ):
         saved_model.read(str(failing / "two_tags" / "1"), ["serve", "tpu"])

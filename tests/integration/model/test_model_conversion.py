@@ -38,13 +38,24 @@ def run(name, directory, check=False, **options):
 
 
 def lite(zoo, destination, name="dense", **others):
-    return {"source": zoo / name, "destination": destination, "form": "tflite_dynamic_range", "samples": zoo / f"{name}.npz", "metric": "accuracy",
-            "allowed_loss": 0.1, **others}
+    return {
+        "source": zoo / name,
+        "destination": destination,
+        "form": "tflite_dynamic_range",
+        "samples": zoo / f"{name}.npz",
+        "metric": "accuracy",
+        "allowed_loss": 0.1,
+        **others,
+    }
 
 
 def contents(directory):
     """{relative path: SHA-256} of all files below directory."""
-    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
 
 
 def is_whole(version):
@@ -56,15 +67,25 @@ def is_whole(version):
 
 
 def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_path):
-    source, destination, temporary = tmp_path / "source", tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp"
+    source, destination, temporary = (
+        tmp_path / "source",
+        tmp_path / "models" / "dense" / "saved_model",
+        tmp_path / "tmp",
+    )
     shutil.copytree(zoo / "dense", source)
     planned = run("model_conversion", temporary, check=True, source=source, destination=destination)
     assert planned["changed"] and planned["version"] == 1 and not (tmp_path / "models").exists()
     first = run("model_conversion", temporary, source=source, destination=destination)
-    assert first["changed"] and first["accepted"] and first["path"] == str(destination / "1") and first["model"] == "dense" and first["form"] == "saved_model"
-    assert contents(destination / "1") == dict(contents(source), **{"manifest.json": contents(destination / "1")["manifest.json"]}) and is_whole(
-        destination / "1"
+    assert (
+        first["changed"]
+        and first["accepted"]
+        and first["path"] == str(destination / "1")
+        and first["model"] == "dense"
+        and first["form"] == "saved_model"
     )
+    assert contents(destination / "1") == dict(
+        contents(source), **{"manifest.json": contents(destination / "1")["manifest.json"]}
+    ) and is_whole(destination / "1")
     assert json.loads(first["diff"]["after"])["source"]["digest"] and first["diff"]["before"] == ""
     assert (destination / "1").stat().st_mode & 0o777 == 0o755
     again = run("model_conversion", temporary, source=source, destination=destination)
@@ -72,7 +93,9 @@ def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_p
 
     (source / "fingerprint.pb").write_bytes(b"other")
     refused = run("model_conversion", temporary, source=source, destination=destination, version=1)
-    assert refused["failed"] and "version 1 is there already" in refused["msg"] and "Give a new number" in refused["msg"]
+    assert (
+        refused["failed"] and "version 1 is there already" in refused["msg"] and "Give a new number" in refused["msg"]
+    )
     second = run("model_conversion", temporary, source=source, destination=destination)
     assert second["changed"] and second["version"] == 2 and is_whole(destination / "1") and is_whole(destination / "2")
     assert json.loads(second["diff"]["before"])["key"] != json.loads(second["diff"]["after"])["key"]
@@ -85,7 +108,12 @@ def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_p
 def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     first = run("model_conversion", tmp_path / "tmp", source=zoo / "dense", destination=tmp_path / "a" / "saved_model")
     second = run("model_conversion", tmp_path / "tmp", source=first["path"], destination=tmp_path / "b" / "saved_model")
-    digests = {json.loads((tmp_path / name / "saved_model" / "1" / "manifest.json").read_text(encoding="utf-8"))["source"]["digest"] for name in "ab"}
+    digests = {
+        json.loads((tmp_path / name / "saved_model" / "1" / "manifest.json").read_text(encoding="utf-8"))["source"][
+            "digest"
+        ]
+        for name in "ab"
+    }
     assert second["changed"] and len(digests) == 1
 
 
@@ -99,7 +127,10 @@ WRONG = [
     ({"form": "tflite"}, "value of form must be one of: none, tflite_dynamic_range, tflite_float16"),
     ({"signature": "serving_defualt"}, "did you mean serving_default?"),
     ({"server_release": "latest"}, "server_release: 'latest' is not a release of TensorFlow Serving"),
-    ({"compute_capability": "banana"}, "compute_capability: 'banana' is not a compute capability; allowed: one such as 8.6"),
+    (
+        {"compute_capability": "banana"},
+        "compute_capability: 'banana' is not a compute capability; allowed: one such as 8.6",
+    ),
     ({"batch_sizes": [0]}, "each 1 or more"),
     ({"select_tf_ops": True, "form": "none"}, "the form none knows no select_tf_ops"),
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),
@@ -109,7 +140,9 @@ WRONG = [
 
 
 def test_wrong_options_are_one_clear_line(zoo, tmp_path):
-    results = modules.call_each("model_conversion", [dict(lite(zoo, tmp_path / "models" / "lite"), **change) for change, _words in WRONG])
+    results = modules.call_each(
+        "model_conversion", [dict(lite(zoo, tmp_path / "models" / "lite"), **change) for change, _words in WRONG]
+    )
     assert len(results) == len(WRONG)
     for (change, words), result in zip(WRONG, results):
         assert result["failed"] and words in result["msg"] and "\n" not in result["msg"], (change, result)
@@ -119,44 +152,85 @@ def test_wrong_options_are_one_clear_line(zoo, tmp_path):
 def test_a_destination_inside_the_source_is_refused(zoo, tmp_path):
     shutil.copytree(zoo / "dense", tmp_path / "source")
     for inside in (tmp_path / "source", tmp_path / "source" / "models"):
-        assert "lies inside it" in run("model_conversion", tmp_path / "tmp", source=tmp_path / "source", destination=inside)["msg"]
+        assert (
+            "lies inside it"
+            in run("model_conversion", tmp_path / "tmp", source=tmp_path / "source", destination=inside)["msg"]
+        )
 
 
 def test_refusals_publish_nothing_and_fail_only_where_required(zoo, tmp_path):
     destination, temporary = tmp_path / "models" / "hostile" / "lite", tmp_path / "tmp"
     for options, words in (
-            (lite(zoo, destination, "hostile"), "above the allowed 0.1"),
-            (lite(zoo, destination, "float64", samples=None, metric=None), "float64"),
-            (lite(zoo, destination, samples=None), "no samples were given"),
-            (lite(zoo, destination, metric=None), "no metric was named")):
+        (lite(zoo, destination, "hostile"), "above the allowed 0.1"),
+        (lite(zoo, destination, "float64", samples=None, metric=None), "float64"),
+        (lite(zoo, destination, samples=None), "no samples were given"),
+        (lite(zoo, destination, metric=None), "no metric was named"),
+    ):
         result = run("model_conversion", temporary, **options)
-        assert not result.get("failed") and not result["changed"] and result["accepted"] is False and result["version"] is None and words in result["reason"]
+        assert (
+            not result.get("failed")
+            and not result["changed"]
+            and result["accepted"] is False
+            and result["version"] is None
+            and words in result["reason"]
+        )
         assert not destination.exists() or not os.listdir(destination)
     progress = tmp_path / "progress"
     for check in (True, False):  # What the gates refused is not tried again, as nothing that decides has changed.
         again = run("model_conversion", temporary, check=check, **lite(zoo, destination, "hostile", progress=progress))
-        assert not again["changed"] and not again["accepted"] and "above the allowed 0.1" in again["reason"] and again["gates"] and not progress.exists()
-    old = run("model_conversion", temporary, **lite(zoo, destination, "hostile", progress=progress, server_release="1.0.0"))
+        assert (
+            not again["changed"]
+            and not again["accepted"]
+            and "above the allowed 0.1" in again["reason"]
+            and again["gates"]
+            and not progress.exists()
+        )
+    old = run(
+        "model_conversion", temporary, **lite(zoo, destination, "hostile", progress=progress, server_release="1.0.0")
+    )
     assert progress.exists(), "it is tried again for another server"
-    assert not old["changed"] and old["accepted"] is False and f"needs TensorFlow Lite {old['lowest_runtime']}, the server is 1.0.0" in old["reason"], old
-    result = run("model_conversion", temporary, **lite(zoo, destination, "float64", samples=None, metric=None, required=True))
+    assert (
+        not old["changed"]
+        and old["accepted"] is False
+        and f"needs TensorFlow Lite {old['lowest_runtime']}, the server is 1.0.0" in old["reason"]
+    ), old
+    result = run(
+        "model_conversion", temporary, **lite(zoo, destination, "float64", samples=None, metric=None, required=True)
+    )
     assert result["failed"] and "tflite_dynamic_range is refused" in result["msg"] and "float64" in result["msg"]
 
 
 def test_check_mode_waits_for_what_an_earlier_task_would_make(zoo, tmp_path):
     for missing in ({"source": tmp_path / "later"}, {"samples": tmp_path / "later.npz"}):
-        planned = run("model_conversion", tmp_path / "tmp", check=True, **lite(zoo, tmp_path / "models" / "dense" / "lite", **missing))
-        assert planned["changed"] and str(next(iter(missing.values()))) in str(planned["warnings"]) and "does not exist yet" in planned["reason"]
+        planned = run(
+            "model_conversion",
+            tmp_path / "tmp",
+            check=True,
+            **lite(zoo, tmp_path / "models" / "dense" / "lite", **missing),
+        )
+        assert (
+            planned["changed"]
+            and str(next(iter(missing.values()))) in str(planned["warnings"])
+            and "does not exist yet" in planned["reason"]
+        )
 
 
 def test_load_of_a_model_without_a_batch_dimension(zoo, serve, tmp_path):
     """Each request takes one example without its first axis; in JSON only the column form can say that."""
-    published = run("model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model")["path"]
+    published = run(
+        "model_conversion", tmp_path / "tmp", source=zoo / "no_batch", destination=tmp_path / "m" / "saved_model"
+    )["path"]
     server = serve("--model_name=no_batch", f"--model_base_path={os.path.dirname(published)}").ready()
     for protocol, port in (("grpc", server.grpc_port), ("rest", server.rest_port)):
-        found = run("load_test", tmp_path / "tmp", targets=[{"name": "one", "protocol": protocol, "port": port, "model": "no_batch"}],
-                    samples=zoo / "no_batch.npz", window_s=0.5, warmup_max_s=0)
-        window, = found["windows"]
+        found = run(
+            "load_test",
+            tmp_path / "tmp",
+            targets=[{"name": "one", "protocol": protocol, "port": port, "model": "no_batch"}],
+            samples=zoo / "no_batch.npz",
+            window_s=0.5,
+            warmup_max_s=0,
+        )
+        (window,) = found["windows"]
         assert window["ok"] == window["requests"] > 0 and window["errors"] == {}
 
 
@@ -181,34 +255,59 @@ def test_conversion_is_judged_published_and_idempotent(zoo, converted, tmp_path)
         and is_whole(destination / "1")
         and sorted(os.listdir(destination / "1")) == ["assets.extra", "manifest.json", "model.tflite"]
     )
-    left, archive = numpy.load(destination / "1" / "assets.extra" / "tfserving_fleet_answers.npz"), numpy.load(zoo / "dense.npz")
-    assert (left["inputs.x"] == archive["inputs.x"]).all() and (left["outputs.scores"].argmax(axis=1) == archive["labels"]).all()
-    assert (left["labels"] == archive["labels"]).all() and left["metric.before"] == 1.0 and left["metric.after"] == result["gates"]["metric"]["after"]
+    left, archive = (
+        numpy.load(destination / "1" / "assets.extra" / "tfserving_fleet_answers.npz"),
+        numpy.load(zoo / "dense.npz"),
+    )
+    assert (left["inputs.x"] == archive["inputs.x"]).all() and (
+        left["outputs.scores"].argmax(axis=1) == archive["labels"]
+    ).all()
+    assert (
+        (left["labels"] == archive["labels"]).all()
+        and left["metric.before"] == 1.0
+        and left["metric.after"] == result["gates"]["metric"]["after"]
+    )
     assert 0 < left["tolerance.scores"] <= result["gates"]["outputs"]["scores"]["max_abs"]
     assert (destination / "1" / "model.tflite").read_bytes()[4:8] == b"TFL3"
-    assert result["gates"]["examples"] == 200 and result["gates"]["metric"]["before"] == 1.0 and 0.9 <= result["gates"]["metric"]["after"] <= 1.0
+    assert (
+        result["gates"]["examples"] == 200
+        and result["gates"]["metric"]["before"] == 1.0
+        and 0.9 <= result["gates"]["metric"]["after"] <= 1.0
+    )
     assert json.loads((destination / "1" / "manifest.json").read_text(encoding="utf-8"))["gates"] == result["gates"]
     assert len(options["progress"].read_text(encoding="utf-8").splitlines()) >= 3
     before = contents(destination)
     for check in (True, False):
         again = run("model_conversion", tmp_path / "tmp", check=check, **options)
-        assert not again["changed"] and again["gates"] == result["gates"] and again["reason"] == result["reason"] and contents(destination) == before
+        assert (
+            not again["changed"]
+            and again["gates"] == result["gates"]
+            and again["reason"] == result["reason"]
+            and contents(destination) == before
+        )
 
 
 def records_of(file):
     """The records of a TFRecord file: each has 8 bytes of length, 4 of a checksum, its content, and 4 of another checksum."""
     found, rest = [], file.read_bytes()
     while rest:
-        length, = struct.unpack("<Q", rest[:8])
-        found.append(rest[12:12 + length])
-        rest = rest[12 + length + 4:]
+        (length,) = struct.unpack("<Q", rest[:8])
+        found.append(rest[12 : 12 + length])
+        rest = rest[12 + length + 4 :]
     return found
 
 
 def test_warm_up_requests_are_written_replayed_and_carried_over(zoo, serve, tmp_path):
     """One for each batch size; a server replays them before it serves; a converted form and a copy bring them along."""
     destination = tmp_path / "models" / "dense" / "saved_model"
-    made = run("model_conversion", tmp_path / "tmp", source=zoo / "dense", destination=destination, samples=zoo / "dense.npz", batch_sizes=[1, 8, 32])
+    made = run(
+        "model_conversion",
+        tmp_path / "tmp",
+        source=zoo / "dense",
+        destination=destination,
+        samples=zoo / "dense.npz",
+        batch_sizes=[1, 8, 32],
+    )
     assert made["changed"] and made["warmup_batch_sizes"] == [1, 8, 32] and is_whole(destination / "1"), made
     file = destination / "1" / "assets.extra" / "tf_serving_warmup_requests"
     records, archive = records_of(file), numpy.load(zoo / "dense.npz")
@@ -218,53 +317,116 @@ def test_warm_up_requests_are_written_replayed_and_carried_over(zoo, serve, tmp_
     found = run("saved_model_info", tmp_path / "tmp", path=destination / "1")["saved_model"]["warmup"]
     assert found == {"records": 3, "kinds": {"predict": 3}, "batch_sizes": [1, 8, 32], "faults": []}
 
-    lite_form = run("model_conversion", tmp_path / "tmp", source=destination / "1", destination=tmp_path / "models" / "dense" / "tflite_float16",
-                    form="tflite_float16", accept_unjudged=True)
-    assert lite_form["gates"]["examples"] == 41 and not lite_form["gates"]["synthetic"], "its own warm-up requests are samples"
-    assert (tmp_path / "models/dense/tflite_float16/1/assets.extra/tf_serving_warmup_requests").read_bytes() == file.read_bytes()
-    copied = run("model_conversion", tmp_path / "tmp", source=destination / "1", destination=tmp_path / "models" / "copy" / "saved_model")
+    lite_form = run(
+        "model_conversion",
+        tmp_path / "tmp",
+        source=destination / "1",
+        destination=tmp_path / "models" / "dense" / "tflite_float16",
+        form="tflite_float16",
+        accept_unjudged=True,
+    )
+    assert lite_form["gates"]["examples"] == 41 and not lite_form["gates"]["synthetic"], (
+        "its own warm-up requests are samples"
+    )
+    assert (
+        tmp_path / "models/dense/tflite_float16/1/assets.extra/tf_serving_warmup_requests"
+    ).read_bytes() == file.read_bytes()
+    copied = run(
+        "model_conversion",
+        tmp_path / "tmp",
+        source=destination / "1",
+        destination=tmp_path / "models" / "copy" / "saved_model",
+    )
     assert copied["warmup_batch_sizes"] == [1, 8, 32]
-    server = serve("--prefer_tflite_model=true", models={"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"}).ready()
+    server = serve(
+        "--prefer_tflite_model=true",
+        models={"dense": destination, "lite": tmp_path / "models" / "dense" / "tflite_float16"},
+    ).ready()
     told = server.words()
     assert told.count("Number of warmup records read: 3") == 2, told
 
     broken = tmp_path / "broken"
     shutil.copytree(destination / "1", broken)
     (broken / "assets.extra" / "tf_serving_warmup_requests").write_bytes(file.read_bytes()[:-5])
-    refused = run("model_conversion", tmp_path / "tmp", source=broken, destination=tmp_path / "models" / "broken" / "saved_model")
-    assert refused["failed"] and "its warm-up file: it is no TFRecord file" in refused["msg"] and "Remove the file" in refused["msg"]
+    refused = run(
+        "model_conversion", tmp_path / "tmp", source=broken, destination=tmp_path / "models" / "broken" / "saved_model"
+    )
+    assert (
+        refused["failed"]
+        and "its warm-up file: it is no TFRecord file" in refused["msg"]
+        and "Remove the file" in refused["msg"]
+    )
     assert not (tmp_path / "models" / "broken").exists()
 
 
 def test_a_version_is_judged_once_more_through_a_server(zoo, tmp_path):
-    options = lite(zoo, tmp_path / "models" / "convolution" / "tflite_int8", "convolution", form="tflite_int8", through_server=True, batch_sizes=[2, 4])
+    options = lite(
+        zoo,
+        tmp_path / "models" / "convolution" / "tflite_int8",
+        "convolution",
+        form="tflite_int8",
+        through_server=True,
+        batch_sizes=[2, 4],
+    )
     result = run("model_conversion", tmp_path / "tmp", **options)
     assert result["accepted"] and result["warmup_batch_sizes"] == [2, 4], result
     served, gates = result["gates"]["served"], result["gates"]
-    assert served["metric"]["before"] == gates["metric"]["before"] and served["metric"]["after"] == pytest.approx(gates["metric"]["after"], abs=0.02)
+    assert served["metric"]["before"] == gates["metric"]["before"] and served["metric"]["after"] == pytest.approx(
+        gates["metric"]["after"], abs=0.02
+    )
     assert 0 < served["outputs"]["output_0"]["max_abs"] <= gates["outputs"]["output_0"]["max_abs"] * 1.5
-    assert not run("model_conversion", tmp_path / "tmp", **options)["changed"] and not list((tmp_path / "tmp").iterdir())
+    assert not run("model_conversion", tmp_path / "tmp", **options)["changed"] and not list(
+        (tmp_path / "tmp").iterdir()
+    )
 
 
 def test_a_metric_of_the_users_own_and_other_files_of_samples(zoo, tmp_path):
-    (tmp_path / "far.py").write_text("import numpy\n\n\ndef metric(outputs, labels):\n    return numpy.mean(outputs['scores'].argmax(axis=1) != labels)\n",
-                                     encoding="utf-8")
+    (tmp_path / "far.py").write_text(
+        "import numpy\n\n\ndef metric(outputs, labels):\n    return numpy.mean(outputs['scores'].argmax(axis=1) != labels)\n",
+        encoding="utf-8",
+    )
     archive = numpy.load(zoo / "dense.npz")
-    lines = [json.dumps({"inputs": {"x": x.tolist()}, "label": int(label)}) for x, label in zip(archive["inputs.x"], archive["labels"])]
+    lines = [
+        json.dumps({"inputs": {"x": x.tolist()}, "label": int(label)})
+        for x, label in zip(archive["inputs.x"], archive["labels"])
+    ]
     (tmp_path / "dense.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    options = {"source": zoo / "dense", "form": "tflite_float16", "samples": tmp_path / "dense.jsonl", "metric": "function",
-               "metric_function": tmp_path / "far.py", "metric_goal": "lower", "allowed_loss": 0.05}
+    options = {
+        "source": zoo / "dense",
+        "form": "tflite_float16",
+        "samples": tmp_path / "dense.jsonl",
+        "metric": "function",
+        "metric_function": tmp_path / "far.py",
+        "metric_goal": "lower",
+        "allowed_loss": 0.05,
+    }
     result = run("model_conversion", tmp_path / "tmp", destination=tmp_path / "models" / "dense" / "a", **options)
     assert result["accepted"] and result["gates"]["examples"] == 200, result
-    assert result["gates"]["metric"] == {"name": "function", "before": 0.0, "after": result["gates"]["metric"]["after"], "allowed_loss": 0.05, "goal": "lower"}
-    (tmp_path / "far.py").write_text("def metric(outputs, labels):\n    return outputs['scores'][0, 0] / 0 / len(nothing)\n", encoding="utf-8")
+    assert result["gates"]["metric"] == {
+        "name": "function",
+        "before": 0.0,
+        "after": result["gates"]["metric"]["after"],
+        "allowed_loss": 0.05,
+        "goal": "lower",
+    }
+    (tmp_path / "far.py").write_text(
+        "def metric(outputs, labels):\n    return outputs['scores'][0, 0] / 0 / len(nothing)\n", encoding="utf-8"
+    )
     broken = run("model_conversion", tmp_path / "tmp", destination=tmp_path / "models" / "dense" / "a", **options)
     assert broken["failed"] and "far.py: NameError" in broken["msg"] and "\n" not in broken["msg"]
 
 
 def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, tmp_path):
-    options = lite(zoo, tmp_path / "models" / "a" / "lite", "gigabyte", samples=None, metric=None, accept_unjudged=True, memory_mib=4096,
-                   progress=tmp_path / "progress")
+    options = lite(
+        zoo,
+        tmp_path / "models" / "a" / "lite",
+        "gigabyte",
+        samples=None,
+        metric=None,
+        accept_unjudged=True,
+        memory_mib=4096,
+        progress=tmp_path / "progress",
+    )
     result = run("model_conversion", tmp_path / "tmp", **options)
     assert result["failed"] and "MiB of memory, 4096 MiB are free. Convert on a host with more memory" in result["msg"]
     assert not (tmp_path / "progress").exists(), "the converter did not begin"
@@ -272,24 +434,46 @@ def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, 
 
 
 def test_tensorrt_is_refused_before_anything_starts(zoo, tmp_path):
-    options = lite(zoo, tmp_path / "models" / "dense" / "tensorrt", form="tensorrt", batch_sizes=[1, 8], server_release="2.17.1", compute_capability="8.6")
+    options = lite(
+        zoo,
+        tmp_path / "models" / "dense" / "tensorrt",
+        form="tensorrt",
+        batch_sizes=[1, 8],
+        server_release="2.17.1",
+        compute_capability="8.6",
+    )
     result = run("model_conversion", tmp_path / "tmp", **options)
     assert result["accepted"] is False and "Convert with TensorFlow 2.17" in result["reason"]
     newer = run("model_conversion", tmp_path / "tmp", **dict(options, server_release="2.20.0"))
-    assert newer["accepted"] is False and "built without TensorRT" in newer["reason"] and "Use release 2.17.1" in newer["reason"]
+    assert (
+        newer["accepted"] is False
+        and "built without TensorRT" in newer["reason"]
+        and "Use release 2.17.1" in newer["reason"]
+    )
 
 
 def test_a_killed_conversion_leaves_no_half_version_and_the_next_run_no_directory(zoo, tmp_path):
     """SIGKILL to the module, to all its processes, or to the converter alone: while it converts, or once the converted file is there and the version is not."""
     temporary, destination = tmp_path / "tmp", tmp_path / "dense" / "lite"
-    for whom, moment in (("module", "converting"), ("all", "converting"), ("converter", "converting"), ("module", "publishing")):
+    for whom, moment in (
+        ("module", "converting"),
+        ("all", "converting"),
+        ("converter", "converting"),
+        ("module", "publishing"),
+    ):
         shutil.rmtree(destination / "1", ignore_errors=True)
         progress, staged = tmp_path / f"{whom}-{moment}.progress", set(destination.glob(STAGING + "*/model.tflite"))
         process = start("model_conversion", temporary, **lite(zoo, destination, progress=progress))
-        while process.poll() is None and not (progress.exists() if moment == "converting" else set(destination.glob(STAGING + "*/model.tflite")) - staged):
+        while process.poll() is None and not (
+            progress.exists() if moment == "converting" else set(destination.glob(STAGING + "*/model.tflite")) - staged
+        ):
             time.sleep(0.001)
         outcome = killed(process, whom)
-        assert is_whole_or_nothing(destination) and (moment == "publishing" or outcome == "killed"), (whom, moment, outcome)
+        assert is_whole_or_nothing(destination) and (moment == "publishing" or outcome == "killed"), (
+            whom,
+            moment,
+            outcome,
+        )
     ends_of_killed_conversions(zoo, temporary, destination)
 
 
@@ -306,7 +490,7 @@ def test_a_conversion_that_is_killed_at_any_moment_leaves_no_half_version(zoo, t
         for kill in range(15):
             shutil.rmtree(destination / "1", ignore_errors=True)
             process = start("model_conversion", temporary, **lite(zoo, destination))
-            if kill % 3 == 0:       # While it publishes: the converted file is there, the version is not.
+            if kill % 3 == 0:  # While it publishes: the converted file is there, the version is not.
                 while process.poll() is None and not list(destination.glob(STAGING + "*/model.tflite")):
                     time.sleep(0.001)
                 time.sleep(moments.uniform(0, 0.05))
@@ -398,7 +582,11 @@ def test_a_killed_copy_leaves_no_half_version(large, tmp_path):
 
 @pytest.mark.soak
 def test_a_copy_that_is_killed_at_any_moment_leaves_no_half_version(large, tmp_path, seed):
-    destination, temporary, moments = tmp_path / "models" / "dense" / "saved_model", tmp_path / "tmp", random.Random(seed)
+    destination, temporary, moments = (
+        tmp_path / "models" / "dense" / "saved_model",
+        tmp_path / "tmp",
+        random.Random(seed),
+    )
     for _kill in range(20):
         process = start("model_conversion", temporary, source=large, destination=destination)
         time.sleep(moments.uniform(0.1, 1.2))
@@ -418,13 +606,19 @@ def test_a_conversion_that_takes_too_long_ends(zoo, tmp_path):
 
 def test_info_needs_no_library(zoo):
     """The module's own work under an interpreter that sees the standard library alone."""
-    program = ("import runpy, sys, json\nrunpy.run_path(sys.argv[1])\n"
-               "from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, saved_model\n"
-               "described = saved_model.read(sys.argv[2])\n"
-               "print(json.dumps(analysis.analyse('s', described['signatures']['serving_default'], described['ops']['serving_default'])))")
+    program = (
+        "import runpy, sys, json\nrunpy.run_path(sys.argv[1])\n"
+        "from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, saved_model\n"
+        "described = saved_model.read(sys.argv[2])\n"
+        "print(json.dumps(analysis.analyse('s', described['signatures']['serving_default'], described['ops']['serving_default'])))"
+    )
     conftest = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conftest.py")
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, conftest, str(zoo / "vocabulary")], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-I", "-S", "-c", program, conftest, str(zoo / "vocabulary")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert json.loads(done.stdout)["string_inputs"] == ["word"]
 
@@ -441,15 +635,22 @@ def test_info_as_a_module(zoo, tmp_path, check):
 
 def test_info_loads_the_model_and_sends_it_what_careless_clients_send(zoo, tmp_path):
     """TensorFlow 2.21 with oneDNN on was seen to abort at a convolution whose input has too few dimensions."""
-    found = run("saved_model_info", tmp_path / "tmp", path=zoo / "dense", load=True, server_release="2.20.0")["saved_model"]
+    found = run("saved_model_info", tmp_path / "tmp", path=zoo / "dense", load=True, server_release="2.20.0")[
+        "saved_model"
+    ]
     assert found["loaded"]["survives"] and found["loaded"]["answered"] == ["serving_default"]
-    assert {"signature": "serving_default", "request": "x of rank 1", "outcome": "refused"} in found["loaded"]["careless"]
+    assert {"signature": "serving_default", "request": "x of rank 1", "outcome": "refused"} in found["loaded"][
+        "careless"
+    ]
     assert found["loaded"]["load_s"] < 60 and found["warnings"] == [
         "TensorFlow 2.21.0 wrote it, the server is 2.20.0: an older server refuses operations and attributes that it does not know. "
-        "Export it with the server's release, or prove that it loads there."]
+        "Export it with the server's release, or prove that it loads there."
+    ]
     fragile = run("saved_model_info", tmp_path / "tmp", path=zoo / "convolution", load=True)["saved_model"]
     assert fragile["analysis"]["serving_default"]["careless_request"]["can_kill"]
-    assert not fragile["loaded"]["survives"] and fragile["loaded"]["careless"][-1]["outcome"] == "killed", fragile["loaded"]
+    assert not fragile["loaded"]["survives"] and fragile["loaded"]["careless"][-1]["outcome"] == "killed", fragile[
+        "loaded"
+    ]
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -458,15 +659,30 @@ def test_a_server_is_checked_by_the_module(zoo, serve, tmp_path):
     (tmp_path / "dense" / "1").symlink_to(zoo / "dense")
     server = serve("--model_name=dense", f"--model_base_path={tmp_path}/dense").ready()
     target = {"port": server.grpc_port, "model": "dense"}
-    found = run("model_server_check", tmp_path / "tmp", target=target, samples=zoo / "dense.npz", metric="accuracy", batch=50)
-    assert (found["changed"], found["examples"], found["metric"], found["outputs"]) == (False, 200, {"name": "accuracy", "value": 1.0}, None)
+    found = run(
+        "model_server_check", tmp_path / "tmp", target=target, samples=zoo / "dense.npz", metric="accuracy", batch=50
+    )
+    assert (found["changed"], found["examples"], found["metric"], found["outputs"]) == (
+        False,
+        200,
+        {"name": "accuracy", "value": 1.0},
+        None,
+    )
     rest = dict(target, protocol="rest", port=server.rest_port)
-    found = run("model_server_check", tmp_path / "tmp", target=target, reference_target=rest, samples=zoo / "dense.npz", limit=9)
+    found = run(
+        "model_server_check", tmp_path / "tmp", target=target, reference_target=rest, samples=zoo / "dense.npz", limit=9
+    )
     assert found["examples"] == 9 and found["metric"] is None and found["outputs"]["scores"]["max_abs"] < 1e-6
-    wrong = (({"target": dict(target, port=0)}, "target.port: 0 is out of range; allowed: 1 to 65535"), ({"batch": 0}, "batch: 0 is out of range"),
-             ({"limit": 0}, "limit: 0 is out of range"), ({"target": dict(target, model="absent")}, "NOT_FOUND"),
-             ({"deadline_s": -1}, "deadline_s: -1.0 is out of range"))
-    results = modules.call_each("model_server_check", [{"target": target, "samples": zoo / "dense.npz", **change} for change, _words in wrong])
+    wrong = (
+        ({"target": dict(target, port=0)}, "target.port: 0 is out of range; allowed: 1 to 65535"),
+        ({"batch": 0}, "batch: 0 is out of range"),
+        ({"limit": 0}, "limit: 0 is out of range"),
+        ({"target": dict(target, model="absent")}, "NOT_FOUND"),
+        ({"deadline_s": -1}, "deadline_s: -1.0 is out of range"),
+    )
+    results = modules.call_each(
+        "model_server_check", [{"target": target, "samples": zoo / "dense.npz", **change} for change, _words in wrong]
+    )
     assert len(results) == len(wrong)
     for (change, words), failed in zip(wrong, results):
         assert failed["failed"] and words in failed["msg"] and "\n" not in failed["msg"], (change, failed)
@@ -477,28 +693,51 @@ def test_what_is_served_is_judged_by_the_manifest_of_its_conversion(zoo, convert
     server = serve("--model_name=dense", f"--model_base_path={destination}", "--prefer_tflite_model=true").ready()
     options = {"target": {"port": server.grpc_port, "model": "dense"}, "samples": zoo / "dense.npz"}
     found = run("model_server_check", tmp_path / "tmp", **options, conversion=made["path"])
-    assert found["accepted"] and found["metric"]["name"] == "accuracy" and "within the allowed 0.1" in found["reason"], found
+    assert (
+        found["accepted"] and found["metric"]["name"] == "accuracy" and "within the allowed 0.1" in found["reason"]
+    ), found
     manifest = json.loads((destination / "1" / "manifest.json").read_text(encoding="utf-8"))
-    manifest["gates"]["metric"]["before"] = found["metric"]["value"] + 0.2       # As if the source had been that much better.
+    manifest["gates"]["metric"]["before"] = (
+        found["metric"]["value"] + 0.2
+    )  # As if the source had been that much better.
     (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     worse = run("model_server_check", tmp_path / "tmp", **options, conversion=tmp_path)
-    assert worse["failed"] and "what is served is refused: accuracy" in worse["msg"] and "above the allowed 0.1. Serve the source" in worse["msg"]
+    assert (
+        worse["failed"]
+        and "what is served is refused: accuracy" in worse["msg"]
+        and "above the allowed 0.1. Serve the source" in worse["msg"]
+    )
     none = run("model_server_check", tmp_path / "tmp", **options, conversion=zoo / "dense")
     assert none["failed"] and "manifest.json: cannot be read" in none["msg"]
 
 
-PLAY = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "tfserving.fleet.convert", "-i", "inventory.json"]
+PLAY = [
+    os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+    "tfserving.fleet.convert",
+    "-i",
+    "inventory.json",
+]
 
 
 def surroundings(directory):
     """Environment variables that keep what Ansible writes below a directory."""
-    return dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home"), XDG_CACHE_HOME=str(directory / "cache"))
+    return dict(
+        os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home"), XDG_CACHE_HOME=str(directory / "cache")
+    )
 
 
 def play(directory, inventory, *flags):
     """What the playbook convert says."""
     (directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
-    done = subprocess.run([*PLAY, *flags], capture_output=True, text=True, check=False, timeout=300, env=surroundings(directory), cwd=directory)
+    done = subprocess.run(
+        [*PLAY, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=surroundings(directory),
+        cwd=directory,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -509,18 +748,40 @@ LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.execut
 def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
     """The playbook convert: check mode with diff on a clean host, then for real, then again."""
     models = [
-        {"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1},
+        {
+            "name": "dense",
+            "source": str(zoo / "dense"),
+            "samples": str(zoo / "dense.npz"),
+            "metric": "accuracy",
+            "allowed_loss": 0.1,
+        },
         {"name": "float64", "source": str(zoo / "float64"), "optimize": "auto", "version": 5},
         {"name": "strings", "source": str(zoo / "strings"), "optimize": "none"},
     ]
-    inventory = {"all": {"hosts": {"localhost": LOCAL}, "vars": {
-        "tfserving_python": sys.executable, "tfserving_model_directory": str(tmp_path / "models"), "tfserving_models": models}}}
+    inventory = {
+        "all": {
+            "hosts": {"localhost": LOCAL},
+            "vars": {
+                "tfserving_python": sys.executable,
+                "tfserving_model_directory": str(tmp_path / "models"),
+                "tfserving_models": models,
+            },
+        }
+    }
     planned = play(tmp_path, inventory, "--check", "--diff")
     assert "changed=1" in planned and '+  "key":' in planned and not (tmp_path / "models").exists()
     made = play(tmp_path, inventory)
-    assert "changed=1" in made and "dense: tflite_dynamic_range: accuracy 1 before" in made and "float64: tflite_dynamic_range: input x is float64" in made
+    assert (
+        "changed=1" in made
+        and "dense: tflite_dynamic_range: accuracy 1 before" in made
+        and "float64: tflite_dynamic_range: input x is float64" in made
+    )
     assert sorted(str(path.relative_to(tmp_path / "models")) for path in (tmp_path / "models").glob("*/*/*")) == [
-        "dense/saved_model/1", "dense/tflite_dynamic_range/1", "float64/saved_model/5", "strings/saved_model/1"]
+        "dense/saved_model/1",
+        "dense/tflite_dynamic_range/1",
+        "float64/saved_model/5",
+        "strings/saved_model/1",
+    ]
     before = contents(tmp_path / "models")
     assert "changed=0" in play(tmp_path, inventory) and contents(tmp_path / "models") == before
 
@@ -528,17 +789,41 @@ def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
 @pytest.mark.parametrize("later", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_converters_of_the_inventory_convert_once_for_their_hosts(zoo, tmp_path, later, seed):
     """Three hosts get what two converters made, whole; their plans name the forms. The first run is killed as it ships, the third changes nothing."""
-    models = [{"name": "dense", "source": str(zoo / "dense"), "samples": str(zoo / "dense.npz"), "metric": "accuracy", "allowed_loss": 0.1,
-               "batching": {"max_batch_size": 4, "allowed_batch_sizes": [2, 4]}}]
+    models = [
+        {
+            "name": "dense",
+            "source": str(zoo / "dense"),
+            "samples": str(zoo / "dense.npz"),
+            "metric": "accuracy",
+            "allowed_loss": 0.1,
+            "batching": {"max_batch_size": 4, "allowed_batch_sizes": [2, 4]},
+        }
+    ]
 
     def host(name, form=None, **variables):
         plan = {"models": [{"name": "dense", "form": form, "batching": None}], "candidates": []}
-        return dict(LOCAL, tfserving_model_directory=str(tmp_path / name), **variables, **({"tfs_capabilities_plan_result": {"plan": plan}} if form else {}))
+        return dict(
+            LOCAL,
+            tfserving_model_directory=str(tmp_path / name),
+            **variables,
+            **({"tfs_capabilities_plan_result": {"plan": plan}} if form else {}),
+        )
 
-    inventory = {"all": {"vars": {"tfserving_python": sys.executable, "tfserving_models": models}, "children": {
-        "tfserving_converters": {"hosts": {"one": host("one"), "two": host("two"), "idle": host("idle")}},
-        "serving": {"hosts": {"a": host("a", "tflite_float16"), "b": host("b", "saved_model", tfs_model_converter="two"),
-                              "c": host("c", "tflite_dynamic_range", tfs_model_converter="two")}}}}}
+    inventory = {
+        "all": {
+            "vars": {"tfserving_python": sys.executable, "tfserving_models": models},
+            "children": {
+                "tfserving_converters": {"hosts": {"one": host("one"), "two": host("two"), "idle": host("idle")}},
+                "serving": {
+                    "hosts": {
+                        "a": host("a", "tflite_float16"),
+                        "b": host("b", "saved_model", tfs_model_converter="two"),
+                        "c": host("c", "tflite_dynamic_range", tfs_model_converter="two"),
+                    }
+                },
+            },
+        }
+    }
     (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
     killed_when_it_ships(tmp_path, random.Random(seed).uniform(0, 4) if later else 0)
     for manifest in tmp_path.glob("[abc]/dense/*/[0-9]*/manifest.json"):
@@ -546,22 +831,39 @@ def test_converters_of_the_inventory_convert_once_for_their_hosts(zoo, tmp_path,
     play(tmp_path, inventory)
     made = {"one": {"saved_model", "tflite_float16"}, "two": {"saved_model", "tflite_dynamic_range"}}
     wanted = dict(made, a=made["one"], b=made["two"], c=made["two"])
-    assert {name: {path.name for path in (tmp_path / name / "dense").iterdir()} for name in wanted} == wanted and not (tmp_path / "idle").exists()
+    assert {name: {path.name for path in (tmp_path / name / "dense").iterdir()} for name in wanted} == wanted and not (
+        tmp_path / "idle"
+    ).exists()
     for name, converter in (("a", "one"), ("b", "two"), ("c", "two")):
         for form in wanted[name]:
             shipped, origin = (contents(tmp_path / place / "dense" / form / "1") for place in (name, converter))
             shipped.pop("manifest.json", None)
-            assert origin.pop("manifest.json") and shipped == origin and "assets.extra/tf_serving_warmup_requests" in shipped
-    manifest = json.loads((tmp_path / "a" / "dense" / "tflite_float16" / "1" / "manifest.json").read_text(encoding="utf-8"))
+            assert (
+                origin.pop("manifest.json")
+                and shipped == origin
+                and "assets.extra/tf_serving_warmup_requests" in shipped
+            )
+    manifest = json.loads(
+        (tmp_path / "a" / "dense" / "tflite_float16" / "1" / "manifest.json").read_text(encoding="utf-8")
+    )
     assert manifest["gates"]["metric"]["name"] == "accuracy", "how it was judged travels with it"
     before = {name: contents(tmp_path / name) for name in wanted}
-    assert play(tmp_path, inventory).count("changed=0") == 5 and {name: contents(tmp_path / name) for name in wanted} == before
+    assert (
+        play(tmp_path, inventory).count("changed=0") == 5
+        and {name: contents(tmp_path / name) for name in wanted} == before
+    )
 
 
 def killed_when_it_ships(directory, after_s):
     """The playbook convert, killed with SIGKILL so long after the first file came to a host. What it began on a host goes on and ends by itself."""
-    with subprocess.Popen(PLAY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=surroundings(directory), cwd=directory,
-                          start_new_session=True) as running:
+    with subprocess.Popen(
+        PLAY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=surroundings(directory),
+        cwd=directory,
+        start_new_session=True,
+    ) as running:
         while not list(directory.glob("[abc]/dense/*")):
             assert running.poll() is None
             time.sleep(0.01)

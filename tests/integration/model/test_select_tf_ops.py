@@ -16,21 +16,42 @@ from ansible_collections.tfserving.fleet.tests.support import environments, modu
 def converter():
     """A Python with that TensorFlow."""
     if sys.version_info >= (3, 13):
-        (pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip)("there is no TensorFlow with the Flex delegate for this Python; take 3.11 or 3.12")
+        (pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip)(
+            "there is no TensorFlow with the Flex delegate for this Python; take 3.11 or 3.12"
+        )
     return environments.programs("flex") / "python"
 
 
-@pytest.mark.parametrize("name, judged", [
-    ("strings", {}), ("inline_table", {}), ("inner_float64", {}), ("growing_list", {}), ("recurrent_loop", {}),
-    ("features", {"samples": "features.tfrecord", "metric": "accuracy", "allowed_loss": 0.05}),
-])
+@pytest.mark.parametrize(
+    "name, judged",
+    [
+        ("strings", {}),
+        ("inline_table", {}),
+        ("inner_float64", {}),
+        ("growing_list", {}),
+        ("recurrent_loop", {}),
+        ("features", {"samples": "features.tfrecord", "metric": "accuracy", "allowed_loss": 0.05}),
+    ],
+)
 def test_it_answers_like_its_source_through_a_server(zoo, python, tmp_path, name, judged):
-    options = {"python": python, "source": zoo / name, "destination": tmp_path / name / "tflite_dynamic_range", "form": "tflite_dynamic_range",
-               "select_tf_ops": True, "through_server": True, "accept_unjudged": not judged, **judged}
+    options = {
+        "python": python,
+        "source": zoo / name,
+        "destination": tmp_path / name / "tflite_dynamic_range",
+        "form": "tflite_dynamic_range",
+        "select_tf_ops": True,
+        "through_server": True,
+        "accept_unjudged": not judged,
+        **judged,
+    }
     if judged:
         options["samples"] = zoo / judged["samples"]
     made = modules.call("model_conversion", **options)
     assert made.get("accepted"), made
-    assert b"Flex" in (tmp_path / name / "tflite_dynamic_range" / "1" / "model.tflite").read_bytes(), "it has what it was to prove"
+    assert b"Flex" in (tmp_path / name / "tflite_dynamic_range" / "1" / "model.tflite").read_bytes(), (
+        "it has what it was to prove"
+    )
     for key, output in made["gates"]["served"]["outputs"].items():
-        assert output["difference"] is None and output["max_abs"] <= made["gates"]["outputs"][key]["max_abs"] * 1.5 + 1e-4
+        assert (
+            output["difference"] is None and output["max_abs"] <= made["gates"]["outputs"][key]["max_abs"] * 1.5 + 1e-4
+        )

@@ -24,23 +24,43 @@ class Machine:
     def __init__(self, directory, model):
         self.directory = directory
         numpy.savez(directory / "samples.npz", **{"inputs.x": numpy.ones((4, 1), "float32")})
-        (directory / "ansible.cfg").write_text(f"[defaults]\ngathering = explicit\nfact_caching = jsonfile\nfact_caching_connection = {directory}/cache\n",
-                                               encoding="utf-8")
+        (directory / "ansible.cfg").write_text(
+            f"[defaults]\ngathering = explicit\nfact_caching = jsonfile\nfact_caching_connection = {directory}/cache\n",
+            encoding="utf-8",
+        )
         self.variables = {
-            "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_python": sys.executable, "tfserving_backend": "embedded",
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "tfserving_python": sys.executable,
+            "tfserving_backend": "embedded",
             "tfserving_engine_socket": "/nonexistent.sock",
-            "tfserving_state_directory": str(directory / "state"), "tfserving_model_directory": str(directory / "models"), "tfserving_version": "2.20.0",
-            "tfserving_models": [{"name": "half", "source": str(model), "samples": str(directory / "samples.npz"), "optimize": "none"}],
-            "tfs_server_grpc_port": 0, "tfs_server_rest_port": 0, "tfs_server_ready_timeout_s": 240}
+            "tfserving_state_directory": str(directory / "state"),
+            "tfserving_model_directory": str(directory / "models"),
+            "tfserving_version": "2.20.0",
+            "tfserving_models": [
+                {"name": "half", "source": str(model), "samples": str(directory / "samples.npz"), "optimize": "none"}
+            ],
+            "tfs_server_grpc_port": 0,
+            "tfs_server_rest_port": 0,
+            "tfs_server_ready_timeout_s": 240,
+        }
 
     def play(self, *words, **variables):
         """(exit status, output with blanks joined)."""
         inventory = {"all": {"hosts": {"here": dict(self.variables, **variables)}}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", self.directory / "inventory.json", *words],
-                              env=dict(clean, ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"), COLUMNS="160", CUDA_VISIBLE_DEVICES="-1"),
-                              capture_output=True, text=True, check=False, timeout=400, cwd=self.directory)
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", "-i", self.directory / "inventory.json", *words],
+            env=dict(
+                clean, ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"), COLUMNS="160", CUDA_VISIBLE_DEVICES="-1"
+            ),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+            cwd=self.directory,
+        )
         return done.returncode, re.sub(r"\s+", " ", done.stdout + done.stderr)
 
 
@@ -54,14 +74,22 @@ def machine(tmp_path, model_directory):
 def predicted(said):
     """What the server that a run of the playbook deploy names answers for 1 and 4."""
     port = re.search(r"half: started, gRPC \S+, REST 127\.0\.0\.1:(\d+) \(embedded\)", said)[1]
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/half:predict", b'{"instances": [[1.0], [4.0]]}')
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/models/half:predict", b'{"instances": [[1.0], [4.0]]}'
+    )
     with urllib.request.urlopen(request, timeout=300) as answer:
         return [row[0] for row in json.load(answer)["predictions"]]
 
 
 @pytest.mark.slice
 def test_planned_converted_deployed_and_planned_again(machine):
-    code, said = machine.play("tfserving.fleet.plan", "tfserving.fleet.convert", "tfserving.fleet.deploy", "-e", "tfserving_plan_path=plan.json")
+    code, said = machine.play(
+        "tfserving.fleet.plan",
+        "tfserving.fleet.convert",
+        "tfserving.fleet.deploy",
+        "-e",
+        "tfserving_plan_path=plan.json",
+    )
     assert code == 0 and "CHANGES to what runs now half: not served yet [here]" in said, said[-3000:]
     assert predicted(said) == [2.5, 4.0]
     # A deployment alone does not know what an earlier plan chose, so the inventory has its flags.
@@ -71,14 +99,24 @@ def test_planned_converted_deployed_and_planned_again(machine):
     code, said = machine.play("tfserving.fleet.plan")
     assert code == 0 and "CHANGES to what runs now nothing" in said, said[-3000:]
 
-    wanted = {"tfserving_flags": {"rest_api_timeout_in_ms": 5000}, "tfserving_environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
-              "tfserving_models": [{"name": "half", "batching": {"max_batch_size": 8}}, {"name": "thrice"}]}
+    wanted = {
+        "tfserving_flags": {"rest_api_timeout_in_ms": 5000},
+        "tfserving_environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        "tfserving_models": [{"name": "half", "batching": {"max_batch_size": 8}}, {"name": "thrice"}],
+    }
     code, said = machine.play("tfserving.fleet.plan", "--tags", "offline", **wanted)
-    for words in ("thrice: not served yet", "half: batching.max_batch_size: none -> 8", "half: environment.TF_ENABLE_ONEDNN_OPTS: none -> 0",
-                  "half: flags.rest_api_timeout_in_ms: none -> 5000", "not asked now, compared with what was seen last [here]"):
+    for words in (
+        "thrice: not served yet",
+        "half: batching.max_batch_size: none -> 8",
+        "half: environment.TF_ENABLE_ONEDNN_OPTS: none -> 0",
+        "half: flags.rest_api_timeout_in_ms: none -> 5000",
+        "not asked now, compared with what was seen last [here]",
+    ):
         assert words in said, (words, said[-3000:])
 
-    pid, _birth = json.loads((machine.directory / "state" / "servers" / "half" / "server.pid").read_text(encoding="utf-8"))
+    pid, _birth = json.loads(
+        (machine.directory / "state" / "servers" / "half" / "server.pid").read_text(encoding="utf-8")
+    )
     os.kill(pid, signal.SIGKILL)
     code, said = machine.play("tfserving.fleet.plan", tfserving_models=[])
     assert code == 0 and "CHANGES to what runs now nothing" in said, said[-3000:]

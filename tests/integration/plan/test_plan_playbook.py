@@ -40,8 +40,13 @@ class CallbackModule(CallbackBase):
         with open(os.environ["COUNTS"], "w") as stream:
             json.dump(self.counts, stream)
 """
-NOBODY_ANSWERS = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1", "tfserving_version": "2.20.0",
-                  "tfserving_models": [{"name": "digits"}]}
+NOBODY_ANSWERS = {
+    "ansible_connection": "ssh",
+    "ansible_host": "192.0.2.1",
+    "ansible_ssh_common_args": "-o ConnectTimeout=1",
+    "tfserving_version": "2.20.0",
+    "tfserving_models": [{"name": "digits"}],
+}
 
 
 class Fleet:
@@ -57,19 +62,43 @@ class Fleet:
     def known(self, name, machine):
         """Put the capabilities of a machine of the golden plans into the cache."""
         facts = {"tfserving_capabilities": golden.machine(**golden.CASES["machines"][machine])}
-        (self.directory / "cache" / f"s1_{name}").write_text(json.dumps({"__payload__": json.dumps(facts)}), encoding="utf-8")
+        (self.directory / "cache" / f"s1_{name}").write_text(
+            json.dumps({"__payload__": json.dumps(facts)}), encoding="utf-8"
+        )
 
     def run(self, hosts, *words, **variables):
         """(return code, output, tasks by host). hosts: {name: variables}."""
         inventory = {"all": {"hosts": hosts, "vars": dict(NOBODY_ANSWERS, **variables)}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        environment = dict(clean, ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"),
-                           ANSIBLE_CALLBACK_PLUGINS=str(self.directory / "callbacks"), ANSIBLE_CALLBACKS_ENABLED="count",
-                           COUNTS=str(self.directory / "counts.json"), COLUMNS="150")
-        done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", self.directory / "inventory.json", "tfserving.fleet.plan", *words],
-                              env=environment, capture_output=True, text=True, check=False, timeout=300, cwd=self.directory)
-        return done.returncode, done.stdout + done.stderr, json.loads((self.directory / "counts.json").read_text(encoding="utf-8"))
+        environment = dict(
+            clean,
+            ANSIBLE_CONFIG=str(self.directory / "ansible.cfg"),
+            ANSIBLE_CALLBACK_PLUGINS=str(self.directory / "callbacks"),
+            ANSIBLE_CALLBACKS_ENABLED="count",
+            COUNTS=str(self.directory / "counts.json"),
+            COLUMNS="150",
+        )
+        done = subprocess.run(
+            [
+                Path(sys.executable).parent / "ansible-playbook",
+                "-i",
+                self.directory / "inventory.json",
+                "tfserving.fleet.plan",
+                *words,
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=self.directory,
+        )
+        return (
+            done.returncode,
+            done.stdout + done.stderr,
+            json.loads((self.directory / "counts.json").read_text(encoding="utf-8")),
+        )
 
     def written(self):
         """The plans that the last run wrote."""
@@ -84,13 +113,22 @@ def fleet(tmp_path):
 def test_a_fleet_from_the_cache_without_connections(fleet):
     for name, machine in {"a": "haswell", "b": "zen4", "old": "avoton"}.items():
         fleet.known(name, machine)
-    code, output, tasks = fleet.run({name: {} for name in ("a", "b", "old")}, "-e", "tfserving_plan_path=plan.json", tfserving_plan_offline=True)
+    code, output, tasks = fleet.run(
+        {name: {} for name in ("a", "b", "old")}, "-e", "tfserving_plan_path=plan.json", tfserving_plan_offline=True
+    )
     assert code == 0 and "UNREACHABLE" not in output, output
     assert "PLAN for 3 hosts of 3 classes; something is refused on 1" in output
     assert output.count("PLAN for") == 1
-    assert re.search(r"REFUSED\s+image: the official image of 2.20.0 needs AVX.*Build an image for x86-64-v2", re.sub(r"\s+", " ", output))
+    assert re.search(
+        r"REFUSED\s+image: the official image of 2.20.0 needs AVX.*Build an image for x86-64-v2",
+        re.sub(r"\s+", " ", output),
+    )
     plans = fleet.written()
-    assert {name: plan["image"] for name, plan in plans.items()} == {"a": "tensorflow/serving:2.20.0", "b": "tensorflow/serving:2.20.0", "old": None}
+    assert {name: plan["image"] for name, plan in plans.items()} == {
+        "a": "tensorflow/serving:2.20.0",
+        "b": "tensorflow/serving:2.20.0",
+        "old": None,
+    }
     assert sum(tasks.values()) <= 3 + 3
 
 
@@ -101,7 +139,9 @@ def test_offline_leaves_hosts_without_facts_alone(fleet):
     assert fleet.written()["new"] is None and "no plan: new" in output
     code, output, _tasks = fleet.run({"a": {}, "new": {}}, "-e", "tfserving_plan_path=plan.json")
     assert fleet.written()["new"] is None and "UNREACHABLE" in output
-    assert "no plan: new" in output and "not known what runs: the host cannot be reached [a, new]" in re.sub(r"\s+", " ", output), output
+    assert "no plan: new" in output and "not known what runs: the host cannot be reached [a, new]" in re.sub(
+        r"\s+", " ", output
+    ), output
     assert fleet.written()["a"]["image"] == "tensorflow/serving:2.20.0"
 
 
@@ -116,24 +156,82 @@ def test_a_host_that_is_not_known_is_detected_first(fleet):
 
 def test_the_role_plans_the_same_for_one_host_and_the_playbook_hands_its_plan_on(fleet):
     fleet.known("a", "h100")
-    variables = {"tfserving_policies": [{"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}}], "tfserving_gpu": "require",
-                 "tfserving_flags": {"num_load_threads": 2}}
+    variables = {
+        "tfserving_policies": [{"when": "gpus[?compute.major >= `8`]", "choose": {"goal": "bulk"}}],
+        "tfserving_gpu": "require",
+        "tfserving_flags": {"num_load_threads": 2},
+    }
     handed_on = fleet.directory / "handed_on.json"
-    (fleet.directory / "next.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
-        {"ansible.builtin.copy": {"content": "{{ tfs_capabilities_plan_result.plan }}", "dest": str(handed_on), "mode": "0644"}, "delegate_to": "localhost",
-         "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}]}]), encoding="utf-8")
+    (fleet.directory / "next.yml").write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "all",
+                    "gather_facts": False,
+                    "tasks": [
+                        {
+                            "ansible.builtin.copy": {
+                                "content": "{{ tfs_capabilities_plan_result.plan }}",
+                                "dest": str(handed_on),
+                                "mode": "0644",
+                            },
+                            "delegate_to": "localhost",
+                            "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+                        }
+                    ],
+                }
+            ]
+        ),
+        encoding="utf-8",
+    )
     fleet.run({"a": {}}, str(fleet.directory / "next.yml"), "-e", "tfserving_plan_path=plan.json", **variables)
     assert json.loads(handed_on.read_text(encoding="utf-8")) == fleet.written()["a"]
-    (fleet.directory / "role.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [
-        {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities", "tasks_from": "plan"}},
-        {"ansible.builtin.copy": {"content": "{{ tfs_capabilities_plan_result.plan }}", "dest": str(fleet.directory / "role.json"), "mode": "0644"},
-         "delegate_to": "localhost",
-         "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}]}]), encoding="utf-8")
-    done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", fleet.directory / "inventory.json", fleet.directory / "role.yml"],
-                          env=dict(os.environ, ANSIBLE_CONFIG=str(fleet.directory / "ansible.cfg")), capture_output=True, text=True, check=False, timeout=300)
+    (fleet.directory / "role.yml").write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "all",
+                    "gather_facts": False,
+                    "tasks": [
+                        {
+                            "ansible.builtin.include_role": {
+                                "name": "tfserving.fleet.tfs_capabilities",
+                                "tasks_from": "plan",
+                            }
+                        },
+                        {
+                            "ansible.builtin.copy": {
+                                "content": "{{ tfs_capabilities_plan_result.plan }}",
+                                "dest": str(fleet.directory / "role.json"),
+                                "mode": "0644",
+                            },
+                            "delegate_to": "localhost",
+                            "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+                        },
+                    ],
+                }
+            ]
+        ),
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [
+            Path(sys.executable).parent / "ansible-playbook",
+            "-i",
+            fleet.directory / "inventory.json",
+            fleet.directory / "role.yml",
+        ],
+        env=dict(os.environ, ANSIBLE_CONFIG=str(fleet.directory / "ansible.cfg")),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((fleet.directory / "role.json").read_text(encoding="utf-8")) == fleet.written()["a"]
-    assert fleet.written()["a"]["server"]["flags"]["num_load_threads"] == 2 and fleet.written()["a"]["server"]["devices"]
+    assert (
+        fleet.written()["a"]["server"]["flags"]["num_load_threads"] == 2 and fleet.written()["a"]["server"]["devices"]
+    )
 
 
 def test_an_unreachable_neighbour_changes_no_plan(fleet):
@@ -156,23 +254,43 @@ def test_the_difference_against_an_earlier_plan_and_check_mode(fleet):
     fleet.known("a", "haswell")
     fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json")
     before = fleet.written()
-    code, output, _tasks = fleet.run({"a": {}}, "--check", "--diff", "-e", "tfserving_plan_path=plan.json", "-e", "tfserving_plan_earlier=plan.json",
-                                     tfserving_version="2.19.1")
+    code, output, _tasks = fleet.run(
+        {"a": {}},
+        "--check",
+        "--diff",
+        "-e",
+        "tfserving_plan_path=plan.json",
+        "-e",
+        "tfserving_plan_earlier=plan.json",
+        tfserving_version="2.19.1",
+    )
     assert code == 0 and fleet.written() == before, output
     assert "image: tensorflow/serving:2.20.0 -> tensorflow/serving:2.19.1   [a]" in output
-    code, output, _tasks = fleet.run({"a": {}}, "-e", "tfserving_plan_path=plan.json", "-e", "tfserving_plan_earlier=plan.json")
+    code, output, _tasks = fleet.run(
+        {"a": {}}, "-e", "tfserving_plan_path=plan.json", "-e", "tfserving_plan_earlier=plan.json"
+    )
     assert "CHANGED since the earlier plan\n  nothing" in output and "changed=0" in output
 
 
-@pytest.mark.parametrize(("variables", "words"), [
-    ({"tfserving_goal": "fast"}, "tfserving_goal: 'fast' is not known; allowed: online, bulk"),
-    ({"tfserving_policies": [{"when": "cpu.levle == 'x'", "choose": {"goal": "bulk"}}]}, "at character 5 of"),
-    ({"tfs_capabilities_requst": {}}, "did you mean tfs_capabilities_request"), ({"tfserving_flgas": {}}, "tfserving_flgas: no such variable; did you mean"),
-    ({"tfserving_version": 2.2}, 'tfserving_version: 2.2 is not a text. Write it in quotes: "2.2", or "2.20" where you wrote that'),
-    ({"tfserving_models": "{{ nowhere }}"}, "tfserving_models: cannot be evaluated: 'nowhere' is undefined (on a)"),
-    ({"tfserving_optimize": "none"}, "tfserving_optimize: no such variable. Give optimize to each model in tfserving_models (on a)"),
-    ({"tfserving_plan_path": "/proc/nowhere/plan.json"}, "path: /proc/nowhere/plan.json cannot be written"),
-])
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"tfserving_goal": "fast"}, "tfserving_goal: 'fast' is not known; allowed: online, bulk"),
+        ({"tfserving_policies": [{"when": "cpu.levle == 'x'", "choose": {"goal": "bulk"}}]}, "at character 5 of"),
+        ({"tfs_capabilities_requst": {}}, "did you mean tfs_capabilities_request"),
+        ({"tfserving_flgas": {}}, "tfserving_flgas: no such variable; did you mean"),
+        (
+            {"tfserving_version": 2.2},
+            'tfserving_version: 2.2 is not a text. Write it in quotes: "2.2", or "2.20" where you wrote that',
+        ),
+        ({"tfserving_models": "{{ nowhere }}"}, "tfserving_models: cannot be evaluated: 'nowhere' is undefined (on a)"),
+        (
+            {"tfserving_optimize": "none"},
+            "tfserving_optimize: no such variable. Give optimize to each model in tfserving_models (on a)",
+        ),
+        ({"tfserving_plan_path": "/proc/nowhere/plan.json"}, "path: /proc/nowhere/plan.json cannot be written"),
+    ],
+)
 def test_faults_are_one_clear_line(fleet, variables, words):
     fleet.known("a", "haswell")
     code, output, _tasks = fleet.run({"a": {}}, **variables)
@@ -203,8 +321,12 @@ def test_many_hosts_from_a_warm_cache_cost_one_task_each(fleet):
 
 
 def test_asking_what_runs_costs_one_task_a_host_and_another_where_it_changed(fleet):
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_state_directory": str(fleet.directory / "state"),
-            "tfserving_engine_socket": "/nonexistent.sock"}
+    here = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "tfserving_state_directory": str(fleet.directory / "state"),
+        "tfserving_engine_socket": "/nonexistent.sock",
+    }
     names = known_fleet(fleet, 6)
     code, output, tasks = fleet.run(dict.fromkeys(names, here))
     assert code == 0, output[-2000:]
@@ -215,21 +337,45 @@ def test_asking_what_runs_costs_one_task_a_host_and_another_where_it_changed(fle
 
 def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
     example = ROOT / "inventories" / "example"
-    for name, machine in {"web-01": "haswell", "web-02": "zen4", "gpu-01": "h100", "gpu-02": "t4-without-toolkit", "batch-01": "skylake",
-                          "edge-01": "graviton3-bare"}.items():
+    for name, machine in {
+        "web-01": "haswell",
+        "web-02": "zen4",
+        "gpu-01": "h100",
+        "gpu-02": "t4-without-toolkit",
+        "batch-01": "skylake",
+        "edge-01": "graviton3-bare",
+    }.items():
         fleet.known(f"{name}.example.org", machine)
-    environment = dict({name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, ANSIBLE_CONFIG=str(example / "ansible.cfg"),
-                       ANSIBLE_CACHE_PLUGIN_CONNECTION=str(fleet.directory / "cache"))
+    environment = dict(
+        {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+        ANSIBLE_CONFIG=str(example / "ansible.cfg"),
+        ANSIBLE_CACHE_PLUGIN_CONNECTION=str(fleet.directory / "cache"),
+    )
     tools = Path(sys.executable).parent
-    graph = subprocess.run([tools / "ansible-inventory", "--list"], env=environment, capture_output=True, text=True, check=True, timeout=300)
+    graph = subprocess.run(
+        [tools / "ansible-inventory", "--list"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     groups = json.loads(graph.stdout)
     assert groups["tfserving_image_x86_64_v4_cc9"]["hosts"] == ["gpu-01.example.org"]
-    assert groups["tfserving_engine_docker"]["hosts"] and "web-03.example.org" not in groups.get("tfserving_engine_none", {}).get("hosts", [])
+    assert groups["tfserving_engine_docker"]["hosts"] and "web-03.example.org" not in groups.get(
+        "tfserving_engine_none", {}
+    ).get("hosts", [])
     assert groups["tfserving_gpu"]["hosts"] == ["gpu-01.example.org", "gpu-02.example.org"]
     assert groups["tfserving_image_x86_64_v4"]["hosts"] == ["web-02.example.org", "batch-01.example.org"]
     kept = f"tfserving_plan_path={fleet.directory / 'plan.json'}"
-    done = subprocess.run([tools / "ansible-playbook", "tfserving.fleet.plan", "--tags", "offline", "-e", kept],
-                          env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [tools / "ansible-playbook", "tfserving.fleet.plan", "--tags", "offline", "-e", kept],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     plans = fleet.written()
     assert len(plans) == 13 and sum(plan is None for plan in plans.values()) == 7
@@ -242,12 +388,21 @@ def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
 def test_settings_of_the_users_ansible_cfg_cost_no_host_its_plan(fleet, setting):
     """One host cannot be detected; docs.ansible.com, configuration settings: both end a run at the first fault, or let hosts run ahead."""
     configuration = (fleet.directory / "ansible.cfg").read_text(encoding="utf-8")
-    (fleet.directory / "ansible.cfg").write_text(configuration.replace("[defaults]", f"[defaults]\n{setting}"), encoding="utf-8")
+    (fleet.directory / "ansible.cfg").write_text(
+        configuration.replace("[defaults]", f"[defaults]\n{setting}"), encoding="utf-8"
+    )
     local = {"ansible_connection": "local"}
-    hosts = {name: dict(local, ansible_python_interpreter=python) for name, python in (("good", sys.executable), ("bad", "/no/python"))}
+    hosts = {
+        name: dict(local, ansible_python_interpreter=python)
+        for name, python in (("good", sys.executable), ("bad", "/no/python"))
+    }
     code, output, _tasks = fleet.run(hosts, "-e", "tfserving_plan_path=plan.json")
     assert code == 0 and "is undefined" not in output, output
-    assert fleet.written()["bad"] is None and fleet.written()["good"]["release"] == "2.20.0" and output.count("PLAN for") == 1
+    assert (
+        fleet.written()["bad"] is None
+        and fleet.written()["good"]["release"] == "2.20.0"
+        and output.count("PLAN for") == 1
+    )
 
 
 def test_the_table_can_be_switched_off(fleet):

@@ -18,10 +18,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client i
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
 REQUESTS = {
-    "half_plus_two": {"x": numpy.array([[1], [2]], "float32")}, "strings": {"s": numpy.array([b"a", b"bc"], object)},
-    "two": {"a": numpy.ones((3, 2), "float32"), "b": numpy.zeros((3, 2), "float32")}, "int64": {"x": numpy.array([2 ** 40, -1])},
-    "half": {"x": numpy.array([0.5, -3], "float16")}, "float64": {"x": numpy.array([0.1])},
-    "kilobytes": {"x": numpy.arange(1024 * 300, dtype="float32").reshape(300, 1024)}}      # larger than HTTP/2's windows
+    "half_plus_two": {"x": numpy.array([[1], [2]], "float32")},
+    "strings": {"s": numpy.array([b"a", b"bc"], object)},
+    "two": {"a": numpy.ones((3, 2), "float32"), "b": numpy.zeros((3, 2), "float32")},
+    "int64": {"x": numpy.array([2**40, -1])},
+    "half": {"x": numpy.array([0.5, -3], "float16")},
+    "float64": {"x": numpy.array([0.1])},
+    "kilobytes": {"x": numpy.arange(1024 * 300, dtype="float32").reshape(300, 1024)},
+}  # larger than HTTP/2's windows
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +39,15 @@ def archive(tmp_path_factory):
 
     def save(inputs):
         path = directory / "samples.npz"
-        numpy.savez(path, **{f"inputs.{name}": array.astype("S") if array.dtype == object else array for name, array in inputs.items()})
+        numpy.savez(
+            path,
+            **{
+                f"inputs.{name}": array.astype("S") if array.dtype == object else array
+                for name, array in inputs.items()
+            },
+        )
         return path
+
     return save
 
 
@@ -47,9 +58,13 @@ def test_the_same_answers(server, archive, model):
         wanted, signatures = client.predict(model, REQUESTS[model]), client.metadata(model)
     answered = asked.predict(model, stdlib_client.arrays(archive(REQUESTS[model]), "inputs."))
     assert {name: (tensor.shape, tensor.values()) for name, tensor in answered.items()} == {
-        name: (array.shape, array.ravel().tolist()) for name, array in wanted.items()}
+        name: (array.shape, array.ravel().tolist()) for name, array in wanted.items()
+    }
     found = asked.signatures(model)["serving_default"]["inputs"]
-    assert found == {name: {key: one[key] for key in ("dtype", "shape")} for name, one in signatures["serving_default"]["inputs"].items()}
+    assert found == {
+        name: {key: one[key] for key in ("dtype", "shape")}
+        for name, one in signatures["serving_default"]["inputs"].items()
+    }
     assert [(one["version"], one["state"]) for one in asked.status(model)] == [(1, 30)]
 
 
@@ -64,19 +79,24 @@ def test_refusals(server):
         stdlib_client.Server("127.0.0.1", server.rest_port).status("m")
 
 
-@pytest.mark.parametrize(("frames", "code"), [
-    ("000001 01 05 00000001 8d", "UNIMPLEMENTED"),                                              # HEADERS, END_STREAM: status 404, no gRPC status
-    ("000001 01 04 00000001 8d 000004 00 01 00000001 70616765", "UNAVAILABLE"),                 # the same with a page behind it
-])
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ("000001 01 05 00000001 8d", "UNIMPLEMENTED"),  # HEADERS, END_STREAM: status 404, no gRPC status
+        ("000001 01 04 00000001 8d 000004 00 01 00000001 70616765", "UNAVAILABLE"),  # the same with a page behind it
+    ],
+)
 def test_whoever_is_no_grpc_server_knows_nothing_of_models(frames, code):
     """RFC 9113's frames; RFC 7541 has status 404 at 13. gRPC's own table says what the status stands for."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+
         def answer():
             connection, _peer = listener.accept()
             with connection:
                 connection.sendall(bytes.fromhex("000000 04 00 00000000" + frames))
                 while connection.recv(1 << 16):
                     pass
+
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(ServerFault, match="no gRPC server answers there") as caught:

@@ -84,7 +84,7 @@ def test_measurements_are_never_replaced_by_nothing(tmp_path):
     assert kept["headline"].startswith("Goodput rose by 112") and "left as it is" in kept["warnings"][0]
 
 
-@pytest.mark.parametrize("foreign", [b"", b"{", b"[]", b"{\"steps\": 3}", b"\xff\xfe", b"3"])
+@pytest.mark.parametrize("foreign", [b"", b"{", b"[]", b'{"steps": 3}', b"\xff\xfe", b"3"])
 def test_a_foreign_file_is_replaced(tmp_path, foreign):
     (tmp_path / "report.json").write_bytes(foreign)
     assert call(destination=str(tmp_path), hosts=load("untuned"))["changed"]
@@ -98,7 +98,9 @@ def test_hostile_text_survives_as_data(tmp_path):
 
 def test_a_thousand_hosts(tmp_path):
     hosts = [dict(load("untuned")[0], host=f"node-{number}") for number in range(1000)]
-    assert call(destination=str(tmp_path), hosts=hosts)["headline"].startswith("Nothing has been measured yet: this is what 1,000 hosts can do")
+    assert call(destination=str(tmp_path), hosts=hosts)["headline"].startswith(
+        "Nothing has been measured yet: this is what 1,000 hosts can do"
+    )
     assert (tmp_path / "report.html").stat().st_size < 100_000
 
 
@@ -113,15 +115,31 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path):
 def test_a_destination_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     failed = call(destination=str(tmp_path / "file" / "report"), hosts=load("untuned"))
-    assert "cannot write the report" in failed["msg"] and "Name a directory" in failed["msg"] and "\n" not in failed["msg"]
+    assert (
+        "cannot write the report" in failed["msg"] and "Name a directory" in failed["msg"] and "\n" not in failed["msg"]
+    )
 
 
 def play(tmp_path, *arguments):
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "hosts").write_text("[all]\ntuned\nsame\nsilent\n[all:vars]\nansible_connection=local\n")
     program = Path(sys.executable).parent / "ansible-playbook"
-    command = [program, "-i", tmp_path / "hosts", tmp_path / "play.yml", "-e", f"fixture={FIXTURES / 'gains.json'}", *arguments]
-    settings = dict(os.environ, ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOLOR="1", ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"), PWD=str(tmp_path))
+    command = [
+        program,
+        "-i",
+        tmp_path / "hosts",
+        tmp_path / "play.yml",
+        "-e",
+        f"fixture={FIXTURES / 'gains.json'}",
+        *arguments,
+    ]
+    settings = dict(
+        os.environ,
+        ANSIBLE_FORCE_COLOR="0",
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"),
+        PWD=str(tmp_path),
+    )
     return subprocess.run(command, text=True, capture_output=True, check=False, timeout=300, cwd=tmp_path, env=settings)
 
 
@@ -130,7 +148,11 @@ def test_role_reports_once_for_all_hosts_and_again_changes_nothing(tmp_path):
     assert first.returncode == 0, first.stdout + first.stderr
     made = json.loads((tmp_path / "tfserving-report" / "report.json").read_text())
     assert [entry["host"] for entry in made["hosts"]] == ["same", "silent", "tuned"]
-    assert (made["tuned_host"], made["total"]["gain"], made["hosts"][2]["tunings"][0]["model"]) == ("tuned", 1.1207, "digits")
+    assert (made["tuned_host"], made["total"]["gain"], made["hosts"][2]["tunings"][0]["model"]) == (
+        "tuned",
+        1.1207,
+        "digits",
+    )
     assert f"The report: {tmp_path}/tfserving-report/report.html" in first.stdout
     assert "REST to gRPC                        yes          268" in first.stdout
     assert first.stdout.count("changed=1") == 1

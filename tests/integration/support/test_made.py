@@ -28,7 +28,9 @@ def maker_program(tmp_path, request):
 
 def asked(maker, *inputs):
     """A process that asks for what the program makes."""
-    return subprocess.Popen([sys.executable, PROGRAM, maker, *inputs], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, maker, *inputs], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_processes_that_ask_at_once_share_what_one_of_them_makes(maker):
@@ -50,7 +52,9 @@ def test_a_changed_input_makes_anew_and_removes_what_no_process_uses(maker, tmp_
     assert {str(path.parent) for path in module.MADE.glob(f"{maker.stem}-*/who")} == {str(second)} != {first}
     (further / "part.py").rename(further / "other.py")
     third = asked(maker, further).communicate(timeout=300)[0].strip()
-    assert {str(path.parent) for path in module.MADE.glob(f"{maker.stem}-*/who")} == {str(second), third}, "this process uses the second"
+    assert {str(path.parent) for path in module.MADE.glob(f"{maker.stem}-*/who")} == {str(second), third}, (
+        "this process uses the second"
+    )
 
 
 def test_a_maker_that_fails_leaves_nothing_and_is_run_again(maker):

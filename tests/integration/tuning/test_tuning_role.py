@@ -39,28 +39,71 @@ MODULE = """
 def play(directory, text=PLAY, *options, **variables):
     """(exit status, what a play over this machine says)."""
     (directory / "play.yml").write_text(text, encoding="utf-8")
-    given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "tfserving_state_directory": str(directory / "state"),
-             "tfserving_models": [{"name": "unasked", "source": "/srv/sources/unasked"}], "before": [], **variables}
+    given = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "tfserving_state_directory": str(directory / "state"),
+        "tfserving_models": [{"name": "unasked", "source": "/srv/sources/unasked"}],
+        "before": [],
+        **variables,
+    }
     (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": {"here": given}}}), encoding="utf-8")
-    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml", *options]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=300,
-                          env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home")))
+    command = [
+        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+        "-i",
+        "inventory.json",
+        "play.yml",
+        *options,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(directory / "home")),
+    )
     return done.returncode, done.stdout + done.stderr
 
 
 def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_a_model_without_samples_is_passed_over(tmp_path):
     status, said = play(tmp_path)
-    assert status == 0 and "unasked: without samples nothing can be measured, and what the plan chose is kept." in said, said
+    assert (
+        status == 0 and "unasked: without samples nothing can be measured, and what the plan chose is kept." in said
+    ), said
     assert not (tmp_path / "state").exists()
 
 
 def test_without_an_inventory_file_the_tuning_fails_before_it_measures_and_says_which_variable_to_set(tmp_path):
     (tmp_path / "play.yml").write_text(PLAY, encoding="utf-8")
-    given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "before": [], "tfserving_state_directory": str(tmp_path / "state"),
-             "tfserving_models": [{"name": "digits", "samples": "/srv/samples.npz"}]}
-    done = subprocess.run([os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "here,", "play.yml", "-e", json.dumps(given)], cwd=tmp_path,
-                          capture_output=True, text=True, check=False, timeout=120, env=dict(os.environ, ANSIBLE_HOME=str(tmp_path / "home")))
-    assert done.returncode == 2 and "Set tfserving_tunings_directory to a folder on the controller." in done.stdout + done.stderr, done.stdout
+    given = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "before": [],
+        "tfserving_state_directory": str(tmp_path / "state"),
+        "tfserving_models": [{"name": "digits", "samples": "/srv/samples.npz"}],
+    }
+    done = subprocess.run(
+        [
+            os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+            "-i",
+            "here,",
+            "play.yml",
+            "-e",
+            json.dumps(given),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=dict(os.environ, ANSIBLE_HOME=str(tmp_path / "home")),
+    )
+    assert (
+        done.returncode == 2
+        and "Set tfserving_tunings_directory to a folder on the controller." in done.stdout + done.stderr
+    ), done.stdout
     assert not (tmp_path / "state").exists()
 
 
@@ -77,9 +120,11 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     (models / "linked" / "saved_model").symlink_to(tmp_path / "elsewhere")
     status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
     assert status == 0 and "Measure REST to gRPC: it has less to parse" in said, said
-    for wrong, words in (({"start": {"form": "nix"}}, "start.form: 'nix' is not known; allowed: saved_model."),
-                         ({"start": {"batching": {"max_bach": 1}}}, "start.batching.parameter: 'max_bach' is not known"),
-                         ({"metric": "function"}, "metric_function: the metric function and a file that holds it belong together.")):
+    for wrong, words in (
+        ({"start": {"form": "nix"}}, "start.form: 'nix' is not known; allowed: saved_model."),
+        ({"start": {"batching": {"max_bach": 1}}}, "start.batching.parameter: 'max_bach' is not known"),
+        ({"metric": "function"}, "metric_function: the metric function and a file that holds it belong together."),
+    ):
         status, said = play(tmp_path, MODULE, "--check", models=str(models), **wrong)
         assert status == 2 and words in said, said
     assert not (tmp_path / "state").exists()
@@ -87,11 +132,24 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
 
 def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
     def tuned(*models):
-        return play(tmp_path, PLAY, "--check", before=["main", "plan"], tfs_tuning_start={}, tfserving_models=[
-            {"name": name, "source": f"/srv/sources/{name}", "samples": "/srv/samples.npz", **more} for name, more in models])
+        return play(
+            tmp_path,
+            PLAY,
+            "--check",
+            before=["main", "plan"],
+            tfs_tuning_start={},
+            tfserving_models=[
+                {"name": name, "source": f"/srv/sources/{name}", "samples": "/srv/samples.npz", **more}
+                for name, more in models
+            ],
+        )
 
     bad = {"metric": "function"}
     status, said = tuned(("bad", bad), ("good", {}))
-    assert status == 0 and "bad cannot be measured, and what the plan chose is kept: metric_function: the metric function and a file" in said, said
+    assert (
+        status == 0
+        and "bad cannot be measured, and what the plan chose is kept: metric_function: the metric function and a file"
+        in said
+    ), said
     status, said = tuned(("bad", bad), ("worse", bad))
     assert status == 2 and "metric_function: the metric function and a file that holds it belong together" in said, said

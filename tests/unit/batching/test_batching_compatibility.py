@@ -15,10 +15,21 @@ ROWS = {"y": {"dtype": "float32", "shape": [None, 4]}}
 def model(inputs, outputs=None, name="serving_default"):
     def tensors(shapes):
         return {key: {"dtype": "float32", "shape": shape} for key, shape in shapes.items()}
-    return {name: {"method_name": "tensorflow/serving/predict", "inputs": tensors(inputs), "outputs": tensors(outputs or {"y": [None, 4]})}}
+
+    return {
+        name: {
+            "method_name": "tensorflow/serving/predict",
+            "inputs": tensors(inputs),
+            "outputs": tensors(outputs or {"y": [None, 4]}),
+        }
+    }
 
 
-LEGAL = [model({"x": [None, 4]}), model({"x": [None]}), model({"a": [None, 8, 8, 1], "b": [None, 2]}, {"sum": [None], "diff": [None, 2]})]
+LEGAL = [
+    model({"x": [None, 4]}),
+    model({"x": [None]}),
+    model({"a": [None, 8, 8, 1], "b": [None, 2]}, {"sum": [None], "diff": [None, 2]}),
+]
 
 # model, padding, where the fault is, words of it
 ILLEGAL = [
@@ -49,7 +60,11 @@ def test_models_whose_batched_requests_would_fail_are_named(signatures, padding,
 
 def test_every_faulty_tensor_is_named():
     faults, _doubts = judge(dict(model({"x": [], "z": [2]}), **model({"x": []}, name="second")))
-    assert [fault.where for fault in faults] == ["signature second, input x", "signature serving_default, input x", "signature serving_default, input z"]
+    assert [fault.where for fault in faults] == [
+        "signature second, input x",
+        "signature serving_default, input x",
+        "signature serving_default, input z",
+    ]
 
 
 def test_deciding_on_padding_answers_variable_length():
@@ -81,8 +96,13 @@ def test_start_values_follow_the_hosts_cpus_and_goal():
     assert value("batch_timeout_micros", capabilities(), "online") == 0, "a lone client waits for nobody"
     assert value("max_batch_size", capabilities(), "online") >= 1000, "no request is refused that was served before"
     gpu = capabilities(gpus=[{"driver": "nvidia"}])
-    assert 100 <= value("max_execution_batch_size", gpu, "online") <= 5000 and value("batch_timeout_micros", gpu, "bulk") <= 10_000
-    assert value("max_enqueued_batches", capabilities(), "bulk") > value("max_enqueued_batches", capabilities(), "online")
+    assert (
+        100 <= value("max_execution_batch_size", gpu, "online") <= 5000
+        and value("batch_timeout_micros", gpu, "bulk") <= 10_000
+    )
+    assert value("max_enqueued_batches", capabilities(), "bulk") > value(
+        "max_enqueued_batches", capabilities(), "online"
+    )
 
 
 def test_bulk_queues_stay_below_the_memory():

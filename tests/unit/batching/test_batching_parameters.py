@@ -13,32 +13,89 @@ SPLIT = {"enable_large_batch_splitting": True}
 
 # what the user sets -> what the server does with it, the option our refusal names, and the words it must contain
 REFUSED = [
-    ({"max_batch_size": 0}, "dies of SIGSEGV: input_batch_size_limit must be positive; was 0", "max_batch_size", ["0", "1 to"]),
+    (
+        {"max_batch_size": 0},
+        "dies of SIGSEGV: input_batch_size_limit must be positive; was 0",
+        "max_batch_size",
+        ["0", "1 to"],
+    ),
     ({"max_batch_size": -4}, "an unsigned size of 2**64 - 4", "max_batch_size", ["-4", "1 to"]),
-    ({"batch_timeout_micros": -1}, "dies of SIGSEGV: batch_timeout_micros must be non-negative; was -1", "batch_timeout_micros", ["-1", "0 to"]),
+    (
+        {"batch_timeout_micros": -1},
+        "dies of SIGSEGV: batch_timeout_micros must be non-negative; was -1",
+        "batch_timeout_micros",
+        ["-1", "0 to"],
+    ),
     ({"num_batch_threads": 0}, "num_batch_threads must be positive; was 0", "num_batch_threads", ["0", "1 to"]),
-    ({"max_enqueued_batches": 0}, "silently 1, or max_enqueued_batches must be positive; was 0", "max_enqueued_batches", ["0", "1 to"]),
-    ({"max_batch_size": 8, "allowed_batch_sizes": [2, 4]}, "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
-     "allowed_batch_sizes", ["4", "8"]),
-    ({"allowed_batch_sizes": [2, 4]}, "… last entry was 4; expected 1000", "allowed_batch_sizes", ["4", "1000", "default"]),
-    ({"max_batch_size": 8, "allowed_batch_sizes": [4, 2, 8]}, "accepted, size 2 is never used", "allowed_batch_sizes", ["[4, 2, 8]", "[2, 4, 8]"]),
-    ({"max_batch_size": 8, "allowed_batch_sizes": [4, 4, 8]}, "accepted silently", "allowed_batch_sizes", ["[4, 4, 8]", "[4, 8]"]),
+    (
+        {"max_enqueued_batches": 0},
+        "silently 1, or max_enqueued_batches must be positive; was 0",
+        "max_enqueued_batches",
+        ["0", "1 to"],
+    ),
+    (
+        {"max_batch_size": 8, "allowed_batch_sizes": [2, 4]},
+        "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
+        "allowed_batch_sizes",
+        ["4", "8"],
+    ),
+    (
+        {"allowed_batch_sizes": [2, 4]},
+        "… last entry was 4; expected 1000",
+        "allowed_batch_sizes",
+        ["4", "1000", "default"],
+    ),
+    (
+        {"max_batch_size": 8, "allowed_batch_sizes": [4, 2, 8]},
+        "accepted, size 2 is never used",
+        "allowed_batch_sizes",
+        ["[4, 2, 8]", "[2, 4, 8]"],
+    ),
+    (
+        {"max_batch_size": 8, "allowed_batch_sizes": [4, 4, 8]},
+        "accepted silently",
+        "allowed_batch_sizes",
+        ["[4, 4, 8]", "[4, 8]"],
+    ),
     ({"max_batch_size": 8, "allowed_batch_sizes": [0, 8]}, "rounds to no rows", "allowed_batch_sizes", ["0", "1 to"]),
-    ({**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "allowed_batch_sizes": [4, 8]}, "… last entry was 8; expected 32",
-     "allowed_batch_sizes", ["8", "32"]),
-    ({**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "allowed_batch_sizes": [4, 32]}, "8 rows run as 32",
-     "max_execution_batch_size", ["8", "32"]),
-    ({**SPLIT, "max_batch_size": 8, "max_execution_batch_size": 32},
-     "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to max_execution_batch_size.",
-     "max_execution_batch_size", ["32", "8"]),
+    (
+        {**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "allowed_batch_sizes": [4, 8]},
+        "… last entry was 8; expected 32",
+        "allowed_batch_sizes",
+        ["8", "32"],
+    ),
+    (
+        {**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "allowed_batch_sizes": [4, 32]},
+        "8 rows run as 32",
+        "max_execution_batch_size",
+        ["8", "32"],
+    ),
+    (
+        {**SPLIT, "max_batch_size": 8, "max_execution_batch_size": 32},
+        "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to max_execution_batch_size.",
+        "max_execution_batch_size",
+        ["32", "8"],
+    ),
     (SPLIT, "an execution limit of 0", "enable_large_batch_splitting", ["max_batch_size"]),
-    ({**SPLIT, "max_execution_batch_size": 8}, "an input limit of 1000 that nobody chose", "enable_large_batch_splitting", ["max_batch_size"]),
+    (
+        {**SPLIT, "max_execution_batch_size": 8},
+        "an input limit of 1000 that nobody chose",
+        "enable_large_batch_splitting",
+        ["max_batch_size"],
+    ),
     ({"max_execution_batch_size": 8}, "ignored", "max_execution_batch_size", ["8", "enable_large_batch_splitting"]),
-    ({**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "max_enqueued_batches": 3},
-     "The batch scheduling queue to which this task was submitted is full; task size is 32 but scheduling capacity is only 24",
-     "max_enqueued_batches", ["3", "24", "4 or more"]),
-    ({**SPLIT, "max_batch_size": 81, "max_execution_batch_size": 8}, "the same, with the default of 10",
-     "max_enqueued_batches", ["10", "default", "11 or more"]),
+    (
+        {**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "max_enqueued_batches": 3},
+        "The batch scheduling queue to which this task was submitted is full; task size is 32 but scheduling capacity is only 24",
+        "max_enqueued_batches",
+        ["3", "24", "4 or more"],
+    ),
+    (
+        {**SPLIT, "max_batch_size": 81, "max_execution_batch_size": 8},
+        "the same, with the default of 10",
+        "max_enqueued_batches",
+        ["10", "default", "11 or more"],
+    ),
     ({"max_batch_size": "8 rows"}, "", "max_batch_size", ["'8 rows'", "whole number"]),
     ({"max_batch_size": True}, "", "max_batch_size", ["True", "whole number"]),
     ({"allowed_batch_sizes": 8}, "", "allowed_batch_sizes", ["8", "list"]),
@@ -82,7 +139,11 @@ def test_what_a_server_takes_is_accepted(values):
 @pytest.mark.parametrize("name", RANGES)
 def test_ranges_include_their_ends_and_nothing_beyond(name):
     minimum, maximum, _unit = RANGES[name]
-    beside = {**SPLIT, "max_batch_size": maximum, "max_enqueued_batches": 2**31 - 1} if name == "max_execution_batch_size" else {}
+    beside = (
+        {**SPLIT, "max_batch_size": maximum, "max_enqueued_batches": 2**31 - 1}
+        if name == "max_execution_batch_size"
+        else {}
+    )
     for value in (minimum, maximum):
         check({**beside, name: value})
     for value in (minimum - 1, maximum + 1):
@@ -92,9 +153,21 @@ def test_ranges_include_their_ends_and_nothing_beyond(name):
 
 def test_text_is_what_the_server_reads():
     """The form that the real server was seen to accept: wrapper messages for scalars, plain sizes and padding."""
-    lines = text(check({
-        "max_batch_size": 32, "batch_timeout_micros": 0, "max_enqueued_batches": 100, "num_batch_threads": 2, "thread_pool_name": "serving-1",
-        "allowed_batch_sizes": [8, 32], "pad_variable_length_inputs": True, "enable_large_batch_splitting": True, "max_execution_batch_size": 8})).splitlines()
+    lines = text(
+        check(
+            {
+                "max_batch_size": 32,
+                "batch_timeout_micros": 0,
+                "max_enqueued_batches": 100,
+                "num_batch_threads": 2,
+                "thread_pool_name": "serving-1",
+                "allowed_batch_sizes": [8, 32],
+                "pad_variable_length_inputs": True,
+                "enable_large_batch_splitting": True,
+                "max_execution_batch_size": 8,
+            }
+        )
+    ).splitlines()
     assert lines[0].startswith("# ") and lines[1:] == [
         "max_batch_size { value: 32 }",
         "batch_timeout_micros { value: 0 }",
@@ -121,6 +194,7 @@ def test_nothing_is_written_for_what_is_not_set():
 def test_defaults_and_names_are_those_of_the_release_table():
     from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
     from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+
     assert set(table.BATCHING_FIELDS) == set(NAMES)
     assert table.BATCHING_FIELDS["max_batch_size"][2] == parameters.DEFAULT_MAX_BATCH_SIZE
     assert table.BATCHING_FIELDS["max_enqueued_batches"][2] == parameters.DEFAULT_MAX_ENQUEUED_BATCHES

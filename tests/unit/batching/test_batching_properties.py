@@ -17,30 +17,63 @@ from hypothesis import strategies
 
 SIZES = strategies.one_of(strategies.integers(-2, 70), strategies.sampled_from([1000, 1024, 2**31 - 1, 2**31]))
 VALUES = {
-    "max_batch_size": SIZES, "batch_timeout_micros": strategies.integers(-2, 5_000_000), "max_enqueued_batches": SIZES,
-    "num_batch_threads": strategies.integers(-1, 10_001), "thread_pool_name": strategies.text(max_size=5),
-    "allowed_batch_sizes": strategies.one_of(strategies.lists(SIZES, max_size=4), strategies.sets(strategies.integers(1, 70), max_size=4).map(sorted)),
-    "pad_variable_length_inputs": strategies.booleans(), "enable_large_batch_splitting": strategies.booleans(), "max_execution_batch_size": SIZES,
+    "max_batch_size": SIZES,
+    "batch_timeout_micros": strategies.integers(-2, 5_000_000),
+    "max_enqueued_batches": SIZES,
+    "num_batch_threads": strategies.integers(-1, 10_001),
+    "thread_pool_name": strategies.text(max_size=5),
+    "allowed_batch_sizes": strategies.one_of(
+        strategies.lists(SIZES, max_size=4), strategies.sets(strategies.integers(1, 70), max_size=4).map(sorted)
+    ),
+    "pad_variable_length_inputs": strategies.booleans(),
+    "enable_large_batch_splitting": strategies.booleans(),
+    "max_execution_batch_size": SIZES,
 }
-GIVEN = strategies.fixed_dictionaries({}, optional={name: strategies.one_of(strategies.none(), values) for name, values in VALUES.items()})
-SENSIBLE = strategies.fixed_dictionaries({}, optional={
-    "max_batch_size": strategies.integers(1, 5000), "batch_timeout_micros": strategies.integers(0, 10**6), "max_enqueued_batches": strategies.integers(1, 5000),
-    "num_batch_threads": strategies.integers(1, 512), "allowed_batch_sizes": strategies.sets(strategies.integers(1, 5000), min_size=1, max_size=5).map(sorted),
-    "enable_large_batch_splitting": strategies.booleans(), "pad_variable_length_inputs": strategies.booleans(),
-    "max_execution_batch_size": strategies.integers(1, 5000)})
+GIVEN = strategies.fixed_dictionaries(
+    {}, optional={name: strategies.one_of(strategies.none(), values) for name, values in VALUES.items()}
+)
+SENSIBLE = strategies.fixed_dictionaries(
+    {},
+    optional={
+        "max_batch_size": strategies.integers(1, 5000),
+        "batch_timeout_micros": strategies.integers(0, 10**6),
+        "max_enqueued_batches": strategies.integers(1, 5000),
+        "num_batch_threads": strategies.integers(1, 512),
+        "allowed_batch_sizes": strategies.sets(strategies.integers(1, 5000), min_size=1, max_size=5).map(sorted),
+        "enable_large_batch_splitting": strategies.booleans(),
+        "pad_variable_length_inputs": strategies.booleans(),
+        "max_execution_batch_size": strategies.integers(1, 5000),
+    },
+)
 CAPABILITIES = strategies.builds(
-    lambda usable, gpus, memory: {"cpu": {"usable": usable}, "gpus": [{"driver": "nvidia"}] * gpus, "memory": {"usable_mib": memory}},
-    strategies.floats(0.05, 512), strategies.integers(0, 8), strategies.one_of(strategies.none(), strategies.integers(64, 4_000_000)))
+    lambda usable, gpus, memory: {
+        "cpu": {"usable": usable},
+        "gpus": [{"driver": "nvidia"}] * gpus,
+        "memory": {"usable_mib": memory},
+    },
+    strategies.floats(0.05, 512),
+    strategies.integers(0, 8),
+    strategies.one_of(strategies.none(), strategies.integers(64, 4_000_000)),
+)
 DIMENSION = strategies.one_of(strategies.none(), strategies.integers(0, 4000))
-TENSOR = strategies.builds(lambda dtype, shape: {"dtype": dtype, "shape": shape}, strategies.sampled_from(["float32", "string", "uint8", "variant"]),
-                           strategies.one_of(strategies.none(), strategies.lists(DIMENSION, max_size=4)))
-SIGNATURES = strategies.dictionaries(strategies.sampled_from(["serving_default", "other"]), strategies.builds(
-    lambda inputs, outputs: {"inputs": inputs, "outputs": outputs}, strategies.dictionaries(strategies.sampled_from("ab"), TENSOR),
-    strategies.dictionaries(strategies.sampled_from("yz"), TENSOR)))
+TENSOR = strategies.builds(
+    lambda dtype, shape: {"dtype": dtype, "shape": shape},
+    strategies.sampled_from(["float32", "string", "uint8", "variant"]),
+    strategies.one_of(strategies.none(), strategies.lists(DIMENSION, max_size=4)),
+)
+SIGNATURES = strategies.dictionaries(
+    strategies.sampled_from(["serving_default", "other"]),
+    strategies.builds(
+        lambda inputs, outputs: {"inputs": inputs, "outputs": outputs},
+        strategies.dictionaries(strategies.sampled_from("ab"), TENSOR),
+        strategies.dictionaries(strategies.sampled_from("yz"), TENSOR),
+    ),
+)
 
 
 def assert_server_takes(message):
     """The conditions of TensorFlow Serving 2.20 on its message (bundle_factory_util.cc, shared_batch_scheduler.h), and that it wastes nothing silently."""
+
     def value(name, default):
         return getattr(message, name).value if message.HasField(name) else default
 
@@ -75,7 +108,10 @@ def parsed(parameters):
 def read_back(message):
     """{name: value} of what a message sets; a plain bool that is false cannot be told from one that is not set."""
     found = {field.name: getattr(message, field.name) for field, _value in message.ListFields()}
-    return {name: list(value) if name == "allowed_batch_sizes" else getattr(value, "value", value) for name, value in found.items()}
+    return {
+        name: list(value) if name == "allowed_batch_sizes" else getattr(value, "value", value)
+        for name, value in found.items()
+    }
 
 
 @hypothesis.given(GIVEN)
@@ -90,7 +126,11 @@ def test_what_is_accepted_parses_and_keeps_every_value(values):
         return
     hypothesis.event("accepted")
     message = parsed(parameters)
-    expected = {name: value for name, value in values.items() if value is not None and value != [] and (name, value) != ("pad_variable_length_inputs", False)}
+    expected = {
+        name: value
+        for name, value in values.items()
+        if value is not None and value != [] and (name, value) != ("pad_variable_length_inputs", False)
+    }
     assert read_back(message) == expected
     assert_server_takes(message)
 
@@ -100,7 +140,11 @@ def test_what_is_accepted_parses_and_keeps_every_value(values):
 def test_start_values_complete_what_the_user_gave_to_something_legal(capabilities, goal, given, signatures):
     chosen = start_values(capabilities, goal, given, signatures)
     assert not set(chosen) & set(given)
-    sizes = [{}, {"max_batch_size": given.get("allowed_batch_sizes", [0])[-1]}, {"max_batch_size": given.get("max_execution_batch_size", 0)}]
+    sizes = [
+        {},
+        {"max_batch_size": given.get("allowed_batch_sizes", [0])[-1]},
+        {"max_batch_size": given.get("max_execution_batch_size", 0)},
+    ]
     if any(is_legal({**queue, **size, **given}) for size in sizes for queue in ({}, {"max_enqueued_batches": 5000})):
         parameters = check({**given, **{name: value for name, (value, _reason) in chosen.items()}})
         assert_server_takes(parsed(parameters))

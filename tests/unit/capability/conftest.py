@@ -23,6 +23,7 @@ def cpuinfo_text():
 @pytest.fixture
 def host_tree(tmp_path):
     """host_tree(name): the root directory of a host whose files are laid down for this test."""
+
     def lay(name):
         pieces = HEADING.split((FIXTURES / "hosts" / f"{name}.txt").read_text(encoding="utf-8"))
         for path, target, content in zip(pieces[1::3], pieces[2::3], pieces[3::3]):
@@ -33,4 +34,5 @@ def host_tree(tmp_path):
             else:
                 place.write_text(content, encoding="utf-8")
         return tmp_path
+
     return lay

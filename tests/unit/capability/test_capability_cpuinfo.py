@@ -34,11 +34,16 @@ def test_machine(row, cpuinfo_text):
     cpu = found["cpu"]
     assert found["architecture"] == row["architecture"]
     assert {key: cpu[key] for key in ("vendor", "family", "model", "stepping", "brand", "level", "ai")} == {
-        key: row[key] for key in ("vendor", "family", "model", "stepping", "brand", "level", "ai")}
+        key: row[key] for key in ("vendor", "family", "model", "stepping", "brand", "level", "ai")
+    }
     assert classes.image_class(found["architecture"], cpu["level"]) == row["image"]
     assert cpu["flags"] == sorted(set(cpu["flags"])) and set(cpu["ai"]) <= set(cpu["flags"])
     expected = ["but shows"] if "_without_" in row["name"] and row["name"].startswith("vm_") else []
-    assert [warning for warning in found["warnings"] if "kinds" not in warning and not any(words in warning for words in expected)] == []
+    assert [
+        warning
+        for warning in found["warnings"]
+        if "kinds" not in warning and not any(words in warning for words in expected)
+    ] == []
 
 
 def test_there_are_enough_unlike_machines():
@@ -75,7 +80,12 @@ def test_host_with_such_a_text_is_taken_for_the_least_of_its_architecture(row, c
 
 def test_host_of_an_architecture_that_is_not_served_has_no_level(cpuinfo_text):
     found = cpuinfo.read(cpuinfo_text("foreign_power9"), "ppc64le")
-    assert (found["architecture"], found["cpu"]["level"], found["cpu"]["ai"], found["warnings"]) == ("ppc64le", None, [], [])
+    assert (found["architecture"], found["cpu"]["level"], found["cpu"]["ai"], found["warnings"]) == (
+        "ppc64le",
+        None,
+        [],
+        [],
+    )
 
 
 def test_32_bit_kernel_on_a_64_bit_cpu_has_no_level(cpuinfo_text):
@@ -85,18 +95,25 @@ def test_32_bit_kernel_on_a_64_bit_cpu_has_no_level(cpuinfo_text):
 def test_x86_text_that_ends_before_the_64_bit_flag_is_cut_and_not_of_32_bits(cpuinfo_text):
     text = cpuinfo_text("intel_haswell")
     with pytest.raises(FleetError, match="cut short in its flags"):
-        cpuinfo.require(text[:text.index(" lm ")])
+        cpuinfo.require(text[: text.index(" lm ")])
     with pytest.raises(FleetError, match="32-bit x86"):
         cpuinfo.require(cpuinfo_text("foreign_x86_32bit"))
 
 
 def test_old_arm_kernels_tell_once_what_their_cores_share():
     """arch/arm64/kernel/setup.c of Linux 3.18, c_show: a line for each core, then Features and the CPU lines once."""
-    text = ("Processor\t: AArch64 Processor rev 0 (aarch64)\nprocessor\t: 0\nprocessor\t: 1\nprocessor\t: 2\nprocessor\t: 3\n"
-            "Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32\nCPU implementer\t: 0x50\nCPU architecture: AArch64\nCPU variant\t: 0x0\n"
-            "CPU part\t: 0x000\nCPU revision\t: 0\n\nHardware\t: APM X-Gene Mustang board\n")
+    text = (
+        "Processor\t: AArch64 Processor rev 0 (aarch64)\nprocessor\t: 0\nprocessor\t: 1\nprocessor\t: 2\nprocessor\t: 3\n"
+        "Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32\nCPU implementer\t: 0x50\nCPU architecture: AArch64\nCPU variant\t: 0x0\n"
+        "CPU part\t: 0x000\nCPU revision\t: 0\n\nHardware\t: APM X-Gene Mustang board\n"
+    )
     found = cpuinfo.require(text)
-    assert (found["cpu"]["vendor"], found["cpu"]["threads"], found["cpu"]["level"], found["warnings"]) == ("APM", 4, "aarch64", [])
+    assert (found["cpu"]["vendor"], found["cpu"]["threads"], found["cpu"]["level"], found["warnings"]) == (
+        "APM",
+        4,
+        "aarch64",
+        [],
+    )
 
 
 def test_a_number_with_more_digits_than_one_has_is_none(cpuinfo_text):
@@ -104,7 +121,9 @@ def test_a_number_with_more_digits_than_one_has_is_none(cpuinfo_text):
     assert cpu["family"] is None
 
 
-@pytest.mark.parametrize("architecture, words", [("aarch64", ["x86_64", "not of aarch64"]), ("sparc", ["'sparc'", "aarch64, x86_64"])])
+@pytest.mark.parametrize(
+    "architecture, words", [("aarch64", ["x86_64", "not of aarch64"]), ("sparc", ["'sparc'", "aarch64, x86_64"])]
+)
 def test_architecture_that_does_not_fit_is_refused(architecture, words, cpuinfo_text):
     with pytest.raises(FleetError) as caught:
         cpuinfo.require(cpuinfo_text("intel_haswell"), architecture)
@@ -123,7 +142,11 @@ def test_levels_are_those_of_the_psabi():
     v2 = {"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"}
     v3 = v2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
     v4 = v3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-    for below, all_of_it, name in (("x86-64-v1", v2, "x86-64-v2"), ("x86-64-v2", v3, "x86-64-v3"), ("x86-64-v3", v4, "x86-64-v4")):
+    for below, all_of_it, name in (
+        ("x86-64-v1", v2, "x86-64-v2"),
+        ("x86-64-v2", v3, "x86-64-v3"),
+        ("x86-64-v3", v4, "x86-64-v4"),
+    ):
         assert levels.level("x86_64", frozenset(all_of_it)) == name
         lesser = {"x86-64-v2": v2, "x86-64-v3": v3 - v2, "x86-64-v4": v4 - v3}[name]
         for flag in lesser:
@@ -145,7 +168,9 @@ def archspecs_level(target):
     if target.family.name == "aarch64":
         return "aarch64"
     names = [target.name] + [ancestor.name for ancestor in target.ancestors]
-    return max((name.replace("x86_64_", "x86-64-") for name in names if name.startswith("x86_64_v")), default="x86-64-v1")
+    return max(
+        (name.replace("x86_64_", "x86-64-") for name in names if name.startswith("x86_64_v")), default="x86-64-v1"
+    )
 
 
 def test_archspec_agrees_on_every_machine_that_it_knows():
@@ -174,14 +199,34 @@ def test_archspec_has_no_text_that_is_read_otherwise():
     assert seen >= 30
 
 
-LINES = st.sampled_from([
-    "processor\t: 0", "processor\t: 1", "vendor_id\t: GenuineIntel", "vendor_id : IBM/S390", "cpu family\t: 6", "model : 85", "flags\t: lm sse2 avx2",
-    "flags :", "Features : fp asimd sve", "CPU implementer\t: 0x41", "CPU part : 0xd0c", "CPU architecture: 8", "isa : rv64", "cpu : POWER9", "", ":",
-    "cache size : 5 KB"])
+LINES = st.sampled_from(
+    [
+        "processor\t: 0",
+        "processor\t: 1",
+        "vendor_id\t: GenuineIntel",
+        "vendor_id : IBM/S390",
+        "cpu family\t: 6",
+        "model : 85",
+        "flags\t: lm sse2 avx2",
+        "flags :",
+        "Features : fp asimd sve",
+        "CPU implementer\t: 0x41",
+        "CPU part : 0xd0c",
+        "CPU architecture: 8",
+        "isa : rv64",
+        "cpu : POWER9",
+        "",
+        ":",
+        "cache size : 5 KB",
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(), st.lists(st.one_of(LINES, st.text(max_size=20))).map("\n".join)), st.sampled_from([None, "x86_64", "aarch64", "riscv64"]))
+@given(
+    st.one_of(st.text(), st.lists(st.one_of(LINES, st.text(max_size=20))).map("\n".join)),
+    st.sampled_from([None, "x86_64", "aarch64", "riscv64"]),
+)
 def test_no_text_raises_anything_but_a_fleet_error(text, architecture):
     found = cpuinfo.read(text, architecture)
     assert found["cpu"]["ai"] == levels.ai(found["architecture"], frozenset(found["cpu"]["flags"]))
@@ -199,7 +244,7 @@ def test_no_text_raises_anything_but_a_fleet_error(text, architecture):
 def test_a_text_cut_anywhere_claims_no_more_than_the_whole(data):
     row = data.draw(st.sampled_from(MACHINES))
     whole = (FIXTURES / "cpuinfo" / f"{row['name']}.txt").read_text(encoding="utf-8")
-    cut = whole[:data.draw(st.integers(0, len(whole)))]
+    cut = whole[: data.draw(st.integers(0, len(whole)))]
     found = cpuinfo.read(cut, row["architecture"])
     assert levels.may_run(found["cpu"]["level"], row["level"])
 
@@ -211,8 +256,11 @@ def folded(text, width):
 
 def wrapped(text, width):
     """As a mail program wraps it: between words, the rest indented or not."""
-    return "".join(textwrap.fill(line, width, subsequent_indent="  " * (width % 2), break_long_words=False, break_on_hyphens=False) + "\n"
-                   for line in text.splitlines())
+    return "".join(
+        textwrap.fill(line, width, subsequent_indent="  " * (width % 2), break_long_words=False, break_on_hyphens=False)
+        + "\n"
+        for line in text.splitlines()
+    )
 
 
 @pytest.mark.parametrize("row", named(MACHINES))
@@ -222,13 +270,19 @@ def test_a_pasted_text_whose_lines_were_wrapped_shows_the_same_cpu(row, cpuinfo_
     whole = cpuinfo.require(text)
     for wrap, width in ((folded, 61), (folded, 80), (folded, 132), (wrapped, 72), (wrapped, 81)):
         found = cpuinfo.require(wrap(text, width))
-        assert [found["cpu"][key] for key in ("level", "flags", "ai", "threads")] == [whole["cpu"][key] for key in ("level", "flags", "ai", "threads")]
+        assert [found["cpu"][key] for key in ("level", "flags", "ai", "threads")] == [
+            whole["cpu"][key] for key in ("level", "flags", "ai", "threads")
+        ]
         assert (found["architecture"], found["warnings"]) == (whole["architecture"], whole["warnings"])
 
 
 def test_no_two_flags_that_stand_side_by_side_are_taken_for_a_flag_that_was_broken(cpuinfo_text):
-    lines = [line.partition(":")[2].split() for row in MACHINES for line in cpuinfo_text(row["name"]).splitlines()
-             if line.partition(":")[0].strip() in ("flags", "Features")]
+    lines = [
+        line.partition(":")[2].split()
+        for row in MACHINES
+        for line in cpuinfo_text(row["name"]).splitlines()
+        if line.partition(":")[0].strip() in ("flags", "Features")
+    ]
     counting = frozenset().union(*levels.KNOWN_FLAGS.values())
     pairs = {(one, other) for line in lines for one, other in zip(line, line[1:])}
     assert len(pairs) > 150 and [pair for pair in pairs if "".join(pair) in counting] == []
@@ -236,19 +290,35 @@ def test_no_two_flags_that_stand_side_by_side_are_taken_for_a_flag_that_was_brok
 
 def test_a_wrapped_text_that_ends_within_its_flags_is_still_cut(cpuinfo_text):
     text = cpuinfo_text("intel_haswell")
-    assert any("cut short" in warning for warning in cpuinfo.require(folded(text[:text.index(" avx2")], 80).rstrip("\n"))["warnings"])
+    assert any(
+        "cut short" in warning
+        for warning in cpuinfo.require(folded(text[: text.index(" avx2")], 80).rstrip("\n"))["warnings"]
+    )
 
 
-@pytest.mark.parametrize("name, hidden, level", [
-    ("intel_haswell", "avx2 fma bmi1 bmi2", "x86-64-v2"), ("intel_skylake_x", "avx512f", "x86-64-v3"), ("amd_zen3", "avx avx2 xsave", "x86-64-v2")])
+@pytest.mark.parametrize(
+    "name, hidden, level",
+    [
+        ("intel_haswell", "avx2 fma bmi1 bmi2", "x86-64-v2"),
+        ("intel_skylake_x", "avx512f", "x86-64-v3"),
+        ("amd_zen3", "avx avx2 xsave", "x86-64-v2"),
+    ],
+)
 def test_a_cpu_that_shows_less_than_its_model_has_is_worth_a_warning(name, hidden, level, cpuinfo_text):
     """What a hypervisor does that masks instructions (VMware's EVC, QEMU's -cpu): family and model stay, flags go."""
     text = re.sub(rf" (?:{'|'.join(hidden.split())})\b", "", cpuinfo_text(name))
     found = cpuinfo.read(text, "x86_64")
     assert found["cpu"]["level"] == level
-    assert [warning for warning in found["warnings"] if f"but shows {level}" in warning and hidden.split()[0] in warning], found["warnings"]
+    assert [
+        warning for warning in found["warnings"] if f"but shows {level}" in warning and hidden.split()[0] in warning
+    ], found["warnings"]
 
 
 def test_a_pentium_without_avx_is_no_damaged_text(cpuinfo_text):
     text = re.sub(r" (?:avx|avx2|fma|f16c|bmi1|bmi2)\b", "", cpuinfo_text("intel_haswell"))
-    assert cpuinfo.read(re.sub(r"model name\t: .*", "model name\t: Intel(R) Pentium(R) CPU G3220 @ 3.00GHz", text))["warnings"] == []
+    assert (
+        cpuinfo.read(re.sub(r"model name\t: .*", "model name\t: Intel(R) Pentium(R) CPU G3220 @ 3.00GHz", text))[
+            "warnings"
+        ]
+        == []
+    )

@@ -8,29 +8,54 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpu_use import judge
 
-SINCE_2_6 = ("2024-05-02 09:12:44.1 I tensorflow/core/common_runtime/gpu/gpu_device.cc:1886] Created device /job:localhost/replica:0/task:0/device:GPU:0 with "
-             "13775 MB memory:  -> device: 0, name: Tesla T4, pci bus id: 0000:00:04.0, compute capability: 7.5\n")
-BEFORE = ("2020-12-01 08:00:00.0 I external/org_tensorflow/tensorflow/core/common_runtime/gpu/gpu_device.cc:1402] Created TensorFlow device (/job:localhost/"
-          "replica:0/task:0/device:GPU:0 with 14259 MB memory) "
-          "-> physical GPU (device: 0, name: Tesla T4, pci bus id: 0000:00:04.0, compute capability: 7.5)\n")
+SINCE_2_6 = (
+    "2024-05-02 09:12:44.1 I tensorflow/core/common_runtime/gpu/gpu_device.cc:1886] Created device /job:localhost/replica:0/task:0/device:GPU:0 with "
+    "13775 MB memory:  -> device: 0, name: Tesla T4, pci bus id: 0000:00:04.0, compute capability: 7.5\n"
+)
+BEFORE = (
+    "2020-12-01 08:00:00.0 I external/org_tensorflow/tensorflow/core/common_runtime/gpu/gpu_device.cc:1402] Created TensorFlow device (/job:localhost/"
+    "replica:0/task:0/device:GPU:0 with 14259 MB memory) "
+    "-> physical GPU (device: 0, name: Tesla T4, pci bus id: 0000:00:04.0, compute capability: 7.5)\n"
+)
 T4 = [{"pci_bus_id": "0000:00:04.0"}]
 
 
 @pytest.mark.parametrize("log, memory", [(SINCE_2_6, 13775), (BEFORE, 14259)])
 def test_the_log_of_a_server_on_its_gpu(log, memory):
     found = judge(log, T4)
-    assert found["used"] is True and found["seen"] == [{"name": "Tesla T4", "pci_bus_id": "0000:00:04.0", "memory_mib": memory}]
+    assert found["used"] is True and found["seen"] == [
+        {"name": "Tesla T4", "pci_bus_id": "0000:00:04.0", "memory_mib": memory}
+    ]
 
 
-@pytest.mark.parametrize("line, words, remedy", [
-    ("E cuda_driver.cc:271] failed call to cuInit: CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected", "holds no GPU", "DeviceRequests"),
-    ("E cuda_driver.cc:265] failed call to cuInit: UNKNOWN ERROR (303)", "CUDA does not start", "nvidia-smi"),
-    ("I cuda_diagnostics.cc:156] kernel driver does not appear to be running on this host (web1): /proc/driver/nvidia/version does not exist",
-     "not in the container", "toolkit"),
-    ("W gpu_device.cc:2251] Cannot dlopen some GPU libraries. Skipping registering GPU devices...", "lacks CUDA's libraries", "-gpu"),
-    ("I gpu_device.cc:1700] Ignoring visible gpu device (device: 0, name: Tesla K80, pci bus id: 0000:00:04.0, "
-      "compute capability: 3.7) with Cuda compute "
-     "capability 3.7. The minimum required Cuda capability is 5.0.", "too old", "compute capability")])
+@pytest.mark.parametrize(
+    "line, words, remedy",
+    [
+        (
+            "E cuda_driver.cc:271] failed call to cuInit: CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
+            "holds no GPU",
+            "DeviceRequests",
+        ),
+        ("E cuda_driver.cc:265] failed call to cuInit: UNKNOWN ERROR (303)", "CUDA does not start", "nvidia-smi"),
+        (
+            "I cuda_diagnostics.cc:156] kernel driver does not appear to be running on this host (web1): /proc/driver/nvidia/version does not exist",
+            "not in the container",
+            "toolkit",
+        ),
+        (
+            "W gpu_device.cc:2251] Cannot dlopen some GPU libraries. Skipping registering GPU devices...",
+            "lacks CUDA's libraries",
+            "-gpu",
+        ),
+        (
+            "I gpu_device.cc:1700] Ignoring visible gpu device (device: 0, name: Tesla K80, pci bus id: 0000:00:04.0, "
+            "compute capability: 3.7) with Cuda compute "
+            "capability 3.7. The minimum required Cuda capability is 5.0.",
+            "too old",
+            "compute capability",
+        ),
+    ],
+)
 def test_a_server_that_fell_back_to_the_cpu_says_why(line, words, remedy):
     found = judge(f"2024-05-02 09:12:44.1 {line}\n", T4, processes=[1], pids=[7])
     assert found["used"] is False and words in found["reason"] and remedy in found["remedy"]
@@ -49,4 +74,8 @@ def test_a_gpu_that_the_server_does_not_see_is_named():
 
 def test_a_server_on_another_gpu_than_its_own_is_named():
     found = judge(SINCE_2_6, [{"pci_bus_id": "0000:00:05.0"}])
-    assert found["used"] is True and found["remedy"] and "computes on 0000:00:04.0, and does not see 0000:00:05.0" in found["reason"]
+    assert (
+        found["used"] is True
+        and found["remedy"]
+        and "computes on 0000:00:04.0, and does not see 0000:00:05.0" in found["reason"]
+    )

@@ -20,7 +20,9 @@ NVIDIA = {"vendor": "0x10de", "device": "0x2330", "class": "0x030200"}
 
 def part_of(expected, found):
     """What of found expected speaks of, so that a difference shows itself."""
-    return {key: part_of(value, found[key]) if isinstance(value, dict) else found[key] for key, value in expected.items()}
+    return {
+        key: part_of(value, found[key]) if isinstance(value, dict) else found[key] for key, value in expected.items()
+    }
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in HOSTS])
@@ -40,13 +42,19 @@ def test_every_host_has_all_keys(host_tree):
     shapes = set()
     for row in HOSTS:
         found, _warnings, _details = host.read(str(host_tree(row["name"])), row["machine"])
-        shapes.add(json.dumps({key: sorted(value) if isinstance(value, dict) else None for key, value in found.items()}))
+        shapes.add(
+            json.dumps({key: sorted(value) if isinstance(value, dict) else None for key, value in found.items()})
+        )
     assert len(shapes) == 1
 
 
 def test_empty_root_is_a_host_of_which_nothing_is_known(tmp_path):
     found, warnings, _details = host.read(str(tmp_path), "x86_64")
-    assert found["cpu"]["level"] == "x86-64-v1" and found["cpu"]["usable"] is None and found["memory"]["usable_mib"] is None
+    assert (
+        found["cpu"]["level"] == "x86-64-v1"
+        and found["cpu"]["usable"] is None
+        and found["memory"]["usable_mib"] is None
+    )
     assert warnings
     assert classes.classes(found) == {"image": "x86-64-v1", "tuning": "x86-64-v1-unknown-unknownc-1n"}
 
@@ -54,7 +62,9 @@ def test_empty_root_is_a_host_of_which_nothing_is_known(tmp_path):
 def test_the_widest_machine_fits_the_budget(host_tree):
     """Sixteen GPUs and the most flags that a machine of machines.yml has: 6 KB of facts at most, classes included."""
     root = host_tree("two_sockets_gpu")
-    (root / "proc/cpuinfo").write_text((FIXTURES / "cpuinfo/intel_sapphirerapids.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    (root / "proc/cpuinfo").write_text(
+        (FIXTURES / "cpuinfo/intel_sapphirerapids.txt").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     for number in range(14):
         device = root / f"sys/bus/pci/devices/0000:{number + 16:02x}:01.0"
         device.mkdir()

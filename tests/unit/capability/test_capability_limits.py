@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 NO_LIMIT_V1 = "9223372036854771712"
 
 
-@pytest.mark.parametrize("text, cpus", [
-    ("", []), ("\n", []), ("0", [0]), ("0-3,8\n", [0, 1, 2, 3, 8]), ("3,1-2", [1, 2, 3]), ("0-0", [0]), (" 2 , 4-5 ", [2, 4, 5])])
+@pytest.mark.parametrize(
+    "text, cpus",
+    [
+        ("", []),
+        ("\n", []),
+        ("0", [0]),
+        ("0-3,8\n", [0, 1, 2, 3, 8]),
+        ("3,1-2", [1, 2, 3]),
+        ("0-0", [0]),
+        (" 2 , 4-5 ", [2, 4, 5]),
+    ],
+)
 def test_cpu_list(text, cpus):
     assert sorted(limits.parse_cpu_list(text)) == cpus
 
@@ -39,22 +49,46 @@ def test_no_cpu_list_raises_anything_but_a_fleet_error(text):
         pass
 
 
-@pytest.mark.parametrize("version, first, period, cpus", [
-    (2, "max 100000\n", None, None), (2, "150000 100000\n", None, 1.5), (2, "33333 100000", None, 0.33), (2, "", None, None), (2, "100000", None, None),
-    (2, "1 0", None, None), (2, "1000 1000000", None, 0.01), (1, "1000\n", "1000000\n", 0.01),
-    (2, "9" * 5000 + " 100000", None, None), (2, "9" * 400 + " 1", None, None),
-    (2, "max", None, None), (1, "-1\n", "100000\n", None), (1, "250000\n", "50000\n", 5.0), (1, "250000", "", None), (1, "", "100000", None)])
+@pytest.mark.parametrize(
+    "version, first, period, cpus",
+    [
+        (2, "max 100000\n", None, None),
+        (2, "150000 100000\n", None, 1.5),
+        (2, "33333 100000", None, 0.33),
+        (2, "", None, None),
+        (2, "100000", None, None),
+        (2, "1 0", None, None),
+        (2, "1000 1000000", None, 0.01),
+        (1, "1000\n", "1000000\n", 0.01),
+        (2, "9" * 5000 + " 100000", None, None),
+        (2, "9" * 400 + " 1", None, None),
+        (2, "max", None, None),
+        (1, "-1\n", "100000\n", None),
+        (1, "250000\n", "50000\n", 5.0),
+        (1, "250000", "", None),
+        (1, "", "100000", None),
+    ],
+)
 def test_quota(version, first, period, cpus):
     assert limits.quota(version, first, period) == cpus
 
 
 def test_places_of_version_2_reach_from_the_cgroup_to_the_mount():
-    found = limits.directories("0::/a.slice/b.service\n", "35 24 0:30 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n")
-    assert found["cpu"] == found["memory"] == (2, ["/sys/fs/cgroup/a.slice/b.service", "/sys/fs/cgroup/a.slice", "/sys/fs/cgroup"])
+    found = limits.directories(
+        "0::/a.slice/b.service\n", "35 24 0:30 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n"
+    )
+    assert (
+        found["cpu"]
+        == found["memory"]
+        == (2, ["/sys/fs/cgroup/a.slice/b.service", "/sys/fs/cgroup/a.slice", "/sys/fs/cgroup"])
+    )
 
 
 def test_places_of_version_1_are_below_the_root_of_their_mount():
-    found = limits.directories("8:cpu,cpuacct:/docker/3f1c/in\n", "1 0 0:30 /docker/3f1c /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n")
+    found = limits.directories(
+        "8:cpu,cpuacct:/docker/3f1c/in\n",
+        "1 0 0:30 /docker/3f1c /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n",
+    )
     assert found == {"cpu": (1, ["/sys/fs/cgroup/cpu,cpuacct/in", "/sys/fs/cgroup/cpu,cpuacct"])}
 
 
@@ -72,7 +106,11 @@ def test_a_cgroup_whose_name_begins_with_dots_is_inside():
 def test_hybrid_hierarchies_use_the_version_that_has_the_controller():
     mounts = "1 0 0:1 / /v1/memory rw - cgroup cgroup rw,memory\n2 0 0:2 / /v2 rw - cgroup2 cgroup2 rw\n"
     found = limits.directories("4:memory:/x\n0::/y\n", mounts)
-    assert found == {"cpu": (2, ["/v2/y", "/v2"]), "cpuset": (2, ["/v2/y", "/v2"]), "memory": (1, ["/v1/memory/x", "/v1/memory"])}
+    assert found == {
+        "cpu": (2, ["/v2/y", "/v2"]),
+        "cpuset": (2, ["/v2/y", "/v2"]),
+        "memory": (1, ["/v1/memory/x", "/v1/memory"]),
+    }
 
 
 def test_a_mount_point_with_a_blank_is_unescaped():
@@ -89,7 +127,12 @@ def test_the_least_of_affinity_cpuset_and_quota():
     four, two = frozenset(range(4)), frozenset({1, 3})
     assert limits.cpus(four, None, [None], four, 4) == {"usable": 4.0, "affinity": "0-3", "cpuset": None, "quota": None}
     assert limits.cpus(four, two, [], four, 4)["usable"] == 2.0
-    assert limits.cpus(four, two, [3.0, 1.5, None], four, 4) == {"usable": 1.5, "affinity": "0-3", "cpuset": "1,3", "quota": 1.5}
+    assert limits.cpus(four, two, [3.0, 1.5, None], four, 4) == {
+        "usable": 1.5,
+        "affinity": "0-3",
+        "cpuset": "1,3",
+        "quota": 1.5,
+    }
     assert limits.cpus(None, None, [], None, 8)["usable"] == 8.0
     assert limits.cpus(None, None, [2.5], None, None)["usable"] == 2.5
     assert limits.cpus(None, None, [], None, None)["usable"] is None
@@ -102,38 +145,59 @@ def test_cpus_online_that_lxcfs_numbers_anew_do_not_count():
     assert limits.cpus(frozenset(range(100, 104)), None, [1.5], frozenset(range(8)), 8)["usable"] == 1.5
 
 
-@pytest.mark.parametrize("total_kib, texts, expected", [
-    (1024 * 1024, [NO_LIMIT_V1], (1024, None, 1024)), (1024 * 1024, ["max\n", "", None], (1024, None, 1024)),
-    (1024 * 1024, ["536870912\n", NO_LIMIT_V1], (1024, 512, 512)),
-    (1024 * 1024, [str(1 << 30)], (1024, None, 1024)), (None, [NO_LIMIT_V1], (None, None, None)), (None, ["1048576"], (None, 1, 1)),
-    (1024 * 1024, ["9" * 5000], (1024, None, 1024))])
+@pytest.mark.parametrize(
+    "total_kib, texts, expected",
+    [
+        (1024 * 1024, [NO_LIMIT_V1], (1024, None, 1024)),
+        (1024 * 1024, ["max\n", "", None], (1024, None, 1024)),
+        (1024 * 1024, ["536870912\n", NO_LIMIT_V1], (1024, 512, 512)),
+        (1024 * 1024, [str(1 << 30)], (1024, None, 1024)),
+        (None, [NO_LIMIT_V1], (None, None, None)),
+        (None, ["1048576"], (None, 1, 1)),
+        (1024 * 1024, ["9" * 5000], (1024, None, 1024)),
+    ],
+)
 def test_memory(total_kib, texts, expected):
     assert tuple(limits.memory(total_kib, texts).values()) == expected
 
 
-@pytest.mark.parametrize("architecture, hypervisor, maker, product, clocks, kind", [
-    ("x86_64", False, "Amazon EC2", "m5.metal", "tsc", None),
-    ("x86_64", True, "Amazon EC2", "m5.large", "kvm-clock tsc", "amazon"),
-    ("aarch64", False, "Amazon EC2", "m7g.metal", "arch_sys_counter", None),
-    ("aarch64", False, "Microsoft Corporation", "Surface Pro X", "arch_sys_counter", None),
-    ("aarch64", False, "Microsoft Corporation", "Virtual Machine", "arch_sys_counter", "microsoft"),
-    ("x86_64", True, "VMware, Inc.", "VMware7,1", "tsc", "vmware"),
-    ("x86_64", True, "", "", "tsc hyperv_clocksource_tsc_page", "microsoft"),
-    ("x86_64", True, "", "", "tsc", "vm-other"),
-    ("x86_64", False, "QEMU", "", "kvm-clock", None)])
+@pytest.mark.parametrize(
+    "architecture, hypervisor, maker, product, clocks, kind",
+    [
+        ("x86_64", False, "Amazon EC2", "m5.metal", "tsc", None),
+        ("x86_64", True, "Amazon EC2", "m5.large", "kvm-clock tsc", "amazon"),
+        ("aarch64", False, "Amazon EC2", "m7g.metal", "arch_sys_counter", None),
+        ("aarch64", False, "Microsoft Corporation", "Surface Pro X", "arch_sys_counter", None),
+        ("aarch64", False, "Microsoft Corporation", "Virtual Machine", "arch_sys_counter", "microsoft"),
+        ("x86_64", True, "VMware, Inc.", "VMware7,1", "tsc", "vmware"),
+        ("x86_64", True, "", "", "tsc hyperv_clocksource_tsc_page", "microsoft"),
+        ("x86_64", True, "", "", "tsc", "vm-other"),
+        ("x86_64", False, "QEMU", "", "kvm-clock", None),
+    ],
+)
 def test_virtualization(architecture, hypervisor, maker, product, clocks, kind):
     assert system.virtualization(architecture, hypervisor, maker, product, clocks) == kind
 
 
-@pytest.mark.parametrize("marks, kind", [
-    ((False, False, "", "0::/user.slice"), None), ((True, False, "", ""), "docker"), ((True, True, "", ""), "podman"),
-    ((False, False, "systemd-nspawn\n", ""), "systemd-nspawn"),
-    ((False, False, "", "4:memory:/kubepods/burstable/pod1"), "kubernetes"), ((False, False, "", "4:memory:/docker/3f"), "docker")])
+@pytest.mark.parametrize(
+    "marks, kind",
+    [
+        ((False, False, "", "0::/user.slice"), None),
+        ((True, False, "", ""), "docker"),
+        ((True, True, "", ""), "podman"),
+        ((False, False, "systemd-nspawn\n", ""), "systemd-nspawn"),
+        ((False, False, "", "4:memory:/kubepods/burstable/pod1"), "kubernetes"),
+        ((False, False, "", "4:memory:/docker/3f"), "docker"),
+    ],
+)
 def test_container(marks, kind):
     assert system.container(*marks) == kind
 
 
-@pytest.mark.parametrize("held, online, usable", [("2-5", "0-3", 4), ("3-10", "0-7", 8), ("0-1,8-9", "0-3", 4), ("1", "0", 1), ("0-7", "0-7", 8)])
+@pytest.mark.parametrize(
+    "held, online, usable",
+    [("2-5", "0-3", 4), ("3-10", "0-7", 8), ("0-1,8-9", "0-3", 4), ("1", "0", 1), ("0-7", "0-7", 8)],
+)
 def test_a_container_whose_cpus_lxcfs_numbers_from_0_has_all_of_them(held, online, usable):
     """proc_cpuinfo and sys_devices_system_cpu_online of LXCFS (src/sysfs_fuse.c) count the CPUs of the cpuset; the kernel's files keep the host's numbers."""
     held, online = limits.parse_cpu_list(held), limits.parse_cpu_list(online)
@@ -144,4 +208,8 @@ def test_a_container_whose_cpus_lxcfs_numbers_from_0_has_all_of_them(held, onlin
 def test_cpus_that_are_offline_do_not_count():
     """A guest that may get more CPUs later: its affinity names all that are possible (Cpus_allowed of proc(5)), its cpuset those online."""
     possible, online = frozenset(range(128)), frozenset(range(4))
-    assert limits.cpus(possible, None, [], online, 4)["usable"] == limits.cpus(possible, online, [], online, 4)["usable"] == 4
+    assert (
+        limits.cpus(possible, None, [], online, 4)["usable"]
+        == limits.cpus(possible, online, [], online, 4)["usable"]
+        == 4
+    )

@@ -28,8 +28,14 @@ def test_an_architecture_that_is_not_served_has_no_text():
     assert py_cpuinfo.as_text({"arch": "PPC_64", "count": 4}) == "" == py_cpuinfo.as_text({})
 
 
-@pytest.mark.parametrize("machine, level", [
-    ("darwin-mojave-haswell", "x86-64-v3"), ("darwin-mojave-skylake", "x86-64-v3"), ("darwin-mojave-ivybridge", "x86-64-v2")])
+@pytest.mark.parametrize(
+    "machine, level",
+    [
+        ("darwin-mojave-haswell", "x86-64-v3"),
+        ("darwin-mojave-skylake", "x86-64-v3"),
+        ("darwin-mojave-ivybridge", "x86-64-v2"),
+    ],
+)
 def test_intel_mac(machine, level, tmp_path):
     """The library itself, asked on a PATH whose sysctl says what that Mac's did (recorded in archspec); the level is that of the name."""
     archspec = pytest.importorskip("archspec")
@@ -39,7 +45,12 @@ def test_intel_mac(machine, level, tmp_path):
     sysctl.write_text(f"#!/bin/sh\ncat '{recorded}'\n")
     sysctl.chmod(0o755)
     program = "import json, cpuinfo.cpuinfo as library; print(json.dumps(library._get_cpu_info_from_sysctl()))"
-    asked = subprocess.run([sys.executable, "-c", program], env=dict(os.environ, PATH=f"{tmp_path}:/usr/bin:/bin"), stdout=subprocess.PIPE, check=True)
+    asked = subprocess.run(
+        [sys.executable, "-c", program],
+        env=dict(os.environ, PATH=f"{tmp_path}:/usr/bin:/bin"),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     info = dict(json.loads(asked.stdout), arch="X86_64", count=8)
     assert info["vendor_id_raw"] == "GenuineIntel"
     cpu = cpuinfo.read(py_cpuinfo.as_text(info), "x86_64")["cpu"]

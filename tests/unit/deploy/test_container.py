@@ -15,24 +15,62 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 
 MODEL = model_config.model("digits", "/srv/models/digits/", None, {})
 GOOD = container.ContainerSpecification(
-    name="digits", image="tensorflow/serving:2.20.0", release="2.20.0", address="127.0.0.1", grpc_port=8500, rest_port=None, grpc_socket_directory=None,
-    models=(MODEL,), flags={}, environment={"TF_ENABLE_ONEDNN_OPTS": "0"}, secrets=None, files={"models.pbtxt": "1"}, cpu_set="0-1", memory_mib=512, devices=(),
-    user="65534:65534", read_only=True, capabilities=(), restart_policy="unless-stopped", log_max_mib=10, log_files=3, network="bridge")
+    name="digits",
+    image="tensorflow/serving:2.20.0",
+    release="2.20.0",
+    address="127.0.0.1",
+    grpc_port=8500,
+    rest_port=None,
+    grpc_socket_directory=None,
+    models=(MODEL,),
+    flags={},
+    environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
+    secrets=None,
+    files={"models.pbtxt": "1"},
+    cpu_set="0-1",
+    memory_mib=512,
+    devices=(),
+    user="65534:65534",
+    read_only=True,
+    capabilities=(),
+    restart_policy="unless-stopped",
+    log_max_mib=10,
+    log_files=3,
+    network="bridge",
+)
 
 
 def test_a_container_is_hardened_and_published_on_loopback():
     body = container.body(container.check(GOOD), "/state/config", {"KEY": "s3cr3t"}, trial=False)
     host = body["HostConfig"]
-    assert (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"], host["SecurityOpt"], host["Privileged"], body["User"], host["Init"]) == (
-        True, ["ALL"], [], ["no-new-privileges"], False, "65534:65534", True)
+    assert (
+        host["ReadonlyRootfs"],
+        host["CapDrop"],
+        host["CapAdd"],
+        host["SecurityOpt"],
+        host["Privileged"],
+        body["User"],
+        host["Init"],
+    ) == (True, ["ALL"], [], ["no-new-privileges"], False, "65534:65534", True)
     assert host["PortBindings"] == {"8500/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8500"}]}
     assert host["Binds"] == ["/state/config:/etc/tfserving:ro", "/srv/models/digits:/srv/models/digits:ro"]
-    assert host["Memory"] == host["MemorySwap"] == 512 * 2 ** 20 and host["CpusetCpus"] == "0-1"
-    assert host["RestartPolicy"] == {"Name": "unless-stopped"} and host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
-    assert body["Cmd"] == ["--port=8500", "--rest_api_port=0", "--model_config_file=/etc/tfserving/models.pbtxt", "--enable_profiler=false",
-                           "--max_num_load_retries=0"]
+    assert host["Memory"] == host["MemorySwap"] == 512 * 2**20 and host["CpusetCpus"] == "0-1"
+    assert host["RestartPolicy"] == {"Name": "unless-stopped"} and host["LogConfig"]["Config"] == {
+        "max-size": "10m",
+        "max-file": "3",
+    }
+    assert body["Cmd"] == [
+        "--port=8500",
+        "--rest_api_port=0",
+        "--model_config_file=/etc/tfserving/models.pbtxt",
+        "--enable_profiler=false",
+        "--max_num_load_retries=0",
+    ]
     assert body["Env"] == ["KEY=s3cr3t", "TF_ENABLE_ONEDNN_OPTS=0"] and "s3cr3t" not in str(body["Labels"])
-    assert container_labels.described(body["Labels"]) == GOOD.as_dict() and body["Labels"][container_labels.DIGEST] == GOOD.digest()
+    assert (
+        container_labels.described(body["Labels"]) == GOOD.as_dict()
+        and body["Labels"][container_labels.DIGEST] == GOOD.digest()
+    )
     assert "z" in container.body(GOOD, "/s", {}, False, selinux=True)["HostConfig"]["Binds"][0].rpartition(",")[2]
 
 
@@ -40,9 +78,16 @@ def test_a_slice_is_named_to_cuda_and_its_cache_is_kept():
     part = {"pci_bus_id": "0000:07:00.0", "id": "MIG-1", "by": "device_request"}
     spec = replace(GOOD, environment={"CUDA_CACHE_PATH": container.CUDA_CACHE}, devices=(part,))
     body = container.body(spec, "/state/config", {}, False, cuda_cache="/state/servers/digits/cuda")
-    assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "nvidia", "DeviceIDs": ["MIG-1"], "Capabilities": [["gpu"]]}]
-    assert "CUDA_VISIBLE_DEVICES=MIG-1" in body["Env"] and "/state/servers/digits/cuda:/var/cache/tfserving/cuda:rw" in body["HostConfig"]["Binds"]
-    whole = container.body(replace(spec, environment={}, devices=(dict(part, id="GPU-1", by="runtime"),)), "/s", {}, False, cuda_cache="/c")
+    assert body["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "nvidia", "DeviceIDs": ["MIG-1"], "Capabilities": [["gpu"]]}
+    ]
+    assert (
+        "CUDA_VISIBLE_DEVICES=MIG-1" in body["Env"]
+        and "/state/servers/digits/cuda:/var/cache/tfserving/cuda:rw" in body["HostConfig"]["Binds"]
+    )
+    whole = container.body(
+        replace(spec, environment={}, devices=(dict(part, id="GPU-1", by="runtime"),)), "/s", {}, False, cuda_cache="/c"
+    )
     assert whole["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-1"] and whole["HostConfig"]["Runtime"] == "nvidia"
     assert not any("/c:" in bind for bind in whole["HostConfig"]["Binds"])
     described = container.body(replace(spec, devices=(dict(part, id="0:1", by="cdi"),)), "/s", {}, False)
@@ -51,31 +96,52 @@ def test_a_slice_is_named_to_cuda_and_its_cache_is_kept():
 
 def test_podman_publishes_on_all_addresses_where_none_is_named():
     everywhere = replace(GOOD, address="0.0.0.0")
-    assert container.body(everywhere, "/s", {}, trial=False)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == "0.0.0.0"
-    assert container.body(everywhere, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == ""
-    assert container.body(GOOD, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == "127.0.0.1"
+    assert (
+        container.body(everywhere, "/s", {}, trial=False)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"]
+        == "0.0.0.0"
+    )
+    assert (
+        container.body(everywhere, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0][
+            "HostIp"
+        ]
+        == ""
+    )
+    assert (
+        container.body(GOOD, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"]
+        == "127.0.0.1"
+    )
 
 
 def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
-    host = container.body(replace(GOOD, address="0.0.0.0", rest_port=8501), "/state/config", {}, trial=True)["HostConfig"]
-    assert host["PortBindings"] == {inside: [{"HostIp": "127.0.0.1", "HostPort": ""}] for inside in ("8500/tcp", "8501/tcp")}
+    host = container.body(replace(GOOD, address="0.0.0.0", rest_port=8501), "/state/config", {}, trial=True)[
+        "HostConfig"
+    ]
+    assert host["PortBindings"] == {
+        inside: [{"HostIp": "127.0.0.1", "HostPort": ""}] for inside in ("8500/tcp", "8501/tcp")
+    }
     assert host["RestartPolicy"] == {"Name": "no"}
 
 
 def test_a_socket_is_for_whoever_may_enter_its_folder():
     spec = replace(GOOD, grpc_socket_directory="/srv/socket")
     body = container.body(spec, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
-    assert body["Entrypoint"] == ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", "/usr/bin/entry.sh"] and body["Cmd"] == container.arguments(spec)
+    assert body["Entrypoint"] == ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", "/usr/bin/entry.sh"] and body[
+        "Cmd"
+    ] == container.arguments(spec)
     assert "/srv/socket:/run/tfserving:rw" in body["HostConfig"]["Binds"]
     trial = container.body(spec, "/s", {}, trial=True, entry_point=["/usr/bin/entry.sh"])["HostConfig"]
-    assert "/run/tfserving" in trial["Tmpfs"] and not any("/srv/socket" in bind for bind in trial["Binds"]), "a candidate touches no socket that serves"
+    assert "/run/tfserving" in trial["Tmpfs"] and not any("/srv/socket" in bind for bind in trial["Binds"]), (
+        "a candidate touches no socket that serves"
+    )
     assert "Entrypoint" not in container.body(GOOD, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
 
 
 def test_devices():
     device = {"pci_bus_id": "0000:01:00.0", "id": "GPU-1", "by": "device_request"}
     body = container.body(replace(GOOD, devices=(device,)), "/s", {}, False)
-    assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "nvidia", "DeviceIDs": ["GPU-1"], "Capabilities": [["gpu"]]}]
+    assert body["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "nvidia", "DeviceIDs": ["GPU-1"], "Capabilities": [["gpu"]]}
+    ]
     body = container.body(replace(GOOD, devices=(dict(device, by="cdi"),)), "/s", {}, False)
     assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-1"]}]
     body = container.body(replace(GOOD, devices=(dict(device, by="runtime"),)), "/s", {}, False)
@@ -84,25 +150,50 @@ def test_devices():
 
 def test_what_files_and_labels_add_to_the_command_line():
     labelled = model_config.model("m", "/m", {"specific": [1, 2]}, {"stable": 1})
-    spec = replace(GOOD, models=(labelled,), files={"models.pbtxt": "1", "batching.pbtxt": "2"}, grpc_socket_directory="/run/x")
+    spec = replace(
+        GOOD, models=(labelled,), files={"models.pbtxt": "1", "batching.pbtxt": "2"}, grpc_socket_directory="/run/x"
+    )
     words = container.arguments(container.check(spec))
-    for word in ("--batching_parameters_file=/etc/tfserving/batching.pbtxt", "--enable_batching=true", "--grpc_socket_path=/run/tfserving/grpc.sock",
-                 "--allow_version_labels_for_unavailable_models=true"):
+    for word in (
+        "--batching_parameters_file=/etc/tfserving/batching.pbtxt",
+        "--enable_batching=true",
+        "--grpc_socket_path=/run/tfserving/grpc.sock",
+        "--allow_version_labels_for_unavailable_models=true",
+    ):
         assert word in words
     assert container.arguments(replace(GOOD, flags={"enable_profiler": True}))[-2] == "--enable_profiler=true"
-    assert "--enable_profiler" not in " ".join(container.arguments(replace(GOOD, release="2.4.0"))), "a flag that the release does not know"
+    assert "--enable_profiler" not in " ".join(container.arguments(replace(GOOD, release="2.4.0"))), (
+        "a flag that the release does not know"
+    )
 
 
-@pytest.mark.parametrize(("change", "where"), [
-    ({"image": ""}, "image"), ({"flags": {"port": 1}}, "flags.port"), ({"flags": {"enable_baching": True}}, "flags.enable_baching"),
-    ({"flags": {"use_tflite_model": True}}, "flags.use_tflite_model"), ({"flags": {"grpc_max_threads": "many"}}, "flags.grpc_max_threads"),
-    ({"release": "2.10.0", "flags": {"mixed_precision": "bfloat16"}}, "flags.mixed_precision"), ({"user": "nobody"}, "user"), ({"memory_mib": 1}, "memory_mib"),
-    ({"rest_port": 8500}, "rest_port"), ({"files": {"monitoring.pbtxt": "1"}}, "monitoring"), ({"models": ()}, "models"),
-    ({"flags": {"enable_per_model_batching_parameters": True}}, "flags.enable_per_model_batching_parameters"), ({"restart_policy": "always"}, "restart_policy"),
-    ({"network": "host"}, "network"), ({"network": "container:other"}, "network"),
-    ({"models": (MODEL, MODEL)}, "models[0].name"), ({"models": (model_config.model("m", "relative"),)}, "models[0].base_path"),
-    ({"models": (model_config.model("m", "/m", {"latest": 0}),)}, None), ({"models": (model_config.model("m", "/m", {"latest": 1, "all": True}),)}, None),
-    ({"environment": {"A B": "1"}}, "environment"), ({"name": "a/b"}, "name"), ({"name": "m"}, "name")])
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"image": ""}, "image"),
+        ({"flags": {"port": 1}}, "flags.port"),
+        ({"flags": {"enable_baching": True}}, "flags.enable_baching"),
+        ({"flags": {"use_tflite_model": True}}, "flags.use_tflite_model"),
+        ({"flags": {"grpc_max_threads": "many"}}, "flags.grpc_max_threads"),
+        ({"release": "2.10.0", "flags": {"mixed_precision": "bfloat16"}}, "flags.mixed_precision"),
+        ({"user": "nobody"}, "user"),
+        ({"memory_mib": 1}, "memory_mib"),
+        ({"rest_port": 8500}, "rest_port"),
+        ({"files": {"monitoring.pbtxt": "1"}}, "monitoring"),
+        ({"models": ()}, "models"),
+        ({"flags": {"enable_per_model_batching_parameters": True}}, "flags.enable_per_model_batching_parameters"),
+        ({"restart_policy": "always"}, "restart_policy"),
+        ({"network": "host"}, "network"),
+        ({"network": "container:other"}, "network"),
+        ({"models": (MODEL, MODEL)}, "models[0].name"),
+        ({"models": (model_config.model("m", "relative"),)}, "models[0].base_path"),
+        ({"models": (model_config.model("m", "/m", {"latest": 0}),)}, None),
+        ({"models": (model_config.model("m", "/m", {"latest": 1, "all": True}),)}, None),
+        ({"environment": {"A B": "1"}}, "environment"),
+        ({"name": "a/b"}, "name"),
+        ({"name": "m"}, "name"),
+    ],
+)
 def test_what_no_server_can_have(change, where):
     with pytest.raises(FleetError) as caught:
         container.check(replace(GOOD, **change))
@@ -113,14 +204,27 @@ def test_any_change_is_another_server():
     assert replace(GOOD, files={"models.pbtxt": "2"}).digest() != GOOD.digest() != replace(GOOD, secrets="1").digest()
 
 
-@pytest.mark.parametrize(("image", "asked", "release"), [
-    ("tensorflow/serving:2.19.1-gpu", None, "2.19.1"), ("registry:5000/x@sha256:aa", "2.18.0", "2.18.0"), ("registry:5000/x", None, "2.20.0")])
+@pytest.mark.parametrize(
+    ("image", "asked", "release"),
+    [
+        ("tensorflow/serving:2.19.1-gpu", None, "2.19.1"),
+        ("registry:5000/x@sha256:aa", "2.18.0", "2.18.0"),
+        ("registry:5000/x", None, "2.20.0"),
+    ],
+)
 def test_the_release_of_an_image(image, asked, release):
     assert container.release_of(image, asked) == release
 
 
-@pytest.mark.parametrize(("image", "registry"), [
-    ("tensorflow/serving:2.20.0", None), ("registry:5000/x", "registry:5000"), ("ghcr.io/a/b@sha256:1", "ghcr.io"), ("localhost/x", "localhost")])
+@pytest.mark.parametrize(
+    ("image", "registry"),
+    [
+        ("tensorflow/serving:2.20.0", None),
+        ("registry:5000/x", "registry:5000"),
+        ("ghcr.io/a/b@sha256:1", "ghcr.io"),
+        ("localhost/x", "localhost"),
+    ],
+)
 def test_the_registry_of_an_image(image, registry):
     assert container.registry_of(image) == registry
 
@@ -130,18 +234,27 @@ def test_the_configuration_of_models():
     assert text == (
         'model_config_list {\n  config {\n    name: "digits"\n    base_path: "/srv/models/digits"\n    model_platform: "tensorflow"\n  }\n'
         '  config {\n    name: "b"\n    base_path: "s3://x/\\"b\\""\n    model_platform: "tensorflow"\n'
-        '    model_version_policy { specific { versions: 1 versions: 2 } }\n    version_labels { key: "stable" value: 1 }\n  }\n}\n')
+        '    model_version_policy { specific { versions: 1 versions: 2 } }\n    version_labels { key: "stable" value: 1 }\n  }\n}\n'
+    )
     assert model_config.folders([MODEL, model_config.model("b", "s3://x")]) == ["/srv/models/digits"]
 
 
-@pytest.mark.parametrize(("policy", "wanted"), [(None, [10]), ({"latest": 2}, [2, 10]), ({"specific": [1]}, [1]), ({"all": True}, [1, 2, 10])])
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [(None, [10]), ({"latest": 2}, [2, 10]), ({"specific": [1]}, [1]), ({"all": True}, [1, 2, 10])],
+)
 def test_the_versions_that_are_wanted(policy, wanted):
     assert model_config.wanted_versions(model_config.model("m", "/m", policy), [1, 10, 2]) == wanted
 
 
-@pytest.mark.parametrize(("policy", "labelled", "present", "words"), [
-    (None, {}, [], "the server would wait for ever"), ({"specific": [3]}, {}, [1, 2], "version 3 is not there; there: 1, 2"),
-    (None, {"canary": 1}, [1, 2], "a label names a version that is not served (canary: 1; served: 2)")])
+@pytest.mark.parametrize(
+    ("policy", "labelled", "present", "words"),
+    [
+        (None, {}, [], "the server would wait for ever"),
+        ({"specific": [3]}, {}, [1, 2], "version 3 is not there; there: 1, 2"),
+        (None, {"canary": 1}, [1, 2], "a label names a version that is not served (canary: 1; served: 2)"),
+    ],
+)
 def test_versions_that_cannot_be(policy, labelled, present, words):
     with pytest.raises(FleetError) as caught:
         model_config.wanted_versions(model_config.model("m", "/m", policy, labelled), present)
@@ -153,37 +266,76 @@ def test_careless_requests():
     good = checks.made_up(inputs)
     assert good["x"].shape == (1, 8, 8, 1)
     sent = {what: (request["x"].dtype, request["x"].shape) for what, request in checks.careless(inputs, good)}
-    assert sent == {"a rank too low": ("float32", (1, 8, 8)), "rank 1": ("float32", (64,)), "a rank too high": ("float32", (1, 8, 8, 1, 1)),
-                    "another dtype": ("float64", (1, 8, 8, 1)), "no rows": ("float32", (0, 8, 8, 1))}
+    assert sent == {
+        "a rank too low": ("float32", (1, 8, 8)),
+        "rank 1": ("float32", (64,)),
+        "a rank too high": ("float32", (1, 8, 8, 1, 1)),
+        "another dtype": ("float64", (1, 8, 8, 1)),
+        "no rows": ("float32", (0, 8, 8, 1)),
+    }
     assert checks.careless({"s": {"dtype": "string", "shape": []}}, {"s": tensors.filled("string", [])}) == []
     assert checks.made_up({"x": {"dtype": "float32", "shape": None}}) is None
 
 
 def test_versions_that_load_and_versions_that_never_will():
-    available, loading = {"version": 2, "state": 30, "error_message": ""}, {"version": 1, "state": 20, "error_message": ""}
+    available, loading = (
+        {"version": 2, "state": 30, "error_message": ""},
+        {"version": 1, "state": 20, "error_message": ""},
+    )
     broken = {"version": 1, "state": 50, "error_message": "DATA_LOSS"}
     assert checks.unavailable([available], [2]) is None and checks.is_loading([available], [2])
-    assert checks.unavailable([available, loading], [1, 2]) == "version 1 is not AVAILABLE: still loading" and checks.is_loading([available, loading], [1, 2])
-    assert checks.unavailable([available, broken], [1, 2]) == "version 1 is not AVAILABLE: DATA_LOSS" and not checks.is_loading([available, broken], [1, 2])
-    assert checks.unavailable([available], [1, 2]) == "version 1 is unknown to the server; it has 2" and checks.is_loading([available], [1, 2])
+    assert checks.unavailable(
+        [available, loading], [1, 2]
+    ) == "version 1 is not AVAILABLE: still loading" and checks.is_loading([available, loading], [1, 2])
+    assert checks.unavailable(
+        [available, broken], [1, 2]
+    ) == "version 1 is not AVAILABLE: DATA_LOSS" and not checks.is_loading([available, broken], [1, 2])
+    assert checks.unavailable(
+        [available], [1, 2]
+    ) == "version 1 is unknown to the server; it has 2" and checks.is_loading([available], [1, 2])
 
 
 def test_changed_signatures():
-    before = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 4]}}, "outputs": {"y": {"dtype": "float32", "shape": [None]}}}}
-    after = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 5]}}, "outputs": {"z": {"dtype": "float32", "shape": [None]}}}}
+    before = {
+        "serving_default": {
+            "inputs": {"x": {"dtype": "float32", "shape": [None, 4]}},
+            "outputs": {"y": {"dtype": "float32", "shape": [None]}},
+        }
+    }
+    after = {
+        "serving_default": {
+            "inputs": {"x": {"dtype": "float32", "shape": [None, 5]}},
+            "outputs": {"z": {"dtype": "float32", "shape": [None]}},
+        }
+    }
     assert checks.changed_signature(before, before) == []
     assert checks.changed_signature(before, after) == [
-        "serving_default.inputs.x: float32 [?, 4] became float32 [?, 5]", "serving_default.outputs.y: float32 [?] became nothing",
-        "serving_default.outputs.z: nothing became float32 [?]"]
+        "serving_default.inputs.x: float32 [?, 4] became float32 [?, 5]",
+        "serving_default.outputs.y: float32 [?] became nothing",
+        "serving_default.outputs.z: nothing became float32 [?]",
+    ]
     assert checks.changed_signature(before, {}) == ["the signature serving_default is gone"]
 
 
-@pytest.mark.parametrize(("release", "base_path", "fault"), [
-    # github.com/tensorflow/serving/issues/1963: 2.6.2 reads s3://, 2.7.0 answers "File system scheme 's3' not implemented".
-    ("2.6.2", "s3://bucket/m", None), ("2.7.0", "s3://bucket/m", "no file system for s3://"), ("2.20.0", "s3://bucket/m", "no file system for s3://"),
-    ("2.20.0", "hdfs://name:9000/m", "no file system for hdfs://"), ("2.20.0", "gs://bucket/m", None), ("2.20.0", "/srv/m", None)])
+@pytest.mark.parametrize(
+    ("release", "base_path", "fault"),
+    [
+        # github.com/tensorflow/serving/issues/1963: 2.6.2 reads s3://, 2.7.0 answers "File system scheme 's3' not implemented".
+        ("2.6.2", "s3://bucket/m", None),
+        ("2.7.0", "s3://bucket/m", "no file system for s3://"),
+        ("2.20.0", "s3://bucket/m", "no file system for s3://"),
+        ("2.20.0", "hdfs://name:9000/m", "no file system for hdfs://"),
+        ("2.20.0", "gs://bucket/m", None),
+        ("2.20.0", "/srv/m", None),
+    ],
+)
 def test_a_base_path_in_a_store_that_the_image_cannot_read_is_refused_before_it_waits(release, base_path, fault):
-    spec = replace(GOOD, release=release, image=f"tensorflow/serving:{release}", models=(model_config.model("m", base_path, None, {}),))
+    spec = replace(
+        GOOD,
+        release=release,
+        image=f"tensorflow/serving:{release}",
+        models=(model_config.model("m", base_path, None, {}),),
+    )
     assert container.check(replace(spec, image="registry.example/own:1")).models == spec.models
     if fault is None:
         assert container.check(spec) == spec

@@ -14,12 +14,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import con
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
-REMAPPED = {"SecurityOptions": ["name=seccomp,profile=default", "name=userns"], "DockerRootDir": "/var/lib/docker/231072.231072"}
+REMAPPED = {
+    "SecurityOptions": ["name=seccomp,profile=default", "name=userns"],
+    "DockerRootDir": "/var/lib/docker/231072.231072",
+}
 
 
 @pytest.fixture
 def model(tmp_path):
     """model(base, version, file): a model with one version, whose parts have these modes."""
+
     def make(base=0o755, version=0o755, file=0o644):
         folder = tmp_path / "fraud" / "1"
         folder.mkdir(parents=True)
@@ -27,6 +31,7 @@ def model(tmp_path):
         for path, mode in ((folder / "saved_model.pb", file), (folder, version), (folder.parent, base)):
             path.chmod(mode)
         return {"name": "fraud", "base_path": str(folder.parent)}
+
     return make
 
 
@@ -40,10 +45,19 @@ def refusal(model, user="65534:65534", capabilities=(), rootless=False, offset=(
     return None
 
 
-@pytest.mark.parametrize("modes, where, mode", [
-    ({"base": 0o700}, "fraud", "0700"), ({"base": 0o711}, "fraud", "0711"), ({"base": 0o750}, "fraud", "0750"), ({"base": 0o754}, "fraud", "0754"),
-    ({"version": 0o700}, "fraud/1", "0700"), ({"version": 0o711}, "fraud/1", "0711"), ({"file": 0o600}, "fraud/1/saved_model.pb", "0600"),
-    ({"file": 0o640}, "fraud/1/saved_model.pb", "0640")])
+@pytest.mark.parametrize(
+    "modes, where, mode",
+    [
+        ({"base": 0o700}, "fraud", "0700"),
+        ({"base": 0o711}, "fraud", "0711"),
+        ({"base": 0o750}, "fraud", "0750"),
+        ({"base": 0o754}, "fraud", "0754"),
+        ({"version": 0o700}, "fraud/1", "0700"),
+        ({"version": 0o711}, "fraud/1", "0711"),
+        ({"file": 0o600}, "fraud/1/saved_model.pb", "0600"),
+        ({"file": 0o640}, "fraud/1/saved_model.pb", "0640"),
+    ],
+)
 def test_what_the_servers_user_cannot_read_is_refused_with_user_mode_and_variable(modes, where, mode, model):
     fault = refusal(model(**modes))
     assert fault.where.endswith(where) and "user 65534" in fault.what and f"mode {mode}" in fault.what
@@ -82,19 +96,40 @@ def test_with_userns_remap_the_ids_of_the_host_are_judged(model):
     assert refusal(private, "1000:1000") is not None
 
 
-@pytest.mark.parametrize("information", [
-    {"SecurityOptions": ["name=seccomp,profile=default"], "DockerRootDir": "/var/lib/docker"}, {}, dict(REMAPPED, SecurityOptions=["name=seccomp"]),
-    {"SecurityOptions": ["name=seccomp,profile=default",
-    "name=rootless"], "DockerRootDir": "/home/a/.local/share/docker"}, dict(REMAPPED, DockerRootDir="/data/1.2x")])
+@pytest.mark.parametrize(
+    "information",
+    [
+        {"SecurityOptions": ["name=seccomp,profile=default"], "DockerRootDir": "/var/lib/docker"},
+        {},
+        dict(REMAPPED, SecurityOptions=["name=seccomp"]),
+        {
+            "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"],
+            "DockerRootDir": "/home/a/.local/share/docker",
+        },
+        dict(REMAPPED, DockerRootDir="/data/1.2x"),
+    ],
+)
 def test_an_engine_without_userns_remap_adds_nothing(information):
     assert containers.offset_of(information) == (0, 0)
 
 
-@pytest.mark.parametrize("image, machine, own", [
-    ("arm64", "x86_64", "amd64"), ("amd64", "aarch64", "arm64"), ("aarch64", "x86_64", "amd64"), ("s390x", "x86_64", "amd64"), ("arm", "x86_64", "amd64"),
-    ("amd64", "x86_64", None), ("386", "x86_64", None), ("x86_64", "x86_64", None), ("arm64", "aarch64", None), ("arm", "aarch64", None),
-     (None, "x86_64", None),
-    ("amd64", "sparc64", None)])
+@pytest.mark.parametrize(
+    "image, machine, own",
+    [
+        ("arm64", "x86_64", "amd64"),
+        ("amd64", "aarch64", "arm64"),
+        ("aarch64", "x86_64", "amd64"),
+        ("s390x", "x86_64", "amd64"),
+        ("arm", "x86_64", "amd64"),
+        ("amd64", "x86_64", None),
+        ("386", "x86_64", None),
+        ("x86_64", "x86_64", None),
+        ("arm64", "aarch64", None),
+        ("arm", "aarch64", None),
+        (None, "x86_64", None),
+        ("amd64", "sparc64", None),
+    ],
+)
 def test_an_image_of_another_architecture_is_known_before_it_starts(image, machine, own):
     """GOARCH in the image's configuration (OCI Image Format Specification), uname -m on the host."""
     assert image_labels.foreign_to(image, machine) == own

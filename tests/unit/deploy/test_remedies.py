@@ -17,26 +17,44 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 
 
-@pytest.mark.parametrize("tag, release", [
-    ("2.8.0-gpu", "2.8.0"), ("v2.8.0-gpu", "2.8.0"), ("2.8-gpu", "2.8.4"), ("2.20.0-devel-gpu", "2.20.0"), ("2.15.1-mkl", "2.15.1"), ("2.8.0-rc1", "2.8.0"),
-    ("tensorflow/serving:2.8.0-gpu", "2.8.0"), ("registry:5000/tensorflow/serving:2.11.0-gpu", "2.11.0"), ("2.99.0-gpu", "2.99.0"),
-    ("latest-gpu", questions.releases()[-1])])
+@pytest.mark.parametrize(
+    "tag, release",
+    [
+        ("2.8.0-gpu", "2.8.0"),
+        ("v2.8.0-gpu", "2.8.0"),
+        ("2.8-gpu", "2.8.4"),
+        ("2.20.0-devel-gpu", "2.20.0"),
+        ("2.15.1-mkl", "2.15.1"),
+        ("2.8.0-rc1", "2.8.0"),
+        ("tensorflow/serving:2.8.0-gpu", "2.8.0"),
+        ("registry:5000/tensorflow/serving:2.11.0-gpu", "2.11.0"),
+        ("2.99.0-gpu", "2.99.0"),
+        ("latest-gpu", questions.releases()[-1]),
+    ],
+)
 def test_the_tag_of_an_image_as_release_is_answered_with_its_release(tag, release):
     """The tags of https://hub.docker.com/r/tensorflow/serving: RELEASE, RELEASE-gpu, RELEASE-devel, RELEASE-devel-gpu and RELEASE-mkl."""
     for ask in (questions.parse, questions.nearest):
         with pytest.raises(FleetError) as caught:
             ask(tag)
-        assert f"Set tfserving_version: {release}." in caught.value.remedy and ("tfserving_gpu" in caught.value.remedy) == ("gpu" in tag)
+        assert f"Set tfserving_version: {release}." in caught.value.remedy and (
+            "tfserving_gpu" in caught.value.remedy
+        ) == ("gpu" in tag)
     assert questions.nearest(questions.instead_of(tag)) == release
 
 
-@pytest.mark.parametrize("there, path, remedy", [
-    (["fraud/1/saved_model.pb"], "fraud/1", "Did you mean '{}/fraud'?"), (["fraud/1/saved_model.pb", "fraud/2/saved_model.pb"], "fraud/2/",
-     "Did you mean '{}/fraud'?"),
-    (["fraud/1/saved_model.pb"], "", "Did you mean '{}/fraud'?"), (["fraud/saved_model.pb"], "fraud", "a folder named by a number, such as {}/fraud/1"),
-    (["fraud/saved_model/3/saved_model.pb"], "fraud", "Did you mean '{}/fraud/saved_model'?"), (["fraud/1/saved_model.pb"], "fraud/7",
-     "Did you mean '{}/fraud'?"),
-    (["fraud/x"], "fraud", "Publish the model there")])
+@pytest.mark.parametrize(
+    "there, path, remedy",
+    [
+        (["fraud/1/saved_model.pb"], "fraud/1", "Did you mean '{}/fraud'?"),
+        (["fraud/1/saved_model.pb", "fraud/2/saved_model.pb"], "fraud/2/", "Did you mean '{}/fraud'?"),
+        (["fraud/1/saved_model.pb"], "", "Did you mean '{}/fraud'?"),
+        (["fraud/saved_model.pb"], "fraud", "a folder named by a number, such as {}/fraud/1"),
+        (["fraud/saved_model/3/saved_model.pb"], "fraud", "Did you mean '{}/fraud/saved_model'?"),
+        (["fraud/1/saved_model.pb"], "fraud/7", "Did you mean '{}/fraud'?"),
+        (["fraud/x"], "fraud", "Publish the model there"),
+    ],
+)
 def test_a_base_path_without_versions_names_the_one_that_was_meant(there, path, remedy, tmp_path):
     for name in there:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +79,10 @@ def test_a_port_in_use_says_which_process_has_it():
         try:
             other.stdout.readline()
             wanted = SimpleNamespace(address="127.0.0.1", grpc_port=port, rest_port=None)
-            with pytest.raises(FleetError, match=rf"port {port} of 127.0.0.1 cannot be used: Address already in use by process {other.pid} \(python"):
+            with pytest.raises(
+                FleetError,
+                match=rf"port {port} of 127.0.0.1 cannot be used: Address already in use by process {other.pid} \(python",
+            ):
                 host_resources.refuse_used_ports(wanted, own=())
             with pytest.raises(FleetError, match="by container web"):
                 host_resources.refuse_used_ports(wanted, own=(), container_on={port: "container web"}.get)

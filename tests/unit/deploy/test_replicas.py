@@ -10,7 +10,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn
 
-OPTIONS = {"name": "digits", "grpc_port": 8500, "rest_port": None, "cpu_set": "0-7", "devices": [], "grpc_socket_directory": "/run/s", "copies": []}
+OPTIONS = {
+    "name": "digits",
+    "grpc_port": 8500,
+    "rest_port": None,
+    "cpu_set": "0-7",
+    "devices": [],
+    "grpc_socket_directory": "/run/s",
+    "copies": [],
+}
 
 
 def copy(suffix="", offset=0, **more):
@@ -24,13 +32,31 @@ def seen(serving=None, previous=False):
 
 def test_each_copy_has_what_it_says_and_the_rest_from_all():
     assert replicas.each(OPTIONS) == [OPTIONS]
-    first, second = replicas.each(dict(OPTIONS, rest_port=0, copies=[copy(), copy("-gpu1", 2, cpu_set="4-7", devices=[{"id": "GPU-1"}])]))
-    assert (first["name"], first["grpc_port"], first["cpu_set"], first["grpc_socket_directory"]) == ("digits", 8500, "0-7", "/run/s")
-    assert (second["name"], second["grpc_port"], second["rest_port"], second["cpu_set"]) == ("digits-gpu1", 8502, 0, "4-7")
-    assert second["devices"] == [{"id": "GPU-1"}] and second["grpc_socket_directory"] == "/run/s-gpu1" and second["copy_of"] == first["copy_of"] == "digits"
+    first, second = replicas.each(
+        dict(OPTIONS, rest_port=0, copies=[copy(), copy("-gpu1", 2, cpu_set="4-7", devices=[{"id": "GPU-1"}])])
+    )
+    assert (first["name"], first["grpc_port"], first["cpu_set"], first["grpc_socket_directory"]) == (
+        "digits",
+        8500,
+        "0-7",
+        "/run/s",
+    )
+    assert (second["name"], second["grpc_port"], second["rest_port"], second["cpu_set"]) == (
+        "digits-gpu1",
+        8502,
+        0,
+        "4-7",
+    )
+    assert (
+        second["devices"] == [{"id": "GPU-1"}]
+        and second["grpc_socket_directory"] == "/run/s-gpu1"
+        and second["copy_of"] == first["copy_of"] == "digits"
+    )
 
 
-@pytest.mark.parametrize("given, where", [([copy(), copy("", 2)], "copies: suffix"), ([copy(), copy("-gpu1")], "copies: port_offset")])
+@pytest.mark.parametrize(
+    "given, where", [([copy(), copy("", 2)], "copies: suffix"), ([copy(), copy("-gpu1")], "copies: port_offset")]
+)
 def test_two_that_would_be_one_are_refused(given, where):
     with pytest.raises(FleetError) as caught:
         replicas.each(dict(OPTIONS, copies=given))
@@ -40,21 +66,55 @@ def test_two_that_would_be_one_are_refused(given, where):
 def test_going_back():
     """From one server of two GPUs to one for each, and back, twice."""
     replaced = seen("running", previous=True)
-    assert replicas.back({"digits": replaced, "digits-gpu1": seen("running")}) == [("digits", replicas.PREVIOUS), ("digits-gpu1", replicas.STOP)]
-    assert replicas.back({"digits-gpu1": seen("exited"), "digits": replaced}) == [("digits", replicas.PREVIOUS), ("digits-gpu1", replicas.RESUME)]
-    assert dict(replicas.back({name: seen("running", previous=True) for name in "ab"})) == {"a": replicas.PREVIOUS, "b": replicas.PREVIOUS}
+    assert replicas.back({"digits": replaced, "digits-gpu1": seen("running")}) == [
+        ("digits", replicas.PREVIOUS),
+        ("digits-gpu1", replicas.STOP),
+    ]
+    assert replicas.back({"digits-gpu1": seen("exited"), "digits": replaced}) == [
+        ("digits", replicas.PREVIOUS),
+        ("digits-gpu1", replicas.RESUME),
+    ]
+    assert dict(replicas.back({name: seen("running", previous=True) for name in "ab"})) == {
+        "a": replicas.PREVIOUS,
+        "b": replicas.PREVIOUS,
+    }
     with pytest.raises(FleetError, match="no server before"):
         replicas.back({"digits": seen("running"), "digits-gpu1": seen("running")})
 
 
 def test_one_result_for_all():
     def result(name, changed):
-        server = {"name": name, "state": "started", "backend": "docker", "address": "127.0.0.1", "grpc_port": 8500, "rest_port": None, "gap_s": None}
-        return {"server": server, "changed": changed, "diff": {"before": "", "after": name}, "actions": ["start it"] if changed else [], "warnings": [name],
-                "pending": changed}
+        server = {
+            "name": name,
+            "state": "started",
+            "backend": "docker",
+            "address": "127.0.0.1",
+            "grpc_port": 8500,
+            "rest_port": None,
+            "gap_s": None,
+        }
+        return {
+            "server": server,
+            "changed": changed,
+            "diff": {"before": "", "after": name},
+            "actions": ["start it"] if changed else [],
+            "warnings": [name],
+            "pending": changed,
+        }
+
     both = replicas.whole([result("digits", False), result("digits-gpu1", True)])
-    assert both["changed"] and both["pending"] and both["server"]["name"] == "digits" and both["actions"] == ["digits-gpu1: start it"]
-    assert [one["name"] for one in both["servers"]] == both["warnings"] == [one["after"] for one in both["diff"]] == ["digits", "digits-gpu1"]
+    assert (
+        both["changed"]
+        and both["pending"]
+        and both["server"]["name"] == "digits"
+        and both["actions"] == ["digits-gpu1: start it"]
+    )
+    assert (
+        [one["name"] for one in both["servers"]]
+        == both["warnings"]
+        == [one["after"] for one in both["diff"]]
+        == ["digits", "digits-gpu1"]
+    )
     assert not replicas.whole([result("digits", False), result("digits-gpu1", False)])["changed"]
     said = replicas.said(dict(both["server"], rest_port=8501, gap_s=2.5))
     assert said == "digits: started, gRPC 127.0.0.1:8500, REST 127.0.0.1:8501 (docker), silent for 2.5 s"
@@ -64,6 +124,9 @@ def test_a_fault_tells_what_serves_already():
     """And says so as data, by which the role knows that the host may go back into its balancer."""
     before = [{"changed": True, "server": {"name": "digits"}}]
     fault = replicas.in_part(FleetError("it is full", where="digits-gpu1"), before)
-    assert str(fault) == "digits-gpu1: it is full. The server before it, digits, serves already." and fault.as_dict()["serves"]
+    assert (
+        str(fault) == "digits-gpu1: it is full. The server before it, digits, serves already."
+        and fault.as_dict()["serves"]
+    )
     told = ServesOn("it is full", remedy="Empty it. The server before it runs again.")
     assert replicas.in_part(told, before) is told and replicas.in_part(FleetError("x"), []).remedy is None

@@ -22,7 +22,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transactio
 )
 
 WANTED = Wanted("new", "image")
-OLD, NEW, OLDER = Seen("1", "running", "old", "image"), Seen("2", "running", "new", "image"), Seen("3", "exited", "older", "image")
+OLD, NEW, OLDER = (
+    Seen("1", "running", "old", "image"),
+    Seen("2", "running", "new", "image"),
+    Seen("3", "exited", "older", "image"),
+)
 
 
 def played(seen, steps, digest="new"):
@@ -53,8 +57,12 @@ def digests(seen):
 def test_nothing_is_done_when_nothing_changed():
     assert transaction.mend({SERVING: NEW, PREVIOUS: OLDER}) == []
     assert transaction.to_started({SERVING: NEW, PREVIOUS: OLDER}, WANTED, True) == []
-    assert transaction.to_started({SERVING: NEW}, Wanted("new", None), True) == [], "an image that is not there under its name any more changes nothing"
-    assert transaction.to_started({SERVING: NEW}, Wanted("new", "another image"), True), "the name means another image now"
+    assert transaction.to_started({SERVING: NEW}, Wanted("new", None), True) == [], (
+        "an image that is not there under its name any more changes nothing"
+    )
+    assert transaction.to_started({SERVING: NEW}, Wanted("new", "another image"), True), (
+        "the name means another image now"
+    )
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
@@ -88,7 +96,14 @@ def test_what_serves_runs_until_its_successor_is_proven():
     assert verbs.index(("prove", CANDIDATE)) < verbs.index(("stop", REPLACED)) < verbs.index(("verify", SERVING))
     assert verbs[-1] == ("rename", REPLACED), "and what it replaced is kept"
     assert [step.verb for step in transaction.to_started({SERVING: OLD}, WANTED, False)] == [
-        "create", "rename", "stop", "rename", "start", "prove", "rename"]
+        "create",
+        "rename",
+        "stop",
+        "rename",
+        "start",
+        "prove",
+        "rename",
+    ]
 
 
 def test_a_proven_candidate_is_swapped_without_being_proven_again():
@@ -103,7 +118,10 @@ def test_a_proven_candidate_is_swapped_without_being_proven_again():
 
 def test_stopped_absent_and_stopped_by_nobody():
     everything = dict.fromkeys((SERVING, PROVEN, PREVIOUS), OLD)
-    assert [(step.verb, step.role) for step in transaction.to_stopped(everything)] == [("remove", PROVEN), ("stop", SERVING)]
+    assert [(step.verb, step.role) for step in transaction.to_stopped(everything)] == [
+        ("remove", PROVEN),
+        ("stop", SERVING),
+    ]
     assert played(everything, transaction.to_absent(everything)) == {}
     stopped = {SERVING: Seen("2", "exited", "new", "image")}
     assert transaction.to_stopped(stopped) == []
@@ -111,7 +129,12 @@ def test_stopped_absent_and_stopped_by_nobody():
 
 
 def test_names():
-    names = [transaction.container_name("digits", role) for role in (SERVING, CANDIDATE, PROVEN, NEXT, REPLACED, PREVIOUS)]
+    names = [
+        transaction.container_name("digits", role) for role in (SERVING, CANDIDATE, PROVEN, NEXT, REPLACED, PREVIOUS)
+    ]
     assert names == ["digits", "digits.candidate", "digits.proven", "digits.next", "digits.replaced", "digits.previous"]
     for one, other in itertools.product(("digits", "digits.candidate"), names):
-        assert transaction.role_of(one, other) is None or transaction.container_name(one, transaction.role_of(one, other)) == other
+        assert (
+            transaction.role_of(one, other) is None
+            or transaction.container_name(one, transaction.role_of(one, other)) == other
+        )

@@ -13,10 +13,22 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import s
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 GOOD = specification.Specification(
-    name="digits", backend="embedded", address="127.0.0.1", grpc_port=8500, rest_port=8501, python="/usr/bin/python3", program="0123", model_name="digits",
-    model_base_path="/srv/models/digits", flags={"grpc_max_threads": 64, "prefer_tflite_model": True}, environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
+    name="digits",
+    backend="embedded",
+    address="127.0.0.1",
+    grpc_port=8500,
+    rest_port=8501,
+    python="/usr/bin/python3",
+    program="0123",
+    model_name="digits",
+    model_base_path="/srv/models/digits",
+    flags={"grpc_max_threads": 64, "prefer_tflite_model": True},
+    environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
     cpu_set="0-1",
-    batching_parameters_file="/etc/batching.pbtxt", batching_parameters="4567", idle_exit_s=60.0)
+    batching_parameters_file="/etc/batching.pbtxt",
+    batching_parameters="4567",
+    idle_exit_s=60.0,
+)
 
 
 def test_it_is_good_and_survives_its_way_through_a_file():
@@ -25,10 +37,21 @@ def test_it_is_good_and_survives_its_way_through_a_file():
     assert specification.Specification.from_dict(GOOD.as_dict()).digest() == GOOD.digest()
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("grpc_port", 8600), ("rest_port", None), ("python", "/opt/python"), ("program", "89"), ("model_base_path", "/srv/other"), ("flags", {}),
-    ("environment", {}),
-    ("cpu_set", None), ("batching_parameters", "89"), ("idle_exit_s", None)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("grpc_port", 8600),
+        ("rest_port", None),
+        ("python", "/opt/python"),
+        ("program", "89"),
+        ("model_base_path", "/srv/other"),
+        ("flags", {}),
+        ("environment", {}),
+        ("cpu_set", None),
+        ("batching_parameters", "89"),
+        ("idle_exit_s", None),
+    ],
+)
 def test_any_change_is_another_server(field, value):
     other = replace(GOOD, **{field: value})
     assert other.digest() != GOOD.digest()
@@ -44,24 +67,51 @@ def test_decisions():
         assert decision.changed and decision.before == {} and decision.actions == ("start the server digits",)
     assert not specification.decide_absent("digits", None, running=False).changed
     assert specification.decide_absent("digits", GOOD, running=False).actions == ("forget the server digits",)
-    assert specification.decide_absent("digits", GOOD, running=True).actions == ("stop the server digits", "forget the server digits")
+    assert specification.decide_absent("digits", GOOD, running=True).actions == (
+        "stop the server digits",
+        "forget the server digits",
+    )
 
 
 def test_command_and_environment():
     assert specification.command(GOOD, "/state/main.pyz") == [
-        "/usr/bin/python3", "/state/main.pyz", "--port=8500", "--rest_api_port=8501", "--model_name=digits", "--model_base_path=/srv/models/digits",
-        "--enable_batching=true", "--batching_parameters_file=/etc/batching.pbtxt", "--grpc_max_threads=64", "--prefer_tflite_model=true"]
+        "/usr/bin/python3",
+        "/state/main.pyz",
+        "--port=8500",
+        "--rest_api_port=8501",
+        "--model_name=digits",
+        "--model_base_path=/srv/models/digits",
+        "--enable_batching=true",
+        "--batching_parameters_file=/etc/batching.pbtxt",
+        "--grpc_max_threads=64",
+        "--prefer_tflite_model=true",
+    ]
     assert specification.environment(GOOD) == {
-        "TF_ENABLE_ONEDNN_OPTS": "0", "TFSERVING_EMBEDDED_ADDRESS": "127.0.0.1", "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0"}
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TFSERVING_EMBEDDED_ADDRESS": "127.0.0.1",
+        "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0",
+    }
     plain = replace(GOOD, rest_port=None, batching_parameters_file=None, flags={}, idle_exit_s=None)
-    assert specification.command(plain, "p")[2:] == ["--port=8500", "--rest_api_port=0", "--model_name=digits", "--model_base_path=/srv/models/digits"]
+    assert specification.command(plain, "p")[2:] == [
+        "--port=8500",
+        "--rest_api_port=0",
+        "--model_name=digits",
+        "--model_base_path=/srv/models/digits",
+    ]
 
 
 def test_several_models_come_from_a_file():
-    models = (model_config.model("digits", "/srv/models/digits"), model_config.model("letters", "/srv/models/letters", {"specific": [1]}, {"stable": 1}))
+    models = (
+        model_config.model("digits", "/srv/models/digits"),
+        model_config.model("letters", "/srv/models/letters", {"specific": [1]}, {"stable": 1}),
+    )
     several = specification.check(replace(GOOD, models=models, batching_parameters_file=None, flags={}))
     assert specification.command(several, "p", "/state/models.pbtxt")[2:] == [
-        "--port=8500", "--rest_api_port=8501", "--model_config_file=/state/models.pbtxt", "--allow_version_labels_for_unavailable_models=true"]
+        "--port=8500",
+        "--rest_api_port=8501",
+        "--model_config_file=/state/models.pbtxt",
+        "--allow_version_labels_for_unavailable_models=true",
+    ]
     assert several.digest() != GOOD.digest() and specification.Specification.from_dict(several.as_dict()) == several
     with pytest.raises(FleetError, match="listed twice"):
         specification.check(replace(GOOD, models=models[:1] * 2))
@@ -69,24 +119,38 @@ def test_several_models_come_from_a_file():
         specification.check(replace(GOOD, models=(*models, model_config.model("far", "s3://there/m"))))
 
 
-@pytest.mark.parametrize(("field", "value", "where", "words"), [
-    ("name", "../etc", "name", "allowed: 1 to 64"), ("name", "", "name", "no server is named"), ("name", "a" * 65, "name", "allowed"),
-    ("name", ".hidden", "name", "allowed"),
-    ("model_name", "a/b", "model_name", "without '/'"), ("model_name", "a:b", "model_name", "without"),
-    ("model_base_path", "models", "model_base_path", "absolute"),
-    ("grpc_port", -1, "grpc_port", "0 to 65535"), ("grpc_port", 65536, "grpc_port", "0 to 65535"), ("rest_port", 70000, "rest_port", "0 to 65535"),
-    ("rest_port", 8500, "rest_port", "also the gRPC port"),
-    ("flags", {"enable_baching": True}, "flags.enable_baching", "did you mean enable_batching"),
-    ("flags", {"use_tflite_model": True}, "flags.use_tflite_model", "Use prefer_tflite_model instead"),
-    ("flags", {"grpc_max_threads": "many"}, "flags.grpc_max_threads", "not of type int"),
-    ("flags", {"enable_batching": "yes"}, "flags.enable_batching", "type bool"),
-    ("flags", {"rest_api_num_threads": 1}, "flags.rest_api_num_threads", "never answers"), ("flags", {"port": 1}, "flags.port", "grpc_port instead"),
-    ("flags", {"model_name": "x"}, "flags.model_name", "models instead"), ("flags", {"version": True}, "flags.version", "prints and ends"),
-    ("flags", {"platform_config_file": "/x"}, "flags.platform_config_file", "does not have this"),
-    ("flags", {"enable_batching": False}, "flags.enable_batching", "contradicts"),
-    ("environment", {"A B": "1"}, "environment", "no name"), ("cpu_set", "", "cpu_set", "0-3,8"), ("cpu_set", "3-1", "cpu_set", "not a range"),
-    ("cpu_set", "a", "cpu_set", "not a CPU number"), ("cpu_set", "0-99999999", "cpu_set", "not a CPU number"),
-    ("idle_exit_s", 0.5, "idle_exit_s", "1 s or more")])
+@pytest.mark.parametrize(
+    ("field", "value", "where", "words"),
+    [
+        ("name", "../etc", "name", "allowed: 1 to 64"),
+        ("name", "", "name", "no server is named"),
+        ("name", "a" * 65, "name", "allowed"),
+        ("name", ".hidden", "name", "allowed"),
+        ("model_name", "a/b", "model_name", "without '/'"),
+        ("model_name", "a:b", "model_name", "without"),
+        ("model_base_path", "models", "model_base_path", "absolute"),
+        ("grpc_port", -1, "grpc_port", "0 to 65535"),
+        ("grpc_port", 65536, "grpc_port", "0 to 65535"),
+        ("rest_port", 70000, "rest_port", "0 to 65535"),
+        ("rest_port", 8500, "rest_port", "also the gRPC port"),
+        ("flags", {"enable_baching": True}, "flags.enable_baching", "did you mean enable_batching"),
+        ("flags", {"use_tflite_model": True}, "flags.use_tflite_model", "Use prefer_tflite_model instead"),
+        ("flags", {"grpc_max_threads": "many"}, "flags.grpc_max_threads", "not of type int"),
+        ("flags", {"enable_batching": "yes"}, "flags.enable_batching", "type bool"),
+        ("flags", {"rest_api_num_threads": 1}, "flags.rest_api_num_threads", "never answers"),
+        ("flags", {"port": 1}, "flags.port", "grpc_port instead"),
+        ("flags", {"model_name": "x"}, "flags.model_name", "models instead"),
+        ("flags", {"version": True}, "flags.version", "prints and ends"),
+        ("flags", {"platform_config_file": "/x"}, "flags.platform_config_file", "does not have this"),
+        ("flags", {"enable_batching": False}, "flags.enable_batching", "contradicts"),
+        ("environment", {"A B": "1"}, "environment", "no name"),
+        ("cpu_set", "", "cpu_set", "0-3,8"),
+        ("cpu_set", "3-1", "cpu_set", "not a range"),
+        ("cpu_set", "a", "cpu_set", "not a CPU number"),
+        ("cpu_set", "0-99999999", "cpu_set", "not a CPU number"),
+        ("idle_exit_s", 0.5, "idle_exit_s", "1 s or more"),
+    ],
+)
 def test_what_no_server_can_have(field, value, where, words):
     with pytest.raises(FleetError) as caught:
         specification.check(replace(GOOD, **{field: value}))

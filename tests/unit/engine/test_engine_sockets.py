@@ -22,14 +22,35 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine import soc
 
 # Docker 20.10's API 1.41 and Podman 4.3's compatible API, shortened to what is asked for.
 DOCKER = {
-    "/version": {"Platform": {"Name": ""}, "Components": [{"Name": "Engine", "Version": "20.10.24+dfsg1"}, {"Name": "containerd", "Version": "1.6.20"}],
-                 "Version": "20.10.24+dfsg1", "ApiVersion": "1.41", "MinAPIVersion": "1.12"},
-    "/info": {"Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "io.containerd.runtime.v1.linux": {"path": "runc"},
-                           "nvidia": {"path": "nvidia-container-runtime"}, "runc": {"path": "runc"}}, "DefaultRuntime": "runc"}}
-DOCKER_WITH_CDI = {"/version": dict(DOCKER["/version"], Version="28.3.2", ApiVersion="1.51"),
-                   "/info": dict(DOCKER["/info"], CDISpecDirs=["/etc/cdi", "/var/run/cdi"])}
-PODMAN = {"/version": {"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}, {"Name": "Conmon"}], "Version": "4.3.1", "ApiVersion": "1.41"},
-          "/info": {"Runtimes": {"crun": {"path": "/usr/bin/crun"}, "runc": {"path": "/usr/bin/runc"}}}}
+    "/version": {
+        "Platform": {"Name": ""},
+        "Components": [{"Name": "Engine", "Version": "20.10.24+dfsg1"}, {"Name": "containerd", "Version": "1.6.20"}],
+        "Version": "20.10.24+dfsg1",
+        "ApiVersion": "1.41",
+        "MinAPIVersion": "1.12",
+    },
+    "/info": {
+        "Runtimes": {
+            "io.containerd.runc.v2": {"path": "runc"},
+            "io.containerd.runtime.v1.linux": {"path": "runc"},
+            "nvidia": {"path": "nvidia-container-runtime"},
+            "runc": {"path": "runc"},
+        },
+        "DefaultRuntime": "runc",
+    },
+}
+DOCKER_WITH_CDI = {
+    "/version": dict(DOCKER["/version"], Version="28.3.2", ApiVersion="1.51"),
+    "/info": dict(DOCKER["/info"], CDISpecDirs=["/etc/cdi", "/var/run/cdi"]),
+}
+PODMAN = {
+    "/version": {
+        "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}, {"Name": "Conmon"}],
+        "Version": "4.3.1",
+        "ApiVersion": "1.41",
+    },
+    "/info": {"Runtimes": {"crun": {"path": "/usr/bin/crun"}, "runc": {"path": "/usr/bin/runc"}}},
+}
 
 
 @pytest.fixture
@@ -63,7 +84,9 @@ def serve():
                         reply(connection.recv(4096), connection)
                     except OSError:
                         pass
+
         threading.Thread(target=run, daemon=True).start()
+
     yield start
     for server in listening:
         server.shutdown(socket.SHUT_RDWR)
@@ -75,6 +98,7 @@ def answering(replies):
         what = request.decode().split(" ")[1]
         body = json.dumps(replies[what]).encode()
         connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + body)
+
     return reply
 
 
@@ -85,8 +109,15 @@ def saying(answer):
 def test_docker(root, serve):
     serve(root / "var/run/docker.sock", answering(DOCKER))
     assert sockets.find(Files(str(root))) == {
-        "engine": "docker", "version": "20.10.24+dfsg1", "api_version": "1.41", "socket": "/var/run/docker.sock", "answers": True, "reason": None,
-        "runtimes": ["nvidia", "runc"], "cdi_directories": []}
+        "engine": "docker",
+        "version": "20.10.24+dfsg1",
+        "api_version": "1.41",
+        "socket": "/var/run/docker.sock",
+        "answers": True,
+        "reason": None,
+        "runtimes": ["nvidia", "runc"],
+        "cdi_directories": [],
+    }
 
 
 def test_docker_tells_its_cdi_directories(root, serve):
@@ -98,7 +129,12 @@ def test_podman_is_known_by_its_answer_also_at_dockers_place(root, serve):
     serve(root / "var/run/docker.sock", answering(PODMAN))
     (root / "etc/cdi").mkdir(parents=True)
     found = sockets.find(Files(str(root)))
-    assert (found["engine"], found["version"], found["runtimes"], found["cdi_directories"]) == ("podman", "4.3.1", ["crun", "runc"], ["/etc/cdi"])
+    assert (found["engine"], found["version"], found["runtimes"], found["cdi_directories"]) == (
+        "podman",
+        "4.3.1",
+        ["crun", "runc"],
+        ["/etc/cdi"],
+    )
 
 
 def test_the_first_that_answers_wins(root, serve):
@@ -140,9 +176,18 @@ def test_socket_that_was_named_but_is_not_there(root):
     assert (found["socket"], found["answers"]) == ("/run/other.sock", False) and "no socket" in found["reason"]
 
 
-@pytest.mark.parametrize("answer", [
-    b"", b"HTTP/1.0 500 Internal Server Error\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"HTTP/1.0 200 OK\r\n\r\n{", b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe",
-    b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.0 500 Internal Server Error\r\n\r\n{}",
+        b"HTTP/1.0 200 OK\r\n\r\n[]",
+        b"HTTP/1.0 200 OK\r\n\r\n{",
+        b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100000,
+    ],
+)
 def test_an_answer_that_is_no_engines_is_a_reason(root, serve, answer):
     serve(root / "var/run/docker.sock", saying(answer))
     found = sockets.find(Files(str(root)))
@@ -150,9 +195,14 @@ def test_an_answer_that_is_no_engines_is_a_reason(root, serve, answer):
     assert found["reason"] and "\n" not in found["reason"]
 
 
-@pytest.mark.parametrize("body", [
-    b"{}", b'{"Components": [null, 5, {}], "Runtimes": null}',
-    b'{"Components": {"a": 1}, "Version": 5, "Runtimes": ["x", 5], "CDISpecDirs": 7}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"Components": [null, 5, {}], "Runtimes": null}',
+        b'{"Components": {"a": 1}, "Version": 5, "Runtimes": ["x", 5], "CDISpecDirs": 7}',
+    ],
+)
 def test_an_answer_of_another_shape_does_not_break_anything(root, serve, body):
     serve(root / "var/run/docker.sock", saying(b"HTTP/1.0 200 OK\r\n\r\n" + body))
     found = sockets.find(Files(str(root)))
@@ -165,6 +215,7 @@ def test_an_engine_that_hangs_costs_a_bounded_time(root, serve):
         for _second in range(40):
             connection.sendall(b"H")
             time.sleep(0.2)
+
     serve(root / "var/run/docker.sock", drip)
     begun = time.monotonic()
     found = sockets.find(Files(str(root)), timeout_s=2.0)
@@ -193,15 +244,26 @@ def test_permission_denied_says_what_to_do(root, serve):
     assert "permission denied" in found["reason"] and "group" in found["reason"]
 
 
-@pytest.mark.parametrize("given, docker_host, path", [
-    (None, None, None), (None, "", None), (None, "unix:///run/other.sock", "/run/other.sock"), ("/run/given.sock", "unix:///run/other.sock", "/run/given.sock"),
-    ("unix:///run/given.sock", "tcp://10.0.0.1:2375", "/run/given.sock"), (None, "unix://run/other.sock", "/run/other.sock")])
+@pytest.mark.parametrize(
+    "given, docker_host, path",
+    [
+        (None, None, None),
+        (None, "", None),
+        (None, "unix:///run/other.sock", "/run/other.sock"),
+        ("/run/given.sock", "unix:///run/other.sock", "/run/given.sock"),
+        ("unix:///run/given.sock", "tcp://10.0.0.1:2375", "/run/given.sock"),
+        (None, "unix://run/other.sock", "/run/other.sock"),
+    ],
+)
 def test_the_socket_that_is_given_holds_and_then_docker_host(given, docker_host, path):
     """DOCKER_HOST as docker(1) reads it."""
     assert sockets.address(given, {"DOCKER_HOST": docker_host} if docker_host is not None else {}) == (path, None)
 
 
-@pytest.mark.parametrize("value", ["tcp://10.0.0.1:2375", "ssh://user@host", "http://localhost:2375", "npipe:////./pipe/docker_engine", "fd://"])
+@pytest.mark.parametrize(
+    "value",
+    ["tcp://10.0.0.1:2375", "ssh://user@host", "http://localhost:2375", "npipe:////./pipe/docker_engine", "fd://"],
+)
 @pytest.mark.parametrize("option", ["engine_socket", "DOCKER_HOST"])
 def test_an_engine_of_another_machine_is_answered_by_name(value, option):
     path, problem = sockets.address(value if option == "engine_socket" else None, {"DOCKER_HOST": value})
@@ -228,43 +290,94 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("address, socket_path, words", [("unix://{}/engine.sock", "{}/engine.sock", None),
-("tcp://127.0.0.1:1", None, "DOCKER_HOST is 'tcp://127.0.0.1:1'")])
+@pytest.mark.parametrize(
+    "address, socket_path, words",
+    [
+        ("unix://{}/engine.sock", "{}/engine.sock", None),
+        ("tcp://127.0.0.1:1", None, "DOCKER_HOST is 'tcp://127.0.0.1:1'"),
+    ],
+)
 def test_facts_images_and_servers_follow_docker_host_alike(address, socket_path, words, root, serve):
     pytest.importorskip("docker")
+
     def reply(request, connection):
         what = request.decode().split(" ")[1]
-        what = what[what.rindex("/"):] if what.startswith("/v1") else what
-        body = b"OK" if what == "/_ping" else json.dumps([] if what.startswith("/json") else DOCKER.get(what, [])).encode()
+        what = what[what.rindex("/") :] if what.startswith("/v1") else what
+        body = (
+            b"OK" if what == "/_ping" else json.dumps([] if what.startswith("/json") else DOCKER.get(what, [])).encode()
+        )
         connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nApi-Version: 1.41\r\n\r\n" + body)
+
     serve(root / "engine.sock", reply)
-    done = subprocess.run([sys.executable, "-c", FOLLOWS, str(Path(__file__).resolve().parents[2] / "conftest.py")], capture_output=True, text=True, check=True,
-                          env=dict(os.environ, DOCKER_HOST=address.format(root)), timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", FOLLOWS, str(Path(__file__).resolve().parents[2] / "conftest.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ, DOCKER_HOST=address.format(root)),
+        timeout=60,
+    )
     found = json.loads(done.stdout.splitlines()[-1])
     if words:
         assert all(words in found[who] for who in ("reason", "images", "unseen")) and found["facts"] is None
     else:
-        assert found == {"facts": socket_path.format(root), "reason": None, "images": address.format(root), "unseen": None}
+        assert found == {
+            "facts": socket_path.format(root),
+            "reason": None,
+            "images": address.format(root),
+            "unseen": None,
+        }
 
 
-@pytest.mark.parametrize("configuration, words", [
-    ({"credsStore": "desktop"}, "'docker-credential-desktop' that this file names is not there"),
-    ({"credHelpers": {"registry.example": "ecr-login"}}, "'docker-credential-ecr-login' that this file names is not there")])
+@pytest.mark.parametrize(
+    "configuration, words",
+    [
+        ({"credsStore": "desktop"}, "'docker-credential-desktop' that this file names is not there"),
+        (
+            {"credHelpers": {"registry.example": "ecr-login"}},
+            "'docker-credential-ecr-login' that this file names is not there",
+        ),
+    ],
+)
 @pytest.mark.parametrize("ask", ["pull", "build", "fetch"])
 def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuration, words, ask, root, serve):
     """https://docs.docker.com/reference/cli/docker/login/#credential-stores: the helper of NAME is the program docker-credential-NAME."""
     pytest.importorskip("docker")
-    serve(root / "engine.sock", lambda request, connection: connection.sendall(
-        b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + (b"OK" if b"_ping" in request else json.dumps(DOCKER["/version"]).encode())))
+    serve(
+        root / "engine.sock",
+        lambda request, connection: connection.sendall(
+            b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
+            + (b"OK" if b"_ping" in request else json.dumps(DOCKER["/version"]).encode())
+        ),
+    )
     (root / "config.json").write_text(json.dumps(configuration))
-    program = ("import io, runpy, sys\nrunpy.run_path(sys.argv[1])\n"
-               "from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError\n"
-               "from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_containers import Servers\n"
-               "engine = Servers(sys.argv[2])\n"
-               "asks = {'pull': lambda: engine.pull('registry.example/x:1'), 'build': lambda: engine.build(io.BytesIO(b''), print),\n"
-               "        'fetch': lambda: engine.fetch('registry.example/x:1')}\n"
-               "try:\n    asks[sys.argv[3]]()\n"
-               "except FleetError as fault:\n    print(fault)\n")
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).resolve().parents[2] / "conftest.py"), f"{root}/engine.sock", ask],
-                          capture_output=True, text=True, check=False, env=dict(os.environ, DOCKER_CONFIG=str(root)), timeout=60)
-    assert words in done.stdout and f"{root}/config.json" in done.stdout and "credsStore" in done.stdout, done.stdout + done.stderr
+    program = (
+        "import io, runpy, sys\nrunpy.run_path(sys.argv[1])\n"
+        "from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError\n"
+        "from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_containers import Servers\n"
+        "engine = Servers(sys.argv[2])\n"
+        "asks = {'pull': lambda: engine.pull('registry.example/x:1'), 'build': lambda: engine.build(io.BytesIO(b''), print),\n"
+        "        'fetch': lambda: engine.fetch('registry.example/x:1')}\n"
+        "try:\n    asks[sys.argv[3]]()\n"
+        "except FleetError as fault:\n    print(fault)\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            program,
+            str(Path(__file__).resolve().parents[2] / "conftest.py"),
+            f"{root}/engine.sock",
+            ask,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ, DOCKER_CONFIG=str(root)),
+        timeout=60,
+    )
+    assert words in done.stdout and f"{root}/config.json" in done.stdout and "credsStore" in done.stdout, (
+        done.stdout + done.stderr
+    )

@@ -47,16 +47,25 @@ def test_preflight_lowers_jobs_and_refuses_with_the_numbers():
     assert [preflight.fewer(running) for running in (16, 3, 1)] == [8, 1, None]
 
 
-@pytest.mark.parametrize(("line", "status"), [
-    ("gcc: internal compiler error: Killed (program cc1plus)", 1), ("g++: fatal error: Killed signal terminated program cc1plus", 1),
-    ("clang: error: unable to execute command: Killed", 1), ("collect2: fatal error: ld terminated with signal 9 [Killed]", 1),
-    ("Server terminated abruptly (error code: 14, error message: 'Socket closed')", 37), ("", 137)])
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("gcc: internal compiler error: Killed (program cc1plus)", 1),
+        ("g++: fatal error: Killed signal terminated program cc1plus", 1),
+        ("clang: error: unable to execute command: Killed", 1),
+        ("collect2: fatal error: ld terminated with signal 9 [Killed]", 1),
+        ("Server terminated abruptly (error code: 14, error message: 'Socket closed')", 37),
+        ("", 137),
+    ],
+)
 def test_running_out_of_memory_is_known(line, status):
     assert preflight.out_of_memory(["[1 / 2] Compiling", line], status)
 
 
 def test_other_failures_are_not_taken_for_memory():
-    assert not preflight.out_of_memory(["fatal error: numpy/arrayobject.h: No such file or directory", "Build did NOT complete successfully"], 1)
+    assert not preflight.out_of_memory(
+        ["fatal error: numpy/arrayobject.h: No such file or directory", "Build did NOT complete successfully"], 1
+    )
 
 
 def test_progress_counts_as_bazel_does_and_tells_the_time_left():
@@ -64,7 +73,10 @@ def test_progress_counts_as_bazel_does_and_tells_the_time_left():
     assert progress.line("Step 3/9 : RUN bazel build", 0) == "x: step 3 of 9: RUN bazel build"
     assert progress.line("Step 4/9 : LABEL a=b", 0) is None
     assert progress.line("\x1b[32m[1,000 / 5,000]\x1b[0m 2 actions running", 1) is None
-    assert progress.line("[1,500 / 5,000] Compiling a.cc; 3s processwrapper-sandbox", 101) == "x: step 3 of 9: 30 %, 1500 of 5000 actions, about 12 min left"
+    assert (
+        progress.line("[1,500 / 5,000] Compiling a.cc; 3s processwrapper-sandbox", 101)
+        == "x: step 3 of 9: 30 %, 1500 of 5000 actions, about 12 min left"
+    )
     assert progress.line("[1,501 / 5,000] Compiling b.cc", 102) is None
     assert progress.line("no count", 500) is None
     assert progress.line("[5,000 / 5,000] done", 800).startswith("x: step 3 of 9: 100 %")
@@ -73,7 +85,9 @@ def test_progress_counts_as_bazel_does_and_tells_the_time_left():
 
 def test_each_missing_image_is_built_once_and_builders_share_the_work():
     v2, v3, v4 = (made(level) for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4"))
-    hosts = {f"web-{number}": {"recipe": wanted, "present": False} for number, wanted in enumerate([v2, v2, v3, v3, v4, v4])}
+    hosts = {
+        f"web-{number}": {"recipe": wanted, "present": False} for number, wanted in enumerate([v2, v2, v3, v3, v4, v4])
+    }
     hosts["old"] = {"recipe": None, "present": False}
     missing = assignment.missing(hosts)
     assert sorted(missing) == sorted(wanted["image"] for wanted in (v2, v3, v4))
@@ -90,13 +104,18 @@ def test_each_missing_image_is_built_once_and_builders_share_the_work():
     assert assignment.missing(hosts) == {}
     with pytest.raises(FleetError, match="3 images are to be built and there is no builder"):
         assignment.assign(missing, {})
-    with pytest.raises(FleetError, match=r"serving:2.20.0-x86-64-v3-\w+ is to be built and none of its builders \(b1, b2\) is among the hosts"):
+    with pytest.raises(
+        FleetError,
+        match=r"serving:2.20.0-x86-64-v3-\w+ is to be built and none of its builders \(b1, b2\) is among the hosts",
+    ):
         assignment.assign({v3["image"]: v3}, {}, ["b2", "b1"])
 
 
 def test_labels_tell_before_anything_starts_whether_an_image_fits():
     told = image_labels.of(made("x86-64-v3"))
-    assert image_labels.read(told)["cpu_flags"] == made("x86-64-v3")["cpu_flags"] and image_labels.read({"a": "b"}) is None
+    assert (
+        image_labels.read(told)["cpu_flags"] == made("x86-64-v3")["cpu_flags"] and image_labels.read({"a": "b"}) is None
+    )
     fits = frozenset(made("x86-64-v3")["cpu_flags"])
     assert image_labels.refusal(told, "x86_64", fits) is None
     assert "needs fma, which this CPU lacks" in image_labels.refusal(told, "x86_64", fits - {"fma"})
@@ -117,8 +136,19 @@ def test_the_trees_id_is_gits(tmp_path):
     for command in (["init", "-q"], ["add", "--all"]):
         subprocess.run([*git, *command], check=True)
     tree = subprocess.run([*git, "write-tree"], check=True, capture_output=True, text=True).stdout.strip()
-    entries = {".hidden": ("100644", "4"), "a": ("100644", "2"), "a.b/x": ("100644", "1"), "link": ("120000", "a"), "z": ("100755", "3")}
-    assert source_tree.tree_id({name: (mode, source_tree.blob_id(text.encode())) for name, (mode, text) in entries.items()}) == tree
+    entries = {
+        ".hidden": ("100644", "4"),
+        "a": ("100644", "2"),
+        "a.b/x": ("100644", "1"),
+        "link": ("120000", "a"),
+        "z": ("100755", "3"),
+    }
+    assert (
+        source_tree.tree_id(
+            {name: (mode, source_tree.blob_id(text.encode())) for name, (mode, text) in entries.items()}
+        )
+        == tree
+    )
     with tarfile.open(tmp_path / "s.tar.gz", "w:gz") as packed:
         for name in entries:
             packed.add(tmp_path / name, f"top/{name}")
@@ -157,7 +187,9 @@ def test_the_cache_keeps_only_what_is_what_it_is_called(tmp_path):
 
 def test_an_archive_is_whole_or_refused(tmp_path):
     content = [bytes([number]) * (5 << 20) for number in range(8)]
-    manifest = archives.write(str(tmp_path / "a"), {"image": "i", "id": "sha256:1", "labels": {}, "started": True}, iter(content))
+    manifest = archives.write(
+        str(tmp_path / "a"), {"image": "i", "id": "sha256:1", "labels": {}, "started": True}, iter(content)
+    )
     assert len(manifest["parts"]) == 3 and archives.read(str(tmp_path / "a")) == manifest
     assert b"".join(archives.stream(str(tmp_path / "a"), manifest)) == b"".join(content)
     part = tmp_path / "a" / "part-00001"

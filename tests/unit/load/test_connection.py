@@ -29,7 +29,11 @@ class Peer:
     def __init__(self, messages):
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.poll, self.ends = select.epoll(), []
-        self.mine = messages.connect((socket.AF_INET, self.listening.getsockname()), self.poll, lambda using, token, code: self.ends.append((token, code)))
+        self.mine = messages.connect(
+            (socket.AF_INET, self.listening.getsockname()),
+            self.poll,
+            lambda using, token, code: self.ends.append((token, code)),
+        )
         self.theirs, _address = self.listening.accept()
         self.theirs.settimeout(5)
 
@@ -80,8 +84,8 @@ def frames(content):
     found = []
     while content:
         length = int.from_bytes(content[:3], "big")
-        found.append((content[3], content[4], struct.unpack(">I", content[5:9])[0], content[9:9 + length]))
-        content = content[9 + length:]
+        found.append((content[3], content[4], struct.unpack(">I", content[5:9])[0], content[9 : 9 + length]))
+        content = content[9 + length :]
     return found
 
 
@@ -89,18 +93,28 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PREFACE_SIZE = len(PREFACE) + 9 + 18 + 9 + 4
 
 
-@pytest.mark.parametrize("block, code", [
-    (PLAIN_STATUS, "OK"),
-    ("40 0b 677270632d737461747573 02 3134", "UNAVAILABLE"),                # with incremental indexing
-    ("10 0b 677270632d737461747573 01 38", "RESOURCE_EXHAUSTED"),           # never indexed
-    ("20 40 88 9acac8b21234da8f 82 0b5f", "UNAVAILABLE"),                   # what the PyPI package hpack makes of grpc-status: 14 with Huffman's code
-    ("88 5f 10 6170706c69636174696f6e2f67727063" + PLAIN_STATUS, "OK"),     # an answer of trailers only: :status 200, content-type, grpc-status
-    ("00 0c 677270632d6d657373616765 03 6f682e" + PLAIN_STATUS.replace("01 30", "01 33"), "INVALID_ARGUMENT"),
-    ("88", "UNKNOWN"),                                                      # no gRPC status at all
-    ("8d", "UNIMPLEMENTED"), ("08 03 353033", "UNAVAILABLE"),                   # a proxy's answer: :status 404, :status 503
-    ("00 0b 677270632d737461747573 02 3939", "UNKNOWN"),                    # a number that gRPC does not define
-    ("00 7f 0d" + "61" * 140 + "01 61" + PLAIN_STATUS, "OK"),               # a name of 140 bytes: 127 + 13
-])
+@pytest.mark.parametrize(
+    "block, code",
+    [
+        (PLAIN_STATUS, "OK"),
+        ("40 0b 677270632d737461747573 02 3134", "UNAVAILABLE"),  # with incremental indexing
+        ("10 0b 677270632d737461747573 01 38", "RESOURCE_EXHAUSTED"),  # never indexed
+        (
+            "20 40 88 9acac8b21234da8f 82 0b5f",
+            "UNAVAILABLE",
+        ),  # what the PyPI package hpack makes of grpc-status: 14 with Huffman's code
+        (
+            "88 5f 10 6170706c69636174696f6e2f67727063" + PLAIN_STATUS,
+            "OK",
+        ),  # an answer of trailers only: :status 200, content-type, grpc-status
+        ("00 0c 677270632d6d657373616765 03 6f682e" + PLAIN_STATUS.replace("01 30", "01 33"), "INVALID_ARGUMENT"),
+        ("88", "UNKNOWN"),  # no gRPC status at all
+        ("8d", "UNIMPLEMENTED"),
+        ("08 03 353033", "UNAVAILABLE"),  # a proxy's answer: :status 404, :status 503
+        ("00 0b 677270632d737461747573 02 3939", "UNKNOWN"),  # a number that gRPC does not define
+        ("00 7f 0d" + "61" * 140 + "01 61" + PLAIN_STATUS, "OK"),  # a name of 140 bytes: 127 + 13
+    ],
+)
 def test_a_status_is_found_in_every_form_of_header(peer, block, code):
     one = peer()
     one.says(SETTINGS)
@@ -115,7 +129,13 @@ def test_the_request_is_what_grpc_prescribes(peer):
     one.mine.send("token", 0)
     head, data = frames(one.heard(9 + len(one.mine._messages.block) + 9 + 5 + 4))
     assert head[:3] == (1, 4, 1) and data == (0, 1, 1, b"\x00\x00\x00\x00\x04body")
-    for text in (b"/tensorflow.serving.PredictionService/Predict", b"127.0.0.1:1", b"application/grpc", b"trailers", b"1500m"):
+    for text in (
+        b"/tensorflow.serving.PredictionService/Predict",
+        b"127.0.0.1:1",
+        b"application/grpc",
+        b"trailers",
+        b"1500m",
+    ):
         assert bytes((len(text),)) + text in head[3]
 
 
@@ -160,13 +180,13 @@ def test_settings_and_pings_are_acknowledged(peer):
 def test_a_large_body_waits_for_the_servers_windows(peer):
     one = peer(bodies=[bytes(100_000)])
     one.heard(PREFACE_SIZE)
-    one.says("00000c 04 00 00000000 0004 00001000 0005 00008000")           # stream window 4,096 bytes, frames up to 32,768
+    one.says("00000c 04 00 00000000 0004 00001000 0005 00008000")  # stream window 4,096 bytes, frames up to 32,768
     one.heard(9)
     one.mine.send("token", 0)
     head = one.heard(9 + len(one.mine._messages.block))
     assert frames(head)[0][:2] == (1, 4)
     sent = [frames(one.heard(9 + 4096))[0]]
-    one.says("000004 08 00 00000001 000f4240")                              # 1,000,000 more for the stream: now the connection's 65,535 count
+    one.says("000004 08 00 00000001 000f4240")  # 1,000,000 more for the stream: now the connection's 65,535 count
     while sum(len(item[3]) for item in sent) < 65535:
         sent += frames_of(one)
     one.says("000004 08 00 00000000 000f4240")
@@ -182,7 +202,15 @@ def frames_of(one):
     return frames(head + one.heard(int.from_bytes(head[:3], "big")))
 
 
-@pytest.mark.parametrize("reset, code", [("00000007", "NOT_TAKEN"), ("00000008", "CANCELLED"), ("0000000b", "RESOURCE_EXHAUSTED"), ("00000002", "INTERNAL")])
+@pytest.mark.parametrize(
+    "reset, code",
+    [
+        ("00000007", "NOT_TAKEN"),
+        ("00000008", "CANCELLED"),
+        ("0000000b", "RESOURCE_EXHAUSTED"),
+        ("00000002", "INTERNAL"),
+    ],
+)
 def test_a_reset_stream_is_an_error_by_grpcs_table(peer, reset, code):
     one = peer()
     one.says(SETTINGS)
@@ -202,8 +230,14 @@ def test_a_server_that_goes_away_finishes_what_it_took(peer):
     assert one.ends[1:] == [("a", "OK"), ("b", "OK")] and not one.mine.alive
 
 
-@pytest.mark.parametrize("garbage", [
-    b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(4000), bytes.fromhex("000001 03 00 00000001 00"), bytes.fromhex(trailers("7f"))])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(4000),
+        bytes.fromhex("000001 03 00 00000001 00"),
+        bytes.fromhex(trailers("7f")),
+    ],
+)
 def test_a_peer_that_speaks_something_else_gives_errors(peer, garbage):
     one = peer()
     one.mine.send("token", 0)
@@ -221,21 +255,26 @@ def test_a_cancelled_request_is_reset_and_its_late_answer_ignored(peer):
     one.mine.cancel("token")
     one.says(trailers(PLAIN_STATUS))
     assert one.ends == []
-    assert one.heard(9 + 9 + len(one.mine._messages.block) + 9 + 9 + 13)[-13:] == bytes.fromhex("000004 03 00 00000001 00000008")
+    assert one.heard(9 + 9 + len(one.mine._messages.block) + 9 + 9 + 13)[-13:] == bytes.fromhex(
+        "000004 03 00 00000001 00000008"
+    )
 
 
 REST_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n"
 
 
-@pytest.mark.parametrize("answer, code", [
-    (REST_OK, "OK"),
-    (b"HTTP/1.1 200 OK\r\ncontent-length:   0\r\n\r\n", "OK"),
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n{}\n\r\n0\r\n\r\n", "OK"),
-    (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}", "INVALID_ARGUMENT"),
-    (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}", "UNAVAILABLE"),
-    (b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 2\r\n\r\n{}", "DEADLINE_EXCEEDED"),
-    (b"HTTP/1.1 418 Teapot\r\nContent-Length: 2\r\n\r\n{}", "UNKNOWN"),
-])
+@pytest.mark.parametrize(
+    "answer, code",
+    [
+        (REST_OK, "OK"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length:   0\r\n\r\n", "OK"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n{}\n\r\n0\r\n\r\n", "OK"),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}", "INVALID_ARGUMENT"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}", "UNAVAILABLE"),
+        (b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 2\r\n\r\n{}", "DEADLINE_EXCEEDED"),
+        (b"HTTP/1.1 418 Teapot\r\nContent-Length: 2\r\n\r\n{}", "UNKNOWN"),
+    ],
+)
 def test_rest_answers_in_pieces(peer, answer, code):
     one = peer(connection.RestMessages)
     for round_trip in (1, 2):
@@ -250,8 +289,10 @@ def test_rest_answers_in_pieces(peer, answer, code):
 def test_a_rest_request_is_complete(peer):
     one = peer(connection.RestMessages, [b'{"instances":[1]}'])
     one.mine.send(1, 0)
-    expected = (b"POST /v1/models/m:predict HTTP/1.1\r\nHost: 127.0.0.1:1\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n"
-                b'{"instances":[1]}')
+    expected = (
+        b"POST /v1/models/m:predict HTTP/1.1\r\nHost: 127.0.0.1:1\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n"
+        b'{"instances":[1]}'
+    )
     assert one.heard(len(expected)) == expected
 
 

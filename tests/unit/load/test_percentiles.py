@@ -9,7 +9,17 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import percentiles
 
 
-@pytest.mark.parametrize("count, names", [(0, []), (19, []), (20, ["p50"]), (999, ["p50", "p90", "p95"]), (1000, ["p50", "p90", "p95", "p99"]),
-                                          (99999, ["p50", "p90", "p95", "p99"]), (100000, ["p50", "p90", "p95", "p99", "p999"])])
+@pytest.mark.parametrize(
+    "count, names",
+    [
+        (0, []),
+        (19, []),
+        (20, ["p50"]),
+        (999, ["p50", "p90", "p95"]),
+        (1000, ["p50", "p90", "p95", "p99"]),
+        (99999, ["p50", "p90", "p95", "p99"]),
+        (100000, ["p50", "p90", "p95", "p99", "p999"]),
+    ],
+)
 def test_percentiles_that_a_count_supports(count, names):
     assert percentiles.supported(count) == names

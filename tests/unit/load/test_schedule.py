@@ -36,7 +36,7 @@ def test_arrivals_depend_on_the_seed_alone():
 @pytest.mark.parametrize("rounds", [1, 2, 7, 8])
 def test_windows_interleave_in_mirrored_blocks(names, rounds):
     order = schedule.interleaved(names, rounds, seed=3)
-    cut = [order[at:at + len(names)] for at in range(0, len(order), len(names))]
+    cut = [order[at : at + len(names)] for at in range(0, len(order), len(names))]
     assert len(cut) == rounds and all(sorted(part) == names for part in cut)
     assert all(after == before[::-1] for before, after in zip(cut[::2], cut[1::2]))
 
@@ -53,35 +53,48 @@ def test_the_first_of_a_block_is_drawn_anew():
     assert 0.35 < sum(firsts) / (20 * 50) < 0.65
 
 
-@pytest.mark.parametrize("slices, steady", [
-    ([], False),
-    ([5.0] * 5, False),                                     # too few to tell
-    ([5.0] * 6, True),
-    ([50, 40, 30, 20, 15, 12], False),                      # still warming up
-    ([50, 40, 30, 20, 15, 12, 11, 10.8, 10.7, 10.9, 10.8, 10.7], True),
-    ([10, 11, 10, 10.2, 25, 10.1], True),                   # one slow slice is noise
-    ([10, 10, 10, 9.6, 9.6, 9.6], True),                    # within 5 %
-    ([10, 10, 10, 9.4, 9.4, 9.4], False),
-    ([10, 10, 10, 12, 12, 12], True),                       # slower is not warming up
-    ([None] * 6, True),                                     # a server that only fails
-    ([None, None, None, 10, 10, 10], False),                # it has just begun to answer
-    ([10, 10, 10, None, None, None], False),
-    ([None, 10, None, None, 10, 10], True),
-])
+@pytest.mark.parametrize(
+    "slices, steady",
+    [
+        ([], False),
+        ([5.0] * 5, False),  # too few to tell
+        ([5.0] * 6, True),
+        ([50, 40, 30, 20, 15, 12], False),  # still warming up
+        ([50, 40, 30, 20, 15, 12, 11, 10.8, 10.7, 10.9, 10.8, 10.7], True),
+        ([10, 11, 10, 10.2, 25, 10.1], True),  # one slow slice is noise
+        ([10, 10, 10, 9.6, 9.6, 9.6], True),  # within 5 %
+        ([10, 10, 10, 9.4, 9.4, 9.4], False),
+        ([10, 10, 10, 12, 12, 12], True),  # slower is not warming up
+        ([None] * 6, True),  # a server that only fails
+        ([None, None, None, 10, 10, 10], False),  # it has just begun to answer
+        ([10, 10, 10, None, None, None], False),
+        ([None, 10, None, None, 10, 10], True),
+    ],
+)
 def test_steady(slices, steady):
     assert schedule.steady(slices) is steady
 
 
-@pytest.mark.parametrize("cpu, late, requests, errors, loop, text", [
-    (0.8, 0.01, 20, 0, "open", None),
-    (0.0, 0.05, 20, 0, "closed", None),
-    (0.81, 0.0, 9999, 0, "closed", "the load generator used 81 % of a core, more than 80 %"),
-    (0.1, 0.011, 9999, 0, "open", "1.1 % of the requests were sent more than 5 ms late, more than 1 %"),
-    (0.1, 0.06, 9999, 0, "closed", "6.0 % of the moments the load generator woke more than 5 ms late, more than 5 %"),
-    (0.1, 0.0, 19, 0, "closed", "only 19 requests in the window, at least 20 are needed"),
-    (0.1, 0.0, 4, 4, "closed", None),                       # few because the server hangs: that is its result
-    (0.1, 0.0, 5000, 5000, "open", None),                   # all errors: so is that
-])
+@pytest.mark.parametrize(
+    "cpu, late, requests, errors, loop, text",
+    [
+        (0.8, 0.01, 20, 0, "open", None),
+        (0.0, 0.05, 20, 0, "closed", None),
+        (0.81, 0.0, 9999, 0, "closed", "the load generator used 81 % of a core, more than 80 %"),
+        (0.1, 0.011, 9999, 0, "open", "1.1 % of the requests were sent more than 5 ms late, more than 1 %"),
+        (
+            0.1,
+            0.06,
+            9999,
+            0,
+            "closed",
+            "6.0 % of the moments the load generator woke more than 5 ms late, more than 5 %",
+        ),
+        (0.1, 0.0, 19, 0, "closed", "only 19 requests in the window, at least 20 are needed"),
+        (0.1, 0.0, 4, 4, "closed", None),  # few because the server hangs: that is its result
+        (0.1, 0.0, 5000, 5000, "open", None),  # all errors: so is that
+    ],
+)
 def test_health(cpu, late, requests, errors, loop, text):
     reason = schedule.health(cpu, late, requests, errors, loop)
     assert reason is None if text is None else reason.startswith(text)

@@ -35,8 +35,12 @@ def packed(kind):
 def damaged(content, dice):
     """Cut, or with a byte or four changed; half of the time where an archive describes itself, at its beginning and its end."""
     if dice.random() < 0.3:
-        return content[:dice.randrange(len(content))]
-    places = [*range(min(600, len(content))), *range(max(0, len(content) - 300), len(content))] if dice.random() < 0.5 else range(len(content))
+        return content[: dice.randrange(len(content))]
+    places = (
+        [*range(min(600, len(content))), *range(max(0, len(content) - 300), len(content))]
+        if dice.random() < 0.5
+        else range(len(content))
+    )
     changed = bytearray(content)
     for place in dice.choices(places, k=dice.choice((1, 4))):
         changed[place] = dice.randrange(256)

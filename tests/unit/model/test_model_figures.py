@@ -30,16 +30,19 @@ def one(reference, candidate):
         return parity.compare({"y": reference}, {"y": candidate})["y"]
 
 
-@pytest.mark.parametrize("reference, candidate, max_abs, max_rel", [
-    ([1.0, 2.0, 4.0], [1.0, 2.5, 4.0], 0.5, 0.25),
-    ([0.0, 2.0], [0.5, 2.0], 0.5, 0.0),                     # relative to 0 is undefined and left out, as numpy does
-    ([-2.0], [2.0], 4.0, 2.0),
-    ([NAN, INF, -INF, 1.0], [NAN, INF, -INF, 1.25], 0.25, 0.25),
-    ([], [], 0.0, 0.0),
-    ([3, 4], [3, 5], 1.0, 0.25),
-    ([True, False], [True, True], 1.0, 0.0),
-    ([3 + 4j], [0j], 5.0, 1.0),
-])
+@pytest.mark.parametrize(
+    "reference, candidate, max_abs, max_rel",
+    [
+        ([1.0, 2.0, 4.0], [1.0, 2.5, 4.0], 0.5, 0.25),
+        ([0.0, 2.0], [0.5, 2.0], 0.5, 0.0),  # relative to 0 is undefined and left out, as numpy does
+        ([-2.0], [2.0], 4.0, 2.0),
+        ([NAN, INF, -INF, 1.0], [NAN, INF, -INF, 1.25], 0.25, 0.25),
+        ([], [], 0.0, 0.0),
+        ([3, 4], [3, 5], 1.0, 0.25),
+        ([True, False], [True, True], 1.0, 0.0),
+        ([3 + 4j], [0j], 5.0, 1.0),
+    ],
+)
 def test_differences(reference, candidate, max_abs, max_rel):
     reference = numpy.array(reference)
     found = one(reference, numpy.array(candidate, reference.dtype))
@@ -51,13 +54,16 @@ def test_extremes_of_unsigned_integers_do_not_wrap():
     assert one(numpy.array([-128], "int8"), numpy.array([127], "int8"))["max_abs"] == 255
 
 
-@pytest.mark.parametrize("reference, candidate, words", [
-    (numpy.zeros(3), numpy.zeros(4), "shape [3] became [4]"),
-    (numpy.zeros(3, "float32"), numpy.zeros(3), "dtype float32 became float64"),
-    (numpy.array([1.0]), numpy.array([NAN]), "1 values are NaN or infinite on one side only"),
-    (numpy.array([INF]), numpy.array([-INF]), "1 values are NaN"),
-    (numpy.array([b"a", b"b"], object), numpy.array([b"a", b"c"], object), "1 of 2 strings differ"),
-])
+@pytest.mark.parametrize(
+    "reference, candidate, words",
+    [
+        (numpy.zeros(3), numpy.zeros(4), "shape [3] became [4]"),
+        (numpy.zeros(3, "float32"), numpy.zeros(3), "dtype float32 became float64"),
+        (numpy.array([1.0]), numpy.array([NAN]), "1 values are NaN or infinite on one side only"),
+        (numpy.array([INF]), numpy.array([-INF]), "1 values are NaN"),
+        (numpy.array([b"a", b"b"], object), numpy.array([b"a", b"c"], object), "1 of 2 strings differ"),
+    ],
+)
 def test_what_cannot_be_compared_is_said(reference, candidate, words):
     found = one(reference, candidate)
     assert found["max_abs"] is None and found["max_rel"] is None and words in found["difference"]
@@ -95,9 +101,9 @@ def measure(metric, scores, labels):
     """By NumPy's arrays, and by a host's tensors where these have the dtype: they agree."""
     scores, labels = plain(scores), plain(labels)
     value = metric_function.measure({"metric": metric, "metric_output": None}, {"y": scores}, labels)
-    assert task_metrics.measure(metric, {"y": task_metrics.of_tensor(tensor(scores))}, task_metrics.of_tensor(tensor(labels))) == pytest.approx(
-        value, nan_ok=True
-    )
+    assert task_metrics.measure(
+        metric, {"y": task_metrics.of_tensor(tensor(scores))}, task_metrics.of_tensor(tensor(labels))
+    ) == pytest.approx(value, nan_ok=True)
     return value
 
 
@@ -107,17 +113,20 @@ def tensor(array):
     return tensors.from_file(stream.getvalue(), "array")
 
 
-@pytest.mark.parametrize("scores, labels, expected", [
-    ([[0.1, 0.9], [0.8, 0.2]], [1, 1], 0.5),
-    ([[0.1, 0.9], [0.8, 0.2]], [[0, 1], [1, 0]], 1.0),       # one-hot
-    ([[0.1, 0.9], [0.8, 0.2]], [[1], [0]], 1.0),             # a column of class numbers
-    ([0.2, 0.5, 0.7], [0, 1, 0], 2 / 3),                     # one score a row
-    ([[0.2], [0.7]], [0, 1], 1.0),
-    ([3, 0, 2], [3, 1, 2], 2 / 3),                           # classes themselves
-    (["cat", "dog"], ["cat", "cat"], 0.5),
-    ([[float("nan"), 0.1], [0.8, 0.2]], [0, 0], 0.5),        # a row with NaN is never right
-    ([float("nan"), 0.7], [0, 1], 0.5),
-])
+@pytest.mark.parametrize(
+    "scores, labels, expected",
+    [
+        ([[0.1, 0.9], [0.8, 0.2]], [1, 1], 0.5),
+        ([[0.1, 0.9], [0.8, 0.2]], [[0, 1], [1, 0]], 1.0),  # one-hot
+        ([[0.1, 0.9], [0.8, 0.2]], [[1], [0]], 1.0),  # a column of class numbers
+        ([0.2, 0.5, 0.7], [0, 1, 0], 2 / 3),  # one score a row
+        ([[0.2], [0.7]], [0, 1], 1.0),
+        ([3, 0, 2], [3, 1, 2], 2 / 3),  # classes themselves
+        (["cat", "dog"], ["cat", "cat"], 0.5),
+        ([[float("nan"), 0.1], [0.8, 0.2]], [0, 0], 0.5),  # a row with NaN is never right
+        ([float("nan"), 0.7], [0, 1], 0.5),
+    ],
+)
 def test_accuracy(scores, labels, expected):
     assert measure("accuracy", scores, labels) == pytest.approx(expected)
 
@@ -128,34 +137,44 @@ def test_metrics_are_scikit_learns():
     scores, labels = random.random((200, 12)).round(1), random.integers(0, 12, 200)
     assert measure("accuracy", scores, labels) == pytest.approx(reference.accuracy_score(labels, scores.argmax(axis=1)))
     distinct = random.random((200, 12))
-    assert measure("top_k", distinct, labels) == pytest.approx(reference.top_k_accuracy_score(labels, distinct, k=5, labels=range(12)))
-    ties, binary = scores[:, 0], labels % 2                  # many equal scores
+    assert measure("top_k", distinct, labels) == pytest.approx(
+        reference.top_k_accuracy_score(labels, distinct, k=5, labels=range(12))
+    )
+    ties, binary = scores[:, 0], labels % 2  # many equal scores
     assert measure("auc", ties, binary) == pytest.approx(reference.roc_auc_score(binary, ties))
     assert measure("auc", scores[:, :2], binary) == pytest.approx(reference.roc_auc_score(binary, scores[:, 1]))
     assert measure("rmse", scores, distinct) == pytest.approx(reference.mean_squared_error(distinct, scores) ** 0.5)
 
 
-@pytest.mark.parametrize("metric, scores, labels, words", [
-    ("accuracy", [[0.1, 0.9]], [1, 1], "there are 2 labels"),
-    ("accuracy", 0.5, [1], "there are 1 labels"),
-    ("accuracy", [[[0.1]]], [1], "needs a row of scores"),
-    ("top_k", [[0.1] * 5], [1], "more than 5 classes, the output has 5"),
-    ("auc", [0.1, 0.2], [1, 1], "labels 0 and 1, both"),
-    ("auc", [[0.1] * 3], [1], "one score for each example"),
-    ("rmse", [[0.1, 0.2]], [0.1], r"labels of the output's shape \[1, 2\]"),
-    ("acuracy", [0.1], [1], "did you mean accuracy"),
-    ("accuracy", [[0.1, 0.9]], [2], "the label 2 is no class number from 0 to 1"),
-    ("accuracy", [[0.1, 0.9]], [-1], "the label -1 is no class number"),
-    ("accuracy", [[0.1, 0.9]], [0.5], "the label 0.5 is no class number"),
-    ("accuracy", [[0.1, 0.9]], [float("nan")], "the label nan is no class number"),
-    ("accuracy", [[0.1, 0.9]], ["cat"], "the labels are texts, the output's classes are not"),
-    ("accuracy", ["cat"], [1], "the labels are numbers, the output's classes are not"),
-    ("accuracy", [[0.1, 0.9]], [[1, 0, 0]], r"labels of shape \[1, 3\] are neither class numbers nor one-hot rows of 2 classes"),
-    ("accuracy", [[0.1, 0.9]], [[[1, 0]]], "neither class numbers nor one-hot rows"),
-    ("accuracy", [0.1], [2], "the label 2 is no class number from 0 to 1"),
-    ("top_k", [[0.1] * 6], [6], "the label 6 is no class number from 0 to 5"),
-    ("rmse", [0.1], ["a"], "rmse needs numbers as labels"),
-])
+@pytest.mark.parametrize(
+    "metric, scores, labels, words",
+    [
+        ("accuracy", [[0.1, 0.9]], [1, 1], "there are 2 labels"),
+        ("accuracy", 0.5, [1], "there are 1 labels"),
+        ("accuracy", [[[0.1]]], [1], "needs a row of scores"),
+        ("top_k", [[0.1] * 5], [1], "more than 5 classes, the output has 5"),
+        ("auc", [0.1, 0.2], [1, 1], "labels 0 and 1, both"),
+        ("auc", [[0.1] * 3], [1], "one score for each example"),
+        ("rmse", [[0.1, 0.2]], [0.1], r"labels of the output's shape \[1, 2\]"),
+        ("acuracy", [0.1], [1], "did you mean accuracy"),
+        ("accuracy", [[0.1, 0.9]], [2], "the label 2 is no class number from 0 to 1"),
+        ("accuracy", [[0.1, 0.9]], [-1], "the label -1 is no class number"),
+        ("accuracy", [[0.1, 0.9]], [0.5], "the label 0.5 is no class number"),
+        ("accuracy", [[0.1, 0.9]], [float("nan")], "the label nan is no class number"),
+        ("accuracy", [[0.1, 0.9]], ["cat"], "the labels are texts, the output's classes are not"),
+        ("accuracy", ["cat"], [1], "the labels are numbers, the output's classes are not"),
+        (
+            "accuracy",
+            [[0.1, 0.9]],
+            [[1, 0, 0]],
+            r"labels of shape \[1, 3\] are neither class numbers nor one-hot rows of 2 classes",
+        ),
+        ("accuracy", [[0.1, 0.9]], [[[1, 0]]], "neither class numbers nor one-hot rows"),
+        ("accuracy", [0.1], [2], "the label 2 is no class number from 0 to 1"),
+        ("top_k", [[0.1] * 6], [6], "the label 6 is no class number from 0 to 5"),
+        ("rmse", [0.1], ["a"], "rmse needs numbers as labels"),
+    ],
+)
 def test_metrics_that_do_not_fit_are_refused(metric, scores, labels, words):
     with pytest.raises(FleetError, match=words):
         measure(metric, scores, labels)
@@ -173,15 +192,27 @@ def test_the_judged_output_is_named_where_there_are_several():
     assert judged("b") == 0.5
 
 
-@pytest.mark.parametrize("metric, examples, before, after, here, allowed, words", [
-    ("accuracy", 256, 0.98, 0.98, 0.98, 0.0, None),
-    ("accuracy", 100, 0.98, 0.98, 0.97, 0.0, None),              # one of them
-    ("accuracy", 100, 0.98, 0.98, 0.96, 0.001, "accuracy 0.96 over 100 examples, 0.98 of the source: a loss of 0.02 is above the allowed 0.01"),
-    ("accuracy", 100, 0.98, 0.90, 0.90, 0.01, None),             # it lost as much over these where it was converted
-    ("accuracy", 100, 0.98, 0.90, 0.89, 0.01, "above the allowed 0.08"),
-    ("auc", 100, 0.98, 0.98, 0.97, 0.005, "above the allowed 0.005"),
-    ("rmse", 10, 1.0, 1.0, 1.2, 0.1, "a loss of 0.2 is above the allowed 0.1"), ("rmse", 10, 1.0, 1.0, 0.2, 0.0, None),
-])
+@pytest.mark.parametrize(
+    "metric, examples, before, after, here, allowed, words",
+    [
+        ("accuracy", 256, 0.98, 0.98, 0.98, 0.0, None),
+        ("accuracy", 100, 0.98, 0.98, 0.97, 0.0, None),  # one of them
+        (
+            "accuracy",
+            100,
+            0.98,
+            0.98,
+            0.96,
+            0.001,
+            "accuracy 0.96 over 100 examples, 0.98 of the source: a loss of 0.02 is above the allowed 0.01",
+        ),
+        ("accuracy", 100, 0.98, 0.90, 0.90, 0.01, None),  # it lost as much over these where it was converted
+        ("accuracy", 100, 0.98, 0.90, 0.89, 0.01, "above the allowed 0.08"),
+        ("auc", 100, 0.98, 0.98, 0.97, 0.005, "above the allowed 0.005"),
+        ("rmse", 10, 1.0, 1.0, 1.2, 0.1, "a loss of 0.2 is above the allowed 0.1"),
+        ("rmse", 10, 1.0, 1.0, 0.2, 0.0, None),
+    ],
+)
 def test_a_form_is_judged_again_where_it_is_served(metric, examples, before, after, here, allowed, words):
     accepted, said = task_metrics.verdict_where_served(metric, examples, before, after, here, allowed)
     assert accepted is (words is None) and (words or "is within the allowed") in said
@@ -193,19 +224,31 @@ def archive(path, **arrays):
 
 
 def test_samples_are_read_and_limited(tmp_path):
-    path = archive(tmp_path / "s.npz", inputs__x=numpy.arange(6).reshape(3, 2), inputs__text=numpy.array(["a", "\u00fc", "c"]), labels=numpy.array([1, 0, 1]))
+    path = archive(
+        tmp_path / "s.npz",
+        inputs__x=numpy.arange(6).reshape(3, 2),
+        inputs__text=numpy.array(["a", "\u00fc", "c"]),
+        labels=numpy.array([1, 0, 1]),
+    )
     inputs, labels = samples.read(path, limit=2)
-    assert inputs["x"].tolist() == [[0, 1], [2, 3]] and inputs["text"].tolist() == [b"a", "\u00fc".encode()] and labels.tolist() == [1, 0]
+    assert (
+        inputs["x"].tolist() == [[0, 1], [2, 3]]
+        and inputs["text"].tolist() == [b"a", "\u00fc".encode()]
+        and labels.tolist() == [1, 0]
+    )
 
 
-@pytest.mark.parametrize("arrays, words", [
-    ({"x": [1]}, "holds no inputs.<name>; it holds: x"),
-    ({"inputs__x": [1, 2], "inputs__z": [1]}, "different numbers of examples: x 2, z 1"),
-    ({"inputs__x": [1, 2], "labels": [1]}, "different numbers of examples: labels 1, x 2"),
-    ({"inputs__x": 1}, "x none"),
-    ({"inputs__x": []}, "no example"),
-    ({"inputs__x": numpy.array([{}], object)}, "neither a NumPy archive"),
-])
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        ({"x": [1]}, "holds no inputs.<name>; it holds: x"),
+        ({"inputs__x": [1, 2], "inputs__z": [1]}, "different numbers of examples: x 2, z 1"),
+        ({"inputs__x": [1, 2], "labels": [1]}, "different numbers of examples: labels 1, x 2"),
+        ({"inputs__x": 1}, "x none"),
+        ({"inputs__x": []}, "no example"),
+        ({"inputs__x": numpy.array([{}], object)}, "neither a NumPy archive"),
+    ],
+)
 def test_samples_that_are_none_are_refused(tmp_path, arrays, words):
     with pytest.raises(FleetError, match=words):
         samples.read(archive(tmp_path / "s.npz", **{name: numpy.array(array) for name, array in arrays.items()}))
@@ -235,11 +278,19 @@ def test_dtypes_are_fitted_or_refused():
         samples.fit({"x": numpy.array([1.5])}, {"x": {"dtype": "int32"}})
 
 
-@pytest.mark.parametrize("numbers, wanted, words", [
-    ([0, 255], "uint8", None), ([0, 256], "uint8", "holds numbers from 0 to 256; the signature takes uint8, 0 to 255"),
-    ([-1, 3], "uint8", "holds numbers from -1 to 3"), ([-128, 127], "int8", None), ([2**31], "int32", "from 2147483648 to 2147483648"),
-    ([0, 1], "bool", None), ([2], "bool", "the signature takes bool, 0 to 1"), ([2**63 - 1], "int64", None),
-])
+@pytest.mark.parametrize(
+    "numbers, wanted, words",
+    [
+        ([0, 255], "uint8", None),
+        ([0, 256], "uint8", "holds numbers from 0 to 256; the signature takes uint8, 0 to 255"),
+        ([-1, 3], "uint8", "holds numbers from -1 to 3"),
+        ([-128, 127], "int8", None),
+        ([2**31], "int32", "from 2147483648 to 2147483648"),
+        ([0, 1], "bool", None),
+        ([2], "bool", "the signature takes bool, 0 to 1"),
+        ([2**63 - 1], "int64", None),
+    ],
+)
 def test_integers_of_files_become_what_the_signature_takes_where_they_fit(numbers, wanted, words):
     """JSON lines and tf.Example know one type of integer."""
     asked = {"x": numpy.array(numbers)}, {"x": {"dtype": wanted}}
@@ -251,7 +302,10 @@ def test_integers_of_files_become_what_the_signature_takes_where_they_fit(number
         assert fitted.dtype == wanted and fitted.tolist() == numbers
 
 
-@pytest.mark.parametrize("feeding, requests, shape", [((None, set()), [3, 3, 1], (7, 2)), ((2, set()), [2, 2, 2], (6, 2)), ((1, {"x"}), [None] * 7, (7, 2))])
+@pytest.mark.parametrize(
+    "feeding, requests, shape",
+    [((None, set()), [3, 3, 1], (7, 2)), ((2, set()), [2, 2, 2], (6, 2)), ((1, {"x"}), [None] * 7, (7, 2))],
+)
 def test_answers_are_joined_example_by_example(feeding, requests, shape):
     seen = []
 
@@ -261,7 +315,9 @@ def test_answers_are_joined_example_by_example(feeding, requests, shape):
 
     x = numpy.arange(14.0).reshape(7, 2)
     asked, outputs = samples.answers(predict, {"x": x}, feeding, batch=3)
-    assert seen == requests and asked == shape[0] and (outputs["y"] == x[:asked] * 2).all() and outputs["y"].shape == shape
+    assert (
+        seen == requests and asked == shape[0] and (outputs["y"] == x[:asked] * 2).all() and outputs["y"].shape == shape
+    )
 
 
 def test_too_few_samples_for_fixed_rows():

@@ -54,8 +54,16 @@ def function(name, *nodes, returns="c:0:0"):
 
 
 def signature(key, inputs, outputs, method="tensorflow/serving/predict"):
-    return held(5, held(1, key), held(2, *[held(1, held(1, name), held(2, info)) for name, info in inputs.items()],
-                                      *[held(2, held(1, name), held(2, info)) for name, info in outputs.items()], held(3, method)))
+    return held(
+        5,
+        held(1, key),
+        held(
+            2,
+            *[held(1, held(1, name), held(2, info)) for name, info in inputs.items()],
+            *[held(2, held(1, name), held(2, info)) for name, info in outputs.items()],
+            held(3, method),
+        ),
+    )
 
 
 def model(*parts, tags=("serve",), version="2.21.0"):
@@ -64,49 +72,82 @@ def model(*parts, tags=("serve",), version="2.21.0"):
 
 
 INFO = held(1, "in:0") + number(2, 1) + shape(-1, 3)
-SIMPLE = [held(2, node("in", "Placeholder"), node("call", "StatefulPartitionedCall", "in", f="outer"), node("save", "SaveV2", "in"),
-               held(2, function("outer", node("a", "MatMul"), node("b", "PartitionedCall", "a:product:0", f="inner"), returns="b:output:0"),
-                    function("inner", node("c", "Relu")), function("unused", node("d", "RegexReplace"), returns="d:output:0"))),
-          signature("serving_default", {"x": INFO}, {"y": held(1, "call:0") + number(2, 9) + shape()})]
+SIMPLE = [
+    held(
+        2,
+        node("in", "Placeholder"),
+        node("call", "StatefulPartitionedCall", "in", f="outer"),
+        node("save", "SaveV2", "in"),
+        held(
+            2,
+            function(
+                "outer",
+                node("a", "MatMul"),
+                node("b", "PartitionedCall", "a:product:0", f="inner"),
+                returns="b:output:0",
+            ),
+            function("inner", node("c", "Relu")),
+            function("unused", node("d", "RegexReplace"), returns="d:output:0"),
+        ),
+    ),
+    signature("serving_default", {"x": INFO}, {"y": held(1, "call:0") + number(2, 9) + shape()}),
+]
 
 
 def test_signature_and_operations_behind_it():
     described = meta_graph.parse(model(*SIMPLE), "here")
-    assert described["signatures"] == {"serving_default": {
-        "method_name": "tensorflow/serving/predict",
-        "inputs": {"x": {"dtype": "float32", "tensor": "in:0", "shape": [None, 3]}}, "outputs": {"y": {"dtype": "int64", "tensor": "call:0", "shape": []}}}}
+    assert described["signatures"] == {
+        "serving_default": {
+            "method_name": "tensorflow/serving/predict",
+            "inputs": {"x": {"dtype": "float32", "tensor": "in:0", "shape": [None, 3]}},
+            "outputs": {"y": {"dtype": "int64", "tensor": "call:0", "shape": []}},
+        }
+    }
     assert described["ops"] == {"serving_default": ["MatMul", "PartitionedCall", "Relu", "StatefulPartitionedCall"]}
-    assert (described["tensorflow_version"], described["tags"], described["exporter"]) == ("2.21.0", ["serve"], "tensorflow1")
+    assert (described["tensorflow_version"], described["tags"], described["exporter"]) == (
+        "2.21.0",
+        ["serve"],
+        "tensorflow1",
+    )
     assert described["variables"] == {"count": 0, "parameters": 0, "dtypes": {}}
 
 
-@pytest.mark.parametrize("info, dtype, sizes", [
-    (number(2, 1) + held(3, number(3, 1)), "float32", None),             # unknown rank
-    (number(2, 7), "string", []),                                        # no shape at all is a scalar
-    (number(2, 19) + shape(0, 2), "float16", [0, 2]),
-    (number(2, 101) + shape(2), "float32", [2]),                         # a reference type of TensorFlow 1
-    (number(2, 99) + shape(2), "99", [2]),
-])
+@pytest.mark.parametrize(
+    "info, dtype, sizes",
+    [
+        (number(2, 1) + held(3, number(3, 1)), "float32", None),  # unknown rank
+        (number(2, 7), "string", []),  # no shape at all is a scalar
+        (number(2, 19) + shape(0, 2), "float16", [0, 2]),
+        (number(2, 101) + shape(2), "float32", [2]),  # a reference type of TensorFlow 1
+        (number(2, 99) + shape(2), "99", [2]),
+    ],
+)
 def test_tensors(info, dtype, sizes):
     tensor = meta_graph.parse(model(signature("s", {"x": info}, {})), "here")["signatures"]["s"]["inputs"]["x"]
     assert (tensor["dtype"], tensor["shape"]) == (dtype, sizes)
 
 
 def test_the_graph_tagged_for_serving_is_taken_and_internal_signatures_are_not_shown():
-    content = model(signature("train", {}, {}), tags=("train",)) + model(signature("a", {}, {}), signature("__saved_model_init_op", {}, {}))[2:]
+    content = (
+        model(signature("train", {}, {}), tags=("train",))
+        + model(signature("a", {}, {}), signature("__saved_model_init_op", {}, {}))[2:]
+    )
     assert set(meta_graph.parse(content, "here")["signatures"]) == {"a"}
 
 
-@pytest.mark.parametrize("content, words", [
-    (b"", "it holds no graph: it was cut short after 0 bytes"),
-    (number(1, 1), "it holds no graph: it was cut short after 2 bytes"),     # cut between its two fields
-    (model(tags=("train",)), "no graph is tagged 'serve' (there are: train)"),
-    (model(tags=("gpu", "serve")), "there are: gpu, serve"),
-    (model(*SIMPLE)[:-3], "not a SavedModel: cut short"),
-    (b"<html>not found</html>", "not a SavedModel"),
-    (number(2, 5), "not a SavedModel"),
-    (held(2, number(1, 7)), "not a SavedModel"),
-])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "it holds no graph: it was cut short after 0 bytes"),
+        (number(1, 1), "it holds no graph: it was cut short after 2 bytes"),  # cut between its two fields
+        (model(tags=("train",)), "no graph is tagged 'serve' (there are: train)"),
+        (model(tags=("gpu", "serve")), "there are: gpu, serve"),
+        (model(*SIMPLE)[:-3], "not a SavedModel: cut short"),
+        (b"<html>not found</html>", "not a SavedModel"),
+        (number(2, 5), "not a SavedModel"),
+        (held(2, number(1, 7)), "not a SavedModel"),
+    ],
+)
 def test_what_is_no_saved_model_is_one_clear_line(content, words):
     with pytest.raises(FleetError) as caught:
         meta_graph.parse(content, "here")
@@ -136,48 +177,94 @@ def block(*entries):
 
 def index(shards, *tensors):
     """A variables.index. tensors: (name, shard, offset, size)."""
-    held_tensors = [(name.encode(), number(1, 1) + number(3, shard) + number(4, offset) + number(5, size)) for name, shard, offset, size in tensors]
+    held_tensors = [
+        (name.encode(), number(1, 1) + number(3, shard) + number(4, offset) + number(5, size))
+        for name, shard, offset, size in tensors
+    ]
     data = block((b"", number(1, shards)), *held_tensors)
     blocks = block((b"z", varint(0) + varint(len(data) - 5)))
     footer = varint(0) + varint(0) + varint(len(data)) + varint(len(blocks) - 5)
-    return data + blocks + footer.ljust(40, b"\0") + (0xdb4775248b80fb57).to_bytes(8, "little")
+    return data + blocks + footer.ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
 
 
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"      # github.com/git-lfs/git-lfs, docs/spec.md
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"  # github.com/git-lfs/git-lfs, docs/spec.md
 ONE, INDEX = "variables/variables.data-00000-of-00001", "variables/variables.index"
 VARIABLES = model(held(2, node("v", "VarHandleOp")), *SIMPLE[1:])
 
 
 def test_files_are_counted(tmp_path):
     asset = held(6, held(2, "words.txt"))
-    directory = write(tmp_path, {"saved_model.pb": model(*SIMPLE, asset), "assets/words.txt": b"abc", "manifest.json": b"{}",
-                                 "assets.extra/tf_serving_warmup_requests": b"w"})
+    directory = write(
+        tmp_path,
+        {
+            "saved_model.pb": model(*SIMPLE, asset),
+            "assets/words.txt": b"abc",
+            "manifest.json": b"{}",
+            "assets.extra/tf_serving_warmup_requests": b"w",
+        },
+    )
     described = saved_model.read(directory)
     assert described["size_bytes"] == len(model(*SIMPLE, asset)) + 4
-    assert (described["assets"], described["asset_bytes"], described["warmup"]["records"], described["variables"]["bytes"]) == (["words.txt"], 3, 0, 0)
+    assert (
+        described["assets"],
+        described["asset_bytes"],
+        described["warmup"]["records"],
+        described["variables"]["bytes"],
+    ) == (["words.txt"], 3, 0, 0)
     assert "no TFRecord file" in described["warmup"]["faults"][0]
 
 
-@pytest.mark.parametrize("files, words", [
-    ({}, "it holds no saved_model.pb. Name the directory of one version"),
-    ({"1/saved_model.pb": b"", "10/saved_model.pb": b"", "9/saved_model.pb": b""}, "/10."),
-    ({"saved_model.pbtxt": b""}, "saved_model.pbtxt is not read"),
-    ({"saved_model.pb": VARIABLES}, "files of its variables are missing; there: none"),
-    ({"saved_model.pb": VARIABLES, "variables/variables.index": b""}, "variables are missing; there: variables.index"),
-    ({"saved_model.pb": VARIABLES, "variables/variables.data-00000-of-00001": b""}, "variables are missing"),
-    ({"saved_model.pb": VARIABLES, "variables/variables.index": b"", "variables/variables.data-00000-of-00002": b""}, "variables are missing"),
-    ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt")))}, "the asset 'words.txt' is missing"),
-    ({"saved_model.pb": b""}, "saved_model.pb: it is empty"),
-    ({"saved_model.pb": POINTER}, "saved_model.pb: it is a pointer of Git LFS"),
-    ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt"))), "assets/words.txt": POINTER}, "words.txt: it is a pointer of Git LFS"),
-    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: POINTER}, "of-00001: it is a pointer of Git LFS"),
-    ({"saved_model.pb": VARIABLES, INDEX: POINTER, ONE: b"12345678"}, "variables.index: it is a pointer of Git LFS"),
-    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("a", 0, 8, 8), ("b", 0, 0, 8)), ONE: bytes(15)}, "it has 15 bytes; the index says 16, for 'a' lies at its"),
-    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: b""}, "it has 0 bytes; the index says 8"),
-    ({"saved_model.pb": VARIABLES, INDEX: index(2, ("v", 1, 0, 8)), ONE: bytes(8)}, "variables.data-00000-of-00002 is missing"),
-    ({"saved_model.pb": VARIABLES, INDEX: b"", ONE: bytes(8)}, "variables.index: it is empty"),
-    ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8))[:-9], ONE: bytes(8)}, "variables.index: it is damaged"),
-])
+@pytest.mark.parametrize(
+    "files, words",
+    [
+        ({}, "it holds no saved_model.pb. Name the directory of one version"),
+        ({"1/saved_model.pb": b"", "10/saved_model.pb": b"", "9/saved_model.pb": b""}, "/10."),
+        ({"saved_model.pbtxt": b""}, "saved_model.pbtxt is not read"),
+        ({"saved_model.pb": VARIABLES}, "files of its variables are missing; there: none"),
+        (
+            {"saved_model.pb": VARIABLES, "variables/variables.index": b""},
+            "variables are missing; there: variables.index",
+        ),
+        ({"saved_model.pb": VARIABLES, "variables/variables.data-00000-of-00001": b""}, "variables are missing"),
+        (
+            {
+                "saved_model.pb": VARIABLES,
+                "variables/variables.index": b"",
+                "variables/variables.data-00000-of-00002": b"",
+            },
+            "variables are missing",
+        ),
+        ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt")))}, "the asset 'words.txt' is missing"),
+        ({"saved_model.pb": b""}, "saved_model.pb: it is empty"),
+        ({"saved_model.pb": POINTER}, "saved_model.pb: it is a pointer of Git LFS"),
+        (
+            {"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt"))), "assets/words.txt": POINTER},
+            "words.txt: it is a pointer of Git LFS",
+        ),
+        (
+            {"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: POINTER},
+            "of-00001: it is a pointer of Git LFS",
+        ),
+        (
+            {"saved_model.pb": VARIABLES, INDEX: POINTER, ONE: b"12345678"},
+            "variables.index: it is a pointer of Git LFS",
+        ),
+        (
+            {"saved_model.pb": VARIABLES, INDEX: index(1, ("a", 0, 8, 8), ("b", 0, 0, 8)), ONE: bytes(15)},
+            "it has 15 bytes; the index says 16, for 'a' lies at its",
+        ),
+        ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: b""}, "it has 0 bytes; the index says 8"),
+        (
+            {"saved_model.pb": VARIABLES, INDEX: index(2, ("v", 1, 0, 8)), ONE: bytes(8)},
+            "variables.data-00000-of-00002 is missing",
+        ),
+        ({"saved_model.pb": VARIABLES, INDEX: b"", ONE: bytes(8)}, "variables.index: it is empty"),
+        (
+            {"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8))[:-9], ONE: bytes(8)},
+            "variables.index: it is damaged",
+        ),
+    ],
+)
 def test_missing_files_are_one_clear_line(tmp_path, files, words):
     with pytest.raises(FleetError) as caught:
         saved_model.read(write(tmp_path, files))
@@ -186,8 +273,15 @@ def test_missing_files_are_one_clear_line(tmp_path, files, words):
 
 def test_variables_in_several_files(tmp_path):
     table = index(2, ("a", 0, 0, 2), ("b", 1, 0, 3))
-    directory = write(tmp_path, {"saved_model.pb": VARIABLES, INDEX: table, "variables/variables.data-00000-of-00002": b"aa",
-                                 "variables/variables.data-00001-of-00002": b"bbb"})
+    directory = write(
+        tmp_path,
+        {
+            "saved_model.pb": VARIABLES,
+            INDEX: table,
+            "variables/variables.data-00000-of-00002": b"aa",
+            "variables/variables.data-00001-of-00002": b"bbb",
+        },
+    )
     assert saved_model.read(directory)["variables"]["bytes"] == 5 + len(table)
 
 
@@ -195,7 +289,10 @@ def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
     first = write(tmp_path / "a", {"x": b"1", "d/y": b"2"})
     second = write(tmp_path / "b", {"d/y": b"2", "x": b"1", "manifest.json": b"other"})
     expected = hashlib.sha256(
-        b"".join(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode() for name, content in (("d/y", b"2"), ("x", b"1")))
+        b"".join(
+            f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode()
+            for name, content in (("d/y", b"2"), ("x", b"1"))
+        )
     ).hexdigest()
     assert model_files.digest(first) == model_files.digest(second) == expected
     os.rename(os.path.join(first, "x"), os.path.join(first, "z"))
@@ -216,26 +313,34 @@ def packed(kind, *names):
 
 
 FROZEN = node("x", "Placeholder") + node("y", "Relu", "x")
-HDF5 = b"\x89HDF\r\n\x1a\n"         # docs.hdfgroup.org, "HDF5 File Format Specification", superblock
-LITE = b"\x1c\0\0\0TFL3"              # tensorflow/compiler/mlir/lite/schema/schema.fbs, file_identifier
+HDF5 = b"\x89HDF\r\n\x1a\n"  # docs.hdfgroup.org, "HDF5 File Format Specification", superblock
+LITE = b"\x1c\0\0\0TFL3"  # tensorflow/compiler/mlir/lite/schema/schema.fbs, file_identifier
 
 
-@pytest.mark.parametrize("name, content, words", [
-    ("m.tar.gz", packed("w:gz", "1/saved_model.pb"), "it is an archive. Unpack it"),
-    ("m.tar", packed("w:", "1/saved_model.pb"), "it is an archive. Unpack it"),
-    ("m.tar.xz", packed("w:xz", "1/saved_model.pb"), "it is an archive. Unpack it"),
-    ("m.zip", packed("zip", "1/saved_model.pb"), "it is an archive. Unpack it"),
-    ("saved_model.pb", model(*SIMPLE), "the directory around it. Name the directory: "),
-    ("m.keras", packed("zip", "metadata.json", "config.json", "model.weights.h5"), "it is a Keras file. Load it with keras.models.load_model"),
-    ("m.h5", HDF5, "it is a Keras file. Load it with keras.models.load_model"),
-    ("m.weights.h5", HDF5, "it holds weights of Keras alone"),
-    ("frozen.pb", FROZEN, "it is a frozen GraphDef. Load it with tf.compat.v1.import_graph_def"),
-    ("model.tflite", LITE, "it is a TensorFlow Lite file"),
-    ("model.onnx", b"\x08\x07", "it is an ONNX file"),
-    ("model.pt", packed("zip", "model/data.pkl"), "it is a PyTorch file"),
-    ("model.ckpt-7.index", b"", "it is a checkpoint"),
-    ("what.ever", b"nothing known", "it is a file; a SavedModel is a directory"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("m.tar.gz", packed("w:gz", "1/saved_model.pb"), "it is an archive. Unpack it"),
+        ("m.tar", packed("w:", "1/saved_model.pb"), "it is an archive. Unpack it"),
+        ("m.tar.xz", packed("w:xz", "1/saved_model.pb"), "it is an archive. Unpack it"),
+        ("m.zip", packed("zip", "1/saved_model.pb"), "it is an archive. Unpack it"),
+        ("saved_model.pb", model(*SIMPLE), "the directory around it. Name the directory: "),
+        (
+            "m.keras",
+            packed("zip", "metadata.json", "config.json", "model.weights.h5"),
+            "it is a Keras file. Load it with keras.models.load_model",
+        ),
+        ("m.h5", HDF5, "it is a Keras file. Load it with keras.models.load_model"),
+        ("m.weights.h5", HDF5, "it holds weights of Keras alone"),
+        ("frozen.pb", FROZEN, "it is a frozen GraphDef. Load it with tf.compat.v1.import_graph_def"),
+        ("model.tflite", LITE, "it is a TensorFlow Lite file"),
+        ("model.onnx", b"\x08\x07", "it is an ONNX file"),
+        ("model.pt", packed("zip", "model/data.pkl"), "it is a PyTorch file"),
+        ("model.ckpt-7.index", b"", "it is a checkpoint"),
+        ("what.ever", b"nothing known", "it is a file; a SavedModel is a directory"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_file_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_path, name, content, words):
     path = tmp_path / name
     path.write_bytes(content)
@@ -245,17 +350,28 @@ def test_a_file_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_p
     if name not in ("saved_model.pb", "what.ever"):
         with pytest.raises(FleetError) as caught:
             saved_model.read(str(tmp_path))
-        assert "\n" not in str(caught.value) and words.partition(". ")[2] in str(caught.value), "the directory around it"
+        assert "\n" not in str(caught.value) and words.partition(". ")[2] in str(caught.value), (
+            "the directory around it"
+        )
 
 
-@pytest.mark.parametrize("names, words", [
-    (["config.json", "metadata.json", "model.weights.h5"], "it is a Keras file that was unpacked"),
-    (["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"], "it is a checkpoint, variables without a graph"),
-    (["checkpoint", "model.ckpt-9.meta", "model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"], "it is a checkpoint of TensorFlow 1"),
-    (["variables/variables.index", "variables/variables.data-00000-of-00001"], "it has variables and no saved_model.pb"),
-    (["1\\saved_model.pb", "1\\variables\\variables.index"], "backslashes in their names"),
-    (["model.json", "group1-shard1of1.bin"], "it is a TensorFlow.js model"),
-])
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (["config.json", "metadata.json", "model.weights.h5"], "it is a Keras file that was unpacked"),
+        (["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"], "it is a checkpoint, variables without a graph"),
+        (
+            ["checkpoint", "model.ckpt-9.meta", "model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"],
+            "it is a checkpoint of TensorFlow 1",
+        ),
+        (
+            ["variables/variables.index", "variables/variables.data-00000-of-00001"],
+            "it has variables and no saved_model.pb",
+        ),
+        (["1\\saved_model.pb", "1\\variables\\variables.index"], "backslashes in their names"),
+        (["model.json", "group1-shard1of1.bin"], "it is a TensorFlow.js model"),
+    ],
+)
 def test_a_directory_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_path, names, words):
     with pytest.raises(FleetError) as caught:
         saved_model.read(write(tmp_path, dict.fromkeys(names, b"")))

@@ -15,22 +15,31 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_cho
 
 def plan(form, candidate=None, name="m"):
     candidates = [{"name": "c", "model": name, "change": {"form": candidate}, "reason": "r"}] if candidate else []
-    return {"models": [{"name": name, "form": form, "batching": None}],
-            "candidates": [*candidates, {"name": "g", "model": None, "change": {"protocol": "grpc"}, "reason": "r"}]}
+    return {
+        "models": [{"name": name, "form": form, "batching": None}],
+        "candidates": [*candidates, {"name": "g", "model": None, "change": {"protocol": "grpc"}, "reason": "r"}],
+    }
 
 
-@pytest.mark.parametrize("optimize, plans, expected", [
-    (None, [], [("none", True), ("tflite_dynamic_range", False)]),
-    ("auto", [None], [("none", True), ("tflite_dynamic_range", False)]),
-    ("none", [], [("none", True)]),
-    ("tflite_int8", [], [("none", True), ("tflite_int8", True)]),
-    ("auto", [plan("saved_model"), plan("saved_model")], [("none", True)]),
-    ("auto", [plan("saved_model", "tflite_dynamic_range")] * 3, [("none", True), ("tflite_dynamic_range", False)]),
-    # A policy gave one class of hosts another form than the others.
-    ("none", [plan("saved_model"), plan("tflite_float16"), plan("tensorrt")], [("none", True), ("tensorrt", False), ("tflite_float16", False)]),
-    ("tflite_int8", [plan("tflite_int8"), plan("saved_model")], [("none", True), ("tflite_int8", True)]),
-    ("auto", [plan("tflite_int8", name="other")], [("none", True)]),
-])
+@pytest.mark.parametrize(
+    "optimize, plans, expected",
+    [
+        (None, [], [("none", True), ("tflite_dynamic_range", False)]),
+        ("auto", [None], [("none", True), ("tflite_dynamic_range", False)]),
+        ("none", [], [("none", True)]),
+        ("tflite_int8", [], [("none", True), ("tflite_int8", True)]),
+        ("auto", [plan("saved_model"), plan("saved_model")], [("none", True)]),
+        ("auto", [plan("saved_model", "tflite_dynamic_range")] * 3, [("none", True), ("tflite_dynamic_range", False)]),
+        # A policy gave one class of hosts another form than the others.
+        (
+            "none",
+            [plan("saved_model"), plan("tflite_float16"), plan("tensorrt")],
+            [("none", True), ("tensorrt", False), ("tflite_float16", False)],
+        ),
+        ("tflite_int8", [plan("tflite_int8"), plan("saved_model")], [("none", True), ("tflite_int8", True)]),
+        ("auto", [plan("tflite_int8", name="other")], [("none", True)]),
+    ],
+)
 def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
     model = {"name": "m", "source": "/s", **({"optimize": optimize} if optimize else {})}
     found = conversions([model], plans)
@@ -38,22 +47,40 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
 
 
 def test_an_unknown_wish_is_one_clear_line():
-    with pytest.raises(FleetError, match=r"tfserving_models\[0\].optimize: 'tflite_int' is not known.*did you mean tflite_int8"):
+    with pytest.raises(
+        FleetError, match=r"tfserving_models\[0\].optimize: 'tflite_int' is not known.*did you mean tflite_int8"
+    ):
         conversions([{"name": "m", "optimize": "tflite_int"}])
 
 
-@pytest.mark.parametrize("converters, hosts, expected", [
-    (["c"], {"c": {}, "a": {"plan": 1}, "b": {"plan": 2}}, {"c": [1, 2]}),                                          # one for all
-    (["c"], {"c": {"plan": 3}, "a": {"plan": 1}}, {"c": [3, 1]}),                                                   # it serves, too
-    (["c"], {"c": {}, "a": {}}, {"c": []}),                                                                         # nobody planned
-    (["c", "d"], {"c": {}, "d": {}, "a": {"plan": 1}, "b": {"plan": 2, "converter": "d"}}, {"c": [1], "d": [2]}),   # each its own
-    (["c", "d"], {"c": {}, "d": {}, "a": {"plan": 1, "converter": "d"}, "b": {"plan": 2, "converter": "d"}}, {"d": [1, 2]}),      # nobody needs c
-    (["c", "d"], {"c": {}, "d": {"plan": 3}, "a": {"plan": 1}}, {"c": [1], "d": [3]}),
-    (["c", "d"], {"c": {}, "d": {}}, {"c": [], "d": []}),                                                           # they convert for themselves
-    (["a"], {"a": {"plan": 1}}, {"a": [1]}),
-])
+@pytest.mark.parametrize(
+    "converters, hosts, expected",
+    [
+        (["c"], {"c": {}, "a": {"plan": 1}, "b": {"plan": 2}}, {"c": [1, 2]}),  # one for all
+        (["c"], {"c": {"plan": 3}, "a": {"plan": 1}}, {"c": [3, 1]}),  # it serves, too
+        (["c"], {"c": {}, "a": {}}, {"c": []}),  # nobody planned
+        (
+            ["c", "d"],
+            {"c": {}, "d": {}, "a": {"plan": 1}, "b": {"plan": 2, "converter": "d"}},
+            {"c": [1], "d": [2]},
+        ),  # each its own
+        (
+            ["c", "d"],
+            {"c": {}, "d": {}, "a": {"plan": 1, "converter": "d"}, "b": {"plan": 2, "converter": "d"}},
+            {"d": [1, 2]},
+        ),  # nobody needs c
+        (["c", "d"], {"c": {}, "d": {"plan": 3}, "a": {"plan": 1}}, {"c": [1], "d": [3]}),
+        (["c", "d"], {"c": {}, "d": {}}, {"c": [], "d": []}),  # they convert for themselves
+        (["a"], {"a": {"plan": 1}}, {"a": [1]}),
+    ],
+)
 def test_who_converts_for_whom(converters, hosts, expected):
-    assert plans_by_converter(converters, {name: {"plan": None, "converter": None, **host} for name, host in hosts.items()}) == expected
+    assert (
+        plans_by_converter(
+            converters, {name: {"plan": None, "converter": None, **host} for name, host in hosts.items()}
+        )
+        == expected
+    )
 
 
 def test_a_converter_that_is_none_is_one_clear_line():
@@ -61,12 +88,19 @@ def test_a_converter_that_is_none_is_one_clear_line():
         plans_by_converter(["c", "d"], {"a": {"plan": None, "converter": "dd"}})
 
 
-@pytest.mark.parametrize("names, words", [
-    (["../../up"], "tfserving_models[0].name: '../../up' is no name for a model; allowed: text without '/', ':' and blanks."),
-    ([".."], "tfserving_models[0].name: '..' is no name"), ([""], "tfserving_models[0].name: '' is no name"),
-    ([None], "tfserving_models[0].name: None is no name"),
-    (["a", "b", "a"], "tfserving_models: two models are named 'a'. Give each model its own name."),
-])
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (
+            ["../../up"],
+            "tfserving_models[0].name: '../../up' is no name for a model; allowed: text without '/', ':' and blanks.",
+        ),
+        ([".."], "tfserving_models[0].name: '..' is no name"),
+        ([""], "tfserving_models[0].name: '' is no name"),
+        ([None], "tfserving_models[0].name: None is no name"),
+        (["a", "b", "a"], "tfserving_models: two models are named 'a'. Give each model its own name."),
+    ],
+)
 def test_names_are_part_of_paths_and_differ(names, words):
     with pytest.raises(FleetError) as caught:
         conversions([{"name": name} for name in names])

@@ -18,26 +18,46 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     variants,
 )
 
-SIGNATURE = {"inputs": {"x": {"dtype": "float32", "shape": [None, 4], "tensor": "x:0"}},
-             "outputs": {"y": {"dtype": "float32", "shape": [None], "tensor": "y:0"}}}
+SIGNATURE = {
+    "inputs": {"x": {"dtype": "float32", "shape": [None, 4], "tensor": "x:0"}},
+    "outputs": {"y": {"dtype": "float32", "shape": [None], "tensor": "y:0"}},
+}
 
 
 def options(form="tflite_int8", **others):
-    return {"form": form, "select_tf_ops": False, "container_image": None, "through_server": False, "metric": "accuracy", "metric_function": None,
-            "batch_sizes": [], "accept_unjudged": False, "server_release": None, "compute_capability": None, "precision": "FP16", **others}
+    return {
+        "form": form,
+        "select_tf_ops": False,
+        "container_image": None,
+        "through_server": False,
+        "metric": "accuracy",
+        "metric_function": None,
+        "batch_sizes": [],
+        "accept_unjudged": False,
+        "server_release": None,
+        "compute_capability": None,
+        "precision": "FP16",
+        **others,
+    }
 
 
-@pytest.mark.parametrize("given, words", [
-    (options("none", select_tf_ops=True), "select_tf_ops: the form none knows no select_tf_ops"),
-    (options("tensorrt", select_tf_ops=True), "the form tensorrt knows no select_tf_ops"),
-    (options("none", through_server=True), "the form none knows no through_server"),
-    (options(metric="function"), "the metric function and a file that holds it belong together"),
-    (options(metric_function="/m.py"), "belong together"),
-    (options(batch_sizes=[1, 0]), "each 1 or more"),
-    (options(batch_sizes=[8, 8]), "different sizes"),
-    (options(batch_sizes=list(range(1, 1002))), "1001 sizes are as many warm-up requests; servers refuse more than 1000"),
-    (options(through_server=True, container_image="i"), "the server runs on the host"),
-])
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (options("none", select_tf_ops=True), "select_tf_ops: the form none knows no select_tf_ops"),
+        (options("tensorrt", select_tf_ops=True), "the form tensorrt knows no select_tf_ops"),
+        (options("none", through_server=True), "the form none knows no through_server"),
+        (options(metric="function"), "the metric function and a file that holds it belong together"),
+        (options(metric_function="/m.py"), "belong together"),
+        (options(batch_sizes=[1, 0]), "each 1 or more"),
+        (options(batch_sizes=[8, 8]), "different sizes"),
+        (
+            options(batch_sizes=list(range(1, 1002))),
+            "1001 sizes are as many warm-up requests; servers refuse more than 1000",
+        ),
+        (options(through_server=True, container_image="i"), "the server runs on the host"),
+    ],
+)
 def test_options_that_do_not_go_together(given, words):
     with pytest.raises(FleetError, match="(?s).*" + words.replace("(", r"\(")):
         variants.check(given)
@@ -49,16 +69,19 @@ def test_options_that_do():
     variants.check(options(select_tf_ops=True, metric="function", metric_function="/m.py"))
 
 
-@pytest.mark.parametrize("given, samples, words", [
-    (options("none"), False, None),
-    (options(), True, None),
-    (options(), False, "it is calibrated on representative examples, and no samples were given"),
-    (options(accept_unjudged=True), False, "calibrated"),
-    (options("tflite_float16"), False, "no samples were given"),
-    (options("tflite_float16", accept_unjudged=True), False, None),
-    (options("tflite_int16x8", metric=None), True, "no metric was named"),
-    (options("tensorrt"), True, "name server_release and compute_capability"),
-])
+@pytest.mark.parametrize(
+    "given, samples, words",
+    [
+        (options("none"), False, None),
+        (options(), True, None),
+        (options(), False, "it is calibrated on representative examples, and no samples were given"),
+        (options(accept_unjudged=True), False, "calibrated"),
+        (options("tflite_float16"), False, "no samples were given"),
+        (options("tflite_float16", accept_unjudged=True), False, None),
+        (options("tflite_int16x8", metric=None), True, "no metric was named"),
+        (options("tensorrt"), True, "name server_release and compute_capability"),
+    ],
+)
 def test_refusals_before_anything_starts(given, samples, words):
     found = variants.refusal(given, SIGNATURE, samples, None)
     assert found is None if words is None else words in found
@@ -66,7 +89,11 @@ def test_refusals_before_anything_starts(given, samples, words):
 
 @pytest.mark.parametrize("form", ["tflite_float16", "tensorrt"])
 def test_no_form_stands_for_answers_that_depend_on_more_than_the_request(form):
-    given = options(form, accept_unjudged=True, **({"server_release": "2.17.1", "compute_capability": "8.6", "batch_sizes": [1]} if form == "tensorrt" else {}))
+    given = options(
+        form,
+        accept_unjudged=True,
+        **({"server_release": "2.17.1", "compute_capability": "8.6", "batch_sizes": [1]} if form == "tensorrt" else {}),
+    )
     assert variants.refusal(given, SIGNATURE, True, None, ["MatMul"]) is None
     assert "(AssignVariableOp)" in variants.refusal(given, SIGNATURE, True, None, ["MatMul", "AssignVariableOp"])
     assert "has defaults for x" in variants.refusal(given, SIGNATURE, True, None, ["MatMul"], ["x"])
@@ -76,23 +103,37 @@ def test_no_form_stands_for_answers_that_depend_on_more_than_the_request(form):
 TRT = {"server_release": "2.17.1", "compute_capability": "8.6", "precision": "FP16", "batch_sizes": [1, 8]}
 
 
-@pytest.mark.parametrize("change, samples, converter, words", [
-    ({}, False, "2.17.0", None),
-    ({"precision": "INT8"}, True, "2.17.1", None),
-    ({"precision": "INT8"}, False, "2.17.1", "INT8 is calibrated"),
-    ({"batch_sizes": []}, True, "2.17.1", "name them in batch_sizes"),
-    ({}, True, "2.21.0", "the converter is TensorFlow 2.21.0, the server 2.17.1: .* Convert with TensorFlow 2.17, .* tensorflow/tensorflow:2.17.1-gpu"),
-    # Facts: releases from 2.18 on are built without TensorRT, 2.17 was the last.
-    ({"server_release": "2.20.0"}, True, "2.20.0", "the server of 2.20.0 is built without TensorRT .* Use release 2.17.1"),
-    ({"compute_capability": "12.0"}, True, "2.17.1", "was not built for compute capability 12.0"),
-    ({"server_release": None}, True, "2.17.1", "name server_release"),
-])
+@pytest.mark.parametrize(
+    "change, samples, converter, words",
+    [
+        ({}, False, "2.17.0", None),
+        ({"precision": "INT8"}, True, "2.17.1", None),
+        ({"precision": "INT8"}, False, "2.17.1", "INT8 is calibrated"),
+        ({"batch_sizes": []}, True, "2.17.1", "name them in batch_sizes"),
+        (
+            {},
+            True,
+            "2.21.0",
+            "the converter is TensorFlow 2.21.0, the server 2.17.1: .* Convert with TensorFlow 2.17, .* tensorflow/tensorflow:2.17.1-gpu",
+        ),
+        # Facts: releases from 2.18 on are built without TensorRT, 2.17 was the last.
+        (
+            {"server_release": "2.20.0"},
+            True,
+            "2.20.0",
+            "the server of 2.20.0 is built without TensorRT .* Use release 2.17.1",
+        ),
+        ({"compute_capability": "12.0"}, True, "2.17.1", "was not built for compute capability 12.0"),
+        ({"server_release": None}, True, "2.17.1", "name server_release"),
+    ],
+)
 def test_tensorrt_needs_matching_releases(change, samples, converter, words):
     found = tensorrt.refusal(dict(TRT, **change), samples, converter)
     if words is None:
         assert found is None
     else:
         import re
+
         assert re.search(words, found)
 
 
@@ -102,22 +143,47 @@ def test_what_is_no_compute_capability(text):
         tensorrt.compute_capability(text)
 
 
-@pytest.mark.parametrize("lowest, release, fits", [("2.3.0", "2.20.0", True), ("2.20.0", "2.20.0", True), ("2.21.0", "2.20.0", False), (None, "2.4.0", True),
-                                                   ("2.21.0", None, True), ("1.14.0", "2.4.0", True), ("2.10.0", "2.9.3", False)])
+@pytest.mark.parametrize(
+    "lowest, release, fits",
+    [
+        ("2.3.0", "2.20.0", True),
+        ("2.20.0", "2.20.0", True),
+        ("2.21.0", "2.20.0", False),
+        (None, "2.4.0", True),
+        ("2.21.0", None, True),
+        ("1.14.0", "2.4.0", True),
+        ("2.10.0", "2.9.3", False),
+    ],
+)
 def test_the_lowest_runtime_is_compared_with_the_server(lowest, release, fits):
     assert (variants.runtime_problem(lowest, release) is None) == fits
 
 
 MEMINFO = {"proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}
-V2 = {"sys/fs/cgroup/memory.max": "2147483648\n", "sys/fs/cgroup/memory.current": "1073741824\n",
-      "sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 104857600\n"}
-V1 = {"sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1073741824\n"}
+V2 = {
+    "sys/fs/cgroup/memory.max": "2147483648\n",
+    "sys/fs/cgroup/memory.current": "1073741824\n",
+    "sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 104857600\n",
+}
+V1 = {
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": "3221225472\n",
+    "sys/fs/cgroup/memory/memory.usage_in_bytes": "1073741824\n",
+}
 
 
-@pytest.mark.parametrize("files, limit, expected", [
-    ({}, None, None), ({}, 100, 100), (MEMINFO, None, 4096), (MEMINFO, 100, 100), (MEMINFO, 10**6, 4096),
-    (dict(MEMINFO, **V2), None, 1024 + 100), (dict(MEMINFO, **V1), None, 2048), (dict(MEMINFO, **{"sys/fs/cgroup/memory.max": "max\n"}), None, 4096),
-])
+@pytest.mark.parametrize(
+    "files, limit, expected",
+    [
+        ({}, None, None),
+        ({}, 100, 100),
+        (MEMINFO, None, 4096),
+        (MEMINFO, 100, 100),
+        (MEMINFO, 10**6, 4096),
+        (dict(MEMINFO, **V2), None, 1024 + 100),
+        (dict(MEMINFO, **V1), None, 2048),
+        (dict(MEMINFO, **{"sys/fs/cgroup/memory.max": "max\n"}), None, 4096),
+    ],
+)
 def test_memory_that_can_be_had(files, limit, expected, tmp_path):
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -128,17 +194,26 @@ def test_memory_that_can_be_had(files, limit, expected, tmp_path):
 def test_what_does_not_fit_is_refused():
     conversion_memory.refuse_what_does_not_fit(1 << 30, 6, None)
     conversion_memory.refuse_what_does_not_fit(1 << 30, 6, 6144 + 800)
-    with pytest.raises(FleetError, match="the conversion needs about 6944 MiB of memory, 6943 MiB are free. Convert on a host with more memory"):
+    with pytest.raises(
+        FleetError,
+        match="the conversion needs about 6944 MiB of memory, 6943 MiB are free. Convert on a host with more memory",
+    ):
         conversion_memory.refuse_what_does_not_fit(1 << 30, 6, 6943)
 
 
 def test_a_container_sees_what_it_needs_and_no_more():
-    words = container_command.command("tensorflow/tensorflow:2.17.0-gpu", ["/models/a"], ["/work"], "5:6", {"TF_CPP_MIN_LOG_LEVEL": "2"}, "device=0")
+    words = container_command.command(
+        "tensorflow/tensorflow:2.17.0-gpu", ["/models/a"], ["/work"], "5:6", {"TF_CPP_MIN_LOG_LEVEL": "2"}, "device=0"
+    )
     line = " ".join(words)
-    assert line.startswith("docker run --rm --interactive --init --network none --cap-drop ALL --security-opt no-new-privileges --user 5:6 ")
+    assert line.startswith(
+        "docker run --rm --interactive --init --network none --cap-drop ALL --security-opt no-new-privileges --user 5:6 "
+    )
     assert "--gpus device=0" in line and "--env TF_CPP_MIN_LOG_LEVEL=2" in line
     assert "--volume /models/a:/models/a:ro" in line and "--volume /work:/work " in line
-    assert words[-2:] == ["sh", "python3"] and words[words.index("--entrypoint") + 2] == "tensorflow/tensorflow:2.17.0-gpu"
+    assert (
+        words[-2:] == ["sh", "python3"] and words[words.index("--entrypoint") + 2] == "tensorflow/tensorflow:2.17.0-gpu"
+    )
     assert "--gpus" not in container_command.command("i", [], [], "0:0", {})
 
 

@@ -29,14 +29,18 @@ def tensor(dtype, *shape):
 
 
 def request(signature="serving_default", **inputs):
-    return held(1, held(1, "any"), held(3, signature)) + b"".join(held(2, held(1, name), held(2, value)) for name, value in inputs.items())
+    return held(1, held(1, "any"), held(3, signature)) + b"".join(
+        held(2, held(1, name), held(2, value)) for name, value in inputs.items()
+    )
 
 
 def log(asked, kind=6):
     return held(kind, held(1, asked))
 
 
-SIGNATURES = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 3], "tensor": "x:0"}}, "outputs": {}}}
+SIGNATURES = {
+    "serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 3], "tensor": "x:0"}}, "outputs": {}}
+}
 
 
 def test_records_are_framed_as_tensorflow_does():
@@ -56,7 +60,7 @@ def test_any_cut_or_flipped_bit_is_noticed():
                 list(tfrecord.records(two[:length]))
     for position in range(len(HELLO)):
         with pytest.raises(tfrecord.Malformed):
-            list(tfrecord.records(HELLO[:position] + bytes([HELLO[position] ^ 1]) + HELLO[position + 1:]))
+            list(tfrecord.records(HELLO[:position] + bytes([HELLO[position] ^ 1]) + HELLO[position + 1 :]))
     assert list(tfrecord.records(b"")) == [] and not tfrecord.is_one(b"PK") and tfrecord.is_one(HELLO)
 
 
@@ -65,27 +69,49 @@ def test_a_file_is_written_and_read_back():
     content = warmup.file([one, two])
     assert [bytes(part) for part in tfrecord.records(content)] == [log(one), log(two)]
     assert [bytes(part) for part in warmup.requests(content)] == [one, two]
-    assert warmup.look(content, SIGNATURES) == {"records": 2, "kinds": {"predict": 2}, "batch_sizes": [1, 8], "faults": []}
+    assert warmup.look(content, SIGNATURES) == {
+        "records": 2,
+        "kinds": {"predict": 2},
+        "batch_sizes": [1, 8],
+        "faults": [],
+    }
 
 
 def test_warm_up_files_are_told_from_examples():
     example = held(1, held(1, held(1, "age"), held(2, held(2, held(1, struct.pack("<f", 3))))))
-    assert warmup.is_one(warmup.file([request()])) and not warmup.is_one(tfrecord.frame(example)) and not warmup.is_one(b"") and not warmup.is_one(b"garbage")
+    assert (
+        warmup.is_one(warmup.file([request()]))
+        and not warmup.is_one(tfrecord.frame(example))
+        and not warmup.is_one(b"")
+        and not warmup.is_one(b"garbage")
+    )
 
 
-@pytest.mark.parametrize("content, words", [
-    (warmup.file([request(x=tensor(1, 3))]), "record 1 has shape [3] for input x, which takes [?, 3]; a wrong rank can end the server at every start"),
-    (warmup.file([request(x=tensor(1, 1, 4))]), "record 1 has shape [1, 4]"),
-    (warmup.file([request(x=tensor(1, 1, 3))] * 2 + [request(x=tensor(2, 1, 3))]), "record 3 has float64 for input x, which takes float32"),
-    (warmup.file([request()]), "record 1 lacks the input x"),
-    (warmup.file([request(x=tensor(1, 1, 3), y=tensor(1, 1))]), "record 1 has an unknown input y"),
-    (warmup.file([request("other", x=tensor(1, 1, 3))]), "asks for the signature 'other'; the model has serving_default"),
-    (warmup.file([request(x=tensor(1, 1, 3))] * 1001), "it has 1001 records; servers refuse more than 1000"),
-    (tfrecord.frame(log(request(), 5)), "record 1 is a session_run log, which servers refuse"),
-    (tfrecord.frame(log(request(), 7)), "record 1 is a predict_streamed log"),
-    (b"garbage", "it is no TFRecord file of PredictionLog messages: no record begins at byte 0"),
-    (tfrecord.frame(b"\xff"), "it is no TFRecord file of PredictionLog messages"),
-])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (
+            warmup.file([request(x=tensor(1, 3))]),
+            "record 1 has shape [3] for input x, which takes [?, 3]; a wrong rank can end the server at every start",
+        ),
+        (warmup.file([request(x=tensor(1, 1, 4))]), "record 1 has shape [1, 4]"),
+        (
+            warmup.file([request(x=tensor(1, 1, 3))] * 2 + [request(x=tensor(2, 1, 3))]),
+            "record 3 has float64 for input x, which takes float32",
+        ),
+        (warmup.file([request()]), "record 1 lacks the input x"),
+        (warmup.file([request(x=tensor(1, 1, 3), y=tensor(1, 1))]), "record 1 has an unknown input y"),
+        (
+            warmup.file([request("other", x=tensor(1, 1, 3))]),
+            "asks for the signature 'other'; the model has serving_default",
+        ),
+        (warmup.file([request(x=tensor(1, 1, 3))] * 1001), "it has 1001 records; servers refuse more than 1000"),
+        (tfrecord.frame(log(request(), 5)), "record 1 is a session_run log, which servers refuse"),
+        (tfrecord.frame(log(request(), 7)), "record 1 is a predict_streamed log"),
+        (b"garbage", "it is no TFRecord file of PredictionLog messages: no record begins at byte 0"),
+        (tfrecord.frame(b"\xff"), "it is no TFRecord file of PredictionLog messages"),
+    ],
+)
 def test_what_a_server_would_refuse_or_die_of_is_named(content, words):
     assert any(words in fault for fault in warmup.look(content, SIGNATURES)["faults"])
 

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
-    importlib.import_module("conftest")     # makes the collection importable
+    importlib.import_module("conftest")  # makes the collection importable
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.classes import classes
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.cpuinfo import read
@@ -33,41 +33,109 @@ CASES = yaml.safe_load((FIXTURES / "plan" / "cases.yml").read_text(encoding="utf
 NAMES = [case["name"] for case in CASES["cases"]]
 
 
-def machine(cpuinfo, cpus, usable=None, affinity=None, engine="docker", version="24.0.7", answers=True, reason=None, runtimes=("runc",), cdi=(), gpus=()):
+def machine(
+    cpuinfo,
+    cpus,
+    usable=None,
+    affinity=None,
+    engine="docker",
+    version="24.0.7",
+    answers=True,
+    reason=None,
+    runtimes=("runc",),
+    cdi=(),
+    gpus=(),
+):
     """The capabilities of a machine of cases.yml."""
     found = read((FIXTURES / "capability" / "cpuinfo" / f"{cpuinfo}.txt").read_text(encoding="utf-8"))
     affinity = affinity or f"0-{cpus - 1}"
     first, _dash, last = affinity.partition("-")
-    cpu = dict(found["cpu"], sockets=1, cores=cpus, threads=cpus, numa_nodes=1, affinity=affinity, cpuset=None, quota=usable,
-               usable=usable or float(int(last) - int(first) + 1))
+    cpu = dict(
+        found["cpu"],
+        sockets=1,
+        cores=cpus,
+        threads=cpus,
+        numa_nodes=1,
+        affinity=affinity,
+        cpuset=None,
+        quota=usable,
+        usable=usable or float(int(last) - int(first) + 1),
+    )
     described = {
-        "schema": 1, "architecture": found["architecture"], "cpu": cpu, "memory": {"total_mib": 64000, "limit_mib": None, "usable_mib": 64000},
+        "schema": 1,
+        "architecture": found["architecture"],
+        "cpu": cpu,
+        "memory": {"total_mib": 64000, "limit_mib": None, "usable_mib": 64000},
         "gpus": _gpus(gpus),
-        "container": {"engine": engine, "version": version if engine else None, "api_version": None, "socket": None, "answers": bool(engine) and answers,
-                      "reason": reason, "runtimes": list(runtimes) if engine else [], "cdi_directories": list(cdi)},
+        "container": {
+            "engine": engine,
+            "version": version if engine else None,
+            "api_version": None,
+            "socket": None,
+            "answers": bool(engine) and answers,
+            "reason": reason,
+            "runtimes": list(runtimes) if engine else [],
+            "cdi_directories": list(cdi),
+        },
         "os": {"distribution": "debian", "version": "12", "kernel": "6.1.0", "init": "systemd", "libc": None},
         "virtualization": {"kind": None, "container": None},
-        "python": {"version": "3.11.2", "executable": "/usr/bin/python3"}}
+        "python": {"version": "3.11.2", "executable": "/usr/bin/python3"},
+    }
     return dict(described, classes=classes(described))
 
 
 # PCI device ids of the GPUs of cases.yml by compute capability: K80, GTX 1080, V100, T4, A100, L4, H100, B200 (pci-ids.ucw.cz). Unknown: a T4.
-DEVICE_IDS = {"3.7": "102d", "6.1": "1b80", "7.0": "1db4", "7.5": "1eb8", "8.0": "20b0", "8.9": "27b8", "9.0": "2330", "10.0": "2901"}
+DEVICE_IDS = {
+    "3.7": "102d",
+    "6.1": "1b80",
+    "7.0": "1db4",
+    "7.5": "1eb8",
+    "8.0": "20b0",
+    "8.9": "27b8",
+    "9.0": "2330",
+    "10.0": "2901",
+}
 
 
 def _gpus(described):
     """The GPUs as the capabilities list them: identical ones as one group with its devices."""
     groups = {}
     for number, gpu in enumerate(described):
-        compute, driver, bound = gpu["compute"] and str(gpu["compute"]), gpu["driver"] and str(gpu["driver"]), gpu.get("bound", "nvidia")
+        compute, driver, bound = (
+            gpu["compute"] and str(gpu["compute"]),
+            gpu["driver"] and str(gpu["driver"]),
+            gpu.get("bound", "nvidia"),
+        )
         major, _dot, minor = (compute or "").partition(".")
-        group = groups.setdefault((compute, driver, bound), {
-            "product": None, "family": None, "compute": {"major": int(major), "minor": int(minor)} if compute else None, "memory_mib": None, "count": 0,
-            "device_id": f"10de:{DEVICE_IDS.get(compute, '1eb8')}", "driver": bound, "driver_version": driver, "cuda_version": None, "ecc": None, "mig": None,
-            "problem": None, "devices": []})
+        group = groups.setdefault(
+            (compute, driver, bound),
+            {
+                "product": None,
+                "family": None,
+                "compute": {"major": int(major), "minor": int(minor)} if compute else None,
+                "memory_mib": None,
+                "count": 0,
+                "device_id": f"10de:{DEVICE_IDS.get(compute, '1eb8')}",
+                "driver": bound,
+                "driver_version": driver,
+                "cuda_version": None,
+                "ecc": None,
+                "mig": None,
+                "problem": None,
+                "devices": [],
+            },
+        )
         group["count"] += 1
-        group["devices"].append({"pci_bus_id": f"0000:0{number + 1}:00.0", "uuid": f"GPU-{number}" if compute else None, "index": number if compute else None,
-                                 "numa_node": 0, "cpu_affinity": None, "mig_uuids": None})
+        group["devices"].append(
+            {
+                "pci_bus_id": f"0000:0{number + 1}:00.0",
+                "uuid": f"GPU-{number}" if compute else None,
+                "index": number if compute else None,
+                "numa_node": 0,
+                "cpu_affinity": None,
+                "mig_uuids": None,
+            }
+        )
     return list(groups.values())
 
 
@@ -79,21 +147,35 @@ def made(case):
 def request(case):
     """The whole request of a case: 2.20.0 and one model, unless it says otherwise."""
     asked = dict(case["request"])
-    model = dict({"name": "digits", "signatures": CASES["signatures"][case.get("signature", "images")]}, **asked.pop("model", {}))
+    model = dict(
+        {"name": "digits", "signatures": CASES["signatures"][case.get("signature", "images")]}, **asked.pop("model", {})
+    )
     return dict({"version": "2.20.0", "models": [model]}, **asked)
 
 
 def readable(case, plan_made):
     """The golden file: the plan, its sentences as lines."""
-    shown = dict({key: plan_made[key] for key in ("host_class", "release", "backend", "image", "build", "models", "server")},
-                 why=[f"{item['subject']}: {item['choice']} -- {item['reason']}" for item in plan_made["decisions"]],
-                 to_try=[{item["name"]: item["change"]} for item in plan_made["candidates"]],
-                 mind=plan_made["warnings"],
-                 refused=[dict(item, change=item["change"]) for item in plan_made["refusals"]])
-    asked = dict(request(case), models=[{key: value for key, value in model.items() if key != "signatures"} for model in request(case)["models"]])
+    shown = dict(
+        {key: plan_made[key] for key in ("host_class", "release", "backend", "image", "build", "models", "server")},
+        why=[f"{item['subject']}: {item['choice']} -- {item['reason']}" for item in plan_made["decisions"]],
+        to_try=[{item["name"]: item["change"]} for item in plan_made["candidates"]],
+        mind=plan_made["warnings"],
+        refused=[dict(item, change=item["change"]) for item in plan_made["refusals"]],
+    )
+    asked = dict(
+        request(case),
+        models=[
+            {key: value for key, value in model.items() if key != "signatures"} for model in request(case)["models"]
+        ],
+    )
     head = f"# {case['name'].replace('-', ' ')}\n---\n"
-    return head + yaml.dump({"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown}, Dumper=_Indented, sort_keys=False,
-                            width=100, allow_unicode=True)
+    return head + yaml.dump(
+        {"machine": dict(CASES["machines"][case["machine"]]), "request": asked, "plan": shown},
+        Dumper=_Indented,
+        sort_keys=False,
+        width=100,
+        allow_unicode=True,
+    )
 
 
 class _Indented(yaml.SafeDumper):
@@ -135,7 +217,9 @@ def test_plan_is_what_was_expected(case):
 
 @pytest.mark.parametrize("case", CASES["cases"], ids=NAMES)
 def test_plan_is_the_golden_one(case):
-    assert readable(case, made(case)) == (FIXTURES / "plan" / "golden" / f"{case['name']}.yml").read_text(encoding="utf-8")
+    assert readable(case, made(case)) == (FIXTURES / "plan" / "golden" / f"{case['name']}.yml").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_there_is_no_golden_plan_without_its_case():
@@ -145,4 +229,6 @@ def test_there_is_no_golden_plan_without_its_case():
 
 if __name__ == "__main__":
     for golden_case in CASES["cases"]:
-        (FIXTURES / "plan" / "golden" / f"{golden_case['name']}.yml").write_text(readable(golden_case, made(golden_case)), encoding="utf-8")
+        (FIXTURES / "plan" / "golden" / f"{golden_case['name']}.yml").write_text(
+            readable(golden_case, made(golden_case)), encoding="utf-8"
+        )

@@ -10,25 +10,61 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability import
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 V3 = ["abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "movbe", "popcnt", "sse4_2"]
-DOCKER = {"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": ["nvidia", "runc"], "cdi_directories": [],
-          "nvidia": {"toolkit": "1.17.4", "hook": True, "cdi": None}}
+DOCKER = {
+    "engine": "docker",
+    "version": "24.0.7",
+    "answers": True,
+    "reason": None,
+    "runtimes": ["nvidia", "runc"],
+    "cdi_directories": [],
+    "nvidia": {"toolkit": "1.17.4", "hook": True, "cdi": None},
+}
 NO_TOOLKIT = dict(DOCKER, runtimes=["runc"], nvidia={"toolkit": None, "hook": False, "cdi": None})
 MIG = [("3g.20gb", 19968), ("2g.10gb", 9856), ("1g.5gb", 4864)]
 
 
 def group(compute="8.0", product="NVIDIA A100-SXM4-40GB", memory=40960, count=1, mig=None, **more):
     major, minor = map(int, compute.split("."))
-    devices = [{"pci_bus_id": f"0000:0{place + 1}:00.0", "uuid": f"GPU-{place}", "index": place, "numa_node": place, "cpu_affinity": f"{place}-{place + 1}",
-                "mig_uuids": [f"MIG-{place}-{part}" for part in range(len(mig or ()))]} for place in range(count)]
-    return dict({"product": product, "compute": {"major": major, "minor": minor}, "memory_mib": memory, "device_id": "10de:20b0", "driver": "nvidia",
-                 "driver_version": "550.54.15", "cuda_version": "12.4", "ecc": True, "problem": None, "count": count, "devices": devices,
-                 "mig": [{"profile": profile, "memory_mib": size} for profile, size in mig] if mig is not None else None}, **more)
+    devices = [
+        {
+            "pci_bus_id": f"0000:0{place + 1}:00.0",
+            "uuid": f"GPU-{place}",
+            "index": place,
+            "numa_node": place,
+            "cpu_affinity": f"{place}-{place + 1}",
+            "mig_uuids": [f"MIG-{place}-{part}" for part in range(len(mig or ()))],
+        }
+        for place in range(count)
+    ]
+    return dict(
+        {
+            "product": product,
+            "compute": {"major": major, "minor": minor},
+            "memory_mib": memory,
+            "device_id": "10de:20b0",
+            "driver": "nvidia",
+            "driver_version": "550.54.15",
+            "cuda_version": "12.4",
+            "ecc": True,
+            "problem": None,
+            "count": count,
+            "devices": devices,
+            "mig": [{"profile": profile, "memory_mib": size} for profile, size in mig] if mig is not None else None,
+        },
+        **more,
+    )
 
 
 def made(*groups, container=None, **asked):
     cpu = {"level": "x86-64-v3", "flags": V3, "threads": 8, "usable": 8.0, "affinity": "0-7", "quota": None}
-    capabilities = {"architecture": "x86_64", "cpu": cpu, "memory": {"usable_mib": 64000}, "gpus": list(groups), "container": container or DOCKER,
-                    "classes": {"image": "x86-64-v3-cc8", "tuning": "x86-64-v3-cc8-intel-8c-1n"}}
+    capabilities = {
+        "architecture": "x86_64",
+        "cpu": cpu,
+        "memory": {"usable_mib": 64000},
+        "gpus": list(groups),
+        "container": container or DOCKER,
+        "classes": {"image": "x86-64-v3-cc8", "tuning": "x86-64-v3-cc8-intel-8c-1n"},
+    }
     models = [dict({"name": "m"}, **asked.pop("model", {}))]
     return plan(capabilities, dict({"version": "2.20.0", "models": models}, **asked))
 
@@ -46,30 +82,47 @@ def test_a_gpu_is_asked_for_by_its_uuid():
     found = made(group())
     assert ids(found) == [("GPU-0", "device_request")] and found["image"] == "tensorflow/serving:2.20.0-gpu"
     environment = found["server"]["environment"]
-    assert environment["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and environment["CUDA_CACHE_PATH"] == "/var/cache/tfserving/cuda"
+    assert (
+        environment["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+        and environment["CUDA_CACHE_PATH"] == "/var/cache/tfserving/cuda"
+    )
     assert "CUDA_VISIBLE_DEVICES" not in environment and found["server"]["start_timeout_s"] is None
 
 
 def test_a_fraction_of_the_memory_that_the_user_set_is_kept():
     found = made(group(), flags={"per_process_gpu_memory_fraction": 0.4})
-    assert found["server"]["flags"]["per_process_gpu_memory_fraction"] == 0.4 and "TF_FORCE_GPU_ALLOW_GROWTH" not in found["server"]["environment"]
+    assert (
+        found["server"]["flags"]["per_process_gpu_memory_fraction"] == 0.4
+        and "TF_FORCE_GPU_ALLOW_GROWTH" not in found["server"]["environment"]
+    )
 
 
 def test_one_server_gets_the_largest_mig_slice_and_the_rest_is_named():
     found = made(group(mig=MIG))
-    assert ids(found) == [("MIG-0-0", "device_request")] and "CUDA_VISIBLE_DEVICES" not in found["server"]["environment"]
+    assert (
+        ids(found) == [("MIG-0-0", "device_request")] and "CUDA_VISIBLE_DEVICES" not in found["server"]["environment"]
+    )
     assert any("2 more stay unused" in text and "per_gpu" in text for text in found["warnings"])
 
 
 def test_a_server_for_each_gpu_or_slice_is_planned_by_choice():
     servers = made(group(count=2), gpu_servers="per_gpu")["server"]["per_gpu"]
-    assert [(server["suffix"], server["devices"][0]["id"], server["cpu_set"], server["port_offset"]) for server in servers] == [
-        ("", "GPU-0", "0-1", 0), ("-gpu1", "GPU-1", "1-2", 2)]
+    assert [
+        (server["suffix"], server["devices"][0]["id"], server["cpu_set"], server["port_offset"]) for server in servers
+    ] == [("", "GPU-0", "0-1", 0), ("-gpu1", "GPU-1", "1-2", 2)]
     servers = made(group(mig=MIG), gpu_servers="per_gpu")["server"]["per_gpu"]
-    assert [(server["suffix"], server["devices"][0]["id"]) for server in servers] == [("", "MIG-0-0"), ("-gpu1", "MIG-0-1"), ("-gpu2", "MIG-0-2")]
+    assert [(server["suffix"], server["devices"][0]["id"]) for server in servers] == [
+        ("", "MIG-0-0"),
+        ("-gpu1", "MIG-0-1"),
+        ("-gpu2", "MIG-0-2"),
+    ]
     assert made(group(), gpu_servers="per_gpu")["server"]["per_gpu"] == []
     one = made(group(count=2))
-    assert one["server"]["per_gpu"] == [] and len(ids(one)) == 2 and any("first of the 2 GPUs" in text for text in one["warnings"])
+    assert (
+        one["server"]["per_gpu"] == []
+        and len(ids(one)) == 2
+        and any("first of the 2 GPUs" in text for text in one["warnings"])
+    )
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
@@ -77,12 +130,17 @@ def test_servers_keep_their_names_and_ports_where_another_gpu_breaks(lost):
     """The CPUs beside a GPU are those that processes may use; one that belongs to all CPUs has no set of its own."""
     whole = group(count=3)
     whole["devices"][2]["cpu_affinity"] = "6-200"
-    broken = dict(whole, compute=None, problem="it has fallen off the bus: reboot", count=1, devices=[whole["devices"][lost]])
+    broken = dict(
+        whole, compute=None, problem="it has fallen off the bus: reboot", count=1, devices=[whole["devices"][lost]]
+    )
     left = dict(whole, count=2, devices=[device for place, device in enumerate(whole["devices"]) if place != lost])
 
     def named(*groups):
-        return {server["devices"][0]["id"]: (server["suffix"], server["port_offset"], server["cpu_set"])
-                for server in made(*groups, gpu_servers="per_gpu")["server"]["per_gpu"]}
+        return {
+            server["devices"][0]["id"]: (server["suffix"], server["port_offset"], server["cpu_set"])
+            for server in made(*groups, gpu_servers="per_gpu")["server"]["per_gpu"]
+        }
+
     before = named(whole)
     assert before == {"GPU-0": ("", 0, "0-1"), "GPU-1": ("-gpu1", 2, "1-2"), "GPU-2": ("-gpu2", 4, "6-7")}
     assert named(left, broken) == {gpu: server for gpu, server in before.items() if gpu != f"GPU-{lost}"}
@@ -100,36 +158,106 @@ def test_mig_without_slices_is_refused_with_both_remedies():
     assert "no slice" in found["reason"] and "-cgi" in found["remedy"] and "-mig 0" in found["remedy"]
 
 
-@pytest.mark.parametrize("container, ways", [
-    (dict(DOCKER, cdi_directories=["/etc/cdi"], nvidia=dict(DOCKER["nvidia"], cdi={"names": "uuid", "problem": None})), [("GPU-0", "cdi")]),
-    (dict(DOCKER, cdi_directories=["/etc/cdi"], nvidia=dict(DOCKER["nvidia"], cdi={"names": "index", "problem": None})), [("0", "cdi")]),
-    (dict(DOCKER, cdi_directories=["/etc/cdi"], nvidia=dict(DOCKER["nvidia"], cdi={"names": None, "problem": "stale: again"})), [("GPU-0", "device_request")]),
-    (dict(DOCKER, nvidia=dict(DOCKER["nvidia"], hook=False)), [("GPU-0", "runtime")]),
-    (dict(DOCKER, engine="podman", version="4.9", runtimes=["crun"], cdi_directories=["/etc/cdi"], nvidia={
-        "toolkit": "1.17.4", "hook": False, "cdi": {"names": "uuid", "problem": None}}), [("GPU-0", "cdi")])])
+@pytest.mark.parametrize(
+    "container, ways",
+    [
+        (
+            dict(
+                DOCKER,
+                cdi_directories=["/etc/cdi"],
+                nvidia=dict(DOCKER["nvidia"], cdi={"names": "uuid", "problem": None}),
+            ),
+            [("GPU-0", "cdi")],
+        ),
+        (
+            dict(
+                DOCKER,
+                cdi_directories=["/etc/cdi"],
+                nvidia=dict(DOCKER["nvidia"], cdi={"names": "index", "problem": None}),
+            ),
+            [("0", "cdi")],
+        ),
+        (
+            dict(
+                DOCKER,
+                cdi_directories=["/etc/cdi"],
+                nvidia=dict(DOCKER["nvidia"], cdi={"names": None, "problem": "stale: again"}),
+            ),
+            [("GPU-0", "device_request")],
+        ),
+        (dict(DOCKER, nvidia=dict(DOCKER["nvidia"], hook=False)), [("GPU-0", "runtime")]),
+        (
+            dict(
+                DOCKER,
+                engine="podman",
+                version="4.9",
+                runtimes=["crun"],
+                cdi_directories=["/etc/cdi"],
+                nvidia={"toolkit": "1.17.4", "hook": False, "cdi": {"names": "uuid", "problem": None}},
+            ),
+            [("GPU-0", "cdi")],
+        ),
+    ],
+)
 def test_the_way_to_ask_is_chosen_from_what_is_there(container, ways):
     assert ids(made(group(), container=container)) == ways
 
 
-@pytest.mark.parametrize("container, reason, remedy", [
-    (NO_TOOLKIT, "docker has neither NVIDIA's runtime nor CDI", "Install NVIDIA's container toolkit"),
-    (dict(NO_TOOLKIT, nvidia={"toolkit": "1.17.4", "hook": False, "cdi": None}), "docker knows nothing of NVIDIA's container toolkit 1.17.4",
-     "nvidia-ctk runtime configure"),
-    (dict(NO_TOOLKIT, engine="podman"), "Podman has no CDI descriptions", "nvidia-ctk cdi generate"),
-    (dict(NO_TOOLKIT, engine="podman", cdi_directories=["/etc/cdi"], nvidia={"toolkit": "1.17.4", "hook": False, "cdi": {
-        "names": None, "problem": "the CDI descriptions are of driver 535.1, this host has 550.54.15: generate them again"}}),
-     "of driver 535.1", "Generate them again")])
+@pytest.mark.parametrize(
+    "container, reason, remedy",
+    [
+        (NO_TOOLKIT, "docker has neither NVIDIA's runtime nor CDI", "Install NVIDIA's container toolkit"),
+        (
+            dict(NO_TOOLKIT, nvidia={"toolkit": "1.17.4", "hook": False, "cdi": None}),
+            "docker knows nothing of NVIDIA's container toolkit 1.17.4",
+            "nvidia-ctk runtime configure",
+        ),
+        (dict(NO_TOOLKIT, engine="podman"), "Podman has no CDI descriptions", "nvidia-ctk cdi generate"),
+        (
+            dict(
+                NO_TOOLKIT,
+                engine="podman",
+                cdi_directories=["/etc/cdi"],
+                nvidia={
+                    "toolkit": "1.17.4",
+                    "hook": False,
+                    "cdi": {
+                        "names": None,
+                        "problem": "the CDI descriptions are of driver 535.1, this host has 550.54.15: generate them again",
+                    },
+                },
+            ),
+            "of driver 535.1",
+            "Generate them again",
+        ),
+    ],
+)
 def test_a_missing_piece_is_named_with_its_remedy(container, reason, remedy):
     found = refusal(made(group(), container=container, gpu="require"))
     assert reason in found["reason"] and remedy in found["remedy"]
 
 
-@pytest.mark.parametrize("changes, reason, remedy", [
-    ({"driver": None, "compute": None, "driver_version": None}, "no driver is bound", "Install NVIDIA's driver"),
-    ({"driver": "nouveau", "compute": None}, "the driver nouveau is bound", "Install NVIDIA's driver"),
-    ({"compute": None, "problem": "the versions of NVIDIA's kernel module and of its library differ: reboot, so that it is loaded"}, "versions", "Reboot"),
-    ({"driver_version": "470.223.02"}, "needs NVIDIA's driver 525 or later, this host has 470", "Update the driver"),
-    ({"compute": {"major": 3, "minor": 7}}, "no code for compute capability 3.7", "2.14.1")])
+@pytest.mark.parametrize(
+    "changes, reason, remedy",
+    [
+        ({"driver": None, "compute": None, "driver_version": None}, "no driver is bound", "Install NVIDIA's driver"),
+        ({"driver": "nouveau", "compute": None}, "the driver nouveau is bound", "Install NVIDIA's driver"),
+        (
+            {
+                "compute": None,
+                "problem": "the versions of NVIDIA's kernel module and of its library differ: reboot, so that it is loaded",
+            },
+            "versions",
+            "Reboot",
+        ),
+        (
+            {"driver_version": "470.223.02"},
+            "needs NVIDIA's driver 525 or later, this host has 470",
+            "Update the driver",
+        ),
+        ({"compute": {"major": 3, "minor": 7}}, "no code for compute capability 3.7", "2.14.1"),
+    ],
+)
 def test_what_cannot_run_is_refused_with_its_remedy(changes, reason, remedy):
     found = refusal(made(dict(group(), **changes), gpu="require"))
     assert reason in found["reason"] and remedy in found["remedy"]
@@ -141,7 +269,9 @@ def test_a_sound_gpu_serves_beside_one_that_fell_off_the_bus():
     lost = group(compute="7.5", problem="it has fallen off the bus: reboot")
     lost.update(compute=None, devices=[dict(lost["devices"][0], pci_bus_id="0000:d8:00.0")])
     found = made(group(), lost)
-    assert ids(found) == [("GPU-0", "device_request")] and any("1 of 2 GPUs stay unused: it has fallen off the bus" in text for text in found["warnings"])
+    assert ids(found) == [("GPU-0", "device_request")] and any(
+        "1 of 2 GPUs stay unused: it has fallen off the bus" in text for text in found["warnings"]
+    )
 
 
 def test_ptx_takes_long_at_the_first_start_and_needs_a_driver_of_its_cuda():
@@ -153,7 +283,10 @@ def test_ptx_takes_long_at_the_first_start_and_needs_a_driver_of_its_cuda():
 
 
 def test_the_models_must_fit_the_memory_and_two_versions_are_warned_of():
-    assert "largest device has 15360" in refusal(made(group(compute="7.5", memory=15360), gpu="require", model={"size_bytes": 20 << 30}))["reason"]
+    assert (
+        "largest device has 15360"
+        in refusal(made(group(compute="7.5", memory=15360), gpu="require", model={"size_bytes": 20 << 30}))["reason"]
+    )
     found = made(group(compute="7.5", memory=15360), model={"size_bytes": 8 << 30})
     assert ids(found) and any("two versions" in text for text in found["warnings"])
     assert not any("two versions" in text for text in made(group(), model={"size_bytes": 1 << 30})["warnings"])
@@ -161,7 +294,9 @@ def test_the_models_must_fit_the_memory_and_two_versions_are_warned_of():
 
 def test_batches_that_take_much_of_the_memory_are_warned_of():
     """1,024 rows of 8 MiB in 8 batches at once are 64 GiB."""
-    signatures = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 2048, 1024]}}, "outputs": {}}}
+    signatures = {
+        "serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 2048, 1024]}}, "outputs": {}}
+    }
     batched = {"max_batch_size": 1024, "num_batch_threads": 8, "max_enqueued_batches": 8}
     found = made(group(), model={"signatures": signatures, "batching": batched})
     assert any("8 batches of 1024 rows at once take 65536 MiB of 40960 MiB" in text for text in found["warnings"])
@@ -172,7 +307,11 @@ def test_batches_that_take_much_of_the_memory_are_warned_of():
 def test_tensorrt_is_said_to_be_usable_or_not():
     def tensorrt(found):
         return next(item for item in found["decisions"] if item["subject"] == "TensorRT")["choice"]
-    assert tensorrt(made(group(), version="2.17.1")) == "usable" and tensorrt(made(group(), version="2.20.0")) == "not usable"
+
+    assert (
+        tensorrt(made(group(), version="2.17.1")) == "usable"
+        and tensorrt(made(group(), version="2.20.0")) == "not usable"
+    )
 
 
 SPECIFICATION = """---
@@ -200,15 +339,27 @@ kind: %s
 """
 
 
-@pytest.mark.parametrize("texts, names, problem", [
-    ([], "none", None),
-    ([SPECIFICATION % ("550.54.15", "550.54.15", "GPU-0", "nvidia.com/gpu")], "uuid", None),
-    ([SPECIFICATION % ("550.54.15", "550.54.15", "other", "nvidia.com/gpu")], "index", None),
-    ([SPECIFICATION % ("535.1.2", "535.1.2", "GPU-0", "nvidia.com/gpu")], None, "of driver 535.1.2, this host has 550.54.15"),
-    ([SPECIFICATION % ("550.54.15", "550.54.15", "GPU-0", "example.com/other")], "none", None),
-    (['{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "GPU-0"}]}'], "uuid", None),
-    (['{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "GPU-7"}]}'], None, "do not name the GPUs that are here"),
-    (['{"kind":', "", "{}", "[]", "devices:\n\x00"], "none", None)])
+@pytest.mark.parametrize(
+    "texts, names, problem",
+    [
+        ([], "none", None),
+        ([SPECIFICATION % ("550.54.15", "550.54.15", "GPU-0", "nvidia.com/gpu")], "uuid", None),
+        ([SPECIFICATION % ("550.54.15", "550.54.15", "other", "nvidia.com/gpu")], "index", None),
+        (
+            [SPECIFICATION % ("535.1.2", "535.1.2", "GPU-0", "nvidia.com/gpu")],
+            None,
+            "of driver 535.1.2, this host has 550.54.15",
+        ),
+        ([SPECIFICATION % ("550.54.15", "550.54.15", "GPU-0", "example.com/other")], "none", None),
+        (['{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "GPU-0"}]}'], "uuid", None),
+        (
+            ['{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "GPU-7"}]}'],
+            None,
+            "do not name the GPUs that are here",
+        ),
+        (['{"kind":', "", "{}", "[]", "devices:\n\x00"], "none", None),
+    ],
+)
 def test_cdi_descriptions_are_compared_with_the_gpus(texts, names, problem):
     """The layout is that of nvidia-ctk cdi generate."""
     found = cdi.describe(texts, [group()])

@@ -15,13 +15,27 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, request
 
-BATCHING = {"max_batch_size": 16, "batch_timeout_micros": 1000, "max_enqueued_batches": 8, "num_batch_threads": 2, "allowed_batch_sizes": [8, 16],
-            "pad_variable_length_inputs": True}
+BATCHING = {
+    "max_batch_size": 16,
+    "batch_timeout_micros": 1000,
+    "max_enqueued_batches": 8,
+    "num_batch_threads": 2,
+    "allowed_batch_sizes": [8, 16],
+    "pad_variable_length_inputs": True,
+}
 
 
-@pytest.mark.parametrize("spelt", [
-    {"max_batch_size": "16"}, {"max_batch_size": " 16 ", "num_batch_threads": "2"}, {"allowed_batch_sizes": ["8", "16"], "max_batch_size": 16},
-    {"allowed_batch_sizes": "8, 16", "max_batch_size": "16"}, {"pad_variable_length_inputs": "yes"}, {"enable_large_batch_splitting": "false"}])
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        {"max_batch_size": "16"},
+        {"max_batch_size": " 16 ", "num_batch_threads": "2"},
+        {"allowed_batch_sizes": ["8", "16"], "max_batch_size": 16},
+        {"allowed_batch_sizes": "8, 16", "max_batch_size": "16"},
+        {"pad_variable_length_inputs": "yes"},
+        {"enable_large_batch_splitting": "false"},
+    ],
+)
 def test_batching_parameters_may_be_texts(spelt):
     numbers = {name: BATCHING.get(name, False) for name in spelt}
     made, expected = (plan.plan(host(), request({"batching": given})) for given in (spelt, numbers))
@@ -29,34 +43,63 @@ def test_batching_parameters_may_be_texts(spelt):
     assert parameters.check(spelt) == parameters.check(numbers)
 
 
-@pytest.mark.parametrize(("name", "spelt", "value"), [
-    ("num_load_threads", "2", 2), ("enable_model_warmup", "false", False), ("enable_model_warmup", "Yes", True), ("max_num_load_retries", "-0", 0),
-    ("rest_api_timeout_in_ms", "5000", 5000)])
+@pytest.mark.parametrize(
+    ("name", "spelt", "value"),
+    [
+        ("num_load_threads", "2", 2),
+        ("enable_model_warmup", "false", False),
+        ("enable_model_warmup", "Yes", True),
+        ("max_num_load_retries", "-0", 0),
+        ("rest_api_timeout_in_ms", "5000", 5000),
+    ],
+)
 def test_flags_may_be_texts(name, spelt, value):
     made = plan.plan(host(), request(flags={name: spelt}))
-    assert made["server"]["flags"][name] == value and made["server"]["flags"][name] is not spelt and made["refusals"] == []
+    assert (
+        made["server"]["flags"][name] == value and made["server"]["flags"][name] is not spelt and made["refusals"] == []
+    )
 
 
-@pytest.mark.parametrize(("batching", "words"), [
-    ({"max_batch_size": "many"}, "max_batch_size: 'many' is not a whole number"), ({"max_batch_size": "1_6"}, "'1_6' is not a whole number"),
-    ({"max_batch_size": 0}, "0 is out of range"), ({"max_bach_size": 8}, "did you mean max_batch_size"),
-    ({"enable_large_batch_splitting": "true"}, "true needs max_batch_size"), ({"max_batch_size": float("nan")}, "not a whole number")])
+@pytest.mark.parametrize(
+    ("batching", "words"),
+    [
+        ({"max_batch_size": "many"}, "max_batch_size: 'many' is not a whole number"),
+        ({"max_batch_size": "1_6"}, "'1_6' is not a whole number"),
+        ({"max_batch_size": 0}, "0 is out of range"),
+        ({"max_bach_size": 8}, "did you mean max_batch_size"),
+        ({"enable_large_batch_splitting": "true"}, "true needs max_batch_size"),
+        ({"max_batch_size": float("nan")}, "not a whole number"),
+    ],
+)
 def test_each_fault_of_batching_has_its_own_remedy(batching, words):
-    refusal, = plan.plan(host(), request({"batching": batching}))["refusals"]
+    (refusal,) = plan.plan(host(), request({"batching": batching}))["refusals"]
     assert words in refusal["reason"]
     assert refusal["remedy"].split(",")[0] not in ("Serve it unbatched: batching: none", "Correct batching")
 
 
 # Source of what the server does with a pair: SERVING/model_servers/server.cc: an int32 goes as a number, all else as a text.
-@pytest.mark.parametrize(("given", "words", "instead"), [
-    ("grpc.max_receive_message_length=50*1024*1024", "goes to gRPC as a text", "grpc.max_receive_message_length=52428800"),
-    ("grpc.max_concurrent_streams=100,grpc.max_send_message_length=50MB", "'50MB'", "grpc.max_concurrent_streams=100"),
-    ("grpc.max_receive_message_length=4294967296", "32 bits", None), ("grpc.keepalive_time_ms=10s", "'10s'", None),
-    ("grpc.so_reuseport", "not key=value", None),
-    ("grpc.so_reuseport=true", "'true'", None)])
+@pytest.mark.parametrize(
+    ("given", "words", "instead"),
+    [
+        (
+            "grpc.max_receive_message_length=50*1024*1024",
+            "goes to gRPC as a text",
+            "grpc.max_receive_message_length=52428800",
+        ),
+        (
+            "grpc.max_concurrent_streams=100,grpc.max_send_message_length=50MB",
+            "'50MB'",
+            "grpc.max_concurrent_streams=100",
+        ),
+        ("grpc.max_receive_message_length=4294967296", "32 bits", None),
+        ("grpc.keepalive_time_ms=10s", "'10s'", None),
+        ("grpc.so_reuseport", "not key=value", None),
+        ("grpc.so_reuseport=true", "'true'", None),
+    ],
+)
 def test_an_argument_that_grpc_would_ignore_is_refused(given, words, instead):
     asked = request(flags={"grpc_channel_arguments": given})
-    refusal, = plan.plan(host(), asked)["refusals"]
+    (refusal,) = plan.plan(host(), asked)["refusals"]
     assert words in refusal["reason"] and refusal["change"] == {"flags": {"grpc_channel_arguments": instead}}
     assert plan.plan(host(), apply(asked, refusal["change"]))["refusals"] == []
 

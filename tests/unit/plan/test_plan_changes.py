@@ -12,49 +12,104 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import 
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
 
 HOST = {
-    "architecture": "x86_64", "cpu": {"level": "x86-64-v3", "flags": ["avx", "sse4_2"], "threads": 4, "usable": 4.0, "affinity": "0-3"},
-    "memory": {"usable_mib": 16000}, "gpus": [], "classes": {"image": "x86-64-v3", "tuning": "x86-64-v3-intel-4c-1n"},
-    "container": {"engine": "docker", "version": "24.0.7", "answers": True, "runtimes": ["runc"], "cdi_directories": []}}
+    "architecture": "x86_64",
+    "cpu": {"level": "x86-64-v3", "flags": ["avx", "sse4_2"], "threads": 4, "usable": 4.0, "affinity": "0-3"},
+    "memory": {"usable_mib": 16000},
+    "gpus": [],
+    "classes": {"image": "x86-64-v3", "tuning": "x86-64-v3-intel-4c-1n"},
+    "container": {
+        "engine": "docker",
+        "version": "24.0.7",
+        "answers": True,
+        "runtimes": ["runc"],
+        "cdi_directories": [],
+    },
+}
 PLAN = plan(HOST, {"version": "2.20.0", "models": [{"name": "digits"}]})
 
 
 def server(**changes):
     """A server that is as PLAN wants it, but for the changes."""
-    model = dict({"name": "digits", "form": "saved_model", "base_path": "/srv/models/digits/saved_model", "batching": None}, **changes.pop("model", {}))
-    return dict({"name": "digits", "backend": "docker", "state": "started", "image": "tensorflow/serving:2.20.0", "models": [model],
-                 "flags": {"max_num_load_retries": 0, "enable_profiler": False, "grpc_max_threads": 64}, "environment": {}, "cpu_set": None,
-                 "devices": [], "address": "0.0.0.0", "grpc_port": 8500, "rest_port": 8501}, **changes)
+    model = dict(
+        {"name": "digits", "form": "saved_model", "base_path": "/srv/models/digits/saved_model", "batching": None},
+        **changes.pop("model", {}),
+    )
+    return dict(
+        {
+            "name": "digits",
+            "backend": "docker",
+            "state": "started",
+            "image": "tensorflow/serving:2.20.0",
+            "models": [model],
+            "flags": {"max_num_load_retries": 0, "enable_profiler": False, "grpc_max_threads": 64},
+            "environment": {},
+            "cpu_set": None,
+            "devices": [],
+            "address": "0.0.0.0",
+            "grpc_port": 8500,
+            "rest_port": 8501,
+        },
+        **changes,
+    )
 
 
 def test_what_runs_as_planned_differs_in_nothing():
     assert differences(PLAN, [server()]) == []
-    assert differences(PLAN, [server(name="another-name", flags=dict(server()["flags"], port=8500, model_name="digits"))]) == []
+    assert (
+        differences(PLAN, [server(name="another-name", flags=dict(server()["flags"], port=8500, model_name="digits"))])
+        == []
+    )
 
 
 def test_what_deploying_would_change():
     assert differences(PLAN, []) == ["digits: not served yet"]
     assert differences(PLAN, [server(state="stopped")]) == ["digits: not served yet"]
-    older = server(image="tensorflow/serving:2.19.1", flags={"max_num_load_retries": 5, "enable_profiler": False, "grpc_max_threads": 64})
+    older = server(
+        image="tensorflow/serving:2.19.1",
+        flags={"max_num_load_retries": 5, "enable_profiler": False, "grpc_max_threads": 64},
+    )
     assert differences(PLAN, [older]) == [
-        "digits: flags.max_num_load_retries: 5 -> 0", "digits: image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0"]
-    batched = server(model={"form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}}, environment={"TF_ENABLE_ONEDNN_OPTS": "1"}, cpu_set="0-1")
+        "digits: flags.max_num_load_retries: 5 -> 0",
+        "digits: image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0",
+    ]
+    batched = server(
+        model={"form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}},
+        environment={"TF_ENABLE_ONEDNN_OPTS": "1"},
+        cpu_set="0-1",
+    )
     assert differences(PLAN, [batched]) == [
-        "digits: batching.max_batch_size: 8 -> none", "digits: cpu_set: 0-1 -> none", "digits: environment.TF_ENABLE_ONEDNN_OPTS: 1 -> none",
-        "digits: form: tflite_dynamic_range -> saved_model"]
-    assert differences(PLAN, [server(), server(name="old", model={"name": "letters"})]) == ["letters: served by old, and not asked for any more"]
+        "digits: batching.max_batch_size: 8 -> none",
+        "digits: cpu_set: 0-1 -> none",
+        "digits: environment.TF_ENABLE_ONEDNN_OPTS: 1 -> none",
+        "digits: form: tflite_dynamic_range -> saved_model",
+    ]
+    assert differences(PLAN, [server(), server(name="old", model={"name": "letters"})]) == [
+        "letters: served by old, and not asked for any more"
+    ]
 
 
 def test_servers_of_one_gpu_each():
     """Each is compared with the one that runs under its suffix; those that no GPU is left for are named."""
-    parts = [{"suffix": suffix, "devices": [{"pci_bus_id": f"0000:0{number}:00.0", "id": f"GPU-{number}", "by": "cdi"}], "cpu_set": None,
-              "port_offset": 2 * number} for number, suffix in enumerate(("", "-gpu1"))]
+    parts = [
+        {
+            "suffix": suffix,
+            "devices": [{"pci_bus_id": f"0000:0{number}:00.0", "id": f"GPU-{number}", "by": "cdi"}],
+            "cpu_set": None,
+            "port_offset": 2 * number,
+        }
+        for number, suffix in enumerate(("", "-gpu1"))
+    ]
     several = dict(PLAN, server=dict(PLAN["server"], devices=parts[0]["devices"], per_gpu=parts))
     running = [server(name=f"digits{part['suffix']}", copy_of="digits", devices=part["devices"]) for part in parts]
     assert differences(several, running) == []
     assert differences(several, running[:1]) == ["GPU 0000:01:00.0: digits: not served yet"]
     assert differences(several, [server(devices=[])])[0].startswith("GPU 0000:00:00.0: digits: devices: none -> [")
-    assert differences(several, [running[0], dict(running[1], cpu_set="0-1")]) == ["GPU 0000:01:00.0: digits: cpu_set: 0-1 -> none"]
-    assert differences(PLAN, [server(copy_of="digits"), dict(running[1], devices=[])]) == ["digits-gpu1: not planned any more, will be stopped"]
+    assert differences(several, [running[0], dict(running[1], cpu_set="0-1")]) == [
+        "GPU 0000:01:00.0: digits: cpu_set: 0-1 -> none"
+    ]
+    assert differences(PLAN, [server(copy_of="digits"), dict(running[1], devices=[])]) == [
+        "digits-gpu1: not planned any more, will be stopped"
+    ]
 
 
 def test_what_a_server_does_not_tell_is_not_compared():
@@ -71,37 +126,79 @@ def test_a_host_whose_plan_is_refused_keeps_what_it_serves():
 
 
 def test_an_embedded_server_is_described_by_what_it_left():
-    left = {"name": "digits", "backend": "embedded", "address": "127.0.0.1", "grpc_port": 8500, "rest_port": None, "python": "/usr/bin/python3", "program": "0",
-            "model_name": "digits", "model_base_path": "/srv/models/digits/tflite_dynamic_range/",
-            "flags": {"prefer_tflite_model": True, "enable_batching": True},
-            "environment": {"A": "b"}, "cpu_set": "0", "batching_parameters_file": "/x", "batching_parameters": "0", "idle_exit_s": None}
+    left = {
+        "name": "digits",
+        "backend": "embedded",
+        "address": "127.0.0.1",
+        "grpc_port": 8500,
+        "rest_port": None,
+        "python": "/usr/bin/python3",
+        "program": "0",
+        "model_name": "digits",
+        "model_base_path": "/srv/models/digits/tflite_dynamic_range/",
+        "flags": {"prefer_tflite_model": True, "enable_batching": True},
+        "environment": {"A": "b"},
+        "cpu_set": "0",
+        "batching_parameters_file": "/x",
+        "batching_parameters": "0",
+        "idle_exit_s": None,
+    }
     text = 'max_batch_size { value: 8 }\nallowed_batch_sizes: 4\nallowed_batch_sizes: 8\npad_variable_length_inputs: true\nthread_pool_name { value: "pool" }\n'
     found = description.of_embedded(left, True, text)
     assert found["state"] == "started" and found["flags"] == {"prefer_tflite_model": True} and found["cpu_set"] == "0"
-    assert found["models"] == [{"name": "digits", "form": "tflite_dynamic_range", "base_path": "/srv/models/digits/tflite_dynamic_range/", "batching": {
-        "max_batch_size": 8, "allowed_batch_sizes": [4, 8], "pad_variable_length_inputs": True, "thread_pool_name": "pool"}}]
+    assert found["models"] == [
+        {
+            "name": "digits",
+            "form": "tflite_dynamic_range",
+            "base_path": "/srv/models/digits/tflite_dynamic_range/",
+            "batching": {
+                "max_batch_size": 8,
+                "allowed_batch_sizes": [4, 8],
+                "pad_variable_length_inputs": True,
+                "thread_pool_name": "pool",
+            },
+        }
+    ]
     assert description.form_of("/srv/models/digits") is None
 
 
 def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
     pytest.importorskip("ansible")
     from ansible_collections.tfserving.fleet.plugins.action.plan_report import against, news
+
     blind = {"asked": {"servers": [], "unseen": "servers in containers cannot be seen: permission denied"}}
-    hosts = {"new": dict(blind, ansible_facts={}), "old": dict(blind, ansible_facts={"tfserving_servers": [server()]}),
-             "laptop": dict(blind, ansible_facts={}), "gone": {"asked": {"unreachable": True, "msg": "no\nroute"}, "ansible_facts": {}}}
+    hosts = {
+        "new": dict(blind, ansible_facts={}),
+        "old": dict(blind, ansible_facts={"tfserving_servers": [server()]}),
+        "laptop": dict(blind, ansible_facts={}),
+        "gone": {"asked": {"unreachable": True, "msg": "no\nroute"}, "ansible_facts": {}},
+    }
     plans = dict.fromkeys(hosts, PLAN)
     plans["laptop"] = plan(dict(HOST, container={"engine": None}), {"models": [{"name": "digits"}]})
     found = against(plans, hosts, "asked")
-    assert {host: entry["seen"] for host, entry in found.items()} == {"new": None, "old": "remembered", "laptop": "now", "gone": None}
-    assert "permission denied" in found["old"]["reason"] and found["old"]["differences"] == [] and found["gone"]["reason"] == "the host cannot be reached"
+    assert {host: entry["seen"] for host, entry in found.items()} == {
+        "new": None,
+        "old": "remembered",
+        "laptop": "now",
+        "gone": None,
+    }
+    assert (
+        "permission denied" in found["old"]["reason"]
+        and found["old"]["differences"] == []
+        and found["gone"]["reason"] == "the host cannot be reached"
+    )
     assert found["laptop"]["differences"] == ["digits: not served yet"]
     assert news(plans, hosts, "asked") == ["laptop"]
 
 
 def test_the_page_tells_what_would_change_and_how_that_is_known():
     plans = {"a": PLAN, "b": PLAN, "c": PLAN, "d": None}
-    known = {"a": {"seen": "now", "reason": None, "differences": differences(PLAN, [])}, "b": {"seen": "remembered", "reason": "timed out", "differences": []},
-             "c": {"seen": None, "reason": None, "differences": []}, "d": {"seen": None, "reason": None, "differences": []}}
+    known = {
+        "a": {"seen": "now", "reason": None, "differences": differences(PLAN, [])},
+        "b": {"seen": "remembered", "reason": "timed out", "differences": []},
+        "c": {"seen": None, "reason": None, "differences": []},
+        "d": {"seen": None, "reason": None, "differences": []},
+    }
     text = fleet.text(plans, running=known)
     assert text.endswith("""CHANGES to what runs now
   digits: not served yet   [a]
@@ -118,7 +215,10 @@ def test_no_line_is_wider_than_asked_where_words_allow():
 
 
 def test_what_several_groups_share_is_said_once():
-    other = plan(dict(HOST, cpu=dict(HOST["cpu"], threads=8, usable=8.0, affinity="0-7")), {"version": "2.20.0", "models": [{"name": "digits"}]})
+    other = plan(
+        dict(HOST, cpu=dict(HOST["cpu"], threads=8, usable=8.0, affinity="0-7")),
+        {"version": "2.20.0", "models": [{"name": "digits"}]},
+    )
     text = fleet.text({"a": PLAN, "b": other})
     assert text.count("as tfserving_version says") == 1 and "as tfserving_version says   [all]" in text
     assert "CPU set: all - 4 usable" in text and "CPU set: all - 8 usable" in text

@@ -16,12 +16,29 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, plan, request
 
-LOGIN = {"registry_login": {"type": "dict", "options": {"username": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}}},
-         "environment": {"type": "dict"}, "secret_environment": {"type": "dict", "no_log": True}}
+LOGIN = {
+    "registry_login": {
+        "type": "dict",
+        "options": {"username": {"type": "str", "required": True}, "password": {"type": "str", "no_log": True}},
+    },
+    "environment": {"type": "dict"},
+    "secret_environment": {"type": "dict", "no_log": True},
+}
 
 
-@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DB_PASSWORD", "password", "API_KEY", "SENTRY_DSN", "MY_CREDENTIALS",
-                                  "PRIVATE_KEY_PEM"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "DB_PASSWORD",
+        "password",
+        "API_KEY",
+        "SENTRY_DSN",
+        "MY_CREDENTIALS",
+        "PRIVATE_KEY_PEM",
+    ],
+)
 def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name):
     environment = {name: "hunter2", "TF_X": "1"}
     made = planned(host(), request(environment=environment))
@@ -32,32 +49,57 @@ def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name
     assert "hunter2" not in shown and "TF_X=1" in shown
 
 
-@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "TF_CPP_MIN_LOG_LEVEL", "OMP_NUM_THREADS", "KEYSPACE", "AUTHOR", "CUDA_CACHE_PATH"])
+@pytest.mark.parametrize(
+    "name",
+    ["TOKENIZERS_PARALLELISM", "TF_CPP_MIN_LOG_LEVEL", "OMP_NUM_THREADS", "KEYSPACE", "AUTHOR", "CUDA_CACHE_PATH"],
+)
 def test_ordinary_variables_are_shown(name):
     assert not looks_secret(name)
 
 
 def test_the_embedded_server_cannot_keep_a_secret():
-    refusal, = planned(host(), request(environment={"DB_PASSWORD": "hunter2"}, backend="embedded"))["refusals"]
+    (refusal,) = planned(host(), request(environment={"DB_PASSWORD": "hunter2"}, backend="embedded"))["refusals"]
     assert "hunter2" not in str(refusal) and refusal["change"] == {"environment": {"DB_PASSWORD": None}}
 
 
 def test_a_policy_may_not_choose_a_secret():
     with pytest.raises(FleetError, match="looks like a secret") as caught:
-        plan(host(), request(policies=[{"when": "x", "choose": {"environment": {"DB_PASSWORD": "hunter2"}}, "holds": True}]))
+        plan(
+            host(),
+            request(policies=[{"when": "x", "choose": {"environment": {"DB_PASSWORD": "hunter2"}}, "holds": True}]),
+        )
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("given", [
-    {"registry_login": {"username": "someone", "pasword": "hunter2"}}, {"registry_login": {"username": "someone", "auth": {"token": ["hunter2"]}}},
-    {"registry_login": "hunter2"}, {"environment": {"DB_PASSWORD": "hunter2", "TF_X": "abcd"}}, {"secret_environment": {"X": "hunter2"}}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"registry_login": {"username": "someone", "pasword": "hunter2"}},
+        {"registry_login": {"username": "someone", "auth": {"token": ["hunter2"]}}},
+        {"registry_login": "hunter2"},
+        {"environment": {"DB_PASSWORD": "hunter2", "TF_X": "abcd"}},
+        {"secret_environment": {"X": "hunter2"}},
+    ],
+)
 def test_a_misspelt_key_of_a_login_shows_nothing(given):
     assert secrets_in(LOGIN, given) == {"hunter2"}
     assert "hunter2" not in str(wrong_type(LOGIN, given))
 
 
-@pytest.mark.parametrize(("callback", "expected"), [
-    ("ansible.posix.json", True), ("json", True), ("ansible.posix.jsonl", True), ("community.general.null", True), ("junit", True), ("default", False),
-    ("ansible.builtin.default", False), ("tfserving.fleet.progress", False), ("community.general.yaml", False), ("minimal", False)])
+@pytest.mark.parametrize(
+    ("callback", "expected"),
+    [
+        ("ansible.posix.json", True),
+        ("json", True),
+        ("ansible.posix.jsonl", True),
+        ("community.general.null", True),
+        ("junit", True),
+        ("default", False),
+        ("ansible.builtin.default", False),
+        ("tfserving.fleet.progress", False),
+        ("community.general.yaml", False),
+        ("minimal", False),
+    ],
+)
 def test_programs_that_read_the_output_get_no_table(callback, expected):
     assert for_programs(callback) is expected

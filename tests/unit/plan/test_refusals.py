@@ -22,7 +22,11 @@ plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known
 
 UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
-WATCHED = {f"plan/{path.stem}": () for path in (UTILS / "plan").glob("*.py") if path.stem not in ("draft", "request", "policies", "__init__")}
+WATCHED = {
+    f"plan/{path.stem}": ()
+    for path in (UTILS / "plan").glob("*.py")
+    if path.stem not in ("draft", "request", "policies", "__init__")
+}
 WATCHED.update(
     {
         "_plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"),
@@ -38,10 +42,19 @@ WATCHED.update(
 )
 _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
-UNREACHABLE = ("does not know {unknown[0]}", "has no flag for TensorFlow Lite", "for the builder's CPU alone", "is not built for compute capability {', '")
+UNREACHABLE = (
+    "does not know {unknown[0]}",
+    "has no flag for TensorFlow Lite",
+    "for the builder's CPU alone",
+    "is not built for compute capability {', '",
+)
 # Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
-_NOT_REFUSING = {("_release/questions", "_problem"), ("_release/questions", "sources"), ("_batching/compatibility", "well_formed"),
-                 ("_batching/parameters", "check_choice")}
+_NOT_REFUSING = {
+    ("_release/questions", "_problem"),
+    ("_release/questions", "sources"),
+    ("_batching/compatibility", "well_formed"),
+    ("_batching/parameters", "check_choice"),
+}
 
 V2 = ["cx16", "popcnt", "sse4_2"]
 V3 = sorted([*V2, "aes", "pclmulqdq", "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
@@ -49,22 +62,42 @@ V4 = sorted([*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"])
 
 
 def tensors(dtype="float32", inputs=(None, 8), outputs=(None, 2)):
-    side = {key: {name: {"dtype": dtype, "shape": shape if shape is None else list(shape)}} for key, name, shape in (
-        ("inputs", "x", inputs), ("outputs", "y", outputs))}
+    side = {
+        key: {name: {"dtype": dtype, "shape": shape if shape is None else list(shape)}}
+        for key, name, shape in (("inputs", "x", inputs), ("outputs", "y", outputs))
+    }
     return {"serving_default": side}
 
 
 def host(flags=V3, level="x86-64-v3", architecture="x86_64", gpus=(), runtimes=("nvidia", "runc"), **container):
     return {
-        "architecture": architecture, "cpu": {"level": level, "flags": list(flags), "threads": 4, "usable": 4.0, "affinity": "0-3"},
-        "memory": {"usable_mib": 16000}, "gpus": list(gpus), "classes": {"image": level, "tuning": level},
-        "container": dict({"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": list(runtimes), "cdi_directories": []},
-                          **container)}
+        "architecture": architecture,
+        "cpu": {"level": level, "flags": list(flags), "threads": 4, "usable": 4.0, "affinity": "0-3"},
+        "memory": {"usable_mib": 16000},
+        "gpus": list(gpus),
+        "classes": {"image": level, "tuning": level},
+        "container": dict(
+            {
+                "engine": "docker",
+                "version": "24.0.7",
+                "answers": True,
+                "reason": None,
+                "runtimes": list(runtimes),
+                "cdi_directories": [],
+            },
+            **container,
+        ),
+    }
 
 
 def gpu(compute=(7, 5), driver="550.54", bound="nvidia"):
-    return {"pci_bus_id": "0000:01:00.0", "device_id": "10de:1eb8", "driver": bound, "driver_version": driver,
-            "compute": {"major": compute[0], "minor": compute[1]} if compute else None}
+    return {
+        "pci_bus_id": "0000:01:00.0",
+        "device_id": "10de:1eb8",
+        "driver": bound,
+        "driver_version": driver,
+        "compute": {"major": compute[0], "minor": compute[1]} if compute else None,
+    }
 
 
 def model(**keys):
@@ -97,7 +130,10 @@ CASES = {
     "the official image on POWER": (host((), "ppc64le", "ppc64le"), {}),
     "no GPU": (host(), {"gpu": "require"}),
     "a GPU for the embedded server": (host(gpus=[gpu()], engine=None), {"gpu": "require", "version": None}),
-    "a GPU on ARM": (host((), "aarch64", "aarch64", gpus=[gpu()]), {"gpu": "require", "image": "registry.example/serving"}),
+    "a GPU on ARM": (
+        host((), "aarch64", "aarch64", gpus=[gpu()]),
+        {"gpu": "require", "image": "registry.example/serving"},
+    ),
     "a GPU without a driver": (host(gpus=[gpu(None, None, None)]), {"gpu": "require"}),
     "a GPU that nobody knows": (host(gpus=[gpu(None, None)]), {"gpu": "require"}),
     "a GPU that is too old": (host(gpus=[gpu((3, 5), "470.82")]), {"gpu": "require"}),
@@ -106,40 +142,116 @@ CASES = {
     "an engine without NVIDIA's runtime": (host(gpus=[gpu()], runtimes=["runc"]), {"gpu": "require"}),
     "a build of a release that is newer than the table": (host(), {"version": "2.21.0", "build": True}),
     "a GPU in the hands of a virtual machine": (host(gpus=[gpu(bound="vfio-pci")]), {"gpu": "require"}),
-    "a GPU whose driver fails": (host(gpus=[dict(gpu(None), problem="nvidia-smi fails: reboot the host")]), {"gpu": "require"}),
-    "a GPU that fell off the bus": (host(gpus=[dict(gpu(None), problem="it has fallen off the bus")]), {"gpu": "require"}),
-    "a GPU with MIG on and no slice": (host(gpus=[dict(gpu((8, 0)), mig=[], index=0, uuid="GPU-0")]), {"gpu": "require"}),
-    "a GPU whose slices this account may not see": (host(gpus=[dict(gpu((8, 0)), mig=[], index=0, problem="no slices told: become root")]), {"gpu": "require"}),
-    "a model larger than the GPU": (host(gpus=[dict(gpu(), memory_mib=16000)]), dict(model(size_bytes=2**35), gpu="require")),
-    "a driver that cannot compile the release's PTX": (host(gpus=[dict(gpu((10, 0), "550.54"), cuda_version="12.4")]), {"gpu": "require"}),
+    "a GPU whose driver fails": (
+        host(gpus=[dict(gpu(None), problem="nvidia-smi fails: reboot the host")]),
+        {"gpu": "require"},
+    ),
+    "a GPU that fell off the bus": (
+        host(gpus=[dict(gpu(None), problem="it has fallen off the bus")]),
+        {"gpu": "require"},
+    ),
+    "a GPU with MIG on and no slice": (
+        host(gpus=[dict(gpu((8, 0)), mig=[], index=0, uuid="GPU-0")]),
+        {"gpu": "require"},
+    ),
+    "a GPU whose slices this account may not see": (
+        host(gpus=[dict(gpu((8, 0)), mig=[], index=0, problem="no slices told: become root")]),
+        {"gpu": "require"},
+    ),
+    "a model larger than the GPU": (
+        host(gpus=[dict(gpu(), memory_mib=16000)]),
+        dict(model(size_bytes=2**35), gpu="require"),
+    ),
+    "a driver that cannot compile the release's PTX": (
+        host(gpus=[dict(gpu((10, 0), "550.54"), cuda_version="12.4")]),
+        {"gpu": "require"},
+    ),
     "CDI descriptions of another host": (
-        host(gpus=[gpu()], runtimes=["runc"], nvidia={"toolkit": "1.17", "hook": None, "cdi": {
-            "names": None, "problem": "they name no GPU of this host: describe them anew"}}),
-        {"gpu": "require"}),
-    "a toolkit that the engine does not know": (host(gpus=[gpu()], runtimes=["runc"], nvidia={"toolkit": "1.17", "hook": None, "cdi": None}),
-                                                {"gpu": "require"}),
+        host(
+            gpus=[gpu()],
+            runtimes=["runc"],
+            nvidia={
+                "toolkit": "1.17",
+                "hook": None,
+                "cdi": {"names": None, "problem": "they name no GPU of this host: describe them anew"},
+            },
+        ),
+        {"gpu": "require"},
+    ),
+    "a toolkit that the engine does not know": (
+        host(gpus=[gpu()], runtimes=["runc"], nvidia={"toolkit": "1.17", "hook": None, "cdi": None}),
+        {"gpu": "require"},
+    ),
     "podman without CDI": (host(gpus=[gpu()], engine="podman", version="4.9.4"), {"gpu": "require"}),
     "an exact CPU that the host is not": (host(), {"build": True, "build_for": ["skylake_avx512"]}),
     "an exact CPU of the same level that the host is not": (host(), {"build": True, "build_for": ["excavator"]}),
     "an exact CPU that the compiler does not know": (host(V4, "x86-64-v4"), {"build": True, "build_for": ["zen5"]}),
-    "code that one compiler does not have": (host(), {"build": True, "build_options": "--config=release --copt=-march=icelake"}),
-    "native code for a host": (host(), {"build": True, "build_options": "--config=release --copt=-march=skylake-avx512"}),
-    "code for a CPU that nobody knows": (host(), {"build": True, "build_options": "--config=release --copt=-march=strange"}),
-    "a compiler that is too old": (host(), {"version": "2.19.1", "build": True, "build_options": "--config=release --copt=-march=x86-64-v3"}),
+    "code that one compiler does not have": (
+        host(),
+        {"build": True, "build_options": "--config=release --copt=-march=icelake"},
+    ),
+    "native code for a host": (
+        host(),
+        {"build": True, "build_options": "--config=release --copt=-march=skylake-avx512"},
+    ),
+    "code for a CPU that nobody knows": (
+        host(),
+        {"build": True, "build_options": "--config=release --copt=-march=strange"},
+    ),
+    "a compiler that is too old": (
+        host(),
+        {"version": "2.19.1", "build": True, "build_options": "--config=release --copt=-march=x86-64-v3"},
+    ),
     "instructions that the CPU lacks": (host(), {"build": True, "build_options": "--config=release --copt=-mavx512f"}),
-    "instructions that the compiler fails on": (host([*V3, "avx512f", "avx512_bf16"]),
-                                                {"build": True, "build_options": "--config=release --copt=-mavx512bf16"}),
+    "instructions that the compiler fails on": (
+        host([*V3, "avx512f", "avx512_bf16"]),
+        {"build": True, "build_options": "--config=release --copt=-mavx512bf16"},
+    ),
     "TensorFlow Lite of half floats": (host(), model(optimize="tflite_dynamic_range", signatures=tensors("float16"))),
-    "TensorFlow Lite of a ragged tensor": (host(), model(optimize="tflite_dynamic_range", signatures={"serving_default": {
-        "inputs": tensors()["serving_default"]["inputs"],
-        "outputs": {"y": {"dtype": "DT_INVALID", "shape": [], "tensor": "", "composite": "RaggedTensor", "components": ["a:0", "a:1"]}}}})),
-    "variables that nothing restores": (host(), model(signatures={"serving_default": dict(tensors()["serving_default"], unset_variables=["dense/kernel"])})),
-    "TensorFlow Lite of nothing": (host(), model(optimize="tflite_dynamic_range", signatures=tensors(inputs=(None, 0)))),
+    "TensorFlow Lite of a ragged tensor": (
+        host(),
+        model(
+            optimize="tflite_dynamic_range",
+            signatures={
+                "serving_default": {
+                    "inputs": tensors()["serving_default"]["inputs"],
+                    "outputs": {
+                        "y": {
+                            "dtype": "DT_INVALID",
+                            "shape": [],
+                            "tensor": "",
+                            "composite": "RaggedTensor",
+                            "components": ["a:0", "a:1"],
+                        }
+                    },
+                }
+            },
+        ),
+    ),
+    "variables that nothing restores": (
+        host(),
+        model(signatures={"serving_default": dict(tensors()["serving_default"], unset_variables=["dense/kernel"])}),
+    ),
+    "TensorFlow Lite of nothing": (
+        host(),
+        model(optimize="tflite_dynamic_range", signatures=tensors(inputs=(None, 0))),
+    ),
     "TF-TRT without a GPU": (host(), model(optimize="tensorrt")),
     "TF-TRT of a release without it": (host(gpus=[gpu((8, 0))]), model(optimize="tensorrt")),
-    "TF-TRT on a GPU that is too new": (host(gpus=[gpu((12, 0), "580.1")]), dict(model(optimize="tensorrt"), version="2.17.1")),
-    "models batched differently before 2.11": (host(), {"version": "2.10.1", "models": [
-        {"name": "a", "batching": {"max_batch_size": 8}, "signatures": tensors()}, {"name": "b", "signatures": tensors()}]}),
+    "TF-TRT on a GPU that is too new": (
+        host(gpus=[gpu((12, 0), "580.1")]),
+        dict(model(optimize="tensorrt"), version="2.17.1"),
+    ),
+    "models batched differently before 2.11": (
+        host(),
+        {
+            "version": "2.10.1",
+            "models": [
+                {"name": "a", "batching": {"max_batch_size": 8}, "signatures": tensors()},
+                {"name": "b", "signatures": tensors()},
+            ],
+        },
+    ),
     "a batching parameter that nobody knows": (host(), batched(max_bach_size=8)),
     "a batch of none": (host(), batched(max_batch_size=0)),
     "a size that is no number": (host(), batched(max_batch_size="eight")),
@@ -150,17 +262,35 @@ CASES = {
     "sizes that end too early": (host(), batched(max_batch_size=8, allowed_batch_sizes=[2, 4])),
     "an execution size without splitting": (host(), batched(max_batch_size=8, max_execution_batch_size=4)),
     "splitting without a size": (host(), batched(enable_large_batch_splitting=True)),
-    "an execution size above the limit": (host(), batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=16)),
-    "a queue shorter than a request": (host(), batched(max_batch_size=64, enable_large_batch_splitting=True, max_execution_batch_size=2,
-                                                       max_enqueued_batches=4)),
-    "an execution size that is not allowed": (host(), batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=4,
-                                                              allowed_batch_sizes=[2, 8])),
-    "a model without inputs": (host(), model(batching="auto", signatures={"serving_default": {"inputs": {}, "outputs": {}}})),
+    "an execution size above the limit": (
+        host(),
+        batched(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=16),
+    ),
+    "a queue shorter than a request": (
+        host(),
+        batched(
+            max_batch_size=64, enable_large_batch_splitting=True, max_execution_batch_size=2, max_enqueued_batches=4
+        ),
+    ),
+    "an execution size that is not allowed": (
+        host(),
+        batched(
+            max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=4, allowed_batch_sizes=[2, 8]
+        ),
+    ),
+    "a model without inputs": (
+        host(),
+        model(batching="auto", signatures={"serving_default": {"inputs": {}, "outputs": {}}}),
+    ),
     "a scalar input": (host(), model(batching="auto", signatures=tensors(inputs=()))),
     "a fixed first dimension": (host(), model(batching="auto", signatures=tensors(inputs=(1, 8)))),
     "sequences and no word on padding": (host(), model(batching="auto", signatures=tensors(inputs=(None, None)))),
-    "more dimensions than padding knows": (host(), model(batching={"max_batch_size": 8, "pad_variable_length_inputs": True},
-                                                         signatures=tensors(inputs=(None,) * 7))),
+    "more dimensions than padding knows": (
+        host(),
+        model(
+            batching={"max_batch_size": 8, "pad_variable_length_inputs": True}, signatures=tensors(inputs=(None,) * 7)
+        ),
+    ),
     "a flag under its old name": (host(), {"flags": {"use_tflite_model": True}}),
     "a flag of a later release": (host(), {"version": "2.14.1", "flags": {"mixed_precision": "bfloat16"}}),
     "a flag that nobody knows": (host(), {"flags": {"prot": 8500}}),
@@ -172,15 +302,30 @@ CASES = {
     "batching per model without batching": (host(), {"flags": {"enable_per_model_batching_parameters": True}}),
     "neither port nor socket": (host(), {"flags": {"port": 0}}),
     "one port for both": (host(), {"flags": {"port": 9000, "rest_api_port": 9000}}),
-    "a batching file of the user's": (host(), dict(batched(max_batch_size=8), flags={"batching_parameters_file": "/etc/b"})),
+    "a batching file of the user's": (
+        host(),
+        dict(batched(max_batch_size=8), flags={"batching_parameters_file": "/etc/b"}),
+    ),
     "a flag that the role sets": (host(), {"flags": {"model_config_file": "/etc/m"}}),
-    "a flag that the embedded server does not have": (host(), {"backend": "embedded", "flags": {"use_alts_credentials": True}}),
+    "a flag that the embedded server does not have": (
+        host(),
+        {"backend": "embedded", "flags": {"use_alts_credentials": True}},
+    ),
     "a memory limit that is none": (host(), {"options": ["--memory=5 pounds"]}),
-    "an argument that gRPC ignores": (host(), {"flags": {"grpc_channel_arguments": "grpc.max_send_message_length=8*1024"}}),
+    "an argument that gRPC ignores": (
+        host(),
+        {"flags": {"grpc_channel_arguments": "grpc.max_send_message_length=8*1024"}},
+    ),
     "a secret": (host(), {"options": ["-e AWS_SECRET_ACCESS_KEY=x"]}),
     "metrics without REST": (host(), {"flags": {"monitoring_config_file": "/etc/m", "rest_api_port": 0}}),
-    "all three thread flags": (host(), {"flags": {"tensorflow_session_parallelism": 2, "tensorflow_intra_op_parallelism": 2}}),
-    "a build shared with classes above the host's": (host(V2, "x86-64-v2"), {"build": True, "build_for": ["x86-64-v3", "x86-64-v4"]}),
+    "all three thread flags": (
+        host(),
+        {"flags": {"tensorflow_session_parallelism": 2, "tensorflow_intra_op_parallelism": 2}},
+    ),
+    "a build shared with classes above the host's": (
+        host(V2, "x86-64-v2"),
+        {"build": True, "build_for": ["x86-64-v3", "x86-64-v4"]},
+    ),
     "a variable's value that does nothing": (host(), {"environment": {"TF_ENABLE_ONEDNN_OPTS": "yes"}}),
     "bfloat16 without oneDNN": (host(), {"flags": {"mixed_precision": "bfloat16"}}),
 }
@@ -193,17 +338,31 @@ def request(asked):
 def told(key, value, remedy):
     """Whether the words of a remedy say this part of its change."""
     if key == "flags":
-        return all(f"{name}: {str(setting).lower() if isinstance(setting, bool) else setting}" in remedy or str(setting) in remedy or name in remedy
-                   for name, setting in value.items() if setting is not None) or "Leave it out" in remedy
+        return (
+            all(
+                f"{name}: {str(setting).lower() if isinstance(setting, bool) else setting}" in remedy
+                or str(setting) in remedy
+                or name in remedy
+                for name, setting in value.items()
+                if setting is not None
+            )
+            or "Leave it out" in remedy
+        )
     if key == "models" and isinstance(value, dict):
-        return all(setting is None or f"{name}: {setting}" in remedy for model_change in value.values() for name, setting in model_change.items())
+        return all(
+            setting is None or f"{name}: {setting}" in remedy
+            for model_change in value.values()
+            for name, setting in model_change.items()
+        )
     if key == "options":
         return "Leave it out of tfserving_options" in remedy
     if key == "environment":
         return "Leave it out of tfserving_environment" in remedy
     if value is None or f"leave tfserving_{key} out" in remedy:
         return True
-    return f"tfserving_{key}: {str(value).lower() if isinstance(value, bool) else value}" in remedy or (key == "version" and f"release {value}" in remedy)
+    return f"tfserving_{key}: {str(value).lower() if isinstance(value, bool) else value}" in remedy or (
+        key == "version" and f"release {value}" in remedy
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -224,10 +383,18 @@ def sites():
     for key, returning in WATCHED.items():
         text = (UTILS / f"{key}.py").read_text(encoding="utf-8")
         tree = ast.parse(text)
-        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (key, node.name) not in _NOT_REFUSING):
+        for function in (
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and (key, node.name) not in _NOT_REFUSING
+        ):
             if key == "_image/recipe" and function.name not in ("problem", "march_problem"):
                 continue
-            for statement in (node for node in ast.walk(function) if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))):
+            for statement in (
+                node
+                for node in ast.walk(function)
+                if isinstance(node, (ast.Return, ast.Expr, ast.Raise, ast.Assign, ast.AugAssign))
+            ):
                 if not _refuses(statement, function.name in returning, function.name):
                     continue
                 if not any(unreachable in ast.get_source_segment(text, statement) for unreachable in UNREACHABLE):
@@ -239,7 +406,8 @@ def _refuses(statement, returns_faults, function):
     calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
     names = [node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "") for node in calls]
     if any(name in _CALLS for name in names) or any(
-            name == "_support" and getattr(call.args[0], "value", None) is False for name, call in zip(names, calls)):
+        name == "_support" and getattr(call.args[0], "value", None) is False for name, call in zip(names, calls)
+    ):
         return True
     if function == "_contradictions" and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
         return True
@@ -247,7 +415,11 @@ def _refuses(statement, returns_faults, function):
     if not (returns_faults and isinstance(statement, ast.Return)):
         return False
     if isinstance(value, ast.Tuple):
-        return function in ("_of_problem", "_too_small") or isinstance(value.elts[0], ast.Constant) and value.elts[0].value is None
+        return (
+            function in ("_of_problem", "_too_small")
+            or isinstance(value.elts[0], ast.Constant)
+            and value.elts[0].value is None
+        )
     return isinstance(value, (ast.JoinedStr, ast.IfExp, ast.Call))
 
 
@@ -276,5 +448,9 @@ def test_every_statement_that_refuses_has_a_case():
         pytest.skip("another tracer is at work")
     lines = visited()
     assert len(sites()) > 40
-    missing = sorted(f"{key}.py:{first}" for key, first, last in sites() if not any((key, line) in lines for line in range(first, last + 1)))
+    missing = sorted(
+        f"{key}.py:{first}"
+        for key, first, last in sites()
+        if not any((key, line) in lines for line in range(first, last + 1))
+    )
     assert not missing, f"no case refuses at {missing}"

@@ -24,9 +24,21 @@ pytest.importorskip("ansible")
 from ansible_collections.tfserving.fleet.plugins.filter import serving_plan
 from hypothesis import strategies as st
 
-HOST = {"architecture": "x86_64", "cpu": {"level": "x86-64-v3", "flags": ["avx", "avx2", "sse4_2"], "threads": 8, "usable": 8.0, "affinity": "0-7"},
-        "memory": {"usable_mib": 16000}, "gpus": [], "classes": {"image": "x86-64-v3", "tuning": "x86-64-v3"},
-        "container": {"engine": "docker", "version": "24.0.7", "answers": True, "reason": None, "runtimes": ["runc"], "cdi_directories": []}}
+HOST = {
+    "architecture": "x86_64",
+    "cpu": {"level": "x86-64-v3", "flags": ["avx", "avx2", "sse4_2"], "threads": 8, "usable": 8.0, "affinity": "0-7"},
+    "memory": {"usable_mib": 16000},
+    "gpus": [],
+    "classes": {"image": "x86-64-v3", "tuning": "x86-64-v3"},
+    "container": {
+        "engine": "docker",
+        "version": "24.0.7",
+        "answers": True,
+        "reason": None,
+        "runtimes": ["runc"],
+        "cdi_directories": [],
+    },
+}
 
 
 def request(*lines, **keys):
@@ -53,45 +65,93 @@ def serve(*lines):
     return made["server"]["serve"]
 
 
-@pytest.mark.parametrize(("line", "expected"), [
-    # docs.docker.com/reference/cli/docker/container/run and /engine/containers/resource_constraints: sizes are powers of 1024.
-    ("--memory 5g", {"memory_mib": 5120}), ("-m 512m", {"memory_mib": 512}), ("-m2g", {"memory_mib": 2048}), ("--memory=1073741824", {"memory_mib": 1024}),
-    ("--memory='204800k' -m 1g", {"memory_mib": 1024}), ("-p 8501:8501", {"rest_port": 8501}), ("-p 9000:8500", {"grpc_port": 9000}),
-    ("-p 127.0.0.1:80:8501/tcp", {"rest_port": 80, "address": "127.0.0.1"}), ("--publish=0.0.0.0::8500", {"grpc_port": 0, "address": "0.0.0.0"}),
-    ("-p 80:9001 --rest_api_port=9001", {"rest_port": 80}), ("--user 1000:1000", {"user": "1000:1000"}), ("-u1000", {"user": "1000"}),
-    ("--restart always", {"restart_policy": "unless-stopped"}), ("--restart=on-failure:5", {"restart_policy": "on-failure"}),
-    ("--network models", {"network": "models"}), ("--net=bridge", {"network": "bridge"}), ("--name tf_serving", {"name": "tf_serving"}),
-    ("--log-opt max-size=10m --log-opt max-file=3", {"log_max_mib": 10, "log_files": 3}),
-])
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        # docs.docker.com/reference/cli/docker/container/run and /engine/containers/resource_constraints: sizes are powers of 1024.
+        ("--memory 5g", {"memory_mib": 5120}),
+        ("-m 512m", {"memory_mib": 512}),
+        ("-m2g", {"memory_mib": 2048}),
+        ("--memory=1073741824", {"memory_mib": 1024}),
+        ("--memory='204800k' -m 1g", {"memory_mib": 1024}),
+        ("-p 8501:8501", {"rest_port": 8501}),
+        ("-p 9000:8500", {"grpc_port": 9000}),
+        ("-p 127.0.0.1:80:8501/tcp", {"rest_port": 80, "address": "127.0.0.1"}),
+        ("--publish=0.0.0.0::8500", {"grpc_port": 0, "address": "0.0.0.0"}),
+        ("-p 80:9001 --rest_api_port=9001", {"rest_port": 80}),
+        ("--user 1000:1000", {"user": "1000:1000"}),
+        ("-u1000", {"user": "1000"}),
+        ("--restart always", {"restart_policy": "unless-stopped"}),
+        ("--restart=on-failure:5", {"restart_policy": "on-failure"}),
+        ("--network models", {"network": "models"}),
+        ("--net=bridge", {"network": "bridge"}),
+        ("--name tf_serving", {"name": "tf_serving"}),
+        ("--log-opt max-size=10m --log-opt max-file=3", {"log_max_mib": 10, "log_files": 3}),
+    ],
+)
 def test_limits_ports_and_names_of_docker_run_are_taken_over(line, expected):
     assert serve(line) == expected
 
 
-@pytest.mark.parametrize("line", ['--cpus="1.5"', "--cpus 1.5", "--cpus='1.5'", '"--cpus=1.5",', "- --cpus=1.5", "docker run --cpus 1.5 tensorflow/serving",
-    "cpus: '1.5'"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '--cpus="1.5"',
+        "--cpus 1.5",
+        "--cpus='1.5'",
+        '"--cpus=1.5",',
+        "- --cpus=1.5",
+        "docker run --cpus 1.5 tensorflow/serving",
+        "cpus: '1.5'",
+    ],
+)
 def test_a_cpu_limit_is_not_lost_however_it_is_quoted(line):
     assert planned(line)["server"]["cpu_set"] == "0"
 
 
-@pytest.mark.parametrize(("line", "count"), [('--cpuset-cpus="0,2"', 2), ("--cpuset-cpus=0-3", 4),
-    ("taskset -c 1-2 tensorflow_model_server --enable_batching", 2)])
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ('--cpuset-cpus="0,2"', 2),
+        ("--cpuset-cpus=0-3", 4),
+        ("taskset -c 1-2 tensorflow_model_server --enable_batching", 2),
+    ],
+)
 def test_a_cpu_set_counts(line, count):
     assert planned(line)["server"]["cpu_set"] == f"0-{count - 1}"
 
 
-@pytest.mark.parametrize(("line", "word"), [
-    ("--privileged", "tfserving_gpu"), ("--ulimit memlock=-1:-1", "default-ulimits"), ("--network host", "tfs_server_address"),
-    ("-v /etc/ssl:/ssl", "tfs_server_ssl_config_file"), ("--cap-add SYS_NICE", "tfs_server_capabilities: [SYS_NICE]"), ("--user tf", "tfs_server_user"),
-    ("--env-file env", "tfserving_environment"), ("-e PASSED_ON", "tfserving_environment"), ("--memory=lots", "tfs_server_memory_mib"),
-    ("--memory=5m", "tfs_server_memory_mib"), ("-p 8500-8501:8500-8501", "tfs_server_grpc_port"), ("-p 80:80", "tfs_server_rest_port"),
-    ("-v /srv/other:/models/other", "tfserving_models: [{name: other, source: /srv/other}]"), ("-e MODEL_NAME=other", "tfserving_models"),
-    ("--ssl_config_file=/ssl", "tfs_server_ssl_config_file"), ("--monitoring_config_file=/m", "tfs_server_monitoring: true"),
-    ("--grpc_socket_path=/run/s", "tfs_server_grpc_socket_directory"), ("--model_config_file=/m", "tfserving_models"),
-    ("--batching_parameters_file=/b", "batching in tfserving_models"), ("--model_name=other", "tfserving_models"), ("--pids-limit 100", "Leave it out"),
-    ("--sysctl net.core.somaxconn=1024", "Leave it out"), ("--cpus=$CPUS", "tfserving_cpus"), ("--num_load_threads=${N}", "write the value"),
-])
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("--privileged", "tfserving_gpu"),
+        ("--ulimit memlock=-1:-1", "default-ulimits"),
+        ("--network host", "tfs_server_address"),
+        ("-v /etc/ssl:/ssl", "tfs_server_ssl_config_file"),
+        ("--cap-add SYS_NICE", "tfs_server_capabilities: [SYS_NICE]"),
+        ("--user tf", "tfs_server_user"),
+        ("--env-file env", "tfserving_environment"),
+        ("-e PASSED_ON", "tfserving_environment"),
+        ("--memory=lots", "tfs_server_memory_mib"),
+        ("--memory=5m", "tfs_server_memory_mib"),
+        ("-p 8500-8501:8500-8501", "tfs_server_grpc_port"),
+        ("-p 80:80", "tfs_server_rest_port"),
+        ("-v /srv/other:/models/other", "tfserving_models: [{name: other, source: /srv/other}]"),
+        ("-e MODEL_NAME=other", "tfserving_models"),
+        ("--ssl_config_file=/ssl", "tfs_server_ssl_config_file"),
+        ("--monitoring_config_file=/m", "tfs_server_monitoring: true"),
+        ("--grpc_socket_path=/run/s", "tfs_server_grpc_socket_directory"),
+        ("--model_config_file=/m", "tfserving_models"),
+        ("--batching_parameters_file=/b", "batching in tfserving_models"),
+        ("--model_name=other", "tfserving_models"),
+        ("--pids-limit 100", "Leave it out"),
+        ("--sysctl net.core.somaxconn=1024", "Leave it out"),
+        ("--cpus=$CPUS", "tfserving_cpus"),
+        ("--num_load_threads=${N}", "write the value"),
+    ],
+)
 def test_what_is_not_taken_over_is_refused_by_name_with_what_to_set(line, word):
-    (subject, remedy), = refused(line).items()
+    ((subject, remedy),) = refused(line).items()
     assert subject == f"option {line}" and word in remedy and "\n" not in remedy
 
 
@@ -140,30 +200,71 @@ spec:
 
 
 # A manifest's list of mappings over several lines needs a reader of YAML, which the filter has.
-@pytest.mark.parametrize("text, split", [
-    pytest.param(SCRIPT, False, id="script"), pytest.param(SCRIPT, True, id="script through the filter"), pytest.param(COMPOSE, False, id="compose"),
-    pytest.param(COMPOSE, True, id="compose through the filter"), pytest.param(MANIFEST, True, id="manifest through the filter"),
-])
+@pytest.mark.parametrize(
+    "text, split",
+    [
+        pytest.param(SCRIPT, False, id="script"),
+        pytest.param(SCRIPT, True, id="script through the filter"),
+        pytest.param(COMPOSE, False, id="compose"),
+        pytest.param(COMPOSE, True, id="compose through the filter"),
+        pytest.param(MANIFEST, True, id="manifest through the filter"),
+    ],
+)
 def test_a_start_line_is_understood_as_it_stands_in_a_file(text, split):
-    asked = serving_plan.with_documents(request(text)) if split else request(text) if text == SCRIPT else request(yaml.safe_load(text))
+    asked = (
+        serving_plan.with_documents(request(text))
+        if split
+        else request(text)
+        if text == SCRIPT
+        else request(yaml.safe_load(text))
+    )
     made = plan.plan(HOST, asked)
     assert made["refusals"] == []
-    assert made["release"] == "2.19.1" and made["server"]["cpu_set"] == "0-1" and made["server"]["environment"]["TF_OPTION"] == "a b"
-    assert (made["server"]["flags"]["rest_api_timeout_in_ms"], made["server"]["flags"]["enable_grpc_healthcheck_service"]) == (5000, True)
+    assert (
+        made["release"] == "2.19.1"
+        and made["server"]["cpu_set"] == "0-1"
+        and made["server"]["environment"]["TF_OPTION"] == "a b"
+    )
+    assert (
+        made["server"]["flags"]["rest_api_timeout_in_ms"],
+        made["server"]["flags"]["enable_grpc_healthcheck_service"],
+    ) == (5000, True)
     assert made["server"]["serve"]["memory_mib"] == 5120
     if text != MANIFEST:
-        assert made["server"]["serve"] == {"name": "tf_serving", "grpc_port": 8500, "rest_port": 8501, "address": "127.0.0.1", "memory_mib": 5120}
+        assert made["server"]["serve"] == {
+            "name": "tf_serving",
+            "grpc_port": 8500,
+            "rest_port": 8501,
+            "address": "127.0.0.1",
+            "memory_mib": 5120,
+        }
 
 
-@pytest.mark.parametrize("line", [
-    "--num_load_threads=2 \\", "--num_load_threads=2 &", "--num_load_threads=2;", "- --num_load_threads=2", '"--num_load_threads=2",', "'--num_load_threads=2'",
-    '- "--num_load_threads=2"', "$ tensorflow_model_server --num_load_threads=2", "--num_load_threads=2 # two", "--num_load_threads=2 > log 2>&1",
-    "exec /usr/bin/tensorflow_model_server --num_load_threads=2 \"$@\"", "nohup tensorflow_model_server --num_load_threads=2 &> log &",
-    "CMD [\"tensorflow_model_server\", \"--num_load_threads=2\"]", "args: ['--num_load_threads=2']", "command: --num_load_threads=2",
-    "bash -c 'tensorflow_model_server --num_load_threads=2'", "num_load_threads: 2", "--num_load_threads='2'",
-    "cd /srv && tensorflow_model_server --num_load_threads=2",
-    "N=2; tensorflow_model_server --num_load_threads=$N",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--num_load_threads=2 \\",
+        "--num_load_threads=2 &",
+        "--num_load_threads=2;",
+        "- --num_load_threads=2",
+        '"--num_load_threads=2",',
+        "'--num_load_threads=2'",
+        '- "--num_load_threads=2"',
+        "$ tensorflow_model_server --num_load_threads=2",
+        "--num_load_threads=2 # two",
+        "--num_load_threads=2 > log 2>&1",
+        'exec /usr/bin/tensorflow_model_server --num_load_threads=2 "$@"',
+        "nohup tensorflow_model_server --num_load_threads=2 &> log &",
+        'CMD ["tensorflow_model_server", "--num_load_threads=2"]',
+        "args: ['--num_load_threads=2']",
+        "command: --num_load_threads=2",
+        "bash -c 'tensorflow_model_server --num_load_threads=2'",
+        "num_load_threads: 2",
+        "--num_load_threads='2'",
+        "cd /srv && tensorflow_model_server --num_load_threads=2",
+        "N=2; tensorflow_model_server --num_load_threads=$N",
+    ],
+)
 def test_the_clothes_of_a_script_do_not_get_into_a_value(line):
     made = planned(line)
     assert made["server"]["flags"]["num_load_threads"] == 2 and made["refusals"] == []
@@ -174,48 +275,88 @@ def test_two_flags_on_one_line_are_two():
     assert (flags["num_load_threads"], flags["num_unload_threads"], flags["enable_model_warmup"]) == (2, 3, True)
 
 
-@pytest.mark.parametrize(("line", "name", "value"), [
-    ("TF_CPP_MIN_LOG_LEVEL=2", "TF_CPP_MIN_LOG_LEVEL", "2"), ("export OMP_NUM_THREADS=4", "OMP_NUM_THREADS", "4"), ("ENV A_B='c d'", "A_B", "c d"),
-    ("-e A_B=c", "A_B", "c"), ("--env=A_B=c=d", "A_B", "c=d"), ("A_B=c tensorflow_model_server --enable_batching", "A_B", "c"), ("A_B: c", "A_B", "c"),
-])
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("TF_CPP_MIN_LOG_LEVEL=2", "TF_CPP_MIN_LOG_LEVEL", "2"),
+        ("export OMP_NUM_THREADS=4", "OMP_NUM_THREADS", "4"),
+        ("ENV A_B='c d'", "A_B", "c d"),
+        ("-e A_B=c", "A_B", "c"),
+        ("--env=A_B=c=d", "A_B", "c=d"),
+        ("A_B=c tensorflow_model_server --enable_batching", "A_B", "c"),
+        ("A_B: c", "A_B", "c"),
+    ],
+)
 def test_variables_are_taken_for_variables(line, name, value):
     assert planned(line)["server"]["environment"][name] == value
 
 
 def test_a_flag_given_twice_has_its_last_value_as_for_the_server():
-    made = planned("--file_system_poll_wait_seconds=60", "--file_system_poll_wait_seconds=5", "--num_load_threads=1 --num_load_threads=1")
+    made = planned(
+        "--file_system_poll_wait_seconds=60",
+        "--file_system_poll_wait_seconds=5",
+        "--num_load_threads=1 --num_load_threads=1",
+    )
     assert made["server"]["flags"]["file_system_poll_wait_seconds"] == 5
     assert [text for text in made["warnings"] if "file_system_poll_wait_seconds twice, 60 and 5" in text]
     assert not [text for text in made["warnings"] if "num_load_threads twice" in text]
     made = planned("--file_system_poll_wait_seconds=60", flags={"file_system_poll_wait_seconds": 7})
-    assert made["server"]["flags"]["file_system_poll_wait_seconds"] == 7 and [text for text in made["warnings"] if "tfserving_flags holds" in text]
+    assert made["server"]["flags"]["file_system_poll_wait_seconds"] == 7 and [
+        text for text in made["warnings"] if "tfserving_flags holds" in text
+    ]
 
 
-@pytest.mark.parametrize("line", ["-e AWS_SECRET_ACCESS_KEY=hunter2", "AWS_SESSION_TOKEN=hunter2",
-    "docker run -e DB_PASSWORD=hunter2 tensorflow/serving --enable_batching"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-e AWS_SECRET_ACCESS_KEY=hunter2",
+        "AWS_SESSION_TOKEN=hunter2",
+        "docker run -e DB_PASSWORD=hunter2 tensorflow/serving --enable_batching",
+    ],
+)
 def test_a_secret_on_a_start_line_is_shown_nowhere(line):
     made = planned(line, "--privileged")
     assert "hunter2" not in str(made)
     assert any("tfs_server_secret_environment" in refusal["remedy"] for refusal in made["refusals"])
 
 
-@hypothesis.given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12), min_size=1, max_size=5))
+@hypothesis.given(
+    st.lists(
+        st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12), min_size=1, max_size=5
+    )
+)
 def test_values_are_split_as_a_shell_splits_them(values):
-    names = ["saved_model_tags", "grpc_channel_arguments", "mixed_precision", "platform_config_file", "thread_pool_factory_config_file"]
+    names = [
+        "saved_model_tags",
+        "grpc_channel_arguments",
+        "mixed_precision",
+        "platform_config_file",
+        "thread_pool_factory_config_file",
+    ]
     line = shlex.join(["tensorflow_model_server", *(f"--{name}={value}" for name, value in zip(names, values))])
-    assert [f"--{item.name}={item.value}" for item in start_line.items(line)] == [word.rstrip(",") for word in shlex.split(line)[1:]]
+    assert [f"--{item.name}={item.value}" for item in start_line.items(line)] == [
+        word.rstrip(",") for word in shlex.split(line)[1:]
+    ]
 
 
 def test_docker_options_and_server_flags_do_not_share_a_name():
-    assert not (start_line.VALUED | start_line.SWITCHES) & set(table.FLAGS) and set(start_line.LETTERS.values()) <= start_line.VALUED | start_line.SWITCHES
+    assert (
+        not (start_line.VALUED | start_line.SWITCHES) & set(table.FLAGS)
+        and set(start_line.LETTERS.values()) <= start_line.VALUED | start_line.SWITCHES
+    )
 
 
 def test_every_option_of_docker_run_has_an_answer():
     for name in start_line.VALUED | start_line.SWITCHES:
-        answer = option_lines.translate(start_line.Item("docker", name, "x" if name in start_line.VALUED else None, name), docker_options.Context({}, {}))
+        answer = option_lines.translate(
+            start_line.Item("docker", name, "x" if name in start_line.VALUED else None, name),
+            docker_options.Context({}, {}),
+        )
         assert answer is not None and answer.reason
 
 
 def test_the_embedded_server_has_no_limits_of_a_container():
     made = planned("-m 5g -p 9000:8500", backend="embedded")
-    assert made["server"]["serve"] == {"grpc_port": 9000} and [text for text in made["warnings"] if "memory_mib of tfserving_options has no effect" in text]
+    assert made["server"]["serve"] == {"grpc_port": 9000} and [
+        text for text in made["warnings"] if "memory_mib of tfserving_options has no effect" in text
+    ]

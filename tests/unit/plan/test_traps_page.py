@@ -15,7 +15,11 @@ TRAPS, PAINS = TEXT.split("## The pains")
 
 def rows(text):
     """{number: cells} of the tables of a text."""
-    found = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    found = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for line in text.splitlines()
+        if re.match(r"\| \d+ \|", line)
+    ]
     assert len({cells[0] for cells in found}) == len(found), "a number twice"
     return {int(cells[0]): cells for cells in found}
 
@@ -27,11 +31,15 @@ def test_every_trap_and_pain_has_its_row():
 
 def test_rows_that_name_the_plan_have_a_test_of_that_number():
     tests = (ROOT / "tests" / "unit" / "plan" / "test_traps.py").read_text(encoding="utf-8")
-    tested = {int(number) for name in re.findall(r"def test_trap(\w+)", tests) for number in re.findall(r"_(\d\d)(?=_)", name)}
+    tested = {
+        int(number) for name in re.findall(r"def test_trap(\w+)", tests) for number in re.findall(r"_(\d\d)(?=_)", name)
+    }
     said = {number for number, cells in rows(TRAPS).items() if re.search(r"\bplan\b|release table", cells[-1])}
     assert said == tested
 
 
 def test_modules_that_rows_name_are_there():
-    for name in re.findall(r"`((?:model|saved|batching|load|tuning)\w*)`", " ".join(cells[-1] for cells in rows(TRAPS).values())):
+    for name in re.findall(
+        r"`((?:model|saved|batching|load|tuning)\w*)`", " ".join(cells[-1] for cells in rows(TRAPS).values())
+    ):
         assert (ROOT / "plugins" / "modules" / f"{name}.py").is_file(), name

@@ -44,7 +44,9 @@ def test_extreme_values_survive():
 
 def test_bytes_on_the_wire():
     # field 1 (dtype) = 1, field 2 (shape) = {dim {size: 2}}, field 4 (content) = 1.0f, 2.0f in little-endian order
-    assert client.encode_tensor(numpy.array([1, 2], "float32")).SerializeToString() == bytes.fromhex("08011204120208022208 0000803f 00000040")
+    assert client.encode_tensor(numpy.array([1, 2], "float32")).SerializeToString() == bytes.fromhex(
+        "08011204120208022208 0000803f 00000040"
+    )
 
 
 def test_big_endian_and_strided_arrays_mean_their_values():
@@ -53,35 +55,46 @@ def test_big_endian_and_strided_arrays_mean_their_values():
 
 
 def test_strings():
-    for array in (["a", "b\xe9"], [b"a", b"b\xc3\xa9"], numpy.array(["a", "b\xe9"]), numpy.array([b"a", "b\xe9"], object)):
+    for array in (
+        ["a", "b\xe9"],
+        [b"a", b"b\xc3\xa9"],
+        numpy.array(["a", "b\xe9"]),
+        numpy.array([b"a", "b\xe9"], object),
+    ):
         assert client.decode_tensor(client.encode_tensor(array)).tolist() == [b"a", b"b\xc3\xa9"]
     assert client.decode_tensor(client.encode_tensor(numpy.array(b"x"))).shape == ()
 
 
-@pytest.mark.parametrize(("made", "expected"), [
-    (tensor("DT_FLOAT", [2, 2], float_val=[1.5]), [[1.5, 1.5], [1.5, 1.5]]),
-    (tensor("DT_FLOAT", [3], float_val=[1, 2]), [1, 2, 2]),
-    (tensor("DT_INT32", [2]), [0, 0]),
-    (tensor("DT_STRING", [2], string_val=[b"a"]), [b"a", b"a"]),
-    (tensor("DT_STRING", [1]), [b""]),
-    (tensor("DT_HALF", [1], half_val=[0x3E00]), [1.5]),
-    (tensor("DT_BFLOAT16", [1], half_val=[0x3FC0]), [1.5]),
-    (tensor("DT_BFLOAT16", [1], tensor_content=b"\xc0\x3f"), [1.5]),
-    (tensor("DT_COMPLEX64", [1], scomplex_val=[1, 2]), [1 + 2j]),
-    (tensor("DT_UINT8", [1], int_val=[200]), [200]),
-    (tensor("DT_BOOL", [], bool_val=[True]), True),
-])
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (tensor("DT_FLOAT", [2, 2], float_val=[1.5]), [[1.5, 1.5], [1.5, 1.5]]),
+        (tensor("DT_FLOAT", [3], float_val=[1, 2]), [1, 2, 2]),
+        (tensor("DT_INT32", [2]), [0, 0]),
+        (tensor("DT_STRING", [2], string_val=[b"a"]), [b"a", b"a"]),
+        (tensor("DT_STRING", [1]), [b""]),
+        (tensor("DT_HALF", [1], half_val=[0x3E00]), [1.5]),
+        (tensor("DT_BFLOAT16", [1], half_val=[0x3FC0]), [1.5]),
+        (tensor("DT_BFLOAT16", [1], tensor_content=b"\xc0\x3f"), [1.5]),
+        (tensor("DT_COMPLEX64", [1], scomplex_val=[1, 2]), [1 + 2j]),
+        (tensor("DT_UINT8", [1], int_val=[200]), [200]),
+        (tensor("DT_BOOL", [], bool_val=[True]), True),
+    ],
+)
 def test_single_values_fill_the_shape(made, expected):
     assert client.decode_tensor(made).tolist() == expected
 
 
-@pytest.mark.parametrize(("made", "words"), [
-    (tensor("DT_FLOAT", [2], tensor_content=b"1234"), "needs 2 values, its content has 1"),
-    (tensor("DT_FLOAT", [1], tensor_content=b"12345"), "whole values"),
-    (tensor("DT_FLOAT", [1], float_val=[1, 2]), "holds 2"),
-    (tensor("DT_FLOAT", [-1], float_val=[1]), "whole shape"),
-    (tensor("DT_RESOURCE", [1]), "DT_RESOURCE"),
-])
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (tensor("DT_FLOAT", [2], tensor_content=b"1234"), "needs 2 values, its content has 1"),
+        (tensor("DT_FLOAT", [1], tensor_content=b"12345"), "whole values"),
+        (tensor("DT_FLOAT", [1], float_val=[1, 2]), "holds 2"),
+        (tensor("DT_FLOAT", [-1], float_val=[1]), "whole shape"),
+        (tensor("DT_RESOURCE", [1]), "DT_RESOURCE"),
+    ],
+)
 def test_a_broken_tensor_is_refused(made, words):
     with pytest.raises(FleetError, match=words):
         client.decode_tensor(made)
@@ -93,17 +106,32 @@ def test_an_array_without_tensor_type_is_refused():
 
 
 def test_a_predict_request_carries_model_version_signature_and_inputs():
-    request = wire.message("tensorflow.serving.PredictRequest").FromString(client.predict_request("m", {"x": numpy.zeros(2)}, "other", 7))
-    assert (request.model_spec.name, request.model_spec.version.value, request.model_spec.signature_name) == ("m", 7, "other")
+    request = wire.message("tensorflow.serving.PredictRequest").FromString(
+        client.predict_request("m", {"x": numpy.zeros(2)}, "other", 7)
+    )
+    assert (request.model_spec.name, request.model_spec.version.value, request.model_spec.signature_name) == (
+        "m",
+        7,
+        "other",
+    )
     assert list(request.inputs) == ["x"]
-    assert not wire.message("tensorflow.serving.PredictRequest").FromString(client.predict_request("m", {})).model_spec.HasField("version")
+    assert (
+        not wire.message("tensorflow.serving.PredictRequest")
+        .FromString(client.predict_request("m", {}))
+        .model_spec.HasField("version")
+    )
 
 
 def test_rest_bodies():
     inputs = {"x": numpy.array([[1, 2], [3, 4]]), "s": numpy.array(["a", "b"])}
     assert json.loads(client.rest_body(inputs, "other", "row")) == {
-        "signature_name": "other", "instances": [{"x": [1, 2], "s": {"b64": "YQ=="}}, {"x": [3, 4], "s": {"b64": "Yg=="}}]}
-    assert json.loads(client.rest_body(inputs, form="column"))["inputs"] == {"x": [[1, 2], [3, 4]], "s": [{"b64": "YQ=="}, {"b64": "Yg=="}]}
+        "signature_name": "other",
+        "instances": [{"x": [1, 2], "s": {"b64": "YQ=="}}, {"x": [3, 4], "s": {"b64": "Yg=="}}],
+    }
+    assert json.loads(client.rest_body(inputs, form="column"))["inputs"] == {
+        "x": [[1, 2], [3, 4]],
+        "s": [{"b64": "YQ=="}, {"b64": "Yg=="}],
+    }
     with pytest.raises(FleetError, match="same first dimension"):
         client.rest_body({"x": numpy.zeros(2), "y": numpy.zeros(3)}, form="row")
 
@@ -119,7 +147,10 @@ def test_strings_in_tensor_content_are_lengths_and_bytes():
 
 
 def test_tensors_that_no_array_can_be():
-    for made, words in ((tensor("DT_FLOAT", [0, 2**62, 2**62]), "cannot be read"), (tensor("DT_COMPLEX64", [2], scomplex_val=[1, 2, 3]), "half a value"),
-                        (tensor("DT_STRING", [2**27]), "larger than 2 GiB")):
+    for made, words in (
+        (tensor("DT_FLOAT", [0, 2**62, 2**62]), "cannot be read"),
+        (tensor("DT_COMPLEX64", [2], scomplex_val=[1, 2, 3]), "half a value"),
+        (tensor("DT_STRING", [2**27]), "larger than 2 GiB"),
+    ):
         with pytest.raises(FleetError, match=words):
             client.decode_tensor(made)

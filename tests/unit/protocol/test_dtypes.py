@@ -21,7 +21,14 @@ def test_names_and_numbers_are_tensorflows():
 
 
 def test_a_reference_has_the_name_of_its_base_type_and_an_unknown_number_is_its_own():
-    assert [dtypes.name_of(number) for number in (1, 101, 19, 7, 20, 77)] == ["float32", "float32", "float16", "string", "DT_RESOURCE", "77"]
+    assert [dtypes.name_of(number) for number in (1, 101, 19, 7, 20, 77)] == [
+        "float32",
+        "float32",
+        "float16",
+        "string",
+        "DT_RESOURCE",
+        "77",
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name, dtype in dtypes.DTYPES.items() if dtype.letter])

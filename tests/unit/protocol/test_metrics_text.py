@@ -33,12 +33,23 @@ TEXT = """\
 def test_figures():
     assert metrics_text.figures(TEXT) == {
         "requests": {"digits": {"OK": 120, "UNAVAILABLE": 3}, "zz": {"NOT_FOUND": 1}},
-        "batching": {"batches": 40, "mean_request_rows": 1.0, "mean_batch_rows": 4.0, "mean_queuing_us": 2000.0, "padded_rows": 40}}
+        "batching": {
+            "batches": 40,
+            "mean_request_rows": 1.0,
+            "mean_batch_rows": 4.0,
+            "mean_queuing_us": 2000.0,
+            "padded_rows": 40,
+        },
+    }
 
 
 def test_a_server_that_was_asked_nothing_yet():
     assert metrics_text.figures("# TYPE :tensorflow:serving:request_count counter\n") == {
-        "requests": {}, "batching": dict.fromkeys(("batches", "mean_request_rows", "mean_batch_rows", "mean_queuing_us", "padded_rows"))}
+        "requests": {},
+        "batching": dict.fromkeys(
+            ("batches", "mean_request_rows", "mean_batch_rows", "mean_queuing_us", "padded_rows")
+        ),
+    }
 
 
 def test_no_name_that_a_client_sends_breaks_the_page():

@@ -17,10 +17,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import pari
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, client, tensors, wire
 
 ARRAYS = {
-    "float32": numpy.array([[1.5, -2], [3, 4e30]], "float32"), "float64": numpy.array([0.1, 2], "float64"), "int32": numpy.array([[-1], [7]], "int32"),
-    "int64": numpy.array([-2 ** 62, 3], "int64"), "uint8": numpy.array([0, 255], "uint8"), "int8": numpy.array([-3], "int8"),
-    "bool": numpy.array([True, False]), "float16": numpy.array([0.5, 65504], "float16"), "uint64": numpy.array([2 ** 63], "uint64"),
-    "string": numpy.array([b"a", b"long text"], object), "empty": numpy.zeros((0, 3), "float32")}
+    "float32": numpy.array([[1.5, -2], [3, 4e30]], "float32"),
+    "float64": numpy.array([0.1, 2], "float64"),
+    "int32": numpy.array([[-1], [7]], "int32"),
+    "int64": numpy.array([-(2**62), 3], "int64"),
+    "uint8": numpy.array([0, 255], "uint8"),
+    "int8": numpy.array([-3], "int8"),
+    "bool": numpy.array([True, False]),
+    "float16": numpy.array([0.5, 65504], "float16"),
+    "uint64": numpy.array([2**63], "uint64"),
+    "string": numpy.array([b"a", b"long text"], object),
+    "empty": numpy.zeros((0, 3), "float32"),
+}
 
 
 def from_numpy(array):
@@ -36,14 +44,22 @@ def test_what_numpy_saves_reaches_protobuf_and_comes_back(name):
     assert tensor.shape == array.shape and tensor.values() == array.ravel().tolist()
     content = tensors.predict_request("m", {"x": tensor}, "sig", version=3)
     request = wire.message("tensorflow.serving.PredictRequest").FromString(content)
-    assert (request.model_spec.name, request.model_spec.signature_name, request.model_spec.version.value) == ("m", "sig", 3)
+    assert (request.model_spec.name, request.model_spec.signature_name, request.model_spec.version.value) == (
+        "m",
+        "sig",
+        3,
+    )
     decoded = client.decode_tensor(request.inputs["x"])
     assert decoded.shape == array.shape and decoded.tolist() == array.tolist()
     for typed in (False, True):
         response = wire.message("tensorflow.serving.PredictResponse")()
         client.encode_tensor(array, typed=typed, into=response.outputs["y"])
         answered = tensors.predict_response(response.SerializeToString())["y"]
-        assert (answered.dtype, answered.shape, answered.values()) == (tensor.dtype, array.shape, array.ravel().tolist())
+        assert (answered.dtype, answered.shape, answered.values()) == (
+            tensor.dtype,
+            array.shape,
+            array.ravel().tolist(),
+        )
 
 
 def test_the_last_single_value_fills_up_what_is_missing():
@@ -58,14 +74,22 @@ def test_the_last_single_value_fills_up_what_is_missing():
 def test_status_and_label():
     response = wire.message("tensorflow.serving.GetModelStatusResponse")()
     response.model_version_status.add(version=2, state=50).status.error_message = "broken"
-    assert tensors.status_response(response.SerializeToString()) == [{"version": 2, "state": 50, "error_code": 0, "error_message": "broken"}]
-    request = wire.message("tensorflow.serving.PredictRequest").FromString(tensors.predict_request("m", {}, label="canary"))
+    assert tensors.status_response(response.SerializeToString()) == [
+        {"version": 2, "state": 50, "error_code": 0, "error_message": "broken"}
+    ]
+    request = wire.message("tensorflow.serving.PredictRequest").FromString(
+        tensors.predict_request("m", {}, label="canary")
+    )
     assert request.model_spec.version_label == "canary"
 
 
-@pytest.mark.parametrize(("array", "words"), [
-    (numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), "Fortran's order"),
-    (numpy.array([1j]), "not an array that can be sent")])
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), "Fortran's order"),
+        (numpy.array([1j]), "not an array that can be sent"),
+    ],
+)
 def test_arrays_that_cannot_be_sent(array, words):
     stream = io.BytesIO()
     numpy.save(stream, array)
@@ -75,21 +99,38 @@ def test_arrays_that_cannot_be_sent(array, words):
         tensors.from_file(b"no array at all", "array")
 
 
-@pytest.mark.parametrize(("wanted", "given", "words"), [
-    ([1.0, 2.0], [1.0, 2.0005], []),
-    ([1.0, 2.0], [1.0, 2.1], ["y: differs by up to 0.05"]), ([1000.0], [1000.5], []), ([0.0], [0.5], ["y: differs by up to 0.5"]),
-    ([float("nan")], [float("nan")], []), ([1.0], [float("nan")], ["y: 1 values are NaN or infinite on one side only"]),
-    ([1.0, 2.0], [1.0], ["y: shape [2] became [1]"])])
+@pytest.mark.parametrize(
+    ("wanted", "given", "words"),
+    [
+        ([1.0, 2.0], [1.0, 2.0005], []),
+        ([1.0, 2.0], [1.0, 2.1], ["y: differs by up to 0.05"]),
+        ([1000.0], [1000.5], []),
+        ([0.0], [0.5], ["y: differs by up to 0.5"]),
+        ([float("nan")], [float("nan")], []),
+        ([1.0], [float("nan")], ["y: 1 values are NaN or infinite on one side only"]),
+        ([1.0, 2.0], [1.0], ["y: shape [2] became [1]"]),
+    ],
+)
 def test_agreement(wanted, given, words):
     found = agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {"y": from_numpy(numpy.array(given))}, 1e-3)
     assert len(found) == len(words) and all(part in text for part, text in zip(words, found))
-    assert agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {}, 1e-3) == ["y: the output is missing; there: none"]
+    assert agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {}, 1e-3) == [
+        "y: the output is missing; there: none"
+    ]
 
 
-@pytest.mark.parametrize(("reference", "answered", "max_abs", "max_rel", "tolerance"), [
-    ([0.5, 2.0, -8.0], [0.75, 2.0, -9.0], 1.0, 0.5, 0.25), ([0.0, 4.0], [0.5, 4.0], 0.5, 0.0, 0.5), ([3, -4], [3, 4], 8.0, 2.0, 2.0),
-    ([float("nan"), float("inf")], [float("nan"), float("inf")], 0.0, 0.0, 0.0), ([], [], 0.0, 0.0, 0.0),
-    ([True, False], [False, False], 1.0, 1.0, 1.0), ([b"a", b"b"], [b"a", b"b"], 0.0, 0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("reference", "answered", "max_abs", "max_rel", "tolerance"),
+    [
+        ([0.5, 2.0, -8.0], [0.75, 2.0, -9.0], 1.0, 0.5, 0.25),
+        ([0.0, 4.0], [0.5, 4.0], 0.5, 0.0, 0.5),
+        ([3, -4], [3, 4], 8.0, 2.0, 2.0),
+        ([float("nan"), float("inf")], [float("nan"), float("inf")], 0.0, 0.0, 0.0),
+        ([], [], 0.0, 0.0, 0.0),
+        ([True, False], [False, False], 1.0, 1.0, 1.0),
+        ([b"a", b"b"], [b"a", b"b"], 0.0, 0.0, 0.0),
+    ],
+)
 def test_distances_of_tensors_and_of_arrays_are_the_same(reference, answered, max_abs, max_rel, tolerance):
     text = bool(reference) and isinstance(reference[0], bytes)
     one, other = (numpy.array(values, object) if text else numpy.array(values) for values in (reference, answered))

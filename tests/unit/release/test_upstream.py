@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
-    importlib.import_module("conftest")     # makes the collection importable
+    importlib.import_module("conftest")  # makes the collection importable
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
@@ -83,7 +83,9 @@ def digests(rows):
 
 @pytest.fixture(scope="module")
 def of_the_table():
-    return digests({release: dict(questions.row(release), sources=questions.sources(release)) for release in questions.releases()})
+    return digests(
+        {release: dict(questions.row(release), sources=questions.sources(release)) for release in questions.releases()}
+    )
 
 
 @pytest.mark.parametrize("fact", DIGESTS)
@@ -96,11 +98,23 @@ def test_every_fact_of_a_row_is_compared(of_the_table):
 
 
 def _upstream(clone, release):
-    shown = subprocess.run([sys.executable, str(ROOT / "tools" / "release-table"), clone, release, "--show"], capture_output=True, text=True, check=True)
-    ids = subprocess.run(["git", "-C", clone, "rev-parse", f"{release}^{{commit}}", f"{release}^{{tree}}"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "release-table"), clone, release, "--show"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ids = subprocess.run(
+        ["git", "-C", clone, "rev-parse", f"{release}^{{commit}}", f"{release}^{{tree}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return dict(json.loads(shown.stdout)[release], sources=ids.stdout.split())
 
 
 if __name__ == "__main__":
-    for upstream_fact, upstream_digest in sorted(digests({release: _upstream(sys.argv[1], release) for release in questions.releases()}).items()):
+    for upstream_fact, upstream_digest in sorted(
+        digests({release: _upstream(sys.argv[1], release) for release in questions.releases()}).items()
+    ):
         print(f'    "{upstream_fact}": "{upstream_digest}",')

@@ -17,7 +17,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report import doc
 ROOT = Path(__file__).resolve().parents[3]
 FIXTURES = ROOT / "tests" / "fixtures" / "report"
 NAMES = ["baseline_kept", "gains", "hostile", "untuned", "void_step"]
-STEP_KEYS = {"name", "kept", "reason", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy"}
+STEP_KEYS = {
+    "name",
+    "kept",
+    "reason",
+    "goodput_rps",
+    "p50_ms",
+    "p99_ms",
+    "requests",
+    "gain",
+    "gain_interval",
+    "noise_floor",
+    "accuracy",
+}
 
 
 def load(name):
@@ -40,7 +52,12 @@ def test_holds_what_the_issue_lists():
     assert made["hosts"][0]["class"] == {"image": "x86-64-v4", "tuning": "x86-64-v4+avx512_bf16+avx512_vnni-amd-2c-1n"}
     assert made["hosts"][0]["plan"]["decisions"][0]["subject"] == "backend"
     assert [step["name"] for step in made["steps"]] == [
-        "REST to gRPC", "Batching on", "SavedModel to TensorFlow Lite (dynamic range)", "oneDNN off", "Threads: intra-op 1, inter-op 1"]
+        "REST to gRPC",
+        "Batching on",
+        "SavedModel to TensorFlow Lite (dynamic range)",
+        "oneDNN off",
+        "Threads: intra-op 1, inter-op 1",
+    ]
     for step in made["steps"] + [made["total"]]:
         assert set(step) == STEP_KEYS
         assert set(step["accuracy"]) == {"before", "after"}
@@ -56,7 +73,12 @@ def test_says_which_server_it_was():
     hosts[0]["tunings"][0]["backend"] = "docker"
     assert build(hosts)["is_tensorflow_serving"] is True
     untuned = build(load("untuned"))
-    assert (untuned["backend"], untuned["is_tensorflow_serving"], untuned["total"], untuned["steps"]) == (None, None, None, [])
+    assert (untuned["backend"], untuned["is_tensorflow_serving"], untuned["total"], untuned["steps"]) == (
+        None,
+        None,
+        None,
+        [],
+    )
 
 
 def test_backend_comes_from_the_server_or_the_plan_where_the_tuning_does_not_say():
@@ -113,35 +135,80 @@ def test_a_class_is_told_once_and_measured_on_one_host():
     assert len(made["classes"][0]["hosts"]) == len(made["hosts"]) == 1000
 
 
-@pytest.mark.parametrize("change, told", [
-    (lambda host: host.pop("host"), "hosts[0]: every host is a mapping with its name"),
-    (lambda host: host.update(host="  "), "hosts[0]: every host is a mapping with its name"),
-    (lambda host: host.update(tuning={}), "'tuning' is not known; allowed: host, capabilities, plan, server, tunings, checks; did you mean tunings?"),
-    (lambda host: host.update(plan=[1]), "hosts[0] (localhost).plan: [1] is not a mapping"),
-    (lambda host: host["capabilities"].update(cpu="fast"), "hosts[0] (localhost).capabilities.cpu: 'fast' is not a mapping"),
-    (lambda host: host["plan"].update(refusals=["no"]), "hosts[0] (localhost).plan.refusals: ['no'] is not a list of mappings"),
-    (lambda host: host["checks"][0]["outputs"]["probabilities"].update(max_abs="big"), "checks[0].outputs.probabilities.max_abs: 'big' is not a finite"),
-    (lambda host: host.update(tunings={}), "hosts[0] (localhost).tunings: {} is not a list of mappings"),
-    (lambda host: host["tunings"][0].update(backend="triton"), "tunings[0].backend: 'triton' is not known; allowed: embedded, docker"),
-    (lambda host: host["tunings"][0].pop("steps"), "tunings[0]: steps must be a list"),
-    (lambda host: host["tunings"][0].pop("total"), "tunings[0].total: None is not a tuning step"),
-    (lambda host: host["tunings"][0]["steps"][1].pop("gain"), "steps[1]: gain is missing"),
-    (lambda host: host["tunings"][0]["steps"][1].update(gain=math.nan), "steps[1].gain: nan is not a finite number"),
-    (lambda host: host["tunings"][0]["steps"][1].update(gain=-1.5), "steps[1].gain: -1.5 is out of range; allowed: -1 to"),
-    (lambda host: host["tunings"][0]["steps"][1].update(goodput_rps=1e13), "steps[1].goodput_rps: 10000000000000.0 is out of range; allowed: 0 to"),
-    (lambda host: host["tunings"][0]["steps"][1].update(p99_ms="12"), "steps[1].p99_ms: '12' is not a finite number"),
-    (lambda host: host["tunings"][0]["steps"][1].update(requests=-1), "steps[1].requests: -1 is out of range"),
-    (lambda host: host["tunings"][0]["steps"][1].update(kept="yes"), "steps[1].kept: 'yes' is not true or false"),
-    (lambda host: host["tunings"][0]["steps"][1].update(name=None), "steps[1].name: None is not a text"),
-    (lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2, 0.1]), "steps[1].gain_interval: [0.2, 0.1] is not an interval"),
-    (lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2]), "steps[1].gain_interval: [0.2] is not an interval"),
-    (lambda host: host["tunings"][0]["steps"][1].update(accuracy=0.9), "steps[1].accuracy: 0.9 is not a mapping"),
-    (lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5, 2], [0.9, 1]]), "steps[1].curve_after: [0.9, 1] is below the point before it"),
-    (lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[1.5, 2]]), "steps[1].curve_after: 1.5 is out of range; allowed: 0 to 1"),
-    (lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5]]), "steps[1].curve_after: [0.5] is not a pair"),
-    (lambda host: host["tunings"][0].update(method=3), "method: 3 is not a mapping"),
-    (lambda host: host["tunings"][0]["method"].update(metric=3), "method.metric: 3 is not a text"),
-])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (lambda host: host.pop("host"), "hosts[0]: every host is a mapping with its name"),
+        (lambda host: host.update(host="  "), "hosts[0]: every host is a mapping with its name"),
+        (
+            lambda host: host.update(tuning={}),
+            "'tuning' is not known; allowed: host, capabilities, plan, server, tunings, checks; did you mean tunings?",
+        ),
+        (lambda host: host.update(plan=[1]), "hosts[0] (localhost).plan: [1] is not a mapping"),
+        (
+            lambda host: host["capabilities"].update(cpu="fast"),
+            "hosts[0] (localhost).capabilities.cpu: 'fast' is not a mapping",
+        ),
+        (
+            lambda host: host["plan"].update(refusals=["no"]),
+            "hosts[0] (localhost).plan.refusals: ['no'] is not a list of mappings",
+        ),
+        (
+            lambda host: host["checks"][0]["outputs"]["probabilities"].update(max_abs="big"),
+            "checks[0].outputs.probabilities.max_abs: 'big' is not a finite",
+        ),
+        (lambda host: host.update(tunings={}), "hosts[0] (localhost).tunings: {} is not a list of mappings"),
+        (
+            lambda host: host["tunings"][0].update(backend="triton"),
+            "tunings[0].backend: 'triton' is not known; allowed: embedded, docker",
+        ),
+        (lambda host: host["tunings"][0].pop("steps"), "tunings[0]: steps must be a list"),
+        (lambda host: host["tunings"][0].pop("total"), "tunings[0].total: None is not a tuning step"),
+        (lambda host: host["tunings"][0]["steps"][1].pop("gain"), "steps[1]: gain is missing"),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(gain=math.nan),
+            "steps[1].gain: nan is not a finite number",
+        ),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(gain=-1.5),
+            "steps[1].gain: -1.5 is out of range; allowed: -1 to",
+        ),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(goodput_rps=1e13),
+            "steps[1].goodput_rps: 10000000000000.0 is out of range; allowed: 0 to",
+        ),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(p99_ms="12"),
+            "steps[1].p99_ms: '12' is not a finite number",
+        ),
+        (lambda host: host["tunings"][0]["steps"][1].update(requests=-1), "steps[1].requests: -1 is out of range"),
+        (lambda host: host["tunings"][0]["steps"][1].update(kept="yes"), "steps[1].kept: 'yes' is not true or false"),
+        (lambda host: host["tunings"][0]["steps"][1].update(name=None), "steps[1].name: None is not a text"),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2, 0.1]),
+            "steps[1].gain_interval: [0.2, 0.1] is not an interval",
+        ),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2]),
+            "steps[1].gain_interval: [0.2] is not an interval",
+        ),
+        (lambda host: host["tunings"][0]["steps"][1].update(accuracy=0.9), "steps[1].accuracy: 0.9 is not a mapping"),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5, 2], [0.9, 1]]),
+            "steps[1].curve_after: [0.9, 1] is below the point before it",
+        ),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[1.5, 2]]),
+            "steps[1].curve_after: 1.5 is out of range; allowed: 0 to 1",
+        ),
+        (
+            lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5]]),
+            "steps[1].curve_after: [0.5] is not a pair",
+        ),
+        (lambda host: host["tunings"][0].update(method=3), "method: 3 is not a mapping"),
+        (lambda host: host["tunings"][0]["method"].update(metric=3), "method.metric: 3 is not a text"),
+    ],
+)
 def test_bad_input_is_told_in_one_line(change, told):
     hosts = load("gains")
     change(hosts[0])

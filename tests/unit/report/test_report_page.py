@@ -17,9 +17,51 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report import doc
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
 NAMES = ["baseline_kept", "gains", "hostile", "untuned", "void_step"]
-HARMLESS = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "h1", "h2", "h3", "p", "dl", "dt", "dd", "div", "span",
-            "strong", "em", "small", "ul", "li", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary", "figure", "figcaption",
-            "svg", "desc", "rect", "line", "circle", "path", "text"}
+HARMLESS = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "header",
+    "main",
+    "footer",
+    "section",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "dl",
+    "dt",
+    "dd",
+    "div",
+    "span",
+    "strong",
+    "em",
+    "small",
+    "ul",
+    "li",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tfoot",
+    "tr",
+    "th",
+    "td",
+    "details",
+    "summary",
+    "figure",
+    "figcaption",
+    "svg",
+    "desc",
+    "rect",
+    "line",
+    "circle",
+    "path",
+    "text",
+}
 
 
 def load(name):
@@ -53,7 +95,7 @@ class Elements(HTMLParser):
 @pytest.mark.parametrize("name", NAMES)
 def test_is_well_formed_and_of_harmless_elements_only(name):
     text = render(load(name))
-    assert text.startswith("<!DOCTYPE html>\n<html lang=\"en\">")
+    assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
     assert {element.tag for element in tree(text).iter()} <= HARMLESS
     assert {tag for tag, _attributes in Elements(text).seen} <= HARMLESS
 
@@ -66,7 +108,11 @@ def test_asks_for_nothing_outside_itself(name):
         assert not [key for key in attributes if key.startswith("on")]
     style = tree(text).find("head/style").text
     assert "url(" not in style and "@import" not in style and "http" not in style
-    policy = [attributes["content"] for _tag, attributes in Elements(text).seen if attributes.get("http-equiv") == "Content-Security-Policy"]
+    policy = [
+        attributes["content"]
+        for _tag, attributes in Elements(text).seen
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
 
 
@@ -107,21 +153,65 @@ def test_numbers_of_the_plots_are_finite_and_inside(name):
             assert 0 <= float(number) <= 1000
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("gains", ["Goodput rose by 112 % (105 to 120 %), from 215 to 455 requests/s answered within 100 ms.", "Embedded server, not TensorFlow Serving.",
-               "What this machine can do", "AMD EPYC 9R14", "x86-64-v4, for AI: avx512_bf16, avx512_vnni", "2 of 2", "7.75 GiB",
-               "No container engine answers on this host, and tfserving_backend is auto.", "Install Docker Engine 20.10 or later",
-               "+46 % (41 to 51 %)", "✕ not kept", "Accuracy over 360 labelled examples", "97.2 → 96.9 %", "Length of a window 2 s", "Requests in flight 8",
-               "the same rate, 129 requests/s", "requests in flight held constant"]),
-    ("baseline_kept", ["The baseline was kept: nothing beat it by more than the noise and still kept accuracy and latency within their limits.",
-                       "accuracy fell from 0.9722 to 0.9361"]),
-    ("void_step", ["Goodput rose by 25 % (22 % or more).", "∅ not measured", "the load generator used 93 % of a core", "Void windows 48",
-                   "Not drawn for want of a distribution: Batching on."]),
-    ("untuned", ["Nothing has been measured yet: this is what 3 hosts can do, and what is planned.", "No plan was made for 2 hosts.", "silent",
-                 "NVIDIA H100 80GB HBM3 compute 9.0"]),
-])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        (
+            "gains",
+            [
+                "Goodput rose by 112 % (105 to 120 %), from 215 to 455 requests/s answered within 100 ms.",
+                "Embedded server, not TensorFlow Serving.",
+                "What this machine can do",
+                "AMD EPYC 9R14",
+                "x86-64-v4, for AI: avx512_bf16, avx512_vnni",
+                "2 of 2",
+                "7.75 GiB",
+                "No container engine answers on this host, and tfserving_backend is auto.",
+                "Install Docker Engine 20.10 or later",
+                "+46 % (41 to 51 %)",
+                "✕ not kept",
+                "Accuracy over 360 labelled examples",
+                "97.2 → 96.9 %",
+                "Length of a window 2 s",
+                "Requests in flight 8",
+                "the same rate, 129 requests/s",
+                "requests in flight held constant",
+            ],
+        ),
+        (
+            "baseline_kept",
+            [
+                "The baseline was kept: nothing beat it by more than the noise and still kept accuracy and latency within their limits.",
+                "accuracy fell from 0.9722 to 0.9361",
+            ],
+        ),
+        (
+            "void_step",
+            [
+                "Goodput rose by 25 % (22 % or more).",
+                "∅ not measured",
+                "the load generator used 93 % of a core",
+                "Void windows 48",
+                "Not drawn for want of a distribution: Batching on.",
+            ],
+        ),
+        (
+            "untuned",
+            [
+                "Nothing has been measured yet: this is what 3 hosts can do, and what is planned.",
+                "No plan was made for 2 hosts.",
+                "silent",
+                "NVIDIA H100 80GB HBM3 compute 9.0",
+            ],
+        ),
+    ],
+)
 def test_says_what_the_data_says(name, expected):
-    told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(load(name)).partition("<body>")[2]).replace("\N{NO-BREAK SPACE}", " "))
+    told = re.sub(
+        r"\s+",
+        " ",
+        re.sub(r"<[^>]+>", " ", render(load(name)).partition("<body>")[2]).replace("\N{NO-BREAK SPACE}", " "),
+    )
     for words in expected:
         assert words in told
 
@@ -140,7 +230,9 @@ def test_tensorflow_serving_is_not_warned_about():
 
 
 def test_a_thousand_hosts_are_shown_by_class():
-    hosts = [dict(copy.deepcopy(load("untuned")[number % 2]), host=f"node-{number:04d}") for number in range(998)] + load("gains")
+    hosts = [
+        dict(copy.deepcopy(load("untuned")[number % 2]), host=f"node-{number:04d}") for number in range(998)
+    ] + load("gains")
     text = render(hosts)
     assert len(text) < 200_000
     assert "999 hosts in 2 classes" in words_of(text)
@@ -167,9 +259,14 @@ def test_without_curves_the_page_says_so():
     assert "No latency distribution was handed over, so none is drawn." in words_of(render(hosts))
 
 
-@pytest.mark.parametrize("capabilities", [
-    {}, {"cpu": None, "gpus": None}, {"cpu": {"quota": 1.5, "usable": 1.5, "threads": 4}, "memory": {"limit_mib": 512, "usable_mib": 512}},
-])
+@pytest.mark.parametrize(
+    "capabilities",
+    [
+        {},
+        {"cpu": None, "gpus": None},
+        {"cpu": {"quota": 1.5, "usable": 1.5, "threads": 4}, "memory": {"limit_mib": 512, "usable_mib": 512}},
+    ],
+)
 def test_capabilities_with_holes_are_shown(capabilities):
     assert "not known" in words_of(render([{"host": "a", "capabilities": capabilities}]))
 

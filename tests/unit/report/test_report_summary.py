@@ -43,7 +43,9 @@ def test_table_is_aligned():
 
 
 def test_wide_letters_take_two_columns_and_control_characters_none():
-    told = summary.table([("step", "kept", "x"), ("漢字", "yes", "1"), ("a\x1b[2Jb\nc", "no", "22"), ("total", "yes", "3")])
+    told = summary.table(
+        [("step", "kept", "x"), ("漢字", "yes", "1"), ("a\x1b[2Jb\nc", "no", "22"), ("total", "yes", "3")]
+    )
     assert told == [
         "step      kept   x",
         "------------------",
@@ -63,16 +65,29 @@ def test_no_line_of_hostile_data_breaks_out():
 ALTHOUGH = "is not beyond the noise, although single steps were kept."
 
 
-@pytest.mark.parametrize("changes, told", [
-    ({}, "Goodput rose by 112 % (105 to 120 %), from 215 to 455 requests/s answered within 100 ms."),
-    ({"gain": 0.015, "gain_interval": [0.001, 0.03]}, f"No gain is proven in total: +1.5 % (0.1 to 3.0 %) {ALTHOUGH}"),
-    ({"gain": 0.05, "gain_interval": [-0.01, 0.11]}, f"No gain is proven in total: +5.0 % (-1.0 to 11.0 %) {ALTHOUGH}"),
-    ({"gain": -0.2, "gain_interval": [-0.25, -0.15], "goodput_rps": 171.7},
-     "Goodput fell in total by 20 % (15 to 25 %), from 215 to 172 requests/s answered within 100 ms, although single steps were kept."),
-    ({"gain": 1.86, "gain_interval": [None, None], "reason": "3 rounds with goodput, at least 4 are needed"},
-     "No gain is proven in total, although single steps were kept: 3 rounds with goodput, at least 4 are needed."),
-    ({"gain": None, "gain_interval": None}, "Some steps were kept, but the total was not measured."),
-])
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({}, "Goodput rose by 112 % (105 to 120 %), from 215 to 455 requests/s answered within 100 ms."),
+        (
+            {"gain": 0.015, "gain_interval": [0.001, 0.03]},
+            f"No gain is proven in total: +1.5 % (0.1 to 3.0 %) {ALTHOUGH}",
+        ),
+        (
+            {"gain": 0.05, "gain_interval": [-0.01, 0.11]},
+            f"No gain is proven in total: +5.0 % (-1.0 to 11.0 %) {ALTHOUGH}",
+        ),
+        (
+            {"gain": -0.2, "gain_interval": [-0.25, -0.15], "goodput_rps": 171.7},
+            "Goodput fell in total by 20 % (15 to 25 %), from 215 to 172 requests/s answered within 100 ms, although single steps were kept.",
+        ),
+        (
+            {"gain": 1.86, "gain_interval": [None, None], "reason": "3 rounds with goodput, at least 4 are needed"},
+            "No gain is proven in total, although single steps were kept: 3 rounds with goodput, at least 4 are needed.",
+        ),
+        ({"gain": None, "gain_interval": None}, "Some steps were kept, but the total was not measured."),
+    ],
+)
 def test_headline_follows_the_total(changes, told):
     assert summary._line(summary.headline(with_total(**changes))) == told
 

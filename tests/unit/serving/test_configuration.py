@@ -13,43 +13,88 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import co
 def test_a_change_replaces_what_it_names_and_merges_environment_and_flags():
     before = configuration.complete({"protocol": "rest", "environment": {"A": "1"}, "flags": {"port": 1}})
     after = configuration.changed(before, {"protocol": "grpc", "environment": {"B": "2"}, "flags": {"port": None}})
-    assert after == {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {"A": "1", "B": "2"}, "flags": {}}
+    assert after == {
+        "protocol": "grpc",
+        "form": "saved_model",
+        "batching": None,
+        "environment": {"A": "1", "B": "2"},
+        "flags": {},
+    }
     assert before["environment"] == {"A": "1"}
 
 
-@pytest.mark.parametrize("change, told", [
-    ({"protocl": "grpc"}, "did you mean protocol?"),
-    ({"protocol": "http"}, "allowed: grpc, rest"),
-])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"protocl": "grpc"}, "did you mean protocol?"),
+        ({"protocol": "http"}, "allowed: grpc, rest"),
+    ],
+)
 def test_a_misspelt_change_is_refused_with_what_is_allowed(change, told):
     with pytest.raises(FleetError) as fault:
         configuration.changed({}, change)
     assert told in str(fault.value)
 
 
-PLAN = {"models": [{"name": "m", "form": "saved_model", "batching": None}, {"name": "n", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 4}}],
-        "server": {"flags": {"max_num_load_retries": 0}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}}
+PLAN = {
+    "models": [
+        {"name": "m", "form": "saved_model", "batching": None},
+        {"name": "n", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 4}},
+    ],
+    "server": {"flags": {"max_num_load_retries": 0}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}},
+}
 
 
 def test_a_server_serves_what_the_plan_chose_until_a_tuning_proved_better():
     by_plan = configuration.of_server(PLAN, ["m"])
-    assert by_plan == {"forms": {"m": "saved_model"}, "batching": None, "per_model": {}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
-                       "flags": {"max_num_load_retries": 0}}
-    tuned = {"form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}, "environment": {}, "flags": {"grpc_max_threads": 64}}
+    assert by_plan == {
+        "forms": {"m": "saved_model"},
+        "batching": None,
+        "per_model": {},
+        "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+        "flags": {"max_num_load_retries": 0},
+    }
+    tuned = {
+        "form": "tflite_dynamic_range",
+        "batching": {"max_batch_size": 8},
+        "environment": {},
+        "flags": {"grpc_max_threads": 64},
+    }
     other = dict(tuned, form="saved_model", batching=None)
-    found = configuration.of_server(PLAN, ["m"], [{"model": "n", "configuration": other}, {"model": "m", "configuration": tuned}])
-    assert found == {"forms": {"m": "tflite_dynamic_range"}, "batching": {"max_batch_size": 8}, "per_model": {}, "environment": {},
-                     "flags": {"grpc_max_threads": 64, "prefer_tflite_model": True}}
+    found = configuration.of_server(
+        PLAN, ["m"], [{"model": "n", "configuration": other}, {"model": "m", "configuration": tuned}]
+    )
+    assert found == {
+        "forms": {"m": "tflite_dynamic_range"},
+        "batching": {"max_batch_size": 8},
+        "per_model": {},
+        "environment": {},
+        "flags": {"grpc_max_threads": 64, "prefer_tflite_model": True},
+    }
 
 
 def test_several_models_share_what_is_the_servers_and_keep_what_is_theirs():
     both = configuration.of_server(PLAN, ["m", "n"])
     assert both["forms"] == {"m": "saved_model", "n": "tflite_dynamic_range"} and both["batching"] is None
     assert both["per_model"] == {"m": None, "n": {"max_batch_size": 4}}
-    assert both["flags"] == {"max_num_load_retries": 0, "prefer_tflite_model": True, "enable_batching": True, "enable_per_model_batching_parameters": True}
-    tuned = {"form": "saved_model", "batching": {"max_batch_size": 4}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "flags": {"grpc_max_threads": 80}}
+    assert both["flags"] == {
+        "max_num_load_retries": 0,
+        "prefer_tflite_model": True,
+        "enable_batching": True,
+        "enable_per_model_batching_parameters": True,
+    }
+    tuned = {
+        "form": "saved_model",
+        "batching": {"max_batch_size": 4},
+        "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        "flags": {"grpc_max_threads": 80},
+    }
     alike = configuration.of_server(PLAN, ["m", "n"], [{"model": "m", "configuration": tuned}])
-    assert alike["batching"] == {"max_batch_size": 4} and alike["per_model"] == {} and alike["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert (
+        alike["batching"] == {"max_batch_size": 4}
+        and alike["per_model"] == {}
+        and alike["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    )
     assert alike["flags"] == {"grpc_max_threads": 80, "prefer_tflite_model": True}
 
 
@@ -65,13 +110,16 @@ def test_a_model_that_the_plan_does_not_have_is_named():
     assert "no model 'x'" in str(fault.value)
 
 
-@pytest.mark.parametrize(("of", "told"), [
-    (3, "start: 3 is not a mapping; allowed: some of protocol, form, batching, environment, flags."),
-    ({"form": [1]}, "start.form: [1] is not a text, such as saved_model."),
-    ({"batching": "x"}, "start.batching: 'x' is neither a mapping nor null."),
-    ({"environment": ["A=b"]}, "start.environment: ['A=b'] is neither a mapping nor null."),
-    ({"protocol": 3}, "start.protocol: 3 is not known; allowed: grpc, rest."),
-])
+@pytest.mark.parametrize(
+    ("of", "told"),
+    [
+        (3, "start: 3 is not a mapping; allowed: some of protocol, form, batching, environment, flags."),
+        ({"form": [1]}, "start.form: [1] is not a text, such as saved_model."),
+        ({"batching": "x"}, "start.batching: 'x' is neither a mapping nor null."),
+        ({"environment": ["A=b"]}, "start.environment: ['A=b'] is neither a mapping nor null."),
+        ({"protocol": 3}, "start.protocol: 3 is not known; allowed: grpc, rest."),
+    ],
+)
 def test_a_configuration_out_of_form_is_one_line(of, told):
     for read in (lambda: configuration.complete(of), lambda: configuration.changed({}, of, "start")):
         with pytest.raises(FleetError) as fault:
@@ -83,11 +131,16 @@ def test_a_configuration_out_of_form_is_one_line(of, told):
 def test_a_tuning_that_is_none_is_one_line(tuning):
     with pytest.raises(FleetError) as fault:
         configuration.of_server(PLAN, ["m"], [None, tuning])
-    assert str(fault.value) == "tunings[1]: needs a model, a text, and a configuration, as the module tuning returns them."
+    assert (
+        str(fault.value) == "tunings[1]: needs a model, a text, and a configuration, as the module tuning returns them."
+    )
 
 
 @pytest.mark.parametrize("plan", [3, "x", [1], {"candidates": []}, {"models": []}])
 def test_a_plan_that_is_none_is_one_line(plan):
     with pytest.raises(FleetError) as fault:
         configuration.planned(plan, "m")
-    assert str(fault.value) == "plan: this is no plan, which has models and server. Let tfserving.fleet.tfs_capabilities make it."
+    assert (
+        str(fault.value)
+        == "plan: this is no plan, which has models and server. Let tfserving.fleet.tfs_capabilities make it."
+    )

@@ -9,19 +9,45 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tunings
 
-PLAIN = {"protocol": "rest", "form": "saved_model", "batching": None, "environment": {"A": "1"}, "flags": {"num_load_threads": 2, "enable_profiler": False}}
-BEST = {"protocol": "grpc", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}, "environment": {"A": "1", "TF_ENABLE_ONEDNN_OPTS": "0"},
-        "flags": {"num_load_threads": 2, "enable_profiler": False, "prefer_tflite_model": True, "grpc_max_threads": 80}}
-CHANGE = {"form": "tflite_dynamic_range", "batching": {"max_batch_size": 8}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "flags": {"grpc_max_threads": 80}}
+PLAIN = {
+    "protocol": "rest",
+    "form": "saved_model",
+    "batching": None,
+    "environment": {"A": "1"},
+    "flags": {"num_load_threads": 2, "enable_profiler": False},
+}
+BEST = {
+    "protocol": "grpc",
+    "form": "tflite_dynamic_range",
+    "batching": {"max_batch_size": 8},
+    "environment": {"A": "1", "TF_ENABLE_ONEDNN_OPTS": "0"},
+    "flags": {"num_load_threads": 2, "enable_profiler": False, "prefer_tflite_model": True, "grpc_max_threads": 80},
+}
+CHANGE = {
+    "form": "tflite_dynamic_range",
+    "batching": {"max_batch_size": 8},
+    "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "flags": {"grpc_max_threads": 80},
+}
 
 
 def measured(after=BEST, kept=True):
-    return {"model": "half", "backend": "docker", "image": "tensorflow/serving:2.20.0", "start": PLAIN, "configuration": after,
-            "total": {"kept": kept, "gain": 0.5, "gain_interval": [0.4, 0.6]}, "method": {"confidence": 0.95, "concurrency": 8, "examples": 32}}
+    return {
+        "model": "half",
+        "backend": "docker",
+        "image": "tensorflow/serving:2.20.0",
+        "start": PLAIN,
+        "configuration": after,
+        "total": {"kept": kept, "gain": 0.5, "gain_interval": [0.4, 0.6]},
+        "method": {"confidence": 0.95, "concurrency": 8, "examples": 32},
+    }
 
 
 def record(**keys):
-    return tunings.Tuning.from_dict({**tunings.kept(measured(), "x86-64-v3-8c", "2.20.0", "web-1", "2026-01-02 03:04 UTC").as_dict(), **keys}, "half.yml")
+    return tunings.Tuning.from_dict(
+        {**tunings.kept(measured(), "x86-64-v3-8c", "2.20.0", "web-1", "2026-01-02 03:04 UTC").as_dict(), **keys},
+        "half.yml",
+    )
 
 
 def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share():
@@ -33,9 +59,16 @@ def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share(
     assert nothing.change == {} and nothing.gain is None
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    (None, "not a tuning"), ({"model": "m"}, "not a tuning"), (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
-    (dict(record().as_dict(), change=[]), "change: [] is not a mapping"), (dict(record().as_dict(), model="../x"), "no name for a model")])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "not a tuning"),
+        ({"model": "m"}, "not a tuning"),
+        (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
+        (dict(record().as_dict(), change=[]), "change: [] is not a mapping"),
+        (dict(record().as_dict(), model="../x"), "no name for a model"),
+    ],
+)
 def test_a_file_that_somebody_damaged_is_one_line_with_its_name(data, words):
     with pytest.raises(FleetError) as fault:
         tunings.Tuning.from_dict(data, "half.yml")
@@ -56,7 +89,9 @@ def test_what_the_user_sets_later_holds():
 
 
 def test_flags_that_the_release_does_not_know_are_left_out():
-    assert tunings.legal({"flags": {"no_such_flag": 1, "num_load_threads": 2}}, "2.20.0") == {"flags": {"num_load_threads": 2}}
+    assert tunings.legal({"flags": {"no_such_flag": 1, "num_load_threads": 2}}, "2.20.0") == {
+        "flags": {"num_load_threads": 2}
+    }
 
 
 def test_tunings_lie_beside_the_inventory_file_and_not_inside_of_an_inventory_directory():

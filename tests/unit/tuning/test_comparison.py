@@ -14,8 +14,22 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._load import sched
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison
 
 # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2, critical values of Student's t distribution.
-TABLE = {(0.90, 1): 3.078, (0.975, 1): 12.706, (0.975, 2): 4.303, (0.95, 3): 2.353, (0.975, 3): 3.182, (0.975, 4): 2.776, (0.99, 5): 3.365, (0.975, 7): 2.365,
-         (0.995, 9): 3.250, (0.975, 10): 2.228, (0.975, 19): 2.093, (0.999, 19): 3.579, (0.95, 30): 1.697, (0.975, 100): 1.984}
+TABLE = {
+    (0.90, 1): 3.078,
+    (0.975, 1): 12.706,
+    (0.975, 2): 4.303,
+    (0.95, 3): 2.353,
+    (0.975, 3): 3.182,
+    (0.975, 4): 2.776,
+    (0.99, 5): 3.365,
+    (0.975, 7): 2.365,
+    (0.995, 9): 3.250,
+    (0.975, 10): 2.228,
+    (0.975, 19): 2.093,
+    (0.999, 19): 3.579,
+    (0.95, 30): 1.697,
+    (0.975, 100): 1.984,
+}
 
 
 @pytest.mark.parametrize("probability, degrees", TABLE)
@@ -42,23 +56,26 @@ def test_noise_floor_is_the_outer_end_of_the_interval_of_the_baseline_against_it
     assert comparison.compare([(100, 103.5)] * 9, noise, minimum_gain=0.01).verdict == "gain"
 
 
-@pytest.mark.parametrize("pairs, verdict", [
-    ([(100, 120)] * 4, "gain"),
-    ([(100, 80)] * 4, "loss"),
-    ([(100, 100)] * 4, "none"),
-    ([(100, 102)] * 8, "none"),                                             # certain, but less than worth keeping
-    ([(100, 120), (100, 85), (100, 130), (100, 80)], "inconclusive"),
-    ([(100, 120)] * 3, "inconclusive"),                                     # too few rounds
-    ([], "inconclusive"),
-    ([(0, 0)] * 8, "inconclusive"),
-    ([(0, 0), (0, 0)] + [(100, 120)] * 4, "gain"),                          # rounds that say nothing do not count
-    ([(100, 0)] * 2, "loss"),                                               # a dead candidate
-    ([(0, 100)] * 5, "inconclusive"),                                       # sign test: 2 * 0.5 ** 5 = 0.0625
-    ([(0, 100)] * 6, "gain"),                                               # 2 * 0.5 ** 6 = 0.03125
-    ([(100, 150)] * 8 + [(100, 0)], "gain"),                                # 9 rounds: 1 outside on each side, 2 * 10 / 512 = 0.039
-    ([(100, 50)] * 8 + [(0, 100)], "loss"),
-    ([(100, 150)] * 4 + [(100, 0)] * 4, "inconclusive"),
-])
+@pytest.mark.parametrize(
+    "pairs, verdict",
+    [
+        ([(100, 120)] * 4, "gain"),
+        ([(100, 80)] * 4, "loss"),
+        ([(100, 100)] * 4, "none"),
+        ([(100, 102)] * 8, "none"),  # certain, but less than worth keeping
+        ([(100, 120), (100, 85), (100, 130), (100, 80)], "inconclusive"),
+        ([(100, 120)] * 3, "inconclusive"),  # too few rounds
+        ([], "inconclusive"),
+        ([(0, 0)] * 8, "inconclusive"),
+        ([(0, 0), (0, 0)] + [(100, 120)] * 4, "gain"),  # rounds that say nothing do not count
+        ([(100, 0)] * 2, "loss"),  # a dead candidate
+        ([(0, 100)] * 5, "inconclusive"),  # sign test: 2 * 0.5 ** 5 = 0.0625
+        ([(0, 100)] * 6, "gain"),  # 2 * 0.5 ** 6 = 0.03125
+        ([(100, 150)] * 8 + [(100, 0)], "gain"),  # 9 rounds: 1 outside on each side, 2 * 10 / 512 = 0.039
+        ([(100, 50)] * 8 + [(0, 100)], "loss"),
+        ([(100, 150)] * 4 + [(100, 0)] * 4, "inconclusive"),
+    ],
+)
 def test_verdicts(pairs, verdict):
     result = comparison.compare(pairs)
     assert result.verdict == verdict, result
@@ -81,8 +98,18 @@ def test_what_is_no_rate_is_refused(value):
 
 
 def test_pairs_leave_out_rounds_with_a_void_window():
-    windows = [{"target": target, "goodput_rps": rate, "void": void} for target, rate, void in
-               [("a", 10, None), ("b", 11, None), ("b", 12, "late"), ("a", 13, None), ("c", 1, None), ("a", 14, None), ("b", 15, None)]]
+    windows = [
+        {"target": target, "goodput_rps": rate, "void": void}
+        for target, rate, void in [
+            ("a", 10, None),
+            ("b", 11, None),
+            ("b", 12, "late"),
+            ("a", 13, None),
+            ("c", 1, None),
+            ("a", 14, None),
+            ("b", 15, None),
+        ]
+    ]
     assert comparison.paired(windows, "a", "b") == [(10, 11), (14, 15)]
 
 
@@ -98,17 +125,21 @@ class Machine:
 
     def window(self, log_ratio=0.0):
         self.count += 1
-        self.level = self.memory * self.level + math.sqrt(1 - self.memory ** 2) * self.draw.gauss(0, self.deviation)
+        self.level = self.memory * self.level + math.sqrt(1 - self.memory**2) * self.draw.gauss(0, self.deviation)
         stalled = self.draw.random() < self.stall
-        return 500 * math.exp(log_ratio + self.level + self.trend * self.count + self.draw.gauss(0, 0.01) + stalled * math.log(0.7))
+        return 500 * math.exp(
+            log_ratio + self.level + self.trend * self.count + self.draw.gauss(0, 0.01) + stalled * math.log(0.7)
+        )
 
 
 def measured(seed, rounds, ratio=1.0, **noise):
     """Pairs and A/A pairs of one simulated run: baseline, candidate and the baseline again, interleaved as the real one does."""
     machine = Machine(seed, **noise)
     factors = {"baseline": 0.0, "candidate": math.log(ratio), "again": 0.0}
-    windows = [{"target": name, "goodput_rps": machine.window(factors[name]), "void": None}
-               for name in schedule.interleaved(list(factors), rounds, seed)]
+    windows = [
+        {"target": name, "goodput_rps": machine.window(factors[name]), "void": None}
+        for name in schedule.interleaved(list(factors), rounds, seed)
+    ]
     return comparison.paired(windows, "baseline", "candidate"), comparison.paired(windows, "baseline", "again")
 
 
@@ -121,22 +152,34 @@ def binomial_limit(runs, probability):
 
 
 @pytest.mark.parametrize("rounds", [4, 6, 10, 20])
-@pytest.mark.parametrize("noise", [{}, {"memory": 0.0}, {"memory": 0.95}, {"drift": 0.02}, {"stall": 0.15}, {"deviation": 0.15}], ids=str)
+@pytest.mark.parametrize(
+    "noise", [{}, {"memory": 0.0}, {"memory": 0.95}, {"drift": 0.02}, {"stall": 0.15}, {"deviation": 0.15}], ids=str
+)
 def test_equal_sides_are_called_a_gain_at_most_as_often_as_the_confidence_says(rounds, noise):
     # One side of a 95 % interval: 2.5 %. Of 20 such pairs more than one gain then has a probability of 8.8 % at most, and far less with the noise floor.
-    gains = [comparison.compare(pairs, aa).verdict for pairs, aa in (measured(seed, rounds, **noise) for seed in range(RUNS))].count("gain")
+    gains = [
+        comparison.compare(pairs, aa).verdict for pairs, aa in (measured(seed, rounds, **noise) for seed in range(RUNS))
+    ].count("gain")
     assert gains <= binomial_limit(RUNS, 0.025)
 
 
 @pytest.mark.parametrize("noise", [{}, {"memory": 0.95}, {"drift": 0.02}], ids=str)
 def test_the_bare_interval_keeps_its_confidence_under_autocorrelation_and_drift(noise):
-    missed = sum(not (low <= 0 <= high) for low, high in (
-        comparison.compare(measured(seed, 8, stall=0.0, **noise)[0], minimum_gain=0).interval for seed in range(RUNS)))
+    missed = sum(
+        not (low <= 0 <= high)
+        for low, high in (
+            comparison.compare(measured(seed, 8, stall=0.0, **noise)[0], minimum_gain=0).interval
+            for seed in range(RUNS)
+        )
+    )
     assert missed <= binomial_limit(RUNS, 0.05)
 
 
 def test_of_twenty_equal_pairs_at_most_one_is_called_a_gain():
-    runs = [[comparison.compare(*measured(1000 * series + seed, 8)).verdict for seed in range(20)].count("gain") for series in range(100)]
+    runs = [
+        [comparison.compare(*measured(1000 * series + seed, 8)).verdict for seed in range(20)].count("gain")
+        for series in range(100)
+    ]
     assert sum(count > 1 for count in runs) <= 2
 
 

@@ -11,29 +11,59 @@ pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.action import host_plan, tuning
 
-CAPABILITIES = {"architecture": "x86_64", "cpu": {"level": "x86-64-v3", "flags": ["avx", "sse4_2"], "threads": 8, "usable": 8.0, "affinity": "0-7"},
-                "memory": {"usable_mib": 16000}, "gpus": [], "classes": {"image": "x86-64-v3", "tuning": "x86-64-v3-intel-8c-1n"},
-                "container": {"engine": "docker", "version": "24.0.7", "answers": True}}
-START = {"protocol": "rest", "form": "saved_model", "batching": None, "environment": {}, "flags": {"enable_profiler": False}}
-FOUND = {"model": "half", "backend": "docker", "image": "tensorflow/serving:2.20.0", "start": START,
-         "configuration": dict(START, batching={"max_batch_size": 8}, flags={"enable_profiler": False, "num_load_threads": 2}),
-         "total": {"kept": True, "gain": 0.5, "gain_interval": (0.4, 0.6)}, "method": {"confidence": 0.95, "concurrency": 8, "examples": None}}
+CAPABILITIES = {
+    "architecture": "x86_64",
+    "cpu": {"level": "x86-64-v3", "flags": ["avx", "sse4_2"], "threads": 8, "usable": 8.0, "affinity": "0-7"},
+    "memory": {"usable_mib": 16000},
+    "gpus": [],
+    "classes": {"image": "x86-64-v3", "tuning": "x86-64-v3-intel-8c-1n"},
+    "container": {"engine": "docker", "version": "24.0.7", "answers": True},
+}
+START = {
+    "protocol": "rest",
+    "form": "saved_model",
+    "batching": None,
+    "environment": {},
+    "flags": {"enable_profiler": False},
+}
+FOUND = {
+    "model": "half",
+    "backend": "docker",
+    "image": "tensorflow/serving:2.20.0",
+    "start": START,
+    "configuration": dict(
+        START, batching={"max_batch_size": 8}, flags={"enable_profiler": False, "num_load_threads": 2}
+    ),
+    "total": {"kept": True, "gain": 0.5, "gain_interval": (0.4, 0.6)},
+    "method": {"confidence": 0.95, "concurrency": 8, "examples": None},
+}
 
 
 def variables(directory, **more):
-    return {"inventory_hostname": "web-2", "groups": {"all": ["web-1", "web-2"]}, "tfserving_models": [{"name": "half"}, {"name": "plain"}],
-            "tfserving_tunings_directory": str(directory), "tfserving_version": "2.20.0", **more}
+    return {
+        "inventory_hostname": "web-2",
+        "groups": {"all": ["web-1", "web-2"]},
+        "tfserving_models": [{"name": "half"}, {"name": "plain"}],
+        "tfserving_tunings_directory": str(directory),
+        "tfserving_version": "2.20.0",
+        **more,
+    }
 
 
 def keep(directory):
-    return tuning._keep(FOUND, {"keep_in": str(directory), "tuning_class": "x86-64-v3-intel-8c-1n", "release": "2.20.0"}, "web-1")
+    return tuning._keep(
+        FOUND, {"keep_in": str(directory), "tuning_class": "x86-64-v3-intel-8c-1n", "release": "2.20.0"}, "web-1"
+    )
 
 
 def test_another_host_of_the_class_is_served_with_what_the_tuning_kept(tmp_path):
     decision = keep(tmp_path / "tunings")
     assert decision.changed and "max_batch_size: 8" in decision.after
     server = host_plan.resolved(variables(tmp_path / "tunings"), CAPABILITIES)["server"]
-    assert server["flags"]["num_load_threads"] == 2 and [one["batching"] for one in server["per_model"]] == [{"max_batch_size": 8}, None]
+    assert server["flags"]["num_load_threads"] == 2 and [one["batching"] for one in server["per_model"]] == [
+        {"max_batch_size": 8},
+        None,
+    ]
     assert server["flags"]["enable_per_model_batching_parameters"] is True
     elsewhere = dict(CAPABILITIES, classes={"image": "x86-64-v3", "tuning": "x86-64-v3-intel-4c-1n"})
     assert "num_load_threads" not in host_plan.resolved(variables(tmp_path / "tunings"), elsewhere)["server"]["flags"]
@@ -53,12 +83,23 @@ def test_tunings_are_kept_beside_the_inventory_file(tmp_path):
     (tmp_path / "hosts.yml").write_text("", encoding="utf-8")
     found = {"inventory_dir": str(tmp_path), "ansible_inventory_sources": [str(tmp_path / "hosts.yml")]}
     assert host_plan.tunings_directory(found) == str(tmp_path / "tunings")
-    assert host_plan.tunings_directory(dict(found, ansible_inventory_sources=[str(tmp_path)])) == str(tmp_path.parent / "tunings")
+    assert host_plan.tunings_directory(dict(found, ansible_inventory_sources=[str(tmp_path)])) == str(
+        tmp_path.parent / "tunings"
+    )
     assert host_plan.tunings_directory({"ansible_inventory_sources": ["host,"]}) is None
     assert host_plan.tunings_directory(variables("/kept", **found)) == "/kept"
 
 
 def test_a_server_that_is_removed_needs_no_capabilities():
-    server = host_plan.resolved({"inventory_hostname": "a", "groups": {}, "tfs_server_model_name": "m", "tfs_server_model_base_path": "/m",
-                                 "tfs_server_state": "absent", "tfserving_backend": "docker"}, None)["server"]
+    server = host_plan.resolved(
+        {
+            "inventory_hostname": "a",
+            "groups": {},
+            "tfs_server_model_name": "m",
+            "tfs_server_model_base_path": "/m",
+            "tfs_server_state": "absent",
+            "tfserving_backend": "docker",
+        },
+        None,
+    )["server"]
     assert server["name"] == "m" and server["backend"] == "docker"

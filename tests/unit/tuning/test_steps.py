@@ -27,11 +27,14 @@ def test_configurations_that_differ_only_in_protocol_share_a_server():
     assert steps.server_key(over_rest) == steps.server_key(over_grpc) != steps.server_key(batched)
 
 
-@pytest.mark.parametrize("usable, server, generator", [
-    ([0, 1], [1], [0]),
-    ([5, 2, 3], [3, 5], [2]),
-    (range(8), [2, 3, 4, 5, 6, 7], [0, 1]),
-])
+@pytest.mark.parametrize(
+    "usable, server, generator",
+    [
+        ([0, 1], [1], [0]),
+        ([5, 2, 3], [3, 5], [2]),
+        (range(8), [2, 3, 4, 5, 6, 7], [0, 1]),
+    ],
+)
 def test_server_and_generator_get_cpus_of_their_own(usable, server, generator):
     assert steps.cpu_sets(usable) == (server, generator, None)
 
@@ -55,18 +58,34 @@ def test_lost_accuracy_outweighs_any_gain():
     assert not kept and "accuracy 0.98 before, 0.96 after" in reason and "above the allowed 0.01" in reason
 
 
-@pytest.mark.parametrize(("metric", "goal", "before", "after", "kept"), [
-    ("rmse", None, 2.0, 2.3, False), ("rmse", None, 2.0, 1.2, True), ("rmse", None, 2.0, 2.05, True), ("auc", None, 0.9, 0.7, False),
-    ("function", "lower", 5.0, 6.0, False), ("function", "lower", 6.0, 5.0, True), ("function", "higher", 6.0, 5.0, False),
-])
+@pytest.mark.parametrize(
+    ("metric", "goal", "before", "after", "kept"),
+    [
+        ("rmse", None, 2.0, 2.3, False),
+        ("rmse", None, 2.0, 1.2, True),
+        ("rmse", None, 2.0, 2.05, True),
+        ("auc", None, 0.9, 0.7, False),
+        ("function", "lower", 5.0, 6.0, False),
+        ("function", "lower", 6.0, 5.0, True),
+        ("function", "higher", 6.0, 5.0, False),
+    ],
+)
 def test_which_of_two_values_is_worse_is_the_metrics_to_say(metric, goal, before, after, kept):
     assert steps.judge(FASTER, {"before": before, "after": after}, 0.1, FAST_ENOUGH, 100, metric, goal)[0] is kept
 
 
-@pytest.mark.parametrize(("before", "after", "allowed", "accepted"), [
-    (0.98, 0.975, 0.01, True), (0.98, 0.97, 0.01, True), (0.3, 0.2, 0.1, True), (0.98, 0.98, 0.0, True),     # 0.98 - 0.97 > 0.01 in floats
-    (0.98, 0.9699, 0.01, False), (0.98, float("nan"), 0.01, False), (0.01, 0.01, 0.01, False),
-])
+@pytest.mark.parametrize(
+    ("before", "after", "allowed", "accepted"),
+    [
+        (0.98, 0.975, 0.01, True),
+        (0.98, 0.97, 0.01, True),
+        (0.3, 0.2, 0.1, True),
+        (0.98, 0.98, 0.0, True),  # 0.98 - 0.97 > 0.01 in floats
+        (0.98, 0.9699, 0.01, False),
+        (0.98, float("nan"), 0.01, False),
+        (0.01, 0.01, 0.01, False),
+    ],
+)
 def test_what_the_conversion_accepts_the_tuning_keeps(before, after, allowed, accepted):
     assert steps.judge(FASTER, {"before": before, "after": after}, allowed, FAST_ENOUGH, 100)[0] is accepted
     judged = {"name": "accuracy", "before": before, "after": after, "allowed_loss": allowed, "goal": "higher"}
@@ -74,8 +93,10 @@ def test_what_the_conversion_accepts_the_tuning_keeps(before, after, allowed, ac
 
 
 def test_conversion_and_tuning_allow_the_same_loss_by_default():
-    documented = {name: yaml.safe_load(import_module(f"{MODULES}.{name}").DOCUMENTATION)["options"]["allowed_loss"]["default"]
-                  for name in ("model_conversion", "tuning")}
+    documented = {
+        name: yaml.safe_load(import_module(f"{MODULES}.{name}").DOCUMENTATION)["options"]["allowed_loss"]["default"]
+        for name in ("model_conversion", "tuning")
+    }
     assert documented == {"model_conversion": 0.01, "tuning": 0.01}
     spec = import_module("ansible_collections.tfserving.fleet.plugins.action.tuning").ARGUMENTS
     assert spec["allowed_loss"]["default"] == 0.01
@@ -100,19 +121,35 @@ def test_nothing_measured_is_not_kept():
 
 
 def test_a_step_has_every_key_of_the_contract_also_when_nothing_was_measured():
-    wanted = {"name", "kept", "reason", "change", "goodput_rps", "p50_ms", "p99_ms", "requests", "gain", "gain_interval", "noise_floor", "accuracy"}
+    wanted = {
+        "name",
+        "kept",
+        "reason",
+        "change",
+        "goodput_rps",
+        "p50_ms",
+        "p99_ms",
+        "requests",
+        "gain",
+        "gain_interval",
+        "noise_floor",
+        "accuracy",
+    }
     assert set(steps.step("x", {}, False, "why", None, None, GOOD)) == wanted
     figures = {"goodput_rps": 150.0, "p50_ms": 5.0, "p99_ms": 9.0, "requests": 1200, "curve": []}
     measured = steps.step("x", {}, True, "why", FASTER, figures, GOOD)
     assert set(measured) == wanted and measured["requests"] == 1200 and len(measured["gain_interval"]) == 2
 
 
-@pytest.mark.parametrize("candidate, told", [
-    ({"name": "x"}, "candidates[0]: needs a name, a text, and a change"),
-    ({"name": 3, "change": {}}, "candidates[0]: needs a name"),
-    ({"name": "x", "change": {}, "resaon": "y"}, "did you mean reason?"),
-    ({"name": "x", "change": {"protocol": "http"}}, "candidates[0] (x).protocol"),
-])
+@pytest.mark.parametrize(
+    "candidate, told",
+    [
+        ({"name": "x"}, "candidates[0]: needs a name, a text, and a change"),
+        ({"name": 3, "change": {}}, "candidates[0]: needs a name"),
+        ({"name": "x", "change": {}, "resaon": "y"}, "did you mean reason?"),
+        ({"name": "x", "change": {"protocol": "http"}}, "candidates[0] (x).protocol"),
+    ],
+)
 def test_a_candidate_out_of_form_is_named(candidate, told):
     with pytest.raises(FleetError) as fault:
         steps.candidates([candidate], "m", {})
@@ -120,5 +157,9 @@ def test_a_candidate_out_of_form_is_named(candidate, told):
 
 
 def test_candidates_for_other_models_are_passed_over():
-    given = [{"name": "all", "change": {}}, {"name": "mine", "change": {}, "model": "m"}, {"name": "other", "change": {}, "model": "n"}]
+    given = [
+        {"name": "all", "change": {}},
+        {"name": "mine", "change": {}, "model": "m"},
+        {"name": "other", "change": {}, "model": "n"},
+    ]
     assert [candidate["name"] for candidate in steps.candidates(given, "m", {})] == ["all", "mine"]

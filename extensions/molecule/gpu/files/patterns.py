@@ -24,8 +24,10 @@ class Patterns(tf.Module):
     def __init__(self):
         super().__init__()
         random = numpy.random.default_rng(20260101)
-        self.filters = [tf.Variable(random.normal(0, (2 / (9 * width)) ** 0.5, (3, 3, width, more)).astype("float32"))
-                        for width, more in zip(WIDTHS, WIDTHS[1:])]
+        self.filters = [
+            tf.Variable(random.normal(0, (2 / (9 * width)) ** 0.5, (3, 3, width, more)).astype("float32"))
+            for width, more in zip(WIDTHS, WIDTHS[1:])
+        ]
         self.dense = tf.Variable(random.normal(0, 0.1, (WIDTHS[-1], CLASSES)).astype("float32"))
 
     @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, WIDTHS[0]], tf.float32, "image")])
@@ -41,4 +43,7 @@ if __name__ == "__main__":
     tf.saved_model.save(model, os.path.join(sys.argv[1], "patterns"), {"serving_default": model.answer})
     images = numpy.random.default_rng(1).normal(size=(SAMPLES, SIDE, SIDE, WIDTHS[0])).astype("float32")
     scores = model.answer(tf.constant(images))["scores"].numpy()
-    numpy.savez(os.path.join(sys.argv[1], "patterns.npz"), **{"inputs.image": images, "outputs.scores": scores, "labels": scores.argmax(axis=1)})
+    numpy.savez(
+        os.path.join(sys.argv[1], "patterns.npz"),
+        **{"inputs.image": images, "outputs.scores": scores, "labels": scores.argmax(axis=1)},
+    )

@@ -56,14 +56,17 @@ class Scheduler:
         if threads < 1:
             raise status.Status("INVALID_ARGUMENT", f"num_batch_threads must be positive; was {threads}")
         import tensorflow
+
         self._threads, self._slots, self._idle_s = threads, threading.BoundedSemaphore(threads), idle_s
         self._tasks, self._numbers, self._queues = {}, itertools.count(), itertools.count()
         self._changed, self._last, self._session, self._callables = threading.Condition(), 0.0, None, {}
         self._graph = tensorflow.Graph()
         with self._graph.as_default():
+
             @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2], tensorflow.int64)])
             def run_batch(tickets):
                 return tensorflow.numpy_function(self._run_batch, [tickets], tensorflow.int64)
+
             self._function = run_batch.get_concrete_function()
             self._function.add_to_graph(self._graph)
         threading.Thread(target=self._rest, name="batching", daemon=True).start()
@@ -71,12 +74,21 @@ class Scheduler:
     def queue(self, parameters):
         """A new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
         import tensorflow
+
         options = queue_options(parameters)
         with self._changed, self._graph.as_default():
             tickets = tensorflow.compat.v1.placeholder(tensorflow.int64, [None, 2])
             done = tensorflow.raw_ops.BatchFunction(
-                in_tensors=[tickets], captured_tensors=[], f=self._function, Tout=[tensorflow.int64], num_batch_threads=self._threads, container="tfserving",
-                shared_name=f"batches {sorted(options.items())}", batching_queue=f"queue {next(self._queues)}", **options)
+                in_tensors=[tickets],
+                captured_tensors=[],
+                f=self._function,
+                Tout=[tensorflow.int64],
+                num_batch_threads=self._threads,
+                container="tfserving",
+                shared_name=f"batches {sorted(options.items())}",
+                batching_queue=f"queue {next(self._queues)}",
+                **options,
+            )
             return tickets.name, done[0].name
 
     def submit(self, queue, task):
@@ -98,10 +110,15 @@ class Scheduler:
         """The function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
         import tensorflow
         from tensorflow.core.protobuf import config_pb2
+
         if self._session is None:
             # A batch runs in the scheduler's own thread and a request waits in its own, so that this session needs no threads for them.
-            self._session = tensorflow.compat.v1.Session(graph=self._graph, config=config_pb2.ConfigProto(
-                inter_op_parallelism_threads=1, use_per_session_threads=True, device_count={"GPU": 0}))
+            self._session = tensorflow.compat.v1.Session(
+                graph=self._graph,
+                config=config_pb2.ConfigProto(
+                    inter_op_parallelism_threads=1, use_per_session_threads=True, device_count={"GPU": 0}
+                ),
+            )
             self._changed.notify()
         if queue not in self._callables:
             call = config_pb2.CallableOptions(feed=[queue[0]], fetch=[queue[1]])
@@ -140,8 +157,10 @@ class BatchingSession:
         check_parameters(parameters)
         self._allowed = list(parameters.allowed_batch_sizes)
         self.signatures = session.signatures
-        declared = {_key([info.name for info in signature.inputs.values()], [info.name for info in signature.outputs.values()])
-                    for signature in session.signatures.values()}
+        declared = {
+            _key([info.name for info in signature.inputs.values()], [info.name for info in signature.outputs.values()])
+            for signature in session.signatures.values()
+        }
         self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
 
     def run(self, feeds, fetches, timeout_ms=0):
@@ -150,8 +169,10 @@ class BatchingSession:
         queue = self._queues.get(_key(feeds, fetches))
         if queue is None:
             if not self._bypassed:
-                log.warning(f"Request doesn't match any declared signature. Bypassing batcher. Request signature is: {','.join(sorted(feeds))} -> "
-                            f"{','.join(sorted(fetches))}")
+                log.warning(
+                    f"Request doesn't match any declared signature. Bypassing batcher. Request signature is: {','.join(sorted(feeds))} -> "
+                    f"{','.join(sorted(fetches))}"
+                )
             self._bypassed = True
             return self._session.run(feeds, fetches, timeout_ms)
         task = _Task(self, feeds, tuple(sorted(set(fetches))), timeout_ms)
@@ -195,8 +216,15 @@ class BatchingSession:
         padding = padded_size(rows, self._allowed) - rows
         metrics.PADDING_SIZE.add(padding, rows + padding)
         metrics.PROCESSED_BATCH_SIZE.add(rows + padding)
-        feeds = {name: _joined(name, [task.feeds[name][first:last] for task, first, last in parts], padding, self._parameters.pad_variable_length_inputs)
-                 for name in parts[0][0].feeds}
+        feeds = {
+            name: _joined(
+                name,
+                [task.feeds[name][first:last] for task, first, last in parts],
+                padding,
+                self._parameters.pad_variable_length_inputs,
+            )
+            for name in parts[0][0].feeds
+        }
         wanted = parts[0][0].wanted
         metrics.WRAPPED_RUN_COUNT.add()
         arrays = self._session.run(feeds, wanted, max(task.timeout_ms for task, _first, _last in parts))
@@ -204,10 +232,15 @@ class BatchingSession:
             if not array.ndim:
                 raise status.Status("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
             if len(array) != rows + padding:
-                raise status.Status("FAILED_PRECONDITION", "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes "
-                                    "of the input tensors")
+                raise status.Status(
+                    "FAILED_PRECONDITION",
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes "
+                    "of the input tensors",
+                )
         ends = list(itertools.accumulate(sizes))
-        return [{name: array[end - size:end] for name, array in zip(wanted, arrays)} for size, end in zip(sizes, ends)]
+        return [
+            {name: array[end - size : end] for name, array in zip(wanted, arrays)} for size, end in zip(sizes, ends)
+        ]
 
 
 def _key(inputs, outputs):
@@ -234,28 +267,49 @@ def check_parameters(parameters):
     """Raise the Status of a BatchingParameters message that TensorFlow Serving refuses, or dies of."""
     size, allowed = _max_batch_size(parameters), parameters.allowed_batch_sizes
     if allowed and allowed[-1] != size:
-        raise status.Status("INVALID_ARGUMENT", f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {allowed[-1]}; expected {size}")
+        raise status.Status(
+            "INVALID_ARGUMENT",
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {allowed[-1]}; expected {size}",
+        )
     if size < 1:
         raise status.Status("INVALID_ARGUMENT", f"input_batch_size_limit must be positive; was {size}")
     if parameters.batch_timeout_micros.value < 0:
-        raise status.Status("INVALID_ARGUMENT", f"batch_timeout_micros must be non-negative; was {parameters.batch_timeout_micros.value}")
+        raise status.Status(
+            "INVALID_ARGUMENT",
+            f"batch_timeout_micros must be non-negative; was {parameters.batch_timeout_micros.value}",
+        )
     if parameters.max_enqueued_batches.value < 0:
-        raise status.Status("INVALID_ARGUMENT", f"max_enqueued_batches must be non-negative; was {parameters.max_enqueued_batches.value}")
+        raise status.Status(
+            "INVALID_ARGUMENT",
+            f"max_enqueued_batches must be non-negative; was {parameters.max_enqueued_batches.value}",
+        )
     if parameters.enable_large_batch_splitting.value:
         if parameters.HasField("max_enqueued_batches") and parameters.max_enqueued_batches.value < 1:
-            raise status.Status("INVALID_ARGUMENT", f"max_enqueued_batches must be positive; was {parameters.max_enqueued_batches.value}")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                f"max_enqueued_batches must be positive; was {parameters.max_enqueued_batches.value}",
+            )
         if not 0 < _execution_size(parameters) <= size:
-            raise status.Status("INVALID_ARGUMENT", "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to "
-                                f"max_execution_batch_size. input_batch_size_limit is {size}, max_execution_batch_size is {_execution_size(parameters)}")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to "
+                f"max_execution_batch_size. input_batch_size_limit is {size}, max_execution_batch_size is {_execution_size(parameters)}",
+            )
 
 
 def queue_options(parameters):
     """What BatchFunction is told. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
-    enqueued = parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
+    enqueued = (
+        parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
+    )
     splitting = parameters.enable_large_batch_splitting.value
-    return {"max_batch_size": _max_batch_size(parameters), "batch_timeout_micros": parameters.batch_timeout_micros.value,
-            "max_enqueued_batches": max(1, enqueued), "enable_large_batch_splitting": splitting,
-            "allowed_batch_sizes": list(range(1, _execution_size(parameters) + 1)) if splitting else []}
+    return {
+        "max_batch_size": _max_batch_size(parameters),
+        "batch_timeout_micros": parameters.batch_timeout_micros.value,
+        "max_enqueued_batches": max(1, enqueued),
+        "enable_large_batch_splitting": splitting,
+        "allowed_batch_sizes": list(range(1, _execution_size(parameters) + 1)) if splitting else [],
+    }
 
 
 def padded_size(rows, allowed):
@@ -268,7 +322,11 @@ def _max_batch_size(parameters):
 
 
 def _execution_size(parameters):
-    return parameters.max_execution_batch_size.value if parameters.HasField("max_execution_batch_size") else _max_batch_size(parameters)
+    return (
+        parameters.max_execution_batch_size.value
+        if parameters.HasField("max_execution_batch_size")
+        else _max_batch_size(parameters)
+    )
 
 
 def _rows_of(feeds):
@@ -294,9 +352,12 @@ def _joined(name, arrays, padding, pad_variable_length):
     if pad_variable_length:
         arrays = _of_one_shape(arrays)
     elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
-        raise status.Status("FAILED_PRECONDITION", f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "
-                            "pad_variable_length_inputs to true, or "
-                            "ensure that all tensors with the same name have equal dimensions starting with the first dim.")
+        raise status.Status(
+            "FAILED_PRECONDITION",
+            f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "
+            "pad_variable_length_inputs to true, or "
+            "ensure that all tensors with the same name have equal dimensions starting with the first dim.",
+        )
     return numpy.concatenate(arrays + [arrays[-1][:1]] * padding) if len(arrays) + padding > 1 else arrays[0]
 
 

@@ -26,17 +26,31 @@ def of_flags(options):
 
 def of_list(listed, served=()):
     """The ModelConfigs of a list of ModelConfig messages. served: names of the models that are served now. Raises Status."""
-    configs = _checked([models.ModelConfig(one.name, one.base_path, *_policy(one.model_version_policy), tuple(sorted(one.version_labels.items())))
-                        for one in listed])
+    configs = _checked(
+        [
+            models.ModelConfig(
+                one.name, one.base_path, *_policy(one.model_version_policy), tuple(sorted(one.version_labels.items()))
+            )
+            for one in listed
+        ]
+    )
     for one in listed:
         if not one.model_platform:
-            raise status.Status("INVALID_ARGUMENT", "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-                                f"ModelServerConfig::model_platform, model name is {one.name}")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                f"ModelServerConfig::model_platform, model name is {one.name}",
+            )
         if one.model_platform != _PLATFORM and one.name in served:
-            raise status.Status("INVALID_ARGUMENT", f"Illegal to change a model's platform. For model {one.name} platform was {_PLATFORM} and new platform "
-                                f"requested is {one.model_platform}")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                f"Illegal to change a model's platform. For model {one.name} platform was {_PLATFORM} and new platform "
+                f"requested is {one.model_platform}",
+            )
         if one.model_platform != _PLATFORM:
-            raise status.Status("INVALID_ARGUMENT", f"Model {one.name} requests unsupported platform {one.model_platform}")
+            raise status.Status(
+                "INVALID_ARGUMENT", f"Model {one.name} requests unsupported platform {one.model_platform}"
+            )
     return configs
 
 
@@ -49,10 +63,15 @@ def reload(library, config):
     """Let the library serve what a ModelServerConfig message lists. Raises Status."""
     try:
         if not config.HasField("model_config_list"):
-            raise status.Status("INVALID_ARGUMENT", "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
-                                "supported")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                "supported",
+            )
         for index, one in enumerate(config.model_config_list.config):
-            log.info(f"\nConfig entry\n\tindex : {index}\n\tpath : {one.base_path}\n\tname : {one.name}\n\tplatform : {one.model_platform}")
+            log.info(
+                f"\nConfig entry\n\tindex : {index}\n\tpath : {one.base_path}\n\tname : {one.name}\n\tplatform : {one.model_platform}"
+            )
         library.apply(of_list(config.model_config_list.config, library.names()))
     except status.Status as fault:
         log.error(f"ReloadConfig failed: {fault.message}")
@@ -89,7 +108,9 @@ def read_text_proto(path, kind):
     if not content:
         raise status.Status("INVALID_ARGUMENT", f"{path}; Invalid argument")
     try:
-        return wire.message(kind).FromString(writer.encode(reader.read(reader.decoded(content, path), kind, path), kind))
+        return wire.message(kind).FromString(
+            writer.encode(reader.read(reader.decoded(content, path), kind, path), kind)
+        )
     except FleetError as fault:
         place = f"{fault.line}:{fault.column}: {fault.detail}" if isinstance(fault, reader.Fault) else fault.what
         log.error(f"Error parsing text-format {kind}: {place}")
@@ -110,5 +131,8 @@ def _checked(configs):
             raise status.Status("INVALID_ARGUMENT", f"Illegal to list model {name} multiple times in config list")
     for config in configs:
         if not os.path.isabs(config.base_path):
-            raise status.Status("INVALID_ARGUMENT", f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}",
+            )
     return configs

@@ -42,16 +42,27 @@ class GrpcService:
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
         self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
-        self._methods = {grpc_api.PREDICT: self._predict, grpc_api.GET_MODEL_METADATA: self._metadata, grpc_api.GET_MODEL_STATUS: self._status,
-                         grpc_api.RELOAD_CONFIG: self._reload}
+        self._methods = {
+            grpc_api.PREDICT: self._predict,
+            grpc_api.GET_MODEL_METADATA: self._metadata,
+            grpc_api.GET_MODEL_STATUS: self._status,
+            grpc_api.RELOAD_CONFIG: self._reload,
+        }
         if options["enable_grpc_healthcheck_service"]:
             self._methods[_HEALTH_CHECK] = self._health
         self._predict_request = wire.message("tensorflow.serving.PredictRequest")
         self._predict_response = wire.message("tensorflow.serving.PredictResponse")
         # Two workers more than calls are served at once, so that there is one to refuse the next.
-        self._server = grpc.server(futures.ThreadPoolExecutor(self._threads + 2), handlers=[_Handlers(self._methods, self._serve)], options=[
-            ("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-            *_channel_arguments(options["grpc_channel_arguments"])])
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(self._threads + 2),
+            handlers=[_Handlers(self._methods, self._serve)],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                *_channel_arguments(options["grpc_channel_arguments"]),
+            ],
+        )
 
     def start(self, addresses, tls=None):
         """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raises Status where an address or a certificate is not to be had."""
@@ -108,9 +119,15 @@ class GrpcService:
         asked = _asked(request)
         response = self._predict_response()
         with self._predictor.use(asked) as (number, session):
-            outputs = self._predictor.predict(asked, session, request.model_spec.signature_name, request.inputs, request.output_filter)
+            outputs = self._predictor.predict(
+                asked, session, request.model_spec.signature_name, request.inputs, request.output_filter
+            )
         spec = response.model_spec
-        spec.name, spec.version.value, spec.signature_name = asked.name, number, request.model_spec.signature_name or "serving_default"
+        spec.name, spec.version.value, spec.signature_name = (
+            asked.name,
+            number,
+            request.model_spec.signature_name or "serving_default",
+        )
         for name, array in outputs.items():
             client.encode_tensor(array, typed=not self._as_content, into=response.outputs[name])
         return response.SerializeToString()
@@ -133,13 +150,17 @@ class GrpcService:
         asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
-            added = response.model_version_status.add(version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state))
+            added = response.model_version_status.add(
+                version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state)
+            )
             added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
         return response.SerializeToString()
 
     def _reload(self, content):
-        configuration.reload(self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config)
+        configuration.reload(
+            self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config
+        )
         response = wire.message("tensorflow.serving.ReloadConfigResponse")()
         response.status.SetInParent()
         return response.SerializeToString()
@@ -151,12 +172,14 @@ class GrpcService:
 
 
 if grpc is not None:
+
     class _Handlers(grpc.GenericRpcHandler):
         """Hands the bytes of a known method's request to serve(method, bytes, context)."""
 
         def __init__(self, methods, serve):
             def handler(method):
                 return grpc.unary_unary_rpc_method_handler(lambda content, context: serve(method, content, context))
+
             self._handlers = {path: handler(method) for path, method in methods.items()}
 
         def service(self, handler_call_details):
@@ -173,7 +196,10 @@ def _start_fault(address, tls):
     if tls is not None:
         return status.Status("INVALID_ARGUMENT", "Failed to BuildAndStart gRPC server")
     host, _colon, port = address.rpartition(":")
-    return status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {host}" if host != "unix" else f"Couldn't bind to the UNIX socket {port}")
+    return status.Status(
+        "UNAVAILABLE",
+        f"Couldn't bind to port {port} of {host}" if host != "unix" else f"Couldn't bind to the UNIX socket {port}",
+    )
 
 
 def signature_map(session):
@@ -207,4 +233,7 @@ def _status_of(fault):
 
 def _channel_arguments(text):
     pairs = [argument.partition("=") for argument in text.split(",") if argument]
-    return [(key, int(value) if _WHOLE.fullmatch(value) and -2**31 <= int(value) < 2**31 else value) for key, _equals, value in pairs]
+    return [
+        (key, int(value) if _WHOLE.fullmatch(value) and -(2**31) <= int(value) < 2**31 else value)
+        for key, _equals, value in pairs
+    ]

@@ -90,8 +90,13 @@ class Server:
             signal.signal(number, self._stop)
         options = self._options
         configs, tls, metrics_path = configuration.of_flags(options), _tls(options), _metrics_path(options)
-        library = models.Library(self._loader(), options["max_num_load_retries"], options["load_retry_interval_micros"] / 1e6,
-                                 options["file_system_poll_wait_seconds"], options["allow_version_labels_for_unavailable_models"])
+        library = models.Library(
+            self._loader(),
+            options["max_num_load_retries"],
+            options["load_retry_interval_micros"] / 1e6,
+            options["file_system_poll_wait_seconds"],
+            options["allow_version_labels_for_unavailable_models"],
+        )
         library.apply(configs)
         if options["model_config_file"] and options["model_config_file_poll_wait_seconds"] > 0:
             configuration.poll(library, options["model_config_file"], options["model_config_file_poll_wait_seconds"])
@@ -104,17 +109,22 @@ class Server:
 
     def _listen(self, library, tls, metrics_path):
         import ml_dtypes
+
         self._listening, port, socket_path = True, self._options["port"], self._options["grpc_socket_path"]
         predictor = Predictor(library, ml_dtypes.bfloat16, self._options["enable_signature_method_name_check"])
         grpc, rest = GrpcService(predictor, library, self._options, self._activity), None
         log.info("Using InsecureServerCredentials" if tls is None else "Using SSL credentials")
-        grpc.start(([f"{self._address}:{port}"] if port else []) + ([f"unix:{socket_path}"] if socket_path else []), tls)
+        grpc.start(
+            ([f"{self._address}:{port}"] if port else []) + ([f"unix:{socket_path}"] if socket_path else []), tls
+        )
         if port:
             log.info(f"Running gRPC ModelServer at {self._address}:{port} ...")
         if socket_path:
             log.info(f"Running gRPC ModelServer at UNIX socket {socket_path} ...")
         if self._options["rest_api_port"] and self._options["rest_api_port"] == port:
-            log.error("server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. Skipped exporting HTTP/REST API.")
+            log.error(
+                "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. Skipped exporting HTTP/REST API."
+            )
         elif self._options["rest_api_port"]:
             rest = RestService(predictor, library, self._options, self._activity, metrics_path)
             rest.start(self._address, self._options["rest_api_port"])
@@ -144,14 +154,19 @@ class Server:
         common = _common_parameters(self._options) if self._options["enable_batching"] else None
         scheduler = None
         if common is not None:
-            scheduler = batching.Scheduler(common.num_batch_threads.value if common.HasField("num_batch_threads") else len(os.sched_getaffinity(0)))
+            scheduler = batching.Scheduler(
+                common.num_batch_threads.value if common.HasField("num_batch_threads") else len(os.sched_getaffinity(0))
+            )
         import tensorflow
         from tensorflow.core.protobuf import config_pb2
+
         tensorflow.get_logger().setLevel("ERROR")
         if not self._options["xla_cpu_compilation_enabled"] and not self._options["xla_gpu_compilation_enabled"]:
             disable_xla(os.path.dirname(tensorflow.__file__))
         intra, inter = flags.parallelism(self._options)
-        config = config_pb2.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter, allow_soft_placement=True)
+        config = config_pb2.ConfigProto(
+            intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter, allow_soft_placement=True
+        )
         config.gpu_options.per_process_gpu_memory_fraction = self._options["per_process_gpu_memory_fraction"]
         return functools.partial(load, self._options, config, common, scheduler)
 
@@ -192,12 +207,17 @@ class Activity:
 def load(options, config, common, scheduler, _name, _number, path):
     """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
     import ml_dtypes
+
     if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE)):
         session = LiteSession(path, max(1, options["num_tflite_pools"]))
     else:
         session = SavedModelSession(path, options["saved_model_tags"].split(","), config)
     try:
-        parameters = batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"]) if scheduler else None
+        parameters = (
+            batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"])
+            if scheduler
+            else None
+        )
         if parameters is not None:
             session = batching.BatchingSession(session, parameters, scheduler)
         if options["enable_model_warmup"]:
@@ -214,7 +234,10 @@ def _tls(options):
         return None
     tls = configuration.read_text_proto(options["ssl_config_file"], "tensorflow.serving.SSLConfig")
     if tls.client_verify and not tls.custom_ca:
-        raise status.Status("INVALID_ARGUMENT", f"{options['ssl_config_file']} has client_verify without custom_ca, with which every client would be refused")
+        raise status.Status(
+            "INVALID_ARGUMENT",
+            f"{options['ssl_config_file']} has client_verify without custom_ca, with which every client would be refused",
+        )
     return tls
 
 
@@ -222,7 +245,9 @@ def _metrics_path(options):
     """Where the flags want the metrics, or None. Raises Status."""
     if not options["monitoring_config_file"] or not options["rest_api_port"]:
         return None
-    wanted = configuration.read_text_proto(options["monitoring_config_file"], "tensorflow.serving.MonitoringConfig").prometheus_config
+    wanted = configuration.read_text_proto(
+        options["monitoring_config_file"], "tensorflow.serving.MonitoringConfig"
+    ).prometheus_config
     return (wanted.path or metrics.PATH) if wanted.enable else None
 
 
@@ -233,18 +258,26 @@ def _common_parameters(options):
 
 
 def _need_packages():
-    for module, package in (("numpy", "numpy"), ("google.protobuf", "protobuf"), ("grpc", "grpcio"), ("tensorflow", "tensorflow")):
+    for module, package in (
+        ("numpy", "numpy"),
+        ("google.protobuf", "protobuf"),
+        ("grpc", "grpcio"),
+        ("tensorflow", "tensorflow"),
+    ):
         try:
             found = importlib.util.find_spec(module)
         except ModuleNotFoundError:
             found = None
         if found is None:
-            raise status.Status("FAILED_PRECONDITION", f"The Python package {package} is not installed for {sys.executable}")
+            raise status.Status(
+                "FAILED_PRECONDITION", f"The Python package {package} is not installed for {sys.executable}"
+            )
 
 
 def _tensorflow_version():
     """Of the installed package, without the seconds that it takes to import it."""
     from importlib import metadata
+
     for name in ("tensorflow", "tensorflow-cpu"):
         try:
             return metadata.version(name)

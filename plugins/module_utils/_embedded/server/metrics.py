@@ -22,7 +22,9 @@ class _Metric:
     def lines(self):
         """Its lines of the page: the type, then each series."""
         with self._lock:
-            return [f"# TYPE {self.name} {self.kind}"] + [line for values in sorted(self._series) for line in self._lines(self._pairs(values), values)]
+            return [f"# TYPE {self.name} {self.kind}"] + [
+                line for values in sorted(self._series) for line in self._lines(self._pairs(values), values)
+            ]
 
     def _pairs(self, values):
         escaped = [str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for value in values]
@@ -85,8 +87,18 @@ PROCESSED_BATCH_SIZE = Histogram(f"{_BATCHING}processed_batch_size", 1, 2, 14)
 PADDING_SIZE = Histogram(f"{_BATCHING}padding_size", 1, 2, 14, "execution_batch_size")
 WRAPPED_RUN_COUNT = Counter(f"{_BATCHING}wrapped_run_count")
 
-_ALL = (REQUEST_COUNT, REQUEST_LATENCY, RUNTIME_LATENCY, WARMUP_LATENCY, WARMUP_RECORDS, QUEUING_LATENCY, INPUT_BATCH_SIZE, PROCESSED_BATCH_SIZE,
-        PADDING_SIZE, WRAPPED_RUN_COUNT)
+_ALL = (
+    REQUEST_COUNT,
+    REQUEST_LATENCY,
+    RUNTIME_LATENCY,
+    WARMUP_LATENCY,
+    WARMUP_RECORDS,
+    QUEUING_LATENCY,
+    INPUT_BATCH_SIZE,
+    PROCESSED_BATCH_SIZE,
+    PADDING_SIZE,
+    WRAPPED_RUN_COUNT,
+)
 
 
 def page():

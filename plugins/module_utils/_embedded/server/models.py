@@ -98,19 +98,32 @@ class Library:
         with self._changed:
             for name, labels in wanted.items():
                 for label, number in labels.items():
-                    version, before = self._versions.get(name, {}).get(number), self._labels.get(name, {}).get(label, number)
+                    version, before = (
+                        self._versions.get(name, {}).get(number),
+                        self._labels.get(name, {}).get(label, number),
+                    )
                     if not (version and version.state == AVAILABLE) and not (self._early_labels and before == number):
-                        raise status.Status("FAILED_PRECONDITION", f"Request to assign label to version {number} of model {name}, which is not currently "
-                                            "available for inference")
+                        raise status.Status(
+                            "FAILED_PRECONDITION",
+                            f"Request to assign label to version {number} of model {name}, which is not currently "
+                            "available for inference",
+                        )
 
     def _wait_for(self, names, known, words):
         """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
+
         def fresh(name):
-            return [version for version in self._versions.get(name, {}).values()
-                    if id(version) not in known or (version.state == AVAILABLE and not version.dropped.is_set())]
+            return [
+                version
+                for version in self._versions.get(name, {}).values()
+                if id(version) not in known or (version.state == AVAILABLE and not version.dropped.is_set())
+            ]
+
         with self._changed:
             self._changed.wait_for(lambda: all(_settled(fresh(name)) for name in names))
-            failed = [version for name in sorted(names) if not _any_in(AVAILABLE, fresh(name)) for version in fresh(name)]
+            failed = [
+                version for name in sorted(names) if not _any_in(AVAILABLE, fresh(name)) for version in fresh(name)
+            ]
         if failed:
             listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
             raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
@@ -119,7 +132,11 @@ class Library:
     def use(self, name, number=None):
         """(number, servable) of an available version, the latest unless number is given; it stays loaded while the context is open."""
         with self._changed:
-            available = [version for version in self._versions.get(name, {}).values() if version.state == AVAILABLE and number in (None, version.number)]
+            available = [
+                version
+                for version in self._versions.get(name, {}).values()
+                if version.state == AVAILABLE and number in (None, version.number)
+            ]
             if not available:
                 asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
                 raise status.Status("NOT_FOUND", f"Servable not found for request: {asked}")
@@ -136,7 +153,11 @@ class Library:
     def states(self, name, number=None):
         """[(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
         with self._changed:
-            found = [(one.number, one.state, one.fault) for one in self._versions.get(name, {}).values() if number in (None, one.number)]
+            found = [
+                (one.number, one.state, one.fault)
+                for one in self._versions.get(name, {}).values()
+                if number in (None, one.number)
+            ]
         if not found:
             what = "any versions" if number is None else f"version {number}"
             raise status.Status("NOT_FOUND", f"Could not find {what} of model {name}")
@@ -156,16 +177,22 @@ class Library:
                 try:
                     aspired = aspired_versions(config, os.listdir(config.base_path))
                 except (OSError, ValueError) as fault:  # ValueError: a path that none can have, with a NUL in it.
-                    log.error("FileSystemStoragePathSource encountered a filesystem access error: Could not find base path "
-                              f"{config.base_path} for servable {config.name} with error NOT_FOUND: {getattr(fault, 'strerror', fault)}")
+                    log.error(
+                        "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path "
+                        f"{config.base_path} for servable {config.name} with error NOT_FOUND: {getattr(fault, 'strerror', fault)}"
+                    )
                     continue
                 for number in config.specific or ():
                     if number not in aspired:
-                        log.warning(f"Version {number} of servable {config.name}, which was requested to be served as a 'specific' version in the servable's "
-                                    "version policy, was not found in the file system")
+                        log.warning(
+                            f"Version {number} of servable {config.name}, which was requested to be served as a 'specific' version in the servable's "
+                            "version policy, was not found in the file system"
+                        )
                 if not aspired:
-                    log.warning(f"No versions of servable {config.name} found under base path {config.base_path}. "
-                                "Did you forget to name your leaf directory as a number (eg. '/1/')?")
+                    log.warning(
+                        f"No versions of servable {config.name} found under base path {config.base_path}. "
+                        "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+                    )
                 if aspired or config.specific is None:
                     self._reconcile(config, aspired)
             self._let_go()
@@ -268,5 +295,5 @@ def aspired_versions(config, names):
     if config.specific is not None:
         chosen = [number for number in config.specific if number in numbered]
     else:
-        chosen = sorted(numbered)[-config.latest:]
+        chosen = sorted(numbered)[-config.latest :]
     return {number: numbered[number] for number in chosen}

@@ -42,7 +42,9 @@ class Predictor:
     def predict(self, asked, session, signature_name, inputs, output_filter=(), timeout_ms=0):
         """{output: array} of inputs, {name: TensorProto or array}. output_filter: the outputs wanted, () for all."""
         began = time.monotonic()
-        outputs = run(session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names)
+        outputs = run(
+            session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names
+        )
         metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, asked.name, "Predict", "TF1")
         return outputs
 
@@ -54,7 +56,10 @@ def run(session, signature_name, inputs, output_filter=(), timeout_ms=0, bfloat1
         raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
     signature = session.signatures[name]
     if check_method_names and signature.method_name not in _METHODS:
-        raise status.Status("INTERNAL", f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}")
+        raise status.Status(
+            "INTERNAL",
+            f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}",
+        )
     feeds = _feeds(signature, inputs, bfloat16)
     outputs = _outputs(signature, output_filter)
     arrays = session.run(feeds, [signature.outputs[output].name for output in outputs], timeout_ms)
@@ -66,15 +71,19 @@ def _feeds(signature, inputs, bfloat16):
     extra = sorted(set(inputs) - set(signature.inputs))
     if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
         raise status.Status(
-            "INVALID_ARGUMENT", f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_listed(inputs)}}}) != "
-            f"len({{{_listed(signature.inputs)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.")
+            "INVALID_ARGUMENT",
+            f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_listed(inputs)}}}) != "
+            f"len({{{_listed(signature.inputs)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.",
+        )
     feeds = {}
     for alias in sorted(signature.inputs):
         given = inputs[alias] if alias in inputs else signature.defaults[alias] if alias in signature.defaults else None
         if given is None:
             raise status.Status(
-                "INVALID_ARGUMENT", f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no default value "
-                f"provided. Inputs expected to be in the request {{{_listed(inputs)}}}, or default input alias set: {_listed(signature.defaults)}")
+                "INVALID_ARGUMENT",
+                f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {{{_listed(inputs)}}}, or default input alias set: {_listed(signature.defaults)}",
+            )
         feeds[signature.inputs[alias].name] = _array(alias, given, bfloat16)
     return feeds
 
@@ -92,8 +101,11 @@ def _outputs(signature, output_filter):
     wanted = list(output_filter)
     for position, alias in enumerate(wanted):
         if alias not in signature.outputs:
-            raise status.Status("INVALID_ARGUMENT", f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
-                                f"{{{_listed(signature.outputs)}}}.")
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                f"{{{_listed(signature.outputs)}}}.",
+            )
         if alias in wanted[:position]:
             raise status.Status("INVALID_ARGUMENT", f"duplicate output tensor alias: {alias}")
     return wanted or sorted(signature.outputs)

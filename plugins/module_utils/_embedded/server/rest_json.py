@@ -25,19 +25,30 @@ except ImportError:
 ROW, COLUMN = "row", "column"
 _DEBUG_BYTES = 256
 # dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
-_WHOLE = {"int32": (-2**31, 2**31 - 1), "int16": (-2**31, 2**31 - 1), "int8": (-2**31, 2**31 - 1), "uint8": (-2**31, 2**31 - 1),
-          "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
+_WHOLE = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int16": (-(2**31), 2**31 - 1),
+    "int8": (-(2**31), 2**31 - 1),
+    "uint8": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint64": (0, 2**64 - 1),
+}
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
 # No number is too big for a double that has neither this many digits nor an exponent of two.
 _FEW_DIGITS = 298
 _MANY_DIGITS = re.compile(rf"(?<!\d)\d{{{_FEW_DIGITS}}}")
 _LARGE_EXPONENT = re.compile(r"[eE]\+?\d\d")
 _EXPONENT = re.compile(r"e\+?(-?)0*(\d)")
-_PARSE_ERRORS = (("Expecting property name", "Missing a name for object member."),
-                 ("Illegal trailing comma before end of object", "Missing a name for object member."),
-                 ("Expecting ':'", "Missing a colon after a name of object member."),
-                 ("Unterminated string", "Missing a closing quotation mark in string."), ("Invalid control character", "Invalid encoding in string."),
-                 ("Invalid \\u", "Incorrect hex digit after \\u escape in string."), ("Invalid \\", "Invalid escape character in string."))
+_PARSE_ERRORS = (
+    ("Expecting property name", "Missing a name for object member."),
+    ("Illegal trailing comma before end of object", "Missing a name for object member."),
+    ("Expecting ':'", "Missing a colon after a name of object member."),
+    ("Unterminated string", "Missing a closing quotation mark in string."),
+    ("Invalid control character", "Invalid encoding in string."),
+    ("Invalid \\u", "Incorrect hex digit after \\u escape in string."),
+    ("Invalid \\", "Invalid escape character in string."),
+)
 
 
 def _first_of_each(pairs):
@@ -58,7 +69,9 @@ def parse(body):
     try:
         value, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as fault:
-        raise _invalid(f"JSON Parse error: {_parse_error(fault, text)} at offset: {_offset(text, fault.pos)}") from fault
+        raise _invalid(
+            f"JSON Parse error: {_parse_error(fault, text)} at offset: {_offset(text, fault.pos)}"
+        ) from fault
     except RecursionError as fault:
         raise _invalid("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from fault
     except ValueError as fault:  # More digits than Python makes a number of.
@@ -79,7 +92,9 @@ def predict_inputs(request, signature_inputs_of):
     if not dtypes:
         raise _invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
     if "instances" in request and "inputs" in request:
-        raise _format_error(request, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")
+        raise _format_error(
+            request, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        )
     if "instances" in request:
         if not isinstance(request["instances"], list):
             raise _format_error(request, "Expecting 'instances' to be an list/array")
@@ -107,16 +122,29 @@ def error(message):
 
 def statuses(states):
     """The body for a model's status. states: [(number, state, Status or None)]."""
-    listed = [{"version": str(number), "state": state, "status": {"error_code": fault.code if fault else "OK", "error_message": fault.message if fault else ""}}
-              for number, state, fault in states]
+    listed = [
+        {
+            "version": str(number),
+            "state": state,
+            "status": {"error_code": fault.code if fault else "OK", "error_message": fault.message if fault else ""},
+        }
+        for number, state, fault in states
+    ]
     return _encoded(json.dumps({"model_version_status": listed}, indent=1, ensure_ascii=False) + "\n")
 
 
 def metadata(name, number, signatures):
     """The body for a model's metadata. signatures: {name: SignatureDef of _protocol.wire}."""
     spec = json.dumps({"name": name, "signature_name": "", "version": str(number)}, indent=1)
-    listed = {key: {"inputs": _tensor_infos(one.inputs), "outputs": _tensor_infos(one.outputs), "method_name": one.method_name,
-                    "defaults": {alias: _tensor_proto(tensor) for alias, tensor in one.defaults.items()}} for key, one in signatures.items()}
+    listed = {
+        key: {
+            "inputs": _tensor_infos(one.inputs),
+            "outputs": _tensor_infos(one.outputs),
+            "method_name": one.method_name,
+            "defaults": {alias: _tensor_proto(tensor) for alias, tensor in one.defaults.items()},
+        }
+        for key, one in signatures.items()
+    }
     signature_def = json.dumps({"signature_def": listed}, indent=1)
     return f'{{\n"model_spec":{spec}\n,\n"metadata": {{"signature_def": {signature_def}\n}}\n}}\n'.encode()
 
@@ -130,13 +158,22 @@ def _encoded(text):
 
 
 def _tensor_infos(infos):
-    return {name: {"dtype": wire.enum_name("tensorflow.DataType", info.dtype), "tensor_shape": _shape(info.tensor_shape), "name": info.name}
-            for name, info in infos.items()}
+    return {
+        name: {
+            "dtype": wire.enum_name("tensorflow.DataType", info.dtype),
+            "tensor_shape": _shape(info.tensor_shape),
+            "name": info.name,
+        }
+        for name, info in infos.items()
+    }
 
 
 def _tensor_proto(tensor):
-    return {"dtype": wire.enum_name("tensorflow.DataType", tensor.dtype), "tensor_shape": _shape(tensor.tensor_shape),
-            "tensor_content": base64.b64encode(tensor.tensor_content).decode()}
+    return {
+        "dtype": wire.enum_name("tensorflow.DataType", tensor.dtype),
+        "tensor_shape": _shape(tensor.tensor_shape),
+        "tensor_content": base64.b64encode(tensor.tensor_content).decode(),
+    }
 
 
 def _shape(shape):
@@ -153,10 +190,18 @@ def _format_error(value, message):
 
 def _parse_error(fault, text):
     if fault.msg == "Expecting ',' delimiter":
-        inside = _container(text[:fault.pos])
-        return "Missing a comma or '}' after an object member." if inside == "{" else "Missing a comma or ']' after an array element."
+        inside = _container(text[: fault.pos])
+        return (
+            "Missing a comma or '}' after an object member."
+            if inside == "{"
+            else "Missing a comma or ']' after an array element."
+        )
     if fault.msg == "Expecting value":
-        return "The document is empty." if not text[fault.pos:].strip() and not text[:fault.pos].strip() else "Invalid value."
+        return (
+            "The document is empty."
+            if not text[fault.pos :].strip() and not text[: fault.pos].strip()
+            else "Invalid value."
+        )
     return next((words for start, words in _PARSE_ERRORS if fault.msg.startswith(start)), "Invalid value.")
 
 
@@ -178,16 +223,22 @@ def _offset(text, position):
 def _refuse_too_big(text):
     """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
     # To look at each number takes longer than to parse them, so that it needs a reason.
-    if not _LARGE_EXPONENT.search(text) and not (any(len(part) >= _FEW_DIGITS for part in text.split(",")) and _MANY_DIGITS.search(text)):
+    if not _LARGE_EXPONENT.search(text) and not (
+        any(len(part) >= _FEW_DIGITS for part in text.split(",")) and _MANY_DIGITS.search(text)
+    ):
         return
     for found in _NUMBER.finditer(text):
         if found[1] and math.isinf(float(found[1])):
-            raise _invalid(f"JSON Parse error: Number too big to be stored in double. at offset: {_offset(text, found.start())}")
+            raise _invalid(
+                f"JSON Parse error: Number too big to be stored in double. at offset: {_offset(text, found.start())}"
+            )
 
 
 def _of_instances(instances, dtypes):
     if not _is_named(instances[0]) and len(dtypes) > 1:
-        raise _invalid("instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map")
+        raise _invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map"
+        )
     quick = _quick_instances(instances, dtypes)
     if quick is not None:
         return quick
@@ -202,10 +253,14 @@ def _of_instances(instances, dtypes):
             try:
                 _add_row(rows, name, value, dtypes)
             except status.Status as fault:
-                raise _invalid(f"Failed to process element: {position}{key} of 'instances' list. Error: {fault}") from fault
+                raise _invalid(
+                    f"Failed to process element: {position}{key} of 'instances' list. Error: {fault}"
+                ) from fault
         if named and set(instance) != set(dtypes):
-            raise _invalid(f"Failed to process element: {position} of 'instances' list. JSON object: {_debug(instance)} keys must be equal to: "
-                           f"{','.join(sorted(dtypes))}")
+            raise _invalid(
+                f"Failed to process element: {position} of 'instances' list. JSON object: {_debug(instance)} keys must be equal to: "
+                f"{','.join(sorted(dtypes))}"
+            )
     return {name: numpy.stack(arrays) for name, arrays in rows.items()}
 
 
@@ -234,7 +289,9 @@ def _add_row(rows, name, value, dtypes):
 def _of_inputs(inputs, dtypes):
     if not _is_named(inputs):
         if len(dtypes) > 1:
-            raise _invalid("inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map")
+            raise _invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map"
+            )
         return {name: _array(inputs, dtype) for name, dtype in dtypes.items()}
     arrays = {}
     for name in sorted(dtypes):
@@ -297,13 +354,17 @@ def _tensor(value, dtype):
 def _fill(value, level, shape, dtype, flat):
     if not isinstance(value, list):
         if level != len(shape):
-            raise _invalid(f"JSON Value: {_debug(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}")
+            raise _invalid(
+                f"JSON Value: {_debug(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
+            )
         flat.append(_value(value, dtype))
         return
     if level >= len(shape):
         raise _invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
     if len(value) != shape[level]:
-        raise _invalid(f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}")
+        raise _invalid(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
     for item in value:
         _fill(item, level + 1, shape, dtype, flat)
 
@@ -408,7 +469,9 @@ def _texts(name, array):
     if kind == "O" and name.endswith("_bytes"):
         return [base64.b64encode(value).decode() for value in array.ravel().tolist()]
     if kind == "O":
-        return [json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False) for value in array.ravel().tolist()]
+        return [
+            json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False) for value in array.ravel().tolist()
+        ]
     if kind == "b":
         return ["true" if value else "false" for value in array.ravel().tolist()]
     if array.dtype.name in _WHOLE:
@@ -429,8 +492,16 @@ def _decimals(array):
         texts = [text if enough else more for text, enough, more in zip(texts, short.tolist(), full.split())]
     texts = [text if "." in text or "e" in text else text + ".0" for text in texts]
     if not numpy.isfinite(values).all():
-        texts = [text if math.isfinite(number) else "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-                 for text, number in zip(texts, numbers)]
+        texts = [
+            text
+            if math.isfinite(number)
+            else "NaN"
+            if math.isnan(number)
+            else "Infinity"
+            if number > 0
+            else "-Infinity"
+            for text, number in zip(texts, numbers)
+        ]
     return texts
 
 
@@ -441,13 +512,18 @@ def _rows(outputs, texts):
             raise _invalid(f"Tensor name: {name} has no shape information ")
         sizes.setdefault(len(array), name)
         if len(sizes) > 1:
-            raise _invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {next(iter(sizes))}")
+            raise _invalid(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {next(iter(sizes))}"
+            )
     columns = {name: _row_texts(name, array, texts[name], len(outputs) > 1) for name, array in outputs.items()}
     if len(columns) == 1:
         values = next(iter(columns.values()))
         return f'{{\n    "predictions": [{", ".join(values)}\n    ]\n}}' if values else '{\n    "predictions": []\n}'
     members = [f"            {json.dumps(name)}: " for name in columns]
-    rows = ["        {\n" + ",\n".join(member + value for member, value in zip(members, row)) + "\n        }" for row in zip(*columns.values())]
+    rows = [
+        "        {\n" + ",\n".join(member + value for member, value in zip(members, row)) + "\n        }"
+        for row in zip(*columns.values())
+    ]
     return '{\n    "predictions": [\n' + ",\n".join(rows) + "\n    ]\n}" if rows else '{\n    "predictions": []\n}'
 
 
@@ -459,14 +535,14 @@ def _row_texts(name, array, texts, among_others):
     if array.ndim == 1:
         return texts
     each = len(texts) // len(array) if len(array) else 0
-    return [_line(texts[position * each:(position + 1) * each], array.shape[1:]) for position in range(len(array))]
+    return [_line(texts[position * each : (position + 1) * each], array.shape[1:]) for position in range(len(array))]
 
 
 def _line(texts, shape):
     if len(shape) == 1:
         return f"[{', '.join(texts)}]"
     each = len(texts) // shape[0] if shape[0] else 0
-    return f"[{', '.join(_line(texts[position * each:(position + 1) * each], shape[1:]) for position in range(shape[0]))}]"
+    return f"[{', '.join(_line(texts[position * each : (position + 1) * each], shape[1:]) for position in range(shape[0]))}]"
 
 
 def _columns(outputs, texts):
@@ -491,6 +567,13 @@ def _indented(texts, shape, depth):
     if not shape[0]:
         return "[]"
     each = len(texts) // shape[0]
-    inner = [_indented(texts[position * each:(position + 1) * each], shape[1:], depth + 1) for position in range(shape[0])] if len(shape) > 1 else texts
+    inner = (
+        [
+            _indented(texts[position * each : (position + 1) * each], shape[1:], depth + 1)
+            for position in range(shape[0])
+        ]
+        if len(shape) > 1
+        else texts
+    )
     indent = "    " * (depth + 1)
     return "[\n" + ",\n".join(indent + text for text in inner) + f"\n{'    ' * depth}]"

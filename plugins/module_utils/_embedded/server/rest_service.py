@@ -20,8 +20,20 @@ _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _LOOK = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.IGNORECASE)
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests",
-            499: "Client Closed Request", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable", 504: "Gateway Timeout"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+    429: "Too Many Requests",
+    499: "Client Closed Request",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
 _NO_SUCH_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _PAUSE_S = 0.1
 _MAX_LINE, _MAX_HEADERS, _MAX_INFLATED, _MAX_BODY, _PIECE = 65536, 128, 100 << 20, (1 << 31) - 1, 1 << 20
@@ -42,9 +54,13 @@ class RestService:
     def start(self, address, port):
         """Listen. Raises Status where the port is not to be had."""
         try:
-            self._listener = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=1024)
+            self._listener = socket.create_server(
+                (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=1024
+            )
         except (OSError, OverflowError) as fault:
-            raise status.Status("UNAVAILABLE", f"Couldn't bind to port {port} of {address}: {getattr(fault, 'strerror', fault)}") from fault
+            raise status.Status(
+                "UNAVAILABLE", f"Couldn't bind to port {port} of {address}: {getattr(fault, 'strerror', fault)}"
+            ) from fault
         threading.Thread(target=self._accept, name="rest", daemon=True).start()
 
     def stop(self):
@@ -97,7 +113,11 @@ class RestService:
                 code, kind, content = self.answer(verb, target, body, headers)
             head = [f"HTTP/1.1 {code} {_REASONS[code]}", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
             if self._cors:
-                head += ["Access-Control-Allow-Origin: *", "Access-Control-Allow-Methods: POST, GET", "Access-Control-Allow-Headers: Content-Type"]
+                head += [
+                    "Access-Control-Allow-Origin: *",
+                    "Access-Control-Allow-Methods: POST, GET",
+                    "Access-Control-Allow-Headers: Content-Type",
+                ]
             if not stays:
                 head.append("Connection: close")
             connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if verb == "HEAD" else content))
@@ -134,7 +154,9 @@ class RestService:
         if method == "predict":
             return self._predict(asked, body)
         if method in ("classify", "regress"):
-            raise status.Status("UNIMPLEMENTED", f"{method} is not built into the embedded server of tfserving.fleet; use predict")
+            raise status.Status(
+                "UNIMPLEMENTED", f"{method} is not built into the embedded server of tfserving.fleet; use predict"
+            )
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
         if method == "status":

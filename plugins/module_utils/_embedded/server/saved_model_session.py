@@ -28,7 +28,9 @@ def disable_xla(directory):
     try:
         disable = getattr(ctypes.CDLL(os.path.join(directory, _LIBRARY)), _DISABLE_XLA)
     except (OSError, AttributeError):
-        log.warning("This TensorFlow cannot switch XLA off: functions with jit_compile=True are answered, which TensorFlow Serving does not do.")
+        log.warning(
+            "This TensorFlow cannot switch XLA off: functions with jit_compile=True are answered, which TensorFlow Serving does not do."
+        )
         return
     disable.restype = None
     disable()
@@ -43,6 +45,7 @@ class SavedModelSession:
     def __init__(self, path, tags, config):
         """Load path. tags: names of the meta graph's tags. config: a ConfigProto. Raises Status or TensorFlow's own errors."""
         import tensorflow
+
         _check_files(path)
         log.info(f"Reading SavedModel from: {path}")
         self._graph = tensorflow.compat.v1.Graph()
@@ -54,7 +57,9 @@ class SavedModelSession:
             self._session.close()
             raise _explained(fault, path, tags) from fault
         signature_def = wire.message("tensorflow.SignatureDef")
-        self.signatures = {name: signature_def.FromString(one.SerializeToString()) for name, one in loaded.signature_def.items()}
+        self.signatures = {
+            name: signature_def.FromString(one.SerializeToString()) for name, one in loaded.signature_def.items()
+        }
         self._aborts_below_rank = _aborts_below_rank(loaded.graph_def)
         self._inputs, self._callables, self._lock = {}, {}, threading.Lock()
 
@@ -74,8 +79,11 @@ class SavedModelSession:
             if array.dtype != dtype:
                 raise status.wrong_type(position, dtype.name, array.dtype.name)
             if array.ndim < lowest_rank:
-                raise status.Status("INVALID_ARGUMENT", f"Tensor {name} has rank {array.ndim}, the model expects {lowest_rank}: TensorFlow would abort "
-                                    "the whole server")
+                raise status.Status(
+                    "INVALID_ARGUMENT",
+                    f"Tensor {name} has rank {array.ndim}, the model expects {lowest_rank}: TensorFlow would abort "
+                    "the whole server",
+                )
 
     def close(self):
         """Free what the model holds."""
@@ -86,37 +94,56 @@ class SavedModelSession:
         try:
             tensor = self._graph.get_tensor_by_name(name)
         except (KeyError, ValueError) as fault:
-            raise status.Status("INVALID_ARGUMENT", f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph") from fault
-        self._inputs[name] = numpy.dtype(tensor.dtype.as_numpy_dtype), self._aborts_below_rank and (tensor.shape.rank or 0)
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph",
+            ) from fault
+        self._inputs[name] = (
+            numpy.dtype(tensor.dtype.as_numpy_dtype),
+            self._aborts_below_rank and (tensor.shape.rank or 0),
+        )
         return self._inputs[name]
 
     def _prepare(self, names, wanted, timeout_ms):
         from tensorflow.core.protobuf import config_pb2
+
         options = config_pb2.CallableOptions(feed=names, fetch=wanted)
         options.run_options.timeout_in_ms = timeout_ms
         with self._lock:
-            if len(self._callables) >= _MOST_CALLABLES:  # Clients choose the outputs: each choice costs memory until it is forgotten.
+            if (
+                len(self._callables) >= _MOST_CALLABLES
+            ):  # Clients choose the outputs: each choice costs memory until it is forgotten.
                 self._callables.clear()
             call = self._callables[names, wanted, timeout_ms] = self._session._make_callable_from_options(options)
             return call
 
 
 def _as_array(value):
-    return value if isinstance(value, numpy.ndarray) else numpy.array(value, object if isinstance(value, (bytes, str)) else None)
+    return (
+        value
+        if isinstance(value, numpy.ndarray)
+        else numpy.array(value, object if isinstance(value, (bytes, str)) else None)
+    )
 
 
 def _check_files(path):
     if not any(os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise status.Status("NOT_FOUND", "Specified file path does not appear to contain a SavedModel bundle "
-                            f"(should have a file called `saved_model.pb`)\nSpecified file path: {path}")
+        raise status.Status(
+            "NOT_FOUND",
+            "Specified file path does not appear to contain a SavedModel bundle "
+            f"(should have a file called `saved_model.pb`)\nSpecified file path: {path}",
+        )
 
 
 def _explained(fault, path, tags):
     if isinstance(fault, OSError):
         return status.Status("DATA_LOSS", f"Can't parse {os.path.join(path, 'saved_model.pb')} as binary proto")
     if isinstance(fault, RuntimeError) and "MetaGraphDef associated with tags" in str(fault):
-        return status.Status("NOT_FOUND", f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. "
-                             "To inspect available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`")
+        return status.Status(
+            "NOT_FOUND",
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. "
+            "To inspect available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+        )
     return fault
 
 
@@ -125,6 +152,11 @@ def _aborts_below_rank(graph_def):
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return False
     from tensorflow.python.framework import op_def_registry
-    used = {node.op for body in [graph_def.node, *(function.node_def for function in graph_def.library.function)] for node in body}
+
+    used = {
+        node.op
+        for body in [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+        for node in body
+    }
     known = [op_def_registry.get(name) for name in used]
     return any(attribute.name == "data_format" for op_def in known if op_def for attribute in op_def.attr)

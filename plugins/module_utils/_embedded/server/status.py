@@ -29,7 +29,9 @@ def of(fault):
         return Status("RESOURCE_EXHAUSTED", f"No memory is left: {fault}")
     if isinstance(fault, FleetError):
         return Status("UNIMPLEMENTED", fault.what)
-    if isinstance(fault, UnicodeDecodeError):  # TensorFlow's own words, which Python could not take; with them it lost the code.
+    if isinstance(
+        fault, UnicodeDecodeError
+    ):  # TensorFlow's own words, which Python could not take; with them it lost the code.
         return Status("UNKNOWN", fault.object.decode("utf-8", "replace"))
     number = getattr(fault, "error_code", None)
     if isinstance(number, int) and 0 < number < len(grpc_api.CODES):

@@ -45,7 +45,9 @@ class LiteSession:
         """As SavedModelSession.run; timeout_ms is not observed."""
         self.check(feeds)
         arrays = {self._input(name)["index"]: array for name, array in feeds.items()}
-        wanted = [self._outputs[_existing(name, self._outputs, "Missing output TFLite tensor: ")]["index"] for name in fetches]
+        wanted = [
+            self._outputs[_existing(name, self._outputs, "Missing output TFLite tensor: ")]["index"] for name in fetches
+        ]
         interpreter = self._pool.get()
         try:
             return interpreter.run(arrays, wanted)
@@ -59,10 +61,16 @@ class LiteSession:
             if _dtype(array.dtype) != expected:
                 raise status.wrong_type(position, expected, _dtype(array.dtype))
             if array.ndim > max(_MOST_DIMENSIONS, len(self._input(name)["shape"])):
-                raise status.Status("INVALID_ARGUMENT", f"Tensor {name} has {array.ndim} dimensions, and TensorFlow Lite would die of it; allowed: "
-                                    f"{_MOST_DIMENSIONS}")
+                raise status.Status(
+                    "INVALID_ARGUMENT",
+                    f"Tensor {name} has {array.ndim} dimensions, and TensorFlow Lite would die of it; allowed: "
+                    f"{_MOST_DIMENSIONS}",
+                )
             if not array.size:
-                raise status.Status("INVALID_ARGUMENT", f"Tensor {name} of shape {list(array.shape)} has no values, and TensorFlow Lite would die of it")
+                raise status.Status(
+                    "INVALID_ARGUMENT",
+                    f"Tensor {name} of shape {list(array.shape)} has no values, and TensorFlow Lite would die of it",
+                )
 
     def _input(self, name):
         return self._inputs[_existing(name, self._inputs, "Missing input TFLite tensor: ")]
@@ -78,6 +86,7 @@ class _Interpreter:
 
     def __init__(self, content):
         from tensorflow.lite.python.interpreter import Interpreter
+
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -121,7 +130,12 @@ def _by_name(details, side):
         name = _dtype(numpy.dtype(tensor["dtype"]))
         if name not in dtypes.LITE:
             raise status.Status("INTERNAL", f"Unknown TfLite type: {_NUMBERS_OF_OTHERS.get(name, name)}")
-        found[tensor["name"]] = {"name": tensor["name"], "index": tensor["index"], "shape": [int(size) for size in tensor["shape"]], "dtype": name}
+        found[tensor["name"]] = {
+            "name": tensor["name"],
+            "index": tensor["index"],
+            "shape": [int(size) for size in tensor["shape"]],
+            "dtype": name,
+        }
     return found
 
 
@@ -141,6 +155,7 @@ def _signatures_of_file(content, inputs, outputs):
     """The SignatureDefs in the file's metadata, as TensorFlow Serving reads them: each ends at its first zero byte."""
     from flatbuffers import flexbuffers
     from tensorflow.lite.python import schema_py_generated
+
     model = schema_py_generated.Model.GetRootAs(content)
     signature_def = wire.message("tensorflow.SignatureDef")
     found = {}
@@ -152,7 +167,9 @@ def _signatures_of_file(content, inputs, outputs):
                 for key, value in zip(stored.Keys, stored.Values):
                     found[key.AsKey] = signature_def.FromString(value.AsStringBytes.partition(b"\0")[0])
             except Exception as fault:
-                raise status.Status("INVALID_ARGUMENT", f"Invalid SignatureDefs found in TfLite model: {fault}") from fault
+                raise status.Status(
+                    "INVALID_ARGUMENT", f"Invalid SignatureDefs found in TfLite model: {fault}"
+                ) from fault
     for signature in found.values():
         for side, infos, tensors in (("input", signature.inputs, inputs), ("output", signature.outputs, outputs)):
             for alias, info in infos.items():

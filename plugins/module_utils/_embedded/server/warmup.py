@@ -34,13 +34,16 @@ def run(path, session, bfloat16, iterations=1):
     elapsed_us = round((time.monotonic() - began) * 1e6)
     metrics.WARMUP_LATENCY.add(elapsed_us, path, "OK")
     metrics.WARMUP_RECORDS.add(path, "OK", by=count)
-    log.info(f"Finished reading warmup data for model at {file}. Number of warmup records read: {count}. Elapsed time (microseconds): {elapsed_us}.")
+    log.info(
+        f"Finished reading warmup data for model at {file}. Number of warmup records read: {count}. Elapsed time (microseconds): {elapsed_us}."
+    )
 
 
 def _records(file):
     """The records of a TFRecord file; what is no record ends it, as in TensorFlow Serving 2.20."""
     from tensorflow.python.framework import errors
     from tensorflow.python.lib.io import tf_record
+
     try:
         yield from tf_record.tf_record_iterator(file)
     except errors.DataLossError as fault:
@@ -63,4 +66,6 @@ def _replay(logged, session, bfloat16):
             log.warning(f"A warm-up record holds a {name}, which the embedded server of tfserving.fleet does not run")
     if logged.HasField("predict_log"):
         request = logged.predict_log.request
-        predict.run(session, request.model_spec.signature_name, request.inputs, request.output_filter, bfloat16=bfloat16)
+        predict.run(
+            session, request.model_spec.signature_name, request.inputs, request.output_filter, bfloat16=bfloat16
+        )

@@ -14,13 +14,34 @@ import re
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
 
-_TOKEN = re.compile(r"""(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"""
-                    r"""|(?P<hex>0[xX][0-9A-Fa-f]+(?![A-Za-z0-9_.]))|(?P<whole>[0-9]+(?![A-Za-z0-9_.]))"""
-                    r"""|(?P<real>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?(?![A-Za-z0-9_.]))|(?P<mark>[-{}:<>;,\[\]./])""")
-_ESCAPE = re.compile(rb"""\\(?:([0-7]{1,3})|[xX]([0-9A-Fa-f]{1,2})"""
-                     rb"""|u([dD][89abAB][0-9A-Fa-f]{2})\\u([dD][c-fC-F][0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([abfnrtv\\'"?])|)""")
-_PLAIN = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"\\": b"\\", b"'": b"'", b'"': b'"', b"?": b"?"}
-_RANGES = {"int32": (-2**31, 2**31 - 1), "int64": (-2**63, 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"""
+    r"""|(?P<hex>0[xX][0-9A-Fa-f]+(?![A-Za-z0-9_.]))|(?P<whole>[0-9]+(?![A-Za-z0-9_.]))"""
+    r"""|(?P<real>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?(?![A-Za-z0-9_.]))|(?P<mark>[-{}:<>;,\[\]./])"""
+)
+_ESCAPE = re.compile(
+    rb"""\\(?:([0-7]{1,3})|[xX]([0-9A-Fa-f]{1,2})"""
+    rb"""|u([dD][89abAB][0-9A-Fa-f]{2})\\u([dD][c-fC-F][0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([abfnrtv\\'"?])|)"""
+)
+_PLAIN = {
+    b"a": b"\a",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+    b"\\": b"\\",
+    b"'": b"'",
+    b'"': b'"',
+    b"?": b"?",
+}
+_RANGES = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint64": (0, 2**64 - 1),
+}
 _WORDS = {"inf": float("inf"), "infinity": float("inf"), "nan": float("nan")}
 _ENDS = {"{": "}", "<": ">", "[": "]"}
 _DEEPEST = 100
@@ -52,7 +73,9 @@ def decoded(content, where):
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as fault:
-        raise FleetError(f"byte {fault.start + 1} is not UTF-8", where=where, remedy="Save the file as UTF-8.") from fault
+        raise FleetError(
+            f"byte {fault.start + 1} is not UTF-8", where=where, remedy="Save the file as UTF-8."
+        ) from fault
 
 
 def comments(text):
@@ -115,7 +138,9 @@ class _Reader:
                 if self._word() == "]" and self._tokens[self._next - 1][1] == ",":
                     raise self._unexpected("a value was expected")
             return
-        if not repeated and any(given == name and (schema.is_message(kind) or value not in ("", b"", 0)) for given, value in found):
+        if not repeated and any(
+            given == name and (schema.is_message(kind) or value not in ("", b"", 0)) for given, value in found
+        ):
             raise self._fault(f"{name!r} is given twice", place, "Leave out one of the two.")
         found.append((name, self._value(kind)))
 
@@ -128,7 +153,7 @@ class _Reader:
             return self._string(kind)
         if kind == "bool":
             return self._bool()
-        return self._enum(kind[len("enum:"):]) if kind.startswith("enum:") else self._real()
+        return self._enum(kind[len("enum:") :]) if kind.startswith("enum:") else self._real()
 
     def _message(self, kind):
         for begin in "{<":
@@ -205,6 +230,7 @@ class _Reader:
             elif letter:
                 return _PLAIN[letter]
             raise self._fault("an escape in the text is not known", place)
+
         return _ESCAPE.sub(plain, quoted.encode())
 
     def _field_name(self):
@@ -227,7 +253,7 @@ class _Reader:
         colon = self._take(":")
         start = self._place()
         self._skip(message=not colon)
-        return Verbatim(self._text[start:self._tokens[self._next - 1][3]])
+        return Verbatim(self._text[start : self._tokens[self._next - 1][3]])
 
     def _skip(self, message):
         word, kind = self._word(), self._kind()
@@ -269,7 +295,9 @@ class _Reader:
         return True
 
     def _unexpected(self, detail):
-        return self._fault(detail if not self._word() or self._word() in detail else f"{detail}, found {self._word()!r}", self._place())
+        return self._fault(
+            detail if not self._word() or self._word() in detail else f"{detail}, found {self._word()!r}", self._place()
+        )
 
     def _fault(self, detail, position, remedy=None):
         line = self._text.count("\n", 0, position) + 1

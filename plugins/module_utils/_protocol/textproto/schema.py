@@ -18,41 +18,71 @@ _POLICY = "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionP
 # name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
 MESSAGES = {
     BATCHING: {
-        "max_batch_size": (1, "google.protobuf.Int64Value"), "batch_timeout_micros": (2, "google.protobuf.Int64Value"),
-        "max_enqueued_batches": (3, "google.protobuf.Int64Value"), "num_batch_threads": (4, "google.protobuf.Int64Value"),
-        "thread_pool_name": (5, "google.protobuf.StringValue"), "allowed_batch_sizes": (6, "repeated int64"), "pad_variable_length_inputs": (7, "bool"),
-        "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"), "max_execution_batch_size": (9, "google.protobuf.Int64Value")},
+        "max_batch_size": (1, "google.protobuf.Int64Value"),
+        "batch_timeout_micros": (2, "google.protobuf.Int64Value"),
+        "max_enqueued_batches": (3, "google.protobuf.Int64Value"),
+        "num_batch_threads": (4, "google.protobuf.Int64Value"),
+        "thread_pool_name": (5, "google.protobuf.StringValue"),
+        "allowed_batch_sizes": (6, "repeated int64"),
+        "pad_variable_length_inputs": (7, "bool"),
+        "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"),
+        "max_execution_batch_size": (9, "google.protobuf.Int64Value"),
+    },
     "tensorflow.serving.FileSystemStoragePathSourceConfig": {},
-    _POLICY: {"latest": (100, f"{_POLICY}.Latest"), "all": (101, f"{_POLICY}.All"), "specific": (102, f"{_POLICY}.Specific")},
+    _POLICY: {
+        "latest": (100, f"{_POLICY}.Latest"),
+        "all": (101, f"{_POLICY}.All"),
+        "specific": (102, f"{_POLICY}.Specific"),
+    },
     f"{_POLICY}.Latest": {"num_versions": (1, "uint32")},
     f"{_POLICY}.All": {},
     f"{_POLICY}.Specific": {"versions": (1, "repeated int64")},
     "tensorflow.serving.LogCollectorConfig": {"type": (1, "string"), "filename_prefix": (2, "string")},
     "tensorflow.serving.SamplingConfig": {"sampling_rate": (1, "double"), "attributes": (2, "int32")},
     "tensorflow.serving.LoggingConfig": {
-        "log_collector_config": (1, "tensorflow.serving.LogCollectorConfig"), "sampling_config": (2, "tensorflow.serving.SamplingConfig"),
-        "custom_logging_config": (3, "google.protobuf.Any")},
+        "log_collector_config": (1, "tensorflow.serving.LogCollectorConfig"),
+        "sampling_config": (2, "tensorflow.serving.SamplingConfig"),
+        "custom_logging_config": (3, "google.protobuf.Any"),
+    },
     "tensorflow.serving.ModelConfig": {
-        "name": (1, "string"), "base_path": (2, "string"), "model_type": (3, "enum:tensorflow.serving.ModelType"), "model_platform": (4, "string"),
-        "logging_config": (6, "tensorflow.serving.LoggingConfig"), "model_version_policy": (7, _POLICY), "version_labels": (8, "map int64")},
+        "name": (1, "string"),
+        "base_path": (2, "string"),
+        "model_type": (3, "enum:tensorflow.serving.ModelType"),
+        "model_platform": (4, "string"),
+        "logging_config": (6, "tensorflow.serving.LoggingConfig"),
+        "model_version_policy": (7, _POLICY),
+        "version_labels": (8, "map int64"),
+    },
     "tensorflow.serving.ModelConfigList": {"config": (1, "repeated tensorflow.serving.ModelConfig")},
-    SERVER_CONFIG: {"model_config_list": (1, "tensorflow.serving.ModelConfigList"), "custom_model_config": (2, "google.protobuf.Any")},
+    SERVER_CONFIG: {
+        "model_config_list": (1, "tensorflow.serving.ModelConfigList"),
+        "custom_model_config": (2, "google.protobuf.Any"),
+    },
     "tensorflow.serving.SSLConfig": {
-        "server_key": (1, "string"), "server_cert": (2, "string"), "custom_ca": (3, "string"), "client_verify": (4, "bool")},
+        "server_key": (1, "string"),
+        "server_cert": (2, "string"),
+        "custom_ca": (3, "string"),
+        "client_verify": (4, "bool"),
+    },
     "tensorflow.serving.PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
     MONITORING: {"prometheus_config": (1, "tensorflow.serving.PrometheusConfig")},
 }
 
 # Messages of protobuf itself that those above hold.
 _KNOWN = {
-    "google.protobuf.Int64Value": {"value": (1, "int64")}, "google.protobuf.StringValue": {"value": (1, "string")},
-    "google.protobuf.BoolValue": {"value": (1, "bool")}, "google.protobuf.Any": {"type_url": (1, "string"), "value": (2, "bytes")},
+    "google.protobuf.Int64Value": {"value": (1, "int64")},
+    "google.protobuf.StringValue": {"value": (1, "string")},
+    "google.protobuf.BoolValue": {"value": (1, "bool")},
+    "google.protobuf.Any": {"type_url": (1, "string"), "value": (2, "bytes")},
 }
 
 ENUMS = {"tensorflow.serving.ModelType": {"MODEL_TYPE_UNSPECIFIED": 0, "TENSORFLOW": 1, "OTHER": 2}}
 
 # Message -> {name of the oneof: its fields}.
-ONEOFS = {SERVER_CONFIG: {"config": ("model_config_list", "custom_model_config")}, _POLICY: {"policy_choice": ("latest", "all", "specific")}}
+ONEOFS = {
+    SERVER_CONFIG: {"config": ("model_config_list", "custom_model_config")},
+    _POLICY: {"policy_choice": ("latest", "all", "specific")},
+}
 
 
 def fields(kind):

@@ -30,7 +30,11 @@ def encode(message, kind, where=None):
     known, content = schema.fields(kind), b""
     for field, value in message:
         if field not in known:
-            raise FleetError(f"{field} is not known here, and cannot be sent to the server", where=where, remedy="Make the change by hand, in the file.")
+            raise FleetError(
+                f"{field} is not known here, and cannot be sent to the server",
+                where=where,
+                remedy="Make the change by hand, in the file.",
+            )
         number, of, _repeated = known[field]
         if schema.is_message(of):
             content += protobuf.held(number, encode(value, of, where))
@@ -39,7 +43,9 @@ def encode(message, kind, where=None):
         elif of == "double":
             content += protobuf.varint(number << 3 | 1) + struct.pack("<d", value)
         else:
-            content += protobuf.whole(number, schema.ENUMS[of[len("enum:"):]][value] if isinstance(value, str) else value)
+            content += protobuf.whole(
+                number, schema.ENUMS[of[len("enum:") :]][value] if isinstance(value, str) else value
+            )
     return content
 
 
@@ -56,7 +62,11 @@ def _spelt(value):
     if isinstance(value, Verbatim):
         return str(value)
     if isinstance(value, bytes):
-        return '"' + "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in value) + '"'
+        return (
+            '"'
+            + "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in value)
+            + '"'
+        )
     if isinstance(value, str):
         return '"' + _ESCAPED.sub(lambda found: _SPELT.get(found.group(), f"\\{ord(found.group()):03o}"), value) + '"'
     return str(value).lower() if isinstance(value, (bool, float)) else str(value)

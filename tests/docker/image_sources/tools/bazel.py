@@ -33,10 +33,14 @@ class Build:
     def __init__(self, options):
         configurations = [option.partition("=")[2] for option in options if option.startswith("--config=")]
         lines = [line.split() for line in pathlib.Path(".bazelrc").read_text().splitlines()]
-        given = [option for name in configurations for line in lines if line[0] == f"build:{name}" for option in line[1:]] + options
+        given = [
+            option for name in configurations for line in lines if line[0] == f"build:{name}" for option in line[1:]
+        ] + options
         self.copts = [option.partition("=")[2] for option in given if option.startswith("--copt=")]
         self.jobs = int(next((option.partition("=")[2] for option in options if option.startswith("--jobs=")), 2))
-        self.cache = next((option.partition("=")[2] for option in options if option.startswith("--remote_cache=")), None)
+        self.cache = next(
+            (option.partition("=")[2] for option in options if option.startswith("--remote_cache=")), None
+        )
         self.units = sorted(SERVER.glob("*.cc"))
         self.done = self.hits = 0
 
@@ -65,7 +69,10 @@ class Build:
         print(f"Compiling with {self.jobs} jobs and {' '.join(self.copts)}", flush=True)
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
             objects = list(pool.map(self.compile, self.units))
-        subprocess.run(["g++", "-static", *objects, "-o", str(pathlib.Path("bazel-bin") / SERVER / "tensorflow_model_server")], check=True)
+        subprocess.run(
+            ["g++", "-static", *objects, "-o", str(pathlib.Path("bazel-bin") / SERVER / "tensorflow_model_server")],
+            check=True,
+        )
         print(f"[{len(self.units) + 1:,} / {len(self.units) + 1:,}] Linking", flush=True)
         print(f"INFO: {len(self.units) + 1} processes: {self.hits} remote cache hit", flush=True)
 
