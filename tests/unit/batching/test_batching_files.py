@@ -82,7 +82,8 @@ def test_files_of_models_hold_no_threads_and_the_servers_holds_nothing_else():
         "num_batch_threads": 3, "thread_pool_name": "pool", "batch_timeout_micros": 5, "max_batch_size": 16}), True)
     assert (lines(server), server.model, doubts) == (["num_batch_threads { value: 3 }", 'thread_pool_name { value: "pool" }'], None, [])
     assert [(file.model, lines(file)) for file in files] == [
-        ("a", ["max_batch_size { value: 16 }", "batch_timeout_micros { value: 5 }"]), ("b", ["max_batch_size { value: 8 }", "batch_timeout_micros { value: 5 }"])]
+        ("a", ["max_batch_size { value: 16 }", "batch_timeout_micros { value: 5 }"]),
+        ("b", ["max_batch_size { value: 8 }", "batch_timeout_micros { value: 5 }"])]
     assert files[1].reasons == {"max_batch_size": "given", "batch_timeout_micros": "given"}
 
 
@@ -110,7 +111,8 @@ def test_files_of_models_that_cannot_be(models, given, words):
 
 
 def test_threads_need_the_servers_own_file():
-    for given, models, option in (({"num_batch_threads": 3}, [model()], "num_batch_threads"), ({}, [model("a", {"thread_pool_name": "p"})], "thread_pool_name")):
+    for given, models, option in (({"num_batch_threads": 3}, [model()], "num_batch_threads"),
+                                  ({}, [model("a", {"thread_pool_name": "p"})], "thread_pool_name")):
         with pytest.raises(FleetError) as fault:
             per_model(wish(*models, given=given), False)
         assert str(fault.value) == (f"{option}: the threads belong to the whole server, and a model's file cannot set them. "

@@ -87,7 +87,8 @@ def test_what_is_not_known_leaves_a_queue_of_a_hundred():
 
 @pytest.mark.parametrize(("signatures", "size"), [
     (IMAGE, 224 * 224 * 3 * 4), ({"s": signature(tensor("float32", None))}, 4), ({"s": signature(tensor("uint8", None, 0))}, 1),
-    ({"s": signature(tensor("int64", None, 2), tensor("float16", 1, 3))}, 22), ({"a": signature(tensor("bool", None)), "b": signature(tensor("bool", None, 9))}, 9),
+    ({"s": signature(tensor("int64", None, 2), tensor("float16", 1, 3))}, 22),
+    ({"a": signature(tensor("bool", None)), "b": signature(tensor("bool", None, 9))}, 9),
     ({}, None), ({"s": signature()}, None), ({"s": signature(), "t": signature(tensor("bool", None))}, 1),
     ({"s": signature(tensor("string", None))}, None), ({"s": signature(tensor("float32", None, None))}, None),
     ({"s": signature({"dtype": "float32", "shape": None})}, None), ({"s": signature(tensor("bool", None), tensor("string", None))}, None)])

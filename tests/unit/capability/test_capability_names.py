@@ -52,7 +52,8 @@ def test_a_guest_is_known_by_its_dmi(maker, product, kind):
     assert system.virtualization("x86_64", False, maker, product, "") is None
 
 
-@pytest.mark.parametrize(("clocks", "kind"), [("tsc kvm-clock", "kvm"), ("hyperv_clocksource_tsc_page", "microsoft"), ("tsc xen", "xen"), ("tsc hpet", "vm-other")])
+@pytest.mark.parametrize(("clocks", "kind"), [("tsc kvm-clock", "kvm"), ("hyperv_clocksource_tsc_page", "microsoft"),
+                                              ("tsc xen", "xen"), ("tsc hpet", "vm-other")])
 def test_a_guest_without_dmi_is_known_by_its_clocks(clocks, kind):
     assert system.virtualization("x86_64", True, "", "", clocks) == kind
 
@@ -84,7 +85,8 @@ def test_a_vendor_in_a_tuning_class(vendor, name):
 
 
 @pytest.mark.parametrize(("gpu", "name"), [
-    ({"product": "NVIDIA A10", "memory_mib": 23028, "count": 2}, "2xnvidia.a10-22g"), ({"product": "NVIDIA A10", "mig": [], "memory_mib": None}, "1xnvidia.a10"),
+    ({"product": "NVIDIA A10", "memory_mib": 23028, "count": 2}, "2xnvidia.a10-22g"),
+    ({"product": "NVIDIA A10", "mig": [], "memory_mib": None}, "1xnvidia.a10"),
     ({"device_id": "10de:1eb8"}, "1x10de.1eb8"), ({}, "1xunknown")])
 def test_a_gpu_in_a_tuning_class(gpu, name):
     cpu = {"vendor": "GenuineIntel", "level": None, "ai": [], "usable": 4, "numa_nodes": 1}
@@ -114,7 +116,8 @@ def test_py_cpuinfo_on_arm_is_apple_or_not_known():
 
 
 def x86(**more):
-    lines = dict({"processor": "0", "vendor_id": "GenuineIntel", "cpu family": "6", "model": "85", "stepping": "7", "model name": "A CPU", "flags": "lm"}, **more)
+    lines = dict({"processor": "0", "vendor_id": "GenuineIntel", "cpu family": "6", "model": "85", "stepping": "7", "model name": "A CPU", "flags": "lm"},
+                 **more)
     return "".join(f"{key}\t: {value}\n" for key, value in lines.items() if value is not None) + "\n"
 
 

@@ -193,7 +193,8 @@ def test_gpus_without_an_address_take_the_silent_places_in_order():
     assert found == {"GPU-0": "0000:3b:00.0", "GPU-1": "0000:5e:00.0", "GPU-2": None} and problems == []
 
 
-@pytest.mark.parametrize(("failure", "words"), [(None, "NVIDIA's driver does not list it: it has fallen off the bus"), ("the driver hangs", "the driver hangs")])
+@pytest.mark.parametrize(("failure", "words"), [(None, "NVIDIA's driver does not list it: it has fallen off the bus"),
+                                                ("the driver hangs", "the driver hangs")])
 def test_a_gpu_that_the_driver_does_not_list_says_why(failure, words):
     lost = dict(PCI, pci_bus_id="0000:5e:00.0")
     groups, problems = gpus.describe([PCI, lost], told(), None, failure)
