@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Capabilities from elsewhere: the example of docs/architecture.md passes, and a value of another type is refused by its place."""
+"""Capabilities from elsewhere: the example passes, and a value of another type is refused by its place."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import policies
 
 yaml = pytest.importorskip("yaml")
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
-EXAMPLE = yaml.safe_load(re.search(r"\*\*Capabilities\*\*.*?```yaml\n(.*?)```", PAGE, re.DOTALL).group(1))
+EXAMPLE = yaml.safe_load(
+    (Path(__file__).resolve().parents[2] / "fixtures" / "capability" / "example.yml").read_text(encoding="utf-8")
+)
 
 # What the plan reads, by the type that the example shows. A list's elements are given by the first.
 TEXTS = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, cpuinfo, py_cpuinfo, system
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import host_files
 
 # util-linux, sys-utils/lscpu-arm.c: the tables of implementers and of their parts.
 IMPLEMENTERS = {
@@ -155,11 +156,16 @@ def test_os_release(text, values):
     assert system.os_release(text) == values
 
 
+@pytest.mark.parametrize(
+    ("text", "kib"), [("MemTotal:       24689440 kB\nMemFree: 1 kB\n", 24689440), ("Mem: 1 kB", None)]
+)
+def test_memory_of_proc(tmp_path, text, kib):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text(text, encoding="utf-8")
+    assert host_files.Files(str(tmp_path)).memory_kib("MemTotal") == kib
+
+
 def test_lines_of_proc():
-    assert (
-        system.memory_total_kib("MemTotal:       24689440 kB\nMemFree: 1 kB\n") == 24689440
-        and system.memory_total_kib("Mem: 1 kB") is None
-    )
     assert (
         system.cpus_allowed("Cpus_allowed:\tff\nCpus_allowed_list:\t0-7\n") == "0-7" and system.cpus_allowed("") is None
     )
