@@ -101,6 +101,10 @@ def test_an_update_is_verified_alongside_and_can_be_rolled_back(host):
     back = host.good(state="previous")
     assert back["changed"] and host.roles() == {"serving": True, "previous": False} and doubles(back["server"])
     assert "--num_load_threads=2" not in host.container()["Config"]["Cmd"]
+    assert (
+        host.good(flags={"num_load_threads": 2})["changed"]
+        and "--num_load_threads=2" in host.container()["Config"]["Cmd"]
+    )
 
 
 def test_a_server_is_stopped_started_and_removed(host):

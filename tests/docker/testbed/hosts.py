@@ -294,7 +294,6 @@ class Fleet:
             environment={
                 "AUTHORIZED_KEY": self.key.with_suffix(".pub").read_text(),
                 "HOOKS": " ".join(hooks),
-                "STORES": "" if has_podman else " ".join(seeds or ()),
                 "ENGINE_CONFIGURATION": json.dumps(configuration) if runs_engine and not has_podman else "",
             },
             networking_config=api.create_networking_config(

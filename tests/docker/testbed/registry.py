@@ -17,6 +17,7 @@ from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import PREF
 
 NAME, PORT = "registry.test", 5000
 _USUAL_PORT = 15055
+_READY_S = 300
 _SECURED_CONFIGURATION = {
     "version": 0.1,
     "log": {"level": "warn"},
@@ -57,8 +58,13 @@ class Registry:
             )
             engine.api.start(made["Id"])
         self.container = engine.containers.get(made["Id"])
-        self._port = int(self.container.attrs["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"])
-        self._wait()
+        self._find()
+
+    def restart(self):
+        """Kill it and start it again; this machine may reach it at another port then."""
+        self.container.kill()
+        self.container.start()
+        self._find()
 
     def publish(self, image, name="tfserving"):
         """Push an image unless it is there; returns its reference by digest as the hosts write it, registry.test:5000/tfserving@sha256:…"""
@@ -85,8 +91,10 @@ class Registry:
         finally:
             connection.close()
 
-    def _wait(self):
-        end = time.monotonic() + 30
+    def _find(self):
+        self.container.reload()
+        self._port = int(self.container.attrs["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"])
+        end = time.monotonic() + _READY_S
         while True:
             try:
                 self.digest("nothing", "yet")
@@ -160,7 +168,7 @@ class SecuredRegistry:
 
     def _wait(self):
         (attached,) = self.container.attrs["NetworkSettings"]["Networks"].values()
-        end = time.monotonic() + 30
+        end = time.monotonic() + _READY_S
         while True:
             try:
                 with socket.create_connection((attached["IPAddress"], PORT), timeout=2):
