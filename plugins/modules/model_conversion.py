@@ -491,7 +491,11 @@ class Conversion:
     def _deciding(self):
         """The options that decide the content and its judgement."""
         options = self.options
-        tags = {} if sorted(set(options["tags"])) == meta_graph.SERVED_TAGS else {"tags": sorted(set(options["tags"]))}
+        tags = (
+            {}
+            if tuple(sorted(set(options["tags"]))) == meta_graph.SERVED_TAGS
+            else {"tags": sorted(set(options["tags"]))}
+        )
         if not self.needs_program:
             return dict({"form": variants.NONE}, **tags)
         names = (

@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL
 
-SERVED_TAGS = ["serve"]
+SERVED_TAGS = ("serve",)
 
 # Field numbers of tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/{graph,function,node_def,attr_value,op_def}.proto.
 _META_GRAPHS, _INFO, _GRAPH, _SAVER, _COLLECTIONS, _SIGNATURES, _ASSETS, _OBJECTS = 2, 1, 2, 3, 4, 5, 6, 7

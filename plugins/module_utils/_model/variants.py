@@ -30,7 +30,7 @@ def check(options):
     ):
         if options[name] and not fits:
             raise FleetError(f"the form {form} knows no {name}", where=name, remedy="Leave it out.")
-    if options.get("tags", meta_graph.SERVED_TAGS) != meta_graph.SERVED_TAGS and form == "tensorrt":
+    if tuple(options.get("tags", meta_graph.SERVED_TAGS)) != meta_graph.SERVED_TAGS and form == "tensorrt":
         raise FleetError(
             "TF-TRT writes models with the tag serve alone", where="tags", remedy="Export the model with that tag."
         )

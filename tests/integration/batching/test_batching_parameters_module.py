@@ -208,8 +208,8 @@ BAD = [
         "models: a: batching: [{'max_batch_size': 3}] is not known",
     ),
     (
-        {"models": [{"name": "a", "batching": {"max_batch_size": "3"}}]},
-        "models: a: max_batch_size: '3' is not a whole number",
+        {"models": [{"name": "a", "batching": {"max_batch_size": "three"}}]},
+        "models: a: max_batch_size: 'three' is not a whole number",
     ),
     (
         {"mode": "rwx"},
@@ -242,7 +242,7 @@ def test_bad_input_fails_in_one_line_and_writes_nothing(tmp_path, check):
     results = modules.call_each("batching_parameters", [{"path": path, **wrong} for wrong, _words in BAD], check=check)
     assert len(results) == len(BAD)
     for (wrong, words), result in zip(BAD, results):
-        assert result["failed"] and words in result["msg"] and "\n" not in result["msg"], (wrong, result)
+        assert result.get("failed") and words in result["msg"] and "\n" not in result["msg"], (wrong, result)
     assert list(tmp_path.iterdir()) == []
 
 
