@@ -8,34 +8,64 @@ from __future__ import annotations
 import copy
 
 import pytest
-
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 
 
 def plan(**changes):
     """A small plan, made by hand."""
     whole = {
-        "host_class": "x86-64-v3-intel-4c-1n", "release": "2.20.0", "backend": "docker", "image": "tensorflow/serving:2.20.0", "build": None,
+        "host_class": "x86-64-v3-intel-4c-1n",
+        "release": "2.20.0",
+        "backend": "docker",
+        "image": "tensorflow/serving:2.20.0",
+        "build": None,
         "models": [{"name": "digits", "form": "saved_model", "batching": None}],
-        "server": {"flags": {"port": 8500, "enable_profiler": False}, "environment": {"A": "b"}, "cpu_set": None, "devices": []},
+        "server": {
+            "flags": {"port": 8500, "enable_profiler": False},
+            "environment": {"A": "b"},
+            "cpu_set": None,
+            "devices": [],
+        },
         "candidates": [{"name": "batching"}, {"name": "threads"}],
-        "decisions": [{"subject": "release", "choice": "2.20.0", "reason": "as asked"}, {"subject": "backend", "choice": "docker", "reason": "it answers"}],
-        "warnings": ["look at the log"], "refusals": []}
+        "decisions": [
+            {"subject": "release", "choice": "2.20.0", "reason": "as asked"},
+            {"subject": "backend", "choice": "docker", "reason": "it answers"},
+        ],
+        "warnings": ["look at the log"],
+        "refusals": [],
+    }
     return dict(whole, **changes)
 
 
 BATCHED = plan(
-    host_class="x86-64-v4-amd-8c-1n", models=[{"name": "digits", "form": "tflite_int8", "batching": {"max_batch_size": 8, "allowed_batch_sizes": [4, 8]}}],
-    warnings=["look at the log", "a second word"], decisions=[{"subject": "release", "choice": "2.20.0", "reason": "as asked"}])
+    host_class="x86-64-v4-amd-8c-1n",
+    models=[
+        {"name": "digits", "form": "tflite_int8", "batching": {"max_batch_size": 8, "allowed_batch_sizes": [4, 8]}}
+    ],
+    warnings=["look at the log", "a second word"],
+    decisions=[{"subject": "release", "choice": "2.20.0", "reason": "as asked"}],
+)
 REFUSED = plan(
-    host_class="x86-64-v2", image=None, models=[], server={"flags": {}, "environment": {}, "cpu_set": None, "devices": []}, candidates=[], decisions=[],
-    warnings=[], refusals=[{"subject": "image", "reason": "it needs AVX.", "remedy": "Build one"},
-                           {"subject": "model m: form", "reason": "no", "remedy": "Yes."}, {"subject": "image", "reason": "x", "remedy": "y"}])
+    host_class="x86-64-v2",
+    image=None,
+    models=[],
+    server={"flags": {}, "environment": {}, "cpu_set": None, "devices": []},
+    candidates=[],
+    decisions=[],
+    warnings=[],
+    refusals=[
+        {"subject": "image", "reason": "it needs AVX.", "remedy": "Build one"},
+        {"subject": "model m: form", "reason": "no", "remedy": "Yes."},
+        {"subject": "image", "reason": "x", "remedy": "y"},
+    ],
+)
 
 
 def test_the_page_of_a_fleet():
     plans = {"web2": plan(), "web1": plan(), "big": BATCHED, "old": REFUSED, "lost": None}
-    assert fleet.text(plans, width=110) == """\
+    assert (
+        fleet.text(plans, width=110)
+        == """\
 PLAN for 5 hosts of 3 classes; something is refused on 1; 1 not known yet
 
    HOSTS  CLASS                  SERVER          MODELS                         REFUSED
@@ -72,6 +102,7 @@ SAID ONCE for several of the groups above
   why       release: 2.20.0 - as asked   [2-3]
   mind      look at the log   [2-3]
 """
+    )
 
 
 def test_the_page_of_one_host():
@@ -95,16 +126,29 @@ def test_long_lines_are_wrapped_below_their_beginning():
 """ in fleet.text(hosts, width=76)
 
 
-@pytest.mark.parametrize(("width", "row"), [
-    (120, "1      1  x86-64-v3-intel-cascadelake-64c-2n  serving:2.20.0-with-a-tag  digits-of-the-house (saved_model)  -"),
-    (110, "1      1  x86-64-v3-int..adelake-64c-2n  serving:2.20.0-with-a-tag  digits-of-the-house (saved_model)  -"),
-    (100, "1      1  x86-64-v..ke-64c-2n  serving:2.20.0-with-a-tag  digits-of-the-house (saved_model)  -"),
-    (90, "1      1  x86-64-..-64c-2n  serving:2.20.0-with-a-tag  digits-of-th..saved_model)  -"),
-    (72, "1      1  x86-64-..-64c-2n  serving:2..with-a-tag  digit..odel)  -")])
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (
+            120,
+            "1      1  x86-64-v3-intel-cascadelake-64c-2n  serving:2.20.0-with-a-tag  digits-of-the-house (saved_model)  -",
+        ),
+        (
+            110,
+            "1      1  x86-64-v3-int..adelake-64c-2n  serving:2.20.0-with-a-tag  digits-of-the-house (saved_model)  -",
+        ),
+        (100, "1      1  x86-64-v..ke-64c-2n  serving:2.20.0-with-a-tag  digits-of-the-house (saved_model)  -"),
+        (90, "1      1  x86-64-..-64c-2n  serving:2.20.0-with-a-tag  digits-of-th..saved_model)  -"),
+        (72, "1      1  x86-64-..-64c-2n  serving:2..with-a-tag  digit..odel)  -"),
+    ],
+)
 def test_columns_give_way_in_their_order(width, row):
     """The class first, down to 16 characters, then the models, down to 12, then the server, down to 15: the ends of each tell most."""
-    wide = plan(host_class="x86-64-v3-intel-cascadelake-64c-2n", image="tensorflow/serving:2.20.0-with-a-tag",
-                models=[{"name": "digits-of-the-house", "form": "saved_model", "batching": None}])
+    wide = plan(
+        host_class="x86-64-v3-intel-cascadelake-64c-2n",
+        image="tensorflow/serving:2.20.0-with-a-tag",
+        models=[{"name": "digits-of-the-house", "form": "saved_model", "batching": None}],
+    )
     assert fleet.text({"web": wide}, width=width).splitlines()[3] == row
 
 
@@ -115,28 +159,49 @@ def test_long_lists_of_hosts_are_shortened(count, names):
 
 
 def test_what_a_plan_changes_against_an_earlier_one():
-    now = plan(release="2.19.1", models=[{"name": "digits", "form": "tflite_int8", "batching": {"max_batch_size": 8}}],
-               server=dict(plan()["server"], cpu_set="0-1", flags={"port": 8500}), refusals=[{"subject": "image"}])
-    assert fleet.differences({"web": now, "same": plan()}, {"web": plan(), "same": plan(decisions=[], warnings=["another"])}) == [
+    now = plan(
+        release="2.19.1",
+        models=[{"name": "digits", "form": "tflite_int8", "batching": {"max_batch_size": 8}}],
+        server=dict(plan()["server"], cpu_set="0-1", flags={"port": 8500}),
+        refusals=[{"subject": "image"}],
+    )
+    assert fleet.differences(
+        {"web": now, "same": plan()}, {"web": plan(), "same": plan(decisions=[], warnings=["another"])}
+    ) == [
         "CHANGED since the earlier plan",
         "  models.digits.batching.max_batch_size: none -> 8   [web]",
         "  models.digits.form: saved_model -> tflite_int8   [web]",
         "  refused: none -> [image]   [web]",
         "  release: 2.20.0 -> 2.19.1   [web]",
         "  server.cpu_set: none -> 0-1   [web]",
-        "  server.flags.enable_profiler: false -> none   [web]"]
+        "  server.flags.enable_profiler: false -> none   [web]",
+    ]
     for key, value in (("backend", "embedded"), ("image", "other"), ("build", {"image": "x"})):
         assert fleet.differences({"web": plan(**{key: value})}, {"web": plan()})[1].startswith(f"  {key}")
 
 
 def test_hosts_and_plans_that_come_and_go():
-    assert fleet.differences({"a": plan(), "b": None, "c": plan(), "d": None}, {"a": None, "b": plan(), "d": None, "e": plan()}) == [
-        "CHANGED since the earlier plan", "  host had no plan   [a]", "  host has no plan   [b]", "  host is gone   [e]", "  host is new   [c]"]
-    assert fleet.differences({"a": plan()}, {"a": copy.deepcopy(plan())}) == ["CHANGED since the earlier plan", "  nothing"]
+    assert fleet.differences(
+        {"a": plan(), "b": None, "c": plan(), "d": None}, {"a": None, "b": plan(), "d": None, "e": plan()}
+    ) == [
+        "CHANGED since the earlier plan",
+        "  host had no plan   [a]",
+        "  host has no plan   [b]",
+        "  host is gone   [e]",
+        "  host is new   [c]",
+    ]
+    assert fleet.differences({"a": plan()}, {"a": copy.deepcopy(plan())}) == [
+        "CHANGED since the earlier plan",
+        "  nothing",
+    ]
 
 
 def test_changes_stand_at_the_end_of_the_page():
-    text = fleet.text({"a": plan()}, earlier={"a": plan(release="2.19.1")}, running={"a": {"seen": "now", "reason": None, "differences": ["x", "w"]}})
+    text = fleet.text(
+        {"a": plan()},
+        earlier={"a": plan(release="2.19.1")},
+        running={"a": {"seen": "now", "reason": None, "differences": ["x", "w"]}},
+    )
     assert text.endswith("""
 
 CHANGES to what runs now
@@ -150,11 +215,19 @@ CHANGED since the earlier plan
 
 
 def test_what_is_known_of_what_runs():
-    assert fleet.against_running({"a": {"seen": "now", "reason": None, "differences": []}}) == ["CHANGES to what runs now", "  nothing"]
+    assert fleet.against_running({"a": {"seen": "now", "reason": None, "differences": []}}) == [
+        "CHANGES to what runs now",
+        "  nothing",
+    ]
     assert fleet.against_running({"a": {"seen": None, "reason": "timed out", "differences": []}}) == [
-        "CHANGES to what runs now", "  not known what runs: timed out   [a]"]
+        "CHANGES to what runs now",
+        "  not known what runs: timed out   [a]",
+    ]
     assert fleet.against_running({"a": {"seen": "remembered", "reason": None, "differences": ["x"]}}) == [
-        "CHANGES to what runs now", "  x   [a]", "  not asked now, compared with what was seen last   [a]"]
+        "CHANGES to what runs now",
+        "  x   [a]",
+        "  not asked now, compared with what was seen last   [a]",
+    ]
 
 
 def test_groups_that_share_all_are_said_to():
