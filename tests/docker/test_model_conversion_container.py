@@ -69,7 +69,7 @@ def begun(engine, tmp_path, options):
     """A conversion that runs in its container."""
     (tmp_path / "progress").unlink(missing_ok=True)
     process = start(**options, progress=tmp_path / "progress")
-    until(lambda: (tmp_path / "progress").exists())
+    until((tmp_path / "progress").exists)
     assert running(engine, tmp_path), "it runs in a container"
     return process
 

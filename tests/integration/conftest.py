@@ -15,18 +15,18 @@ HERE = Path(__file__).resolve().parent
 ORDER = (
     "model/test_model_conversion.py",
     "demo/test_demo.py",
-    "server/test_model_server.py",
+    "deploy/test_model_server.py",
     "image/test_tensorflow_log.py",
     "support/test_made.py",
-    "server/test_ask.py",
-    "server/test_model_version.py",
-    "measurement/test_load_generator.py",
-    "server/test_tfs_server_role.py",
-    "common/test_nonsense_role_variables.py",
-    "server/test_object_stores.py",
+    "protocol/test_stdlib_client.py",
+    "deploy/test_model_version.py",
+    "load/test_load_generator.py",
+    "deploy/test_tfs_server_role.py",
+    "core/test_nonsense_role_variables.py",
+    "deploy/test_object_stores.py",
     "plan/test_plan_playbook.py",
-    "common/test_nonsense_options.py",
-    "server/test_embedded_configuration.py",
+    "core/test_nonsense_options.py",
+    "embedded/test_embedded_configuration.py",
 )
 
 

@@ -46,7 +46,7 @@ def read(
     machine = machine or os.uname().machine
     cgroup = files.text("proc/self/cgroup")
     found = cpuinfo.read(files.text("proc/cpuinfo"), _MACHINES.get(machine, machine))
-    architecture, cpu = found["architecture"], cast("dict[str, Any]", found["cpu"])
+    architecture, cpu = found["architecture"], cast(dict[str, Any], found["cpu"])
     cpu.update(_topology(files) or {})
     cpu["numa_nodes"] = _count(files, f"{_NODE}/has_cpu") or _count(files, f"{_NODE}/online") or 1
     cpu["caches"] = _caches(files) or cpu["caches"]

@@ -1161,7 +1161,7 @@ def test_unknown_words_are_named_once_and_ignored_and_an_idle_server_ends(serve,
         "--model_name",
         "zork",
         TFSERVING_EMBEDDED_IDLE_EXIT_S="3",
-    )
+    ).wait_for("usage: ")
     assert (
         server.words().count("unknown argument: ") == 1
         and "unknown argument: --use_tflite_model=true\nusage: " in server.words()

@@ -24,8 +24,8 @@ def signatures(*shape):
 FLAT = signatures(None, 4)
 
 
-def model(name="m", batching="auto", of=FLAT):
-    return {"name": name, "batching": batching, "signatures": of}
+def model(name="m", batching="auto", **more):
+    return {"name": name, "batching": batching, "signatures": more.get("of", FLAT)}
 
 
 def wish(*models, given=None, **more):

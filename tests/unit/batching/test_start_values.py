@@ -28,8 +28,13 @@ def signature(*inputs):
 IMAGE = {"serving_default": signature(tensor("float32", None, 224, 224, 3))}  # 602,112 bytes a row
 
 
-def values(capabilities=CPU, goal="online", given=None, signatures=None):
-    return {name: value for name, (value, _reason) in start_values(capabilities, goal, given, signatures).items()}
+def values(capabilities=None, goal="online", given=None, signatures=None):
+    return {
+        name: value
+        for name, (value, _reason) in start_values(
+            CPU if capabilities is None else capabilities, goal, given, signatures
+        ).items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_options_make_a_program_need_what_gcc_says():
 def test_the_options_of_a_level_are_those_of_the_psabi():
     for level, flags in LEVELS.items():
         config, options = (
-            table.LEVEL_OPTIONS[level].split(" --copt=")[0],
+            table.LEVEL_OPTIONS[level].partition(" --copt=")[0],
             re.findall(r"--copt=(\S+)", table.LEVEL_OPTIONS[level]),
         )
         assert {OPTIONS[option] for option in options if option != "-O3"} == flags and options[-1] == "-O3"

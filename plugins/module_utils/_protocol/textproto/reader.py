@@ -116,7 +116,10 @@ class _Reader:
             elif self._keep_unknown:
                 found.append((name, self._unknown()))
             else:
-                raise self._fault(f"{name!r} was not expected; known here: {', '.join(known) or 'nothing'}", place)
+                raise self._fault(
+                    f'Message type "{kind}" has no field named "{name}". Known here: {", ".join(known) or "nothing"}',
+                    place,
+                )
             if not self._take(","):
                 self._take(";")
         self._depth -= 1
