@@ -217,7 +217,7 @@ def test_models_that_cannot_be_batched(files, models, words):
 )
 def test_what_may_go_wrong_is_said_of_its_model(files):
     padded = {"pad_variable_length_inputs": True}
-    doubts = files(wish(model("a", padded, None), model("b", padded, signatures(None, None))))
+    doubts = files(wish(model("a", padded, of=None), model("b", padded, of=signatures(None, None))))
     assert doubts == [
         "model a: its signatures are not known, so nobody checked that it can be batched",
         "model b, signature serving_default, input x: shorter examples are padded with copies of the tensor's first element; "
