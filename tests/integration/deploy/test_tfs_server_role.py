@@ -143,8 +143,12 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
             "set backend: embedded",
         ),
         (
-            {"tfserving_backend": "embedded", "tfserving_models": [{"name": "m"}], "tfserving_flags": {"port": 8600}},
-            "an option of the server sets this flag. Leave it out of tfserving_flags and set tfs_server_grpc_port.",
+            {
+                "tfserving_backend": "embedded",
+                "tfserving_models": [{"name": "m"}],
+                "tfserving_flags": {"model_config_file": "/etc/m"},
+            },
+            "the role tfs_server sets it itself. Leave it out, and set tfserving_models",
         ),
         (
             {

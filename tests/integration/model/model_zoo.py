@@ -45,7 +45,7 @@ EXPECTED = {
     "vocabulary": ("refused", "for"),  # a lookup table that is read from an asset
     "gigabyte": ("fault", "the conversion needs about"),  # where 4 GiB of memory may be used
     "cut_short": ("fault", "not a SavedModel"),
-    "empty_file": ("fault", "no graph is tagged 'serve'"),
+    "empty_file": ("fault", "it is empty"),
     "no_variables": ("fault", "variables are missing"),
     "no_asset": ("fault", "the asset 'words.txt' is missing"),
 }
