@@ -425,7 +425,7 @@ def test_a_file_that_is_no_archive_of_plain_arrays_is_one_clear_line(serve, meas
 
 
 def test_the_histogram_is_hdr_histograms_own_encoding(serve, measure):
-    window = measure([serve("--service-ms", 5).target("grpc")])["windows"][0]
+    window = measure([serve("--service-ms", 5).target("grpc")], window_s=4)["windows"][0]
     assert (
         base64.b64decode(window["histogram"])[:4] == b"\x1c\x84\x93\x14"
     )  # V2 compressed cookie of the format's description
