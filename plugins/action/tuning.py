@@ -26,7 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded, one_of, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration, tunings
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration, tunings
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
     MINIMUM_ROUNDS,
@@ -158,7 +158,7 @@ class Trial:
         self.call = call
         self.options = options
         self.forms = forms
-        self.start = configuration.complete(options["start"])
+        self.start = trial_configuration.complete(options["start"])
         if forms:
             one_of("start.form", self.start["form"], sorted(forms))
         try:
@@ -239,7 +239,7 @@ class Trial:
     def _try(self, best, candidate, accuracy_before, seed):
         """(configuration, step) of one candidate against the best so far."""
         name, change = candidate["name"], candidate["change"]
-        tried = configuration.changed(best, change)
+        tried = trial_configuration.changed(best, change)
         if tried == best:
             return best, steps.step(
                 name,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration
 
 
 def serving_configuration(plan, model, start=None):
     """{protocol, form, batching, environment, flags} of one model on one host."""
     try:
-        return configuration.planned(plan, model, start)
+        return trial_configuration.planned(plan, model, start)
     except FleetError as fault:
         raise AnsibleFilterError(f"serving_configuration: {fault}") from fault
 

@@ -96,6 +96,12 @@ options:
         description: Versions by label, such as C(stable) and C(canary). Each must be served.
         type: dict
         default: {}
+      batching:
+        description:
+          - Batching parameters of this model alone, by name, which each of its versions has in C(batching_params.pbtxt), as
+            M(tfserving.fleet.batching_parameters) writes it with C(per_model).
+          - Where a model has them, the server batches each model by its own file, and those without are not batched.
+        type: dict
       signature:
         description: The signature that the gates ask.
         type: str
@@ -179,7 +185,9 @@ options:
     description:
       - Flags of TensorFlow Serving by name, without dashes, such as C(prefer_tflite_model). Unknown ones are refused, while a server would ignore them.
       - What other options say cannot be said again here.
-      - The backend V(docker) sets C(enable_profiler) to false and C(max_num_load_retries) to 0 unless told otherwise.
+      - Flags that follow from other options need not be given; batching turns C(enable_batching) on, and a model in a folder of a TensorFlow Lite
+        form C(prefer_tflite_model).
+      - C(enable_profiler) is false and C(max_num_load_retries) is 0 unless you set them. A flag with the value that it has anyway makes no other server.
     type: dict
     default: {}
   environment:
@@ -502,6 +510,7 @@ def main():
             },
         },
         "labels": {"type": "dict", "default": {}},
+        "batching": {"type": "dict"},
         "signature": {"type": "str", "default": "serving_default"},
         "samples": {"type": "path"},
         "reference": {"type": "path"},

@@ -117,6 +117,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 
 def work(module):
@@ -136,23 +137,15 @@ def work(module):
 def _embedded(path):
     try:
         with open(path, encoding="utf-8") as stream:
-            specification = json.load(stream)
-        lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
-        return description.of_embedded(specification, lives, _text(specification["batching_parameters_file"]))
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+            configuration = ServingConfiguration.from_dict(json.load(stream))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
             f"cannot be read as the state of a server ({fault})",
             where=path,
             remedy="Deploy the server again, or remove it with state: absent.",
         ) from fault
-
-
-def _text(path):
-    """The file's text; None without a path."""
-    if not path:
-        return None
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read()
+    lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
+    return description.running(configuration, lives)
 
 
 def main():

@@ -24,7 +24,7 @@ ADAPTERS = {
     "_core": "archive_errors atomic_files host_files pid_file program shell",
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
-        "host_resources model_update server_containers server_folder verification"
+        "host_resources model_update secret_digests server_containers server_folder verification"
     ),
     "_embedded": "backend process temporary_server",
     "_engine": "containers engine sockets",

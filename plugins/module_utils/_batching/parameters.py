@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, number_of, one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import writer
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader, schema, writer
 
 HEADER = "# BatchingParameters of TensorFlow Serving. Managed by tfserving.fleet.batching_parameters: changes made here are overwritten.\n"
 
@@ -29,6 +29,8 @@ RANGES = {
     "num_batch_threads": (1, 10_000, "threads"),
     "max_execution_batch_size": (1, 2**31 - 1, "rows"),
 }
+# What a wrapper message without a value holds, where that is not 0.
+_UNSET = {"thread_pool_name": "", "enable_large_batch_splitting": False}
 POOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -96,6 +98,21 @@ def check_choice(batching, where):
 def text(parameters):
     """The text proto of parameters: what is set, in the order of the fields; scalars in their wrapper messages, as the server reads them."""
     return HEADER + writer.text([field for name in NAMES for field in _fields(name, getattr(parameters, name))])
+
+
+def read(text):
+    """{parameter: value} of a text proto of BatchingParameters; None where the text is not one."""
+    try:
+        found = reader.read(text, schema.BATCHING, "batching")
+    except FleetError:
+        return None
+    values = {}
+    for name, value in found:
+        if name == "allowed_batch_sizes":
+            values.setdefault(name, []).append(value)
+        else:
+            values[name] = dict(value).get("value", _UNSET.get(name, 0)) if isinstance(value, list) else value
+    return values
 
 
 def _fields(name, value):

@@ -29,7 +29,7 @@ def fits(models, memory_mib=None):
 def _size_bytes(model):
     found = 0
     for version in expected_answers.versions(model):
-        for parent, _folders, names in os.walk(os.path.join(model["base_path"], str(version)), followlinks=True):
+        for parent, _folders, names in os.walk(os.path.join(model.base_path, str(version)), followlinks=True):
             found += sum(
                 os.path.getsize(path) for path in (os.path.join(parent, name) for name in names) if os.path.isfile(path)
             )

@@ -1,22 +1,25 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server in a container: its specification, the digest that tells one from another, and what a container engine is told to make of it."""
+"""A server in a container: what a container engine is told to make of its ServingConfiguration."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 import re
-from dataclasses import asdict, dataclass, replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING_FILE,
+    MODELS_FILE,
+    MONITORING_FILE,
+)
 
 GRPC_PORT, REST_PORT = 8500, 8501
 TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
@@ -25,62 +28,9 @@ SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
 USER = "65534:65534"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
-# Files below FOLDER and the flags that name them.
-MODELS = "models.pbtxt"
-FILES = {
-    "batching.pbtxt": "batching_parameters_file",
-    "monitoring.pbtxt": "monitoring_config_file",
-    "session.pbtxt": "tensorflow_session_config_file",
-    "ssl.pbtxt": "ssl_config_file",
-    MODELS: "model_config_file",
-}
 _OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
-
-
-@dataclass(frozen=True)
-class ContainerSpecification:
-    """A server in full. grpc_port and rest_port: on the host, 0 until chosen, rest_port None for no REST. models: as model_config has them.
-
-    files: {name of FILES: digest of its content}. secrets: digest of the secret environment. devices: the plan's, {pci_bus_id, id, by}, id being what the
-    engine knows a GPU by.
-    """
-
-    name: str
-    image: str
-    release: str
-    address: str
-    grpc_port: int
-    rest_port: int | None
-    grpc_socket_directory: str | None
-    models: tuple
-    flags: dict
-    environment: dict
-    secrets: str | None
-    files: dict
-    cpu_set: str | None
-    memory_mib: int | None
-    devices: tuple
-    user: str
-    read_only: bool
-    capabilities: tuple
-    restart_policy: str
-    log_max_mib: int
-    log_files: int
-    network: str
-
-    def as_dict(self):
-        """As data, as it stands in the container's label."""
-        return json.loads(json.dumps(dict(asdict(self), backend="docker")))
-
-    def digest(self):
-        """A text that two specifications share only if they are equal."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
-
-    def with_ports(self, grpc_port, rest_port):
-        """The same with ports that are chosen."""
-        return replace(self, grpc_port=grpc_port, rest_port=rest_port)
 
 
 def release_of(image, asked=None):
@@ -113,7 +63,7 @@ def check(spec):
         server_options.refuse_own_flag(name, server_options.DOCKER_OWN_FLAGS)
         server_options.check_flag(name, value, spec.release)
     _check_batching(spec)
-    if "monitoring.pbtxt" in spec.files and spec.rest_port is None:
+    if MONITORING_FILE in spec.files and spec.rest_port is None:
         raise FleetError(
             "metrics come over REST, and the server would silently have none",
             where="monitoring",
@@ -147,24 +97,13 @@ def keeps_cuda_cache(spec):
 
 def arguments(spec):
     """The server's command line behind the image's entry point, a list."""
-    given = {"port": GRPC_PORT, "rest_api_port": REST_PORT if spec.rest_port is not None else 0}
-    given.update({flag: posixpath.join(FOLDER, file) for file, flag in FILES.items() if file in spec.files})
-    if spec.grpc_socket_directory:
-        given["grpc_socket_path"] = SOCKET
-    given.update(defaults(spec))
-    given.update(spec.flags)
-    return [f"--{name}={server_options.spelt(value)}" for name, value in given.items()]
-
-
-def defaults(spec):
-    """Flags that this collection sets unless told otherwise, as far as the release knows them."""
-    wished = {"enable_profiler": False, "max_num_load_retries": 0}
-    if "batching.pbtxt" in spec.files:
-        wished["enable_batching"] = True
-    if any(model["labels"] for model in spec.models):
-        # Labels of the first configuration; later ones are moved by a server that has loaded their versions.
-        wished["allow_version_labels_for_unavailable_models"] = True
-    return {name: value for name, value in wished.items() if name in questions.flags(spec.release)}
+    place = effects.Place(
+        GRPC_PORT,
+        REST_PORT if spec.rest_port is not None else 0,
+        {file: posixpath.join(FOLDER, file) for file in (*spec.files, MODELS_FILE)},
+        SOCKET if spec.grpc_socket_directory else None,
+    )
+    return [f"--{name}={server_options.spelt(value)}" for name, value in effects.all_flags(spec, place).items()]
 
 
 def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
@@ -241,8 +180,8 @@ def labels_of(spec):
     """What the container carries so that the next run knows it."""
     return {
         container_labels.NAME: spec.name,
-        container_labels.DIGEST: spec.digest(),
-        container_labels.DESCRIPTION: json.dumps(spec.as_dict(), sort_keys=True),
+        container_labels.DIGEST: effects.digest(spec),
+        container_labels.DESCRIPTION: json.dumps(spec.to_dict(), sort_keys=True),
         container_labels.VERSION: VERSION,
     }
 
@@ -253,18 +192,18 @@ def _check_file_systems(spec):
         return
     known = questions.cell("remote_file_systems", spec.release)
     for position, one in enumerate(spec.models):
-        scheme, marks, _rest = one["base_path"].partition("://")
+        scheme, marks, _rest = one.base_path.partition("://")
         if marks and scheme not in known:
             raise FleetError(
-                f"the official image of {spec.release} has no file system for {scheme}:// ({one['base_path']})",
+                f"the official image of {spec.release} has no file system for {scheme}:// ({one.base_path})",
                 where=f"models[{position}].base_path",
                 remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
-                f"{one['base_path'] if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.",
+                f"{one.base_path if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.",
             )
 
 
 def _check_batching(spec):
-    batching = "batching.pbtxt" in spec.files
+    batching = BATCHING_FILE in spec.files
     if batching and spec.flags.get("enable_batching") is False:
         raise FleetError(
             "false contradicts batching_parameters_file, which turns batching on",

@@ -15,9 +15,17 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING_FILE,
+    FILE_FLAGS,
+    MODELS_FILE,
+    MONITORING_FILE,
+    SESSION_FILE,
+    TLS_FILE,
+)
 
-_SECRET_FILES = ("ssl.pbtxt",)
+_SECRET_FILES = (TLS_FILE,)
 _CERTIFICATES = "/etc/docker/certs.d"  # Podman looks there, too.
 _CERTIFICATES_OF_USER = {"docker": "~/.config/docker/certs.d", "podman": "~/.config/containers/certs.d"}
 _READS_ALL = {"DAC_OVERRIDE", "DAC_READ_SEARCH", "ALL"}
@@ -25,14 +33,14 @@ _SELINUX = "/sys/fs/selinux/enforce"
 
 
 def contents(options, models, check_mode):
-    """{file of container.FILES: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
-    found = {container.MODELS: model_config.text(models).encode()}
+    """{file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
+    found = {MODELS_FILE: model_config.text(models).encode()}
     if options["monitoring"]:
-        found["monitoring.pbtxt"] = model_config.monitoring().encode()
+        found[MONITORING_FILE] = model_config.monitoring().encode()
     for file, option in (
-        ("batching.pbtxt", "batching_parameters_file"),
-        ("session.pbtxt", "session_config_file"),
-        ("ssl.pbtxt", "ssl_config_file"),
+        (BATCHING_FILE, "batching_parameters_file"),
+        (SESSION_FILE, "session_config_file"),
+        (TLS_FILE, "ssl_config_file"),
     ):
         if options[option]:
             found[file] = None if check_mode and not os.path.exists(options[option]) else _read(options[option], option)
@@ -40,16 +48,17 @@ def contents(options, models, check_mode):
 
 
 def digests(files):
-    """{file: digest of its content}."""
+    """{file: digest of its content}, less the models, which the configuration has."""
     return {
         name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None
         for name, content in files.items()
+        if name != MODELS_FILE
     }
 
 
 def folder_of(directory, spec):
     """Where the configuration of one specification lies, below the server's directory."""
-    return os.path.join(directory, "config", spec.digest()[:16])
+    return os.path.join(directory, "config", effects.digest(spec)[:16])
 
 
 def write(folder, files, spec, cuda_cache, offset=(0, 0)):
@@ -107,7 +116,7 @@ def reader(spec, rootless, offset):
 def refuse_unreadable(model, wanted, user, who):
     """Raise FleetError for the first folder or file of the wanted versions that the server's user may not read. user: its number in the container.
     who: its Reader, or None where it reads everything."""
-    base = model["base_path"]
+    base = model.base_path
     if who is None or model_config.is_remote(base):
         return
     for path in [base, *(path for version in wanted for path in _all_below(os.path.join(base, str(version))))]:
@@ -139,7 +148,7 @@ def refuse_what_cannot_be_given(spec, rootless):
     user, giver = container.user_id(spec), os.geteuid()
     if giver == 0 and not rootless or giver != 0 and user == (0 if rootless else giver):
         return
-    wished = [container.FILES[name] for name in _SECRET_FILES if name in spec.files]
+    wished = [FILE_FLAGS[name] for name in _SECRET_FILES if name in spec.files]
     if spec.grpc_socket_directory and not _everybody_writes(spec.grpc_socket_directory):
         wished.append("grpc_socket_directory")
     if wished:

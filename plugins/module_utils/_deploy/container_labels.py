@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+
 NAME = "tfserving.fleet.server"
 DIGEST = "tfserving.fleet.specification"
 DESCRIPTION = "tfserving.fleet.description"
@@ -15,9 +17,8 @@ COPY_OF = "tfserving.fleet.copy_of"
 
 
 def described(container_labels):
-    """The specification that a container's labels tell, as data; {} where they tell none."""
+    """The ServingConfiguration that a container's labels tell; None where they tell none."""
     try:
-        found = json.loads(container_labels.get(DESCRIPTION, "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return ServingConfiguration.from_dict(json.loads(container_labels[DESCRIPTION]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
+from dataclasses import replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
@@ -22,7 +22,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
 
-_CONFIGURATION = "/etc/tfserving"
 _METRICS = "/monitoring/prometheus/metrics"
 _DEADLINE_S = 5.0
 _STATES = {number: name for name, number in grpc_api.STATES.items()}
@@ -75,24 +74,17 @@ def _of_container(servers, name):
         if transaction.SERVING not in servers.seen(name):
             return None
         raise
-    batching = None
-    for mount in inspected["Mounts"]:
-        if mount["Destination"] == _CONFIGURATION:
-            with contextlib.suppress(OSError):
-                with open(os.path.join(mount["Source"], "batching.pbtxt"), encoding="utf-8") as stream:
-                    batching = stream.read()
-    try:
-        found = inspected["Config"]["Labels"]
-        return dict(
-            description.of_container(container_labels.described(found), inspected["State"]["Running"], batching),
-            copy_of=found.get(container_labels.COPY_OF),
-        )
-    except (KeyError, TypeError, AttributeError) as fault:
+    found = inspected["Config"]["Labels"]
+    configuration = container_labels.described(found)
+    if configuration is None:
         raise FleetError(
-            f"its labels cannot be read as the description of a server ({fault})",
+            "its labels cannot be read as the description of a server",
             where=f"container {name}",
             remedy="Deploy the server again, or remove it with state: absent.",
-        ) from fault
+        )
+    return description.running(
+        configuration, inspected["State"]["Running"], copy_of=found.get(container_labels.COPY_OF)
+    )
 
 
 def _model(client, model):
@@ -118,11 +110,12 @@ def _model(client, model):
 
 def _wanted(model, available):
     """(the versions that a model's policy asks for, or None where nobody but the server sees them, sentences on what differs from those available)."""
-    if model_config.is_remote(model["base_path"]):
+    configured = model_config.ModelConfiguration.from_dict(model)
+    if model_config.is_remote(configured.base_path):
         return None, [] if available else ["no version is AVAILABLE"]
     try:
         wanted = model_config.wanted_versions(
-            {"labels": {}, "version_policy": None, **model}, sorted(published.numbered(model["base_path"]))
+            replace(configured, labels={}), sorted(published.numbered(configured.base_path))
         )
     except OSError as fault:
         return None, [f"{model['base_path']} cannot be read: {fault.strerror}"]

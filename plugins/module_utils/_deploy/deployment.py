@@ -108,7 +108,7 @@ class Deployment:
         first = self._questions.first(server, step.verb == "prove")
         if self._stopped_at is not None and step.role == transaction.SERVING:
             self.gap_s = round(time.monotonic() - self._stopped_at, 3)
-        if getattr(self._spec, "devices", ()):
+        if self._spec.devices:
             self._use_gpus(identifier)
         if step.verb == "prove":
             self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))

@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import re
-from types import SimpleNamespace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
@@ -25,13 +22,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     deployment,
     expected_answers,
     host_resources,
+    requested,
+    secret_digests,
     server_containers,
     transaction,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, image_labels, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    MODELS_FILE,
+    ServingConfiguration,
+)
 
 _DEADLINE_S = 10.0
 _QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}  # scripts/qemu-binfmt-conf.sh of QEMU
@@ -49,27 +51,24 @@ class Backend:
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
         options = self._options
-        models = tuple(
-            model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"])
-            for one in options["models"]
-        )
-        files = container_files.contents(options, models, self._check_mode)
-        asked = container.check(self._specification(models, container_files.digests(files)))
+        files = container_files.contents(options, requested.models(options, None), self._check_mode)
+        asked = container.check(self._requested(files)).normalized()
+        models = asked.models
         mending, seen = self._mended(asked, models)
         before = self._described(seen)
-        spec = host_resources.choose_ports(asked, _ports_of(before))
+        spec = host_resources.choose_ports(asked, before)
         image = self._engine.image(spec.image)
-        wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
+        wanted = transaction.Wanted(effects.digest(spec), image["id"] if image else None)
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
         pending = prove_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
-        wished = {model["name"]: expected_answers.versions(model) for model in models} if steps else {}
+        wished = {model.name: expected_answers.versions(model) for model in models} if steps else {}
         if makes:
             self._refuse_what_cannot_work(spec, models, wished, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
-        decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image)
+        decision = self._decision(mending, steps, before if runs else None, spec, image)
         work = deployment.Deployment(
             self._engine,
             spec,
@@ -96,23 +95,28 @@ class Backend:
     def previous(self):
         """Put the server before in the place of the one that serves."""
         name = self._options["name"]
-        mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
+        mending, seen = self._mended(ServingConfiguration(name), ())
         if transaction.PREVIOUS not in seen:
             raise FleetError(
                 "no server before this one was kept", where=name, remedy="Deploy what shall serve instead."
             )
         then = container_labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
-        wished = {model["name"]: expected_answers.versions(model) for model in then["models"]}
+        if then is None:
+            raise FleetError(
+                "the labels of the server before it cannot be read",
+                where=name,
+                remedy="Deploy what shall serve instead.",
+            )
+        wished = {model.name: expected_answers.versions(model) for model in then.models}
         steps = transaction.to_previous(seen)
-        spec = _remembered(then)
         work = deployment.Deployment(
-            self._engine, spec, self._options, None, self._questions(then["models"], wished, {})
+            self._engine, then, self._options, None, self._questions(then.models, wished, None)
         )
         if not self._check_mode:
             work.carry_out(steps, seen)
         return self._result(
             self._decision(mending, steps, self._described(seen), then, True),
-            spec,
+            then,
             work,
             seen[transaction.PREVIOUS].digest,
         )
@@ -120,21 +124,24 @@ class Backend:
     def resumed(self):
         """Start again the server that was stopped and kept."""
         name = self._options["name"]
-        mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
+        mending, seen = self._mended(ServingConfiguration(name), ())
         then = self._described(seen)
         steps = (
             transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False)
             if then
             else ()
         )
-        spec = _remembered(then) if then else None
         work = deployment.Deployment(
-            self._engine, spec, self._options, None, self._questions(then.get("models", ()), {}, {})
+            self._engine,
+            then or ServingConfiguration(name),
+            self._options,
+            None,
+            self._questions(then.models if then else (), {}, None),
         )
         if not self._check_mode and then:
             work.carry_out(steps, seen)
         return self._result(
-            self._decision(mending, steps, {}, then, True), spec, work, then and seen[transaction.SERVING].digest
+            self._decision(mending, steps, None, then, True), then, work, then and seen[transaction.SERVING].digest
         )
 
     def surplus(self):
@@ -151,18 +158,16 @@ class Backend:
         return self._stopped(transaction.to_absent if absent else transaction.to_stopped, absent)
 
     def _stopped(self, steps_of, absent=False):
-        spec = SimpleNamespace(name=self._options["name"], memory_mib=None)
+        spec = ServingConfiguration(self._options["name"])
         mending, seen = ((), self._engine.seen(spec.name)) if absent else self._mended(spec, ())
         steps = steps_of(seen)
         before = self._described(seen)
-        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, {}))
+        work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, None))
         if not self._check_mode:
             work.carry_out(steps, seen)
             if absent:
                 self._folder.remove()
-        return self._result(
-            self._decision(mending, steps, before, {} if absent else dict(before, state="stopped"), True), None, work
-        )
+        return self._result(self._decision(mending, steps, before, None, True, stops=not absent), None, work)
 
     def _mended(self, spec, models):
         """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
@@ -172,9 +177,9 @@ class Backend:
             return mending, transaction.expected(seen, mending)
         wished = {}
         with contextlib.suppress(FleetError):
-            wished = {model["name"]: expected_answers.versions(model) for model in models}
+            wished = {model.name: expected_answers.versions(model) for model in models}
         return mending, deployment.Deployment(
-            self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})
+            self._engine, spec, self._options, None, self._questions(models if wished else (), wished, None)
         ).mend(seen)
 
     @staticmethod
@@ -183,39 +188,39 @@ class Backend:
         if transaction.SERVING in seen:
             work.wait_until_ready()
 
-    def _specification(self, models, file_digests):
+    def _requested(self, files):
         options = self._options
-        secrets = options["secret_environment"]
-        devices = tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"])
-        return container.ContainerSpecification(
-            name=options["name"],
+        secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
+        return requested.configuration(
+            options,
+            files,
+            backend="docker",
             image=options["image"],
             release=container.release_of(options["image"], options["release"]),
-            address=options["address"],
-            grpc_port=options["grpc_port"],
-            rest_port=options["rest_port"],
-            grpc_socket_directory=options["grpc_socket_directory"],
-            models=models,
-            flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
-            environment={name: str(value) for name, value in options["environment"].items()},
-            secrets=hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest() if secrets else None,
-            files=file_digests,
-            cpu_set=options["cpu_set"],
-            memory_mib=options["memory_mib"],
-            devices=devices,
-            user=options["user"],
-            read_only=options["read_only"],
+            files=container_files.digests(files),
+            secrets=secret_digests.of(secrets, options["state_directory"], self._check_mode),
+            devices=tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"]),
             capabilities=tuple(sorted(options["capabilities"])),
-            restart_policy=options["restart_policy"],
-            log_max_mib=options["log_max_mib"],
-            log_files=options["log_files"],
-            network=options["network"],
+            **{
+                key: options[key]
+                for key in (
+                    "address",
+                    "grpc_socket_directory",
+                    "memory_mib",
+                    "user",
+                    "read_only",
+                    "restart_policy",
+                    "log_max_mib",
+                    "log_files",
+                    "network",
+                )
+            },
         )
 
     def _described(self, seen):
-        """The specification that serves, as data; {} where none does."""
+        """The ServingConfiguration that serves; None where none does, or where it cannot be read."""
         if transaction.SERVING not in seen:
-            return {}
+            return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
 
     def _side_by_side(self, spec, models, needed):
@@ -230,12 +235,12 @@ class Backend:
         rootless = self._engine.is_rootless()
         reader = container_files.reader(spec, rootless, self._engine.id_offset())
         for model in models:
-            container_files.refuse_unreadable(model, wished[model["name"]], container.user_id(spec), reader)
+            container_files.refuse_unreadable(model, wished[model.name], container.user_id(spec), reader)
         container_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             host_resources.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
-        held = _ports_of(self._described(seen)) if serving and serving.runs else None
+        held = self._described(seen) if serving and serving.runs else None
         host_resources.refuse_used_ports(
             spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on
         )
@@ -273,7 +278,10 @@ class Backend:
             remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.",
         )
 
-    def _decision(self, mending, steps, before, after, image):
+    def _decision(self, mending, steps, before, after, image, stops=False):
+        before, after = (one.to_dict() if one else {} for one in (before, after))
+        if stops:
+            after = dict(before, state="stopped")
         actions = list(transaction.sentences([*mending, *steps]))
         if any(step.verb == "create" for step in steps) and image is None:
             actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
@@ -306,13 +314,13 @@ class Backend:
         )
 
     def _questions(self, models, wished, before):
-        """What the gates ask. before: the specification that serves now, as data, or {}."""
+        """What the gates ask. before: the ServingConfiguration that serves now, or None."""
         serving = (
             stdlib_client.Server(
-                "127.0.0.1" if before["address"] == "0.0.0.0" else before["address"],
-                before["grpc_port"],
+                "127.0.0.1" if before.address == "0.0.0.0" else before.address,
+                before.grpc_port,
                 _DEADLINE_S,
-                "ssl.pbtxt" in before["files"],
+                before.speaks_tls,
             )
             if before
             else None
@@ -332,26 +340,13 @@ class Backend:
                 gap_s=work.gap_s,
                 judged=work.judged,
                 log=f"{options['engine']} logs {options['name']}",
-                specification_digest=digest or spec.digest(),
+                specification_digest=digest or effects.digest(spec),
             )
-        if isinstance(spec, container.ContainerSpecification):
-            server["model_config_file"] = (
-                f"{container_files.folder_of(self._folder.directory, spec)}/{container.MODELS}"
-            )
+        if spec and not digest:
+            server["model_config_file"] = f"{container_files.folder_of(self._folder.directory, spec)}/{MODELS_FILE}"
         result = decision.result(server=server)
         result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]
         return result
-
-
-def _remembered(described):
-    """What a deployment asks of a specification, of one that stands in a container's label."""
-    return SimpleNamespace(
-        **{key: described[key] for key in ("name", "address", "grpc_port", "rest_port", "image", "memory_mib")}
-    )
-
-
-def _ports_of(described):
-    return SimpleNamespace(grpc_port=described["grpc_port"], rest_port=described["rest_port"]) if described else None
 
 
 def _uuid(pci_bus_id):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import sys
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
@@ -35,21 +35,21 @@ _TIMES = (
 
 def versions(model):
     """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
-    if model_config.is_remote(model["base_path"]):
+    if model_config.is_remote(model.base_path):
         return ()
     try:
-        present = published.numbered(model["base_path"])
+        present = published.numbered(model.base_path)
     except OSError as fault:
         raise FleetError(
             f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports",
-            where=model["base_path"],
-            remedy=meant(model["base_path"]) or "Publish the model there, or mend the path.",
+            where=model.base_path,
+            remedy=meant(model.base_path) or "Publish the model there, or mend the path.",
         ) from fault
-    if not present and meant(model["base_path"]):
+    if not present and meant(model.base_path):
         raise FleetError(
             "it holds no version, a folder named by a number",
-            where=model["base_path"],
-            remedy=meant(model["base_path"]),
+            where=model.base_path,
+            remedy=meant(model.base_path),
         )
     return tuple(model_config.wanted_versions(model, sorted(present)))
 
@@ -84,19 +84,19 @@ def questions(options, models, wished, serving=None):
     known = {one["name"]: one for one in options["models"] or ()}
     asked = []
     for model in models:
-        one = known.get(model["name"]) or {}
-        numbers = wished.get(model["name"], ())
-        files = [f"{model['base_path']}/{version}/{manifest.BATCHING}" for version in numbers]
+        one = known.get(model.name) or {}
+        numbers = wished.get(model.name, ())
+        files = [f"{model.base_path}/{version}/{manifest.BATCHING}" for version in numbers]
         most = min(_largest_batch(path) for path in [options["batching_parameters_file"], *files])
         asked.append(
             verification.Model(
-                model["name"],
+                model.name,
                 numbers,
-                model["labels"],
+                model.labels,
                 one.get("signature") or "serving_default",
                 most,
                 *_right_answers(
-                    model["base_path"], one, numbers, options["tolerance"], options["python"] or sys.executable
+                    model.base_path, one, numbers, options["tolerance"], options["python"] or sys.executable
                 )
                 if wished
                 else (None, None, 0.0, None),
@@ -134,7 +134,7 @@ def _signatures(serving, models):
     found = {}
     for model in models if serving else ():
         with contextlib.suppress(ServerFault):
-            found[model["name"]] = serving.signatures(model["name"])
+            found[model.name] = serving.signatures(model.name)
     return found
 
 
@@ -205,6 +205,5 @@ def _largest_batch(path):
     """How many rows a request of the gates may have under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
         with open(path, encoding="utf-8") as stream:
-            found = re.search(r"max_batch_size\s*\{\s*value\s*:\s*(\d+)", stream.read())
-        return min(_EXAMPLES, int(found[1])) if found else _EXAMPLES
+            return min(_EXAMPLES, (parameters.read(stream.read()) or {}).get("max_batch_size") or _EXAMPLES)
     return _EXAMPLES

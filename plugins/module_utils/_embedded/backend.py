@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import replace
@@ -15,16 +14,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     candidate_memory,
+    container_files,
     expected_answers,
     host_resources,
+    requested,
     verification,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, server_options
 
 
 class Backend:
@@ -36,12 +36,12 @@ class Backend:
             process.Home(folder.state_directory, folder.name),
             check_mode,
         )
-        self._questions, self._warnings, self._gap_s = None, [], None
+        self._asked, self._questions, self._warnings, self._gap_s = None, None, [], None
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
-        asked = specifications.check(self._specification())
+        asked = self._asked = specifications.check(self._requested()).normalized()
         host_resources.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()
         wanted = host_resources.choose_ports(asked, before)
@@ -84,7 +84,7 @@ class Backend:
         if absent:
             decision = specifications.decide_absent(self._home.name, found, running)
         else:
-            known = found.as_dict() if found else {}
+            known = found.to_dict() if found else {}
             decision = Decision(
                 running,
                 known,
@@ -100,13 +100,14 @@ class Backend:
 
     def _side_by_side(self):
         chosen = self._options["side_by_side"]
-        return candidate_memory.fits(self._models()) if chosen is None else chosen
+        return candidate_memory.fits(self._asked.models) if chosen is None else chosen
 
     def _ask_for(self, serving):
         """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
-        wished = {model["name"]: expected_answers.versions(model) for model in self._models()}
+        models = self._asked.models
+        wished = {model.name: expected_answers.versions(model) for model in models}
         self._questions = expected_answers.questions(
-            self._options, self._models(), wished, _place(serving).server if serving else None
+            self._options, models, wished, _place(serving).server if serving else None
         )
 
     def _prove(self, wanted):
@@ -144,43 +145,29 @@ class Backend:
             raise extended(fault, "The server before it runs again.", ServesOn) from fault
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
-    def _models(self):
-        return tuple(
-            model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"])
-            for one in self._options["models"]
-        )
-
-    def _specification(self):
+    def _requested(self):
         options = self._options
-        models = self._models()
-        plain = len(models) == 1 and not models[0]["version_policy"] and not models[0]["labels"]
         if options["secret_environment"]:
             raise FleetError(
                 "the embedded server keeps its specification in a file that others may read",
                 where="secret_environment",
                 remedy="Use backend: docker, or environment for what is no secret.",
             )
-        server_options.check_environment(options["environment"])
-        batching = options["batching_parameters_file"]
-        # In check mode a task before this one may only have said that it would write the file.
-        readable = batching and not (self._check_mode and not os.path.exists(batching))
-        return specifications.Specification(
-            name=options["name"],
+        files = container_files.contents(
+            dict(options, monitoring=False, session_config_file=None, ssl_config_file=None),
+            (),
+            self._check_mode,
+        )
+        return requested.configuration(
+            options,
+            files,
             backend="embedded",
             address=specifications.ADDRESS,
-            grpc_port=options["grpc_port"],
-            rest_port=options["rest_port"],
+            files=container_files.digests(files),
             python=options["python"] or sys.executable,
             program=process.program_digest(),
-            model_name=models[0]["name"],
-            model_base_path=models[0]["base_path"],
-            models=() if plain else models,
-            flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
-            environment={key: str(value) for key, value in options["environment"].items() if value is not None},
-            cpu_set=options["cpu_set"],
-            batching_parameters_file=batching,
+            batching_parameters_file=options["batching_parameters_file"],
             idle_exit_s=options["idle_exit_s"],
-            batching_parameters=process.digest_of_file(batching, "batching_parameters_file") if readable else None,
         )
 
     def _server(self, specification=None, pid=None):
@@ -200,7 +187,7 @@ class Backend:
                 rest_port=specification.rest_port,
                 log=self._home.log,
                 version=VERSION,
-                specification_digest=specification.digest(),
+                specification_digest=effects.digest(specification),
             )
         return server
 

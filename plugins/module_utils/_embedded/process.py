@@ -6,7 +6,7 @@
 server.json  the specification that was last started
 server.pid   which process that is (written by the process itself)
 server.log   what it said, also before it was restarted; candidate.log: what the last candidate said
-models.pbtxt its models, where it has several; candidate.pbtxt: the last candidate's
+models.pbtxt its models; candidate.pbtxt: the last candidate's
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_fol
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main as embedded
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 ENTRY = embedded.__name__.partition(".module_utils.")[2]
 _STOP_GRACE_S = 10.0
@@ -47,11 +48,11 @@ class Home(ServerFolder):
         self.log = self.path("server.log")
 
     def last_started(self):
-        """The Specification that was last started, or None; a file that cannot be read counts as none."""
+        """The ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
         try:
             with open(self.path("server.json"), encoding="utf-8") as stream:
-                return specifications.Specification.from_dict(json.load(stream))
-        except (OSError, ValueError, TypeError):
+                return ServingConfiguration.from_dict(json.load(stream))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def start(self, wanted, ready_timeout_s):
@@ -71,7 +72,7 @@ class Home(ServerFolder):
     def _remember(self, specification):
         if specification:
             atomic_files.write_file(
-                self.path("server.json"), json.dumps(specification.as_dict(), indent=1, sort_keys=True).encode() + b"\n"
+                self.path("server.json"), json.dumps(specification.to_dict(), indent=1, sort_keys=True).encode() + b"\n"
             )
         else:
             os.unlink(self.path("server.json"))
@@ -121,8 +122,7 @@ class Home(ServerFolder):
     def _launch(self, wanted, log, models_path, begin):
         """The Popen of a server. begin: called in the new process with the numbers of its CPUs, before it becomes the server."""
         path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
-        if wanted.models:
-            atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
+        atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
         with open(log.path, "ab") as stream:
             try:
@@ -191,15 +191,6 @@ class _Log:
 def program_digest():
     """What tells this collection's server program from another's."""
     return hashlib.sha256(program.pack(ENTRY)).hexdigest()[:16]
-
-
-def digest_of_file(path, option):
-    """A digest of what a file holds. option: the option that named it. Raises FleetError."""
-    try:
-        with open(path, "rb") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()[:16]
-    except OSError as fault:
-        raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault
 
 
 def _listens(address, port):

@@ -5,23 +5,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+from dataclasses import replace
 
-# What ports, models and batching say of a server for themselves.
-OWN_FLAGS = (
-    "port",
-    "rest_api_port",
-    "model_name",
-    "model_base_path",
-    "model_config_file",
-    "enable_batching",
-    "enable_per_model_batching_parameters",
-    "batching_parameters_file",
-    *server_options.BY_ROLE,
-)
-_SERVER_KEYS = ("backend", "image", "flags", "environment", "cpu_set", "devices")
-_MODEL_KEYS = ("form", "batching")
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, served_models, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+
+# What a plan says of a server and of its models.
+_KEYS = frozenset({"backend", "image", "flags", "environment", "cpu_set", "devices", "form", "batching"})
 _STARTED = "started"
 
 
@@ -82,37 +73,20 @@ def _of_model(wanted, plan, model, served):
         yield f"{model['name']}: not served yet"
         return
     server, running = served
-    now = flat(dict(_known(server, _SERVER_KEYS), **_known(running, _MODEL_KEYS)))
-    planned = flat(
-        dict(
-            _known(dict(wanted, backend=plan["backend"], image=plan["image"]), _SERVER_KEYS),
-            **_known(model, _MODEL_KEYS),
-        )
-    )
-    compared = {key for key in {**now, **planned} if key.partition(".")[0] in {**server, **running}}
-    for key in sorted(compared):
-        if now.get(key) != planned.get(key):
-            secret = key.startswith("environment.") and looks_secret(key.rpartition(".")[2])
-            values = "another value (not shown)" if secret else f"{shown(now.get(key))} -> {shown(planned.get(key))}"
-            yield f"{model['name']}: {key}: {values}"
-
-
-def _known(mapping, keys):
-    known = {key: mapping[key] for key in keys if key in mapping}
-    if "flags" in known:
-        known["flags"] = {name: value for name, value in (known["flags"] or {}).items() if name not in OWN_FLAGS}
-    return known
-
-
-def flat(value, path=""):
-    """{dotted path: leaf} of nested mappings, without leaves that say nothing."""
-    if isinstance(value, dict):
-        return {
-            key: leaf
-            for name, inner in value.items()
-            for key, leaf in flat(inner, f"{path}.{name}" if path else str(name)).items()
-        }
-    return {path: value} if value not in (None, [], {}) else {}
+    planned = served_models.planned(dict(plan, server=wanted))
+    flags = {
+        name: value
+        for name, value in (server.get("flags") or {}).items()
+        if name not in server_options.DOCKER_OWN_FLAGS
+    }
+    now = ServingConfiguration.from_dict({**server, "models": [running], "flags": flags})
+    one = replace(planned, models=tuple(one for one in planned.models if one.name == model["name"]))
+    differing = effects.diff(now, one, _KEYS & {*server, *running})
+    own = f"models.{model['name']}."
+    for key, (before, after) in sorted((key.removeprefix(own), values) for key, values in differing.items()):
+        secret = key.startswith("environment.") and looks_secret(key.rpartition(".")[2])
+        values = "another value (not shown)" if secret else f"{shown(before)} -> {shown(after)}"
+        yield f"{model['name']}: {key}: {values}"
 
 
 def shown(value):

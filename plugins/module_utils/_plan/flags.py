@@ -8,6 +8,8 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.limits import format_cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import flags as embedded_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import served_models
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import LITE, PER_MODEL_BATCHING
 
 _LEAST_GRPC_THREADS = 64
 _MOST_GRPC_THREADS = 2048
@@ -207,7 +209,8 @@ def choose_flags(draft, host, wanted, release, models, cpus, environment):
 
 def _own_flags(draft, host, release, models, cpus):
     batched = [model["batching"] for model in models if model["batching"]]
-    chosen = {"max_num_load_retries": 0, "enable_profiler": False, "grpc_max_threads": grpc_threads(batched, cpus)}
+    derived = served_models.derived_flags(models, release)
+    chosen = {**dict.fromkeys(_REASONS), **derived, "grpc_max_threads": grpc_threads(batched, cpus)}
     for name, reason in _REASONS.items():
         if name in questions.flags(release):
             draft.decide(f"flag {name}", _text(chosen[name]), reason)
@@ -221,23 +224,16 @@ def _own_flags(draft, host, release, models, cpus):
             f"{release} serves {4 * cpus} gRPC calls at once and has no flag for more, so that gRPC alone cannot fill two batches: "
             f"lower max_batch_size, or use release {questions.first_release_with_flag('grpc_max_threads')} or later"
         )
-    if batched:
-        chosen["enable_batching"] = True
-        if any(model["batching"] != batched[0] for model in models):
-            chosen["enable_per_model_batching_parameters"] = True
-            draft.decide(
-                "flag enable_per_model_batching_parameters",
-                "true",
-                "the models are batched differently: a batching_params.pbtxt in each version; "
-                "a changed file takes effect with a new version of the model and not before",
-            )
-    if any(model["form"].startswith("tflite") for model in models):
-        chosen[questions.tflite_flag(release)] = True
-        draft.decide(
-            f"flag {questions.tflite_flag(release)}",
-            "true",
-            "model.tflite is taken where there is one, the SavedModel elsewhere",
-        )
+    for name, reason in (
+        (
+            PER_MODEL_BATCHING,
+            "the models are batched differently: a batching_params.pbtxt in each version; "
+            "a changed file takes effect with a new version of the model and not before",
+        ),
+        (LITE, "model.tflite is taken where there is one, the SavedModel elsewhere"),
+    ):
+        if name in derived:
+            draft.decide(f"flag {name}", "true", reason)
     if host.has_quota:
         chosen.update(
             tensorflow_intra_op_parallelism=cpus,

@@ -10,7 +10,8 @@ import textwrap
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.limits import format_cpu_list as ranges
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import flat, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import shown
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.effects import flat
 
 NO_PLAN = "no plan"
 _LABEL = 10

@@ -17,14 +17,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import chang
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
-    configuration,
-    description,
+    effects,
     model_names,
     served_models,
     server_options,
+    trial_configuration,
     tunings,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration, form_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.tunings import Tuning
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 
 # Variables of tfs_server, without their prefix, that the plan gives where the user does not.
 PLANNED = (
@@ -114,7 +117,7 @@ def resolve(
     _check(wishes)
     asked = _with_role(request.with_texts_as_keys(dict(wishes.request)), wishes.role)
     if not wishes.serves:
-        return {"plan": None, "server": dict(_server(None, asked, wishes), backend=asked.get("backend") or "auto")}
+        return {"plan": None, "server": dict(_server(None, asked, wishes)[1], backend=asked.get("backend") or "auto")}
     planned = needs_plan(wishes)
     made = (
         plan.plan(capabilities, asked if planned else dict(wishes.request, models=[]), microarchitectures)
@@ -124,15 +127,14 @@ def resolve(
     if made and made["refusals"]:
         return {
             "plan": made,
-            "server": dict(_server(None, asked, wishes), refusals=[spoken(refusal) for refusal in made["refusals"]]),
+            "server": dict(_server(None, asked, wishes)[1], refusals=[spoken(refusal) for refusal in made["refusals"]]),
         }
     draft = Draft()
-    tuned = _tuned(draft, made, asked, wishes) if made and planned else []
-    found = _server(made if planned else None, asked, replace(wishes, tunings=[*tuned, *wishes.tunings]))
+    records = _records(draft, made, asked, wishes) if made and planned else {}
+    configuration, found = _server(made if planned else None, asked, wishes, records)
     _refuse_flags(draft, wishes.role, found["backend"], found["release"])
-    refused = draft.refusals
-    whole = _whole(made, found, wishes, draft) if made else None
-    return {"plan": whole, "server": dict(found, refusals=[spoken(refusal) for refusal in refused])}
+    whole = _whole(made, configuration, found, wishes, draft) if made else None
+    return {"plan": whole, "server": dict(found, refusals=[spoken(refusal) for refusal in draft.refusals])}
 
 
 def _check(wishes: Wishes) -> None:
@@ -174,48 +176,86 @@ def _with_role(given: dict[str, Any], role: Mapping[str, Any]) -> dict[str, Any]
     return given
 
 
-def _server(made: Mapping[str, Any] | None, asked: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
-    """What tfs_server gives to model_server; made: the plan, or None where there is none."""
-    role, of_plan = wishes.role, (made or {}).get("server") or {}
-    backend = (made or {}).get("backend") or _backend(asked)
+def _server(
+    made: Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    wishes: Wishes,
+    records: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[ServingConfiguration, dict[str, Any]]:
+    """The host's configuration, and what tfs_server gives to model_server; made: the plan, or None where there is none. records: what tunings that are
+    kept change, by model."""
+    role = wishes.role
+    served_models.check_known(asked.get("models") or [])
+    if made:
+        found = served_models.planned(made)
+        for model, change in (records or {}).items():
+            found = found.tuned(model, change)
+        found = trial_configuration.proved(found, wishes.tunings)
+    else:
+        models = tuple(ModelConfiguration(one["name"], form=SAVED_MODEL) for one in asked.get("models") or [])
+        found = ServingConfiguration(models=models)
+    found = replace(
+        _batched(found, role),
+        backend=(made or {}).get("backend") or _backend(asked),
+        image=(made or {}).get("image") or asked.get("image"),
+        release=(made or {}).get("release") or asked.get("version"),
+        **{key: role[key] for key in ("flags", "environment", "cpu_set") if key in role},
+    )
     metric_functions = role.get("metric_functions")
-    found = served_models.description(
-        made or {},
+    described = served_models.description(
+        found,
         asked.get("models") or [],
-        "",
-        wishes.tunings,
         wishes.directory,
         {
             **{key: role.get(key) for key in ("samples", "reference", "metric")},
             "base_path": role.get("model_base_path"),
             "has_samples": wishes.has_samples,
-            "metric_functions": backend == "embedded" and wishes.converts
+            "metric_functions": found.backend == "embedded" and wishes.converts
             if metric_functions is None
             else metric_functions,
         },
     )
-    per_model = (
-        role["batching_per_model"] if "batching_per_model" in role else [] if "batching" in role else found["per_model"]
-    )
-    batching = role["batching"] if "batching" in role else None if per_model else found["batching"]
-    chosen = role["flags"] if "flags" in role else configuration.without_batching_flags(found["flags"])
-    return {
-        "name": role.get("name") or found["name"],
-        "backend": backend,
-        "image": (made or {}).get("image") or asked.get("image"),
-        "release": (made or {}).get("release") or asked.get("version"),
-        "models": role.get("models") or found["models"],
-        "flags": {**configuration.batching_flags(per_model), **chosen},
-        "environment": role.get("environment", found["environment"]),
-        "cpu_set": role["cpu_set"] if "cpu_set" in role else of_plan.get("cpu_set"),
+    per_model = (_own_batching(role) or described["per_model"]) if found.batched_per_model else []
+    own = {one["name"]: one.get("batching") for one in per_model}
+    of_plan = (made or {}).get("server") or {}
+    return found, {
+        "name": role.get("name") or (found.models[0].name if found.models else ""),
+        **{key: getattr(found, key) for key in ("backend", "image", "release", "environment", "cpu_set")},
+        "flags": dict(found.flags),
+        "models": [
+            {**one, "batching": own[one["name"]]} if own.get(one["name"]) else one
+            for one in role.get("models") or described["models"]
+        ],
         "devices": role.get("devices", of_plan.get("devices") or []),
         "copies": role.get("copies", of_plan.get("per_gpu") or []),
-        "batching": batching,
+        "batching": None if per_model or not found.models else found.models[0].batching,
         "per_model": per_model,
         "ready_timeout_s": role.get("ready_timeout_s") or of_plan.get("start_timeout_s") or READY_TIMEOUT_S,
-        "checks": found["checks"],
+        "checks": described["checks"],
         "refusals": [],
     }
+
+
+def _batched(found: ServingConfiguration, role: Mapping[str, Any]) -> ServingConfiguration:
+    """The configuration with the batching that variables of tfs_server say."""
+    if _own_batching(role):
+        own = {one["name"]: one.get("batching") for one in _own_batching(role)}
+        models = tuple(replace(model, batching=own.get(model.name)) for model in found.models)
+        return replace(found, models=models, batched_per_model=True)
+    if "batching" in role or "batching_per_model" in role and found.batched_per_model:
+        batching = role.get("batching") or None
+        models = tuple(replace(model, batching=batching) for model in found.models)
+        return replace(found, models=models, batched_per_model=False)
+    return found
+
+
+def _own_batching(role: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What variables of tfs_server say of the batching of each model, as batching_parameters takes models."""
+    return list(role.get("batching_per_model") or ()) or [
+        {"name": one["name"], "directory": one.get("base_path"), "batching": one["batching"]}
+        for one in role.get("models") or ()
+        if one.get("batching")
+    ]
 
 
 def _backend(asked: Mapping[str, Any]) -> str:
@@ -226,8 +266,10 @@ def _backend(asked: Mapping[str, Any]) -> str:
     return "docker" if any(asked.get(key) for key in server.OF_TENSORFLOW_SERVING) else "embedded"
 
 
-def _tuned(draft: Draft, made: Mapping[str, Any], asked: Mapping[str, Any], wishes: Wishes) -> list[dict[str, Any]]:
-    """Configurations of the models by what their tunings keep, as the module tuning returns them: {model, configuration}."""
+def _records(
+    draft: Draft, made: Mapping[str, Any], asked: Mapping[str, Any], wishes: Wishes
+) -> dict[str, dict[str, Any]]:
+    """{model: what its tuning that is kept changes}."""
     models = {model["name"]: model for model in asked["models"]}
     found = {}
     for record in (record for record in wishes.records if record.model in models):
@@ -266,10 +308,7 @@ def _tuned(draft: Draft, made: Mapping[str, Any], asked: Mapping[str, Any], wish
                 f"Say which holds in tfserving_{key}, or serve the models by two servers (tfs_server_model_name)",
                 {},
             )
-    return [
-        {"model": model, "configuration": configuration.changed(configuration.planned(made, model), change)}
-        for model, change in found.items()
-    ]
+    return found
 
 
 def _refuse_flags(draft: Draft, role: Mapping[str, Any], backend: str, release: str | None) -> None:
@@ -297,20 +336,19 @@ def _refuse_flags(draft: Draft, role: Mapping[str, Any], backend: str, release: 
         )
 
 
-def _whole(made: Mapping[str, Any], found: Mapping[str, Any], wishes: Wishes, more: Draft) -> dict[str, Any]:
+def _whole(
+    made: Mapping[str, Any], configuration: ServingConfiguration, found: Mapping[str, Any], wishes: Wishes, more: Draft
+) -> dict[str, Any]:
     """The plan with everything that the server gets. more: what was decided after the plan."""
     if not found["models"]:
         return dict(made)
-    per_model = {one["name"]: one.get("batching") for one in found["per_model"]}
-    forms = {model["name"]: model["form"] for model in made["models"]}
-    models = [
-        {
-            "name": one["name"],
-            "form": description.form_of(one.get("base_path") or "") or forms.get(one["name"], "saved_model"),
-            "batching": per_model.get(one["name"]) if per_model else found["batching"],
-        }
+    known = {model.name: model for model in configuration.models}
+    whole = [
+        replace(known[one["name"]], form=form_of(one.get("base_path") or "") or known[one["name"]].form)
         for one in found["models"]
     ]
+    configuration = replace(configuration, models=tuple(whole))
+    models = [{"name": one.name, "form": one.form, "batching": one.batching} for one in whole]
     draft = Draft([*made["decisions"], *more.decisions], [*made["warnings"], *more.warnings])
     for name in sorted(set(wishes.role) & set(PLANNED)):
         value = wishes.role[name]
@@ -320,7 +358,7 @@ def _whole(made: Mapping[str, Any], found: Mapping[str, Any], wishes: Wishes, mo
             "set for this host's server",
         )
     for tuning in wishes.tunings:
-        if tuning and tuning.get("model") in forms:
+        if tuning and tuning.get("model") in known:
             draft.decide(
                 f"model {tuning['model']}: tuning", changes.shown(tuning["configuration"]), "tfs_server_tunings"
             )
@@ -329,7 +367,7 @@ def _whole(made: Mapping[str, Any], found: Mapping[str, Any], wishes: Wishes, mo
     return dict(
         made,
         backend=found["backend"],
-        image=found["image"] if found["backend"] == "docker" else None,
+        image=configuration.image if configuration.backend == "docker" else None,
         models=models,
         server=dict(
             made["server"],
@@ -337,8 +375,7 @@ def _whole(made: Mapping[str, Any], found: Mapping[str, Any], wishes: Wishes, mo
             per_gpu=found["copies"],
             flags={
                 **{name: value for name, value in made["server"]["flags"].items() if name in server_options.BY_ROLE},
-                **({"enable_batching": True} if any(model["batching"] for model in models) else {}),
-                **found["flags"],
+                **effects.all_flags(configuration),
             },
         ),
         decisions=draft.decisions,

@@ -1,141 +1,147 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a host serves, as a configuration.
+"""How a host serves: the one description of a server.
 
-The flag that makes a server look for a TensorFlow Lite file follows from the form.
-A change is a mapping over the same keys; environment and flags are merged into what is there (None takes a name away), the others
-are replaced.
+The plan makes a ServingConfiguration, a tuning changes it, model_server applies it, the labels of the container and the state of the
+embedded server carry it, model_server_info reads it back, and the plan compares what it wants with what runs.
+
+`flags` holds what somebody chose. What follows from other fields (batching, TensorFlow Lite, ports, files) stands there no second time:
+effects.derived_flags derives it. effects.digest and effects.diff compare configurations by what they come to, so a flag with the value
+that it has anyway makes no difference.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN, ModelConfiguration
 
-
-class Configuration(TypedDict):
-    """How a host serves one model."""
-
-    protocol: str  # one of PROTOCOLS
-    form: str  # saved_model or tflite_dynamic_range
-    batching: dict[str, Any] | None  # parameters by name
-    environment: dict[str, str]
-    flags: dict[str, Any]
-
-
-KEYS = ("protocol", "form", "batching", "environment", "flags")
-PROTOCOLS = ("grpc", "rest")
-_MERGED = ("environment", "flags")
-_LITE_FLAG, _GRPC_THREADS = "prefer_tflite_model", "grpc_max_threads"
-_BATCHING_FLAGS = ("enable_batching", "enable_per_model_batching_parameters")
-_PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {}, "flags": {}}
+BATCHING, PER_MODEL_BATCHING, LITE = "enable_batching", "enable_per_model_batching_parameters", "prefer_tflite_model"
+GRPC_THREADS = "grpc_max_threads"
+# Files of a server's configuration, and the flags that name them.
+MODELS_FILE, BATCHING_FILE, MONITORING_FILE, SESSION_FILE, TLS_FILE = (
+    f"{name}.pbtxt" for name in ("models", "batching", "monitoring", "session", "ssl")
+)
+FILE_FLAGS = {
+    BATCHING_FILE: "batching_parameters_file",
+    MONITORING_FILE: "monitoring_config_file",
+    SESSION_FILE: "tensorflow_session_config_file",
+    TLS_FILE: "ssl_config_file",
+    MODELS_FILE: "model_config_file",
+}
 
 
-def complete(values, where="start"):
-    """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol, and for what is out of form."""
-    if not isinstance(values, dict):
-        raise FleetError(f"{values!r} is not a mapping; allowed: some of {', '.join(KEYS)}", where=where)
-    for key, value in values.items():
-        one_of(where, key, KEYS)
-        if key == "form" and not isinstance(value, str):
-            raise FleetError(f"{value!r} is not a text, such as saved_model", where=f"{where}.form")
-        if key in ("batching", *_MERGED) and not (value is None or isinstance(value, dict)):
-            raise FleetError(f"{value!r} is neither a mapping nor null", where=f"{where}.{key}")
-    whole = dict(_PLAIN, **values)
-    one_of(f"{where}.protocol", whole["protocol"], PROTOCOLS)
-    made = {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
-    made["flags"].pop(_LITE_FLAG, None)
-    if made["form"].startswith("tflite"):
-        made["flags"][_LITE_FLAG] = True
-    return made
+@dataclass(frozen=True)
+class ServingConfiguration:
+    """A server in full."""
 
+    name: str = ""
+    backend: str = "docker"  # or embedded
+    models: tuple[ModelConfiguration, ...] = ()
+    batched_per_model: bool = False  # each model by the file in its versions
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)  # keyed digest by variable
+    files: Mapping[str, str | None] = field(default_factory=dict)  # {file of FILE_FLAGS: digest}, less MODELS_FILE
+    image: str | None = None
+    release: str | None = None  # whose flags the server knows; None for the newest
+    address: str = "127.0.0.1"
+    grpc_port: int = 0  # on the host, 0 until chosen
+    rest_port: int | None = None  # the same; None for no REST
+    cpu_set: str | None = None
+    devices: tuple[Mapping[str, Any], ...] = ()  # {pci_bus_id, id, by}, id being what the engine knows a GPU by
+    # Of containers.
+    memory_mib: int | None = None
+    grpc_socket_directory: str | None = None
+    network: str = "bridge"
+    user: str = "65534:65534"
+    read_only: bool = True
+    capabilities: tuple[str, ...] = ()
+    restart_policy: str = "unless-stopped"
+    log_max_mib: int = 10
+    log_files: int = 3
+    # Of the embedded server.
+    python: str | None = None
+    program: str | None = None  # digest of the server's program
+    batching_parameters_file: str | None = None
+    idle_exit_s: float | None = None
 
-def planned(plan, model, start=None):
-    """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
-    if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
-        raise FleetError(
-            "this is no plan, which has models and server",
-            where="plan",
-            remedy="Let tfserving.fleet.tfs_capabilities make it.",
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether clients need TLS for gRPC."""
+        return TLS_FILE in self.files
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the server batches any model, as far as that is known."""
+        return (
+            self.batched_per_model
+            or BATCHING_FILE in self.files
+            or any(model.batching not in (None, UNKNOWN) for model in self.models)
         )
-    made = next((entry for entry in plan["models"] if entry["name"] == model), None)
-    if made is None:
-        raise FleetError(
-            f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again."
+
+    def to_dict(self) -> dict[str, Any]:
+        """As data of JSON; from_dict is the inverse."""
+        data = {one.name: getattr(self, one.name) for one in fields(self)}
+        data["models"] = [model.to_dict() for model in self.models]
+        found: dict[str, Any] = json.loads(json.dumps(data))
+        return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ServingConfiguration:
+        """The configuration of to_dict(), and as much as there is of one in what model_server_info tells or an earlier version of the
+        collection wrote. Raises KeyError, TypeError or AttributeError for what is none."""
+        given = {"name": data["name"], **{one.name: data[one.name] for one in fields(cls) if one.name in data}}
+        models = data.get("models") or (
+            [{"name": data["model_name"], "base_path": data["model_base_path"]}] if data.get("model_name") else []
         )
-    server = plan["server"]
-    of_plan = {
-        "form": made["form"],
-        "batching": made["batching"],
-        "environment": server["environment"],
-        "flags": {name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE},
-    }
-    return changed(complete(of_plan, "plan"), start or {}, "start")
+        given["models"] = tuple(map(ModelConfiguration.from_dict, models))
+        for key in ("devices", "capabilities"):
+            given[key] = tuple(data.get(key) or ())
+        for key in ("flags", "environment", "secrets", "files"):
+            given[key] = dict(data[key]) if isinstance(data.get(key), Mapping) else {}
+        return cls(**given).normalized()
 
+    def normalized(self) -> ServingConfiguration:
+        """The same without flags that say what other fields say: batching that a flag turns on is the models'."""
+        flags = {name: value for name, value in self.flags.items() if name not in (BATCHING, PER_MODEL_BATCHING)}
+        batching, per_model = self.flags.get(BATCHING), self.flags.get(PER_MODEL_BATCHING)
+        if per_model and not self.batched_per_model:
+            return replace(self, flags=flags, batched_per_model=True, models=self._batched(UNKNOWN))
+        if batching and not self.is_batched and not any(model.batching is UNKNOWN for model in self.models):
+            return replace(self, flags=flags, models=self._batched({}))
+        return replace(self, flags=flags)
 
-def of_server(plan, names, tunings=()):
-    """What a server of these models is served with: {forms: {model: form}, batching: parameters for all or None, per_model: {model: parameters or None}, where
-    they differ (else empty), environment, flags}.
+    def _batched(self, batching: Any) -> tuple[ModelConfiguration, ...]:
+        return tuple(replace(model, batching=batching) for model in self.models)
 
-    Form and batching of a model are those that its tuning proved, else the plan's. Environment and flags belong to the whole server: they are those of the
-    first model that was tuned, else the plan's. tunings: tuning results; of several of a model the last counts.
-    """
-    found = {model: complete(of_tuning, "tuning") for model, of_tuning in _proved(tunings) if model in names}
-    each = {name: found.get(name) or planned(plan, name) for name in names}
-    leading = each[next((name for name in names if name in found), names[0])]
-    forms, batching = ({name: of[key] for name, of in each.items()} for key in ("form", "batching"))
-    flags = {name: value for name, value in without_batching_flags(leading["flags"]).items() if name != _LITE_FLAG}
-    threads = [of["flags"][_GRPC_THREADS] for of in each.values() if of["flags"].get(_GRPC_THREADS)]
-    if threads:
-        flags[_GRPC_THREADS] = max(threads)
-    if any(form.startswith("tflite") for form in forms.values()):
-        flags[_LITE_FLAG] = True
-    differ = any(parameters != batching[names[0]] for parameters in batching.values())
-    flags.update(batching_flags(differ))
-    return {
-        "forms": forms,
-        "batching": None if differ else batching[names[0]],
-        "per_model": batching if differ else {},
-        "environment": leading["environment"],
-        "flags": flags,
-    }
+    def with_ports(self, grpc_port: int, rest_port: int | None) -> ServingConfiguration:
+        """The same with ports that are chosen."""
+        return replace(self, grpc_port=grpc_port, rest_port=rest_port)
 
+    def of_models(self, names: Iterable[str]) -> ServingConfiguration:
+        """The same with some of the models alone, in this order."""
+        known = {model.name: model for model in self.models}
+        return replace(self, models=tuple(known[name] for name in names)).per_model_where_needed()
 
-def batching_flags(per_model):
-    """The flags that make a server batch each model by a file of its own; none where per_model is false or empty."""
-    return dict.fromkeys(_BATCHING_FLAGS, True) if per_model else {}
+    def per_model_where_needed(self) -> ServingConfiguration:
+        """The same; each model is batched by a file of its own where they are batched differently."""
+        return replace(self, batched_per_model=any(model.batching != self.models[0].batching for model in self.models))
 
-
-def without_batching_flags(flags):
-    """The flags without those that follow from the batching parameters."""
-    return {name: value for name, value in flags.items() if name not in _BATCHING_FLAGS}
-
-
-def _proved(tunings):
-    """The (model, configuration) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
-    for number, tuning in enumerate(tunings or ()):
-        if not tuning:
-            continue
-        if not isinstance(tuning, dict) or not isinstance(tuning.get("model"), str) or "configuration" not in tuning:
-            raise FleetError(
-                "needs a model, a text, and a configuration, as the module tuning returns them",
-                where=f"tunings[{number}]",
-            )
-        yield tuning["model"], tuning["configuration"]
-
-
-def changed(before, change, where="change"):
-    """The configuration after a change. Raises FleetError for an unknown key or protocol, and for what is out of form."""
-    after = complete(before)
-    complete(change, where)
-    for key, value in change.items():
-        if key in _MERGED:
-            merged = {**after[key], **(value or {})}
-            after[key] = {name: item for name, item in merged.items() if item is not None}
-        else:
-            after[key] = value
-    return complete(after, where)
+    def tuned(self, model: str, change: Mapping[str, Any]) -> ServingConfiguration:
+        """The same with what a tuning of a model changes: its form and batching, and of the whole server environment and flags, of which None
+        takes one away. The largest number of gRPC threads that any model needs holds."""
+        of_model = {key: change[key] for key in ("form", "batching") if key in change}
+        models = tuple(replace(one, **of_model) if one.name == model else one for one in self.models)
+        environment, flags = (
+            {name: value for name, value in {**of, **(change.get(key) or {})}.items() if value is not None}
+            for key, of in (("environment", self.environment), ("flags", self.flags))
+        )
+        threads = [of[GRPC_THREADS] for of in (self.flags, flags) if of.get(GRPC_THREADS)]
+        if threads:
+            flags[GRPC_THREADS] = max(threads)
+        return replace(self, models=models, environment=environment, flags=flags).per_model_where_needed()

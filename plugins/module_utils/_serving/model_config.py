@@ -5,22 +5,57 @@
 
 from __future__ import annotations
 
+import enum
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import writer
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import variants
 
 
-class ServedModel(TypedDict):
+class Unknown(enum.Enum):
+    """Stands for what cannot be known, which is not compared."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN = Unknown.UNKNOWN
+
+
+@dataclass(frozen=True)
+class ModelConfiguration:
     """A model of a server."""
 
     name: str
-    base_path: str
-    version_policy: dict[str, Any] | None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
-    labels: dict[str, int]  # label: version
+    base_path: str = ""  # empty where only its form is planned
+    form: str | None = None  # one of variants.SERVED; None where its folder does not tell
+    batching: Mapping[str, Any] | None | Unknown = None  # parameters by name, empty for the server's own
+    version_policy: Mapping[str, Any] | None = (
+        None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
+    )
+    labels: Mapping[str, int] = field(default_factory=dict)  # label: version
+
+    def to_dict(self) -> dict[str, Any]:
+        """As data, without batching where it is not known; from_dict is the inverse."""
+        data = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {key: value for key, value in data.items() if value is not UNKNOWN}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelConfiguration:
+        """The model of to_dict(), also of what an earlier version of the collection wrote, which had no form and no batching."""
+        return cls(
+            data["name"],
+            data.get("base_path", ""),
+            data["form"] if data.get("form") else form_of(data.get("base_path", "")),
+            data.get("batching", UNKNOWN),
+            data.get("version_policy"),
+            data.get("labels") or {},
+        )
 
 
 _NAME = re.compile(r"[^/:\s]+")
@@ -33,40 +68,43 @@ def model(
     base_path: str | None,
     version_policy: Mapping[str, Any] | None = None,
     labels: Mapping[str, Any] | None = None,
-) -> ServedModel:
+    batching: Mapping[str, Any] | None | Unknown = None,
+) -> ModelConfiguration:
     """One model, whole."""
+    path = (base_path or "").rstrip("/") or base_path or ""
     policy = {
         key: value
         for key, value in (version_policy or {}).items()
         if value is not None and value is not False and value != []
     }
     versions = {label: int(number) if str(number).isdecimal() else number for label, number in (labels or {}).items()}
-    return {
-        "name": name,
-        "base_path": (base_path or "").rstrip("/") or base_path or "",
-        "version_policy": policy or None,
-        "labels": versions,
-    }
+    return ModelConfiguration(name, path, form_of(path), batching, policy or None, versions)
 
 
-def check(models: Sequence[ServedModel]) -> None:
+def form_of(base_path: str) -> str | None:
+    """The form of the models below a folder of published models, or None."""
+    name = posixpath.basename(base_path.rstrip("/"))
+    return name if name in variants.SERVED else None
+
+
+def check(models: Sequence[ModelConfiguration]) -> None:
     """Raise FleetError for the first thing that a server would refuse, or take and serve something else."""
     if not models:
         raise FleetError("no model is named", where="models", remedy="Name at least one, with name and base_path.")
-    names = [one["name"] for one in models]
+    names = [one.name for one in models]
     for position, one in enumerate(models):
         where = f"models[{position}]"
-        if not _NAME.fullmatch(one["name"] or ""):
+        if not _NAME.fullmatch(one.name or ""):
             raise FleetError(
-                f"{one['name']!r} is no name for a model; allowed: text without '/', ':' and blanks",
+                f"{one.name!r} is no name for a model; allowed: text without '/', ':' and blanks",
                 where=f"{where}.name",
             )
-        if names.count(one["name"]) > 1:
+        if names.count(one.name) > 1:
             raise FleetError(
-                f"{one['name']} is listed twice", where=f"{where}.name", remedy="Give each model a name of its own."
+                f"{one.name} is listed twice", where=f"{where}.name", remedy="Give each model a name of its own."
             )
-        if not is_remote(one["base_path"]) and (not one["base_path"].startswith("/") or ":" in one["base_path"]):
-            raise FleetError(f"{one['base_path']!r} is not an absolute path without ':'", where=f"{where}.base_path")
+        if not is_remote(one.base_path) and (not one.base_path.startswith("/") or ":" in one.base_path):
+            raise FleetError(f"{one.base_path!r} is not an absolute path without ':'", where=f"{where}.base_path")
         _check_versions(one, where)
 
 
@@ -75,14 +113,14 @@ def is_remote(base_path: str) -> bool:
     return bool(_REMOTE.match(base_path))
 
 
-def folders(models: Iterable[ServedModel]) -> list[str]:
+def folders(models: Iterable[ModelConfiguration]) -> list[str]:
     """The folders on the host that the server reads, sorted."""
-    return sorted({one["base_path"] for one in models if not is_remote(one["base_path"])})
+    return sorted({one.base_path for one in models if not is_remote(one.base_path)})
 
 
-def wanted_versions(one: ServedModel, present: Collection[int]) -> list[int]:
+def wanted_versions(one: ModelConfiguration, present: Collection[int]) -> list[int]:
     """The versions that the server shall serve, ascending. present: the numbers in the model's folder. Raises FleetError where one is not there."""
-    policy = one["version_policy"] or {"latest": 1}
+    policy = one.version_policy or {"latest": 1}
     if "specific" in policy:
         wanted = sorted(policy["specific"])
     else:
@@ -91,26 +129,26 @@ def wanted_versions(one: ServedModel, present: Collection[int]) -> list[int]:
     if not present:
         raise FleetError(
             "it holds no version, a folder named by a number: the server would wait for ever with closed ports",
-            where=one["base_path"],
+            where=one.base_path,
             remedy="Publish the model there, or mend the path.",
         )
     if missing:
         raise FleetError(
             f"version {missing[0]} is not there; there: {', '.join(map(str, sorted(present)))}",
-            where=one["base_path"],
+            where=one.base_path,
             remedy="Publish it before it is asked for.",
         )
-    unlabelled = [f"{label}: {number}" for label, number in sorted(one["labels"].items()) if number not in wanted]
+    unlabelled = [f"{label}: {number}" for label, number in sorted(one.labels.items()) if number not in wanted]
     if unlabelled:
         raise FleetError(
             f"a label names a version that is not served ({unlabelled[0]}; served: {', '.join(map(str, wanted))})",
-            where=f"labels of {one['name']}",
+            where=f"labels of {one.name}",
             remedy="Let version_policy serve it: specific: [...].",
         )
     return wanted
 
 
-def text(models: Iterable[ServedModel]) -> str:
+def text(models: Iterable[ModelConfiguration]) -> str:
     """The model_config_list as a text proto."""
     return writer.text([("model_config_list", [("config", _message(one)) for one in models])])
 
@@ -120,25 +158,23 @@ def monitoring() -> str:
     return writer.text([("prometheus_config", [("enable", True), ("path", "/monitoring/prometheus/metrics")])])
 
 
-def _check_versions(one: ServedModel, where: str) -> None:
-    policy = one["version_policy"] or {}
+def _check_versions(one: ModelConfiguration, where: str) -> None:
+    policy = one.version_policy or {}
     if len(policy) > 1 or set(policy) - set(_POLICIES):
         raise FleetError(
             f"{policy!r} is no policy; allowed: one of latest, specific and all", where=f"{where}.version_policy"
         )
     if "latest" in policy:
         bounded(f"{where}.version_policy.latest", policy["latest"], 1)
-    for number in [*policy.get("specific", ()), *one["labels"].values()]:
+    for number in [*policy.get("specific", ()), *one.labels.values()]:
         bounded(f"{where}: version", number, 0, 2**63 - 1)
 
 
-def _message(one: ServedModel) -> list[tuple[str, Any]]:
+def _message(one: ModelConfiguration) -> list[tuple[str, Any]]:
     """A model as the message ModelConfig (textproto.reader)."""
-    policy = [("model_version_policy", [_policy(one["version_policy"])])] if one["version_policy"] else []
-    labels = [
-        ("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one["labels"].items())
-    ]
-    return [("name", one["name"]), ("base_path", one["base_path"]), ("model_platform", "tensorflow"), *policy, *labels]
+    policy = [("model_version_policy", [_policy(one.version_policy)])] if one.version_policy else []
+    labels = [("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one.labels.items())]
+    return [("name", one.name), ("base_path", one.base_path), ("model_platform", "tensorflow"), *policy, *labels]
 
 
 def _policy(policy: Mapping[str, Any]) -> tuple[str, list[tuple[str, Any]]]:

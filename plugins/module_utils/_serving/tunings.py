@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration, model_names
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, trial_configuration
 
 STALE = ("keep", "ignore", "fail")
 FOLDER = "tunings"
@@ -28,7 +28,7 @@ _VALID_FOR = ("backend", "image", "release")
 
 @dataclass(frozen=True)
 class Tuning:
-    """change: what beat the plan, over configuration.KEYS without protocol; empty where nothing did. gain: {fraction, interval, confidence} of everything
+    """change: what beat the plan, over trial_configuration.KEYS without protocol; empty where nothing did. gain: {fraction, interval, confidence} of everything
     that was kept, or None. measured: {at, host, protocol, in_flight, examples}. valid_for: {backend, image, release}."""
 
     model: str
@@ -57,7 +57,7 @@ class Tuning:
                 raise FleetError(f"{data[key]!r} is not a mapping", where=f"{where}: {key}")
         for key in data["change"]:
             one_of(f"{where}: change", key, _APPLIED)
-        configuration.complete(data["change"], f"{where}: change")
+        trial_configuration.complete(data["change"], f"{where}: change")
         model_names.check(data["model"], f"{where}: model")
         return cls(**data)
 
@@ -72,7 +72,6 @@ def kept(result: Mapping[str, Any], tuning_class: str, release: str | None, host
             for name in sorted({*before[key], *after[key]})
             if before[key].get(name) != after[key].get(name)
         }
-        changed.pop("prefer_tflite_model", None)
         if changed:
             change[key] = changed
     gain = (

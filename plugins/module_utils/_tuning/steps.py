@@ -13,8 +13,8 @@ from typing import Any, TypedDict, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import Configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison
 
 
@@ -46,7 +46,7 @@ def candidates(given: Iterable[Any], model: str, start: Configuration) -> list[C
             one_of(where, key, CANDIDATE_KEYS)
         if not isinstance(candidate.get("name"), str) or not isinstance(candidate.get("change"), dict):
             raise FleetError("needs a name, a text, and a change, a mapping such as {protocol: grpc}", where=where)
-        configuration.changed(start, candidate["change"], f"{where} ({candidate['name']})")
+        trial_configuration.changed(start, candidate["change"], f"{where} ({candidate['name']})")
         found.append(cast(Candidate, {key: candidate.get(key) for key in CANDIDATE_KEYS}))
     return [candidate for candidate in found if candidate["model"] in (None, model)]
 

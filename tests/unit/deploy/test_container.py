@@ -11,10 +11,11 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tensors
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 MODEL = model_config.model("digits", "/srv/models/digits/", None, {})
-GOOD = container.ContainerSpecification(
+GOOD = ServingConfiguration(
     name="digits",
     image="tensorflow/serving:2.20.0",
     release="2.20.0",
@@ -25,8 +26,6 @@ GOOD = container.ContainerSpecification(
     models=(MODEL,),
     flags={},
     environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
-    secrets=None,
-    files={"models.pbtxt": "1"},
     cpu_set="0-1",
     memory_mib=512,
     devices=(),
@@ -63,14 +62,13 @@ def test_a_container_is_hardened_and_published_on_loopback():
         "--port=8500",
         "--rest_api_port=0",
         "--model_config_file=/etc/tfserving/models.pbtxt",
-        "--enable_profiler=false",
         "--max_num_load_retries=0",
+        "--enable_profiler=false",
     ]
     assert body["Env"] == ["KEY=s3cr3t", "TF_ENABLE_ONEDNN_OPTS=0"] and "s3cr3t" not in str(body["Labels"])
-    assert (
-        container_labels.described(body["Labels"]) == GOOD.as_dict()
-        and body["Labels"][container_labels.DIGEST] == GOOD.digest()
-    )
+    assert container_labels.described(body["Labels"]) == GOOD and body["Labels"][
+        container_labels.DIGEST
+    ] == effects.digest(GOOD)
     assert "z" in container.body(GOOD, "/s", {}, False, selinux=True)["HostConfig"]["Binds"][0].rpartition(",")[2]
 
 
@@ -150,9 +148,7 @@ def test_devices():
 
 def test_what_files_and_labels_add_to_the_command_line():
     labelled = model_config.model("m", "/m", {"specific": [1, 2]}, {"stable": 1})
-    spec = replace(
-        GOOD, models=(labelled,), files={"models.pbtxt": "1", "batching.pbtxt": "2"}, grpc_socket_directory="/run/x"
-    )
+    spec = replace(GOOD, models=(labelled,), files={"batching.pbtxt": "2"}, grpc_socket_directory="/run/x")
     words = container.arguments(container.check(spec))
     for word in (
         "--batching_parameters_file=/etc/tfserving/batching.pbtxt",
@@ -161,7 +157,7 @@ def test_what_files_and_labels_add_to_the_command_line():
         "--allow_version_labels_for_unavailable_models=true",
     ):
         assert word in words
-    assert container.arguments(replace(GOOD, flags={"enable_profiler": True}))[-2] == "--enable_profiler=true"
+    assert container.arguments(replace(GOOD, flags={"enable_profiler": True}))[-1] == "--enable_profiler=true"
     assert "--enable_profiler" not in " ".join(container.arguments(replace(GOOD, release="2.4.0"))), (
         "a flag that the release does not know"
     )
@@ -201,7 +197,9 @@ def test_what_no_server_can_have(change, where):
 
 
 def test_any_change_is_another_server():
-    assert replace(GOOD, files={"models.pbtxt": "2"}).digest() != GOOD.digest() != replace(GOOD, secrets="1").digest()
+    changes = ({"files": {"ssl.pbtxt": "2"}}, {"secrets": {"KEY": "1"}}, {"models": (replace(MODEL, labels={"a": 1}),)})
+    digests = {effects.digest(replace(GOOD, **change)) for change in changes} | {effects.digest(GOOD)}
+    assert len(digests) == 4
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config
 
 REMAPPED = {
     "SecurityOptions": ["name=seccomp,profile=default", "name=userns"],
@@ -30,7 +30,7 @@ def model(tmp_path):
         (folder / "saved_model.pb").touch()
         for path, mode in ((folder / "saved_model.pb", file), (folder, version), (folder.parent, base)):
             path.chmod(mode)
-        return {"name": "fraud", "base_path": str(folder.parent)}
+        return model_config.model("fraud", str(folder.parent))
 
     return make
 
@@ -70,16 +70,16 @@ def test_folders_that_everybody_reads_are_taken(model):
 
 def test_the_owner_and_its_group_are_judged_by_their_own_bits(model):
     private = model(base=0o750, version=0o750, file=0o640)
-    uid, gid = os.stat(private["base_path"]).st_uid, os.stat(private["base_path"]).st_gid
+    uid, gid = os.stat(private.base_path).st_uid, os.stat(private.base_path).st_gid
     assert refusal(private, f"{uid}:{gid}") is refusal(private, f"65534:{gid}") is None
     assert refusal(private, "65534:65534") is not None
-    os.chmod(private["base_path"], 0o705)
+    os.chmod(private.base_path, 0o705)
     assert refusal(private, f"65534:{gid}") is not None
 
 
 def test_root_with_its_power_reads_all_unless_its_ids_are_other_ones_on_the_host(model):
     private = model(base=0o700)
-    os.chown(private["base_path"], 4242, 4242) if os.getuid() == 0 else None
+    os.chown(private.base_path, 4242, 4242) if os.getuid() == 0 else None
     assert refusal(private, "0:0", ["CAP_DAC_OVERRIDE"]) is None
     assert refusal(private, "0:0", ["CAP_DAC_OVERRIDE"], offset=(231072, 231072)) is not None
 
@@ -89,7 +89,7 @@ def test_with_userns_remap_the_ids_of_the_host_are_judged(model):
     """https://docs.docker.com/engine/security/userns-remap/: UID 0 in the container is 231072 on the host, and the engine's folder is named 231072.231072."""
     assert containers.offset_of(REMAPPED) == (231072, 231072)
     private = model(base=0o750, version=0o750, file=0o640)
-    for parent, folders, names in os.walk(private["base_path"]):
+    for parent, folders, names in os.walk(private.base_path):
         for name in (".", *folders, *names):
             os.chown(os.path.join(parent, name), 231072 + 1000, 0)
     assert refusal(private, "1000:1000", offset=(231072, 231072)) is None

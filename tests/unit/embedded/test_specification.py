@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
-GOOD = specification.Specification(
+GOOD = ServingConfiguration(
     name="digits",
     backend="embedded",
     address="127.0.0.1",
@@ -20,21 +21,19 @@ GOOD = specification.Specification(
     rest_port=8501,
     python="/usr/bin/python3",
     program="0123",
-    model_name="digits",
-    model_base_path="/srv/models/digits",
+    models=(model_config.model("digits", "/srv/models/digits"),),
     flags={"grpc_max_threads": 64, "prefer_tflite_model": True},
     environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
     cpu_set="0-1",
     batching_parameters_file="/etc/batching.pbtxt",
-    batching_parameters="4567",
+    files={"batching.pbtxt": "4567"},
     idle_exit_s=60.0,
 )
 
 
 def test_it_is_good_and_survives_its_way_through_a_file():
     assert specification.check(GOOD) is GOOD
-    assert specification.Specification.from_dict(GOOD.as_dict()) == GOOD
-    assert specification.Specification.from_dict(GOOD.as_dict()).digest() == GOOD.digest()
+    assert ServingConfiguration.from_dict(GOOD.to_dict()) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -44,19 +43,19 @@ def test_it_is_good_and_survives_its_way_through_a_file():
         ("rest_port", None),
         ("python", "/opt/python"),
         ("program", "89"),
-        ("model_base_path", "/srv/other"),
+        ("models", (model_config.model("digits", "/srv/other"),)),
         ("flags", {}),
         ("environment", {}),
         ("cpu_set", None),
-        ("batching_parameters", "89"),
+        ("files", {"batching.pbtxt": "89"}),
         ("idle_exit_s", None),
     ],
 )
 def test_any_change_is_another_server(field, value):
     other = replace(GOOD, **{field: value})
-    assert other.digest() != GOOD.digest()
+    assert effects.digest(other) != effects.digest(GOOD)
     decision = specification.decide_started(other, GOOD, running=True)
-    assert decision.changed and decision.before == GOOD.as_dict() and decision.after == other.as_dict()
+    assert decision.changed and decision.before == GOOD.to_dict() and decision.after == other.to_dict()
     assert decision.actions == ("stop the server digits, whose specification changed", "start the server digits")
 
 
@@ -74,15 +73,16 @@ def test_decisions():
 
 
 def test_command_and_environment():
-    assert specification.command(GOOD, "/state/main.pyz") == [
+    assert specification.command(GOOD, "/state/main.pyz", "/state/models.pbtxt") == [
         "/usr/bin/python3",
         "/state/main.pyz",
         "--port=8500",
         "--rest_api_port=8501",
-        "--model_name=digits",
-        "--model_base_path=/srv/models/digits",
-        "--enable_batching=true",
+        "--model_config_file=/state/models.pbtxt",
         "--batching_parameters_file=/etc/batching.pbtxt",
+        "--max_num_load_retries=0",
+        "--enable_profiler=false",
+        "--enable_batching=true",
         "--grpc_max_threads=64",
         "--prefer_tflite_model=true",
     ]
@@ -91,12 +91,13 @@ def test_command_and_environment():
         "TFSERVING_EMBEDDED_ADDRESS": "127.0.0.1",
         "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0",
     }
-    plain = replace(GOOD, rest_port=None, batching_parameters_file=None, flags={}, idle_exit_s=None)
-    assert specification.command(plain, "p")[2:] == [
+    plain = replace(GOOD, rest_port=None, batching_parameters_file=None, files={}, flags={}, idle_exit_s=None)
+    assert specification.command(plain, "p", "m")[2:] == [
         "--port=8500",
         "--rest_api_port=0",
-        "--model_name=digits",
-        "--model_base_path=/srv/models/digits",
+        "--model_config_file=m",
+        "--max_num_load_retries=0",
+        "--enable_profiler=false",
     ]
 
 
@@ -105,14 +106,16 @@ def test_several_models_come_from_a_file():
         model_config.model("digits", "/srv/models/digits"),
         model_config.model("letters", "/srv/models/letters", {"specific": [1]}, {"stable": 1}),
     )
-    several = specification.check(replace(GOOD, models=models, batching_parameters_file=None, flags={}))
+    several = specification.check(replace(GOOD, models=models, batching_parameters_file=None, files={}, flags={}))
     assert specification.command(several, "p", "/state/models.pbtxt")[2:] == [
         "--port=8500",
         "--rest_api_port=8501",
         "--model_config_file=/state/models.pbtxt",
+        "--max_num_load_retries=0",
+        "--enable_profiler=false",
         "--allow_version_labels_for_unavailable_models=true",
     ]
-    assert several.digest() != GOOD.digest() and specification.Specification.from_dict(several.as_dict()) == several
+    assert ServingConfiguration.from_dict(several.to_dict()) == several
     with pytest.raises(FleetError, match="listed twice"):
         specification.check(replace(GOOD, models=models[:1] * 2))
     with pytest.raises(FleetError, match="not an absolute path"):
@@ -126,9 +129,9 @@ def test_several_models_come_from_a_file():
         ("name", "", "name", "no server is named"),
         ("name", "a" * 65, "name", "allowed"),
         ("name", ".hidden", "name", "allowed"),
-        ("model_name", "a/b", "model_name", "without '/'"),
-        ("model_name", "a:b", "model_name", "without"),
-        ("model_base_path", "models", "model_base_path", "absolute"),
+        ("models", (model_config.model("a/b", "/m"),), "model_name", "without '/'"),
+        ("models", (model_config.model("a:b", "/m"),), "model_name", "without"),
+        ("models", (model_config.model("a", "models"),), "model_base_path", "absolute"),
         ("grpc_port", -1, "grpc_port", "0 to 65535"),
         ("grpc_port", 65536, "grpc_port", "0 to 65535"),
         ("rest_port", 70000, "rest_port", "0 to 65535"),

@@ -131,10 +131,8 @@ def test_models_that_the_user_batches_each_for_itself_get_the_flags_that_this_ne
             "batching_per_model": [{"name": "half", "directory": "/m/half", "batching": {"max_batch_size": 8}}],
         },
     )["server"]
-    assert (
-        server["flags"] == {"enable_batching": True, "enable_per_model_batching_parameters": True}
-        and server["batching"] is None
-    )
+    assert server["flags"] == {} and server["batching"] is None
+    assert server["models"] == [{"name": "half", "base_path": "/m/half", "batching": {"max_batch_size": 8}}]
 
 
 def test_one_batching_for_all_is_not_undone_by_models_that_the_plan_batches_differently():
@@ -235,10 +233,9 @@ def test_a_tuning_that_was_kept_is_served_and_planned():
     assert found["server"]["models"][0]["base_path"].endswith("half/tflite_dynamic_range") and found["server"][
         "models"
     ][1]["base_path"].endswith("saved_model")
-    assert (
-        found["server"]["flags"]["tensorflow_intra_op_parallelism"] == 1
-        and found["server"]["flags"]["prefer_tflite_model"] is True
-    )
+    assert found["server"]["flags"]["tensorflow_intra_op_parallelism"] == 1
+    assert "prefer_tflite_model" not in found["server"]["flags"], "model_server derives it"
+    assert found["plan"]["server"]["flags"]["prefer_tflite_model"] is True
     assert (
         found["plan"]["models"][0]["form"] == "tflite_dynamic_range"
         and changes.differences(found["plan"], [running(found["server"])]) == []

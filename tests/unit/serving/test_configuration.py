@@ -1,146 +1,203 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Configurations and changes to them, and what a server of several models is served with."""
+"""The one description of a server: it survives every way that it travels, and equal servers compare equal."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
+
+hypothesis = pytest.importorskip("hypothesis")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, container_labels, secret_digests
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SERVED
+from hypothesis import strategies as st
+
+TOLD = frozenset(description.RunningServer.__annotations__) | {"form", "batching", "version_policy", "labels"}
+TOLD |= frozenset(name for base in description.RunningServer.__mro__ for name in getattr(base, "__annotations__", ()))
+NAMES = st.text("abcxyz-_.", min_size=2, max_size=6)
+BATCHING = st.none() | st.fixed_dictionaries(
+    {},
+    optional={
+        "max_batch_size": st.integers(1, 64),
+        "allowed_batch_sizes": st.lists(st.integers(1, 64), min_size=1, max_size=3),
+        "thread_pool_name": NAMES,
+        "pad_variable_length_inputs": st.booleans(),
+    },
+)
+POLICIES = st.none() | st.sampled_from([{"latest": 2}, {"all": True}, {"specific": [1, 2]}])
+VALUES = {"bool": st.booleans(), "int": st.integers(0, 9), "float": st.floats(0, 1), "string": NAMES}
+# Flags that no option of model_server sets.
+FREE = sorted(
+    name
+    for name, (kind, *_rest) in table.FLAGS.items()
+    if name not in container.server_options.DOCKER_OWN_FLAGS and kind in VALUES
+)
 
 
-def test_a_change_replaces_what_it_names_and_merges_environment_and_flags():
-    before = configuration.complete({"protocol": "rest", "environment": {"A": "1"}, "flags": {"port": 1}})
-    after = configuration.changed(before, {"protocol": "grpc", "environment": {"B": "2"}, "flags": {"port": None}})
-    assert after == {
-        "protocol": "grpc",
-        "form": "saved_model",
-        "batching": None,
-        "environment": {"A": "1", "B": "2"},
-        "flags": {},
-    }
-    assert before["environment"] == {"A": "1"}
+@st.composite
+def configurations(draw):
+    """Servers as model_server makes them of random options."""
+    names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+    models = tuple(
+        model_config.model(
+            name,
+            f"/m/{name}/{draw(st.sampled_from([*SERVED, 'of-mine']))}",
+            draw(POLICIES),
+            draw(st.dictionaries(NAMES, st.integers(0, 9), max_size=2)),
+            draw(BATCHING),
+        )
+        for name in names
+    )
+    flags = {name: draw(VALUES[table.FLAGS[name][0]]) for name in draw(st.lists(st.sampled_from(FREE), max_size=4))}
+    made = ServingConfiguration(
+        name=draw(NAMES),
+        backend=draw(st.sampled_from(["docker", "embedded"])),
+        models=models,
+        batched_per_model=draw(st.booleans()),
+        flags=flags,
+        environment=draw(st.dictionaries(NAMES, NAMES, max_size=2)),
+        secrets=draw(st.dictionaries(NAMES, NAMES, max_size=2)),
+        files=draw(st.dictionaries(st.sampled_from(["batching.pbtxt", "ssl.pbtxt"]), NAMES)),
+        image=draw(st.none() | NAMES),
+        release=draw(st.none() | st.sampled_from(questions.releases())),
+        grpc_port=draw(st.integers(1, 65535)),
+        rest_port=draw(st.none() | st.integers(1, 65535)),
+        cpu_set=draw(st.none() | st.sampled_from(["0", "0-3"])),
+        devices=draw(st.sampled_from([(), ({"pci_bus_id": "0000:01:00.0", "id": "GPU-1", "by": "cdi"},)])),
+        memory_mib=draw(st.none() | st.integers(64, 9999)),
+        capabilities=draw(st.sampled_from([(), ("CHOWN",)])),
+        idle_exit_s=draw(st.none() | st.floats(1, 9)),
+    )
+    return made.normalized()
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(configurations())
+def test_it_survives_a_file_a_label_and_what_model_server_info_returns(one):
+    assert ServingConfiguration.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    labelled = container_labels.described(container.labels_of(one))
+    assert labelled == one and effects.diff(one, labelled) == {} and effects.digest(labelled) == effects.digest(one)
+    returned = json.loads(json.dumps(description.running(labelled, alive=True)))
+    assert effects.diff(one, ServingConfiguration.from_dict(returned), TOLD) == {}
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(configurations(), configurations())
+def test_two_servers_share_a_digest_only_where_nothing_differs(one, other):
+    other = replace(other, release=one.release)
+    assert (effects.digest(one) == effects.digest(other)) <= (effects.diff(one, other) == {})
+    assert effects.diff(one, one) == {}
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "flags",
     [
-        ({"protocl": "grpc"}, "did you mean protocol?"),
-        ({"protocol": "http"}, "allowed: grpc, rest"),
+        {"enable_profiler": False},  # what this collection sets anyway
+        {"max_num_load_retries": 0},
+        # Defaults of main.cc at 2.20.0: rest_api_timeout_in_ms 30000, enable_batching false.
+        {"rest_api_timeout_in_ms": 30000},
+        {"enable_batching": False},
+        {"prefer_tflite_model": True},  # follows from the folder
     ],
 )
-def test_a_misspelt_change_is_refused_with_what_is_allowed(change, told):
-    with pytest.raises(FleetError) as fault:
-        configuration.changed({}, change)
-    assert told in str(fault.value)
+def test_a_flag_with_the_value_that_it_has_anyway_makes_no_other_server(flags):
+    plain = ServingConfiguration("s", models=(model_config.model("m", "/m/tflite_float16"),), release="2.20.0")
+    same = replace(plain, flags=flags).normalized()
+    assert effects.digest(same) == effects.digest(plain) and effects.diff(same, plain) == {}
 
 
-PLAN = {
-    "models": [
-        {"name": "m", "form": "saved_model", "batching": None},
-        {"name": "n", "form": "tflite_dynamic_range", "batching": {"max_batch_size": 4}},
+@pytest.mark.parametrize(
+    ("flags", "path", "values"),
+    [
+        ({"enable_profiler": True}, "flags.enable_profiler", (False, True)),
+        ({"max_num_load_retries": 5}, "flags.max_num_load_retries", (0, 5)),
+        ({"rest_api_timeout_in_ms": 1}, "flags.rest_api_timeout_in_ms", (30000, 1)),
+        ({"enable_batching": True}, "models.m.batching.enabled", (None, True)),
     ],
-    "server": {"flags": {"max_num_load_retries": 0}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}},
-}
+)
+def test_a_flag_that_changes_something_makes_another_server(flags, path, values):
+    plain = ServingConfiguration("s", models=(model_config.model("m", "/m"),), release="2.20.0")
+    other = replace(plain, flags=flags).normalized()
+    assert effects.digest(other) != effects.digest(plain) and effects.diff(plain, other) == {path: values}
 
 
-def test_a_server_serves_what_the_plan_chose_until_a_tuning_proved_better():
-    by_plan = configuration.of_server(PLAN, ["m"])
-    assert by_plan == {
-        "forms": {"m": "saved_model"},
-        "batching": None,
-        "per_model": {},
-        "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"},
-        "flags": {"max_num_load_retries": 0},
-    }
-    tuned = {
-        "form": "tflite_dynamic_range",
-        "batching": {"max_batch_size": 8},
-        "environment": {},
-        "flags": {"grpc_max_threads": 64},
-    }
-    other = dict(tuned, form="saved_model", batching=None)
-    found = configuration.of_server(
-        PLAN, ["m"], [{"model": "n", "configuration": other}, {"model": "m", "configuration": tuned}]
-    )
-    assert found == {
-        "forms": {"m": "tflite_dynamic_range"},
-        "batching": {"max_batch_size": 8},
-        "per_model": {},
-        "environment": {},
-        "flags": {"grpc_max_threads": 64, "prefer_tflite_model": True},
-    }
-
-
-def test_several_models_share_what_is_the_servers_and_keep_what_is_theirs():
-    both = configuration.of_server(PLAN, ["m", "n"])
-    assert both["forms"] == {"m": "saved_model", "n": "tflite_dynamic_range"} and both["batching"] is None
-    assert both["per_model"] == {"m": None, "n": {"max_batch_size": 4}}
-    assert both["flags"] == {
+def test_flags_follow_from_the_models_and_from_files():
+    models = (model_config.model("m", "/m/tflite_int8", None, {"stable": 1}, {"max_batch_size": 4}),)
+    one = ServingConfiguration("s", models=models, batched_per_model=True, files={"ssl.pbtxt": "1"})
+    place = effects.Place(8500, 0, {"ssl.pbtxt": "/etc/ssl.pbtxt", "models.pbtxt": "/etc/models.pbtxt"})
+    assert effects.derived_flags(one, place) == {
+        "port": 8500,
+        "rest_api_port": 0,
+        "ssl_config_file": "/etc/ssl.pbtxt",
+        "model_config_file": "/etc/models.pbtxt",
         "max_num_load_retries": 0,
-        "prefer_tflite_model": True,
+        "enable_profiler": False,
         "enable_batching": True,
         "enable_per_model_batching_parameters": True,
+        "prefer_tflite_model": True,
+        "allow_version_labels_for_unavailable_models": True,
     }
-    tuned = {
-        "form": "saved_model",
-        "batching": {"max_batch_size": 4},
-        "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
-        "flags": {"grpc_max_threads": 80},
+
+
+def test_what_an_earlier_version_of_the_collection_labelled_is_read_and_is_another_server():
+    """The label of a container that this collection made before its label held a form and batching of each model."""
+    before = {
+        "name": "digits",
+        "backend": "docker",
+        "image": "tensorflow/serving:2.20.0",
+        "release": "2.20.0",
+        "address": "127.0.0.1",
+        "grpc_port": 8500,
+        "rest_port": None,
+        "grpc_socket_directory": None,
+        "models": [{"name": "digits", "base_path": "/m/digits/tflite_int8", "version_policy": None, "labels": {}}],
+        "flags": {"enable_batching": True, "prefer_tflite_model": True},
+        "environment": {"A": "b"},
+        "secrets": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "files": {"models.pbtxt": "1", "batching.pbtxt": "2"},
+        "cpu_set": None,
+        "memory_mib": None,
+        "devices": [],
+        "user": "65534:65534",
+        "read_only": True,
+        "capabilities": [],
+        "restart_policy": "unless-stopped",
+        "log_max_mib": 10,
+        "log_files": 3,
+        "network": "bridge",
     }
-    alike = configuration.of_server(PLAN, ["m", "n"], [{"model": "m", "configuration": tuned}])
-    assert (
-        alike["batching"] == {"max_batch_size": 4}
-        and alike["per_model"] == {}
-        and alike["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    )
-    assert alike["flags"] == {"grpc_max_threads": 80, "prefer_tflite_model": True}
-
-
-def test_the_form_decides_the_flag_that_makes_a_server_look_for_it():
-    lite = configuration.planned(PLAN, "n")
-    assert lite["flags"]["prefer_tflite_model"] is True and lite["batching"] == {"max_batch_size": 4}
-    assert "prefer_tflite_model" not in configuration.changed(lite, {"form": "saved_model"})["flags"]
-
-
-def test_a_model_that_the_plan_does_not_have_is_named():
-    with pytest.raises(FleetError) as fault:
-        configuration.planned(PLAN, "x")
-    assert "no model 'x'" in str(fault.value)
+    found = container_labels.described({container_labels.DESCRIPTION: json.dumps(before)})
+    assert (found.models[0].form, found.models[0].batching) == ("tflite_int8", model_config.UNKNOWN)
+    assert found.secrets == {} and found.grpc_port == 8500 and not found.speaks_tls
+    assert "batching" not in description.running(found, alive=True)["models"][0]
+    now = replace(found, models=(model_config.model("digits", "/m/digits/tflite_int8", None, None, {}),))
+    assert effects.digest(now) != effects.digest(found)
 
 
 @pytest.mark.parametrize(
-    ("of", "told"),
-    [
-        (3, "start: 3 is not a mapping; allowed: some of protocol, form, batching, environment, flags."),
-        ({"form": [1]}, "start.form: [1] is not a text, such as saved_model."),
-        ({"batching": "x"}, "start.batching: 'x' is neither a mapping nor null."),
-        ({"environment": ["A=b"]}, "start.environment: ['A=b'] is neither a mapping nor null."),
-        ({"protocol": 3}, "start.protocol: 3 is not known; allowed: grpc, rest."),
-    ],
+    "label", ["", "[]", "{", "{}", '{"name": "m", "models": 3}', '{"name": "m", "models": [{}]}', "null"]
 )
-def test_a_configuration_out_of_form_is_one_line(of, told):
-    for read in (lambda: configuration.complete(of), lambda: configuration.changed({}, of, "start")):
-        with pytest.raises(FleetError) as fault:
-            read()
-        assert str(fault.value) == told
+def test_a_label_that_says_nothing_of_a_server_is_none(label):
+    assert container_labels.described({container_labels.DESCRIPTION: label}) is None
+    assert container_labels.described({}) is None
 
 
-@pytest.mark.parametrize("tuning", [3, {"x": 1}, {"model": 3, "configuration": {}}, {"model": "m"}])
-def test_a_tuning_that_is_none_is_one_line(tuning):
-    with pytest.raises(FleetError) as fault:
-        configuration.of_server(PLAN, ["m"], [None, tuning])
-    assert (
-        str(fault.value) == "tunings[1]: needs a model, a text, and a configuration, as the module tuning returns them."
-    )
-
-
-@pytest.mark.parametrize("plan", [3, "x", [1], {"candidates": []}, {"models": []}])
-def test_a_plan_that_is_none_is_one_line(plan):
-    with pytest.raises(FleetError) as fault:
-        configuration.planned(plan, "m")
-    assert (
-        str(fault.value)
-        == "plan: this is no plan, which has models and server. Let tfserving.fleet.tfs_capabilities make it."
-    )
+def test_secrets_are_compared_by_a_digest_that_only_this_host_can_make(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    first = secret_digests.of({"KEY": "s3cr3t"}, str(here), False)
+    assert first == secret_digests.of({"KEY": "s3cr3t"}, str(here), False)
+    assert (here / "secret.key").stat().st_mode & 0o777 == 0o600
+    assert first != secret_digests.of({"KEY": "other"}, str(here), False)
+    assert first != secret_digests.of({"KEY": "s3cr3t"}, str(there), False), "no bare hash, which could be guessed"
+    alike = secret_digests.of({"A": "same", "B": "same"}, str(here), False)
+    assert alike["A"] != alike["B"]
+    assert secret_digests.of({}, str(tmp_path / "none"), False) == {} and not (tmp_path / "none").exists()
+    secret_digests.of({"KEY": "x"}, str(tmp_path / "check"), True)
+    assert not (tmp_path / "check").exists()

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.served_models import description
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.served_models import (
+    check_known,
+    description,
+    planned,
+)
 
 KNOWN = [
     {"name": "digits", "samples": "/s.npz", "metric": "accuracy", "optimize": "auto"},
@@ -22,73 +26,61 @@ PLAN = {
 }
 
 
+def described(known, given, plan=None, names=None, directory="/m"):
+    made = plan or {
+        "models": [{"name": one["name"], "form": "saved_model", "batching": None} for one in known],
+        "server": {"flags": {}, "environment": {}},
+    }
+    made = dict(made, models=[one for one in made["models"] if names is None or one["name"] in names])
+    return description(planned(made), known, directory, given)
+
+
 def test_all_models_of_the_inventory_are_served_by_one_server():
-    found = description(PLAN, KNOWN, "", [], "/m", {"base_path": "/only/for/one", "samples": ""})
-    assert found["name"] == "digits" and found["models"] == [
+    found = described(KNOWN, {"base_path": "/only/for/one", "samples": ""}, PLAN)
+    assert found["models"] == [
         {"name": "digits", "base_path": "/m/digits/tflite_float16", "samples": "/s.npz"},
         {"name": "letters", "base_path": "/m/letters/saved_model", "reference": "/r.npz", "signature": "predict"},
     ]
-    assert found["batching"] is None and found["per_model"] == [
+    assert found["per_model"] == [
         {"name": "digits", "directory": "/m/digits/tflite_float16", "batching": {"max_batch_size": 8}},
         {"name": "letters", "directory": "/m/letters/saved_model", "batching": None},
     ]
-    assert found["checks"] == [{"name": "digits", "samples": "/s.npz", "metric": "accuracy", "batch": 8}] and found[
-        "environment"
-    ] == {"A": "b"}
+    assert found["checks"] == [{"name": "digits", "samples": "/s.npz", "metric": "accuracy", "batch": 8}]
 
 
 def test_one_is_served_alone_where_it_is_named():
-    found = description(
-        PLAN, KNOWN, "letters", [], "/m", {"base_path": "/elsewhere", "samples": "/mine.npz", "metric": "auc"}
-    )
-    assert (
-        found["name"] == "letters"
-        and found["per_model"] == []
-        and found["models"]
-        == [
-            {
-                "name": "letters",
-                "base_path": "/elsewhere",
-                "samples": "/mine.npz",
-                "reference": "/r.npz",
-                "signature": "predict",
-            }
-        ]
-    )
+    found = described(KNOWN, {"base_path": "/elsewhere", "samples": "/mine.npz", "metric": "auc"}, PLAN, ["letters"])
+    assert found["per_model"] == [] and found["models"] == [
+        {
+            "name": "letters",
+            "base_path": "/elsewhere",
+            "samples": "/mine.npz",
+            "reference": "/r.npz",
+            "signature": "predict",
+        }
+    ]
     assert found["checks"] == [{"name": "letters", "samples": "/mine.npz", "metric": "auc", "batch": 32}]
 
 
 def test_samples_are_asked_where_the_host_has_them_in_a_form_that_its_gates_read():
     known = [{"name": "m", "samples": "/s.jsonl"}, {"name": "n", "samples": "/s.npz"}]
-    here, elsewhere = (description({}, known, "", [], "/m", {"has_samples": has}) for has in (True, False))
+    here, elsewhere = (described(known, {"has_samples": has}) for has in (True, False))
     assert [one.get("samples") for one in here["models"]] == [None, "/s.npz"] and [
         one["samples"] for one in here["checks"]
     ] == ["/s.jsonl", "/s.npz"]
     assert [one.get("samples") for one in elsewhere["models"]] == [None, None] and elsewhere["checks"] == []
-    mine = description({}, known, "m", [], "/m", {"has_samples": False, "samples": "/mine"})
+    mine = described(known[:1], {"has_samples": False, "samples": "/mine"})
     assert mine["models"][0]["samples"] == mine["checks"][0]["samples"] == "/mine"
 
 
 def test_a_function_of_the_users_own_is_handed_on_where_it_judges_here_too():
     known = [{"name": "m", "samples": "/s.npz", "metric": "function", "metric_function": "/far.py"}]
-    plain, judging = (description({}, known, "", [], "/m", {"metric_functions": judges}) for judges in (False, True))
+    plain, judging = (described(known, {"metric_functions": judges}) for judges in (False, True))
     assert plain["models"] == [{"name": "m", "base_path": "/m/m/saved_model", "samples": "/s.npz"}]
     assert (
         judging["models"] == [{**plain["models"][0], "metric_function": "/far.py"}]
         and judging["checks"][0]["metric"] == ""
     )
-
-
-def test_without_a_plan_models_are_served_as_they_are():
-    found = description({}, [], "m", [], "/m", {})
-    assert (
-        found["models"] == [{"name": "m", "base_path": "/m/m/saved_model"}]
-        and found["flags"] == {}
-        and found["batching"] is None
-    )
-    assert description({}, [], "", [], "/m", {})["models"] == [] and description({}, [], "", [], "/m", {})["name"] == ""
-    with pytest.raises(FleetError, match="no model 'm'"):
-        description(PLAN, KNOWN, "m", [], "/m", {})
 
 
 @pytest.mark.parametrize(
@@ -102,5 +94,5 @@ def test_without_a_plan_models_are_served_as_they_are():
 )
 def test_models_that_are_none_are_one_line(known, told):
     with pytest.raises(FleetError) as fault:
-        description({}, known, "", [], "/m", {})
+        check_known(known)
     assert str(fault.value) == told

@@ -21,7 +21,7 @@ BEST = {
     "form": "tflite_dynamic_range",
     "batching": {"max_batch_size": 8},
     "environment": {"A": "1", "TF_ENABLE_ONEDNN_OPTS": "0"},
-    "flags": {"num_load_threads": 2, "enable_profiler": False, "prefer_tflite_model": True, "grpc_max_threads": 80},
+    "flags": {"num_load_threads": 2, "enable_profiler": False, "grpc_max_threads": 80},
 }
 CHANGE = {
     "form": "tflite_dynamic_range",

@@ -64,7 +64,7 @@ def test_another_host_of_the_class_is_served_with_what_the_tuning_kept(tmp_path)
         {"max_batch_size": 8},
         None,
     ]
-    assert server["flags"]["enable_per_model_batching_parameters"] is True
+    assert server["models"][0]["batching"] == {"max_batch_size": 8} and "batching" not in server["models"][1]
     elsewhere = dict(CAPABILITIES, classes={"image": "x86-64-v3", "tuning": "x86-64-v3-intel-4c-1n"})
     assert "num_load_threads" not in host_plan.resolved(variables(tmp_path / "tunings"), elsewhere)["server"]["flags"]
     untuned = host_plan.resolved(variables(tmp_path / "tunings"), CAPABILITIES, for_server=False, tunings=False)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration as configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 
 MODULES = "ansible_collections.tfserving.fleet.plugins.modules"

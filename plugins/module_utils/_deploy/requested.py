@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ServingConfiguration that the options of model_server describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING_FILE,
+    ServingConfiguration,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN, ModelConfiguration
+
+
+def configuration(
+    options: Mapping[str, Any], contents: Mapping[str, bytes | None], **of_backend: Any
+) -> ServingConfiguration:
+    """What both backends read alike. contents: {file of configuration.FILE_FLAGS: its bytes, None where that is not known}. of_backend: the other
+    fields. Raises FleetError for a variable that no environment has."""
+    server_options.check_environment(options["environment"])
+    return ServingConfiguration(
+        name=options["name"],
+        models=models(options, contents),
+        batched_per_model=_each_by_its_own(options),
+        flags={name: questions.typed(name, value) for name, value in options["flags"].items()},
+        environment={name: str(value) for name, value in options["environment"].items() if value is not None},
+        grpc_port=options["grpc_port"],
+        rest_port=options["rest_port"],
+        cpu_set=options["cpu_set"],
+        **of_backend,
+    )
+
+
+def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | None) -> tuple[ModelConfiguration, ...]:
+    """The models that the options name. contents: as above, or None where nobody asks for their batching."""
+    of_all = _of_all(contents or {})
+    return tuple(
+        model_config.model(
+            one["name"],
+            one["base_path"],
+            one["version_policy"],
+            one["labels"],
+            _own(one) if _each_by_its_own(options) else of_all,
+        )
+        for one in options["models"]
+    )
+
+
+def _of_all(contents: Mapping[str, bytes | None]) -> Any:
+    """The parameters of the one file that holds for all models."""
+    if BATCHING_FILE not in contents:
+        return None
+    content = contents[BATCHING_FILE]
+    found = parameters.read(content.decode("utf-8", "replace")) if content is not None else None
+    return UNKNOWN if found is None else found
+
+
+def _each_by_its_own(options: Mapping[str, Any]) -> bool:
+    return any(one.get("batching") for one in options["models"])
+
+
+def _own(one: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The parameters of a model's own. Raises FleetError for what no server takes."""
+    try:
+        return parameters.given_of(one["batching"]) if one.get("batching") else None
+    except FleetError as fault:
+        raise FleetError(
+            fault.what, where=f"models: {one['name']}: batching.{fault.where}", remedy=fault.remedy
+        ) from fault

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for digests of secrets. Whoever reads a container's labels cannot find the value by trying: the digest is keyed, and the key is in a file
+of the host that its owner alone reads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+
+_KEY_FILE, _KEY_BYTES = "secret.key", 32
+
+
+def of(variables: Mapping[str, str], state_directory: str, check_mode: bool) -> dict[str, str]:
+    """{variable: keyed digest of its value}. Makes the key where there is none, except in check mode, which nothing is equal to then."""
+    if not variables:
+        return {}
+    key = _key(state_directory, check_mode)
+    return {
+        name: hmac.new(key, f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()
+        for name, value in variables.items()
+    }
+
+
+def _key(state_directory: str, check_mode: bool) -> bytes:
+    path, fresh = os.path.join(state_directory, _KEY_FILE), secrets.token_bytes(_KEY_BYTES)
+    if not os.path.exists(path):
+        if check_mode:
+            return fresh
+        os.makedirs(state_directory, mode=0o755, exist_ok=True)
+        staged = f"{path}.{os.getpid()}"
+        atomic_files.write_file(staged, fresh, 0o600)
+        # Whoever comes first makes the key: a link does not replace what is there.
+        with contextlib.suppress(FileExistsError):
+            os.link(staged, path)
+        os.unlink(staged)
+    with open(path, "rb") as stream:
+        return stream.read()
