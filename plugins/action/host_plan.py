@@ -10,7 +10,6 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -20,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import resolution
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tunings as kept_tunings
 
 _DETECT = "tfserving.fleet.capability_facts"
@@ -119,7 +119,7 @@ def resolved(variables, capabilities, for_server=True, tunings=True):
     if tunings and tuning_class:
         wishes = dataclasses.replace(
             wishes,
-            records=_records(tunings_directory(variables), tuning_class),
+            records=tuning_files.read(tunings_directory(variables), tuning_class),
             stale_tunings=_stale_tunings(variables),
         )
     given, microarchitectures, secrets = prepared(capabilities or {}, wishes.request)
@@ -186,22 +186,6 @@ def tunings_directory(variables):
 def _stale_tunings(variables):
     name = "tfserving_stale_tunings"
     return one_of(name, value_of(variables, name), kept_tunings.STALE) if name in variables else kept_tunings.STALE[0]
-
-
-def _records(directory, tuning_class):
-    """The tunings of a class that are kept in a directory of the controller."""
-    found = []
-    for path in sorted(pathlib.Path(directory, tuning_class).glob("*.yml")) if directory else ():
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as fault:
-            raise FleetError(
-                f"cannot read the tuning: {' '.join(str(fault).split())}",
-                where=str(path),
-                remedy="Tune again, or remove the file.",
-            ) from fault
-        found.append(kept_tunings.Tuning.from_dict(data, str(path)))
-    return found
 
 
 def request_of(variables):

@@ -75,7 +75,10 @@ options:
         type: str
         required: true
       change:
-        description: Part of a configuration as in O(start). C(environment) and C(flags) are merged, a null takes a name away.
+        description:
+          - Part of a configuration as in O(start). C(environment) and C(flags) are merged, a null takes a name away.
+          - C(protocol) stands alone. It is what clients would change. It is measured against the other protocol, reported with C(advice) true, and neither
+            kept nor part of RV(tuning.total).
         type: dict
         required: true
       reason:
@@ -187,7 +190,7 @@ EXAMPLES = r"""
     state_directory: /var/lib/tfserving
     start: {protocol: rest}
     candidates:
-      - name: gRPC instead of REST
+      - name: gRPC instead of REST, as advice to the owners of the clients
         change: {protocol: grpc}
       - name: TensorFlow Lite, dynamic range
         change: {form: tflite_dynamic_range}
@@ -207,7 +210,7 @@ tuning:
     configuration:
       description: The configuration that proved best; equal to RV(tuning.start) when nothing was kept.
       type: dict
-      sample: {protocol: grpc, form: tflite_dynamic_range, batching: null, environment: {}, flags: {}}
+      sample: {protocol: rest, form: tflite_dynamic_range, batching: null, environment: {}, flags: {}}
     steps:
       description:
         - One entry a candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain),

@@ -35,6 +35,8 @@ ADAPTERS = {
         "samples saved_model server_check tflite_file transfer"
     ),
     "_protocol": "client stdlib_client wire",
+    "_serving": "tuning_files",
+    "_tuning": "trial",
 }
 ADAPTERS = {f"{package}/{name}" for package, names in ADAPTERS.items() for name in names.split()}
 ADAPTER_PACKAGES = ("_embedded/server/",)

@@ -188,6 +188,8 @@ def _step(step, where):
     if not isinstance(step["kept"], bool):
         raise FleetError(f"{step['kept']!r} is not true or false", where=f"{where}.kept")
     known = {key: step.get(key) for key in STEP_KEYS}
+    if step.get("advice"):
+        known["advice"] = True
     known.update({key: _number(step[key], f"{where}.{key}", minimum=0) for key in BEFORE_KEYS + ("noise_floor",)})
     known["name"], known["reason"] = _text(step["name"], f"{where}.name"), _text(step["reason"], f"{where}.reason")
     known["gain"] = _number(step["gain"], f"{where}.gain", minimum=-1)
@@ -276,7 +278,8 @@ def _summaries(tuning):
     if tuning is None:
         return {"steps": [], "total": None}
     steps, total = (
-        [{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]])
+        [{key: step[key] for key in SUMMARY_KEYS} for step in part]
+        for part in (tuning["steps"], [tuning["total"]])
     )
     return {"steps": steps, "total": total[0]}
 

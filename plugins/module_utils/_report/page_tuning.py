@@ -105,6 +105,8 @@ def _step_row(step, method, scale, verdict=True):
 
 
 def _verdict(step):
+    if step.get("advice"):
+        return element("span", "→ advice to clients", class_="verdict")
     if step["kept"]:
         return element("span", "✓ kept", class_="verdict kept")
     return element("span", "✕ not kept" if step["gain"] is not None else "∅ not measured", class_="verdict")

@@ -108,6 +108,7 @@ def table(rows):
 
 
 def _why_none(steps):
+    steps = [step for step in steps if not step.get("advice")]
     if all(step["gain"] is None for step in steps):
         return "no step could be measured"
     unfit = " and still kept accuracy and latency within their limits" if any(is_gain(step) for step in steps) else ""
@@ -121,7 +122,7 @@ def _row(step, method, decided=True):
     )
     return (
         step["name"],
-        ("yes" if step["kept"] else "no") if decided else "",
+        ("advice" if step.get("advice") else "yes" if step["kept"] else "no") if decided else "",
         words.figure(step["goodput_rps"]),
         gain,
         words.figure(step["p50_ms"]),

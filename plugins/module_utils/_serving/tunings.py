@@ -87,7 +87,7 @@ def kept(result: Mapping[str, Any], tuning_class: str, release: str | None, host
         {
             "at": at,
             "host": host,
-            "protocol": {"before": before["protocol"], "after": after["protocol"]},
+            "protocol": before["protocol"],
             "in_flight": method["concurrency"],
             "examples": method["examples"],
         },

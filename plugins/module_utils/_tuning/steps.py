@@ -47,6 +47,12 @@ def candidates(given: Iterable[Any], model: str, start: Configuration) -> list[C
         if not isinstance(candidate.get("name"), str) or not isinstance(candidate.get("change"), dict):
             raise FleetError("needs a name, a text, and a change, a mapping such as {protocol: grpc}", where=where)
         trial_configuration.changed(start, candidate["change"], f"{where} ({candidate['name']})")
+        if "protocol" in candidate["change"] and len(candidate["change"]) > 1:
+            raise FleetError(
+                "a change of protocol is the clients' to make, and the rest is the server's",
+                where=f"{where} ({candidate['name']})",
+                remedy="Make two candidates of it.",
+            )
         found.append(cast(Candidate, {key: candidate.get(key) for key in CANDIDATE_KEYS}))
     return [candidate for candidate in found if candidate["model"] in (None, model)]
 

@@ -192,7 +192,7 @@ def test_candidates_that_cannot_be_measured_are_told_apart_and_harm_nothing(fini
     result, output = tune(
         tmp_path,
         [
-            {"name": "nothing new", "change": {"protocol": "grpc"}},
+            {"name": "nothing new", "change": {"batching": None}},
             {"name": "unknown form", "change": {"form": "tensorrt"}},
             {
                 "name": "illegal threads",

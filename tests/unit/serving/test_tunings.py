@@ -17,7 +17,7 @@ PLAIN = {
     "flags": {"num_load_threads": 2, "enable_profiler": False},
 }
 BEST = {
-    "protocol": "grpc",
+    "protocol": "rest",
     "form": "tflite_dynamic_range",
     "batching": {"max_batch_size": 8},
     "environment": {"A": "1", "TF_ENABLE_ONEDNN_OPTS": "0"},
@@ -53,7 +53,7 @@ def record(**keys):
 def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share():
     kept = record()
     assert kept.change == CHANGE and kept.gain == {"fraction": 0.5, "interval": [0.4, 0.6], "confidence": 0.95}
-    assert kept.measured["host"] == "web-1" and kept.measured["protocol"] == {"before": "rest", "after": "grpc"}
+    assert kept.measured["host"] == "web-1" and kept.measured["protocol"] == "rest"
     assert tunings.Tuning.from_dict(kept.as_dict(), "x") == kept
     nothing = tunings.kept(measured(PLAIN, kept=False), "c", "2.20.0", "h", "t")
     assert nothing.change == {} and nothing.gain is None

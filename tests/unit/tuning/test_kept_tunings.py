@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.action import host_plan, tuning
+from ansible_collections.tfserving.fleet.plugins.action import host_plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 
 CAPABILITIES = {
     "architecture": "x86_64",
@@ -51,9 +52,8 @@ def variables(directory, **more):
 
 
 def keep(directory):
-    return tuning._keep(
-        FOUND, {"keep_in": str(directory), "tuning_class": "x86-64-v3-intel-8c-1n", "release": "2.20.0"}, "web-1"
-    )
+    record = tunings.kept(FOUND, "x86-64-v3-intel-8c-1n", "2.20.0", "web-1", "2026-01-02 03:04 UTC")
+    return tuning_files.write(record, str(directory))
 
 
 def test_another_host_of_the_class_is_served_with_what_the_tuning_kept(tmp_path):

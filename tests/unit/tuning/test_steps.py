@@ -98,7 +98,7 @@ def test_conversion_and_tuning_allow_the_same_loss_by_default():
         for name in ("model_conversion", "tuning")
     }
     assert documented == {"model_conversion": 0.01, "tuning": 0.01}
-    spec = import_module("ansible_collections.tfserving.fleet.plugins.action.tuning").ARGUMENTS
+    spec = import_module("ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options").ARGUMENTS
     assert spec["allowed_loss"]["default"] == 0.01
 
 

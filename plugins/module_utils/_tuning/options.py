@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the module tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import MINIMUM_ROUNDS
+
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "python": {"type": "path", "required": True},
+    "model_directory": {"type": "path", "required": True},
+    "samples": {"type": "path", "required": True},
+    "signature": {"type": "str", "default": "serving_default"},
+    **task_metrics.DECIDING_OPTIONS,
+    "start": {"type": "dict", "default": {}},
+    "candidates": {"type": "list", "elements": "dict", "required": True},
+    "objective_p99_ms": {"type": "float"},
+    "concurrency": {"type": "int", "default": 8},
+    "window_s": {"type": "float", "default": 1.5},
+    "rounds": {"type": "int", "default": 6},
+    "looks": {"type": "int", "default": 2},
+    "minimum_gain": {"type": "float", "default": 0.03},
+    "confidence": {"type": "float", "default": 0.95},
+    "cpus": {"type": "str", "required": True},
+    "state_directory": {"type": "path", "required": True},
+    "backend": {"type": "str", "choices": ["docker", "embedded"], "default": "embedded"},
+    "image": {"type": "str"},
+    "server": {"type": "dict", "default": {}},
+    "progress": {"type": "path"},
+    "keep_in": {"type": "str"},
+    "tuning_class": {"type": "str"},
+    "release": {"type": "str"},
+    "seed": {"type": "int", "default": 1},
+}
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise FleetError for the first option that no tuning can have."""
+    for name, minimum, maximum, unit in (
+        ("concurrency", 1, 512, "requests in flight"),
+        ("window_s", 0.5, 600, "s"),
+        ("rounds", MINIMUM_ROUNDS, 100, "rounds"),
+        ("looks", 1, 10, "looks"),
+        ("minimum_gain", 0, 10, "as a fraction"),
+        ("confidence", 0.5, 0.999, "as a fraction"),
+        ("allowed_loss", 0, None, "of the metric"),
+    ):
+        bounded(name, options[name], minimum, maximum, unit)
+    if options["objective_p99_ms"] is not None:
+        bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
+    if (options["backend"] == "docker") != bool(options["image"]):
+        raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
+    task_metrics.check_function(options["metric"], options["metric_function"])
+
+    if options["keep_in"] is not None and not (options["keep_in"] and options["tuning_class"]):
+        raise FleetError(
+            "without an inventory file it is not known where tunings are kept",
+            where="keep_in",
+            remedy="Set tfserving_tunings_directory to a folder on the controller.",
+        )
