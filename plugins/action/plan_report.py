@@ -16,14 +16,15 @@ import shutil
 from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.tfserving.fleet.plugins.action.host_plan import resolved, value_of
+from ansible_collections.tfserving.fleet.plugins.action.host_plan import evaluated
 from ansible_collections.tfserving.fleet.plugins.action.role_variables import refuse_unknown
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes as realities
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, host_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS, MODEL_KEYS
 
 _COLLECTION = pathlib.Path(__file__).resolve().parents[2]
@@ -109,10 +110,10 @@ def plan_all(hosts):
         try:
             refuse_unknown(variables, _ROLE, "tfserving.fleet.tfs_capabilities")
             refuse_misspelt(variables)
-            capabilities = value_of(variables, "ansible_facts").get("tfserving_capabilities")
-            made = resolved(variables, capabilities or {}, for_server=False)[
-                "plan"
-            ]  # faults of the request are told for unknown hosts too
+            own = host_variables.Host(evaluated(variables, lambda value: value), secret_variables)
+            capabilities = own.variables["ansible_facts"].get("tfserving_capabilities")
+            # Faults of the request are told for unknown hosts too.
+            made = host_variables.resolved(own, capabilities or {}, host_variables.Purpose(for_server=False))["plan"]
             plans[host] = made if capabilities else None
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)

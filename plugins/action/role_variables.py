@@ -161,3 +161,15 @@ def _unreadable(path, fault):
         where=path,
         remedy="Give role_path the directory of a role that has this file.",
     )
+
+
+def module_runner(action, task_vars):
+    """A function that runs a module on the host of an action and returns its result; raises FleetError where the module fails."""
+
+    def call(module, **arguments):
+        answer = action._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
+        if answer.get("failed"):
+            raise FleetError(answer.get("msg", "failed"), where=module)
+        return answer
+
+    return call

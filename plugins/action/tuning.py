@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.action.role_variables import module_runner
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial
@@ -25,19 +26,10 @@ class ActionModule(ActionBase):
             refuse(options.ARGUMENTS, self._task.args)
             _checked, arguments = self.validate_argument_spec(argument_spec=options.ARGUMENTS)
             controller = trial.Controller(
-                self._module_runner(task_vars),
+                module_runner(self, task_vars),
                 lambda text: Display().display(f"  {text}"),
                 task_vars["inventory_hostname"],
             )
             return dict(result, **trial.tune(controller, arguments, self._task.check_mode))
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from None
-
-    def _module_runner(self, task_vars):
-        def call(module, **arguments):
-            answer = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
-            if answer.get("failed"):
-                raise FleetError(answer.get("msg", "failed"), where=module)
-            return answer
-
-        return call

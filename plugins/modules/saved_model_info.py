@@ -110,6 +110,10 @@ saved_model:
           method_name: tensorflow/serving/predict
           inputs: {image: {dtype: float32, shape: [null, 8, 8, 1], tensor: "serving_default_image:0"}}
           outputs: {output_0: {dtype: float32, shape: [null, 10], tensor: "StatefulPartitionedCall:0"}}
+    structure:
+      description: Digests that new weights do not change, C(signatures) of what clients see and C(graph) of what is computed.
+      type: dict
+      sample: {signatures: 0d4c3a5b9e1f2a77, graph: 91b2ce0a44f3d610}
     optional_inputs:
       description: For each signature that has defaults the names of the inputs that requests may leave out.
       type: dict

@@ -35,6 +35,7 @@ ADAPTERS = {
         "samples saved_model server_check tflite_file transfer"
     ),
     "_protocol": "client stdlib_client wire",
+    "_plan": "host_variables preparation",
     "_serving": "tuning_files",
     "_tuning": "trial",
 }

@@ -166,6 +166,11 @@ class Graph:
         """Names of the operations of the graph itself, which a server has to know before it loads any signature; those of functions are left out."""
         return frozenset(node.op for node in self._body.nodes.values()) - frozenset(self._functions)
 
+    @property
+    def bodies(self):
+        """{name: Body} of the functions, and under the empty name of the graph itself."""
+        return {**self._functions, "": self._body}
+
     def walk(self, fetched, fed=()):
         """Walked for the tensors or nodes that are fetched. fetched, fed: names as "node:0"; a node that is only run is "node" or "^node"."""
         body = self._body

@@ -9,7 +9,7 @@ import math
 import struct
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk, structure
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last as _last
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
@@ -96,6 +96,7 @@ def _describe(graph):
         "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None),
         "exporter": _exporter(graph),
         "signatures": signatures,
+        "structure": {"signatures": structure.of_signatures(signatures), "graph": structure.of_graph(nodes.bodies)},
         "optional_inputs": {key: names for key, names in defaults.items() if names},
         "ops": {key: sorted(run.ops) for key, run in runs.items()},
         "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},

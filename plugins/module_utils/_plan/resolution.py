@@ -9,7 +9,7 @@ The playbook `plan` and the roles call the same function, so a plan predicts wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -83,7 +83,8 @@ class Wishes:
     request: the mapping of docs/architecture.md, "Request"; its policies carry `holds`. role: the variables of tfs_server that the user set, without their
     prefix. tunings: results of the module tuning. records: what tunings of the host's class keep; stale_tunings: keep, ignore or fail where they were
     measured with another release, image or backend. directory: where models are published. has_samples: whether the samples of tfserving_models are on the
-    host. converts: whether the host converts models for itself. serves: False where the server is stopped, removed or rolled back.
+    host. structures: {model: structure of its SavedModel on the host, as saved_model_info returns it}, as far as known. converts: whether the host converts
+    models for itself. serves: False where the server is stopped, removed or rolled back.
     """
 
     request: Mapping[str, Any]
@@ -91,6 +92,7 @@ class Wishes:
     tunings: Sequence[Mapping[str, Any]] = ()
     records: Sequence[Tuning] = ()
     stale_tunings: str = "keep"
+    structures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     directory: str = "/srv/tfserving/models"
     has_samples: bool = True
     converts: bool = True
@@ -134,7 +136,10 @@ def resolve(
     configuration, found = _server(made if planned else None, asked, wishes, records)
     _refuse_flags(draft, wishes.role, found["backend"], found["release"])
     whole = _whole(made, configuration, found, wishes, draft) if made else None
-    return {"plan": whole, "server": dict(found, refusals=[spoken(refusal) for refusal in draft.refusals])}
+    return {
+        "plan": whole,
+        "server": dict(found, refusals=[spoken(refusal) for refusal in draft.refusals], warnings=list(draft.warnings)),
+    }
 
 
 def _check(wishes: Wishes) -> None:
@@ -233,6 +238,7 @@ def _server(
         "ready_timeout_s": role.get("ready_timeout_s") or of_plan.get("start_timeout_s") or READY_TIMEOUT_S,
         "checks": described["checks"],
         "refusals": [],
+        "warnings": [],
     }
 
 
@@ -273,7 +279,7 @@ def _records(
     models = {model["name"]: model for model in asked["models"]}
     found = {}
     for record in (record for record in wishes.records if record.model in models):
-        now = tunings.stale(record, made)
+        now = tunings.stale(record, made, wishes.structures.get(record.model))
         subject = f"model {record.model}: tuning"
         if now and wishes.stale_tunings == "fail":
             draft.refuse(

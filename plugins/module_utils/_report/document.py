@@ -278,8 +278,7 @@ def _summaries(tuning):
     if tuning is None:
         return {"steps": [], "total": None}
     steps, total = (
-        [{key: step[key] for key in SUMMARY_KEYS} for step in part]
-        for part in (tuning["steps"], [tuning["total"]])
+        [{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]])
     )
     return {"steps": steps, "total": total[0]}
 

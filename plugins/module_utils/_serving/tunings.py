@@ -24,12 +24,14 @@ FOLDER = "tunings"
 _APPLIED = ("form", "batching", "environment", "flags")
 _OF_SERVER = ("environment", "flags")
 _VALID_FOR = ("backend", "image", "release")
+_STRUCTURE = ("signatures", "graph")
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """change: what beat the plan, over trial_configuration.KEYS without protocol; empty where nothing did. gain: {fraction, interval, confidence} of everything
-    that was kept, or None. measured: {at, host, protocol, in_flight, examples}. valid_for: {backend, image, release}."""
+    """change: what beat the plan, over trial_configuration.KEYS without protocol; empty where nothing did. gain: {fraction, interval, confidence} of
+    everything that was kept, or None. measured: {at, host, protocol, in_flight, examples}. valid_for: {backend, image, release} and, where the SavedModel
+    is known, its structure: {signatures, graph}, digests without weights."""
 
     model: str
     tuning_class: str
@@ -62,8 +64,15 @@ class Tuning:
         return cls(**data)
 
 
-def kept(result: Mapping[str, Any], tuning_class: str, release: str | None, host: str, at: str) -> Tuning:
-    """The record of what the module tuning returned."""
+def kept(
+    result: Mapping[str, Any],
+    tuning_class: str,
+    release: str | None,
+    host: str,
+    at: str,
+    structure: Mapping[str, str] | None = None,
+) -> Tuning:
+    """The record of what the module tuning returned. structure: of the SavedModel that was tuned, as saved_model_info returns it."""
     before, after, total, method = result["start"], result["configuration"], result["total"], result["method"]
     change = {key: after[key] for key in ("form", "batching") if after[key] != before[key]}
     for key in _OF_SERVER:
@@ -91,7 +100,7 @@ def kept(result: Mapping[str, Any], tuning_class: str, release: str | None, host
             "in_flight": method["concurrency"],
             "examples": method["examples"],
         },
-        {"backend": result["backend"], "image": result["image"], "release": release},
+        {"backend": result["backend"], "image": result["image"], "release": release, **(structure or {})},
     )
 
 
@@ -113,13 +122,15 @@ def directory_beside(inventory_directory: str | None, sources: Sequence[str], di
     return posixpath.join(posixpath.dirname(whole) if whole else inventory_directory, FOLDER)
 
 
-def stale(tuning: Tuning, plan: Mapping[str, Any]) -> list[str]:
-    """What is other now than where the tuning was measured, as texts."""
-    return [
+def stale(tuning: Tuning, plan: Mapping[str, Any], structure: Mapping[str, str] | None = None) -> list[str]:
+    """What is other now than where the tuning was measured, as texts. structure: of the SavedModel on the host; what is not known is not compared."""
+    elsewhere = [
         f"{key} {tuning.valid_for.get(key)} -> {plan[key]}"
         for key in _VALID_FOR
         if tuning.valid_for.get(key) != plan[key]
     ]
+    known = [key for key in _STRUCTURE if structure and tuning.valid_for.get(key) and structure.get(key)]
+    return elsewhere + [f"other {key} of the model" for key in known if structure[key] != tuning.valid_for[key]]
 
 
 def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:

@@ -20,7 +20,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration, tuning_files, tunings
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
+    saved_structure,
+    trial_configuration,
+    tuning_files,
+    tunings,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
     compare,
@@ -71,7 +77,8 @@ def tune(controller, options, check_mode):
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
     at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at)
+    structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
+    record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
     return tuning_files.write(record, options["keep_in"]).result(tuning=found)
 
 

@@ -269,6 +269,25 @@ def test_the_graph_that_the_servers_tags_name_is_read_and_converted(failing, tmp
     assert runner(x=X)["y"][0, 0] == factor
 
 
+def test_new_weights_keep_the_structure_and_another_layer_or_signature_changes_it(tmp_path):
+    def export(name, weights, activation=tensorflow.nn.relu, output="y"):
+        model = tensorflow.Module()
+        model.weights = tensorflow.Variable(numpy.full((4, weights), len(name), "float32"))
+        model.call = tensorflow.function(
+            lambda x: {output: activation(x @ model.weights)},
+            input_signature=[tensorflow.TensorSpec([None, 4], tensorflow.float32, "x")],
+        )
+        tensorflow.saved_model.save(model, tmp_path / name, signatures=model.call)
+        return saved_model.read(str(tmp_path / name))["structure"]
+
+    first, again = export("one", 3), export("another", 3)
+    assert first == again
+    wider, other, renamed = export("w", 5), export("o", 3, tensorflow.nn.tanh), export("r", 3, output="z")
+    assert wider["graph"] != first["graph"] and wider["signatures"] != first["signatures"]
+    assert other["graph"] != first["graph"] and other["signatures"] == first["signatures"]
+    assert renamed["signatures"] != first["signatures"]
+
+
 def test_tags_that_no_graph_has_are_named_with_the_flag(failing):
     with pytest.raises(
         FleetError, match=r"no graph is tagged 'serve,tpu' \(there are: gpu, serve; serve\)\. .*saved_model_tags: "

@@ -82,6 +82,18 @@ def test_another_release_or_image_makes_a_tuning_stale():
     assert tunings.stale(record(), dict(plan, backend="embedded", image=None))[0] == "backend docker -> embedded"
 
 
+def test_another_graph_or_signature_makes_a_tuning_stale_and_new_weights_do_not():
+    plan = {"backend": "docker", "image": "tensorflow/serving:2.20.0", "release": "2.20.0"}
+    of_model = {"signatures": "5", "graph": "6"}
+    tuned = record(valid_for={**plan, **of_model})
+    assert tunings.stale(tuned, plan, of_model) == [], "what weights are, a structure does not say"
+    assert tunings.stale(tuned, plan, dict(of_model, graph="7")) == ["other graph of the model"]
+    assert tunings.stale(tuned, plan, dict(of_model, signatures="7")) == ["other signatures of the model"]
+    assert tunings.stale(tuned, plan) == [] and tunings.stale(record(), plan, of_model) == [], "not known, not compared"
+    made = tunings.kept(measured(), "c", "2.20.0", "h", "t", of_model)
+    assert made.valid_for == {**plan, **of_model}
+
+
 def test_what_the_user_sets_later_holds():
     assert tunings.without_settings(CHANGE, {}, {"name": "half", "optimize": "auto"}) == CHANGE
     settings = {"flags": {"grpc_max_threads": 100}, "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}

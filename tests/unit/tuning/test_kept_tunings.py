@@ -10,6 +10,9 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.action import host_plan
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 
 CAPABILITIES = {
@@ -51,47 +54,65 @@ def variables(directory, **more):
     }
 
 
-def keep(directory):
-    record = tunings.kept(FOUND, "x86-64-v3-intel-8c-1n", "2.20.0", "web-1", "2026-01-02 03:04 UTC")
+def resolved(given, capabilities, structure=None, **purpose):
+    own = host_plan.evaluated(given, lambda value: value)
+    host = host_variables.Host(own, secret_variables, lambda base_path: structure)
+    return host_variables.resolved(host, capabilities, host_variables.Purpose(**purpose))
+
+
+def keep(directory, structure=None):
+    record = tunings.kept(FOUND, "x86-64-v3-intel-8c-1n", "2.20.0", "web-1", "2026-01-02 03:04 UTC", structure)
     return tuning_files.write(record, str(directory))
 
 
 def test_another_host_of_the_class_is_served_with_what_the_tuning_kept(tmp_path):
     decision = keep(tmp_path / "tunings")
     assert decision.changed and "max_batch_size: 8" in decision.after
-    server = host_plan.resolved(variables(tmp_path / "tunings"), CAPABILITIES)["server"]
+    server = resolved(variables(tmp_path / "tunings"), CAPABILITIES)["server"]
     assert server["flags"]["num_load_threads"] == 2 and [one["batching"] for one in server["per_model"]] == [
         {"max_batch_size": 8},
         None,
     ]
     assert server["models"][0]["batching"] == {"max_batch_size": 8} and "batching" not in server["models"][1]
     elsewhere = dict(CAPABILITIES, classes={"image": "x86-64-v3", "tuning": "x86-64-v3-intel-4c-1n"})
-    assert "num_load_threads" not in host_plan.resolved(variables(tmp_path / "tunings"), elsewhere)["server"]["flags"]
-    untuned = host_plan.resolved(variables(tmp_path / "tunings"), CAPABILITIES, for_server=False, tunings=False)
+    assert "num_load_threads" not in resolved(variables(tmp_path / "tunings"), elsewhere)["server"]["flags"]
+    untuned = resolved(variables(tmp_path / "tunings"), CAPABILITIES, for_server=False, tunings=False)
     assert untuned["server"]["per_model"] == [] and untuned["plan"]["models"][0]["batching"] is None
+
+
+@pytest.mark.parametrize(("stale", "threads", "refused"), [("keep", 2, 0), ("ignore", None, 0), ("fail", None, 1)])
+def test_where_the_graph_on_the_host_is_another_one_stale_tunings_decide(tmp_path, stale, threads, refused):
+    keep(tmp_path, {"signatures": "a", "graph": "b"})
+    given = variables(tmp_path, tfserving_stale_tunings=stale)
+    same = resolved(given, CAPABILITIES, {"signatures": "a", "graph": "b"})["server"]
+    assert same["flags"]["num_load_threads"] == 2 and same["warnings"] == []
+    other = resolved(given, CAPABILITIES, {"signatures": "a", "graph": "c"})["server"]
+    assert other["flags"].get("num_load_threads") == threads and len(other["refusals"]) == refused
+    words = [text for text in [*other["warnings"], *other["refusals"]] if "other graph of the model" in text]
+    assert words and "tfserving.fleet.tune" in words[0]
 
 
 def test_a_file_that_cannot_be_read_is_one_line_with_its_name(tmp_path):
     (tmp_path / "x86-64-v3-intel-8c-1n").mkdir()
     (tmp_path / "x86-64-v3-intel-8c-1n" / "half.yml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(host_plan.FleetError) as fault:
-        host_plan.resolved(variables(tmp_path), CAPABILITIES)
+    with pytest.raises(FleetError) as fault:
+        resolved(variables(tmp_path), CAPABILITIES)
     assert "half.yml: cannot read the tuning" in str(fault.value) and "\n" not in str(fault.value)
 
 
 def test_tunings_are_kept_beside_the_inventory_file(tmp_path):
     (tmp_path / "hosts.yml").write_text("", encoding="utf-8")
     found = {"inventory_dir": str(tmp_path), "ansible_inventory_sources": [str(tmp_path / "hosts.yml")]}
-    assert host_plan.tunings_directory(found) == str(tmp_path / "tunings")
-    assert host_plan.tunings_directory(dict(found, ansible_inventory_sources=[str(tmp_path)])) == str(
+    assert host_variables.tunings_directory(found) == str(tmp_path / "tunings")
+    assert host_variables.tunings_directory(dict(found, ansible_inventory_sources=[str(tmp_path)])) == str(
         tmp_path.parent / "tunings"
     )
-    assert host_plan.tunings_directory({"ansible_inventory_sources": ["host,"]}) is None
-    assert host_plan.tunings_directory(variables("/kept", **found)) == "/kept"
+    assert host_variables.tunings_directory({"ansible_inventory_sources": ["host,"]}) is None
+    assert host_variables.tunings_directory(variables("/kept", **found)) == "/kept"
 
 
 def test_a_server_that_is_removed_needs_no_capabilities():
-    server = host_plan.resolved(
+    server = resolved(
         {
             "inventory_hostname": "a",
             "groups": {},

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Digests of a model without its weights: what clients see of it, and what it computes. A retraining keeps both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+
+# Fields of AttrValue and TensorProto (tensorflow/core/framework/{attr_value,tensor}.proto).
+_LIST, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 8, 10, 9
+_DTYPE, _SHAPE = 1, 2
+# Names that an exporter counts up.
+_NAMES = ("shared_name", "container")
+
+
+def of_signatures(signatures):
+    """A digest of signatures: names, dtypes and shapes of their inputs and outputs."""
+    told = {
+        key: [
+            {name: [tensor["dtype"], tensor["shape"]] for name, tensor in one[side].items()}
+            for side in ("inputs", "outputs")
+        ]
+        for key, one in signatures.items()
+    }
+    return _digest(told)
+
+
+def of_graph(bodies):
+    """A digest of a graph and its functions, {name: Body}: how many nodes there are of each operation with the same attributes. Names and values
+    do not count."""
+    return _digest(sorted(_described(node, bodies) for body in bodies.values() for node in body.nodes.values()))
+
+
+def _described(node, functions):
+    attributes = {
+        name: _attribute(value)
+        for name, value in node.attributes.items()
+        if not name.startswith("_") and name not in _NAMES
+    }
+    return json.dumps(["" if node.op in functions else node.op, len(node.inputs), attributes], sort_keys=True)
+
+
+def _attribute(value):
+    """An attribute as text, without names of functions and without the values of tensors."""
+    parts = protobuf.grouped(value)
+    if _FUNC in parts or _LIST_FUNCTIONS in protobuf.grouped(last(parts, _LIST)):
+        return ""
+    if _TENSOR in parts:
+        tensor = protobuf.grouped(last(parts, _TENSOR))
+        return f"{last(tensor, _DTYPE, 0)}:{last(tensor, _SHAPE).hex()}"
+    return value.hex()
+
+
+def _digest(data):
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter that reads what a host's variables ask for, and the tunings that are kept on the controller.
+
+`variables` is a mapping of a host's variables without the defaults of this collection's roles: what the user set. It evaluates a variable when
+it is read, and raises FleetError where that fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import number_of, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import preparation, resolution
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
+
+_OF_SERVER = "tfs_server_"
+_SERVING = ("started", "proven")
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """for_server: whether the state of tfs_server counts. tunings: whether tunings count."""
+
+    for_server: bool = True
+    tunings: bool = True
+
+
+class Evaluated(Mapping):
+    """Variables of a host. value_of: evaluates one by its name. is_own: whether the user set it, and not a role of this collection."""
+
+    def __init__(self, variables, value_of, is_own):
+        self._variables, self._value_of, self._is_own = variables, value_of, is_own
+
+    def __getitem__(self, name):
+        if name not in self:
+            raise KeyError(name)
+        return self._value_of(name)
+
+    def __contains__(self, name):
+        return name in self._variables and self._is_own(name)
+
+    def __iter__(self):
+        return (name for name in self._variables if name in self)
+
+    def __len__(self):
+        return sum(1 for _name in self)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What is known of a host. secret_variables: of preparation.prepared. structure_of: tells the structure of the SavedModel below a folder of the
+    host, or None."""
+
+    variables: Mapping
+    secret_variables: Callable
+    structure_of: Callable = lambda base_path: None
+
+
+WHOLE = Purpose()
+
+
+def planned(host, purpose, detect):
+    """The result of the module host_plan. detect: gives the result of capability_facts on the host."""
+    variables, detected = host.variables, {}
+    capabilities = variables["ansible_facts"].get("tfserving_capabilities")
+    if not capabilities and resolution.needs_plan(wishes_of(variables, purpose)):
+        detected = detect()
+        if detected.get("failed") or detected.get("unreachable"):
+            return detected
+        capabilities = detected["ansible_facts"]["tfserving_capabilities"]
+    found = resolved(host, capabilities, purpose)
+    if purpose.for_server and found["server"]["refusals"]:
+        return {"failed": True, "msg": " ".join(found["server"]["refusals"])}
+    return {
+        "changed": False,
+        "warnings": [*detected.get("warnings", []), *found["server"]["warnings"]],
+        "tunings_directory": tunings_directory(variables),
+        **found,
+        **({"ansible_facts": detected["ansible_facts"]} if detected else {}),
+    }
+
+
+def resolved(host, capabilities, purpose=WHOLE):
+    """{plan, server} of a host (resolution.resolve)."""
+    variables = host.variables
+    wishes = wishes_of(variables, purpose)
+    tuning_class = ((capabilities or {}).get("classes") or {}).get("tuning")
+    if purpose.tunings and tuning_class:
+        records = tuning_files.read(tunings_directory(variables), tuning_class)
+        asked = {one.get("name") for one in wishes.request.get("models") or () if isinstance(one, dict)}
+        wishes = replace(
+            wishes,
+            records=records,
+            stale_tunings=_stale_tunings(variables),
+            structures={
+                record.model: host.structure_of(f"{wishes.directory}/{record.model}/{SAVED_MODEL}") or {}
+                for record in records
+                if record.model in asked and record.valid_for.get("graph")
+            },
+        )
+    given, microarchitectures, secrets = preparation.prepared(capabilities or {}, wishes.request, host.secret_variables)
+    found = resolution.resolve(capabilities, replace(wishes, request=given), microarchitectures)
+    if found["plan"] and secrets:
+        before, found["plan"] = len(found["plan"]["refusals"]), preparation.with_secrets(found["plan"], secrets)
+        found["server"]["refusals"] += [resolution.spoken(refusal) for refusal in found["plan"]["refusals"][before:]]
+    return found
+
+
+def wishes_of(variables, purpose=WHOLE):
+    """What the user asks for on a host, from its variables."""
+    role = {
+        name: variables[f"{_OF_SERVER}{name}"]
+        for name in (*resolution.PLANNED, *resolution.READ)
+        if f"{_OF_SERVER}{name}" in variables
+    }
+    judges = role.get("metric_functions")
+    if judges is not None:
+        role["metric_functions"] = number_of(judges, bool)
+        if role["metric_functions"] not in (True, False):
+            raise FleetError(f"{judges!r} is not true or false", where=f"{_OF_SERVER}metric_functions")
+    groups, host = variables["groups"], variables["inventory_hostname"]
+    state = variables[f"{_OF_SERVER}state"] if purpose.for_server and f"{_OF_SERVER}state" in variables else "started"
+    return resolution.Wishes(
+        request=request_of(variables),
+        role=role,
+        serves=state in _SERVING,
+        tunings=variables[f"{_OF_SERVER}tunings"] or ()
+        if purpose.tunings and f"{_OF_SERVER}tunings" in variables
+        else (),
+        **({"directory": variables["tfserving_model_directory"]} if "tfserving_model_directory" in variables else {}),
+        has_samples=host in groups.get("tfserving_converters", [host]),
+        converts="tfserving_converters" not in groups,
+    )
+
+
+def tunings_directory(variables):
+    """Where this host's tunings are kept on the controller, or None where neither a variable nor an inventory file says it."""
+    if "tfserving_tunings_directory" in variables and variables["tfserving_tunings_directory"]:
+        return os.path.abspath(os.path.expanduser(variables["tfserving_tunings_directory"]))
+    sources = [
+        os.path.abspath(source)
+        for source in (variables["ansible_inventory_sources"] if "ansible_inventory_sources" in variables else ())
+    ]
+    beside = variables["inventory_dir"] if "inventory_dir" in variables else None
+    return tunings.directory_beside(
+        beside,
+        [source for source in sources if os.path.exists(source)],
+        [source for source in sources if os.path.isdir(source)],
+    )
+
+
+def _stale_tunings(variables):
+    name = "tfserving_stale_tunings"
+    return one_of(name, variables[name], tunings.STALE) if name in variables else tunings.STALE[0]
+
+
+def request_of(variables):
+    """A host's request: tfs_capabilities_request where the user sets it, else the collection-wide variables."""
+    if "tfs_capabilities_request" in variables:
+        given = variables["tfs_capabilities_request"]
+        if not isinstance(given, dict):
+            raise FleetError(f"{given!r} is not a mapping", where="tfs_capabilities_request")
+        return given
+    return {key: variables[f"tfserving_{key}"] for key in KEYS if f"tfserving_{key}" in variables}
