@@ -13,126 +13,22 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.start_line_words import (
+    COMMANDS,
+    COMPOSE,
+    COMPOSE_SWITCHES,
+    ENGINES,
+    LETTERS,
+    NOT_STARTING,
+    PREPARING,
+    SERVERS,
+    SHELLS,
+    SILENT,
+    SWITCHES,
+    VALUED,
+    WRAPPERS,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
-
-# Options of docker run that take no value, and the letters of those that have one. Source: `docker run --help` of Docker 28.2.
-SWITCHES = frozenset(
-    (
-        "detach",
-        "disable-content-trust",
-        "help",
-        "init",
-        "interactive",
-        "no-healthcheck",
-        "oom-kill-disable",
-        "privileged",
-        "publish-all",
-        "quiet",
-        "read-only",
-        "rm",
-        "sig-proxy",
-        "tty",
-        "use-api-socket",
-    )
-)
-LETTERS = {
-    "P": "publish-all",
-    "a": "attach",
-    "c": "cpu-shares",
-    "d": "detach",
-    "e": "env",
-    "h": "hostname",
-    "i": "interactive",
-    "l": "label",
-    "m": "memory",
-    "p": "publish",
-    "q": "quiet",
-    "t": "tty",
-    "u": "user",
-    "v": "volume",
-    "w": "workdir",
-}
-VALUED = frozenset(
-    """
-    add-host annotation attach blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota
-    cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach-keys device device-cgroup-rule device-read-bps device-read-iops
-    device-write-bps device-write-iops dns dns-opt dns-option dns-search domainname entrypoint env env-file expose gpus group-add health-cmd
-    health-interval health-retries health-start-interval health-start-period health-timeout hostname io-maxbandwidth io-maxiops ip ip6 ipc isolation
-    kernel-memory label label-file link link-local-ip log-driver log-opt mac-address memory memory-reservation memory-swap memory-swappiness mount name
-    net net-alias network network-alias oom-score-adj pid pids-limit platform publish pull restart runtime security-opt shm-size stop-signal
-    stop-timeout storage-opt sysctl tmpfs ulimit user userns uts volume volume-driver volumes-from workdir""".split()
-)
-
-# Keys of a compose file's service, and of a Kubernetes container: what docker run has for them.
-_COMPOSE = {
-    "container_name": "name",
-    "cpus": "cpus",
-    "cpuset": "cpuset-cpus",
-    "cpu_shares": "cpu-shares",
-    "cpu_quota": "cpu-quota",
-    "mem_limit": "memory",
-    "mem_reservation": "memory-reservation",
-    "memswap_limit": "memory-swap",
-    "shm_size": "shm-size",
-    "restart": "restart",
-    "user": "user",
-    "network_mode": "network",
-    "runtime": "runtime",
-    "pids_limit": "pids-limit",
-    "ipc": "ipc",
-    "pid": "pid",
-    "hostname": "hostname",
-    "working_dir": "workdir",
-    "stop_signal": "stop-signal",
-    "stop_grace_period": "stop-timeout",
-    "platform": "platform",
-    "pull_policy": "pull",
-    "imagePullPolicy": "pull",
-    "runAsUser": "user",
-    "memory": "memory",
-    "cpu": "cpus",
-    "ports": "publish",
-    "volumes": "volume",
-    "volumeMounts": "volume",
-    "env_file": "env-file",
-    "cap_add": "cap-add",
-    "cap_drop": "cap-drop",
-    "devices": "device",
-    "dns": "dns",
-    "extra_hosts": "add-host",
-    "tmpfs": "tmpfs",
-    "security_opt": "security-opt",
-    "gpus": "gpus",
-    "networks": "network",
-    "nvidia.com/gpu": "gpus",
-    "ulimits": "ulimit",
-    "sysctls": "sysctl",
-    "expose": "expose",
-    "labels": "label",
-    "group_add": "group-add",
-    "cgroup_parent": "cgroup-parent",
-    "domainname": "domainname",
-    "links": "link",
-    "userns_mode": "userns",
-    "mac_address": "mac-address",
-}
-_COMPOSE_SWITCHES = {
-    "privileged": "privileged",
-    "read_only": "read-only",
-    "readOnlyRootFilesystem": "read-only",
-    "init": "init",
-    "tty": "tty",
-    "stdin_open": "interactive",
-    "oom_kill_disable": "oom-kill-disable",
-}
-_COMMANDS = ("command", "args", "entrypoint")
-# Keys that only hold others, or say nothing of how the server runs.
-_SILENT = frozenset(
-    """
-    version services apiVersion kind metadata spec template containers resources limits requests reservations deploy name healthcheck depends_on
-    livenessProbe readinessProbe startupProbe replicas selector matchLabels app build context dockerfile logging driver options securityContext value
-    valueFrom containerPort hostPort protocol mountPath mode x-tfserving profiles""".split()
-)
 
 _CONTINUED = re.compile(r"\\[ \t]*\r?\n")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -144,61 +40,6 @@ _MOUNT = re.compile(r"(?:\.{0,2}/|~|\$)[^:]*:/[^:]*(?::[a-zA-Z,]+)?")
 _KEY = re.compile(r"([A-Za-z_][\w.\-/]*):(?:\s+(.*))?", re.DOTALL)
 _DOCKERFILE = re.compile(
     r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME)\s+(.*)", re.DOTALL
-)
-_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
-_WRAPPERS = (
-    "sudo",
-    "nohup",
-    "exec",
-    "time",
-    "setsid",
-    "env",
-    "command",
-    "export",
-    "tini",
-    "dumb-init",
-    "nice",
-    "stdbuf",
-    "set",
-)
-_ENGINES = ("docker", "podman", "nvidia-docker", "nerdctl")
-_SERVERS = ("tensorflow_model_server", "tf_serving_entrypoint.sh")
-_PREPARING = (
-    "cd",
-    "echo",
-    "mkdir",
-    "sleep",
-    "wait",
-    "source",
-    ".",
-    "pwd",
-    "true",
-    "exit",
-    "chmod",
-    "chown",
-    "cat",
-    "trap",
-)
-_NOT_STARTING = (
-    "pull",
-    "stop",
-    "rm",
-    "kill",
-    "logs",
-    "build",
-    "ps",
-    "images",
-    "exec",
-    "login",
-    "cp",
-    "tag",
-    "push",
-    "network",
-    "volume",
-    "inspect",
-    "start",
-    "restart",
-    "wait",
 )
 
 
@@ -321,14 +162,14 @@ def _of_words(words):
         name = word.rpartition("/")[2]
         at += 1
         if (
-            name in _SHELLS
+            name in SHELLS
             and at < len(words)
             and words[at].startswith("-")
             and words[at].endswith("c")
             and at + 1 < len(words)
         ):
             return found + items(words[at + 1])
-        if name in _SHELLS + _WRAPPERS or name in _SERVERS or word == "--":
+        if name in SHELLS + WRAPPERS or name in SERVERS or word == "--":
             while (
                 name in ("nice", "stdbuf", "set", "sudo")
                 and at < len(words)
@@ -341,9 +182,9 @@ def _of_words(words):
             found.append(_docker("cpuset-cpus", words[at + 1]))
             at += 2
             continue
-        if name in _PREPARING and at == 1:
+        if name in PREPARING and at == 1:
             return [Item("silent", name, None, shlex.join(words))]
-        if name in _ENGINES:
+        if name in ENGINES:
             return found + _of_engine(words[at:], word)
         item, at = _item(words, at - 1)
         found.append(item)
@@ -355,7 +196,7 @@ def _of_engine(words, engine):
     words = _apart(words[1:] if words[:1] == ["container"] else words)
     command = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
     if words[command : command + 1] not in (["run"], ["create"]):
-        known = words[command : command + 1] and words[command] in _NOT_STARTING
+        known = words[command : command + 1] and words[command] in NOT_STARTING
         arguments = _of_words(_build_arguments(words)) if words[command : command + 1] == ["build"] else []
         return [*arguments, Item("silent" if known else "word", engine, None, shlex.join([engine, *words]))]
     found, at = (
@@ -425,7 +266,7 @@ def _apart(words):
 
 
 def _looks_like_a_value(word):
-    return not _IMAGE.fullmatch(word) and word.rpartition("/")[2] not in _SERVERS + _SHELLS
+    return not _IMAGE.fullmatch(word) and word.rpartition("/")[2] not in SERVERS + SHELLS
 
 
 def _listed(text):
@@ -455,17 +296,17 @@ def _image(name):
 
 def _of_key(key, value):
     """The Items of one line, key: value, of a compose file, a manifest, or a list of flags in YAML."""
-    if key in _COMMANDS:
+    if key in COMMANDS:
         return _of_line(value) if value else []
     if key == "image":
         return [_image(value)] if value else []
     if key in ("max-size", "max-file"):
         return [_docker("log-opt", f"{key}={value}")]
-    if key in _COMPOSE_SWITCHES:
-        return [_docker(_COMPOSE_SWITCHES[key], None)] if str(value).lower() in ("true", "yes", "on") else []
-    if key in _COMPOSE:
-        return [_docker(_COMPOSE[key], value)] if value is not None else []
-    if key in _SILENT or value is None:
+    if key in COMPOSE_SWITCHES:
+        return [_docker(COMPOSE_SWITCHES[key], None)] if str(value).lower() in ("true", "yes", "on") else []
+    if key in COMPOSE:
+        return [_docker(COMPOSE[key], value)] if value is not None else []
+    if key in SILENT or value is None:
         return []
     if key in table.FLAGS:
         return [Item("flag", key, _spelt(value), f"--{key}={shlex.quote(_spelt(value))}")]
@@ -494,7 +335,7 @@ def _services(given):
     serving = [
         one
         for one in found
-        if re.search(r"serving|tensorflow_model_server", str([one.get(key) for key in ("image", *_COMMANDS)]))
+        if re.search(r"serving|tensorflow_model_server", str([one.get(key) for key in ("image", *COMMANDS)]))
     ]
     return serving or found
 
@@ -511,7 +352,7 @@ def _containers(given):
 
 def _of_service(service):
     for key, value in service.items():
-        if key in _COMMANDS or value is None:
+        if key in COMMANDS or value is None:
             continue
         if key in ("environment", "env"):
             yield from _variables(value)
@@ -528,20 +369,20 @@ def _of_service(service):
                 yield _docker("gpus", "all")
         elif key == "securityContext" and isinstance(value, dict):
             yield from _of_service(
-                {name: setting for name, setting in value.items() if name in _COMPOSE or name in _COMPOSE_SWITCHES}
+                {name: setting for name, setting in value.items() if name in COMPOSE or name in COMPOSE_SWITCHES}
             )
         elif key == "logging" and isinstance(value, dict):
             yield from [_docker("log-driver", value["driver"])] if value.get("driver") else []
             yield from (
                 _docker("log-opt", f"{name}={setting}") for name, setting in (value.get("options") or {}).items()
             )
-        elif isinstance(value, dict) and key in _COMPOSE:
-            yield from (_docker(_COMPOSE[key], f"{name}={setting}") for name, setting in value.items())
-        elif isinstance(value, list) and key in _COMPOSE:
-            yield from (_docker(_COMPOSE[key], one) for one in value)
+        elif isinstance(value, dict) and key in COMPOSE:
+            yield from (_docker(COMPOSE[key], f"{name}={setting}") for name, setting in value.items())
+        elif isinstance(value, list) and key in COMPOSE:
+            yield from (_docker(COMPOSE[key], one) for one in value)
         elif not isinstance(value, (dict, list)):
             yield from _of_key(key, _spelt(value))
-        elif key not in _SILENT:
+        elif key not in SILENT:
             yield Item("word", key, None, f"{key}: {json.dumps(value, sort_keys=True, default=str)}")
     words = [word for key in ("entrypoint", "command", "args") for word in _words_of(service.get(key))]
     yield from _of_words(words)
