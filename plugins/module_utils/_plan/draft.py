@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import option_lines
-
 
 @dataclass
 class Draft:
@@ -29,22 +27,5 @@ class Draft:
             self.warnings.append(text)
 
     def refuse(self, subject, reason, remedy, change):
-        """Note what will not be done. change: request keys and the values that apply() puts there."""
+        """Note what will not be done. change: request keys and their values; flags and environment are merged, None takes one out."""
         self.refusals.append({"subject": subject, "reason": reason, "remedy": remedy, "change": change})
-
-
-def apply(request, change):
-    """The request with a refusal's change made.
-
-    Keys are replaced, flags and environment merged (None takes one out), models changed by name; old-style options that said otherwise go.
-    """
-    changed = dict(request, options=option_lines.without(request.get("options") or [], change))
-    for key, value in change.items():
-        if key in ("flags", "environment"):
-            merged = dict(request.get(key) or {}, **value)
-            changed[key] = {name: setting for name, setting in merged.items() if setting is not None}
-        elif key == "models" and isinstance(value, dict):
-            changed[key] = [dict(model, **value.get(model["name"], {})) for model in request.get(key) or []]
-        else:
-            changed[key] = value
-    return changed

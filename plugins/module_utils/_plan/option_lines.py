@@ -88,21 +88,6 @@ def items(line):
     )
 
 
-def without(lines, change):
-    """The lines that do not set what change (a part of a request) sets: a correction of the request replaces them."""
-    left = []
-    for line in lines:
-        found = items(line)
-        kept = [item for item in found if not _overlap(_sets(item), change)]
-        left += [line] if len(kept) == len(found) else [item.given for item in kept]
-    return left
-
-
-def _sets(item):
-    answer = translate(item, docker_options.Context({}, {}))
-    return answer.sets if isinstance(answer, Answer) else {}
-
-
 def translate(item, context):
     """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
     if item.kind == "line":
@@ -244,13 +229,6 @@ def _put(wanted, sets):
             ]
         elif wanted[key] in (None, False, "auto"):
             wanted[key] = value
-
-
-def _overlap(sets, change):
-    return any(
-        key in change and (key not in ("flags", "environment") or set(value) & set(change[key]))
-        for key, value in sets.items()
-    ) or ("optimize" in sets and isinstance(change.get("models"), dict))
 
 
 def _batching_text(text):

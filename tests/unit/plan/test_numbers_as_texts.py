@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.tests.support.refusals import apply
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, request
 
 BATCHING = {

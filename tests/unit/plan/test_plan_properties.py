@@ -21,9 +21,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._image import micr
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
+from ansible_collections.tfserving.fleet.tests.support.refusals import apply
 from hypothesis import strategies as st
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())

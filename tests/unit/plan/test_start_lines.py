@@ -14,8 +14,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
     plan,
     start_line,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.tests.support.refusals import apply
 
 yaml = pytest.importorskip("yaml")
 hypothesis = pytest.importorskip("hypothesis")

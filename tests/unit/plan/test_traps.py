@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.tests.support.refusals import apply
 
 plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
 
