@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, server_options
@@ -19,7 +21,7 @@ _SAID = ("base_path", "samples", "reference", "metric")
 _BATCH = 32
 
 
-def planned(plan):
+def planned(plan: Mapping[str, Any]) -> ServingConfiguration:
     """The ServingConfiguration that a plan (docs/architecture.md, "Plan") gives a host."""
     server = plan["server"]
     made = replace(
@@ -39,12 +41,12 @@ def planned(plan):
     return replace(made, flags=chosen).normalized()
 
 
-def derived_flags(models, release):
+def derived_flags(models: Iterable[Mapping[str, Any]], release: str | None) -> dict[str, Any]:
     """The flags that follow from models as a plan has them."""
     return effects.derived_flags(_of_models(models, release))
 
 
-def _of_models(models, release):
+def _of_models(models: Iterable[Mapping[str, Any]], release: str | None) -> ServingConfiguration:
     return ServingConfiguration(
         release=release,
         models=tuple(
@@ -53,7 +55,9 @@ def _of_models(models, release):
     ).per_model_where_needed()
 
 
-def description(configuration, known, directory, given):
+def description(
+    configuration: ServingConfiguration, known: Any, directory: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
     """{models, per_model, checks}.
 
     models: as model_server takes them. per_model: as batching_parameters takes models; empty where one batching holds for all. checks: [{name, samples,
@@ -100,7 +104,7 @@ def description(configuration, known, directory, given):
     }
 
 
-def check_known(known):
+def check_known(known: Any) -> None:
     """Raise FleetError for the first of tfserving_models that is none."""
     if not isinstance(known, (list, tuple)):
         raise FleetError(f"{known!r} is not a list of mappings, each with name and source", where="tfserving_models")
@@ -109,6 +113,6 @@ def check_known(known):
             raise FleetError(f"{one!r} is no mapping with a name, which is a text", where=f"tfserving_models[{number}]")
 
 
-def _is_asked(key, model, said):
+def _is_asked(key: str, model: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
     """False for samples that a server's gates cannot read, as a host needs no NumPy; those that the user named for them are."""
     return key != "samples" or key in said or model[key].endswith(".npz")

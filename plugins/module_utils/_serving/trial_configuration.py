@@ -9,13 +9,17 @@ are replaced.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import served_models
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import GRPC_THREADS
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    GRPC_THREADS,
+    ServingConfiguration,
+)
 
 
 class Configuration(TypedDict):
@@ -31,10 +35,10 @@ class Configuration(TypedDict):
 KEYS = ("protocol", "form", "batching", "environment", "flags")
 PROTOCOLS = ("grpc", "rest")
 _MERGED = ("environment", "flags")
-_PLAIN = {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {}, "flags": {}}
+_PLAIN: dict[str, Any] = {"protocol": "grpc", "form": "saved_model", "batching": None, "environment": {}, "flags": {}}
 
 
-def complete(values, where="start"):
+def complete(values: Any, where: str = "start") -> Configuration:
     """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol, and for what is out of form."""
     if not isinstance(values, dict):
         raise FleetError(f"{values!r} is not a mapping; allowed: some of {', '.join(KEYS)}", where=where)
@@ -46,10 +50,10 @@ def complete(values, where="start"):
             raise FleetError(f"{value!r} is neither a mapping nor null", where=f"{where}.{key}")
     whole = dict(_PLAIN, **values)
     one_of(f"{where}.protocol", whole["protocol"], PROTOCOLS)
-    return {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS}
+    return cast(Configuration, {key: dict(whole[key] or {}) if key in _MERGED else whole[key] for key in KEYS})
 
 
-def planned(plan, model, start=None):
+def planned(plan: Any, model: str, start: Any = None) -> Configuration:
     """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
     if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
         raise FleetError(
@@ -71,7 +75,7 @@ def planned(plan, model, start=None):
     return changed(complete(of_plan, "plan"), start or {}, "start")
 
 
-def proved(configuration, results):
+def proved(configuration: ServingConfiguration, results: Any) -> ServingConfiguration:
     """The configuration with what tunings proved. results: of the module tuning; of several of a model the last counts. Environment and flags, which
     belong to the whole server, are those of its first model that was tuned."""
     names = [model.name for model in configuration.models]
@@ -89,7 +93,7 @@ def proved(configuration, results):
     return configuration
 
 
-def _proved(tunings):
+def _proved(tunings: Any) -> Iterator[tuple[str, Any]]:
     """The (model, configuration) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
     for number, tuning in enumerate(tunings or ()):
         if not tuning:
@@ -102,9 +106,9 @@ def _proved(tunings):
         yield tuning["model"], tuning["configuration"]
 
 
-def changed(before: Any, change: Any, where: str = "change") -> Any:
+def changed(before: Any, change: Any, where: str = "change") -> Configuration:
     """The configuration after a change. Raises FleetError for an unknown key or protocol, and for what is out of form."""
-    after = complete(before)
+    after: dict[str, Any] = {**complete(before)}
     complete(change, where)
     for key, value in change.items():
         if key in _MERGED:

@@ -129,8 +129,9 @@ def stale(tuning: Tuning, plan: Mapping[str, Any], structure: Mapping[str, str] 
         for key in _VALID_FOR
         if tuning.valid_for.get(key) != plan[key]
     ]
-    known = [key for key in _STRUCTURE if structure and tuning.valid_for.get(key) and structure.get(key)]
-    return elsewhere + [f"other {key} of the model" for key in known if structure[key] != tuning.valid_for[key]]
+    now = structure or {}
+    known = [key for key in _STRUCTURE if tuning.valid_for.get(key) and now.get(key)]
+    return elsewhere + [f"other {key} of the model" for key in known if now[key] != tuning.valid_for[key]]
 
 
 def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ plan, whether it is kept from steps and comparison.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +26,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     tuning_files,
     tunings,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
+    Comparison,
+    Pair,
     compare,
     look_confidence,
     paired,
     settled,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
 
 CHECK_ROWS = 32
 IDLE_EXIT_S = 600
@@ -51,7 +55,7 @@ class Controller:
     host: str
 
 
-def tune(controller, options, check_mode):
+def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module tuning."""
     check(options)
     if options["keep_in"] and not check_mode:
@@ -82,7 +86,7 @@ def tune(controller, options, check_mode):
     return tuning_files.write(record, options["keep_in"]).result(tuning=found)
 
 
-def _forms(call, folder):
+def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
     """{form: base path} of what is published for the model on the host."""
     # The type directory would leave out links to folders.
     found = [
@@ -96,7 +100,7 @@ def _forms(call, folder):
 class Trial:
     """The servers of one tuning, the order of its steps, and what they showed. Leaving the context stops every server."""
 
-    def __init__(self, host, options, forms):
+    def __init__(self, host: Controller, options: Mapping[str, Any], forms: Mapping[str, str]) -> None:
         self.call, self._say = host.call, host.say
         self.options = options
         self.forms = forms
@@ -111,25 +115,25 @@ class Trial:
         self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(
             limits.parse_cpu_list(options["cpus"], "cpus")
         )
-        self.servers = {}
-        self.voids = []
-        self.examples = None
-        self.noise_pairs = ()
+        self.servers: dict[str, dict[str, Any]] = {}
+        self.voids: list[str] = []
+        self.examples: int | None = None
+        self.noise_pairs: list[Pair] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Trial:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         for key in list(self.servers):
             self._stop(key)
 
-    def intentions(self):
+    def intentions(self) -> list[str]:
         """What run() would try, as sentences, for check mode."""
         return [
             f"Measure {candidate['name']}: {candidate['reason'] or ''}".rstrip(": ") for candidate in self.candidates
         ]
 
-    def run(self):
+    def run(self) -> dict[str, Any]:
         """All steps in order, each against the best so far."""
         before = self._accuracy(self.start)
         noise = self._measure_noise(before)
@@ -161,7 +165,7 @@ class Trial:
             "method": self._method(),
         }
 
-    def _measure_noise(self, accuracy):
+    def _measure_noise(self, accuracy: float | None) -> dict[str, Any]:
         """The start against itself on a second server: what noise alone shows."""
         again = "again"
         sides = {
@@ -183,7 +187,9 @@ class Trial:
             {"before": accuracy, "after": accuracy},
         )
 
-    def _try(self, best, candidate, accuracy_before, seed):
+    def _try(
+        self, best: Configuration, candidate: Candidate, accuracy_before: float | None, seed: int
+    ) -> tuple[Configuration, dict[str, Any]]:
         """(configuration, step) of one candidate against the best so far."""
         name, change = candidate["name"], candidate["change"]
         tried = trial_configuration.changed(best, change)
@@ -203,7 +209,7 @@ class Trial:
         self._say(f"{self.options['name']}: {name}: starting it beside the best so far")
         try:
             sides = {"baseline": self._target(best, "baseline"), "candidate": self._target(tried, "candidate")}
-            accuracy = {"before": accuracy_before, "after": self._accuracy(tried)}
+            accuracy: BeforeAfter = {"before": accuracy_before, "after": self._accuracy(tried)}
             comparison, windows = self._compare(sides, seed)
         except FleetError as fault:
             return tried, steps.step(
@@ -216,7 +222,10 @@ class Trial:
                 {"before": accuracy_before, "after": None},
             )
         figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
-        latency = {"before": old and old["p99_ms"], "after": figures and figures["p99_ms"]}
+        latency: BeforeAfter = {
+            "before": old["p99_ms"] if old else None,
+            "after": figures["p99_ms"] if figures else None,
+        }
         kept, reason = steps.judge(
             comparison,
             accuracy,
@@ -228,14 +237,14 @@ class Trial:
         )
         return tried, steps.step(name, change, kept, reason, comparison, figures, accuracy, **_against(old, figures))
 
-    def _advise(self, candidate, accuracy, seed):
+    def _advise(self, candidate: Candidate, accuracy: float | None, seed: int) -> dict[str, Any]:
         """The step of a candidate that only clients can make: the start asked over one protocol and the other."""
         (protocol,) = candidate["change"].values()
         other = next(one for one in trial_configuration.PROTOCOLS if one != protocol)
         try:
             sides = {
-                "baseline": self._target(dict(self.start, protocol=other), "baseline"),
-                "candidate": self._target(dict(self.start, protocol=protocol), "candidate"),
+                "baseline": self._target(trial_configuration.changed(self.start, {"protocol": other}), "baseline"),
+                "candidate": self._target(trial_configuration.changed(self.start, {"protocol": protocol}), "candidate"),
             }
             comparison, windows = self._compare(sides, seed)
             figures, old, reason = _merged(windows, "candidate"), _merged(windows, "baseline"), comparison.reason
@@ -255,14 +264,14 @@ class Trial:
             **_against(old, figures),
         )
 
-    def _measure_total(self, best, accuracy_before):
+    def _measure_total(self, best: Configuration, accuracy_before: float | None) -> dict[str, Any]:
         """The final configuration against the start: closed loop for the gain, open loop at one rate for the latencies."""
         same = best == self.start
         suffix = "again" if same else ""
         sides = {"baseline": self._target(self.start, "baseline"), "candidate": self._target(best, "candidate", suffix)}
         self._say(f"{self.options['name']}: total: the final configuration against the start")
         comparison, windows = self._compare(sides, seed=len(self.candidates) + 1)
-        accuracy = {"before": accuracy_before, "after": accuracy_before if same else self._accuracy(best)}
+        accuracy: BeforeAfter = {"before": accuracy_before, "after": accuracy_before if same else self._accuracy(best)}
         figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
         reason = "nothing beat the start by more than noise: the baseline is kept" if same else comparison.reason
         total = steps.step(
@@ -274,7 +283,7 @@ class Trial:
             )
         return total
 
-    def _measure_open_loop(self, sides, rate_rps):
+    def _measure_open_loop(self, sides: Mapping[str, dict[str, Any]], rate_rps: float) -> dict[str, Any] | None:
         if rate_rps < 1:
             return None
         seconds = max(self.options["window_s"], min(10.0, 1200 / rate_rps))
@@ -287,7 +296,9 @@ class Trial:
             **{key: merged[side] for key, side in (("before", "baseline"), ("after", "candidate"))},
         }
 
-    def _compare(self, sides, seed, looks=None):
+    def _compare(
+        self, sides: Mapping[str, dict[str, Any]], seed: int, looks: int | None = None
+    ) -> tuple[Comparison, list[dict[str, Any]]]:
         """(Comparison, windows): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds."""
         windows = []
         confidence = look_confidence(self.options["confidence"], self.options["looks"])
@@ -310,8 +321,8 @@ class Trial:
         self.voids += [window["void"] for window in windows if window["void"]]
         return comparison, windows
 
-    def _load(self, sides, order, **load):
-        return self.call(
+    def _load(self, sides: Mapping[str, dict[str, Any]], order: Sequence[str], **load: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call(
             "tfserving.fleet.load_test",
             python=self.options["python"],
             targets=list(sides.values()),
@@ -322,8 +333,9 @@ class Trial:
             progress=self.options["progress"],
             **load,
         )["windows"]
+        return found
 
-    def _accuracy(self, of):
+    def _accuracy(self, of: Configuration) -> float | None:
         if not self.options["metric"]:
             return None
         rows = min(CHECK_ROWS, (of["batching"] or {}).get("max_batch_size") or CHECK_ROWS)
@@ -338,9 +350,10 @@ class Trial:
             batch=rows,
         )
         self.examples = checked["examples"]
-        return checked["metric"]["value"]
+        found: float = checked["metric"]["value"]
+        return found
 
-    def _target(self, of, name, suffix=""):
+    def _target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
         server = self._server(of, suffix)
         return {
             "name": name,
@@ -351,7 +364,7 @@ class Trial:
             "signature": self.options["signature"],
         }
 
-    def _server(self, of, suffix=""):
+    def _server(self, of: Configuration, suffix: str = "") -> dict[str, Any]:
         """The trial server of a configuration, started when it is not there yet."""
         key = steps.server_key(of) + suffix
         if key not in self.servers:
@@ -377,7 +390,7 @@ class Trial:
             )
         return self.servers[key]
 
-    def _call_server(self, name, state, **described):
+    def _call_server(self, name: str, state: str, **described: Any) -> Any:
         if self.options["backend"] == "docker":
             by = {"image": self.options["image"], "restart_policy": "no"}
         else:
@@ -391,18 +404,18 @@ class Trial:
             **{**by, **self.options["server"], **described},
         )
 
-    def _stop_unless(self, of, needed):
+    def _stop_unless(self, of: Configuration, needed: Collection[str]) -> None:
         if steps.server_key(of) not in needed:
             self._stop(steps.server_key(of))
 
-    def _stop(self, key):
+    def _stop(self, key: str) -> None:
         server = self.servers.pop(key, None)
         if server:
             self._call_server(server["name"], "absent")
             if server["batching"]:
                 self.call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
 
-    def _method(self):
+    def _method(self) -> dict[str, Any]:
         keys = (
             "concurrency",
             "window_s",
@@ -427,13 +440,13 @@ class Trial:
         )
 
 
-def _merged(windows, name):
+def _merged(windows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
     """The figures of one target's windows that are not void, or None: {goodput_rps, p50_ms, p99_ms, requests, curve}."""
     mine = [window for window in windows if window["target"] == name and not window["void"]]
     return histogram.merged(mine) if mine else None
 
 
-def _against(old, figures):
+def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a step tells beside its own figures: the baseline's figures and both curves."""
     return {
         "before": old and {key: value for key, value in old.items() if key != "curve"},
