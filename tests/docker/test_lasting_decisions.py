@@ -35,8 +35,8 @@ OWN = [
         "roles": [{"role": "tfserving.fleet.tfs_server", "tags": ["serve"]}],
     },
 ]
-# A server that waits for 50 ms for each batch answers several times as fast when it does not wait.
-SLOW, QUICK = ({"max_batch_size": 32, "batch_timeout_micros": wait} for wait in (50000, 0))
+# A server that waits for 200 ms for each batch answers several times as fast when it does not wait.
+SLOW, QUICK = ({"max_batch_size": 32, "batch_timeout_micros": wait} for wait in (200000, 0))
 TUNING = {
     "tfs_tuning_start": {"protocol": "grpc", "batching": SLOW},
     "tfs_tuning_candidates": [{"name": "no wait", "change": {"batching": QUICK}}],
