@@ -22,6 +22,21 @@ _TABLES = frozenset(
 _CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 
 
+def of_model(described, server_release):
+    """{analysis: {signature: what it means}, warnings}. described: the result of saved_model.read. server_release: as warnings takes it."""
+    found = {
+        name: analyse(
+            name,
+            signature,
+            described["ops"][name],
+            described["optional_inputs"].get(name, ()),
+            described["uncertain_ops"].get(name, ()),
+        )
+        for name, signature in described["signatures"].items()
+    }
+    return {"analysis": found, "warnings": warnings(described, server_release)}
+
+
 def analyse(name, signature, ops, optional_inputs=(), uncertain_ops=()):
     """What a signature means for serving: {string_inputs, parses_examples, tables, custom_ops, state_ops, random_ops, file_ops, batching,
     tensorflow_lite, tensorrt, careless_request}.

@@ -6,15 +6,40 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, samples
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SERVED_TAGS
 
 _LEAST_RANK = 2
+# With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+
+
+def run(described, options):
+    """The outcome() of a probe in a process of its own. That process tells each step before it takes it, so that its death names the step.
+
+    described: the result of saved_model.read. options: tags, python (or None for this one), timeout_s.
+    """
+    with atomic_files.scratch_directory() as directory:
+        told = os.path.join(directory, "told")
+        asked = dict({name: described[name] for name in ("path", "signatures")}, told=told, tags=options["tags"])
+        try:
+            program.call(
+                __name__,
+                asked,
+                options["python"] or sys.executable,
+                timeout_s=options["timeout_s"],
+                environment=_ENVIRONMENT,
+            )
+        except FleetError as fault:
+            if "was killed by" not in fault.what or not os.path.exists(told):
+                raise
+        return outcome(model_files.read_file(told).decode())
 
 
 def main():

@@ -1,17 +1,92 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has NumPy and gRPC: asks a server for the answers to samples, measures a metric and compares with a reference."""
+"""Asks a server for the answers to samples, measures a metric and compares with a reference: a program for a Python that has NumPy and gRPC."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import metric_function, parity, samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    manifest,
+    metric_function,
+    model_files,
+    parity,
+    samples,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
 
 _CLIENTS = {"grpc": client.GrpcClient, "rest": client.RestClient}
+_ASKED = (
+    "target",
+    "samples",
+    "metric",
+    "metric_output",
+    "metric_function",
+    "batch",
+    "limit",
+    "reference",
+    "reference_target",
+    "deadline_s",
+)
+
+
+def run(options):
+    """The result of model_server_check. options: its own. Raises FleetError where a conversion's rules refuse what is served."""
+    for name in ("target", "reference_target"):
+        if options[name]:
+            bounded(f"{name}.port", options[name]["port"], 1, 65535)
+    bounded("batch", options["batch"], 1)
+    bounded("limit", 1 if options["limit"] is None else options["limit"], 1)
+    for name in ("deadline_s", "timeout_s"):
+        bounded(name, options[name], 0.001, LONGEST_S, "s")
+    rules = _rules(options["conversion"]) if options["conversion"] else None
+    request = dict(options)
+    if rules:
+        request.update({name: rules["options"].get(name) for name in ("metric", "metric_output")})
+    found = call(request, options["python"] or sys.executable, options["timeout_s"])
+    accepted, reason = _judge(rules, found) if rules else (None, None)
+    if accepted is False:
+        raise FleetError(
+            f"what is served is refused: {reason}",
+            where=f"{options['target']['model']} on port {options['target']['port']}",
+            remedy="Serve the source, or another form.",
+        )
+    return dict(found, changed=False, accepted=accepted, reason=reason)
+
+
+def _rules(directory):
+    """The manifest of a version that was converted. Raises FleetError."""
+    path = os.path.join(directory, model_files.MANIFEST)
+    found = manifest.parse(model_files.read_file(path))
+    if not manifest.judged(found):
+        raise FleetError(
+            "no conversion was judged there",
+            where=path,
+            remedy="Name a version that tfserving.fleet.model_conversion converted.",
+        )
+    return found
+
+
+def _judge(rules, found):
+    before = rules["gates"]["metric"]
+    metric = before and dict(before, after=found["metric"]["value"])
+    return acceptance.decide(
+        found["outputs"],
+        metric,
+        rules["options"]["maximum_difference"] if found["outputs"] else None,
+        rules["options"]["accept_unjudged"],
+    )
+
+
+def call(request, python, timeout_s):
+    """The result of check() under another Python; what the request leaves out is None."""
+    return program.call(__name__, {name: request.get(name) for name in _ASKED}, python, timeout_s=timeout_s)
 
 
 def main():

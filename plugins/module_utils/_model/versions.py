@@ -25,12 +25,12 @@ STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 
 
 def number_of(name):
     """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
-    return int(name) if name.isascii() and name.isdigit() and int(name) <= _LARGEST else None
+    return int(name) if name.isascii() and name.isdigit() and int(name) <= LARGEST else None
 
 
 def kind_of(source):
@@ -76,7 +76,7 @@ def secrets(source):
 def check(options):
     """Raise FleetError for options that do not go together."""
     version, server = options["version"], options["server"]
-    bounded("version", version or 0, 0, _LARGEST)
+    bounded("version", version or 0, 0, LARGEST)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
         raise FleetError(
             f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum"
@@ -161,8 +161,8 @@ def place(published, same, version=None, known=()):
     """
     if version is None:
         newest = max(published, default=0)
-        if newest not in same and max(newest, *known, 0) == _LARGEST:
-            raise FleetError(f"no number is left above {_LARGEST}", where="version", remedy="Give one.")
+        if newest not in same and max(newest, *known, 0) == LARGEST:
+            raise FleetError(f"no number is left above {LARGEST}", where="version", remedy="Give one.")
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(
