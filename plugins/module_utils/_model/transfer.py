@@ -10,7 +10,6 @@ gone on with by the next one for the same source.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import http.client
@@ -18,10 +17,9 @@ import json
 import os
 import posixpath
 import shutil
-import signal
 import stat
-import subprocess
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -40,8 +38,6 @@ PREFIX = ".tfserving-partial-"
 _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
 _SILENCE_S = 60
 _KEPT_S = 86400
-_LAST_WORDS = 400
-_PR_SET_PDEATHSIG = 1
 
 
 class Partial:
@@ -137,6 +133,21 @@ def check_digest(archive, checksum):
     return found
 
 
+def write_piece(stream, folder, piece):
+    """Write a piece for take_piece(): some bytes of some files, as versions.pieces lists them, of a folder."""
+    stream.write(json.dumps([list(one) for one in piece]).encode() + b"\n")
+    for name, offset, count in piece:
+        with open(os.path.join(folder, name), "rb") as source:
+            source.seek(offset)
+            while count:
+                block = source.read(min(count, _BLOCK))
+                if not block:
+                    raise FleetError(f"{name} became shorter while it was read", where=folder)
+                stream.write(block)
+                count -= len(block)
+    stream.flush()
+
+
 def take_piece(partial, content, piece):
     """Add a piece that the controller sent: a line that says which bytes of which files it holds, and these bytes."""
     with open(piece, "rb") as stream:
@@ -165,6 +176,21 @@ def copy(source, partial, content):
             and model_files.file_digest(path) == one["sha256"]
         ):
             shutil.copyfile(os.path.join(source, name), path)
+
+
+@contextlib.contextmanager
+def unpacked(archive, checksum):
+    """A folder of its own with the version that an archive holds, for as long as it is needed."""
+    check_digest(archive, checksum)
+    parent = tempfile.mkdtemp(prefix="tfserving-")
+    try:
+        partial = Partial(parent, "archive")
+        with disk_faults(partial):
+            partial.begin(os.path.getsize(archive))
+            unpack(archive, partial)
+        yield partial.path
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def unpack(archive, partial):
@@ -226,7 +252,7 @@ def _unpack(members, opened, archive, partial):
 def fingerprint_of_url(source, checksum):
     """What tells this download from a later one of the same address: its checksum, else what the server says about it."""
     if checksum:
-        return _hash([versions.public(source), checksum])
+        return hash_of([versions.public(source), checksum])
     with _open(source, {}, "HEAD") as answer:
         told = [answer.headers.get("ETag"), answer.headers.get("Last-Modified"), answer.headers.get("Content-Length")]
     if not told[0] and not told[1]:
@@ -235,7 +261,7 @@ def fingerprint_of_url(source, checksum):
             where=versions.public(source),
             remedy="Give its checksum.",
         )
-    return _hash([versions.public(source), *told])
+    return hash_of([versions.public(source), *told])
 
 
 def download(source, partial, checksum):
@@ -277,63 +303,6 @@ def download(source, partial, checksum):
         partial.drop()
         raise FleetError(fault.what, where=versions.public(source), remedy=fault.remedy) from fault
     return path
-
-
-def listing(source, timeout_s):
-    """{path: bytes} of the objects below an address of an object store, and what tells them from later ones."""
-    client = _client(source)
-    base = source.rstrip("/") + "/"
-    if client == "aws":
-        bucket, _slash, prefix = base[len("s3://") :].partition("/")
-        lines = [line.split(None, 3) for line in _told([client, "s3", "ls", "--recursive", base], timeout_s, source)]
-        found = {
-            key[len(prefix) :]: (int(size), f"{day} {hour}")
-            for day, hour, size, key in lines
-            if key.startswith(prefix) and not key.endswith("/")
-        }
-    else:
-        command = (
-            [client, "storage", "ls", "--long", f"{base}**"]
-            if client == "gcloud"
-            else [client, "ls", "-l", f"{base}**"]
-        )
-        lines = [line.split(None, 2) for line in _told(command, timeout_s, source) if not line.startswith("TOTAL:")]
-        found = {
-            url[len(base) :]: (int(size), moment)
-            for size, moment, url in lines
-            if url.startswith(base) and not url.endswith("/")
-        }
-    if not found:
-        raise FleetError(
-            "there is nothing below it",
-            where=versions.public(source),
-            remedy="Name the folder of one version, not an archive.",
-        )
-    versions.check_content(found, versions.public(source))
-    return {name: size for name, (size, _moment) in found.items()}, _hash(
-        [versions.public(base), sorted(found.items())]
-    )
-
-
-def fetch_objects(source, partial, sizes, timeout_s):
-    """Bring the objects below an address of an object store, with its own client, which checks them on their way and leaves out what is there."""
-    client, base = _client(source), source.rstrip("/") + "/"
-    commands = {
-        "aws": ["s3", "sync", "--no-progress", "--only-show-errors", base, partial.path],
-        "gcloud": ["storage", "rsync", "--recursive", base, partial.path],
-        "gsutil": ["-m", "-q", "rsync", "-r", base, partial.path],
-    }
-    _told([client, *commands[client]], timeout_s, source)
-    for name in _all_files(partial.path):
-        if name not in sizes:  # What a killed client left.
-            os.unlink(os.path.join(partial.path, name))
-    wrong = [
-        name
-        for name, size in sorted(sizes.items())
-        if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size
-    ]
-    if wrong:
-        raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
 
 
 def content_of(folder, where):
@@ -399,63 +368,8 @@ def _open(source, headers, method="GET"):
         ) from fault
 
 
-def _client(source):
-    scheme = source.partition("://")[0].lower()
-    for name in versions.STORES[scheme]:
-        if shutil.which(name):
-            return name
-    raise FleetError(
-        f"{scheme}:// needs the command line client {' or '.join(versions.STORES[scheme])} on this host",
-        where="source",
-        remedy="Install it and let it log in, or bring the version another way.",
-    )
-
-
-def _told(command, timeout_s, source):
-    """The lines that a client says, times in UTC. Raises FleetError with its last words."""
-    where, death = versions.public(source), ctypes.CDLL(None).prctl
-    # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(os.environ, TZ="UTC"),
-        close_fds=False,
-        start_new_session=True,
-        preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL),
-    )
-    try:
-        said, complained = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as fault:
-        raise FleetError(
-            f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more."
-        ) from fault
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    words, code = " ".join(complained.decode("utf-8", "replace").split())[-_LAST_WORDS:], process.returncode
-    if code < 0:
-        raise FleetError(
-            f"{command[0]} was killed by signal {-code}",
-            where=where,
-            remedy="Run again: what came whole is not fetched again.",
-        )
-    if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
-        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no words'}", where=where)
-    return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-
-
-def _all_files(folder):
-    return sorted(
-        os.path.relpath(os.path.join(parent, name), folder)
-        for parent, _names, names in os.walk(folder)
-        for name in names
-    )
-
-
-def _hash(told):
+def hash_of(told):
+    """SHA-256 of JSON data, in hexadecimal."""
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
