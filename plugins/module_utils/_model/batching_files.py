@@ -9,6 +9,8 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, given_of
@@ -18,15 +20,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, versions
 
+Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not there, or must not be.
+Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
 _NOTHING = {"text": None, "parameters": None, "reasons": None}
 
 
-def run(options, check_mode, set_attributes):
+def run(
+    options: Mapping[str, Any], check_mode: bool, set_attributes: Callable[[str], Difference | None]
+) -> dict[str, Any]:
     """The result of batching_parameters: read what is there, decide, apply unless in check mode.
 
-    set_attributes: a function that gives the file at a path the mode, owner and group of the options, and returns what that changes,
-    {before: {attribute: value}, after: {…}}, or None.
+    set_attributes: a function that gives the file at a path the mode, owner and group of the options, and returns what that changes, if anything.
     """
     _check_attributes(options, check_mode)
     wanted, returned, warnings = _plan(options, check_mode)
@@ -45,8 +50,8 @@ def run(options, check_mode, set_attributes):
     )
 
 
-def _plan(options, check_mode):
-    """({path: text, or None for a file that must not be there}, what the module returns, warnings)."""
+def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str, Any], list[str]]:
+    """(the files as they shall be, what the module returns, warnings)."""
     path = options["path"]
     if path is None and not options["per_model"]:
         raise FleetError(
@@ -68,7 +73,7 @@ def _plan(options, check_mode):
     if options["state"] == "absent":
         returned = {"path": path, "models": [dict(_NOTHING, name=name, path=place) for name, place in places.items()]}
         return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
-    models = [
+    models: list[Any] = [
         dict(model, signatures=_signatures_of(model, chosen[model["name"]], options["saved_model_tags"]))
         for model in options["models"]
     ]
@@ -77,7 +82,7 @@ def _plan(options, check_mode):
     )
     if not options["per_model"]:
         server, warnings = files.for_server(wish)
-        returned = server.as_dict(path) if server else dict(_NOTHING, path=path)
+        returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=path))
         return {path: returned["text"]}, dict(returned, models=[]), warnings
     _refuse_shared_places(path, places)
     warnings = [_unpublished(model, check_mode) for model in models if not chosen[model["name"]]]
@@ -89,7 +94,7 @@ def _plan(options, check_mode):
     return wanted, returned, warnings + more
 
 
-def _refuse_shared_places(path, places):
+def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
     """Raise FleetError where two models ({name: path}), or a model and the server, would have one file."""
     owners = {} if path is None else {os.path.realpath(path): "the server"}
     for name, place in places.items():
@@ -102,14 +107,15 @@ def _refuse_shared_places(path, places):
             )
 
 
-def _check_attributes(options, check_mode):
+def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
     """Raise FleetError for a mode, owner or group that files cannot get, before anything is written. In check mode an account may come with a task before."""
     file_mode("mode", options["mode"])
     own = {"owner": {os.geteuid()}, "group": {os.getegid(), *os.getgroups()}}
-    for option, number_of in (
-        ("owner", lambda name: pwd.getpwnam(name).pw_uid),
-        ("group", lambda name: grp.getgrnam(name).gr_gid),
-    ):
+    numbers: dict[str, Callable[[str], int]] = {
+        "owner": lambda name: pwd.getpwnam(name).pw_uid,
+        "group": lambda name: grp.getgrnam(name).gr_gid,
+    }
+    for option, number_of in numbers.items():
         name = options[option]
         if name is None or check_mode:
             continue
@@ -121,21 +127,21 @@ def _check_attributes(options, check_mode):
             raise FleetError(f"this user may not give files to {name!r}", where=option, remedy="Use become.")
 
 
-def _version_directory(model):
+def _version_directory(model: Mapping[str, Any]) -> str | None:
     """Path of the version of a model that is meant, or None where it is not there."""
     there = _versions(model["directory"]) if model["directory"] else {}
     number = max(there, default=None) if model["version"] is None else model["version"]
     return os.path.join(model["directory"], there[number]) if number in there else None
 
 
-def _signatures_of(model, version, tags):
+def _signatures_of(model: Mapping[str, Any], version: str | None, tags: Sequence[str]) -> Any:
     """The signatures given for a model, or those of its SavedModel; None where there is none to read."""
     if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
         return saved_model.read(version, tags)["signatures"]
     return model["signatures"]
 
 
-def _unpublished(model, check_mode):
+def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
     """A warning, in check mode, that a model has no version to write for; otherwise a FleetError."""
     where = f"models: {model['name']}"
     if model["directory"] is None:
@@ -147,7 +153,7 @@ def _unpublished(model, check_mode):
     return f"{where}: {what}. A run that publishes it will write its file."
 
 
-def _versions(directory):
+def _versions(directory: str) -> dict[int, str]:
     """{number: name} of the versions with a model in a directory; none where it cannot be listed."""
     try:
         found = published.numbered(directory)
@@ -160,7 +166,7 @@ def _versions(directory):
     }
 
 
-def _read(path):
+def _read(path: str) -> str | None:
     """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
     try:
         with open(path, "rb") as stream:
@@ -177,7 +183,7 @@ def _read(path):
     return text
 
 
-def _write(path, text):
+def _write(path: str, text: str | None) -> None:
     """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
     try:
         if text is None:
@@ -194,7 +200,7 @@ def _write(path, text):
         raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
 
 
-def _decide(before, wanted, warnings):
+def _decide(before: Texts, wanted: Texts, warnings: Iterable[str]) -> Decision:
     """The Decision from {path: text or None} as it is and as it shall be."""
     changing = [path for path in wanted if before[path] != wanted[path]]
     actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
@@ -208,7 +214,7 @@ def _decide(before, wanted, warnings):
     return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))
 
 
-def _with_attributes(result, differences):
+def _with_attributes(result: dict[str, Any], differences: Mapping[str, Difference]) -> dict[str, Any]:
     """The module's result with what set_attributes changed of files that were there before: {path: difference}."""
     if not differences:
         return result

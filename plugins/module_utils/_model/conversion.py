@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
@@ -23,8 +25,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     variants,
     versions,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import chosen, problems, unset
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.convert import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    Signature,
+    chosen,
+    problems,
+    sides,
+    unset,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
 
 _JUDGING = (
     "metric",
@@ -43,14 +56,21 @@ _ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mi
 class Conversion:
     """One form of one model. options: those of model_conversion. serve: a server for a moment, as _embedded.temporary_server.version is one."""
 
-    def __init__(self, options, check_mode, serve):
-        self.options, self.check_mode, self._serve = options, check_mode, serve
-        self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
-        self.converted = options["form"] != variants.NONE
-        self.needs_program = self.converted or bool(options["batch_sizes"])
-        self.model = self.contract = self.samples = None
+    model: SavedModel
+    contract: Signature | None  # Of the signature that is converted.
+    samples: str | None
+    dropped: list[str]  # The source's signatures that the form does not have.
 
-    def run(self):
+    def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: converter.Serve) -> None:
+        self.options, self.check_mode, self._serve = options, check_mode, serve
+        self.source: str
+        self.destination: str
+        self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
+        self.converted = options["form"] != NONE
+        self.needs_program = self.converted or bool(options["batch_sizes"])
+        self.dropped = []
+
+    def run(self) -> dict[str, Any]:
         """The module's result."""
         self._check_options()
         missing = [
@@ -61,12 +81,14 @@ class Conversion:
         if self.check_mode and missing:
             return self._not_yet(missing[0])
         self.model = saved_model.read(self.source, self.options["tags"])
+        if FORMS[self.options["form"]].lite:
+            self.dropped = sorted(set(self.model["signatures"]) - {self.options["signature"]})
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
-        source = {
+        source: Source = {
             "path": self.source,
             "digest": model_files.digest(self.source),
             "tensorflow_version": self.model["tensorflow_version"],
@@ -78,8 +100,9 @@ class Conversion:
         key = manifest.key(source["digest"], self._deciding(), release)
         held = published.held(self.destination, key)
         version, there = versions.place(held, manifest.holding(held, key), self.options["version"])
-        if there:
-            return self._found(version, held[version])
+        found = held.get(version)
+        if there and found:
+            return self._found(version, found)
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
@@ -97,7 +120,7 @@ class Conversion:
                 f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
             ) from fault
 
-    def _refusal(self, release):
+    def _refusal(self, release: str | None) -> str | None:
         name = self.options["signature"]
         signatures = self.model["signatures"]
         for meant in [name] if name in signatures else sorted(signatures):
@@ -112,7 +135,7 @@ class Conversion:
             self.model["optional_inputs"].get(name, ()),
         )
 
-    def _not_yet(self, path):
+    def _not_yet(self, path: str) -> dict[str, Any]:
         """What check mode says where an earlier task would have made the source, or a file beside it."""
         decision = Decision(
             True,
@@ -123,7 +146,7 @@ class Conversion:
             decision, None, None, f"{'the source' if path == self.source else path} does not exist yet", None
         )
 
-    def _check_options(self):
+    def _check_options(self) -> None:
         options = self.options
         for name in ("source", "destination"):
             absolute_path(name, options[name])
@@ -144,7 +167,7 @@ class Conversion:
                 remedy="Name a directory outside of the source.",
             )
 
-    def _own_samples(self):
+    def _own_samples(self) -> str | None:
         """The source's warm-up file where it is sound and nothing needs labels; a source whose file a server would die of is refused."""
         held = self.model["warmup"]
         if not held or self.options["batch_sizes"]:
@@ -158,7 +181,7 @@ class Conversion:
         usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
         return os.path.join(self.source, saved_model.WARMUP) if self.converted and usable else None
 
-    def _deciding(self):
+    def _deciding(self) -> dict[str, Any]:
         """The options that decide the content and its judgement."""
         options = self.options
         tags = (
@@ -167,7 +190,7 @@ class Conversion:
             else {"tags": sorted(set(options["tags"]))}
         )
         if not self.needs_program:
-            return dict({"form": variants.NONE}, **tags)
+            return dict({"form": NONE}, **tags)
         names = (
             ("form", "signature")
             + _MAKING
@@ -179,14 +202,16 @@ class Conversion:
         }
         return dict({name: options[name] for name in names}, **files, **tags)
 
-    def _found(self, version, found):
+    def _found(self, version: int, found: Manifest) -> dict[str, Any]:
         """The result for a version that is there already; an older server may refuse what a newer one took."""
         problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
         return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
 
-    def _make(self, source, release, version, newest, key):
+    def _make(
+        self, source: Source, release: Mapping[str, str] | None, version: int, newest: Manifest | None, key: str
+    ) -> dict[str, Any]:
         staged = published.stage(self.destination)
         try:
             judged = self._convert(staged, key) if self.converted else self._copy(staged, source["digest"])
@@ -209,7 +234,7 @@ class Conversion:
             self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content
         )
 
-    def _convert(self, staged, key):
+    def _convert(self, staged: str, key: str) -> Judged:
         with atomic_files.scratch_directory() as asked:
             request = self._request("convert", staged, asked)
             judged = converter.converted(self.options, request)
@@ -219,11 +244,12 @@ class Conversion:
                 if not reason and self.options["through_server"]:
                     reason = converter.served(self.options, request, judged, self._serve)
             elif judged["gates"]:
-                told = {"key": key, "reason": judged["reason"], "gates": judged["gates"]}
-                published.remember_refusal(self.destination, told)
-        return dict(judged, accepted=False, reason=reason) if reason else judged
+                published.remember_refusal(
+                    self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]}
+                )
+        return {**judged, "accepted": False, "reason": reason} if reason else judged
 
-    def _request(self, action, staged, asked=None):
+    def _request(self, action: str, staged: str, asked: str | None = None) -> dict[str, Any]:
         return dict(
             {name: self.options[name] for name in _ASKED},
             action=action,
@@ -236,7 +262,7 @@ class Conversion:
             model=self._name(),
         )
 
-    def _copy(self, staged, digest):
+    def _copy(self, staged: str, digest: str) -> Judged:
         published.copy(self.source, staged)
         if model_files.digest(staged) != digest:
             raise FleetError(
@@ -254,17 +280,17 @@ class Conversion:
             "warmup_batch_sizes": sizes,
         }
 
-    def _name(self):
+    def _name(self) -> str:
         return os.path.basename(os.path.dirname(self.destination))
 
-    def _reason(self, judged):
+    def _reason(self, judged: Gates | None) -> str:
         if judged is None:
             return "the source as it is"
         return acceptance.decide(
             judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"]
         )[1]
 
-    def _decision(self, newest, content, version):
+    def _decision(self, newest: Manifest | None, content: Manifest, version: int) -> Decision:
         path = os.path.join(self.destination, str(version))
         before = manifest.text(newest) if newest else ""
         return Decision(
@@ -276,23 +302,17 @@ class Conversion:
             os.path.join(path, model_files.MANIFEST),
         )
 
-    def _dropped(self):
-        return (
-            sorted(set(self.model["signatures"]) - {self.options["signature"]})
-            if variants.FORMS[self.options["form"]].lite and self.model
-            else []
-        )
-
-    def _warnings(self):
+    def _warnings(self) -> tuple[str, ...]:
         """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
 
-        def face(signature):
+        def face(signature: Signature) -> list[dict[str, Any]]:
             return [
-                {name: (tensor["dtype"], tensor["shape"]) for name, tensor in signature[side].items()}
-                for side in ("inputs", "outputs")
+                {name: (tensor["dtype"], tensor["shape"]) for name, tensor in tensors.items()}
+                for _side, tensors in sides(signature)
             ]
 
-        lost = [name for name in self._dropped() if face(self.model["signatures"][name]) != face(self.contract)]
+        kept = self.contract and face(self.contract)
+        lost = [name for name in self.dropped if face(self.model["signatures"][name]) != kept]
         found = problems(self.model["signatures"])
         found += [
             f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)
@@ -305,14 +325,22 @@ class Conversion:
             )
         return tuple(found)
 
-    def _refused(self, reason, judged):
+    def _refused(self, reason: str, judged: Gates | None) -> dict[str, Any]:
         if self.options["required"]:
             raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
         return self._result(Decision(False), None, False, reason, judged)
 
-    def _result(self, decision, version, accepted, reason, judged, content=None):
+    def _result(
+        self,
+        decision: Decision,
+        version: int | None,
+        accepted: bool | None,
+        reason: str,
+        judged: Gates | None,
+        content: Manifest | None = None,
+    ) -> dict[str, Any]:
         path = None if version is None else os.path.join(self.destination, str(version))
-        made = content or {}
+        made: Mapping[str, Any] = content or {}
         return decision.result(
             accepted=accepted,
             reason=reason,
@@ -321,7 +349,7 @@ class Conversion:
             version=version,
             path=path,
             gates=judged,
-            dropped_signatures=self._dropped(),
+            dropped_signatures=self.dropped,
             lowest_runtime=made.get("lowest_runtime"),
             warmup_batch_sizes=made.get("warmup_batch_sizes", []),
         )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph
 
 _FLOAT32 = 1
-COMPUTED = {
+COMPUTED: dict[str, Callable[..., Any]] = {
     "Add": lambda a, b: a + b,
     "AddV2": lambda a, b: a + b,
     "Equal": lambda a, b: a == b,
@@ -40,7 +42,7 @@ _DECIDING = {"LogicalAnd": False, "LogicalOr": True}
 class Constant:
     """A tensor of one element whose value is known."""
 
-    value: object
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,17 @@ class Guarded:
     """What a Switch gives on one of its outputs while nobody knows which."""
 
     value: object
-    branch: tuple
+    branch: tuple[graph.Reference, int, bool]
 
 
-def either(values, by_request=False):
+def either(values: Sequence[object], by_request: bool = False) -> object:
     """What is known of a tensor that is one of these."""
     if all(value == values[0] for value in values):
         return values[0]
     return REQUEST if by_request or REQUEST in values else None
 
 
-def cast(value, number):
+def cast(value: object, number: int) -> Constant | None:
     if not isinstance(value, Constant) or isinstance(value.value, bytes):
         return None
     letter, _field = graph.NUMBERS.get(number, ("", 0))
@@ -91,7 +93,7 @@ def cast(value, number):
     return Constant(int(value.value)) if letter and abs(value.value) < 1 << 7 else None
 
 
-def computed(op, values, number):
+def computed(op: str, values: Sequence[object], number: int) -> Constant | Range | None:
     if any(isinstance(value, Constant) and value.value is _DECIDING[op] for value in values if op in _DECIDING):
         return Constant(_DECIDING[op])
     if any(isinstance(value, Range) for value in values):
@@ -106,9 +108,11 @@ def computed(op, values, number):
         return None
 
 
-def _in_range(op, values):
+def _in_range(op: str, values: Sequence[object]) -> Constant | Range | None:
     """As _computed, where one value is a Range, as dropout with nothing to drop has it: a comparison or a floor may have one result for all of it."""
-    ends = [[getattr(value, end, getattr(value, "value", None)) for value in values] for end in ("least", "most")]
+    ends: list[list[Any]] = [
+        [getattr(value, end, getattr(value, "value", None)) for value in values] for end in ("least", "most")
+    ]
     if (
         any(value is None or isinstance(value, bytes) for value in (*ends[0], *ends[1]))
         or sum(isinstance(value, Range) for value in values) != 1
@@ -126,7 +130,7 @@ def _in_range(op, values):
     return None
 
 
-def _rounded(value, number):
+def _rounded(value: Any, number: int) -> Any:
     return (
         struct.unpack("<f", struct.pack("<f", value))[0] if number == _FLOAT32 and isinstance(value, float) else value
     )

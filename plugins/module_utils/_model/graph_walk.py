@@ -9,7 +9,9 @@ in a function, nodes with side effects run as well (common_runtime/function.cc).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph, graph_values, statefulness
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_values import (
@@ -20,6 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_value
     Resource,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked, either
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Fields
 
 # What hands its first input on as it is, as far as one element goes.
 _PASSING = frozenset(
@@ -51,23 +54,24 @@ _FALSE_TRUE = {"output_false": 0, "output_true": 1}
 class Graph:
     """A GraphDef. Raises protobuf.Malformed for what is none."""
 
-    def __init__(self, definition):
+    def __init__(self, definition: Fields) -> None:
         """definition: {field number: [values]} of a GraphDef."""
         self._body, self._functions = graph.read(definition)
-        self._known, self._entered = {}, []
+        self._known: dict[Any, Walked] = {}
+        self._entered: list[str] = []
 
     @property
-    def ops(self):
+    def ops(self) -> frozenset[str]:
         """Names of the operations of the graph itself, which a server has to know before it loads any signature; those of functions are left out."""
         return frozenset(node.op for node in self._body.nodes.values()) - frozenset(self._functions)
 
-    def walk(self, fetched, fed=()):
+    def walk(self, fetched: Iterable[str], fed: Iterable[str] = ()) -> Walked:
         """Walked for the tensors or nodes that are fetched. fetched, fed: names as "node:0"; a node that is only run is "node" or "^node"."""
         body = self._body
         roots = [graph.reference(name.lstrip("^")) for name in fetched]
         return _Run(self, body, (), {graph.reference(name) for name in fed}, roots).walked()
 
-    def call(self, name, arguments, ports):
+    def call(self, name: str, arguments: tuple[object, ...], ports: frozenset[int] | None) -> Walked:
         """Walked for a function. arguments: values. ports: positions of the returns that are needed, or None for all."""
         key = (name, arguments, ports)
         if key not in self._known:
@@ -87,19 +91,19 @@ class Graph:
             )
         return self._known[key]
 
-    def is_function(self, name):
+    def is_function(self, name: str) -> bool:
         """Whether an operation is a call of a function under its name."""
         return name in self._functions
 
-    def count_arguments(self, name):
+    def count_arguments(self, name: str) -> int:
         """How many arguments a function takes."""
         return len(self._functions[name].arguments) if name in self._functions else 0
 
-    def port(self, node, port):
+    def port(self, node: graph.Node, port: graph.Port) -> int:
         """A port as a whole number."""
         if isinstance(port, int):
             return port
-        output, place = port
+        output, place = port or ("", 0)
         if node.op in _SWITCHES and output in _FALSE_TRUE:
             return _FALSE_TRUE[output]
         if node.op in self._functions:
@@ -107,7 +111,7 @@ class Graph:
             return names.index(output) + place if output in names else place
         return 1 if output == "value_index" else place
 
-    def passes_on(self, name, position):
+    def passes_on(self, name: str, position: int) -> bool:
         """Whether a function returns the argument of that position as the return of the same position."""
         body = self._functions.get(name)
         if body is None or position >= len(body.arguments) or position >= len(body.returns):
@@ -126,21 +130,35 @@ class Graph:
 class _Run:
     """One body under given arguments: nodes in the order in which they run, then what each of them gives, then what was heard of each."""
 
-    def __init__(self, whole, body, arguments, fed, roots, controls=()):
+    def __init__(
+        self,
+        whole: Graph,
+        body: graph.Body,
+        arguments: tuple[object, ...],
+        fed: Set[graph.Reference],
+        roots: list[graph.Reference],
+        controls: Iterable[str] = (),
+    ) -> None:
         self._graph, self._body, self._fed, self._roots = whole, body, fed, roots
         self._arguments = dict(zip(body.arguments, arguments))
         self._places = {name: position for position, name in enumerate(body.arguments)}
-        self._ports, self._guards, self._values, self._others, self._calls, self._closing = {}, {}, {}, {}, {}, set()
+        self._ports: dict[str, set[int]] = {}
+        self._guards: dict[str, Any] = {}
+        self._values: dict[str, tuple[object, ...]] = {}
+        self._others: dict[str, object] = {}
+        self._calls: dict[str, Walked] = {}
+        self._closing: set[str] = set()
         self._order = self._needed([*roots, *((name, None) for name in controls)])
-        self._turns, more = set(), True
-        while more:  # First as if no loop took a second turn, then with those that do.
+        self._turns: set[str] = set()
+        more: set[str] | None = None
+        while more is None or more:  # First as if no loop took a second turn, then with those that do.
             self._guards.clear()
             for name in self._order:
                 self._run(body.nodes[name])
             more = {name for name in self._closing if self._guards.get(name, DEAD) is not DEAD} - self._turns
             self._turns |= more
 
-    def walked(self):
+    def walked(self) -> Walked:
         """Walked of all that runs."""
         heard, listens = self._heard()
         found = Walked(listens=frozenset(listens))
@@ -167,11 +185,11 @@ class _Run:
             )
         return found
 
-    def value(self, reference):
+    def value(self, reference: graph.Reference) -> object:
         """What a tensor is: a Constant, a Resource, DEAD or None."""
         return self._look(reference)[0]
 
-    def _inputs(self, node):
+    def _inputs(self, node: graph.Node) -> Iterator[graph.Reference]:
         for name, port in node.inputs:
             if (name, port) not in self._fed:
                 yield name, port
@@ -180,14 +198,14 @@ class _Run:
             if not any(name == fed for fed, _port in self._fed) or self._body.nodes[name].op not in _PLACEHOLDERS:
                 yield name, None
 
-    def _needed(self, roots):
+    def _needed(self, roots: list[graph.Reference]) -> list[str]:
         """The nodes behind roots, each after its inputs. What closes a loop comes behind all of it."""
         order, seen, nodes, later = [], set(), self._body.nodes, list(roots)
         for root, port in later:
             if (root, port) in self._fed:
                 continue
             self._need(root, port)
-            waiting = [(root, None)]
+            waiting: list[tuple[str, Iterator[graph.Reference] | None]] = [(root, None)]
             while waiting:
                 name, inputs = waiting.pop()
                 if name not in nodes:
@@ -209,12 +227,12 @@ class _Run:
                     order.append(name)
         return order
 
-    def _need(self, name, port):
+    def _need(self, name: str, port: graph.Port) -> None:
         node = self._body.nodes.get(name)
         if node is not None and port is not None:
             self._ports.setdefault(name, set()).add(self._graph.port(node, port))
 
-    def _look(self, reference):
+    def _look(self, reference: graph.Reference) -> tuple[object, Any]:
         """(value, guard) of a tensor. A guard is the set of branches, unknown before, that have to be taken; DEAD where nothing ever arrives."""
         name, port = reference
         if reference in self._fed:
@@ -237,7 +255,7 @@ class _Run:
             return value.value, guard | {value.branch}
         return value, guard
 
-    def _run(self, node):
+    def _run(self, node: graph.Node) -> None:
         looked = [self._look(one) for one in node.inputs]
         values = [value for value, _guard in looked]
         if node.op in _MERGES:
@@ -256,8 +274,9 @@ class _Run:
             computed if node.name in self._calls else tuple(other if value is None else value for value in computed)
         )
 
-    def _merge(self, node, looked):
-        alive, guards = [], []
+    def _merge(self, node: graph.Node, looked: list[tuple[object, Any]]) -> None:
+        alive: list[object] = []
+        guards = []
         for one, (value, guard) in zip(node.inputs, looked):
             if (
                 one not in self._fed and one[0] in self._body.nodes and one[0] not in self._guards
@@ -270,12 +289,12 @@ class _Run:
         self._guards[node.name] = frozenset.intersection(*guards) if guards else DEAD
         self._values[node.name], self._others[node.name] = (graph_values.either(alive) if alive else None,), None
 
-    def _compute(self, node, values):
+    def _compute(self, node: graph.Node, values: list[object]) -> tuple[object, ...]:
         """The value of each output, as far as known."""
         op = node.op
         if op == "Const":
-            value = node.constant()
-            return (None if value is None else Constant(value),)
+            constant = node.constant()
+            return (None if constant is None else Constant(constant),)
         if op in _VARIABLES or op in _TABLES:
             return (Resource(node.text("shared_name") or node.name, op in ("Variable", "VariableV2", "HashTable")),)
         if op in _SWITCHES:
@@ -299,7 +318,7 @@ class _Run:
         self._calls[node.name] = call
         return call.values
 
-    def _switch(self, node, values):
+    def _switch(self, node: graph.Node, values: list[object]) -> tuple[object, ...]:
         data, decision = values
         ports = range(2) if node.op != "_SwitchN" else range(max(self._ports.get(node.name, {0})) + 1)
         if isinstance(decision, Constant):
@@ -309,7 +328,7 @@ class _Run:
             return tuple(data for _port in ports)
         return tuple(Guarded(data, (node.inputs[1], port, decision is REQUEST)) for port in ports)
 
-    def _call(self, node, values):
+    def _call(self, node: graph.Node, values: tuple[object, ...]) -> Walked | None:
         """Walked for what a node calls, or None for a node that calls nothing. Its listens are positions among the node's inputs."""
         op, call, functions = node.op, self._graph.call, node.functions()
         ports = frozenset(self._ports.get(node.name, ()))
@@ -336,7 +355,9 @@ class _Run:
             )
         return found
 
-    def _branch(self, node, branches, values, ports):
+    def _branch(
+        self, node: graph.Node, branches: list[str], values: tuple[object, ...], ports: frozenset[int]
+    ) -> Walked | None:
         if not branches:
             return None
         decision = values[0]
@@ -345,13 +366,13 @@ class _Run:
             if not 0 <= number < len(branches):
                 number = len(branches) - 1
             taken = self._graph.call(branches[number], values[1:], ports)
-            own = frozenset()
+            own: frozenset[int] = frozenset()
         else:
             taken = either([self._graph.call(name, values[1:], ports) for name in branches], decision is REQUEST)
             own = frozenset([0])
         return replace(taken, listens=own | {one + 1 for one in taken.listens})
 
-    def _loop(self, condition, body, values):
+    def _loop(self, condition: str, body: str, values: tuple[object, ...]) -> Walked:
         begun = self._graph.call(condition, values, None)
         if begun.values and isinstance(begun.values[0], Constant) and not begun.values[0].value:
             return replace(begun, values=values, listens=frozenset(range(len(values))))
@@ -362,7 +383,7 @@ class _Run:
         ran = self._graph.call(condition, kept, None).then(self._graph.call(body, kept, None))
         return replace(ran, values=kept, listens=frozenset(range(len(values))))
 
-    def _touched(self, node):
+    def _touched(self, node: graph.Node) -> tuple[frozenset[str], frozenset[str]]:
         """(read, filled): names of the variables and tables that a node itself uses."""
         resources = [value for value in (self.value(one) for one in node.inputs) if isinstance(value, Resource)]
         hands_on = (
@@ -380,7 +401,7 @@ class _Run:
             return frozenset(one.name for one in resources[1:]), frozenset([resources[0].name])
         return frozenset(one.name for one in resources), frozenset()
 
-    def _passes_resources(self, node):
+    def _passes_resources(self, node: graph.Node) -> bool:
         return (
             self._graph.is_function(node.op)
             or node.op in _CALLS
@@ -389,7 +410,7 @@ class _Run:
             or node.op in _LOOPS
         )
 
-    def _heard(self):
+    def _heard(self) -> tuple[set[str], set[int]]:
         """(names of the nodes, positions of the arguments) that the returns depend on."""
         heard, listens, waiting = set(), set(), [one for one in self._roots if one not in self._fed]
         while waiting:
@@ -412,5 +433,5 @@ class _Run:
         return heard, listens
 
 
-def _with_effects(body):
+def _with_effects(body: graph.Body) -> list[str]:
     return [node.name for node in body.nodes.values() if node.op in statefulness.EFFECTS]

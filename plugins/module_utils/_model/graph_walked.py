@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_values, statefulness
@@ -16,16 +17,16 @@ class Walked:
     work with files or processes and take something that clients send. read, filled: names of variables and tables. compiled: whether a part is for XLA alone.
     values: what is known of each return. listens: the positions of the arguments that the returns depend on."""
 
-    ops: frozenset = frozenset()
-    uncertain_ops: frozenset = frozenset()
-    fed_ops: frozenset = frozenset()
-    read: frozenset = frozenset()
-    filled: frozenset = frozenset()
+    ops: frozenset[str] = frozenset()
+    uncertain_ops: frozenset[str] = frozenset()
+    fed_ops: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+    filled: frozenset[str] = frozenset()
     compiled: bool = False
-    values: tuple = ()
-    listens: frozenset = frozenset()
+    values: tuple[object, ...] = ()
+    listens: frozenset[int] = frozenset()
 
-    def then(self, other, unsure=frozenset()):
+    def then(self, other: Walked, unsure: frozenset[str] = frozenset()) -> Walked:
         """This, and the other after it. unsure: which of the other's operations run only where a value decides so."""
         sure = other.ops - unsure
         ops = self.ops | sure
@@ -40,7 +41,7 @@ class Walked:
         )
 
 
-def either(walks, decided_by_request):
+def either(walks: Sequence[Walked], decided_by_request: bool) -> Walked:
     """One of several, and which is not known. Where requests decide some take each of them; for random numbers that is left open."""
     common = frozenset.intersection(*(one.ops for one in walks))
     every = frozenset().union(*(one.ops for one in walks))

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
@@ -19,7 +20,7 @@ _LAST_WORDS = 400
 _PR_SET_PDEATHSIG = 1
 
 
-def listing(source, timeout_s):
+def listing(source: str, timeout_s: float) -> tuple[dict[str, int], str]:
     """{path: bytes} of the objects below an address of an object store, and what tells them from later ones."""
     client = _client(source)
     base = source.rstrip("/") + "/"
@@ -59,7 +60,7 @@ def listing(source, timeout_s):
     )
 
 
-def fetch(source, partial, sizes, timeout_s):
+def fetch(source: str, partial: transfer.Partial, sizes: Mapping[str, int], timeout_s: float) -> None:
     """Bring the objects below an address of an object store, with its own client, which checks them on their way and leaves out what is there."""
     client, base = _client(source), source.rstrip("/") + "/"
     commands = {
@@ -80,7 +81,7 @@ def fetch(source, partial, sizes, timeout_s):
         raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
 
 
-def _client(source):
+def _client(source: str) -> str:
     scheme = source.partition("://")[0].lower()
     for name in versions.STORES[scheme]:
         if shutil.which(name):
@@ -92,7 +93,7 @@ def _client(source):
     )
 
 
-def _output_of(command, timeout_s, source):
+def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
     """The lines that a client says, times in UTC. Raises FleetError with its last words."""
     where, death = versions.public(source), ctypes.CDLL(None).prctl
     # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
@@ -128,7 +129,7 @@ def _output_of(command, timeout_s, source):
     return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
 
 
-def _all_files(folder):
+def _all_files(folder: str) -> list[str]:
     return sorted(
         os.path.relpath(os.path.join(parent, name), folder)
         for parent, _names, names in os.walk(folder)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -19,9 +21,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     parity,
     samples,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, MetricChange
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
-_CLIENTS = {"grpc": client.GrpcClient, "rest": client.RestClient}
+_CLIENTS: dict[str, Any] = {"grpc": client.GrpcClient, "rest": client.RestClient}
 _ASKED = (
     "target",
     "samples",
@@ -36,7 +41,22 @@ _ASKED = (
 )
 
 
-def run(options):
+class MetricValue(TypedDict):
+    """A metric over the answers of a server."""
+
+    name: str
+    value: float
+
+
+class Checked(TypedDict):
+    """What a check of a served model found; None where nothing was measured or compared."""
+
+    examples: int
+    metric: MetricValue | None
+    outputs: dict[str, parity.Output] | None
+
+
+def run(options: Mapping[str, Any]) -> dict[str, Any]:
     """The result of model_server_check. options: its own. Raises FleetError where a conversion's rules refuse what is served."""
     for name in ("target", "reference_target"):
         if options[name]:
@@ -60,11 +80,11 @@ def run(options):
     return dict(found, changed=False, accepted=accepted, reason=reason)
 
 
-def _rules(directory):
+def _rules(directory: str) -> Manifest:
     """The manifest of a version that was converted. Raises FleetError."""
     path = os.path.join(directory, model_files.MANIFEST)
     found = manifest.parse(model_files.read_file(path))
-    if not manifest.judged(found):
+    if not found or not manifest.judged(found):
         raise FleetError(
             "no conversion was judged there",
             where=path,
@@ -73,35 +93,40 @@ def _rules(directory):
     return found
 
 
-def _judge(rules, found):
-    before = rules["gates"]["metric"]
-    metric = before and dict(before, after=found["metric"]["value"])
+def after(gates: Gates | None, found: Checked) -> MetricChange | None:
+    """The metric that a conversion was judged by, as what is served has it."""
+    before = gates and gates["metric"]
+    return {**before, "after": found["metric"]["value"]} if before and found["metric"] else None
+
+
+def _judge(rules: Manifest, found: Checked) -> tuple[bool, str]:
     return acceptance.decide(
         found["outputs"],
-        metric,
+        after(rules["gates"], found),
         rules["options"]["maximum_difference"] if found["outputs"] else None,
         rules["options"]["accept_unjudged"],
     )
 
 
-def call(request, python, timeout_s):
+def call(request: Mapping[str, Any], python: str, timeout_s: float) -> Checked:
     """The result of check() under another Python; what the request leaves out is None."""
-    return program.call(__name__, {name: request.get(name) for name in _ASKED}, python, timeout_s=timeout_s)
+    found: Checked = program.call(__name__, {name: request.get(name) for name in _ASKED}, python, timeout_s=timeout_s)
+    return found
 
 
-def main():
+def main() -> int:
     """The program's entry."""
     return program.answer(sys.argv, check)
 
 
-def check(request):
-    """{examples, metric: {name, value} or None, outputs: {name: {max_abs, max_rel, difference}} or None}.
+def check(request: Mapping[str, Any]) -> Checked:
+    """Ask a target for the answers to samples, measure a metric and compare.
 
     request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or None), reference (path or None),
     reference_target (a target or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
     """
     examples, answered, labels = _ask(request["target"], request)
-    value = None
+    value: MetricValue | None = None
     if request["metric"]:
         value = {
             "name": request["metric"],
@@ -115,7 +140,7 @@ def check(request):
     }
 
 
-def _ask(target, request):
+def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, dict[str, Array], Array | None]:
     """(examples asked, {output: array}, labels or None)."""
     with _CLIENTS[target["protocol"]](target["address"], target["port"], request["deadline_s"]) as server:
         model, name, version = target["model"], target["signature"], target["version"]
@@ -131,7 +156,7 @@ def _ask(target, request):
         )
 
 
-def _reference(request, examples, answered):
+def _reference(request: Mapping[str, Any], examples: int, answered: Mapping[str, Array]) -> dict[str, Array] | None:
     """{name: array} to compare with, or None. Of more examples than were asked it is cut where the answer has a row for each."""
     if request["reference_target"]:
         return _ask(request["reference_target"], request)[1]
