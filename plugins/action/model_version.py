@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
 import tempfile
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -18,7 +16,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
-_BLOCK = 1 << 20
 
 
 class ActionModule(ActionBase):
@@ -32,11 +29,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments, source = dict(self._task.args), self._task.args.get("source")
         try:
-            if (
-                not isinstance(source, str)
-                or versions.kind_of(source) != "path"
-                or boolean(arguments.get("remote_src", False), strict=False)
-            ):
+            here = not boolean(arguments.get("remote_src", False), strict=False)
+            if not (isinstance(source, str) and versions.kind_of(source) == "path" and here):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
@@ -55,18 +49,11 @@ class ActionModule(ActionBase):
                 where=source,
                 remedy="Set remote_src for a path on the host.",
             ) from fault
-        if os.path.isdir(found):
-            if checksum:
-                raise versions.no_checksum_of_a_folder(source)
-            return found
-        transfer.check_digest(found, checksum)
-        parent = tempfile.mkdtemp(prefix="tfserving-")
-        stack.callback(shutil.rmtree, parent, ignore_errors=True)
-        unpacked = transfer.Partial(parent, "archive")
-        with transfer.disk_faults(unpacked):
-            unpacked.begin(os.path.getsize(found))
-            transfer.unpack(found, unpacked)
-        return unpacked.path
+        if not os.path.isdir(found):
+            return stack.enter_context(transfer.unpacked(found, checksum))
+        if checksum:
+            raise versions.no_checksum_of_a_folder(source)
+        return found
 
     def _send(self, folder, arguments, task_vars):
         """Ask the host what it lacks, and send that, until it lacks nothing."""
@@ -76,7 +63,7 @@ class ActionModule(ActionBase):
             remote = remote or self._connection._shell.tmpdir or self._make_tmp_path()
             target = self._connection._shell.join_path(remote, "piece")
             with tempfile.NamedTemporaryFile(prefix="tfserving-") as piece:
-                _write_piece(piece, folder, next(versions.pieces([tuple(one) for one in result["missing"]])))
+                transfer.write_piece(piece, folder, next(versions.pieces([tuple(one) for one in result["missing"]])))
                 self._transfer_file(piece.name, target)
             self._fixup_perms2((remote, target))
             before = result["missing"]
@@ -88,17 +75,3 @@ class ActionModule(ActionBase):
                     "the host lacks the same as before a piece was sent", where=arguments["path"], remedy="Run again."
                 )
         return result
-
-
-def _write_piece(stream, folder, piece):
-    stream.write(json.dumps([list(one) for one in piece]).encode() + b"\n")
-    for name, offset, count in piece:
-        with open(os.path.join(folder, name), "rb") as source:
-            source.seek(offset)
-            while count:
-                block = source.read(min(count, _BLOCK))
-                if not block:
-                    raise FleetError(f"{name} became shorter while it was read", where=folder)
-                stream.write(block)
-                count -= len(block)
-    stream.flush()

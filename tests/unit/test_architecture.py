@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,8 @@ ADAPTERS = {
     "_image": "archives bazel_cache builder microarchitectures sources trial_start",
     "_load": "connection generator histogram",
     "_model": (
-        "convert convert_tensorrt convert_tflite metric_function metric_program model_files probe published sample_files "
-        "samples saved_model server_check tflite_file transfer"
+        "batching_files conversion convert convert_tensorrt convert_tflite converter metric_function metric_program "
+        "model_files object_store probe published sample_files samples saved_model server_check tflite_file transfer"
     ),
     "_protocol": "client stdlib_client wire",
     "_plan": "host_variables preparation",
@@ -88,6 +90,17 @@ IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__"}
 # What a module that only reads must not carry to every host.
 READERS = re.compile(r"(capability_facts|saved_model_info|.*_info)$")
 DECIDING = re.compile(r"(_core/decision|_plan/.*|_release/.*|_batching/(files|parameters|start_values)|_report/.*)$")
+
+# Modules, actions, filters and the callback take arguments, make one call and return its result.
+MOST_LINES_OF_A_SHELL = 60
+LONG_SHELLS = {
+    "action/plan_report.py",
+    "action/role_variables.py",
+    "callback/progress.py",
+    "modules/report.py",
+    "modules/serving_image.py",
+}
+DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 RELEASE = re.compile(r"v?2\.\d{1,2}(\.\d+)?$")
 NOT_OURS_TO_READ = re.compile(r"(^|[\s\"'/{(=])(tests|inventories|extensions)/")
@@ -260,7 +273,7 @@ def test_plugins_read_nothing_of_the_tests(path):
     texts |= {
         id(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("DOCUMENTATION", "EXAMPLES", "RETURN")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in DOCUMENTATION
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
@@ -271,6 +284,43 @@ def test_plugins_read_nothing_of_the_tests(path):
 def test_roles_and_playbooks_read_nothing_of_the_tests(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         assert not NOT_OURS_TO_READ.search(line.partition("#")[0]), f"line {number}: {line}"
+
+
+def lines_of_code(path):
+    """How many lines hold code: no comment, docstring, documentation or argument spec (a mapping of constants, or what FleetModule is given)."""
+    lines, beside = set(), set()
+    blank = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type not in blank:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(tree_of(path)):
+        specification = []
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            specification = [node]
+        elif isinstance(node, ast.Assign):
+            name = ast.unparse(node.targets[0])
+            constant = isinstance(node.value, ast.Dict) and (name.isupper() or name in ("argument_spec", "target"))
+            specification = [node] if constant or name in DOCUMENTATION else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "shell.FleetModule":
+            specification = [*node.args, *(keyword.value for keyword in node.keywords)]
+        for part in specification:
+            beside.update(range(part.lineno, part.end_lineno + 1))
+    return len(lines - beside)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        param
+        for param in python_files("plugins")
+        if param.values[0].parent.name in ("modules", "action", "filter", "callback")
+    ],
+)
+def test_shells_are_short(path):
+    long = lines_of_code(path) > MOST_LINES_OF_A_SHELL
+    listed = str(path.relative_to(ROOT / "plugins")) in LONG_SHELLS
+    assert not long or listed, "move what it decides to a package of module_utils"
+    assert long or not listed, "take it from LONG_SHELLS"
 
 
 def test_action_group_lists_the_modules():

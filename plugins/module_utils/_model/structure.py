@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import Body, Node, last
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 
 # Fields of AttrValue and TensorProto (tensorflow/core/framework/{attr_value,tensor}.proto).
@@ -18,7 +20,7 @@ _DTYPE, _SHAPE = 1, 2
 _NAMES = ("shared_name", "container")
 
 
-def of_signatures(signatures):
+def of_signatures(signatures: Mapping[str, Any]) -> str:
     """A digest of signatures: names, dtypes and shapes of their inputs and outputs."""
     told = {
         key: [
@@ -30,13 +32,13 @@ def of_signatures(signatures):
     return _digest(told)
 
 
-def of_graph(bodies):
+def of_graph(bodies: Mapping[str, Body]) -> str:
     """A digest of a graph and its functions, {name: Body}: how many nodes there are of each operation with the same attributes. Names and values
     do not count."""
     return _digest(sorted(_described(node, bodies) for body in bodies.values() for node in body.nodes.values()))
 
 
-def _described(node, functions):
+def _described(node: Node, functions: Collection[str]) -> str:
     attributes = {
         name: _attribute(value)
         for name, value in node.attributes.items()
@@ -45,7 +47,7 @@ def _described(node, functions):
     return json.dumps(["" if node.op in functions else node.op, len(node.inputs), attributes], sort_keys=True)
 
 
-def _attribute(value):
+def _attribute(value: bytes) -> str:
     """An attribute as text, without names of functions and without the values of tensors."""
     parts = protobuf.grouped(value)
     if _FUNC in parts or _LIST_FUNCTIONS in protobuf.grouped(last(parts, _LIST)):
@@ -56,5 +58,5 @@ def _attribute(value):
     return value.hex()
 
 
-def _digest(data):
+def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
