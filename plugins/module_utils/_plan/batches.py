@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters as rules
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import start_values as starts
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 NAMES = rules.NAMES
@@ -16,7 +19,7 @@ _UNKNOWN_MEMORY_MIB = 1024
 _FEW = 4
 
 
-def start_values(host, goal, gpu, model, cpus):
+def start_values(host: Host, goal: str, gpu: Any, model: dict[str, Any], cpus: int) -> dict[str, Any]:
     """Parameters to start with, {name: value}; gpu: whether the server computes on one; cpus: whole CPUs that it may use."""
     capabilities = {
         "cpu": {"usable": cpus},
@@ -27,7 +30,7 @@ def start_values(host, goal, gpu, model, cpus):
     return {name: value for name, (value, _reason) in sorted(chosen.items())}
 
 
-def problem(parameters, model, release):
+def problem(parameters: dict[str, Any], model: dict[str, Any], release: str) -> FleetError | None:
     """The FleetError that says why this server or this model cannot be batched so, or None."""
     unknown = [name for name in parameters if name in rules.NAMES and name not in questions.batching_fields(release)]
     if unknown:
@@ -40,7 +43,9 @@ def problem(parameters, model, release):
     return faults[0] if faults else None
 
 
-def doubts(parameters, model, cpus, objective_p99_ms=None, has_quota=False):
+def doubts(
+    parameters: dict[str, Any], model: dict[str, Any], cpus: int, objective_p99_ms: Any = None, has_quota: Any = False
+) -> Any:
     """Words on parameters that are legal and yet may surprise. has_quota: whether a CFS quota is in force, which the server does not see."""
     _faults, found = compatibility.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
     if model["signatures"] is None:

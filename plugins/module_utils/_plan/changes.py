@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, served_models, server_options
@@ -16,7 +18,7 @@ _KEYS = frozenset({"backend", "image", "flags", "environment", "cpu_set", "devic
 _STARTED = "started"
 
 
-def differences(plan, servers):
+def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -> list[str]:
     """[text]: what deploying the plan would change on its host. servers: what runs there; a key that one lacks is not compared."""
     started = [server for server in servers if server.get("state", _STARTED) == _STARTED]
     served = {model["name"]: (server, model) for server in reversed(started) for model in server["models"]}
@@ -39,7 +41,7 @@ def differences(plan, servers):
     return found + [f"{name}: served by {served[name][0]['name']}, and not asked for any more" for name in gone]
 
 
-def _of_part(plan, part, started):
+def _of_part(plan: Mapping[str, Any], part: Mapping[str, Any], started: Sequence[Mapping[str, Any]]) -> list[str]:
     """What one server of several would change: compared is the one that runs under its suffix."""
     planned = {model["name"] for model in plan["models"]}
     server = next(
@@ -59,16 +61,21 @@ def _of_part(plan, part, started):
     ]
 
 
-def _suffix(server):
+def _suffix(server: Any) -> str:
     """What a server's name adds to that of the description it is a copy of."""
     return server["name"][len(server["copy_of"]) :] if server.get("copy_of") else ""
 
 
-def _is_surplus(server, parts):
+def _is_surplus(server: Any, parts: Sequence[Mapping[str, Any]] | None) -> bool:
     return bool(server.get("copy_of")) and _suffix(server) not in {part["suffix"] for part in parts or [{"suffix": ""}]}
 
 
-def _of_model(wanted, plan, model, served):
+def _of_model(
+    wanted: dict[str, Any],
+    plan: Mapping[str, Any],
+    model: dict[str, Any],
+    served: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
+) -> Iterator[str]:
     if served is None:
         yield f"{model['name']}: not served yet"
         return
@@ -89,7 +96,7 @@ def _of_model(wanted, plan, model, served):
         yield f"{model['name']}: {key}: {values}"
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """A leaf as a reader expects it."""
     if isinstance(value, bool):
         return str(value).lower()

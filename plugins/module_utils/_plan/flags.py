@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.limits import format_cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import flags as embedded_flags
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import served_models
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import LITE, PER_MODEL_BATCHING
@@ -76,7 +81,7 @@ _SURPRISES = {
 }
 
 
-def choose_cpus(draft, host, wanted):
+def choose_cpus(draft: Draft, host: Host, wanted: dict[str, Any]) -> tuple[str | None, int]:
     """(CPU set as text or None for all, the number of whole CPUs to plan for)."""
     if wanted["cpus"] is not None:
         count = min(max(1, int(wanted["cpus"])), host.usable_cpus)
@@ -100,7 +105,7 @@ def choose_cpus(draft, host, wanted):
     return None, host.usable_cpus
 
 
-def choose_environment(draft, host, wanted, release, gpu):
+def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpu: Any) -> dict[str, str]:
     """Environment variables of the server: {name: text}. gpu: those that its GPUs need; none without GPUs."""
     chosen = dict(gpu)
     chosen.update({name: str(value) for name, value in wanted["environment"].items() if value is not None})
@@ -136,18 +141,18 @@ def choose_environment(draft, host, wanted, release, gpu):
     return chosen
 
 
-def onednn_is_on(host, release, environment):
+def onednn_is_on(host: Host, release: str, environment: dict[str, str]) -> bool:
     """Whether the planned server uses oneDNN's operations."""
     asked = _switch(environment.get("TF_ENABLE_ONEDNN_OPTS"))
     return questions.onednn_by_default(release, host.cpu_flags) if asked is None else asked
 
 
-def _switch(text):
+def _switch(text: str | None) -> bool | None:
     """What TensorFlow understands of a variable: True, False, or None."""
     return {"1": True, "true": True, "0": False, "false": False}.get(str(text).lower())
 
 
-def _say_of_variables(draft, environment):
+def _say_of_variables(draft: Draft, environment: dict[str, str]) -> None:
     """Warn of variables that do not do what they are set for."""
     level = environment.get("TF_CPP_MIN_LOG_LEVEL", "0")
     if level.isdigit() and int(level) > 0:
@@ -164,7 +169,7 @@ def _say_of_variables(draft, environment):
         )
 
 
-def without_own_options(draft, given, backend, variable="tfserving_flags"):
+def without_own_options(draft: Draft, given: Any, backend: str, variable: str = "tfserving_flags") -> dict[str, Any]:
     """The flags of a variable without those that deploying would refuse, each with a refusal that names what to set."""
     problems = {
         name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}")
@@ -184,7 +189,15 @@ def without_own_options(draft, given, backend, variable="tfserving_flags"):
     return {name: value for name, value in given.items() if name not in problems}
 
 
-def choose_flags(draft, host, wanted, release, models, cpus, environment):
+def choose_flags(
+    draft: Draft,
+    host: Host,
+    wanted: dict[str, Any],
+    release: str,
+    models: list[dict[str, Any]],
+    cpus: int,
+    environment: dict[str, str],
+) -> dict[str, Any]:
     """Flags of the server: {name without dashes: value}, only such as the release knows."""
     known = questions.flags(release)
     chosen = {name: value for name, value in _own_flags(draft, host, release, models, cpus).items() if name in known}
@@ -199,15 +212,16 @@ def choose_flags(draft, host, wanted, release, models, cpus, environment):
             draft.warn(
                 f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail"
             )
-    if chosen.get(questions.tflite_flag(release)) and not any(model["form"].startswith("tflite") for model in models):
+    lite = questions.tflite_flag(release)
+    if lite and chosen.get(lite) and not any(model["form"].startswith("tflite") for model in models):
         draft.warn(
-            f"--{questions.tflite_flag(release)}: no model is planned in TensorFlow Lite's form, and where a version has no {table.TFLITE['file']} its "
+            f"--{lite}: no model is planned in TensorFlow Lite's form, and where a version has no {table.TFLITE['file']} its "
             "SavedModel is served without a word; optimize: tflite_dynamic_range converts it and sets the flag"
         )
     return _consistent(draft, host, release, chosen, environment)
 
 
-def _own_flags(draft, host, release, models, cpus):
+def _own_flags(draft: Draft, host: Host, release: str, models: list[dict[str, Any]], cpus: int) -> dict[str, Any]:
     batched = [model["batching"] for model in models if model["batching"]]
     derived = served_models.derived_flags(models, release)
     chosen = {**dict.fromkeys(_REASONS), **derived, "grpc_max_threads": grpc_threads(batched, cpus)}
@@ -250,7 +264,7 @@ def _own_flags(draft, host, release, models, cpus):
     return chosen
 
 
-def grpc_threads(batchings, cpus):
+def grpc_threads(batchings: Iterable[Mapping[str, Any]], cpus: int) -> int:
     """How many calls at once to allow: batching needs two full batches of them waiting inside the server. batchings: parameters of the models."""
     largest = max(
         [batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0 for batching in batchings]
@@ -259,7 +273,7 @@ def grpc_threads(batchings, cpus):
     return min(_MOST_GRPC_THREADS, max(_LEAST_GRPC_THREADS, 4 * cpus, 2 * largest + _SPARE_GRPC_THREADS))
 
 
-def _checked(draft, release, given):
+def _checked(draft: Draft, release: str, given: Any) -> dict[str, Any]:
     problems = questions.check_flags(release, given)
     for problem in problems:
         draft.refuse(
@@ -272,7 +286,9 @@ def _checked(draft, release, given):
     return {name: value for name, value in given.items() if name not in faulty}
 
 
-def _consistent(draft, host, release, chosen, environment):
+def _consistent(
+    draft: Draft, host: Host, release: str, chosen: dict[str, Any], environment: dict[str, str]
+) -> dict[str, Any]:
     """Take out, with a refusal, flags that the server would refuse, ignore or misunderstand together."""
     for flags_out, reason, remedy, change in _contradictions(host, release, chosen, environment):
         draft.refuse(f"flag {flags_out[0]}", reason, f"{remedy} (tfserving_flags)", {"flags": change})
@@ -280,7 +296,9 @@ def _consistent(draft, host, release, chosen, environment):
     return chosen
 
 
-def _contradictions(host, release, flags, environment):
+def _contradictions(
+    host: Host, release: str, flags: dict[str, Any], environment: dict[str, str]
+) -> Iterator[tuple[list[str], str, str, dict[str, Any]]]:
     batching = flags.get("enable_batching")
     for name, effect in (
         ("batching_parameters_file", "refuses to start"),
@@ -339,5 +357,5 @@ def _contradictions(host, release, flags, environment):
         )
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.limits import format_cpu_list as ranges
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
@@ -23,7 +25,7 @@ _FEWEST_COLUMNS = 72
 _COMPARED = ("release", "backend", "image", "build", "models", "server")
 
 
-def text(plans, earlier=None, width=120, running=None):
+def text(plans: Mapping[str, Any], earlier: Any = None, width: int = 120, running: Any = None) -> str:
     """The whole page. plans: {host: plan, or None for a host whose capabilities are not known}; earlier: the same from before, or None.
 
     running: {host: {seen: now|remembered|None, reason: why not now, differences: [text]}}, or None to leave what runs out.
@@ -54,7 +56,7 @@ def text(plans, earlier=None, width=120, running=None):
     return "\n\n".join(parts) + "\n"
 
 
-def differences(plans, earlier, width=120):
+def differences(plans: Mapping[str, Any], earlier: Any, width: int = 120) -> list[str]:
     """Lines: what is planned differently from earlier plans, with the hosts it concerns."""
     changes = {
         host: _host_changes(plans.get(host), earlier.get(host), host in plans, host in earlier)
@@ -63,7 +65,7 @@ def differences(plans, earlier, width=120):
     return ["CHANGED since the earlier plan", *_by_text(changes, width)]
 
 
-def against_running(running, width=120):
+def against_running(running: Any, width: int = 120) -> list[str]:
     """Lines: what deploying the plans would change on the hosts. running: as in text()."""
     known = {host: found["differences"] for host, found in running.items() if found["seen"]}
     lines = ["CHANGES to what runs now", *(_by_text(known, width) if known else [])]
@@ -80,9 +82,9 @@ def against_running(running, width=120):
     return lines
 
 
-def _by_text(texts, width):
+def _by_text(texts: Any, width: int) -> list[str]:
     """Lines: each text once, with the hosts that have it; or 'nothing'. texts: {host: [text]}."""
-    hosts = {}
+    hosts: dict[str, Any] = {}
     for host in sorted(texts):
         for line in texts[host]:
             hosts.setdefault(line, []).append(host)
@@ -93,7 +95,7 @@ def _by_text(texts, width):
     ] or ["  nothing"]
 
 
-def _host_changes(now, before, is_there, was_there):
+def _host_changes(now: Any, before: Any, is_there: bool, was_there: bool) -> list[str]:
     if not (is_there and was_there):
         return ["host is new" if is_there else "host is gone"]
     if now is None or before is None:
@@ -106,7 +108,7 @@ def _host_changes(now, before, is_there, was_there):
     ]
 
 
-def _compared(plan):
+def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
     models = {model["name"]: {key: model[key] for key in ("form", "batching")} for model in plan["models"]}
     return dict(
         {key: plan.get(key) for key in _COMPARED},
@@ -115,9 +117,9 @@ def _compared(plan):
     )
 
 
-def _groups(plans):
+def _groups(plans: Mapping[str, Any]) -> Any:
     """[(hosts, plan)]: hosts with one plan together, by class; those without a plan last."""
-    found = {}
+    found: dict[Any, Any] = {}
     for host in sorted(plans):
         key = json.dumps(plans[host], sort_keys=True) if plans[host] is not None else ""
         found.setdefault(key, ([], plans[host]))[0].append(host)
@@ -126,9 +128,9 @@ def _groups(plans):
     )
 
 
-def _shared(groups, entries):
+def _shared(groups: Any, entries: Any) -> dict[str, Any]:
     """{words: numbers of the groups}: what is said of more than one group, in the order of deciding."""
-    found = {}
+    found: dict[Any, Any] = {}
     for number, (_hosts, plan) in enumerate(groups, 1):
         for position, words in enumerate(entries(plan) if plan else ()):
             found.setdefault(words, ([], position))[0].append(number)
@@ -138,19 +140,19 @@ def _shared(groups, entries):
     return {words: found[words][0] for words in several}
 
 
-def _reasons(plan):
+def _reasons(plan: Mapping[str, Any]) -> list[Any]:
     return [f"{decision['subject']}: {decision['choice']} - {decision['reason']}" for decision in plan["decisions"]]
 
 
-def _warnings(plan):
+def _warnings(plan: Mapping[str, Any]) -> Any:
     return plan["warnings"]
 
 
-def _numbers(numbers, count):
+def _numbers(numbers: Any, count: int) -> str:
     return "all" if len(numbers) == count else ranges(numbers).replace(",", ", ")
 
 
-def _summary(groups, count, width):
+def _summary(groups: Any, count: int, width: int) -> Iterator[str]:
     """Lines: the heading, and a table with one row a group."""
     classes = len({plan["host_class"] for _hosts, plan in groups if plan})
     refused = sum(len(hosts) for hosts, plan in groups if plan and plan["refusals"])
@@ -173,7 +175,7 @@ def _summary(groups, count, width):
         yield "  ".join(cells).rstrip()
 
 
-def _row(number, hosts, plan):
+def _row(number: int, hosts: Sequence[str], plan: Mapping[str, Any]) -> tuple[str, ...]:
     if plan is None:
         return str(number), str(len(hosts)), NO_PLAN, "-", "-", "-"
     forms = ", ".join(
@@ -183,13 +185,13 @@ def _row(number, hosts, plan):
     return str(number), str(len(hosts)), str(plan["host_class"]), _server(plan), forms or "-", subjects or "-"
 
 
-def _server(plan):
+def _server(plan: Mapping[str, Any]) -> str:
     if plan["image"]:
-        return plan["image"].rpartition("/")[2]
+        return str(plan["image"].rpartition("/")[2])
     return f"embedded {plan['release']}" if plan["models"] else "-"
 
 
-def _fitting(widths, width):
+def _fitting(widths: Any, width: int) -> Any:
     """The columns' widths, those that may shrink cut until the row fits."""
     widths = list(widths)
     for column, least in _MAY_SHRINK.items():
@@ -198,7 +200,7 @@ def _fitting(widths, width):
     return widths
 
 
-def _cut(cell, room):
+def _cut(cell: str, room: int) -> str:
     """The cell with its middle left out where it is too long: its ends tell most."""
     if len(cell) <= room:
         return cell
@@ -206,7 +208,9 @@ def _cut(cell, room):
     return f"{cell[:head]}..{cell[len(cell) - (room - 2 - head) :]}"
 
 
-def _details(number, hosts, plan, shared, width):
+def _details(
+    number: int, hosts: Sequence[str], plan: Mapping[str, Any], shared: Mapping[str, Any], width: int
+) -> Iterator[str]:
     """Lines: one group. What they get and what is refused come first, the reasons after."""
     yield from _wrapped(
         "", f"{number}. {plan['host_class'] if plan else NO_PLAN}: {shortened(hosts)}", width, indented=2
@@ -243,22 +247,22 @@ def _details(number, hosts, plan, shared, width):
     yield from _listed("to try", _joined((candidate["name"] for candidate in plan["candidates"]), ", "), width)
 
 
-def _of_model(model):
+def _of_model(model: dict[str, Any]) -> str:
     batching = ", ".join(f"{name} {shown(value)}" for name, value in sorted((model["batching"] or {}).items()))
     return f"{model['name']}: {model['form']}" + (f", batched ({batching})" if batching else "")
 
 
-def _joined(words, between=" "):
+def _joined(words: Iterable[str], between: str = " ") -> list[str]:
     joined = between.join(words)
     return [joined] if joined else []
 
 
-def _listed(label, entries, width):
+def _listed(label: str, entries: Any, width: int) -> Iterator[str]:
     for number, words in enumerate(entries):
         yield from _wrapped(f"  {'' if number else label:<{_LABEL}}", words, width)
 
 
-def _wrapped(start, words, width, indented=0):
+def _wrapped(start: str, words: str, width: int, indented: int = 0) -> list[str]:
     return textwrap.wrap(
         words,
         width,
@@ -269,11 +273,11 @@ def _wrapped(start, words, width, indented=0):
     )
 
 
-def shortened(hosts, most=6):
+def shortened(hosts: Sequence[str], most: int = 6) -> str:
     """The first names of a list of hosts, and how many more there are."""
     rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
     return ", ".join(hosts[:most]) + rest
 
 
-def _count(count, one, many=None):
+def _count(count: int, one: Any, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"

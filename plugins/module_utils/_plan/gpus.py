@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_values import row_bytes
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi, limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_view as hosts
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
 
 # Compiling all kernels from PTX took half an hour where users measured it (github.com/tensorflow/tensorflow issue 62320).
@@ -30,30 +33,30 @@ _PORTS_OF_A_SERVER = 2
 class Chosen:
     """The devices of a server: GPUs or MIG slices, as mappings of the capabilities with `id`, what the engine knows them by."""
 
-    devices: list = field(default_factory=list)
+    devices: list[Any] = field(default_factory=list)
     how: str | None = None
     just_in_time: bool = False
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self.devices)
 
     @property
-    def as_planned(self):
+    def as_planned(self) -> list[dict[str, Any]]:
         """server.devices of the plan."""
         return [{"pci_bus_id": device.get("pci_bus_id"), "id": device["id"], "by": self.how} for device in self.devices]
 
     @property
-    def memory_mib(self):
+    def memory_mib(self) -> int | None:
         """The memory of the device that computes, or None when unknown."""
         return self.devices[0].get("memory_mib") if self.devices else None
 
     @property
-    def start_timeout_s(self):
+    def start_timeout_s(self) -> int | None:
         """How long the first start may take, where it takes longer than others."""
         return FIRST_START_S if self.just_in_time else None
 
 
-def choose(draft, host, wanted, release, backend):
+def choose(draft: Draft, host: Host, wanted: dict[str, Any], release: str, backend: str) -> Chosen | None:
     """What the server gets, Chosen; None where a GPU is required and cannot be had: such a host is not served on its CPU instead."""
     if wanted["gpu"] == "none":
         if host.gpus:
@@ -71,7 +74,9 @@ def choose(draft, host, wanted, release, backend):
     return Chosen()
 
 
-def _usable(draft, host, wanted, release, backend):
+def _usable(
+    draft: Draft, host: Host, wanted: dict[str, Any], release: str, backend: str
+) -> tuple[Chosen | None, Any, Any]:
     """(Chosen, None, None), or (None, (reason, remedy), a change that helps or None)."""
     if not host.gpus:
         return None, ("this host has no NVIDIA GPU", "Ask for none on this host"), None
@@ -129,7 +134,7 @@ def _usable(draft, host, wanted, release, backend):
     return _take(draft, host, wanted, supported, devices, how, release), None, None
 
 
-def _support(release, gpu):
+def _support(release: str, gpu: Any) -> Any:
     """What questions.gpu_support says, and whether the driver can compile this release's PTX, which minor version compatibility does not cover."""
     answer = questions.gpu_support(release, hosts.compute_capability(gpu), hosts.driver_major(gpu))
     cuda = questions.cell("cuda", release)
@@ -144,13 +149,13 @@ def _support(release, gpu):
     return answer
 
 
-def _of_problem(problem):
+def _of_problem(problem: Any) -> Any:
     """(reason, remedy) of a GPU's problem, which ends with its remedy."""
     what, colon, remedy = problem.rpartition(": ")
     return (what, remedy[:1].upper() + remedy[1:]) if colon else (problem, "Look at the kernel's log and at nvidia-smi")
 
 
-def _devices(gpu, how, container):
+def _devices(gpu: Any, how: Any, container: Any) -> Any:
     """The devices of one GPU: itself, or its MIG slices, the largest first."""
     by_index = how == "cdi" and (((container.get("nvidia") or {}).get("cdi")) or {}).get("names") == "index"
     if gpu.get("mig") is None:
@@ -176,7 +181,7 @@ def _devices(gpu, how, container):
     return sorted(slices, key=lambda part: -(part["memory_mib"] or 0))
 
 
-def _placed(bound, supported, how, container):
+def _placed(bound: Any, supported: Any, how: Any, container: Any) -> Any:
     """The devices of the supported GPUs, each with its `place` among those of the host. A broken GPU holds its place, so that the others keep theirs."""
     found, place = [], 0
     usable = [gpu for gpu, _answer in supported]
@@ -187,7 +192,7 @@ def _placed(bound, supported, how, container):
     return found
 
 
-def _too_small(models, devices):
+def _too_small(models: list[dict[str, Any]], devices: Any) -> Any:
     """(reason, remedy) where the models do not fit the largest device, or None."""
     needed, most = _needed_mib(models), max(device.get("memory_mib") or 0 for device in devices)
     if needed and most and needed > most:
@@ -198,13 +203,15 @@ def _too_small(models, devices):
     return None
 
 
-def _needed_mib(models, versions=1):
+def _needed_mib(models: list[dict[str, Any]], versions: Any = 1) -> Any:
     """GPU memory that the models take in about, without what a batch takes; 0 where no size is known."""
     size = sum(model.get("size_bytes") or 0 for model in models)
     return versions * _LOADED * size / 2**20 + _CONTEXT_MIB if size else 0
 
 
-def _take(draft, host, wanted, supported, devices, how, release):
+def _take(
+    draft: Draft, host: Host, wanted: dict[str, Any], supported: Any, devices: Any, how: Any, release: str
+) -> Any:
     """Decide for these devices. A process computes on one MIG slice only, so one server gets one."""
     whole = [device for device in devices if device.get("mig") is None]
     one = wanted["gpu_servers"] == "one"
@@ -246,7 +253,7 @@ def _take(draft, host, wanted, supported, devices, how, release):
     return chosen
 
 
-def environment(draft, wanted, chosen):
+def environment(draft: Draft, wanted: dict[str, Any], chosen: Any) -> dict[str, str]:
     """Variables that a server with these devices needs: {name: text}."""
     draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
     found = {"CUDA_CACHE_PATH": container.CUDA_CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
@@ -266,7 +273,7 @@ def environment(draft, wanted, chosen):
     return found
 
 
-def say_memory(draft, wanted, planned, chosen):
+def say_memory(draft: Draft, wanted: dict[str, Any], planned: Any, chosen: Any) -> None:
     """Warn where one version of the models fits the device, and two, while one replaces the other, do not; and where batches alone take much of it."""
     if not chosen.memory_mib:
         return
@@ -288,7 +295,7 @@ def say_memory(draft, wanted, planned, chosen):
             )
 
 
-def one_each(draft, host, wanted, chosen):
+def one_each(draft: Draft, host: Host, wanted: dict[str, Any], chosen: Any) -> list[dict[str, Any]]:
     """A server for each device, [{suffix, devices, cpu_set, port_offset}]; empty where one server gets them all. The first place has no suffix."""
     if wanted["gpu_servers"] != "per_gpu" or [device["place"] for device in chosen.devices] in ([], [0]):
         return []
@@ -309,7 +316,7 @@ def one_each(draft, host, wanted, chosen):
     ]
 
 
-def _cpus_beside(host, wanted, device):
+def _cpus_beside(host: Host, wanted: dict[str, Any], device: Any) -> Any:
     """The CPUs beside a GPU, as far as processes of this host may use them; None for those of the plan, which the user may have chosen."""
     try:
         beside = limits.parse_cpu_list(device.get("cpu_affinity") or "")
@@ -319,10 +326,10 @@ def _cpus_beside(host, wanted, device):
     return None if wanted["cpus"] or not usable or usable == set(host.affinity) else limits.format_cpu_list(usable)
 
 
-def _shown(device):
+def _shown(device: Any) -> str:
     place = str(device.get("pci_bus_id"))
     return f"{place} MIG {device['profile']}" if device.get("profile") else place
 
 
-def _lower(text):
+def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]

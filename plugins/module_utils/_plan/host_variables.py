@@ -10,8 +10,9 @@ it is read, and raises FleetError where that fails.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import number_of, one_of
@@ -32,24 +33,26 @@ class Purpose:
     tunings: bool = True
 
 
-class Evaluated(Mapping):
+class Evaluated(Mapping[str, Any]):
     """Variables of a host. value_of: evaluates one by its name. is_own: whether the user set it, and not a role of this collection."""
 
-    def __init__(self, variables, value_of, is_own):
+    def __init__(
+        self, variables: Mapping[str, Any], value_of: Callable[[str], Any], is_own: Callable[[str], bool]
+    ) -> None:
         self._variables, self._value_of, self._is_own = variables, value_of, is_own
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         if name not in self:
             raise KeyError(name)
         return self._value_of(name)
 
-    def __contains__(self, name):
-        return name in self._variables and self._is_own(name)
+    def __contains__(self, name: object) -> bool:
+        return name in self._variables and self._is_own(str(name))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return (name for name in self._variables if name in self)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(1 for _name in self)
 
 
@@ -58,15 +61,15 @@ class Host:
     """What is known of a host. secret_variables: of preparation.prepared. structure_of: tells the structure of the SavedModel below a folder of the
     host, or None."""
 
-    variables: Mapping
-    secret_variables: Callable
-    structure_of: Callable = lambda base_path: None
+    variables: Mapping[str, Any]
+    secret_variables: Callable[[Any], dict[str, Any]]
+    structure_of: Callable[[str], Mapping[str, str] | None] = lambda base_path: None
 
 
 WHOLE = Purpose()
 
 
-def planned(host, purpose, detect):
+def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The result of the module host_plan. detect: gives the result of capability_facts on the host."""
     variables, detected = host.variables, {}
     capabilities = variables["ansible_facts"].get("tfserving_capabilities")
@@ -87,7 +90,7 @@ def planned(host, purpose, detect):
     }
 
 
-def resolved(host, capabilities, purpose=WHOLE):
+def resolved(host: Host, capabilities: Mapping[str, Any] | None, purpose: Purpose = WHOLE) -> dict[str, Any]:
     """{plan, server} of a host (resolution.resolve)."""
     variables = host.variables
     wishes = wishes_of(variables, purpose)
@@ -113,7 +116,7 @@ def resolved(host, capabilities, purpose=WHOLE):
     return found
 
 
-def wishes_of(variables, purpose=WHOLE):
+def wishes_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> resolution.Wishes:
     """What the user asks for on a host, from its variables."""
     role = {
         name: variables[f"{_OF_SERVER}{name}"]
@@ -140,10 +143,10 @@ def wishes_of(variables, purpose=WHOLE):
     )
 
 
-def tunings_directory(variables):
+def tunings_directory(variables: Mapping[str, Any]) -> str | None:
     """Where this host's tunings are kept on the controller, or None where neither a variable nor an inventory file says it."""
     if "tfserving_tunings_directory" in variables and variables["tfserving_tunings_directory"]:
-        return os.path.abspath(os.path.expanduser(variables["tfserving_tunings_directory"]))
+        return os.path.abspath(os.path.expanduser(str(variables["tfserving_tunings_directory"])))
     sources = [
         os.path.abspath(source)
         for source in (variables["ansible_inventory_sources"] if "ansible_inventory_sources" in variables else ())
@@ -156,12 +159,12 @@ def tunings_directory(variables):
     )
 
 
-def _stale_tunings(variables):
+def _stale_tunings(variables: Mapping[str, Any]) -> str:
     name = "tfserving_stale_tunings"
     return one_of(name, variables[name], tunings.STALE) if name in variables else tunings.STALE[0]
 
 
-def request_of(variables):
+def request_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     """A host's request: tfs_capabilities_request where the user sets it, else the collection-wide variables."""
     if "tfs_capabilities_request" in variables:
         given = variables["tfs_capabilities_request"]

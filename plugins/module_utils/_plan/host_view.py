@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
@@ -20,65 +22,65 @@ _NVIDIA = "10de:"
 class Host:
     """capabilities: the mapping of the contract; keys that are missing or null count as unknown."""
 
-    capabilities: dict
+    capabilities: Mapping[str, Any]
 
     @property
-    def architecture(self):
+    def architecture(self) -> Any:
         """uname -m, or 'unknown'."""
         return self.capabilities.get("architecture") or "unknown"
 
     @property
-    def level(self):
+    def level(self) -> Any:
         """The psABI level, x86-64-v1 where the flags tell no more; 'aarch64'; or the architecture."""
         least = _LEAST_LEVEL.get(self.architecture, self.architecture)
         level = self._part("cpu").get("level")
         return level if level and may_run(least, level) else least
 
     @property
-    def cpu_flags(self):
+    def cpu_flags(self) -> frozenset[str]:
         """CPU flags in the kernel's spelling."""
         return frozenset(self._part("cpu").get("flags") or ())
 
     @property
-    def image_class(self):
+    def image_class(self) -> Any:
         """The class that shares an image."""
         return self._part("classes").get("image") or self.level
 
     @property
-    def tuning_class(self):
+    def tuning_class(self) -> Any:
         """The class that shares a tuning."""
         return self._part("classes").get("tuning") or self.image_class
 
     @property
-    def affinity(self):
+    def affinity(self) -> list[int]:
         """The numbers of the CPUs that the host's processes may use, ascending; empty when unknown."""
         return sorted(limits.parse_cpu_list(self._part("cpu").get("affinity") or ""))
 
     @property
-    def usable_cpus(self):
+    def usable_cpus(self) -> int:
         """Whole CPUs worth using: what affinity, cpuset and quota leave, at least 1."""
         usable = self._part("cpu").get("usable") or self._part("cpu").get("threads") or len(self.affinity)
         return max(1, int(usable))
 
     @property
-    def memory_mib(self):
+    def memory_mib(self) -> Any:
         """Usable memory, or None when unknown."""
         return self._part("memory").get("usable_mib")
 
     @property
-    def has_quota(self):
+    def has_quota(self) -> bool:
         """Whether a CFS quota leaves less than the affinity mask shows; TensorFlow sees the mask alone."""
         usable = self._part("cpu").get("usable")
         return bool(usable and self.affinity and usable < len(self.affinity))
 
     @property
-    def is_pinned(self):
+    def is_pinned(self) -> bool:
         """Whether the host's processes may use only some of its CPUs."""
         threads = self._part("cpu").get("threads")
         return bool(threads and self.affinity and len(self.affinity) < threads)
 
     @property
-    def gpus(self):
+    def gpus(self) -> list[dict[str, Any]]:
         """The NVIDIA GPUs, one mapping each with what their group has in common, by PCI bus id."""
         found = [
             dict(group, **device)
@@ -89,22 +91,22 @@ class Host:
         return sorted(found, key=lambda gpu: str(gpu.get("pci_bus_id")))
 
     @property
-    def gpu_groups(self):
+    def gpu_groups(self) -> Any:
         """The NVIDIA GPUs as the capabilities list them, identical ones together."""
         return self.capabilities.get("gpus") or []
 
     @property
-    def container(self):
+    def container(self) -> Any:
         """The container engine and what it can give a container, or nothing."""
         return self._part("container")
 
     @property
-    def engine(self):
+    def engine(self) -> Any:
         """The container engine's name, or None."""
         return self._part("container").get("engine")
 
     @property
-    def engine_problem(self):
+    def engine_problem(self) -> str | None:
         """Why no container can be started here, or None."""
         container = self._part("container")
         if not self.engine:
@@ -118,34 +120,34 @@ class Host:
         return None
 
     @property
-    def sdk_problem(self):
+    def sdk_problem(self) -> str | None:
         """Why Ansible's Python cannot speak with the engine that answers, or None."""
         problem = (self._part("container").get("sdk") or {}).get("problem")
         python = self._part("python").get("executable") or "the Python that Ansible uses"
         return f"{python} on this host cannot import the Docker SDK ({problem})" if problem else None
 
-    def is_docker_before(self, version):
+    def is_docker_before(self, version: Any) -> bool:
         """Whether the engine is a Docker Engine older than a version (major, minor, patch); not where that is unknown."""
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(self._part("container").get("version") or ""))
         return bool(self.engine == "docker" and found and tuple(map(int, found.groups())) < version)
 
-    def _part(self, name):
+    def _part(self, name: str) -> dict[str, Any]:
         return self.capabilities.get(name) or {}
 
 
-def compute_capability(gpu):
+def compute_capability(gpu: Any) -> tuple[int, int] | None:
     """(major, minor) of a GPU, or None where no driver told."""
     compute = gpu.get("compute")
     return (compute["major"], compute["minor"]) if compute else None
 
 
-def driver_major(gpu):
+def driver_major(gpu: Any) -> int | None:
     """The major version of the GPU's driver, or None where no driver told."""
     found = numbers(gpu.get("driver_version"))
     return found[0] if found else None
 
 
-def numbers(version):
+def numbers(version: Any) -> tuple[int, ...]:
     """The first two numbers of a version, as many as there are."""
     parts = []
     for part in str(version if version is not None else "").split(".")[:2]:

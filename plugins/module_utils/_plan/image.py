@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe as recipes
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
 
 
-def choose_image(draft, host, wanted, release, gpu):
+def choose_image(
+    draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpu: Any
+) -> tuple[str | None, dict[str, Any] | None]:
     """(the image's name, the recipe of an own build or None); (None, None) when refused. gpu: whether the server gets one."""
-    kind = "gpu" if gpu else "cpu"
+    kind: questions.ImageKind = "gpu" if gpu else "cpu"
     if wanted["image"]:
         if wanted["image"].endswith(table.IMAGES["mkl"]):
             _warn_of_mkl(draft, release)
@@ -44,7 +50,7 @@ def choose_image(draft, host, wanted, release, gpu):
     ), None
 
 
-def _refuse_architecture(draft, host):
+def _refuse_architecture(draft: Draft, host: Host) -> None:
     reason = f"the official images and Docker files are for {', '.join(table.IMAGES['architectures'])}, this host is {host.architecture}"
     if host.architecture == "aarch64":
         draft.refuse(
@@ -62,7 +68,7 @@ def _refuse_architecture(draft, host):
         )
 
 
-def _say_what_a_build_needs(draft, host, wanted, release):
+def _say_what_a_build_needs(draft: Draft, host: Host, wanted: dict[str, Any], release: str) -> None:
     if not may_run("x86-64-v3", host.level):
         return
     if "oneDNN" in wanted["measured"]:
@@ -79,7 +85,9 @@ def _say_what_a_build_needs(draft, host, wanted, release):
         )
 
 
-def _own_build(draft, host, wanted, release, kind):
+def _own_build(
+    draft: Draft, host: Host, wanted: dict[str, Any], release: str, kind: Any
+) -> tuple[str | None, dict[str, Any] | None]:
     if questions.is_newer_than_table(release) and not wanted["build_sources"]:
         newest = questions.releases()[-1]
         draft.refuse(
@@ -136,7 +144,9 @@ def _own_build(draft, host, wanted, release, kind):
     return draft.decide("image", recipe["image"], f"built once for all hosts of the class {shared_by}"), recipe
 
 
-def _options(draft, host, wanted, level, release, kind, majors, known):
+def _options(
+    draft: Draft, host: Host, wanted: dict[str, Any], level: str, release: str, kind: Any, majors: Any, known: Any
+) -> Any:
     """(Bazel's options, the kind of the image that they make), or None when refused."""
     options, reasons = recipes.mended_options(
         wanted["build_options"] or "", level, host.cpu_flags, release, kind, known
@@ -157,7 +167,7 @@ def _options(draft, host, wanted, level, release, kind, majors, known):
     return options, kind
 
 
-def _exact_options(draft, host, name, level, release, kind, known):
+def _exact_options(draft: Draft, host: Host, name: str, level: str, release: str, kind: Any, known: Any) -> Any:
     """The same for a microarchitecture."""
     compiler = recipes.compiler_of(release, kind)
     own = recipes.microarchitecture_options(name, release, kind, known)
@@ -185,7 +195,7 @@ def _exact_options(draft, host, name, level, release, kind, known):
     return options, kind
 
 
-def _warn_of_mkl(draft, release):
+def _warn_of_mkl(draft: Draft, release: str) -> None:
     openmp = (
         ""
         if questions.cell("mkl_openmp", release) == "true"

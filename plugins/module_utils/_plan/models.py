@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import tflite
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import batches
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_view as hosts
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 
-def choose_models(draft, host, wanted, release, gpus, cpus):
+def choose_models(
+    draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpus: Any, cpus: int
+) -> list[dict[str, Any]]:
     """[{name, form, batching}] in the order of the request. gpus: the capabilities of the GPUs that the server gets; cpus: the whole CPUs."""
     for model in wanted["models"]:
         _judge_signatures(draft, wanted, model, release)
@@ -28,7 +35,7 @@ def choose_models(draft, host, wanted, release, gpus, cpus):
     return _one_batching_for_all(draft, planned, release)
 
 
-def _judge_signatures(draft, wanted, model, release):
+def _judge_signatures(draft: Draft, wanted: dict[str, Any], model: dict[str, Any], release: str) -> None:
     """Refuse a model of which no request to its signature can be answered, as far as its signatures say so; warn of what some requests fail of."""
     known = {name: one for name, one in (model["signatures"] or {}).items() if model["signature"] in (None, name)}
     for name, broken in ((name, signatures.unset(one)) for name, one in sorted(known.items())):
@@ -51,7 +58,7 @@ def _judge_signatures(draft, wanted, model, release):
         draft.warn(f"{model['name']}: {problem}")
 
 
-def lite_problem(model, release):
+def lite_problem(model: dict[str, Any], release: str) -> str | None:
     """Why TensorFlow Lite cannot serve this model, or None. An unknown signature is no problem: conversion and parity decide."""
     if questions.tflite_flag(release) is None:
         return f"{release} has no flag for TensorFlow Lite"
@@ -64,7 +71,7 @@ def lite_problem(model, release):
     return next((f"signature {name}: {problem}" for name, problem in problems if problem), None)
 
 
-def _form(draft, model, release, gpus):
+def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
     subject = f"model {model['name']}: form"
     if model["optimize"].startswith("tflite_"):
         problem = lite_problem(model, release)
@@ -77,7 +84,7 @@ def _form(draft, model, release, gpus):
                 "and a request of 0 rows can end the server"
             )
             return draft.decide(
-                subject, model["optimize"], "asked for; published only if it agrees with the source model"
+                subject, str(model["optimize"]), "asked for; published only if it agrees with the source model"
             )
     if model["optimize"] == "tensorrt":
         support = questions.tensorrt_support(release, hosts.compute_capability(gpus[0]) if gpus else None)
@@ -91,7 +98,7 @@ def _form(draft, model, release, gpus):
             subject,
             model,
             support["reason"] if gpus else "TF-TRT needs a GPU, and this server gets none",
-            support["remedy"],
+            str(support["remedy"]),
             change,
         )
     reason = (
@@ -100,12 +107,19 @@ def _form(draft, model, release, gpus):
     return draft.decide(subject, "saved_model", reason)
 
 
-def may_try_lite(model, release, gpus):
+def may_try_lite(model: dict[str, Any], release: str, gpus: Any) -> bool:
     """Whether TensorFlow Lite is a candidate: left open by the user, on the CPU, and not known to be impossible."""
     return model["optimize"] == "auto" and not gpus and lite_problem(model, release) is None
 
 
-def _refuse(draft, subject, model, reason, remedy, change=None):
+def _refuse(
+    draft: Draft,
+    subject: str,
+    model: dict[str, Any],
+    reason: str,
+    remedy: str,
+    change: Mapping[str, Any] | None = None,
+) -> None:
     draft.refuse(
         subject,
         reason,
@@ -114,7 +128,9 @@ def _refuse(draft, subject, model, reason, remedy, change=None):
     )
 
 
-def _batching(draft, host, wanted, model, release, gpus, cpus):
+def _batching(
+    draft: Draft, host: Host, wanted: dict[str, Any], model: dict[str, Any], release: str, gpus: Any, cpus: int
+) -> dict[str, Any] | None:
     subject = f"model {model['name']}: batching"
     asked = model["batching"]
     if asked in (None, "none"):
@@ -150,7 +166,7 @@ def _batching(draft, host, wanted, model, release, gpus, cpus):
     return parameters
 
 
-def _one_batching_for_all(draft, planned, release):
+def _one_batching_for_all(draft: Draft, planned: list[dict[str, Any]], release: str) -> list[dict[str, Any]]:
     """Refuse what one batching file cannot say where the release knows no per-model files."""
     distinct = {repr(sorted((model["batching"] or {}).items())) for model in planned}
     if len(distinct) > 1 and "enable_per_model_batching_parameters" not in questions.flags(release):

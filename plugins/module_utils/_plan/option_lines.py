@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import docker_options, flags, start_line
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.docker_options import Context
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.start_line import Item
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 _BATCHING_TEXTS = {
@@ -37,16 +40,17 @@ class Answer:
 
     today: str
     reason: str
-    sets: dict
+    sets: dict[str, Any]
 
 
-def understand(request):
+def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[str]]:
     """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines; of lines the later one wins.
 
     Returns (request, answers, refusals, warnings): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for what is not taken
     over. The request's key `serve` has what becomes defaults of the role tfs_server.
     """
-    wanted, answers, refusals, merged, warnings = dict(request, serve={}), [], [], {}, []
+    wanted, answers, refusals, warnings = dict(request, serve={}), [], [], []
+    merged: dict[str, Any] = {}
     found = [item for line in request["options"] for item in items(line)]
     context = _context(found, request)
     for item in found:
@@ -72,7 +76,7 @@ def understand(request):
     return wanted, answers, refusals, warnings
 
 
-def items(line):
+def items(line: Any) -> list[Item]:
     """The Items (start_line) of a line; a line that means something as a whole is one."""
     if isinstance(line, str):
         text = line.strip()
@@ -88,7 +92,7 @@ def items(line):
     )
 
 
-def translate(item, context):
+def translate(item: Item, context: Context) -> Any:
     """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
     if item.kind == "line":
         return next(
@@ -111,12 +115,12 @@ def translate(item, context):
     return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
 
 
-def is_secret(item):
+def is_secret(item: Item) -> bool:
     """Whether an Item's value must not be shown."""
     return item.kind == "environment" and looks_secret(item.name)
 
 
-def shown(item):
+def shown(item: Item) -> str:
     """An Item as messages name it."""
     return (
         f"{item.name}=(not shown)"
@@ -127,19 +131,19 @@ def shown(item):
     )
 
 
-def _unclothed(text):
+def _unclothed(text: str) -> Any:
     """A build argument or saved_model_cli line without what surrounds it in a script or a list."""
     text = re.sub(r"^[-$]\s+", "", text.strip()).rstrip("\\,").strip()
     return re.sub(r"^--build-arg[ =]", "", text)
 
 
-def _context(found, request):
+def _context(found: Any, request: Any) -> Context:
     given = {item.name: item.value for item in found if item.kind == "flag"}
     environment = {item.name: item.value for item in found if item.kind == "environment"}
     return docker_options.Context(given, environment, tuple(request["models"]))
 
 
-def _variable(item, context):
+def _variable(item: Item, context: Context) -> Any:
     if item.name == "MODEL_BASE_PATH" and "://" in item.value:
         return _own("model_base_path", item.value, context)
     if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
@@ -167,14 +171,14 @@ def _variable(item, context):
     )
 
 
-def _of_shell(what, unknown):
+def _of_shell(what: str, unknown: Any) -> Any:
     return docker_options.Lost(
         f"the value of {what} holds {unknown}, which only the shell of the script knows",
         f"{docker_options.LEAVE_OUT}, or write the value itself",
     )
 
 
-def _expanded(text, context):
+def _expanded(text: str, context: Context) -> Any:
     """(the text with the variables that the lines set, what is left of shell syntax or None)."""
     text = _SHELL_VARIABLE.sub(
         lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(),
@@ -184,7 +188,7 @@ def _expanded(text, context):
     return text, left.group() if left else None
 
 
-def _merge(merged, sets, given):
+def _merge(merged: Any, sets: Any, given: Any) -> Any:
     """Put what a line sets over what earlier lines set; warnings about values that differ."""
     warnings = []
     for key, value in sets.items():
@@ -199,7 +203,7 @@ def _merge(merged, sets, given):
     return warnings
 
 
-def _overruled(merged, wanted):
+def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
     """Warnings about what the lines set otherwise than variables of the inventory, which hold."""
     warnings = []
     for key in ("flags", "environment"):
@@ -216,7 +220,7 @@ def _overruled(merged, wanted):
     return warnings
 
 
-def _put(wanted, sets):
+def _put(wanted: dict[str, Any], sets: Any) -> None:
     for key, value in sets.items():
         if key in ("flags", "environment", "serve"):
             wanted[key] = dict(value, **wanted[key])
@@ -231,7 +235,7 @@ def _put(wanted, sets):
             wanted[key] = value
 
 
-def _batching_text(text):
+def _batching_text(text: str) -> Any:
     found = re.match(r"(max_enqueued_batches|num_batch_threads)\b", text)
     return (
         Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {})
@@ -240,7 +244,7 @@ def _batching_text(text):
     )
 
 
-def _build_argument(text):
+def _build_argument(text: str) -> Any:
     name, equals, value = text.partition("=")
     value = value.strip("\"'")
     if re.match(r"--(config|copt)=", text):
@@ -270,7 +274,7 @@ def _build_argument(text):
     return None
 
 
-def _saved_model_cli(text):
+def _saved_model_cli(text: str) -> Any:
     if not text.startswith("saved_model_cli ") or " tensorrt" not in text:
         return None
     dropped = [flag for flag in ("--max_batch_size", "--is_dynamic_op") if flag in text]
@@ -286,7 +290,7 @@ def _saved_model_cli(text):
     )
 
 
-def _server_flag(item, context):
+def _server_flag(item: Item, context: Context) -> Any:
     name, (value, unknown) = item.name, _expanded(item.value, context)
     if not re.fullmatch(r"\w+", name):
         return None
@@ -314,7 +318,7 @@ def _server_flag(item, context):
     return Answer(f"--{today}={_spelt(typed)}", reason, sets)
 
 
-def _own(flag, value, context):
+def _own(flag: Any, value: Any, context: Context) -> Any:
     """The answer to a flag that stands for something else of the collection than a flag."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
     if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
@@ -334,7 +338,7 @@ def _own(flag, value, context):
     )
 
 
-def _value(kind, text):
+def _value(kind: Any, text: str) -> Any:
     if kind == "bool" and text in _TRUE + _FALSE:
         return text in _TRUE
     try:
@@ -343,5 +347,5 @@ def _value(kind, text):
         return text
 
 
-def _spelt(value):
+def _spelt(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

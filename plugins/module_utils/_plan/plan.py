@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import validation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
     batches,
@@ -21,7 +24,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view im
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 
-def plan(capabilities, asked, microarchitectures=None):
+def plan(
+    capabilities: Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    microarchitectures: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What the host gets, and why: the mapping of docs/architecture.md, "Plan".
 
     capabilities: Capabilities of _capability/facts.py. asked: the mapping of "Request"; its policies carry `holds`, whether their condition holds here.
@@ -63,7 +70,7 @@ def plan(capabilities, asked, microarchitectures=None):
     return dict(made, decisions=draft.decisions, warnings=draft.warnings, refusals=draft.refusals)
 
 
-def _serve(draft, host, wanted):
+def _serve(draft: Draft, host: Host, wanted: dict[str, Any]) -> dict[str, Any]:
     release = server.choose_release(draft, wanted)
     backend = server.choose_backend(draft, host, wanted, release) if release else None
     if backend is None:
@@ -104,7 +111,16 @@ def _serve(draft, host, wanted):
     }
 
 
-def _candidates(host, wanted, release, planned, devices, cpus, chosen, environment):
+def _candidates(
+    host: Host,
+    wanted: dict[str, Any],
+    release: str,
+    planned: Any,
+    devices: Any,
+    cpus: int,
+    chosen: Any,
+    environment: dict[str, str],
+) -> list[dict[str, Any]]:
     """What the tuning may try, in the order in which it is worth trying: [{name, model, change, reason}]; model is null for what concerns the whole server."""
     found = [
         _candidate(
@@ -168,16 +184,18 @@ def _candidates(host, wanted, release, planned, devices, cpus, chosen, environme
     return found
 
 
-def _with_threads(parameters, cpus, chosen):
+def _with_threads(parameters: dict[str, Any], cpus: int, chosen: Any) -> dict[str, Any]:
     """The change to batching, and the gRPC threads that it needs beyond the planned ones."""
     needed = flags.grpc_threads([parameters], cpus)
     enough = needed <= chosen.get("grpc_max_threads", needed)
     return {"batching": parameters} if enough else {"batching": parameters, "flags": {"grpc_max_threads": needed}}
 
 
-def _candidate(name, change, reason, model=None, planned=()):
+def _candidate(
+    name: str, change: Mapping[str, Any], reason: str, model: dict[str, Any] | None = None, planned: Any = ()
+) -> dict[str, Any]:
     return {
-        "name": f"{name} ({model['name']})" if len(planned) > 1 else name,
+        "name": f"{name} ({model['name']})" if len(planned) > 1 and model else name,
         "model": model["name"] if model else None,
         "change": change,
         "reason": reason,

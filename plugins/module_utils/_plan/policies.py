@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, looks_secret, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 
 # What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
 CHOICES = (
@@ -94,7 +98,7 @@ FIELDS = {
 _ORDERING = ("lt", "lte", "gt", "gte")
 
 
-def check(policies):
+def check(policies: Any) -> None:
     """Raise FleetError for policies whose form is wrong; conditions are checked by check_condition."""
     for number, policy in enumerate(policies):
         where = f"tfserving_policies[{number}]"
@@ -107,7 +111,7 @@ def check(policies):
             one_of(f"{where}.choose", key, CHOICES)
 
 
-def check_condition(number, condition, tree, tokens):
+def check_condition(number: int, condition: str, tree: Any, tokens: Any) -> None:
     """Raise FleetError when a compiled condition names a field that capabilities do not have, or orders anything but numbers.
 
     tree: JMESPath's syntax tree, {type, value, children}. tokens: its tokens, [{type, value, start}], for the positions.
@@ -125,15 +129,15 @@ def check_condition(number, condition, tree, tokens):
 class _Walk:
     """Follows a syntax tree and the capabilities' fields at once; positions come from the tokens, in which fields and literals have the same order."""
 
-    def __init__(self, number, condition, names, literals):
+    def __init__(self, number: int, condition: str, names: Any, literals: Any) -> None:
         self.number, self.condition, self.names, self.literals = number, condition, names, literals
         self.last_literal = 0
 
-    def visit(self, node, fields):
+    def visit(self, node: Any, fields: Any) -> Any:
         """The fields that the node's value has: a mapping, [mapping], or None for a value or what cannot be told."""
         return getattr(self, f"_{node['type']}", self._other)(node, fields)
 
-    def _field(self, node, fields):
+    def _field(self, node: Any, fields: Any) -> Any:
         token = next(self.names, None)
         position = token["start"] if token else 0
         if not isinstance(fields, dict):
@@ -145,43 +149,43 @@ class _Walk:
             )
         return fields[node["value"]]
 
-    def _subexpression(self, node, fields):
+    def _subexpression(self, node: Any, fields: Any) -> Any:
         for child in node["children"]:
             fields = self.visit(child, fields)
         return fields
 
-    def _index_expression(self, node, fields):
+    def _index_expression(self, node: Any, fields: Any) -> Any:
         fields = self.visit(node["children"][0], fields)
         return fields[0] if isinstance(fields, list) else None
 
-    def _flatten(self, node, fields):
+    def _flatten(self, node: Any, fields: Any) -> Any:
         return self.visit(node["children"][0], fields)
 
-    def _projection(self, node, fields):
+    def _projection(self, node: Any, fields: Any) -> Any:
         fields = self.visit(node["children"][0], fields)
         inner = self.visit(node["children"][1], fields[0] if isinstance(fields, list) else fields)
         return [inner] if isinstance(inner, dict) else inner
 
-    def _filter_projection(self, node, fields):
+    def _filter_projection(self, node: Any, fields: Any) -> Any:
         fields = self.visit(node["children"][0], fields)
         element = fields[0] if isinstance(fields, list) else None
         self.visit(node["children"][2], element)
         inner = self.visit(node["children"][1], element)
         return [inner] if isinstance(inner, dict) else inner
 
-    def _value_projection(self, node, fields):
+    def _value_projection(self, node: Any, fields: Any) -> None:
         self.visit(node["children"][0], fields)
         self.visit(node["children"][1], None)
 
-    def _pipe(self, node, fields):
+    def _pipe(self, node: Any, fields: Any) -> Any:
         return self._subexpression(node, fields)
 
-    def _identity(self, node, fields):
+    def _identity(self, node: Any, fields: Any) -> Any:
         return fields
 
     _current = _identity
 
-    def _comparator(self, node, fields):
+    def _comparator(self, node: Any, fields: Any) -> None:
         for child in node["children"]:
             self.visit(child, fields)
             if (
@@ -195,10 +199,10 @@ class _Walk:
                     f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)",
                 )
 
-    def _literal(self, node, fields):
+    def _literal(self, node: Any, fields: Any) -> None:
         self.last_literal = next(self.literals, {"start": 0})["start"]
 
-    def _function_expression(self, node, fields):
+    def _function_expression(self, node: Any, fields: Any) -> None:
         element = None
         for child in node["children"]:
             if child["type"] == "expref":
@@ -207,19 +211,19 @@ class _Walk:
                 argument = self.visit(child, fields)
                 element = argument[0] if isinstance(argument, list) else None
 
-    def _other(self, node, fields):
+    def _other(self, node: Any, fields: Any) -> None:
         for child in node.get("children") or ():
             if isinstance(child, dict):
                 self.visit(child, fields)
 
-    def _fail(self, position, what):
+    def _fail(self, position: Any, what: str) -> None:
         raise FleetError(
             f"{what}, at character {position + 1} of {self.condition!r}",
             where=f"tfserving_policies[{self.number}].when",
         )
 
 
-def choose(draft, asked):
+def choose(draft: Draft, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     """The request with the first policy that holds here applied; policies that hold too, and have no effect, are reported.
 
     asked["policies"] carry `holds`. A policy wins over defaults and over group-wide values, a model's own optimize and batching over a policy.
@@ -253,7 +257,7 @@ def choose(draft, asked):
     return _with(asked, chosen)
 
 
-def _with(asked, chosen):
+def _with(asked: Mapping[str, Any], chosen: Any) -> dict[str, Any]:
     changed = dict(asked)
     for key, value in chosen.items():
         if key in ("flags", "environment") and isinstance(value, dict):
@@ -265,5 +269,5 @@ def _with(asked, chosen):
     return changed
 
 
-def _with_model(model, key, value):
+def _with_model(model: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return dict(model, **{key: value}) if isinstance(model, dict) and model.get(key) in (None, "auto") else model

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
@@ -19,13 +21,15 @@ except ImportError:
     jmespath = None
 
 
-def prepared(capabilities, request, secret_variables):
+def prepared(
+    capabilities: Mapping[str, Any] | None, request: Any, secret_variables: Callable[[Any], dict[str, Any]]
+) -> tuple[dict[str, Any], Mapping[str, Any] | None, list[str]]:
     """(request, microarchitectures, names of secret variables) for the plan: policies say whether they hold on the host, and secret variables are left out.
     secret_variables: gives those of environment variables, {name: value}, that are shown nowhere."""
     asked = with_documents(dict(request or {}))
     given = asked.get("environment")
     secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
-    if secrets:
+    if isinstance(given, dict) and secrets:
         asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
     return (
         _with_verdicts(capabilities, asked),
@@ -34,7 +38,7 @@ def prepared(capabilities, request, secret_variables):
     )
 
 
-def with_secrets(made, names):
+def with_secrets(made: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """The plan with what becomes of secret variables: the role hands them on, or the embedded server cannot have them."""
     if not names:
         return made
@@ -66,13 +70,13 @@ def with_secrets(made, names):
     )
 
 
-def with_documents(request):
+def with_documents(request: dict[str, Any]) -> dict[str, Any]:
     """The request with the texts among its options that are whole compose files or manifests as what they hold."""
     given = request.get("options")
     return dict(request, options=[_document(line) for line in given]) if isinstance(given, list) else request
 
 
-def _document(line):
+def _document(line: Any) -> Any:
     if not isinstance(line, str) or "\n" not in line.strip():
         return line
     import yaml
@@ -85,7 +89,7 @@ def _document(line):
     return found if isinstance(found, (dict, list)) and all(isinstance(one, dict) for one in documents) else line
 
 
-def _with_verdicts(capabilities, request):
+def _with_verdicts(capabilities: Mapping[str, Any] | None, request: dict[str, Any]) -> dict[str, Any]:
     """The request whose policies carry whether their condition holds for these capabilities."""
     given = request.get("policies")
     if not given or not isinstance(given, list):
@@ -99,7 +103,7 @@ def _with_verdicts(capabilities, request):
     )
 
 
-def _holds(number, condition, capabilities):
+def _holds(number: int, condition: str, capabilities: Mapping[str, Any] | None) -> bool:
     compiled = _compiled(number, condition)
     try:
         return bool(compiled.search(capabilities))
@@ -108,7 +112,7 @@ def _holds(number, condition, capabilities):
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(number, condition):
+def _compiled(number: int, condition: str) -> Any:
     if jmespath is None:
         raise FleetError(
             "policies need the Python package jmespath on the controller",
@@ -124,7 +128,7 @@ def _compiled(number, condition):
     return compiled
 
 
-def _condition_fault(number, condition, fault):
+def _condition_fault(number: int, condition: str, fault: FleetError) -> FleetError:
     position = getattr(fault, "lex_position", None)
     at = f", at character {position + 1} of {condition!r}" if position is not None else f", in {condition!r}"
     what = str(fault).partition("\n")[0].rstrip(":")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility, parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import check_choice
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
@@ -29,7 +31,7 @@ _LONGEST_MS = 3600000
 _SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a list", dict: "a mapping"}
 
 # Key -> (type, default). The variables are these names behind tfserving_.
-KEYS = {
+KEYS: dict[str, tuple[Any, Any]] = {
     "version": (str, None),
     "models": (list, ()),
     "goal": (str, "online"),
@@ -85,7 +87,7 @@ _NUMBERS = {
 }
 
 
-def with_texts_as_keys(request, where=None):
+def with_texts_as_keys(request: Any, where: Any = None) -> Any:
     """Return the request; raise FleetError for a key of whatever mapping in it that is no text, as YAML reads 1, 1.5, null or true."""
     held = request.items() if isinstance(request, dict) else enumerate(request) if isinstance(request, list) else ()
     for key, value in held:
@@ -100,7 +102,7 @@ def with_texts_as_keys(request, where=None):
     return request
 
 
-def complete(request):
+def complete(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[str]]:
     """The request with every key of KEYS and every model's own, after its `options` were understood; answers: what was made of them.
 
     Returns (request, answers, refusals, warnings); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
@@ -127,7 +129,7 @@ def complete(request):
     return wanted, answers, refusals, warnings
 
 
-def _model(number, model, batching):
+def _model(number: int, model: dict[str, Any], batching: Any) -> dict[str, Any]:
     """The model with all its keys. batching: what the flag enable_batching says for models that leave it open; the plan sets the flag itself."""
     where = f"tfserving_models[{number}]"
     if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
@@ -144,7 +146,7 @@ def _model(number, model, batching):
     return whole
 
 
-def _known(where, given, keys):
+def _known(where: Any, given: Any, keys: Any) -> None:
     if not isinstance(given, dict):
         raise FleetError(f"{given!r} is not a mapping", where=where)
     unknown = sorted(str(key) for key in given if key not in keys)
@@ -154,9 +156,9 @@ def _known(where, given, keys):
         )
 
 
-def _typed(name, value, kind, default):
+def _typed(name: str, value: Any, kind: Any, default: Any) -> Any:
     if value is None:
-        return {tuple: list, dict: dict}.get(type(default), lambda same: same)(default)
+        return list(default) if isinstance(default, tuple) else dict(default) if isinstance(default, dict) else default
     value = _of_command_line(value, kind)
     if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
         raise FleetError(
@@ -165,7 +167,7 @@ def _typed(name, value, kind, default):
     return value
 
 
-def _in_quotes(value):
+def _in_quotes(value: Any) -> str | None:
     """What to do about a number in the place of a text, or None. YAML drops a zero at the end: 2.20 arrives as 2.2, and nobody can tell them apart."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -175,7 +177,7 @@ def _in_quotes(value):
     return f'Write it in quotes: "{value}"{other}.'
 
 
-def _of_command_line(value, kind):
+def _of_command_line(value: Any, kind: Any) -> Any:
     """The value; a text that says true, false or a number as that, because -e name=value hands over texts alone."""
     if not isinstance(value, str):
         return value

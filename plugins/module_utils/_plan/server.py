@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 NOT_TENSORFLOW_SERVING = (
@@ -22,7 +26,7 @@ OF_TENSORFLOW_SERVING = ("image", "build", "version", "engine_socket")
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
-def choose_release(draft, wanted):
+def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
     """The table's row to plan with, or None when refused."""
     if wanted["version"] is None:
         return draft.decide(
@@ -45,7 +49,7 @@ def choose_release(draft, wanted):
     return draft.decide("release", release, reason)
 
 
-def choose_backend(draft, host, wanted, release):
+def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: str) -> Any:
     """'docker', 'embedded', or None when refused."""
     problem = host.engine_problem
     named = next((f"tfserving_{key}" for key in OF_TENSORFLOW_SERVING if wanted[key]), None)
@@ -89,10 +93,10 @@ def choose_backend(draft, host, wanted, release):
             return None
         asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
-    return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else problem, problem)
+    return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else str(problem), problem)
 
 
-def of_start_lines(draft, given, backend):
+def of_start_lines(draft: Draft, given: Any, backend: str) -> dict[str, Any]:
     """{serve: what start lines say of the role tfs_server's variables}, without what the backend does not have; empty where that is nothing."""
     kept = {name: value for name, value in given.items() if backend == "docker" or name in _WITHOUT_CONTAINER}
     dropped = sorted(set(given) - set(kept))
@@ -103,7 +107,7 @@ def of_start_lines(draft, given, backend):
     return {"serve": kept} if kept else {}
 
 
-def _embedded(draft, host, wanted, reason, problem):
+def _embedded(draft: Draft, host: Host, wanted: dict[str, Any], reason: str, problem: Any) -> Any:
     if not _tensorflow_wheel_runs(host):
         if problem:
             draft.refuse(
@@ -128,5 +132,5 @@ def _embedded(draft, host, wanted, reason, problem):
     return draft.decide("backend", "embedded", reason)
 
 
-def _tensorflow_wheel_runs(host):
+def _tensorflow_wheel_runs(host: Host) -> bool:
     return host.architecture == "aarch64" or (host.architecture == "x86_64" and "avx" in host.cpu_flags)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.start_line_words import (
     COMMANDS,
@@ -52,12 +54,12 @@ class Item:
 
     kind: str
     name: str
-    value: object
+    value: Any
     given: str
     spaced: bool = False
 
 
-def items(given):
+def items(given: Any) -> list[Item]:
     """The Items of what a user pasted: a text of one or many lines, a list of words, or a mapping out of a compose file or a manifest."""
     if isinstance(given, dict):
         return list(_of_mapping(given))
@@ -71,7 +73,7 @@ def items(given):
     return [item for line in text.splitlines() for item in _of_line(line)]
 
 
-def _of_line(line):
+def _of_line(line: Any) -> list[Item]:
     """The Items of one line, out of its clothes."""
     text = line.strip()
     if not text or text.startswith("#"):
@@ -90,7 +92,7 @@ def _of_line(line):
     return [item for command in _commands(text) for item in _of_words(command)]
 
 
-def _plain(text):
+def _plain(text: str) -> str | None:
     """A YAML value on one line, without its comment; None for none."""
     text = re.sub(r"\s+#.*$", "", text or "").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -98,7 +100,7 @@ def _plain(text):
     return text if text not in ("", "|", ">", "|-", ">-", "{}", "[]") else None
 
 
-def _of_docker_file(instruction, rest):
+def _of_docker_file(instruction: str, rest: str) -> list[Item]:
     if instruction in ("CMD", "ENTRYPOINT"):
         return _of_line(rest)
     if instruction == "FROM":
@@ -111,9 +113,10 @@ def _of_docker_file(instruction, rest):
     return [Item("silent", instruction, None, f"{instruction} {rest}")]
 
 
-def _commands(text):
+def _commands(text: str) -> list[list[str]]:
     """The commands of a line, each a list of words: pipes, lists and redirections of a shell end them or are left out."""
-    commands, skipped = [[]], False
+    commands: list[list[str]] = [[]]
+    skipped = False
     for word in _split(text):
         if skipped:
             skipped = False
@@ -129,7 +132,7 @@ def _commands(text):
     return [command for command in commands if command]
 
 
-def _split(text):
+def _split(text: str) -> list[str]:
     """The words of a line as a shell makes them; a quote that is not closed is taken for a character."""
     for attempt in (text, text.strip("\"'"), None):
         if attempt is None:
@@ -153,9 +156,10 @@ def _split(text):
     return []
 
 
-def _of_words(words):
+def _of_words(words: Iterable[str]) -> list[Item]:
     """The Items of a command's words."""
-    found, words = [], _apart([word for word in words if word not in ("$@", "$*", "\\", ",")])
+    found: list[Item] = []
+    words = _apart([word for word in words if word not in ("$@", "$*", "\\", ",")])
     at = 0
     while at < len(words):
         word = words[at]
@@ -191,7 +195,7 @@ def _of_words(words):
     return found
 
 
-def _of_engine(words, engine):
+def _of_engine(words: list[str], engine: str) -> list[Item]:
     """The Items of docker's own words: those of run, up to the image, and the server's behind it. Other commands start nothing."""
     words = _apart(words[1:] if words[:1] == ["container"] else words)
     command = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
@@ -211,7 +215,7 @@ def _of_engine(words, engine):
     return found
 
 
-def _build_arguments(words):
+def _build_arguments(words: list[str]) -> list[str]:
     found = [
         words[at + 1] if word == "--build-arg" else word.partition("=")[2]
         for at, word in enumerate(words)
@@ -220,7 +224,7 @@ def _build_arguments(words):
     return [f"--build-arg={one}" for one in found]
 
 
-def _item(words, at):
+def _item(words: list[str], at: int) -> tuple[Item, int]:
     """(the Item at a place, the place behind it)."""
     word, following = words[at], words[at + 1] if at + 1 < len(words) else None
     if word.startswith("--") and len(word) > 2:
@@ -254,7 +258,7 @@ def _item(words, at):
     return Item("word", word, None, shlex.quote(word)), at + 1
 
 
-def _apart(words):
+def _apart(words: Iterable[str]) -> list[str]:
     """The words with switches that share a dash apart: -itd is -i -t -d."""
     found = []
     for word in words:
@@ -265,11 +269,11 @@ def _apart(words):
     return found
 
 
-def _looks_like_a_value(word):
+def _looks_like_a_value(word: str) -> bool:
     return not _IMAGE.fullmatch(word) and word.rpartition("/")[2] not in SERVERS + SHELLS
 
 
-def _listed(text):
+def _listed(text: str) -> list[str]:
     """The words of a list in brackets, as JSON or as YAML has it."""
     text = text.rstrip(", ")
     try:
@@ -278,7 +282,7 @@ def _listed(text):
         return _split(re.sub(r",(?=\s|$)", " ", text.strip("[]")))
 
 
-def _docker(name, value):
+def _docker(name: str, value: Any) -> Item:
     spelt = None if value is None else str(value)
     variable, equals, setting = (spelt or "").partition("=")
     if name == "env" and equals and _VARIABLE.fullmatch(variable):
@@ -286,15 +290,15 @@ def _docker(name, value):
     return Item("docker", name, spelt, f"--{name}" if spelt is None else f"--{name}={shlex.quote(spelt)}")
 
 
-def _environment(name, value):
+def _environment(name: Any, value: Any) -> Item:
     return Item("environment", name, str(value), f"{name}={shlex.quote(str(value))}")
 
 
-def _image(name):
+def _image(name: str) -> Item:
     return Item("image", str(name), None, f"image: {name}")
 
 
-def _of_key(key, value):
+def _of_key(key: str, value: Any) -> list[Item]:
     """The Items of one line, key: value, of a compose file, a manifest, or a list of flags in YAML."""
     if key in COMMANDS:
         return _of_line(value) if value else []
@@ -315,16 +319,16 @@ def _of_key(key, value):
     return [Item("word", key, None, f"{key}: {value}")]
 
 
-def _spelt(value):
+def _spelt(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _of_mapping(given):
+def _of_mapping(given: Any) -> Iterator[Item]:
     for service in _services(given):
         yield from _of_service(service)
 
 
-def _services(given):
+def _services(given: Any) -> list[Any]:
     """The services or containers of a document that serve; all of them where none looks like it."""
     listed = given.get("services")
     found = (
@@ -340,9 +344,10 @@ def _services(given):
     return serving or found
 
 
-def _containers(given):
+def _containers(given: Any) -> Iterator[Any]:
     inner = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
-    for one in given.get("containers") if isinstance(given, dict) and isinstance(given.get("containers"), list) else ():
+    listed = given.get("containers") if isinstance(given, dict) else None
+    for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict):
             yield one
     for part in inner:
@@ -350,7 +355,7 @@ def _containers(given):
             yield from _containers(part)
 
 
-def _of_service(service):
+def _of_service(service: Mapping[str, Any]) -> Iterator[Item]:
     for key, value in service.items():
         if key in COMMANDS or value is None:
             continue
@@ -363,7 +368,8 @@ def _of_service(service):
         elif key == "deploy" and isinstance(value, dict):
             yield from _of_service({"resources": value.get("resources")})
         elif key == "resources" and isinstance(value, dict):
-            yield from _of_service(value.get("limits") if isinstance(value.get("limits"), dict) else {})
+            limits = value.get("limits")
+            yield from _of_service(limits if isinstance(limits, dict) else {})
             reserved = value.get("reservations")
             if isinstance(reserved, dict) and reserved.get("devices"):
                 yield _docker("gpus", "all")
@@ -388,7 +394,7 @@ def _of_service(service):
     yield from _of_words(words)
 
 
-def _words_of(command):
+def _words_of(command: Any) -> list[str]:
     return (
         [_spelt(word) for word in command]
         if isinstance(command, list)
@@ -398,11 +404,11 @@ def _words_of(command):
     )
 
 
-def _list(value):
+def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _variables(given):
+def _variables(given: Any) -> Iterator[Item]:
     if isinstance(given, dict):
         given = [{"name": name, "value": value} for name, value in given.items()]
     for one in _list(given):
@@ -415,7 +421,7 @@ def _variables(given):
             yield _docker("env", one.get("name"))
 
 
-def _port(one):
+def _port(one: Any) -> str | None:
     """A published port as docker run spells it; None for a port that a container only has."""
     if not isinstance(one, dict):
         return str(one)
@@ -427,7 +433,7 @@ def _port(one):
     )
 
 
-def _mount(one):
+def _mount(one: Any) -> str:
     if not isinstance(one, dict):
         return str(one)
     return f"{one.get('source') or one.get('name')}:{one.get('target') or one.get('mountPath')}"
