@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 # What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _FACTOR = 4
 _SPARE_MIB = 256
 
 
-def fits(models, memory_mib=None):
+def fits(models: Sequence[ModelConfiguration], memory_mib: int | None = None) -> bool:
     """Whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
     memory_mib: its own limit."""
     available_kib = Files().memory_kib("MemAvailable")
@@ -26,7 +28,7 @@ def fits(models, memory_mib=None):
     return not (available_kib and memory_mib and available_kib >> 10 < memory_mib)
 
 
-def _size_bytes(model):
+def _size_bytes(model: ModelConfiguration) -> int:
     found = 0
     for version in expected_answers.versions(model):
         for parent, _folders, names in os.walk(os.path.join(model.base_path, str(version)), followlinks=True):

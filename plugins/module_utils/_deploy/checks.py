@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
@@ -29,17 +33,17 @@ ONEDNN_REMEDY = (
 FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: true and keep careless clients away."
 
 
-def closed(gate, what, where=None, remedy=None):
+def closed(gate: str, what: str, where: str | None = None, remedy: str | None = None) -> FleetError:
     """The FleetError of a gate that does not let the candidate pass."""
     return FleetError(f'the gate "{gate}" is closed: {what}', where=where, remedy=remedy)
 
 
-def is_loading(statuses, wanted):
+def is_loading(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> bool:
     """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
     return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
 
 
-def unavailable(statuses, wanted):
+def unavailable(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> str | None:
     """What is wrong with a model's versions, or None. statuses: of the server. wanted: version numbers."""
     found = {one["version"]: one for one in statuses}
     for version in wanted:
@@ -50,7 +54,7 @@ def unavailable(statuses, wanted):
     return None
 
 
-def changed_signature(before, after):
+def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Sentences about what clients of the signatures before would notice, for signatures that are still asked for."""
     found = []
     for name, one in sorted(before.items()):
@@ -65,26 +69,27 @@ def changed_signature(before, after):
     return found
 
 
-def made_up(inputs):
+def made_up(inputs: Mapping[str, Any]) -> dict[str, tensors.Tensor] | None:
     """{name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
     made = {}
     for name, one in inputs.items():
-        if one["shape"] is None:
+        tensor = (
+            tensors.filled(one["dtype"], [size or 1 for size in one["shape"]]) if one["shape"] is not None else None
+        )
+        if tensor is None:
             return None
-        made[name] = tensors.filled(one["dtype"], [size or 1 for size in one["shape"]])
-        if made[name] is None:
-            return None
+        made[name] = tensor
     return made
 
 
-def careless(inputs, good):
+def careless(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list[tuple[str, dict[str, Any]]]:
     """[(what, {name: Tensor})] of requests that a careless client could send. inputs: of the signature; good: a request that is answered."""
-    found = []
+    found: list[tuple[str, dict[str, Any]]] = []
     name = next((key for key in sorted(inputs) if inputs[key]["shape"]), None)
     if name is None:
         return found
     shape, tensor = list(good[name].shape), good[name]
-    wrong = []
+    wrong: list[tuple[str, tensors.Tensor | None]] = []
     if len(shape) > 1:
         wrong.append(("a rank too low", tensor.reshaped([*shape[:-2], shape[-2] * shape[-1]])))
     if len(shape) > 2:
@@ -101,5 +106,5 @@ def careless(inputs, good):
     return found
 
 
-def _tensor(one):
+def _tensor(one: Any) -> str:
     return f"{one['dtype']} {describe(one['shape'])}" if one else "nothing"

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -18,7 +20,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     verification,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 _POLL_S = 0.1
 _STOP_GRACE_S = 10
@@ -28,21 +32,28 @@ _BACK_TIMEOUT_S = 60
 class Deployment:
     """A server on an engine. make(role) creates its container for a role and returns nothing; ask is a verification.Questions; options: the module's."""
 
-    def __init__(self, engine, spec, options, make, questions):
+    def __init__(
+        self,
+        engine: Any,
+        spec: ServingConfiguration,
+        options: Mapping[str, Any],
+        make: Any,
+        questions: verification.Questions,
+    ) -> None:
         self._engine, self._spec, self._options = engine, spec, options
         self._make, self._questions = make, questions
         self.name = spec.name
-        self.gap_s = None
-        self.warnings = []
-        self._stopped_at = None
+        self.gap_s: float | None = None
+        self.warnings: list[str] = []
+        self._stopped_at: float | None = None
         self._served_before = False
         self._restarts = 0
 
-    def seen(self):
+    def seen(self) -> Any:
         """{role: Seen} of its containers now."""
         return self._engine.seen(self.name)
 
-    def mend(self, seen):
+    def mend(self, seen: dict[str, Seen]) -> Any:
         """Finish or undo what a killed run left; return {role: Seen} after it."""
         for step in transaction.mend(seen):
             if step.verb == "settle":
@@ -51,7 +62,7 @@ class Deployment:
                 self._do(step)
         return self.seen()
 
-    def carry_out(self, steps, seen):
+    def carry_out(self, steps: Sequence[Step], seen: dict[str, Seen]) -> None:
         """Do the steps from what is seen. When one fails, what was replaced serves again before the FleetError is raised."""
         self._served_before = transaction.SERVING in seen and seen[transaction.SERVING].runs
         for step in steps:
@@ -60,11 +71,11 @@ class Deployment:
             except FleetError as fault:
                 raise self._undone(fault, any(one.verb == "create" for one in steps)) from fault
 
-    def wait_until_ready(self):
+    def wait_until_ready(self) -> None:
         """Return when the server that runs listens."""
         self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
 
-    def _do(self, step):
+    def _do(self, step: Step) -> None:
         if step.verb == "create":
             self._make(step.role)
             return
@@ -80,16 +91,16 @@ class Deployment:
         elif step.verb in ("prove", "verify"):
             self._judge(step, identifier)
 
-    def _id(self, role):
-        return transaction.container_name(self.name, role)
+    def _id(self, role: str | None) -> str:
+        return str(transaction.container_name(self.name, role))
 
-    def _stop(self, identifier):
+    def _stop(self, identifier: str) -> None:
         if self._options["drain_s"]:
             time.sleep(self._options["drain_s"])
         self._stopped_at = time.monotonic()
         self._engine.stop(identifier, _STOP_GRACE_S)
 
-    def _start(self, role, identifier):
+    def _start(self, role: str | None, identifier: str) -> None:
         try:
             self._engine.start(identifier)
         except FleetError as fault:
@@ -99,11 +110,11 @@ class Deployment:
             ) from fault
 
     @property
-    def judged(self):
+    def judged(self) -> Any:
         """The metrics that the proof measured: {model: {metric, examples, source, converted, served}}."""
         return self._questions.judged if self._questions else {}
 
-    def _judge(self, step, identifier):
+    def _judge(self, step: Step, identifier: str) -> None:
         server = self._wait(step.role, identifier, self._options["ready_timeout_s"])
         first = self._questions.first(server, step.verb == "prove")
         if self._stopped_at is not None and step.role == transaction.SERVING:
@@ -113,7 +124,7 @@ class Deployment:
         if step.verb == "prove":
             self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))
 
-    def _wait(self, role, identifier, timeout_s):
+    def _wait(self, role: str | None, identifier: str, timeout_s: float) -> Any:
         """The verification.Place of a container whose server listens. Raises FleetError with its last words."""
         end = time.monotonic() + timeout_s
         inspected = self._engine.inspect(identifier)
@@ -138,12 +149,12 @@ class Deployment:
             time.sleep(_POLL_S)
             inspected = self._engine.inspect(identifier)
 
-    def _has_ended(self, inspected):
+    def _has_ended(self, inspected: Mapping[str, Any]) -> Any:
         """Whether the server ended, also if the engine started it again since it was first looked at."""
         state = inspected["State"]
         return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
 
-    def _hear(self, identifier, inspected):
+    def _hear(self, identifier: str, inspected: Mapping[str, Any]) -> None:
         """Refuse a server that serves something else than it was told to, which only its log says."""
         log = self._engine.last_lines(identifier)
         unknown = failure_diagnosis.unknown_argument(log)
@@ -158,30 +169,31 @@ class Deployment:
         if rest:
             raise checks.closed(checks.RUNNING, f"it serves no REST: {rest}", where=self.name)
 
-    def _use_gpus(self, identifier):
+    def _use_gpus(self, identifier: str) -> None:
         """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
         details = nvidia.read(Files(), (), detail=True)[2]
         listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
         # A container that served before has said then which GPUs it saw.
         log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
         verdict = gpu_use.judge(log, self._spec.devices, listed, self._engine.process_ids(identifier))
+        remedy = verdict["remedy"] or ""
         if verdict["used"] is False:
             raise checks.closed(
                 checks.GPU,
                 verdict["reason"],
                 where=self.name,
-                remedy=verdict["remedy"][:1].upper() + verdict["remedy"][1:] + ".",
+                remedy=f"{remedy[:1].upper()}{remedy[1:]}.",
             )
         if verdict["used"] is None or verdict["remedy"]:
             self.warnings.append(f"GPU: {verdict['reason']}")
 
-    def _died(self, identifier, inspected, what):
+    def _died(self, identifier: str, inspected: Mapping[str, Any], what: str) -> None:
         words = self._words(identifier, inspected)
         raise checks.closed(
             checks.RUNNING, f"{what}: {words.cause}; it says: {words.lines}", where=self.name, remedy=words.remedy
         )
 
-    def _words(self, identifier, inspected):
+    def _words(self, identifier: str, inspected: Mapping[str, Any]) -> Any:
         state = inspected["State"]
         return failure_diagnosis.explain(
             state["ExitCode"],
@@ -191,12 +203,12 @@ class Deployment:
             state.get("Error") or "",
         )
 
-    def _lives(self, identifier):
+    def _lives(self, identifier: str) -> Any:
         """None while the server lives, else the Words about its end."""
         inspected = self._engine.inspect(identifier)
         return self._words(identifier, inspected) if self._has_ended(inspected) else None
 
-    def _settle(self, seen):
+    def _settle(self, seen: dict[str, Seen]) -> None:
         """Put in place by a run that did not end: keep it if it works, else bring back what it replaced."""
         try:
             if not seen[transaction.SERVING].runs:
@@ -208,7 +220,7 @@ class Deployment:
         for step in steps:
             self._do(step)
 
-    def _undone(self, fault, made):
+    def _undone(self, fault: FleetError, made: bool) -> Any:
         """The fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
         self._stopped_at = None
         try:

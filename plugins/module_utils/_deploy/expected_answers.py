@@ -9,6 +9,8 @@ import contextlib
 import functools
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
@@ -24,6 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _JUDGE = metric_program.__name__.partition("module_utils.")[2]
 _FUNCTION, _FUNCTION_S = "function", 600
@@ -33,7 +36,7 @@ _TIMES = (
 )
 
 
-def versions(model):
+def versions(model: ModelConfiguration) -> tuple[int, ...]:
     """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
     if model_config.is_remote(model.base_path):
         return ()
@@ -54,7 +57,7 @@ def versions(model):
     return tuple(model_config.wanted_versions(model, sorted(present)))
 
 
-def meant(base_path):
+def meant(base_path: str) -> str | None:
     """What a base path without versions was probably meant to be, as a remedy, or None: the parent of a version, a folder below it, or a model to move."""
     parent, name = os.path.split(base_path.rstrip("/"))
     if name.isdecimal():
@@ -71,14 +74,19 @@ def meant(base_path):
     return None
 
 
-def _names(directory):
+def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError:
         return []
 
 
-def questions(options, models, wished, serving=None):
+def questions(
+    options: Mapping[str, Any],
+    models: Sequence[ModelConfiguration],
+    wished: Mapping[str, Sequence[int]],
+    serving: stdlib_client.Server | None = None,
+) -> verification.Questions:
     """The verification.Questions about models, as model_config has them. options: the module's. wished: {model: its versions}; empty where nobody asks for
     answers. serving: the stdlib_client.Server that serves now, or None; it is asked here, as it may be stopped before its successor starts."""
     known = {one["name"]: one for one in options["models"] or ()}
@@ -111,7 +119,9 @@ def questions(options, models, wished, serving=None):
     )
 
 
-def _right_answers(base_path, one, numbers, tolerance, python):
+def _right_answers(
+    base_path: str, one: Mapping[str, Any], numbers: Sequence[int], tolerance: float, python: str
+) -> tuple[Any, Any, Any, Any]:
     """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
     version = os.path.join(base_path, str(max(numbers, default="")))
     left = os.path.join(version, manifest.ANSWERS)
@@ -129,21 +139,28 @@ def _right_answers(base_path, one, numbers, tolerance, python):
     )
 
 
-def _signatures(serving, models):
+def _signatures(serving: stdlib_client.Server | None, models: Sequence[ModelConfiguration]) -> dict[str, Any]:
     """{model: {signature: ...}} of what serves now, as far as it answers."""
     found = {}
-    for model in models if serving else ():
+    for model in models:
         with contextlib.suppress(ServerFault):
-            found[model.name] = serving.signatures(model.name)
+            found.update({model.name: serving.signatures(model.name)} if serving else {})
     return found
 
 
-def _judged(version, left, one, python):
+def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> verification.Judged | None:
     """The verification.Judged of a version, or None where no metric decided about it, or one that this host cannot measure. one: of the models in the options.
     python: an interpreter for the user's own function."""
     held = published.manifest_of(version)
-    metric = (manifest.judged(held) or {}).get("metric")
-    if not metric or not os.path.isfile(left) or metric["name"] == _FUNCTION and not one.get("metric_function"):
+    judged = manifest.judged(held)
+    metric = judged["metric"] if judged else None
+    if (
+        not held
+        or not metric
+        or not os.path.isfile(left)
+        or metric["name"] == _FUNCTION
+        and not one.get("metric_function")
+    ):
         return None
     figures = stdlib_client.arrays(left, "metric.", needed=False)
     if not figures:
@@ -165,7 +182,7 @@ def _judged(version, left, one, python):
     )
 
 
-def _same_function(path, digest):
+def _same_function(path: str, digest: str) -> str:
     """The path of the function that judged a version where it was converted. Raises FleetError for another."""
     try:
         found = model_files.file_digest(path)
@@ -184,7 +201,7 @@ def _same_function(path, digest):
     return path
 
 
-def _measure(name, output, answers, labels):
+def _measure(name: str, output: str | None, answers: Any, labels: Any) -> Any:
     return task_metrics.measure(
         name,
         {key: task_metrics.of_tensor(tensor) for key, tensor in answers.items()},
@@ -193,7 +210,7 @@ def _measure(name, output, answers, labels):
     )
 
 
-def _measure_by_function(path, python, answers, labels):
+def _measure_by_function(path: str, python: str, answers: Any, labels: Any) -> Any:
     arrays = {name: metric_program.held(tensor.dtype, tensor.shape, tensor.content) for name, tensor in answers.items()}
     given = labels and metric_program.held(labels.dtype, labels.shape, labels.content)
     return program.call(
@@ -201,7 +218,7 @@ def _measure_by_function(path, python, answers, labels):
     )["value"]
 
 
-def _largest_batch(path):
+def _largest_batch(path: str) -> int:
     """How many rows a request of the gates may have under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
         with open(path, encoding="utf-8") as stream:

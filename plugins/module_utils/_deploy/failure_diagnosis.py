@@ -35,7 +35,9 @@ class Words:
     remedy: str | None
 
 
-def explain(exit_code, killed_for_memory, log, memory_mib=None, engine_error=""):
+def explain(
+    exit_code: int | None, killed_for_memory: bool, log: str, memory_mib: int | None = None, engine_error: str = ""
+) -> Words:
     """The Words about a server that is not there, or with exit_code None about one that is not ready. log: its output. engine_error: why it did not start."""
     text = "\n".join(part for part in (log, engine_error) if part)
     lines = _lines(text)
@@ -65,13 +67,13 @@ def explain(exit_code, killed_for_memory, log, memory_mib=None, engine_error="")
     return Words(f"exit status {exit_code}", lines, None)
 
 
-def unknown_argument(log):
+def unknown_argument(log: str) -> str | None:
     """The flag that the server did not understand and ignored, or None."""
     found = re.search(r"^unknown argument: (.*)$", log, re.MULTILINE)
     return found[1].strip() if found else None
 
 
-def rest_missing(log):
+def rest_missing(log: str) -> str | None:
     """Why the server serves no REST although it was asked to, or None."""
     found = re.search(
         r"^.*(Couldn't bind to port|Failed to start HTTP Server|Skipped exporting HTTP/REST API).*$", log, re.MULTILINE
@@ -79,7 +81,7 @@ def rest_missing(log):
     return found[0].strip() if found else None
 
 
-def _lines(text):
+def _lines(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _HARMLESS.search(line.strip())]
     telling = list(dict.fromkeys(line for line in lines if line.startswith(_FINAL) or _TELLING.search(line)))
     telling = [line for line in telling if line.startswith(_FINAL)] or telling

@@ -9,16 +9,18 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Callable, Collection, Iterator
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 _LISTENS = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 _PORT_GRACE_S = 2.0
 _BIND_POLL_S = 0.05
 
 
-def process_on(port):
+def process_on(port: int) -> str | None:
     """'process PID (NAME)' of the first that listens on a TCP port, or None where none does or this user may not see it."""
     wanted = {f"socket:[{inode}]" for inode in _listening(port)}
     for pid in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted else ():
@@ -31,7 +33,7 @@ def process_on(port):
     return None
 
 
-def _listening(port):
+def _listening(port: int) -> Iterator[str]:
     """The inodes of the sockets that listen on a port."""
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -42,7 +44,7 @@ def _listening(port):
         yield from (row[9] for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port)
 
 
-def choose_ports(wanted, before):
+def choose_ports(wanted: ServingConfiguration, before: ServingConfiguration | None) -> ServingConfiguration:
     """The specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
     kept = (before.grpc_port, before.rest_port) if before else (None, None)
     grpc_port = wanted.grpc_port or kept[0] or free_port(wanted.address)
@@ -52,7 +54,11 @@ def choose_ports(wanted, before):
     return wanted.with_ports(grpc_port, rest_port)
 
 
-def refuse_used_ports(wanted, own, container_on=lambda port: None):
+def refuse_used_ports(
+    wanted: ServingConfiguration,
+    own: Collection[int | None],
+    container_on: Callable[[int], str | None] = lambda port: None,
+) -> None:
     """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has. container_on(port): 'container
     NAME' of the one that publishes it, or None."""
     for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
@@ -68,7 +74,7 @@ def refuse_used_ports(wanted, own, container_on=lambda port: None):
                 ) from fault
 
 
-def _bind_fault(address, port):
+def _bind_fault(address: str, port: int) -> OSError | None:
     """Why nobody can listen on the port, or None. The threads of a server that was just killed may hold its port a moment longer than it is listed."""
     end = time.monotonic() + _PORT_GRACE_S
     while True:
@@ -83,7 +89,7 @@ def _bind_fault(address, port):
         time.sleep(_BIND_POLL_S)
 
 
-def refuse_foreign_cpus(wanted):
+def refuse_foreign_cpus(wanted: ServingConfiguration) -> None:
     """Raise FleetError when the specification names CPUs that this process may not use."""
     if wanted.cpu_set:
         foreign = limits.parse_cpu_list(wanted.cpu_set) - os.sched_getaffinity(0)
@@ -94,7 +100,7 @@ def refuse_foreign_cpus(wanted):
             )
 
 
-def free_port(address, other=None):
+def free_port(address: str, other: int | None = None) -> int:
     """A port of the address on which nobody listens; not other. Raises FleetError for an address that is not of this host."""
     with socket.socket() as probe:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file
 
@@ -15,12 +16,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomi
 class ServerFolder:
     """A server's folder. Use it inside `with folder.locked():`."""
 
-    def __init__(self, state_directory, name):
+    def __init__(self, state_directory: str, name: str) -> None:
         self.name, self.state_directory = name, state_directory
         self.directory = os.path.join(state_directory, "servers", name)
 
     @contextlib.contextmanager
-    def locked(self, timeout_s=60.0, create=True):
+    def locked(self, timeout_s: float = 60.0, create: bool = True) -> Iterator[None]:
         """Hold the server's lock. create: make it, and the server's folder; without it a server that never was needs none."""
         lock = os.path.join(os.path.dirname(self.directory), f".{self.name}.lock")
         if not create and not os.path.exists(lock):
@@ -33,14 +34,14 @@ class ServerFolder:
                 os.makedirs(self.directory, mode=0o755, exist_ok=True)
             yield
 
-    def process(self):
+    def process(self) -> int | None:
         """The process id of the embedded server that was last started, or None when it does not live."""
         return pid_file.process_of(self.path("server.pid"))
 
-    def remove(self):
+    def remove(self) -> None:
         """Forget the server, which must have ended; its log goes with it."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         """Where a file of the folder lies."""
         return os.path.join(self.directory, name)

@@ -5,17 +5,25 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import Fault, FleetError
+
+
+class FaultThatServes(Fault):
+    """A ServesOn as data."""
+
+    serves: bool
 
 
 class ServesOn(FleetError):
     """A FleetError after which a server that was verified serves, the one before the fault or another of the same description."""
 
-    def as_dict(self):
+    def as_dict(self) -> FaultThatServes:
         """{what, where, remedy, serves: true}."""
-        return dict(super().as_dict(), serves=True)
+        return {**super().as_dict(), "serves": True}
 
 
-def extended(fault, sentence, kind=None):
+def extended(fault: FleetError, sentence: str, kind: Any = None) -> FleetError:
     """The fault with a sentence more behind its remedy. kind: its class, by default as before."""
     return (kind or type(fault))(fault.what, fault.where, f"{fault.remedy} {sentence}" if fault.remedy else sentence)

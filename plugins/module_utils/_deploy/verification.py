@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, failure_diagnosis
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, stdlib_client, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
 _ANY = "0.0.0.0"
@@ -34,12 +38,12 @@ class Judged:
     examples that came along. before, after: its values over them, of the source and of the form where it was converted. measure: gives its value of
     ({output: Tensor}, labels)."""
 
-    metric: dict
-    inputs: dict
+    metric: Mapping[str, Any]
+    inputs: dict[str, tensors.Tensor]
     labels: tensors.Tensor | None
     before: float
     after: float
-    measure: object
+    measure: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,17 @@ class Model:
     """
 
     name: str
-    versions: tuple
-    labels: dict
+    versions: Sequence[int]
+    labels: Mapping[str, int]
     signature: str
     most: int
-    inputs: dict | None
-    reference: dict | None
-    tolerance: float | dict
+    inputs: dict[str, tensors.Tensor] | None
+    reference: dict[str, tensors.Tensor] | None
+    tolerance: float | dict[str, float]
     judged: Judged | None = None
 
 
-def place(published, arguments):
+def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) -> Place:
     """The Place of a container by the ports that it publishes; arguments: its command line."""
     address, port = published[container.GRPC_PORT]
     return Place(
@@ -73,7 +77,7 @@ def place(published, arguments):
     )
 
 
-def speaks(found):
+def speaks(found: Place) -> bool:
     """Whether gRPC answers there, be it with a refusal."""
     try:
         found.server.status("-")
@@ -89,18 +93,25 @@ class Questions:
     served}} of the metrics that were measured.
     """
 
-    def __init__(self, models, timeout_s, accept_fragile=False, accept_signature=False, before=None):
+    def __init__(
+        self,
+        models: Sequence[Model],
+        timeout_s: float,
+        accept_fragile: bool = False,
+        accept_signature: bool = False,
+        before: Mapping[str, Mapping[str, Signature]] | None = None,
+    ) -> None:
         self._models, self._timeout_s, self._before = models, timeout_s, before or {}
         self._accept_fragile, self._accept_signature = accept_fragile, accept_signature
-        self.judged = {}
+        self.judged: dict[str, Any] = {}
 
-    def first(self, found, proving):
+    def first(self, found: Place, proving: bool) -> dict[str, Any]:
         """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the gates that follow."""
         asked = {}
         for model in self._models:
             self._available(found, model)
             contract = signatures.chosen(
-                self._ask(checks.PREDICT, model, lambda model=model: found.server.signatures(model.name)),
+                self._ask(checks.PREDICT, model, functools.partial(found.server.signatures, model.name)),
                 model.signature,
                 where=model.name,
             )
@@ -109,13 +120,13 @@ class Questions:
                 self._ask(
                     checks.PREDICT,
                     model,
-                    lambda model=model, version=version, label=label: found.server.predict(
-                        model.name, asked[model.name][1], model.signature, version, label
+                    functools.partial(
+                        found.server.predict, model.name, asked[model.name][1], model.signature, version, label
                     ),
                 )
         return asked
 
-    def _available(self, found, model):
+    def _available(self, found: Place, model: Model) -> None:
         end = time.monotonic() + self._timeout_s
         while True:
             statuses = self._ask(checks.AVAILABLE, model, lambda: found.server.status(model.name))
@@ -128,7 +139,9 @@ class Questions:
                 )
             time.sleep(_POLL_S)
 
-    def all(self, found, asked, ended):
+    def all(
+        self, found: Place, asked: Mapping[str, Any], ended: Callable[[], failure_diagnosis.Words | None]
+    ) -> list[str]:
         """The gates behind the first ones, in order; returns warnings. ended(): the last words of a server that died, or None."""
         warnings = []
         for model in self._models:
@@ -141,7 +154,7 @@ class Questions:
             warnings += self._survives(found, model, contract, inputs, ended)
         return warnings
 
-    def _same_signature(self, model, before, contract):
+    def _same_signature(self, model: Model, before: Any, contract: Mapping[str, Any]) -> None:
         changed = checks.changed_signature(
             {name: one for name, one in (before or {}).items() if name == model.signature}, contract
         )
@@ -153,7 +166,7 @@ class Questions:
                 remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can.",
             )
 
-    def _agrees(self, found, model, contract):
+    def _agrees(self, found: Place, model: Model, contract: Signature) -> None:
         if model.reference is None or model.inputs is None:
             return
         rows, squeezed = _feeding(model.inputs, contract)
@@ -172,11 +185,11 @@ class Questions:
                 remedy="Publish the right model, or give the reference that belongs to it.",
             )
 
-    def _is_as_good(self, found, model, contract):
+    def _is_as_good(self, found: Place, model: Model, contract: Signature) -> None:
         if model.judged is None:
             return
         judged = model.judged
-        examples, answers = self._answers(found, model, contract)
+        examples, answers = self._answers(found, model, contract, judged.inputs)
         try:
             here = judged.measure(answers, judged.labels and judged.labels.rows(examples))
         except FleetError as fault:
@@ -205,9 +218,9 @@ class Questions:
             "served": here,
         }
 
-    def _answers(self, found, model, contract):
+    def _answers(self, found: Place, model: Model, contract: Signature, inputs: dict[str, tensors.Tensor]) -> Any:
         """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
-        inputs, parts = model.judged.inputs, []
+        parts: list[dict[str, tensors.Tensor]] = []
         total = min(tensor.shape[0] for tensor in inputs.values())
         rows, squeezed = _feeding(inputs, contract)
         step = rows or model.most
@@ -218,7 +231,7 @@ class Questions:
             answer = self._ask(
                 checks.AGREEMENT,
                 model,
-                lambda request=request: found.server.predict(model.name, request, model.signature),
+                functools.partial(found.server.predict, model.name, request, model.signature),
             )
             parts.append(
                 {name: tensor.reshaped((1, *tensor.shape)) if squeezed else tensor for name, tensor in answer.items()}
@@ -226,7 +239,14 @@ class Questions:
         joined = {name: tensors.joined([part[name] for part in parts]) for name in parts[0]}
         return examples, {name: tensor for name, tensor in joined.items() if tensor}
 
-    def _survives(self, found, model, contract, inputs, ended):
+    def _survives(
+        self,
+        found: Place,
+        model: Model,
+        contract: Signature,
+        inputs: dict[str, tensors.Tensor],
+        ended: Callable[[], failure_diagnosis.Words | None],
+    ) -> Any:
         warnings = []
         for what, request in [] if self._accept_fragile else checks.careless(contract["inputs"], inputs):
             if None in request.values():
@@ -250,14 +270,14 @@ class Questions:
                 )
         return warnings
 
-    def _ask(self, gate, model, question):
+    def _ask(self, gate: str, model: Model, question: Callable[[], Any]) -> Any:
         try:
             return question()
         except ServerFault as fault:
             raise checks.closed(gate, str(fault).rstrip("."), where=model.name) from fault
 
 
-def _end_of(found, ended):
+def _end_of(found: Place, ended: Callable[[], failure_diagnosis.Words | None]) -> Any:
     """The last words of a server that a request killed, or None. An engine takes a moment to see that its container ended."""
     end = time.monotonic() + _DYING_S
     words = ended()
@@ -267,7 +287,7 @@ def _end_of(found, ended):
     return words
 
 
-def _remedy(statuses, wanted, fault):
+def _remedy(statuses: Sequence[VersionStatus], wanted: Sequence[int], fault: str) -> Any:
     """What to do about a version that is not AVAILABLE."""
     ending = endings.find(fault)
     if ending and ending.remedy:
@@ -279,7 +299,7 @@ def _remedy(statuses, wanted, fault):
     )
 
 
-def _request(model, contract):
+def _request(model: Model, contract: Signature) -> dict[str, tensors.Tensor]:
     """One request that the signature takes: the first sample, or made up."""
     if model.inputs is not None:
         return _fed(model.inputs, contract, 1)
@@ -289,7 +309,7 @@ def _request(model, contract):
     return made
 
 
-def _feeding(samples, contract):
+def _feeding(samples: Mapping[str, tensors.Tensor], contract: Signature) -> tuple[int | None, set[str]]:
     """(the rows that each request is bound to or None, the inputs without rows)."""
     rows, squeezed = signatures.feeding(
         contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples"
@@ -300,7 +320,9 @@ def _feeding(samples, contract):
     return rows, squeezed
 
 
-def _fed(samples, contract, most=None):
+def _fed(
+    samples: Mapping[str, tensors.Tensor], contract: Signature, most: int | None = None
+) -> dict[str, tensors.Tensor]:
     """A request of samples."""
     rows, squeezed = _feeding(samples, contract)
     few = rows or most
