@@ -59,6 +59,10 @@ def test_a_second_deployment_changes_nothing(deployed):
     host, first = deployed
     again = host.good(**WITH_SECRET)
     assert not again["changed"] and again["server"]["grpc_port"] == first["server"]["grpc_port"]
+    for as_it_is in ({"enable_profiler": False}, {"max_num_load_retries": 0}, {"enable_batching": False}):
+        assert not host.good(flags=as_it_is, **WITH_SECRET)["changed"], "a flag with the value that it has anyway"
+    other = host.good(check_mode=True, secret_environment={"TOKEN": "another"})
+    assert other["changed"], "another secret is another server"
 
 
 def test_a_container_has_no_more_rights_than_it_needs(deployed):

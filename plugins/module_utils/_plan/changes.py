@@ -86,14 +86,19 @@ def _of_model(
         for name, value in (server.get("flags") or {}).items()
         if name not in server_options.DOCKER_OWN_FLAGS
     }
-    now = ServingConfiguration.from_dict({**server, "models": [running], "flags": flags})
-    one = replace(planned, models=tuple(one for one in planned.models if one.name == model["name"]))
-    differing = effects.diff(now, one, _KEYS & {*server, *running})
+    whole = ServingConfiguration.from_dict({**server, "flags": flags})
+    now = replace(_alone(whole, model["name"]), flags=effects.chosen_flags(whole))
+    differing = effects.diff(now, _alone(planned, model["name"]), _KEYS & {*server, *running})
     own = f"models.{model['name']}."
     for key, (before, after) in sorted((key.removeprefix(own), values) for key, values in differing.items()):
         secret = key.startswith("environment.") and looks_secret(key.rpartition(".")[2])
         values = "another value (not shown)" if secret else f"{shown(before)} -> {shown(after)}"
         yield f"{model['name']}: {key}: {values}"
+
+
+def _alone(configuration: ServingConfiguration, name: str) -> ServingConfiguration:
+    """The configuration with one of its models alone."""
+    return replace(configuration, models=tuple(model for model in configuration.models if model.name == name))
 
 
 def shown(value: Any) -> str:

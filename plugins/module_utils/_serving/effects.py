@@ -59,6 +59,12 @@ def derived_flags(configuration: ServingConfiguration, place: Place | None = Non
     return {name: value for name, value in found.items() if name in known}
 
 
+def chosen_flags(configuration: ServingConfiguration) -> dict[str, Any]:
+    """The flags that somebody chose other than they follow."""
+    derived = derived_flags(configuration)
+    return {name: value for name, value in configuration.flags.items() if derived.get(name) != value}
+
+
 def all_flags(configuration: ServingConfiguration, place: Place | None = None) -> dict[str, Any]:
     """The flags that the server is started with."""
     return {**derived_flags(configuration, place), **configuration.flags}
@@ -108,10 +114,8 @@ def _leaves(configuration: ServingConfiguration, release: str | None, keys: Coll
     """The leaves that are compared. Flags are all that hold, the release's defaults among them, but those that other fields say for themselves."""
     data = configuration.to_dict()
     defaults = {name: default for name, (_kind, default) in questions.flags(release or _newest()).items()}
-    derived = derived_flags(configuration)
-    chosen = {name: value for name, value in configuration.flags.items() if derived.get(name) != value}
     own = {name: value for name, value in _OWN_DEFAULTS.items() if name in defaults}
-    data["flags"] = {**defaults, **own, **chosen}
+    data["flags"] = {**defaults, **own, **chosen_flags(configuration)}
     models = {
         model["name"]: {key: value for key, value in model.items() if key != "name" and (keys is None or key in keys)}
         for model in data.pop("models")

@@ -32,13 +32,8 @@ def planned(plan: Mapping[str, Any]) -> ServingConfiguration:
         cpu_set=server.get("cpu_set"),
         devices=tuple(server.get("devices") or ()),
     )
-    derived = effects.derived_flags(made)
-    chosen = {
-        name: value
-        for name, value in server["flags"].items()
-        if name not in server_options.BY_ROLE and not (name in derived and derived[name] == value)
-    }
-    return replace(made, flags=chosen).normalized()
+    flags = {name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE}
+    return replace(made, flags=effects.chosen_flags(replace(made, flags=flags))).normalized()
 
 
 def derived_flags(models: Iterable[Mapping[str, Any]], release: str | None) -> dict[str, Any]:

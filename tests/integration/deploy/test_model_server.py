@@ -128,6 +128,8 @@ def test_the_life_of_a_server(host):
         assert client.status("m")[0]["state"] == "AVAILABLE"
     assert host.server() == (False, server), "nothing is done again, the ports that were chosen are kept"
     assert not host.run(check=True)["changed"]
+    as_it_is = {"enable_profiler": False, "max_num_load_retries": 0, "rest_api_timeout_in_ms": 30000}
+    assert host.server(flags=as_it_is) == (False, server), "flags with the values that they have anyway"
 
     kill(pid)
     changed, again = host.server()

@@ -114,6 +114,22 @@ def test_servers_of_one_gpu_each():
     ]
 
 
+def test_a_flag_that_followed_from_one_model_is_no_difference_of_another():
+    """Earlier versions of the collection remembered the flags that follow from the models among those that were asked for."""
+    lite = {"name": "letters", "form": "tflite_int8", "base_path": "/srv/models/letters/tflite_int8", "batching": None}
+    both = plan(
+        HOST, {"version": "2.20.0", "models": [{"name": "digits"}, {"name": "letters", "optimize": "tflite_int8"}]}
+    )
+    remembered = server(flags=dict(server()["flags"], prefer_tflite_model=True))
+    remembered["models"].append(lite)
+    assert both["server"]["flags"]["prefer_tflite_model"] is True and differences(both, [remembered]) == []
+
+
+def test_a_model_in_a_folder_of_the_users_own_has_no_form_that_differs():
+    own = server(model={"form": None, "base_path": "/elsewhere/digits"})
+    assert differences(PLAN, [own]) == []
+
+
 def test_what_a_server_does_not_tell_is_not_compared():
     told = {key: value for key, value in server(image="other").items() if key not in ("image", "flags", "devices")}
     told["models"] = [{"name": "digits"}]
