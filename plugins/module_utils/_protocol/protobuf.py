@@ -80,7 +80,7 @@ def signed(value):
     return value - 2 * _SIGN if value & _SIGN else value
 
 
-def held(number, content):
+def held(number: int, content: bytes) -> bytes:
     """The bytes of a field that holds a text's or a message's bytes."""
     return varint(number << 3 | _BYTES) + varint(len(content)) + bytes(content)
 
