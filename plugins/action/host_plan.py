@@ -14,7 +14,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.action import role_variables
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import is_from_vault
@@ -101,7 +101,7 @@ class Evaluated(Mapping):
 
     def __contains__(self, name):
         return name in self._variables and not any(
-            role_variables.is_default(name, path, self._variables)
+            role_variables.role(path).is_default(name, self._variables)
             for prefix, path in _ROLES.items()
             if name.startswith(prefix)
         )

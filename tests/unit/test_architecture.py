@@ -21,7 +21,7 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # A new adapter is named here: the files of each package.
 ADAPTERS = {
     "_capability": "host nvidia nvidia_driver nvidia_smi nvml",
-    "_core": "archive_errors atomic_files host_files pid_file program shell",
+    "_core": "archive_errors atomic_files host_files pid_file program role_variables shell",
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
         "host_resources model_update server_containers server_folder verification"
@@ -34,7 +34,7 @@ ADAPTERS = {
         "convert convert_tensorrt convert_tflite metric_function metric_program model_files probe published sample_files "
         "samples saved_model server_check tflite_file transfer"
     ),
-    "_plan": "conditions preparation",
+    "_plan": "conditions plan_file preparation",
     "_report": "files page",
     "_protocol": "client stdlib_client wire",
 }
