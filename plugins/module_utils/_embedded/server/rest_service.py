@@ -12,7 +12,14 @@ import time
 import urllib.parse
 import zlib
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, rest_json, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    log,
+    metrics,
+    rest_answer,
+    rest_inputs,
+    rest_parse,
+    status,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
@@ -138,7 +145,7 @@ class RestService:
             code = told.code
             if code == "UNKNOWN" and not isinstance(fault, status.Status):
                 log.error(f"A request failed: {told}")
-            return grpc_api.http_of_code(code), "application/json", rest_json.error(told.message)
+            return grpc_api.http_of_code(code), "application/json", rest_answer.error(told.message)
         finally:
             metrics.REQUEST_COUNT.add(name, code)
             if code == "OK":
@@ -160,16 +167,16 @@ class RestService:
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
         if method == "status":
-            return rest_json.statuses(self._library.states(asked.name, asked.number))
+            return rest_answer.statuses(self._library.states(asked.name, asked.number))
         with self._predictor.use(asked) as (number, session):
-            return rest_json.metadata(asked.name, number, session.signatures)
+            return rest_answer.metadata(asked.name, number, session.signatures)
 
     def _predict(self, asked, body):
-        request = rest_json.parse(body)
+        request = rest_parse.parse(body)
         with self._predictor.use(asked) as (_number, session):
-            name, form, inputs = rest_json.predict_inputs(request, lambda signature: _dtypes(session, signature))
+            name, form, inputs = rest_inputs.predict_inputs(request, lambda signature: _dtypes(session, signature))
             outputs = self._predictor.predict(asked, session, name, inputs, timeout_ms=self._timeout_ms)
-        return rest_json.answer(outputs, form)
+        return rest_answer.answer(outputs, form)
 
 
 def _named(found):
