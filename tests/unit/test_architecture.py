@@ -29,7 +29,7 @@ ADAPTERS = {
     "_embedded": "backend process temporary_server",
     "_engine": "containers engine sockets",
     "_image": "archives bazel_cache builder host_image microarchitectures sources trial_start",
-    "_load": "connection generator histogram",
+    "_load": "connection generator histogram payloads traffic",
     "_model": (
         "convert convert_tensorrt convert_tflite metric_function metric_program model_files probe published sample_files "
         "samples saved_model server_check tflite_file transfer"
