@@ -8,18 +8,21 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_inputs import ROW, WHOLE
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import invalid
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, wire
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 
-def answer(outputs, form):
+def answer(outputs: Mapping[str, Any], form: str) -> bytes:
     """The body (bytes) for {output: array}: in the row form an object or value per example, in the column form one per output. Raises Status."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
@@ -28,12 +31,12 @@ def answer(outputs, form):
     return _encoded(body)
 
 
-def error(message):
+def error(message: str) -> bytes:
     """The body (bytes) that says what is wrong."""
     return _encoded(f'{{\n    "error": {json.dumps(message, ensure_ascii=False)}\n}}')
 
 
-def statuses(states):
+def statuses(states: Iterable[tuple[int, str, Status | None]]) -> bytes:
     """The body for a model's status. states: [(number, state, Status or None)]."""
     listed = [
         {
@@ -46,7 +49,7 @@ def statuses(states):
     return _encoded(json.dumps({"model_version_status": listed}, indent=1, ensure_ascii=False) + "\n")
 
 
-def metadata(name, number, signatures):
+def metadata(name: str, number: int, signatures: Mapping[str, Any]) -> bytes:
     """The body for a model's metadata. signatures: {name: SignatureDef of _protocol.wire}."""
     spec = json.dumps({"name": name, "signature_name": "", "version": str(number)}, indent=1)
     listed = {
@@ -62,7 +65,7 @@ def metadata(name, number, signatures):
     return f'{{\n"model_spec":{spec}\n,\n"metadata": {{"signature_def": {signature_def}\n}}\n}}\n'.encode()
 
 
-def _encoded(text):
+def _encoded(text: str) -> bytes:
     """The bytes of a text; bytes that were no UTF-8 come back as they were."""
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -70,7 +73,7 @@ def _encoded(text):
         return text.encode("utf-8", "replace")
 
 
-def _tensor_infos(infos):
+def _tensor_infos(infos: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {
             "dtype": wire.enum_name("tensorflow.DataType", info.dtype),
@@ -81,7 +84,7 @@ def _tensor_infos(infos):
     }
 
 
-def _tensor_proto(tensor):
+def _tensor_proto(tensor: Any) -> dict[str, Any]:
     return {
         "dtype": wire.enum_name("tensorflow.DataType", tensor.dtype),
         "tensor_shape": _shape(tensor.tensor_shape),
@@ -89,11 +92,11 @@ def _tensor_proto(tensor):
     }
 
 
-def _shape(shape):
+def _shape(shape: Any) -> dict[str, Any]:
     return {"dim": [{"size": str(dim.size), "name": dim.name} for dim in shape.dim], "unknown_rank": shape.unknown_rank}
 
 
-def _texts(name, array):
+def _texts(name: str, array: Any) -> list[str]:
     """The JSON of each value of an array, flat."""
     kind = array.dtype.kind
     if array.dtype.name in ("float32", "float64"):
@@ -111,7 +114,7 @@ def _texts(name, array):
     raise invalid(f"Failed to write JSON value for tensor type: {dtypes.word(array.dtype.name)}")
 
 
-def _decimals(array):
+def _decimals(array: Any) -> list[str]:
     """Six digits where they are enough to read the same number back, else as many as it takes (9 or 17)."""
     values = array.ravel()
     numbers = tuple(values.tolist())
@@ -137,8 +140,8 @@ def _decimals(array):
     return texts
 
 
-def _rows(outputs, texts):
-    sizes = {}
+def _rows(outputs: Mapping[str, Any], texts: Mapping[str, list[str]]) -> str:
+    sizes: dict[int, str] = {}
     for name, array in outputs.items():
         if not array.ndim:
             raise invalid(f"Tensor name: {name} has no shape information ")
@@ -159,7 +162,7 @@ def _rows(outputs, texts):
     return '{\n    "predictions": [\n' + ",\n".join(rows) + "\n    ]\n}" if rows else '{\n    "predictions": []\n}'
 
 
-def _row_texts(name, array, texts, among_others):
+def _row_texts(name: str, array: Any, texts: list[str], among_others: bool) -> list[str]:
     """One text for each row, on one line."""
     if name.endswith("_bytes") and array.dtype.kind == "O":
         indent = "    " * (1 + array.ndim + among_others)
@@ -170,14 +173,14 @@ def _row_texts(name, array, texts, among_others):
     return [_line(texts[position * each : (position + 1) * each], array.shape[1:]) for position in range(len(array))]
 
 
-def _line(texts, shape):
+def _line(texts: list[str], shape: Sequence[int]) -> str:
     if len(shape) == 1:
         return f"[{', '.join(texts)}]"
     each = len(texts) // shape[0] if shape[0] else 0
     return f"[{', '.join(_line(texts[position * each : (position + 1) * each], shape[1:]) for position in range(shape[0]))}]"
 
 
-def _columns(outputs, texts):
+def _columns(outputs: Mapping[str, Any], texts: Mapping[str, list[str]]) -> str:
     if len(outputs) == 1:
         name = next(iter(outputs))
         return f'{{\n    "outputs": {_block(name, outputs[name], texts[name], 1)}\n}}'
@@ -185,7 +188,7 @@ def _columns(outputs, texts):
     return '{\n    "outputs": {\n' + ",\n".join(members) + "\n    }\n}"
 
 
-def _block(name, array, texts, depth):
+def _block(name: str, array: Any, texts: list[str], depth: int) -> str:
     """A value with each element on a line of its own."""
     if name.endswith("_bytes") and array.dtype.kind == "O":
         indent = "    " * (depth + array.ndim)
@@ -193,7 +196,7 @@ def _block(name, array, texts, depth):
     return _indented(texts, array.shape, depth)
 
 
-def _indented(texts, shape, depth):
+def _indented(texts: list[str], shape: Sequence[int], depth: int) -> str:
     if not shape:
         return texts[0]
     if not shape[0]:

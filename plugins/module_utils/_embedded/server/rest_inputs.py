@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import invalid, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 ROW, COLUMN = "row", "column"
 # dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
@@ -33,7 +36,9 @@ WHOLE = {
 }
 
 
-def predict_inputs(request, signature_inputs_of):
+def predict_inputs(
+    request: dict[str, Any], signature_inputs_of: Callable[[str], dict[str, str]]
+) -> tuple[str, str, dict[str, Any]]:
     """(signature name, form, {input: array}) of a parsed request. signature_inputs_of(name): {input: dtype name}; it may raise Status."""
     name = request.get("signature_name", "")
     if not isinstance(name, str):
@@ -56,11 +61,11 @@ def predict_inputs(request, signature_inputs_of):
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def _format_error(value, message):
+def _format_error(value: Any, message: str) -> Status:
     return invalid(f"JSON Value: {shown(value)} {message}")
 
 
-def _of_instances(instances, dtypes):
+def _of_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any]:
     if not _is_named(instances[0]) and len(dtypes) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map"
@@ -69,7 +74,7 @@ def _of_instances(instances, dtypes):
     if quick is not None:
         return quick
     named = _is_named(instances[0])
-    rows = {}
+    rows: dict[str, list[Any]] = {}
     for position, instance in enumerate(instances):
         if named != _is_named(instance):
             wanted, got = ("object", "list") if named else ("value/list", "object")
@@ -90,7 +95,7 @@ def _of_instances(instances, dtypes):
     return {name: numpy.stack(arrays) for name, arrays in rows.items()}
 
 
-def _quick_instances(instances, dtypes):
+def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any] | None:
     """The arrays where all instances are plain lists of numbers, or objects of them; None where one must look closer."""
     if not isinstance(instances[0], dict):
         array = _quick(instances, next(iter(dtypes.values())))
@@ -101,7 +106,7 @@ def _quick_instances(instances, dtypes):
     return None if any(array is None for array in arrays.values()) else arrays
 
 
-def _add_row(rows, name, value, dtypes):
+def _add_row(rows: dict[str, list[Any]], name: str, value: Any, dtypes: Mapping[str, str]) -> None:
     if name not in dtypes:
         raise invalid(f"JSON object: does not have named input: {name}")
     array = _tensor(value, dtypes[name])
@@ -112,7 +117,7 @@ def _add_row(rows, name, value, dtypes):
     rows.setdefault(name, []).append(array)
 
 
-def _of_inputs(inputs, dtypes):
+def _of_inputs(inputs: Any, dtypes: Mapping[str, str]) -> dict[str, Any]:
     if not _is_named(inputs):
         if len(dtypes) > 1:
             raise invalid(
@@ -127,12 +132,12 @@ def _of_inputs(inputs, dtypes):
     return arrays
 
 
-def _array(value, dtype):
+def _array(value: Any, dtype: str) -> Any:
     array = _quick(value, dtype)
     return _tensor(value, dtype) if array is None else array
 
 
-def _quick(value, dtype):
+def _quick(value: Any, dtype: str) -> Any:
     """The array of nested lists that hold nothing but numbers that fit dtype, else None."""
     if dtype not in ("float32", "float64") and dtype not in WHOLE:
         return None
@@ -149,7 +154,7 @@ def _quick(value, dtype):
         return array.astype(dtype)
 
 
-def _holds_booleans(value):
+def _holds_booleans(value: Any) -> bool:
     """Whether numpy may have taken a boolean for a number."""
     if not isinstance(value, list):
         return isinstance(value, bool)
@@ -158,7 +163,7 @@ def _holds_booleans(value):
     return bool in map(type, value)
 
 
-def _tensor(value, dtype):
+def _tensor(value: Any, dtype: str) -> Any:
     """The array of a JSON value, its shape that of the first values in it. Raises Status at the first that does not fit."""
     shape, inner = [], value
     while isinstance(inner, list):
@@ -168,16 +173,17 @@ def _tensor(value, dtype):
         inner = inner[0]
     if len(shape) > client.MOST_DIMENSIONS:
         raise invalid(f"A tensor of {len(shape)} dimensions cannot be read; allowed: {client.MOST_DIMENSIONS}")
-    flat = []
+    flat: list[Any] = []
     _fill(value, 0, shape, dtype, flat)
     if dtype == "string":
-        return numpy.array(flat + [None], object)[:-1].reshape(shape)
+        texts: Any = numpy.array(flat + [None], object)
+        return texts[:-1].reshape(shape)
     with numpy.errstate(over="ignore"):
         wide = {"bool": "bool", "uint64": "uint64"}.get(dtype, "int64" if dtype in WHOLE else "float64")
         return numpy.array(flat, wide).astype(dtype).reshape(shape)
 
 
-def _fill(value, level, shape, dtype, flat):
+def _fill(value: Any, level: int, shape: Sequence[int], dtype: str, flat: list[Any]) -> None:
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(
@@ -195,7 +201,7 @@ def _fill(value, level, shape, dtype, flat):
         _fill(item, level + 1, shape, dtype, flat)
 
 
-def _value(value, dtype):
+def _value(value: Any, dtype: str) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(value, dict):
         if dtype == "string":
@@ -217,22 +223,22 @@ def _value(value, dtype):
     raise invalid(f"JSON Value: {shown(value)} Type: {_type(value)} is not of expected type: {dtypes.word(dtype)}")
 
 
-def _as_float(number):
+def _as_float(number: float) -> float:
     try:
         return float(number)
     except OverflowError as fault:
         raise invalid("JSON Parse error: Number too big to be stored in double.") from fault
 
 
-def _is_base64(value):
+def _is_base64(value: Any) -> bool:
     return isinstance(value, dict) and list(value) == ["b64"] and isinstance(value["b64"], str)
 
 
-def _is_named(value):
+def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _decoded(value):
+def _decoded(value: dict[str, Any]) -> bytes:
     if not _is_base64(value):
         raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     text = value["b64"].replace("-", "+").replace("_", "/").rstrip("=")
@@ -242,18 +248,18 @@ def _decoded(value):
         raise invalid("Unable to base64 decode") from fault
 
 
-def _bytes(text):
+def _bytes(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as fault:
         raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from fault
 
 
-def _type(value):
+def _type(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
     return {type(None): "Null", dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
 
 
-def _shape_text(shape):
+def _shape_text(shape: Sequence[int]) -> str:
     return f"[{','.join(map(str, shape))}]"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
 
@@ -29,7 +31,7 @@ _PARSE_ERRORS = (
 )
 
 
-def _first_of_each(pairs):
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object of a list of members; of several with one name RapidJSON finds the first."""
     members = dict(pairs)
     return members if len(members) == len(pairs) else dict(reversed(pairs))
@@ -38,7 +40,7 @@ def _first_of_each(pairs):
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
 
 
-def parse(body):
+def parse(body: bytes) -> dict[str, Any]:
     """The object of a request's body (bytes). Raises Status."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
@@ -59,11 +61,11 @@ def parse(body):
     return value
 
 
-def invalid(message):
+def invalid(message: str) -> status.Status:
     return status.Status("INVALID_ARGUMENT", message)
 
 
-def _parse_error(fault, text):
+def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
     if fault.msg == "Expecting ',' delimiter":
         inside = _container(text[: fault.pos])
         return (
@@ -80,7 +82,7 @@ def _parse_error(fault, text):
     return next((words for start, words in _PARSE_ERRORS if fault.msg.startswith(start)), "Invalid value.")
 
 
-def _container(text):
+def _container(text: str) -> str:
     """The bracket that is open at the end of a text that is sound so far."""
     opened = []
     for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
@@ -91,11 +93,11 @@ def _container(text):
     return opened[-1] if opened else "["
 
 
-def _offset(text, position):
+def _offset(text: str, position: int) -> int:
     return len(text[:position].encode("utf-8", "surrogateescape"))
 
 
-def _refuse_too_big(text):
+def _refuse_too_big(text: str) -> None:
     """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
     # To look at each number takes longer than to parse them, so that it needs a reason.
     if not _LARGE_EXPONENT.search(text) and not (
@@ -109,7 +111,7 @@ def _refuse_too_big(text):
             )
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """A value as TensorFlow Serving shows it in an error: objects indented, arrays on one line, cut after the token that passes 256 bytes."""
     pieces, length = [], 0
     for piece in _tokens(value, 0, ""):
@@ -120,7 +122,7 @@ def shown(value):
     return "".join(pieces)
 
 
-def _tokens(value, depth, before):
+def _tokens(value: Any, depth: int, before: str) -> Iterator[str]:
     if isinstance(value, dict):
         yield before + "{"
         for position, (key, item) in enumerate(value.items()):
