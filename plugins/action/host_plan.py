@@ -14,10 +14,10 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import is_from_vault
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import resolution
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.preparation import prepared, with_secrets
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
@@ -123,7 +123,7 @@ def resolved(variables, capabilities, for_server=True, tunings=True):
             records=_records(tunings_directory(variables), tuning_class),
             stale_tunings=_stale_tunings(variables),
         )
-    given, microarchitectures, secrets = prepared(capabilities or {}, wishes.request, is_from_vault)
+    given, microarchitectures, secrets = prepared(capabilities or {}, wishes.request, secret_variables)
     found = resolution.resolve(capabilities, dataclasses.replace(wishes, request=given), microarchitectures)
     if found["plan"] and secrets:
         before, found["plan"] = len(found["plan"]["refusals"]), with_secrets(found["plan"], secrets)

@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.action.host_plan import resolved, value_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, refuse
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, fleet_plans, plan_file
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS, MODEL_KEYS
 
@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
         try:
             refuse(_OPTIONS, self._task.args)
             _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-            hosts = _variables(options["hosts"], task_vars["hostvars"])
+            hosts = fleet_plans.variables_of(options["hosts"], task_vars["hostvars"])
             plans = fleet_plans.plan_all(hosts, _plan)
             earlier = plan_file.read(options["earlier"]) if options["earlier"] else None
             running = fleet_plans.against(plans, hosts, options["running"])
@@ -72,14 +72,6 @@ class ActionModule(ActionBase):
 def for_programs(callback):
     """Whether a program reads what a stdout callback of this name writes."""
     return bool(_FOR_PROGRAMS.search(str(callback).rpartition(".")[2]))
-
-
-def _variables(hosts, known):
-    """{host: its variables}; raise FleetError for the first host that is not in the inventory."""
-    unknown = next((host for host in hosts if host not in known), None)
-    if unknown is not None:
-        raise FleetError(f"{unknown!r} is no host of the inventory{did_you_mean(unknown, known)}", where="hosts")
-    return {host: known[host] for host in hosts}
 
 
 def _plan(variables):

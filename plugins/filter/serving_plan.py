@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.vault import VaultHelper
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import is_from_vault
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, preparation
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 
 class FilterModule:
@@ -22,7 +24,7 @@ class FilterModule:
 def serving_plan(capabilities, request=None):
     """The plan of one host from its capabilities and the request."""
     try:
-        return preparation.planned(capabilities, request, is_from_vault)
+        return planned(capabilities, request)
     except FleetError as fault:
         raise AnsibleFilterError(f"serving_plan: {fault}") from None
 
@@ -35,6 +37,17 @@ def plan_table(plans, earlier=None, width=120):
         raise AnsibleFilterError(f"plan_table: {fault}") from None
 
 
+def planned(capabilities, request=None):
+    """The same for other plugins: raises FleetError."""
+    asked, known, secrets = preparation.prepared(capabilities, request, secret_variables)
+    return preparation.with_secrets(plan(capabilities, asked, known), secrets)
+
+
 def secret_variables(environment):
-    """{name: value} of the variables that are shown nowhere."""
-    return preparation.secret_variables(environment, is_from_vault)
+    """{name: value} of the variables that are shown nowhere: those from a vault, and those whose names look like a secret's."""
+    return {
+        name: value
+        for name, value in (environment or {}).items()
+        if value is not None
+        and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
+    }

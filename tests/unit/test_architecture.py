@@ -34,7 +34,7 @@ ADAPTERS = {
         "convert convert_tensorrt convert_tflite metric_function metric_program model_files probe published sample_files "
         "samples saved_model server_check tflite_file transfer"
     ),
-    "_plan": "conditions plan_file preparation",
+    "_plan": "plan_file preparation",
     "_report": "files page",
     "_protocol": "client stdlib_client wire",
 }

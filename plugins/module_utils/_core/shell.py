@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What shells share: the only file of module_utils that knows Ansible."""
+"""What every module's shell shares: the only file of module_utils that knows Ansible."""
 
 from __future__ import annotations
 
@@ -49,10 +49,3 @@ def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None:
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)
-
-
-def is_from_vault(value: object) -> bool:
-    """Whether a value is encrypted by Ansible's vault, or was; for plugins of the controller."""
-    from ansible.parsing.vault import VaultHelper
-
-    return VaultHelper.get_ciphertext(value, with_tags=False) is not None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes, fleet
 
 Hosts = Mapping[str, Mapping[str, Any]]
@@ -21,6 +22,14 @@ class Changes(TypedDict):
     seen: str | None  # now, remembered, or None where nothing is known of what runs
     reason: str | None  # why it was not asked now
     differences: list[str]
+
+
+def variables_of(hosts: list[str], known: Hosts) -> Hosts:
+    """{host: its variables}; raise FleetError for the first host that is not in the inventory."""
+    for host in hosts:
+        if host not in known:
+            raise FleetError(f"{host!r} is no host of the inventory{did_you_mean(host, known)}", where="hosts")
+    return {host: known[host] for host in hosts}
 
 
 def plan_all(

@@ -1,43 +1,37 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A request made ready for the pure plan, and its plan: policies are judged, documents among the options read, secret variables left out and told."""
+"""Adapter for what a request holds that libraries of the controller read: policies (jmespath), documents (yaml), microarchitectures (archspec)."""
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
+import functools
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.conditions import with_verdicts
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import policies
+
+try:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+    from jmespath.lexer import Lexer
+except ImportError:
+    jmespath = None
 
 
-def planned(capabilities, request, is_from_vault):
-    """The plan of one host from its capabilities and the request. is_from_vault: tells of a value whether it is encrypted or was."""
-    asked, known, secrets = prepared(capabilities, request, is_from_vault)
-    return with_secrets(plan(capabilities, asked, known), secrets)
-
-
-def prepared(capabilities, request, is_from_vault):
-    """(request, microarchitectures, names of secret variables) for the plan."""
+def prepared(capabilities, request, secret_variables):
+    """(request, microarchitectures, names of secret variables) for the plan: policies say whether they hold on the host, and secret variables are left out.
+    secret_variables: gives those of environment variables, {name: value}, that are shown nowhere."""
     asked = with_documents(dict(request or {}))
     given = asked.get("environment")
-    secrets = sorted(secret_variables(given, is_from_vault)) if isinstance(given, dict) else []
+    secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
     if secrets:
         asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
     return (
-        with_verdicts(capabilities, asked),
+        _with_verdicts(capabilities, asked),
         microarchitectures.known() if microarchitectures.needed(asked) else None,
         secrets,
     )
-
-
-def secret_variables(environment, is_from_vault):
-    """{name: value} of the variables that are shown nowhere: those from a vault, and those whose names look like a secret's."""
-    return {
-        name: value
-        for name, value in (environment or {}).items()
-        if value is not None and (looks_secret(str(name)) or is_from_vault(value))
-    }
 
 
 def with_secrets(made, names):
@@ -89,3 +83,51 @@ def _document(line):
         return line
     found = documents if len(documents) > 1 else documents[0] if documents else line
     return found if isinstance(found, (dict, list)) and all(isinstance(one, dict) for one in documents) else line
+
+
+def _with_verdicts(capabilities, request):
+    """The request whose policies carry whether their condition holds for these capabilities."""
+    given = request.get("policies")
+    if not given or not isinstance(given, list):
+        return request
+    policies.check(given)
+    return dict(
+        request,
+        policies=[
+            dict(policy, holds=_holds(number, policy["when"], capabilities)) for number, policy in enumerate(given)
+        ],
+    )
+
+
+def _holds(number, condition, capabilities):
+    compiled = _compiled(number, condition)
+    try:
+        return bool(compiled.search(capabilities))
+    except JMESPathError as fault:
+        raise _condition_fault(number, condition, fault) from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(number, condition):
+    if jmespath is None:
+        raise FleetError(
+            "policies need the Python package jmespath on the controller",
+            where="tfserving_policies",
+            remedy="Install it: pip install jmespath",
+        )
+    try:
+        compiled = jmespath.compile(condition)
+        tokens = list(Lexer().tokenize(condition))
+    except JMESPathError as fault:
+        raise _condition_fault(number, condition, fault) from None
+    policies.check_condition(number, condition, compiled.parsed, tokens)
+    return compiled
+
+
+def _condition_fault(number, condition, fault):
+    position = getattr(fault, "lex_position", None)
+    at = f", at character {position + 1} of {condition!r}" if position is not None else f", in {condition!r}"
+    what = str(fault).partition("\n")[0].rstrip(":")
+    return FleetError(
+        f"no JMESPath condition that can be evaluated: {what}{at}", where=f"tfserving_policies[{number}].when"
+    )
