@@ -9,8 +9,9 @@ import pathlib
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.action import role_variables
+from ansible_collections.tfserving.fleet.plugins.action.tuning import module_runner
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import saved_structure
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
         host = host_variables.Host(
             evaluated(task_vars, self._templar.template, lambda name: not _is_default(name, task_vars)),
             secret_variables,
-            lambda path: saved_structure.on_host(role_variables.module_runner(self, task_vars), path),
+            lambda path: saved_structure.on_host(module_runner(self, task_vars), path),
         )
         try:
             purpose = host_variables.Purpose(**options)
@@ -76,5 +77,7 @@ def evaluated(variables, template, is_own=lambda name: True):
 
 def _is_default(name, variables):
     return any(
-        role_variables.is_default(name, path, variables) for prefix, path in _ROLES.items() if name.startswith(prefix)
+        role_variables.role(path).is_default(name, variables)
+        for prefix, path in _ROLES.items()
+        if name.startswith(prefix)
     )

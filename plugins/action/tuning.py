@@ -8,7 +8,6 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.tfserving.fleet.plugins.action.role_variables import module_runner
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial
@@ -33,3 +32,15 @@ class ActionModule(ActionBase):
             return dict(result, **trial.tune(controller, arguments, self._task.check_mode))
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from None
+
+
+def module_runner(action, task_vars):
+    """A function that runs a module on the host of an action and returns its result; raises FleetError where the module fails."""
+
+    def call(module, **arguments):
+        answer = action._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
+        if answer.get("failed"):
+            raise FleetError(answer.get("msg", "failed"), where=module)
+        return answer
+
+    return call

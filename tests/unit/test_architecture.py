@@ -23,21 +23,22 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # A new adapter is named here: the files of each package.
 ADAPTERS = {
     "_capability": "host nvidia nvidia_driver nvidia_smi nvml",
-    "_core": "archive_errors atomic_files host_files pid_file program shell",
+    "_core": "archive_errors atomic_files host_files pid_file program role_variables shell",
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
         "host_resources model_update secret_digests server_containers server_folder verification"
     ),
     "_embedded": "backend process temporary_server",
     "_engine": "containers engine sockets",
-    "_image": "archives bazel_cache builder microarchitectures sources trial_start",
-    "_load": "connection generator histogram",
+    "_image": "archives bazel_cache builder host_image microarchitectures sources trial_start",
+    "_load": "connection generator histogram payloads traffic",
     "_model": (
         "batching_files conversion convert convert_tensorrt convert_tflite converter metric_function metric_program "
         "model_files object_store probe published sample_files samples saved_model server_check tflite_file transfer"
     ),
+    "_plan": "host_variables plan_file preparation",
+    "_report": "files page",
     "_protocol": "client stdlib_client wire",
-    "_plan": "host_variables preparation",
     "_serving": "tuning_files",
     "_tuning": "trial",
 }
@@ -94,11 +95,7 @@ DECIDING = re.compile(r"(_core/decision|_plan/.*|_release/.*|_batching/(files|pa
 # Modules, actions, filters and the callback take arguments, make one call and return its result.
 MOST_LINES_OF_A_SHELL = 60
 LONG_SHELLS = {
-    "action/plan_report.py",
-    "action/role_variables.py",
     "callback/progress.py",
-    "modules/report.py",
-    "modules/serving_image.py",
 }
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 

@@ -28,7 +28,6 @@ SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
 USER = "65534:65534"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
-_OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
@@ -188,7 +187,7 @@ def labels_of(spec):
 
 def _check_file_systems(spec):
     """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
-    if not _OFFICIAL.fullmatch(spec.image):
+    if questions.official_tag(spec.image) is None:
         return
     known = questions.cell("remote_file_systems", spec.release)
     for position, one in enumerate(spec.models):

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 LEAVE_OUT = "Leave it out of tfserving_options"
 GRPC_PORT, REST_PORT = 8500, 8501
@@ -32,7 +33,6 @@ _UNITS = {
     "gb": 2**30,
     "tb": 2**40,
 }
-_OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?::([\w.-]+))?")
 _RELEASE_TAG = re.compile(r"(\d+\.\d+(?:\.\d+)?)(-gpu)?")
 
 # Options that change nothing here: name -> why.
@@ -128,10 +128,9 @@ def answer(name: str, value: Any, context: Context) -> Any:
 
 def image(name: str) -> Taken | Lost:
     """Taken or Lost for an image."""
-    official = _OFFICIAL.fullmatch(name)
-    if not official:
+    tag = None if "@" in name else questions.official_tag(name)
+    if tag is None:
         return Taken(f"tfserving_image: {name}", "an image of your own", {"image": name})
-    tag = official.group(1) or "latest"
     release = _RELEASE_TAG.fullmatch(tag)
     gpu = {"gpu": "require"} if tag.endswith("-gpu") else {}
     if release:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
@@ -16,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 
 def choose_image(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpu: Any
-) -> tuple[str | None, dict[str, Any] | None]:
+) -> tuple[str | None, Mapping[str, Any] | None]:
     """(the image's name, the recipe of an own build or None); (None, None) when refused. gpu: whether the server gets one."""
     kind: questions.ImageKind = "gpu" if gpu else "cpu"
     if wanted["image"]:
@@ -87,7 +88,7 @@ def _say_what_a_build_needs(draft: Draft, host: Host, wanted: dict[str, Any], re
 
 def _own_build(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, kind: Any
-) -> tuple[str | None, dict[str, Any] | None]:
+) -> tuple[str | None, Mapping[str, Any] | None]:
     if questions.is_newer_than_table(release) and not wanted["build_sources"]:
         newest = questions.releases()[-1]
         draft.refuse(

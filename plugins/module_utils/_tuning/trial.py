@@ -440,7 +440,7 @@ class Trial:
         )
 
 
-def _merged(windows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
+def _merged(windows: Sequence[Any], name: str) -> Any:
     """The figures of one target's windows that are not void, or None: {goodput_rps, p50_ms, p99_ms, requests, curve}."""
     mine = [window for window in windows if window["target"] == name and not window["void"]]
     return histogram.merged(mine) if mine else None

@@ -19,7 +19,6 @@ from ansible_collections.tfserving.fleet.tests.support.refusals import apply
 
 yaml = pytest.importorskip("yaml")
 hypothesis = pytest.importorskip("hypothesis")
-pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import preparation
 from hypothesis import strategies as st
