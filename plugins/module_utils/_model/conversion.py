@@ -32,9 +32,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
     Signature,
     chosen,
-    problems,
+    faults,
+    refusal,
     sides,
-    unset,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
@@ -122,11 +122,7 @@ class Conversion:
 
     def _refusal(self, release: str | None) -> str | None:
         name = self.options["signature"]
-        signatures = self.model["signatures"]
-        for meant in [name] if name in signatures else sorted(signatures):
-            if unset(signatures[meant]):
-                return f"signature {meant}: {unset(signatures[meant])}"
-        return variants.refusal(
+        return refusal(self.model["signatures"], name) or variants.refusal(
             self.options,
             self.contract,
             self.samples,
@@ -313,10 +309,7 @@ class Conversion:
 
         kept = self.contract and face(self.contract)
         lost = [name for name in self.dropped if face(self.model["signatures"][name]) != kept]
-        found = problems(self.model["signatures"])
-        found += [
-            f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)
-        ]
+        found = faults(self.model["signatures"])
         if self.converted:
             found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
         if lost:
