@@ -204,6 +204,7 @@ def test_a_line_without_its_names_proves_nothing(text):
         "container_die exitCode=132",
         "The command '/bin/sh -c serve' returned a non-zero code: 132",
         "subprocess.CalledProcessError: Command died with <Signals.SIGILL: 4>.",
+        "Command '['tensorflow_model_server']' returned non-zero exit status -4.",
         "Fatal Python error: Illegal instruction",
         "exited: tfs (terminated by SIGILL; not expected)",
         "child process exited on signal 4",
