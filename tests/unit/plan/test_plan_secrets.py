@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.action.plan_report import for_programs
+from ansible_collections.tfserving.fleet.plugins.plugin_utils._output import for_programs
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables, serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
