@@ -78,6 +78,11 @@ class Node:
         """Whether an attribute is the bool true."""
         return _is_true(self.attributes, attribute)
 
+    def texts(self) -> list[str]:
+        """The elements of a Const of texts."""
+        tensor = last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
+        return [protobuf.text(text) for text in protobuf.grouped(tensor).get(_STRINGS, [])]
+
     def constant(self) -> Scalar | None:
         """The value of a Const of one element: a bool, a number or bytes. None where it has other than one, or a type that nothing here computes with."""
         tensor = last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)

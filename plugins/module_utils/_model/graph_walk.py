@@ -172,6 +172,8 @@ class _Run:
                 frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile")
             )
             own.read, own.filled = self._touched(node)
+            if node.op == "RestoreV2" and len(node.inputs) > 1 and node.inputs[1][0] in self._body.nodes:
+                own.restored = frozenset(self._body.nodes[node.inputs[1][0]].texts())
             if node.op in statefulness.OUTSIDE and any(self.value(one) is REQUEST for one in node.inputs):
                 own.fed_ops = own.ops
             if call:

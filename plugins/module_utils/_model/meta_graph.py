@@ -60,7 +60,8 @@ class MetaGraph(TypedDict):
 
     exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
     for each signature. uncertain_ops: those that run only where a value decides so that is not known before. fed_ops: those that work with files or
-    processes and take something that clients send. foreign_ops: operations of the graph that are none of TensorFlow's. Lists are sorted.
+    processes and take something that clients send. foreign_ops: operations of the graph that are none of TensorFlow's. restored: what loading takes
+    out of the variables' files. Lists are sorted.
     """
 
     tags: list[str]
@@ -75,6 +76,7 @@ class MetaGraph(TypedDict):
     foreign_ops: list[str]
     assets: list[str]
     variables: Variables
+    restored: list[str]
 
 
 class SavedModel(MetaGraph):
@@ -128,9 +130,9 @@ def _describe(graph: Fields) -> MetaGraph:
         key: nodes.walk(_tensors(signature["outputs"]), _tensors(signature["inputs"]))
         for key, signature in signatures.items()
     }
-    filled = nodes.walk(_restoring(graph, every)).filled
+    loading = nodes.walk(_restoring(graph, every))
     for key, run in runs.items():
-        unset = sorted(run.read - run.filled - filled)
+        unset = sorted(run.read - run.filled - loading.filled)
         if unset:
             signatures[key]["unset_variables"] = unset
         if run.compiled:
@@ -148,6 +150,7 @@ def _describe(graph: Fields) -> MetaGraph:
         "foreign_ops": sorted(op for op in nodes.ops if op not in NAMES and not op.startswith("_")),
         "assets": sorted({protobuf.text(_last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}),
         "variables": _variables(definition.get(_NODES, [])),
+        "restored": sorted(loading.restored),
     }
 
 

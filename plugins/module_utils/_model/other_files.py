@@ -24,6 +24,12 @@ _TENSORFLOW_LITE = (
 )
 _ONNX = ("it is an ONNX file", "Convert it to a SavedModel first, for instance with onnx2tf.")
 _TORCH = ("it is a PyTorch file", "TensorFlow Serving loads no PyTorch models: convert it to a SavedModel first.")
+_OF_TORCH = (".pt", ".pth", ".safetensors", "pytorch_model.bin")
+_OF_PYTHON = (".pkl", ".pickle", ".joblib")
+_PICKLED = (
+    "it is an object of Python",
+    "TensorFlow Serving loads SavedModels alone: write the model again with TensorFlow, or serve it by another server.",
+)
 _CHECKPOINT = (
     "it is a checkpoint, variables without a graph",
     "Restore it into the model's code (tf.train.Checkpoint, model.load_weights), then model.export(directory) or tf.saved_model.save.",
@@ -63,6 +69,10 @@ def of_file(name: str, head: bytes) -> Known | None:
         )
     if base.endswith(".weights.h5"):
         return _WEIGHTS
+    if base.endswith(_OF_TORCH):
+        return _TORCH
+    if base.endswith(_OF_PYTHON):
+        return _PICKLED
     if head.startswith(b"PK\x03\x04"):
         return (
             _TORCH
