@@ -35,7 +35,7 @@ Specification = Mapping[str, Option]
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _MOST_MODE = 0o7777
-_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+_TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
 _SECRET = re.compile(
