@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.plugin_utils._output import for_programs
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables, serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.plugin_utils._output import for_programs
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, plan, request
 
 LOGIN = {

@@ -388,7 +388,7 @@ def test_the_embedded_server_has_no_limits_of_a_container():
     ],
 )
 def test_scripts_units_and_fragments_give_what_they_start(text):
-    made = plan.plan(HOST, serving_plan.with_documents(request(text)))
+    made = plan.plan(HOST, preparation.with_documents(request(text)))
     assert made["refusals"] == [] and made["release"] == "2.19.1"
     assert made["server"]["flags"]["num_load_threads"] == 2 and made["server"]["serve"] == {"rest_port": 9000}
     assert {key: made["server"]["environment"].get(key) for key in ("A_B", "PORT", "PID", "Environment")} == {
@@ -455,7 +455,7 @@ def test_cpus_that_other_programs_bind_count(line, cpu_set):
     ],
 )
 def test_what_a_pod_a_unit_or_a_wrapper_sets_is_not_lost(text, subject):
-    asked = serving_plan.with_documents(
+    asked = preparation.with_documents(
         request(text if "\n" in text else f"{text}\n---\n{{kind: Service}}" if "{" in text else text)
     )
     assert [one["subject"] for one in plan.plan(HOST, asked)["refusals"] if subject in one["subject"]]
