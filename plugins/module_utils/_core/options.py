@@ -39,14 +39,18 @@ _TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false"
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
 _SECRET = re.compile(
-    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
+    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private)(_|$)"
     r"|password|secret|apikey|private_?key|access_?key"
+)
+# A password in an address (RFC 3986, userinfo), an authorization (RFC 9110), a key in a connection string.
+_SECRET_VALUE = re.compile(
+    r"(?i)://[^/@\s:]*:[^/@\s]+@|\b(bearer|basic)\s+[\w+/.=~-]{4,}|\b(password|pwd|accountkey|sharedaccesskey|api_?key|token|secret)\s*=\s*[^\s;]"
 )
 
 
-def looks_secret(name: str) -> bool:
-    """Whether a variable's value must not be shown, by its name."""
-    return bool(_SECRET.search(name))
+def looks_secret(name: str, value: Any = None) -> bool:
+    """Whether a variable's value must not be shown, by its name or by what it looks like itself."""
+    return bool(_SECRET.search(name) or isinstance(value, str) and _SECRET_VALUE.search(value))
 
 
 def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:

@@ -159,7 +159,7 @@ def translate(item, context):
 
 def is_secret(item):
     """Whether an Item's value must not be shown."""
-    return item.kind == "environment" and looks_secret(item.name)
+    return item.kind == "environment" and looks_secret(item.name, item.value)
 
 
 def shown(item):
