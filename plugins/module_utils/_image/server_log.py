@@ -127,9 +127,9 @@ def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog
     log: of a container, a file or a terminal, as a text or as its lines. exit_status: of the server where it ended: as a shell or an engine says it
     (128 + signal), or a negative signal.
     """
-    found: list[GuardLine] = []
-    waiting: list[_Waiting] = []
-    told, session, before = None, False, None
+    found: list[GuardLine]
+    waiting: list[_Waiting]
+    found, waiting, told, session, before = [], [], None, False, None
     for row in _rows(log.split("\n") if isinstance(log, str) else log):
         if before:
             before = _continued(before, row)
