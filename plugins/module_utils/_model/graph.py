@@ -68,11 +68,11 @@ class Node:
 
     def text(self, attribute: str) -> str:
         """An attribute that is a text; "" where it is missing."""
-        return protobuf.text(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
+        return protobuf.text(protobuf.last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
 
     def dtype(self, attribute: str) -> int:
         """The number of a type; 0 where the attribute is missing."""
-        return int(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0))
+        return int(protobuf.last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0))
 
     def is_true(self, attribute: str) -> bool:
         """Whether an attribute is the bool true."""
@@ -80,7 +80,7 @@ class Node:
 
     def constant(self) -> Scalar | None:
         """The value of a Const of one element: a bool, a number or bytes. None where it has other than one, or a type that nothing here computes with."""
-        tensor = last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
+        tensor = protobuf.last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
         return _single(tensor)
 
 
@@ -98,7 +98,7 @@ class Body:
 def read(definition: Fields) -> tuple[Body, dict[str, Body]]:
     """(Body, {name: Body}): the graph and the functions of a GraphDef, given its fields. Raises protobuf.Malformed."""
     functions = {}
-    for number, function in protobuf.fields(last(definition, _LIBRARY)):
+    for number, function in protobuf.fields(protobuf.last(definition, _LIBRARY)):
         if number == _FUNCTION:
             name, body = _function(protobuf.grouped(function))
             functions[name] = body
@@ -112,20 +112,15 @@ def reference(text: str) -> Reference:
     return node, (output, _whole(place)) if colon else _whole(port)
 
 
-def last(parts: Fields, number: int, default: Any = b"") -> Any:
-    """The value of a field that is not repeated, out of protobuf.grouped."""
-    return parts[number][-1] if number in parts else default
-
-
 def _nodes(messages: Iterable[Buffer]) -> dict[str, Node]:
     found = {}
     for message in messages:
         parts = protobuf.grouped(message)
         inputs = [protobuf.text(name) for name in parts.get(_NODE_INPUTS, [])]
-        name = protobuf.text(last(parts, _NODE_NAME))
+        name = protobuf.text(protobuf.last(parts, _NODE_NAME))
         found[name] = Node(
             name,
-            protobuf.text(last(parts, _NODE_OP)),
+            protobuf.text(protobuf.last(parts, _NODE_OP)),
             tuple(reference(one) for one in inputs if not one.startswith("^")),
             tuple(one[1:] for one in inputs if one.startswith("^")),
             protobuf.entries(parts.get(_NODE_ATTRIBUTES, [])),
@@ -134,16 +129,16 @@ def _nodes(messages: Iterable[Buffer]) -> dict[str, Node]:
 
 
 def _function(parts: Fields) -> tuple[str, Body]:
-    signature = protobuf.grouped(last(parts, _SIGNATURE))
+    signature = protobuf.grouped(protobuf.last(parts, _SIGNATURE))
     arguments, outputs = (
-        [protobuf.text(last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])]
+        [protobuf.text(protobuf.last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])]
         for number in (_ARGUMENTS, _OUTPUTS)
     )
     returned = {
         key: reference(protobuf.text(value)) for key, value in protobuf.entries(parts.get(_RETURNS, [])).items()
     }
     controls = {protobuf.text(value) for value in protobuf.entries(parts.get(_CONTROL_RETURNS, [])).values()}
-    return protobuf.text(last(signature, _NAME)), Body(
+    return protobuf.text(protobuf.last(signature, _NAME)), Body(
         _nodes(parts.get(_BODY, [])),
         tuple(arguments),
         {name: returned[name] for name in outputs if name in returned},
@@ -153,26 +148,29 @@ def _function(parts: Fields) -> tuple[str, Body]:
 
 
 def _is_true(attributes: Mapping[str, Buffer], name: str) -> bool:
-    return bool(last(protobuf.grouped(attributes.get(name, b"")), _BOOL, 0))
+    return bool(protobuf.last(protobuf.grouped(attributes.get(name, b"")), _BOOL, 0))
 
 
 def _single(tensor: Buffer) -> Scalar | None:
     parts = protobuf.grouped(tensor)
     dtype, sizes = (
-        last(parts, _DTYPE, 0),
-        [last(protobuf.grouped(dim), 1, 0) for dim in protobuf.grouped(last(parts, _SHAPE)).get(2, [])],
+        protobuf.last(parts, _DTYPE, 0),
+        [
+            protobuf.last(protobuf.grouped(dim), 1, 0)
+            for dim in protobuf.grouped(protobuf.last(parts, _SHAPE)).get(2, [])
+        ],
     )
     if math.prod(sizes) != 1:
         return None
     if dtype == _STRING:
-        return bytes(last(parts, _STRINGS))
+        return bytes(protobuf.last(parts, _STRINGS))
     if dtype not in NUMBERS:
         return None
     letter, number = NUMBERS[dtype]
-    content = bytes(last(parts, _CONTENT))
+    content = bytes(protobuf.last(parts, _CONTENT))
     if content:
         return struct.unpack(f"<{letter}", content)[0] if len(content) == struct.calcsize(f"<{letter}") else None
-    value = last(parts, number, 0)
+    value = protobuf.last(parts, number, 0)
     if letter in _LITERAL:
         # A float_val or double_val is packed, or a fixed32 or fixed64 that protobuf.fields read as a whole number.
         raw = (
@@ -186,7 +184,7 @@ def _single(tensor: Buffer) -> Scalar | None:
 
 
 def _named(message: Buffer) -> str:
-    return protobuf.text(last(protobuf.grouped(message), _NAME))
+    return protobuf.text(protobuf.last(protobuf.grouped(message), _NAME))
 
 
 def _whole(text: str) -> int:

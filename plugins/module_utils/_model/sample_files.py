@@ -106,7 +106,7 @@ def _has_rows(tensor: TensorInfo | None) -> bool:
 def _features(record: bytes) -> dict[str, Array]:
     """{feature: array} of the bytes of a tf.Example."""
     found = {}
-    features = protobuf.grouped(record).get(1, [b""])[-1]
+    features = protobuf.last(protobuf.grouped(record), 1)
     for name, feature in protobuf.entries(protobuf.grouped(features).get(1, [])).items():
         for number, held in protobuf.fields(feature):
             values = protobuf.grouped(held).get(1, [])

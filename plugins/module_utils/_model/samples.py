@@ -306,11 +306,6 @@ def _save(path: str, arrays: dict[str, Array], inputs: Arrays, reference: Arrays
     numpy.savez(path, **stored)
 
 
-def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
-    """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
-    return sample_files.requests(content, signature)
-
-
 def refuse_what_is_too_much(inputs: Arrays, feeding: Feeding, sizes: Sequence[int]) -> None:
     """Raise FleetError where requests of so many rows are more than a file of them should hold; a server reads it whole at each start."""
     row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
