@@ -47,13 +47,18 @@ ASKED = "asked.npz"
 
 
 class Judged(TypedDict):
-    """How a conversion ended. reason: a sentence. gates: None where nothing was compared."""
+    """How a conversion ended. accepted: None where that is not known yet. reason: a sentence. gates: None where nothing was compared."""
 
-    accepted: bool
+    accepted: bool | None
     reason: str
     lowest_runtime: str | None
     warmup_batch_sizes: list[int]
     gates: Gates | None
+
+
+def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:
+    """The end of a conversion without a version that has a runtime or a warm-up file of its own."""
+    return {"accepted": accepted, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": gates}
 
 
 def main() -> int:
@@ -95,13 +100,7 @@ def convert(request: Mapping[str, Any]) -> Judged:
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
     gates: Gates = {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}
-    ended: Judged = {
-        "accepted": False,
-        "reason": "",
-        "lowest_runtime": None,
-        "warmup_batch_sizes": [],
-        "gates": gates,
-    }
+    ended = ending(False, "", gates)
     try:
         _convert(request, form, ended, gates)
     except Refused as reason:

@@ -47,8 +47,7 @@ def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
     except FleetError as fault:
         if not _CRASHED.match(fault.what):
             raise
-        reason = f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"
-        return {"accepted": False, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": None}
+        return convert.ending(False, f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel")
 
 
 def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:

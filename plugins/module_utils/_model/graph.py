@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer, Fields
 
 # Field numbers of tensorflow/core/framework/{graph,function,node_def,attr_value,op_def,tensor}.proto.
@@ -21,18 +21,9 @@ _NAME, _ARGUMENTS, _OUTPUTS = 1, 2, 3
 _NODE_NAME, _NODE_OP, _NODE_INPUTS, _NODE_ATTRIBUTES = 1, 2, 3, 5
 _LIST, _TEXT, _BOOL, _TYPE, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 2, 5, 6, 8, 10, 9
 _DTYPE, _SHAPE, _CONTENT, _STRINGS = 1, 2, 4, 8
-# dtype -> (struct's letter, the TensorProto's field of values); the numbers of types.proto.
+# dtype -> (struct's letter, the TensorProto's field of values), of the types that decide branches.
 NUMBERS = {
-    1: ("f", 5),
-    2: ("d", 6),
-    3: ("i", 7),
-    4: ("B", 7),
-    5: ("h", 7),
-    6: ("b", 7),
-    9: ("q", 10),
-    10: ("?", 11),
-    22: ("I", 16),
-    23: ("Q", 17),
+    one.number: (one.letter, one.field_number) for one in dtypes.DTYPES.values() if one.letter not in ("", "e", "H")
 }
 _STRING = 7
 _LITERAL = {"f": "<f", "d": "<d"}
