@@ -59,6 +59,7 @@ class Conversion:
 
     source: str
     destination: str
+    name: str
     model: SavedModel
     contract: Signature | None  # Of the signature that is converted.
     samples: str | None
@@ -67,7 +68,7 @@ class Conversion:
     def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: converter.Serve) -> None:
         self.options, self.check_mode, self._serve = options, check_mode, serve
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
-        self.converted = options["form"] != NONE
+        self.name, self.converted = os.path.basename(os.path.dirname(self.destination)), options["form"] != NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
         self.dropped = []
 
@@ -263,7 +264,7 @@ class Conversion:
             staged=staged,
             samples=self.samples,
             asked=asked,
-            model=self._name(),
+            model=self.name,
         )
 
     def _copy(self, staged: str, digest: str) -> Judged:
@@ -278,9 +279,6 @@ class Conversion:
         elif self.model["warmup"]:
             judged["warmup_batch_sizes"] = self.model["warmup"]["batch_sizes"]
         return judged
-
-    def _name(self) -> str:
-        return os.path.basename(os.path.dirname(self.destination))
 
     def _reason(self, judged: Gates | None) -> str:
         if judged is None:
@@ -332,7 +330,7 @@ class Conversion:
     def _result(self, decision: Decision, judged: Judged, version: int | None = None) -> dict[str, Any]:
         return decision.result(
             **judged,
-            model=self._name(),
+            model=self.name,
             form=self.options["form"] if self.converted else SAVED_MODEL,
             version=version,
             path=None if version is None else os.path.join(self.destination, str(version)),
