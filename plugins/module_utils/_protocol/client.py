@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that talk to a TensorFlow Serving server, over gRPC or REST, without TensorFlow.
+"""Clients of a TensorFlow Serving server, over gRPC or REST, without TensorFlow.
 
 Needs numpy, protobuf and (for GrpcClient) grpcio. Arrays are numpy arrays; strings are object arrays of bytes.
 """

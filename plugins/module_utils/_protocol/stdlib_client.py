@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask a server over gRPC with Python's standard library alone, one call after the other: for hosts that have neither gRPC nor NumPy."""
+"""Asks a server over gRPC with Python's standard library alone, one call after the other: for hosts that have neither gRPC nor NumPy."""
 
 from __future__ import annotations
 
