@@ -16,7 +16,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     analysis,
-    convert,
     converter,
     manifest,
     meta_graph,
@@ -26,8 +25,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     variants,
     versions,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.convert import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
@@ -110,9 +108,9 @@ class Conversion:
             return self._refused(told["reason"], told["gates"])
         newest = held.get(max(held, default=0))
         if self.check_mode:
-            content = manifest.build(source, self._deciding(), release, None, {})
-            unknown = convert.ending(None, "not known before the conversion")
-            judged = unknown if self.converted else convert.ending(True, self._reason(None))
+            unknown = acceptance.ending(None, "not known before the conversion")
+            judged = unknown if self.converted else acceptance.ending(True, self._reason(None))
+            content = manifest.build(source, self._deciding(), release, judged, {})
             return self._result(self._decision(newest, content, version), judged, version)
         try:
             return self._make(source, release, version, newest, key)
@@ -144,7 +142,7 @@ class Conversion:
             warnings=(f"{path} does not exist; a real run fails unless it does by then.",),
         )
         what = "the source" if path == self.source else path
-        return self._result(decision, convert.ending(None, f"{what} does not exist yet"))
+        return self._result(decision, acceptance.ending(None, f"{what} does not exist yet"))
 
     def _check_options(self) -> None:
         options = self.options
@@ -224,15 +222,7 @@ class Conversion:
             judged = self._convert(staged, key) if self.converted else self._copy(staged, source["digest"])
             if not judged["accepted"]:
                 return self._refused(judged["reason"], judged["gates"])
-            content = manifest.build(
-                source,
-                self._deciding(),
-                release,
-                judged["gates"],
-                published.inventory(staged),
-                judged["lowest_runtime"],
-                judged["warmup_batch_sizes"],
-            )
+            content = manifest.build(source, self._deciding(), release, judged, published.inventory(staged))
             published.finish(staged, self.destination, version, content)
             published.remember_refusal(self.destination, None)
         finally:
@@ -273,7 +263,7 @@ class Conversion:
             raise FleetError(
                 "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
             )
-        judged = convert.ending(True, self._reason(None))
+        judged = acceptance.ending(True, self._reason(None))
         if self.needs_program:
             judged.update(converter.call(self.options, self._request("warm_up", staged)))
         elif self.model["warmup"]:
@@ -325,7 +315,7 @@ class Conversion:
     def _refused(self, reason: str, judged: Gates | None) -> dict[str, Any]:
         if self.options["required"]:
             raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
-        return self._result(Decision(False), convert.ending(False, reason, judged))
+        return self._result(Decision(False), acceptance.ending(False, reason, judged))
 
     def _result(self, decision: Decision, judged: Judged, version: int | None = None) -> dict[str, Any]:
         return decision.result(

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -32,7 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     tflite_file,
     warmup,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused, first_line
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
@@ -44,21 +44,6 @@ _PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu")
 _BATCH = 32
 _SYNTHETIC_EXAMPLES, _CALIBRATION_EXAMPLES = 8, 100
 ASKED = "asked.npz"
-
-
-class Judged(TypedDict):
-    """How a conversion ended. accepted: None where that is not known yet. reason: a sentence. gates: None where nothing was compared."""
-
-    accepted: bool | None
-    reason: str
-    lowest_runtime: str | None
-    warmup_batch_sizes: list[int]
-    gates: Gates | None
-
-
-def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:
-    """The end of a conversion without a version that has a runtime or a warm-up file of its own."""
-    return {"accepted": accepted, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": gates}
 
 
 def main() -> int:
@@ -100,7 +85,7 @@ def convert(request: Mapping[str, Any]) -> Judged:
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
     gates: Gates = {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}
-    ended = ending(False, "", gates)
+    ended = acceptance.ending(False, "", gates)
     try:
         _convert(request, form, ended, gates)
     except Refused as reason:
