@@ -13,7 +13,6 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer
 
@@ -82,10 +81,13 @@ def _needed(table: memoryview) -> tuple[dict[int, tuple[int, str]], set[str]]:
             tensors.add(key.decode("utf-8", "replace"))
             parts = protobuf.grouped(value)
             if not key:
-                for number in range(last(parts, _SHARDS, 0)):
+                for number in range(protobuf.last(parts, _SHARDS, 0)):
                     found.setdefault(number, (0, ""))
                 continue
-            end, number = last(parts, _OFFSET, 0) + last(parts, _SIZE, 0), last(parts, _SHARD, 0)
+            end, number = (
+                protobuf.last(parts, _OFFSET, 0) + protobuf.last(parts, _SIZE, 0),
+                protobuf.last(parts, _SHARD, 0),
+            )
             if end > found.get(number, (0, ""))[0]:
                 found[number] = (end, key.decode("utf-8", "replace"))
     return found, tensors
