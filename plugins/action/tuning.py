@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
 
 
 class ActionModule(ActionBase):
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
             _checked, arguments = self.validate_argument_spec(argument_spec=options.ARGUMENTS)
             controller = trial.Controller(
                 module_runner(self, task_vars),
-                lambda text: Display().display(f"  {text}"),
+                lambda text: _output.say(f"  {text}"),
                 task_vars["inventory_hostname"],
             )
             return dict(result, **trial.tune(controller, arguments, self._task.check_mode))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,7 +94,7 @@ def careless(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list
     if len(shape) > 1:
         wrong.append(("a rank too low", tensor.reshaped([*shape[:-2], shape[-2] * shape[-1]])))
     if len(shape) > 2:
-        wrong.append(("rank 1", tensor.reshaped([tensors.count(shape)])))
+        wrong.append(("rank 1", tensor.reshaped([math.prod(shape)])))
     wrong.append(("a rank too high", tensor.reshaped([*shape, 1])))
     wrong.append(("another dtype", tensors.filled(_OTHER_DTYPE.get(tensor.dtype, "float32"), shape)))
     found += [(what, dict(good, **{name: one})) for what, one in wrong]

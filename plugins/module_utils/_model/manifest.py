@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 
 SCHEMA = 1
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
@@ -61,10 +61,8 @@ def build(
     source: Source,
     options: Mapping[str, Any],
     converter: Mapping[str, str] | None,
-    gates: Gates | None,
+    judged: Judged,
     files: Mapping[str, FileEntry],
-    lowest_runtime: str | None = None,
-    warmup_batch_sizes: Iterable[int] = (),
 ) -> Manifest:
     """The manifest of a version."""
     return {
@@ -73,10 +71,10 @@ def build(
         "source": source,
         "options": dict(options),
         "converter": dict(converter) if converter else None,
-        "gates": gates,
+        "gates": judged["gates"],
         "files": dict(files),
-        "lowest_runtime": lowest_runtime,
-        "warmup_batch_sizes": list(warmup_batch_sizes),
+        "lowest_runtime": judged["lowest_runtime"],
+        "warmup_batch_sizes": judged["warmup_batch_sizes"],
     }
 
 

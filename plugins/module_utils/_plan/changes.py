@@ -91,7 +91,8 @@ def _of_model(
     differing = effects.diff(now, _alone(planned, model["name"]), _KEYS & {*server, *running})
     own = f"models.{model['name']}."
     for key, (before, after) in sorted((key.removeprefix(own), values) for key, values in differing.items()):
-        secret = key.startswith("environment.") and looks_secret(key.rpartition(".")[2])
+        name = key.rpartition(".")[2]
+        secret = key.startswith("environment.") and any(looks_secret(name, value) for value in (before, after))
         values = "another value (not shown)" if secret else f"{shown(before)} -> {shown(after)}"
         yield f"{model['name']}: {key}: {values}"
 

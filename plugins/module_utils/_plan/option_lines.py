@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import docker_options, flags, start_line
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.docker_options import Context
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.start_line import Item
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    docker_options,
+    flags,
+    shell_words,
+    start_line,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 _BATCHING_TEXTS = {
@@ -28,10 +30,18 @@ OWN = {
     "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host",
     "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
 }
-_TRUE, _FALSE = ("", "true", "True", "1"), ("false", "False", "0")
+_TRUE, _FALSE = ("", "true", "1"), ("false", "0")
 
 
-_SHELL_VARIABLE = re.compile(r"\$\{?(\w+)\}?|\$\(|`")
+# $NAME, ${NAME}, ${NAME:-default}; $(NAME) is Kubernetes'.
+_SHELL_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]*))?\}|\((\w+)\)|(\w+))|\$[({!?$#@]|`")
+# What differs between a flag as it is written and as the server reads it (Item.spelling).
+_SPELLINGS = {
+    "": "a server flag",
+    "blank": "a value after a blank is ignored by the server: it takes --flag=value only",
+    "dash": "with one dash the server ignores it",
+    "no": "the server knows no flags with no in front: it takes --flag=false only",
+}
 
 
 @dataclass(frozen=True)
@@ -40,19 +50,19 @@ class Answer:
 
     today: str
     reason: str
-    sets: dict[str, Any]
+    sets: dict
 
 
-def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[str]]:
+def understand(request):
     """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines; of lines the later one wins.
 
     Returns (request, answers, refusals, warnings): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for what is not taken
     over. The request's key `serve` has what becomes defaults of the role tfs_server.
     """
-    wanted, answers, refusals, warnings = dict(request, serve={}), [], [], []
-    merged: dict[str, Any] = {}
-    found = [item for line in request["options"] for item in items(line)]
-    context = _context(found, request)
+    wanted, answers, refusals, merged, warnings = dict(request, serve={}), [], [], {}, []
+    lines = lines_of(request["options"])
+    found = [item for line in lines for item in items(line)]
+    context = _context(found, request, "\n".join(line for line in lines if isinstance(line, str)))
     for item in found:
         answer = translate(item, context)
         if isinstance(answer, Answer):
@@ -76,14 +86,31 @@ def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list
     return wanted, answers, refusals, warnings
 
 
-def items(line: Any) -> list[Item]:
+def lines_of(options):
+    """The lines that belong together as one: a command whose words are each an entry of the list, and an option whose value is the next entry."""
+    lines = list(options)
+    words = [isinstance(line, str) and len(line.split()) == 1 for line in lines]
+    found, at = [], 0
+    while at < len(lines):
+        end = at + 1
+        if words[at] and shell_words.begins_a_command(lines[at]):
+            while end < len(lines) and words[end]:
+                end += 1
+        elif words[at] and shell_words.takes_a_value(lines[at]) and all(words[at + 1 : at + 2]):
+            end += bool(lines[at + 1 : at + 2]) and not lines[at + 1].startswith("-")
+        found.append(lines[at] if end == at + 1 else " ".join(lines[at:end]))
+        at = end
+    return found
+
+
+def items(line):
     """The Items (start_line) of a line; a line that means something as a whole is one."""
     if isinstance(line, str):
         text = line.strip()
         if any(
             understand_as(_unclothed(text)) for understand_as in (_batching_text, _build_argument, _saved_model_cli)
         ):
-            return [start_line.Item("line", _unclothed(text), None, line)]
+            return [shell_words.Item("line", _unclothed(text), None, line)]
     found = [item for item in start_line.items(line) if item.kind != "silent"]
     return (
         [replace(found[0], given=line)]
@@ -92,7 +119,7 @@ def items(line: Any) -> list[Item]:
     )
 
 
-def translate(item: Item, context: Context) -> Any:
+def translate(item, context):
     """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
     if item.kind == "line":
         return next(
@@ -107,20 +134,20 @@ def translate(item: Item, context: Context) -> Any:
         return _variable(item, context)
     if item.kind not in ("docker", "image"):
         return None
-    found = (
-        docker_options.image(item.name)
-        if item.kind == "image"
-        else docker_options.answer(item.name, item.value, context)
-    )
+    value, unknown = _expanded(item.name if item.kind == "image" else item.value, context)
+    if item.kind == "image":
+        found = _of_shell("image", unknown) if unknown else docker_options.image(value)
+    else:
+        found = docker_options.answer(item.name, value, context)
     return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
 
 
-def is_secret(item: Item) -> bool:
+def is_secret(item):
     """Whether an Item's value must not be shown."""
-    return item.kind == "environment" and looks_secret(item.name)
+    return item.kind == "environment" and looks_secret(item.name, item.value)
 
 
-def shown(item: Item) -> str:
+def shown(item):
     """An Item as messages name it."""
     return (
         f"{item.name}=(not shown)"
@@ -131,37 +158,44 @@ def shown(item: Item) -> str:
     )
 
 
-def _unclothed(text: str) -> Any:
+def _unclothed(text):
     """A build argument or saved_model_cli line without what surrounds it in a script or a list."""
     text = re.sub(r"^[-$]\s+", "", text.strip()).rstrip("\\,").strip()
     return re.sub(r"^--build-arg[ =]", "", text)
 
 
-def _context(found: Any, request: Any) -> Context:
+def _context(found, request, script):
+    """docker_options.Context of the Items; script: the lines that are texts."""
     given = {item.name: item.value for item in found if item.kind == "flag"}
-    environment = {item.name: item.value for item in found if item.kind == "environment"}
-    return docker_options.Context(given, environment, tuple(request["models"]))
+    environment = {}
+    for item in found:
+        if item.kind == "environment":
+            environment[item.name] = _expanded(item.value, docker_options.Context({}, environment))[0]
+    inserted = frozenset(one.group(1) or one.group(4) for one in _SHELL_VARIABLE.finditer(script))
+    return docker_options.Context(given, environment, tuple(request["models"]), inserted)
 
 
-def _variable(item: Item, context: Context) -> Any:
-    if item.name == "MODEL_BASE_PATH" and "://" in item.value:
-        return _own("model_base_path", item.value, context)
+def _variable(item, context):
+    value, unknown = _expanded(item.value, context)
+    if item.name in context.inserted and f"${item.name}" not in item.value.translate({ord("{"): None}):
+        return Answer("nothing", "a variable of the script, put in where its value is used", {})
+    if item.name == "MODEL_BASE_PATH" and "://" in value:
+        return _own("model_base_path", value, context)
     if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
         names = [model.get("name") for model in context.models if isinstance(model, dict)]
-        if item.name == "MODEL_BASE_PATH" or item.value in names:
+        if item.name == "MODEL_BASE_PATH" or value in names:
             return Answer(
                 "tfserving_models, with name and source", "models are published on the host, and mounted from there", {}
             )
         return docker_options.Lost(
-            f"the model {item.value!r} is not in tfserving_models",
-            f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {item.value}, source: …}}]",
+            f"the model {value!r} is not in tfserving_models",
+            f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {value}, source: …}}]",
         )
     if is_secret(item):
         return docker_options.Lost(
             f"{item.name} looks like a secret, and the plan shows what it sets",
             f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault",
         )
-    value, unknown = _expanded(item.value, context)
     if unknown:
         return _of_shell(item.name, unknown)
     return Answer(
@@ -171,24 +205,26 @@ def _variable(item: Item, context: Context) -> Any:
     )
 
 
-def _of_shell(what: str, unknown: Any) -> Any:
+def _of_shell(what, unknown):
     return docker_options.Lost(
         f"the value of {what} holds {unknown}, which only the shell of the script knows",
         f"{docker_options.LEAVE_OUT}, or write the value itself",
     )
 
 
-def _expanded(text: str, context: Context) -> Any:
+def _expanded(text, context):
     """(the text with the variables that the lines set, what is left of shell syntax or None)."""
-    text = _SHELL_VARIABLE.sub(
-        lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(),
-        text or "",
-    )
+
+    def known(found):
+        name = found.group(1) or found.group(3) or found.group(4)
+        return str(context.environment.get(name, found.group() if found.group(2) is None else found.group(2)))
+
+    text = _SHELL_VARIABLE.sub(known, text or "")
     left = _SHELL_VARIABLE.search(text)
     return text, left.group() if left else None
 
 
-def _merge(merged: Any, sets: Any, given: Any) -> Any:
+def _merge(merged, sets, given):
     """Put what a line sets over what earlier lines set; warnings about values that differ."""
     warnings = []
     for key, value in sets.items():
@@ -203,7 +239,7 @@ def _merge(merged: Any, sets: Any, given: Any) -> Any:
     return warnings
 
 
-def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
+def _overruled(merged, wanted):
     """Warnings about what the lines set otherwise than variables of the inventory, which hold."""
     warnings = []
     for key in ("flags", "environment"):
@@ -220,7 +256,7 @@ def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
     return warnings
 
 
-def _put(wanted: dict[str, Any], sets: Any) -> None:
+def _put(wanted, sets):
     for key, value in sets.items():
         if key in ("flags", "environment", "serve"):
             wanted[key] = dict(value, **wanted[key])
@@ -235,7 +271,7 @@ def _put(wanted: dict[str, Any], sets: Any) -> None:
             wanted[key] = value
 
 
-def _batching_text(text: str) -> Any:
+def _batching_text(text):
     found = re.match(r"(max_enqueued_batches|num_batch_threads)\b", text)
     return (
         Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {})
@@ -244,7 +280,7 @@ def _batching_text(text: str) -> Any:
     )
 
 
-def _build_argument(text: str) -> Any:
+def _build_argument(text):
     name, equals, value = text.partition("=")
     value = value.strip("\"'")
     if re.match(r"--(config|copt)=", text):
@@ -274,7 +310,7 @@ def _build_argument(text: str) -> Any:
     return None
 
 
-def _saved_model_cli(text: str) -> Any:
+def _saved_model_cli(text):
     if not text.startswith("saved_model_cli ") or " tensorrt" not in text:
         return None
     dropped = [flag for flag in ("--max_batch_size", "--is_dynamic_op") if flag in text]
@@ -290,21 +326,19 @@ def _saved_model_cli(text: str) -> Any:
     )
 
 
-def _server_flag(item: Item, context: Context) -> Any:
+def _server_flag(item, context):
     name, (value, unknown) = item.name, _expanded(item.value, context)
     if not re.fullmatch(r"\w+", name):
         return None
-    if unknown:
+    if unknown and (name not in ("model_name", "model_base_path") or not context.models):
         return _of_shell(f"--{name}", unknown)
     today = table.FORMER_FLAGS.get(name, (name,))[0]
     kind = table.FLAGS.get(today, ("string",))[0]
     typed = _value(kind, value.strip("\"'"))
     reason = (
-        "a value after a blank is ignored by the server: it takes --flag=value only"
-        if item.spaced
-        else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error"
-        if name in table.FORMER_FLAGS
-        else "a server flag"
+        f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error"
+        if name in table.FORMER_FLAGS and not item.spelling
+        else _SPELLINGS[item.spelling]
     )
     if today in OWN:
         return _own(today, typed, context)
@@ -318,10 +352,16 @@ def _server_flag(item: Item, context: Context) -> Any:
     return Answer(f"--{today}={_spelt(typed)}", reason, sets)
 
 
-def _own(flag: Any, value: Any, context: Context) -> Any:
+def _own(flag, value, context):
     """The answer to a flag that stands for something else of the collection than a flag."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
-    if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
+    if (
+        flag == "model_name"
+        and (value in names or "$" in str(value))
+        or flag == "model_base_path"
+        and names
+        and "://" not in str(value)
+    ):
         return Answer(
             "tfserving_models, with name and source",
             "models are published on the host, and the collection sets this flag",
@@ -338,14 +378,16 @@ def _own(flag: Any, value: Any, context: Context) -> Any:
     )
 
 
-def _value(kind: Any, text: str) -> Any:
-    if kind == "bool" and text in _TRUE + _FALSE:
-        return text in _TRUE
+def _value(kind, text):
+    if kind == "bool" and text.lower() in _TRUE + _FALSE:
+        return text.lower() in _TRUE
     try:
+        if "_" in text:  # Python alone reads 1_000 as a number.
+            return text
         return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError:
         return text
 
 
-def _spelt(value: Any) -> str:
+def _spelt(value):
     return str(value).lower() if isinstance(value, bool) else str(value)

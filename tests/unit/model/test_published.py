@@ -8,7 +8,13 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    manifest,
+    published,
+    transfer,
+    versions,
+)
 
 BATCHING = "batching_params.pbtxt"
 
@@ -19,7 +25,7 @@ def publish(destination, number, content=b"model"):
     with open(f"{staged}/saved_model.pb", "wb") as stream:
         stream.write(content)
     source = {"digest": content.hex(), "path": "/srv/source", "tensorflow_version": "2.20.0"}
-    made = manifest.build(source, {}, None, None, published.inventory(staged))
+    made = manifest.build(source, {}, None, acceptance.ending(True, ""), published.inventory(staged))
     published.finish(staged, str(destination), number, made)
     return made["key"]
 
