@@ -12,7 +12,6 @@ from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk, structure
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last as _last
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.warmup import WarmUp
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import Body, Node, last
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import Body, Node
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 
 # Fields of AttrValue and TensorProto (tensorflow/core/framework/{attr_value,tensor}.proto).
@@ -50,11 +50,11 @@ def _described(node: Node, functions: Collection[str]) -> str:
 def _attribute(value: bytes) -> str:
     """An attribute as text, without names of functions and without the values of tensors."""
     parts = protobuf.grouped(value)
-    if _FUNC in parts or _LIST_FUNCTIONS in protobuf.grouped(last(parts, _LIST)):
+    if _FUNC in parts or _LIST_FUNCTIONS in protobuf.grouped(protobuf.last(parts, _LIST)):
         return ""
     if _TENSOR in parts:
-        tensor = protobuf.grouped(last(parts, _TENSOR))
-        return f"{last(tensor, _DTYPE, 0)}:{last(tensor, _SHAPE).hex()}"
+        tensor = protobuf.grouped(protobuf.last(parts, _TENSOR))
+        return f"{protobuf.last(tensor, _DTYPE, 0)}:{protobuf.last(tensor, _SHAPE).hex()}"
     return value.hex()
 
 

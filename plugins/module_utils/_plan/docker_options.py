@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -93,7 +94,7 @@ class Taken:
 
     today: str
     reason: str
-    sets: dict = field(default_factory=dict)
+    sets: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,13 @@ class Lost:
 class Context:
     """What else the lines say: flags, environment, the models of the request, and the variables whose values are put in elsewhere ($NAME)."""
 
-    flags: dict
-    environment: dict
-    models: tuple = ()
-    inserted: frozenset = frozenset()
+    flags: dict[str, Any]
+    environment: dict[str, Any]
+    models: tuple[Any, ...] = ()
+    inserted: frozenset[Any] = frozenset()
 
 
-def answer(name, value, context):
+def answer(name: str, value: Any, context: Context) -> Any:
     """Taken or Lost for an option of docker run. value: None where it has none."""
     of_its_own = _ANSWERS.get(name)
     if of_its_own:
@@ -127,7 +128,7 @@ def answer(name, value, context):
     return Lost(f"--{name} of docker run is not supported: this collection does not set it for its containers")
 
 
-def image(name):
+def image(name: str) -> Taken | Lost:
     """Taken or Lost for an image."""
     tag = None if "@" in name else questions.official_tag(name)
     if tag is None:
@@ -153,17 +154,17 @@ def image(name):
     )
 
 
-def mib(text):
+def mib(text: str) -> int | None:
     """Mebibytes of a size as Docker, Kubernetes or compose spell it, or None."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
     unit = _UNITS.get(found.group(2)) if found else None
-    return int(float(found.group(1)) * unit) >> 20 if unit else None
+    return int(float(found.group(1)) * unit) >> 20 if found and unit else None
 
 
-def _cpus(text, _context):
+def _cpus(text: str, _context: Context) -> Any:
     found = re.fullmatch(r"(\d*\.?\d+|\d+\.)(m?)", text.strip())
     count = float(found.group(1)) / (1000 if found.group(2) else 1) if found else 0
-    if not 0 < count <= limits.MOST_CPUS:
+    if not found or not 0 < count <= limits.MOST_CPUS:
         return Lost(f"{text!r} is not a number of CPUs", f"{LEAVE_OUT}, and set tfserving_cpus")
     spelt = found.group(1) if not found.group(2) else f"{count:g}"
     return Taken(
@@ -173,7 +174,7 @@ def _cpus(text, _context):
     )
 
 
-def _cpu_set(text, _context):
+def _cpu_set(text: str, _context: Context) -> Any:
     try:
         count = len(limits.parse_cpu_list(text))
     except FleetError:
@@ -187,7 +188,7 @@ def _cpu_set(text, _context):
     )
 
 
-def _memory(text, _context):
+def _memory(text: str, _context: Context) -> Any:
     size = mib(text)
     if size is None or size < _LEAST_MIB:
         return Lost(
@@ -196,11 +197,11 @@ def _memory(text, _context):
     return Taken(f"tfs_server_memory_mib: {size}", "the server's memory limit", {"serve": {"memory_mib": size}})
 
 
-def _gpus(_text, _context):
+def _gpus(_text: Any, _context: Context) -> Any:
     return Taken("tfserving_gpu: require", "the plan names the devices itself", {"gpu": "require"})
 
 
-def _runtime(text, _context):
+def _runtime(text: str, _context: Context) -> Any:
     if text == "nvidia":
         return Taken(
             "tfserving_gpu: require (--gpus all)",
@@ -210,7 +211,7 @@ def _runtime(text, _context):
     return Lost(f"the runtime {text!r} is not supported: the engine's default runs the server")
 
 
-def _device(text, context):
+def _device(text: str, context: Context) -> Any:
     return (
         _gpus(text, context)
         if "nvidia" in text
@@ -218,7 +219,7 @@ def _device(text, context):
     )
 
 
-def _publish(text, context):
+def _publish(text: str, context: Context) -> Any:
     found = re.fullmatch(
         r"(?:(?P<address>\d+(?:\.\d+){3}|\[[0-9a-fA-F:]*\]):)?(?:(?P<outside>\d*):)?(?P<inside>\d+)(?:/tcp)?", text
     )
@@ -249,11 +250,11 @@ def _publish(text, context):
     return Taken(f"tfs_server_{known[inside]}: {outside}{at}", reason, {"serve": {known[inside]: outside, **where}})
 
 
-def _port(given, default):
+def _port(given: Any, default: Any) -> Any:
     return int(given) if str(given).isdecimal() else default
 
 
-def _environment(text, _context):
+def _environment(text: str, _context: Context) -> Any:
     return Lost(
         f"the value of {text} comes from the shell or a reference, and is not known here",
         f"{LEAVE_OUT}, and set {text} in tfserving_environment, or, "
@@ -261,7 +262,7 @@ def _environment(text, _context):
     )
 
 
-def _mount(text, context):
+def _mount(text: str, context: Context) -> Any:
     pairs = (
         dict(part.partition("=")[::2] for part in text.split(","))
         if re.search(r"(^|,)(type|source|src)=", text)
@@ -303,7 +304,7 @@ def _mount(text, context):
     )
 
 
-def _user(text, _context):
+def _user(text: str, _context: Context) -> Any:
     if not re.fullmatch(r"\d+(:\d+)?", text):
         return Lost(f"{text!r} is not a user by number", f"{LEAVE_OUT}, and set tfs_server_user to UID or UID:GID")
     return Taken(
@@ -313,13 +314,13 @@ def _user(text, _context):
     )
 
 
-def _name(text, _context):
+def _name(text: str, _context: Context) -> Any:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,63}", text):
         return Lost(f"{text!r} is not a name for a server", f"{LEAVE_OUT}, and set tfs_server_name")
     return Taken(f"tfs_server_name: {text}", "the server's name", {"serve": {"name": text}})
 
 
-def _restart(text, _context):
+def _restart(text: str, _context: Context) -> Any:
     policy = {"always": "unless-stopped", "unless-stopped": "unless-stopped", "no": "no", "false": "no"}.get(
         text, "on-failure" if text.startswith("on-failure") else None
     )
@@ -333,7 +334,7 @@ def _restart(text, _context):
     return Taken(f"tfs_server_restart_policy: {policy}", reason, {"serve": {"restart_policy": policy}})
 
 
-def _network(text, _context):
+def _network(text: str, _context: Context) -> Any:
     if text in ("host", "none") or text.startswith(("container:", "service:")):
         return Lost(
             f"no port is published with the network {text!r}, and a candidate could not be checked alongside the server",
@@ -346,7 +347,7 @@ def _network(text, _context):
     )
 
 
-def _log_option(text, _context):
+def _log_option(text: str, _context: Context) -> Any:
     name, _equals, value = text.partition("=")
     if name == "max-size" and (mib(value) or 0) >= 1:
         return Taken(
@@ -364,7 +365,7 @@ def _log_option(text, _context):
     )
 
 
-def _log_driver(text, _context):
+def _log_driver(text: str, _context: Context) -> Any:
     if text == "json-file":
         return Taken("nothing", "the collection uses this driver, since it reads the logs")
     return Lost(
@@ -372,20 +373,20 @@ def _log_driver(text, _context):
     )
 
 
-def _privileged(_text, _context):
+def _privileged(_text: Any, _context: Context) -> Any:
     return Lost(
         "--privileged is not supported: a server needs no power over its host",
         f"{LEAVE_OUT}; GPUs are given by tfserving_gpu",
     )
 
 
-def _security(text, _context):
+def _security(text: str, _context: Context) -> Any:
     if text.startswith("no-new-privileges") and not text.endswith(("false", "=0")):
         return Taken("nothing", "the collection always sets it")
     return Lost(f"the security option {text!r} is not supported: servers run with the engine's own profiles")
 
 
-def _ulimit(text, _context):
+def _ulimit(text: str, _context: Context) -> Any:
     return Lost(
         f"--ulimit {text} is not supported: servers have the engine's default limits",
         f"{LEAVE_OUT}, and set default-ulimits of the engine, where its defaults are too low",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
@@ -15,6 +16,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
     shell_words,
     start_line,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.docker_options import Context
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.shell_words import Item
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 _BATCHING_TEXTS = {
@@ -50,16 +53,17 @@ class Answer:
 
     today: str
     reason: str
-    sets: dict
+    sets: dict[str, Any]
 
 
-def understand(request):
+def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[str]]:
     """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines; of lines the later one wins.
 
     Returns (request, answers, refusals, warnings): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for what is not taken
     over. The request's key `serve` has what becomes defaults of the role tfs_server.
     """
-    wanted, answers, refusals, merged, warnings = dict(request, serve={}), [], [], {}, []
+    wanted, answers, refusals, warnings = dict(request, serve={}), [], [], []
+    merged: dict[str, Any] = {}
     lines = lines_of(request["options"])
     found = [item for line in lines for item in items(line)]
     context = _context(found, request, "\n".join(line for line in lines if isinstance(line, str)))
@@ -86,7 +90,7 @@ def understand(request):
     return wanted, answers, refusals, warnings
 
 
-def lines_of(options):
+def lines_of(options: Any) -> Any:
     """The lines that belong together as one: a command whose words are each an entry of the list, and an option whose value is the next entry."""
     lines = list(options)
     words = [isinstance(line, str) and len(line.split()) == 1 for line in lines]
@@ -103,7 +107,7 @@ def lines_of(options):
     return found
 
 
-def items(line):
+def items(line: Any) -> list[Item]:
     """The Items (start_line) of a line; a line that means something as a whole is one."""
     if isinstance(line, str):
         text = line.strip()
@@ -119,7 +123,7 @@ def items(line):
     )
 
 
-def translate(item, context):
+def translate(item: Item, context: Context) -> Any:
     """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
     if item.kind == "line":
         return next(
@@ -142,12 +146,12 @@ def translate(item, context):
     return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
 
 
-def is_secret(item):
+def is_secret(item: Item) -> bool:
     """Whether an Item's value must not be shown."""
     return item.kind == "environment" and looks_secret(item.name, item.value)
 
 
-def shown(item):
+def shown(item: Item) -> str:
     """An Item as messages name it."""
     return (
         f"{item.name}=(not shown)"
@@ -158,16 +162,16 @@ def shown(item):
     )
 
 
-def _unclothed(text):
+def _unclothed(text: str) -> Any:
     """A build argument or saved_model_cli line without what surrounds it in a script or a list."""
     text = re.sub(r"^[-$]\s+", "", text.strip()).rstrip("\\,").strip()
     return re.sub(r"^--build-arg[ =]", "", text)
 
 
-def _context(found, request, script):
+def _context(found: Any, request: Any, script: Any) -> Context:
     """docker_options.Context of the Items; script: the lines that are texts."""
     given = {item.name: item.value for item in found if item.kind == "flag"}
-    environment = {}
+    environment: dict[str, Any] = {}
     for item in found:
         if item.kind == "environment":
             environment[item.name] = _expanded(item.value, docker_options.Context({}, environment))[0]
@@ -175,7 +179,7 @@ def _context(found, request, script):
     return docker_options.Context(given, environment, tuple(request["models"]), inserted)
 
 
-def _variable(item, context):
+def _variable(item: Item, context: Context) -> Any:
     value, unknown = _expanded(item.value, context)
     if item.name in context.inserted and f"${item.name}" not in item.value.translate({ord("{"): None}):
         return Answer("nothing", "a variable of the script, put in where its value is used", {})
@@ -205,17 +209,17 @@ def _variable(item, context):
     )
 
 
-def _of_shell(what, unknown):
+def _of_shell(what: str, unknown: Any) -> Any:
     return docker_options.Lost(
         f"the value of {what} holds {unknown}, which only the shell of the script knows",
         f"{docker_options.LEAVE_OUT}, or write the value itself",
     )
 
 
-def _expanded(text, context):
+def _expanded(text: str, context: Context) -> Any:
     """(the text with the variables that the lines set, what is left of shell syntax or None)."""
 
-    def known(found):
+    def known(found: Any) -> Any:
         name = found.group(1) or found.group(3) or found.group(4)
         return str(context.environment.get(name, found.group() if found.group(2) is None else found.group(2)))
 
@@ -224,7 +228,7 @@ def _expanded(text, context):
     return text, left.group() if left else None
 
 
-def _merge(merged, sets, given):
+def _merge(merged: Any, sets: Any, given: Any) -> Any:
     """Put what a line sets over what earlier lines set; warnings about values that differ."""
     warnings = []
     for key, value in sets.items():
@@ -239,7 +243,7 @@ def _merge(merged, sets, given):
     return warnings
 
 
-def _overruled(merged, wanted):
+def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
     """Warnings about what the lines set otherwise than variables of the inventory, which hold."""
     warnings = []
     for key in ("flags", "environment"):
@@ -256,7 +260,7 @@ def _overruled(merged, wanted):
     return warnings
 
 
-def _put(wanted, sets):
+def _put(wanted: dict[str, Any], sets: Any) -> None:
     for key, value in sets.items():
         if key in ("flags", "environment", "serve"):
             wanted[key] = dict(value, **wanted[key])
@@ -271,7 +275,7 @@ def _put(wanted, sets):
             wanted[key] = value
 
 
-def _batching_text(text):
+def _batching_text(text: str) -> Any:
     found = re.match(r"(max_enqueued_batches|num_batch_threads)\b", text)
     return (
         Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {})
@@ -280,7 +284,7 @@ def _batching_text(text):
     )
 
 
-def _build_argument(text):
+def _build_argument(text: str) -> Any:
     name, equals, value = text.partition("=")
     value = value.strip("\"'")
     if re.match(r"--(config|copt)=", text):
@@ -310,7 +314,7 @@ def _build_argument(text):
     return None
 
 
-def _saved_model_cli(text):
+def _saved_model_cli(text: str) -> Any:
     if not text.startswith("saved_model_cli ") or " tensorrt" not in text:
         return None
     dropped = [flag for flag in ("--max_batch_size", "--is_dynamic_op") if flag in text]
@@ -326,7 +330,7 @@ def _saved_model_cli(text):
     )
 
 
-def _server_flag(item, context):
+def _server_flag(item: Item, context: Context) -> Any:
     name, (value, unknown) = item.name, _expanded(item.value, context)
     if not re.fullmatch(r"\w+", name):
         return None
@@ -352,7 +356,7 @@ def _server_flag(item, context):
     return Answer(f"--{today}={_spelt(typed)}", reason, sets)
 
 
-def _own(flag, value, context):
+def _own(flag: Any, value: Any, context: Context) -> Any:
     """The answer to a flag that stands for something else of the collection than a flag."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
     if (
@@ -378,7 +382,7 @@ def _own(flag, value, context):
     )
 
 
-def _value(kind, text):
+def _value(kind: Any, text: str) -> Any:
     if kind == "bool" and text.lower() in _TRUE + _FALSE:
         return text.lower() in _TRUE
     try:
@@ -389,5 +393,5 @@ def _value(kind, text):
         return text
 
 
-def _spelt(value):
+def _spelt(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

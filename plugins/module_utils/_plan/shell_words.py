@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
@@ -118,25 +119,26 @@ class Item:
 
     kind: str
     name: str
-    value: object
+    value: Any
     given: str
     spelling: str = ""
 
 
-def joined(text):
+def joined(text: str) -> Any:
     """The lines of a script, those that go on on the next one put together; without comment lines and the documents that a script writes."""
     text = _DASH.sub(lambda found: "--" if found.group(2) else "-", text.translate(_TYPESET))
     return _CONTINUED.sub(" ", _COMMENT_LINE.sub("", _HERE_DOCUMENT.sub(r"\1", text))).splitlines()
 
 
-def of_line(text):
+def of_line(text: str) -> list[Any]:
     """The Items of a line of a shell."""
     return [item for command in _commands(text) for item in of_words(command)]
 
 
-def _commands(text):
+def _commands(text: str) -> list[list[str]]:
     """The commands of a line, each a list of words: pipes, lists and redirections of a shell end them or are left out."""
-    commands, skipped = [[]], False
+    commands: list[list[str]] = [[]]
+    skipped = False
     for word in split(text):
         if skipped:
             skipped = False
@@ -152,13 +154,13 @@ def _commands(text):
     return [command for command in commands if command]
 
 
-def split(text):
+def split(text: str) -> list[str]:
     """The words of a line as a shell makes them; a quote that is not closed is taken for a character."""
     text = _SUBSTITUTION.sub(lambda found: found.group().translate(_HIDDEN) if found.group(1) else found.group(), text)
     return [word.translate(_SHOWN) for word in _split(text)]
 
 
-def _split(text):
+def _split(text: str) -> list[str]:
     for attempt in (text, text.strip("\"'"), None):
         if attempt is None:
             return text.split()
@@ -181,7 +183,7 @@ def _split(text):
     return []
 
 
-def of_words(words):
+def of_words(words: list[str]) -> list[Item]:
     """The Items of a command's words."""
     words = [word for word in words if word not in ("$@", "$*", "\\", ",")]
     while words and (words[0] in _CONTROL or _FUNCTION.fullmatch(words[0])):
@@ -192,7 +194,8 @@ def of_words(words):
         return [Item("silent", words[0], None, shlex.join(words))]
     if words and words[0] == "ulimit":
         return [docker("ulimit", " ".join(words[1:]))]
-    found, words, at = [], _apart(words), 0
+    found: list[Item] = []
+    words, at = _apart(words), 0
     while at < len(words):
         word = words[at]
         name = word.rpartition("/")[2]
@@ -212,7 +215,7 @@ def of_words(words):
     return found
 
 
-def _of_wrapper(name, words, at):
+def _of_wrapper(name: str, words: list[str], at: int) -> Any:
     """(the Items of a wrapper's own words, the place of the command that it starts)."""
     valued, positional = _WRAPPERS[name]
     found, options = [], []
@@ -233,7 +236,7 @@ def _of_wrapper(name, words, at):
     return found, at + len(own)
 
 
-def _of_mask(text):
+def _of_mask(text: str) -> Any:
     """A list of CPUs for a mask in hexadecimal; a text that is not one is returned as it is."""
     try:
         mask = int(text, 16)
@@ -242,7 +245,7 @@ def _of_mask(text):
     return ",".join(str(number) for number in range(mask.bit_length()) if mask >> number & 1)
 
 
-def _of_engine(words, engine):
+def _of_engine(words: list[str], engine: str) -> list[Item]:
     """The Items of docker's own words: those of run, up to the image, and the server's behind it. Other commands start nothing."""
     words = _apart(words[1:] if words[:1] == ["container"] else words)
     command = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
@@ -262,7 +265,7 @@ def _of_engine(words, engine):
     return found
 
 
-def _build_arguments(words):
+def _build_arguments(words: list[str]) -> list[str]:
     found = [
         words[at + 1] if word == "--build-arg" else word.partition("=")[2]
         for at, word in enumerate(words)
@@ -271,7 +274,7 @@ def _build_arguments(words):
     return [f"--build-arg={one}" for one in found]
 
 
-def _item(words, at):
+def _item(words: list[str], at: int) -> tuple[Item, int]:
     """(the Item at a place, the place behind it)."""
     word, following = words[at], words[at + 1] if at + 1 < len(words) else None
     option = re.fullmatch(r"--?(?P<name>[^=]+)(?P<equals>=?)(?P<value>.*)", word, re.DOTALL)
@@ -306,11 +309,11 @@ def _item(words, at):
     return Item("word", word, None, shlex.quote(word)), at + 1
 
 
-def _server_flag(name):
+def _server_flag(name: str) -> Any:
     return name in table.FLAGS or name in table.FORMER_FLAGS
 
 
-def _apart(words):
+def _apart(words: list[str]) -> list[str]:
     """The words with switches that share a dash apart: -itd is -i -t -d."""
     found = []
     for word in words:
@@ -321,24 +324,28 @@ def _apart(words):
     return found
 
 
-def takes_a_value(word):
+def takes_a_value(word: str) -> bool:
     """Whether an option stands alone in this word, and its value in the next one."""
     name = (
-        LETTERS.get(word[1:]) if len(word) == 2 and word.startswith("-") else word[2:] if word.startswith("--") else ""
+        LETTERS.get(word[1:], "")
+        if len(word) == 2 and word.startswith("-")
+        else word[2:]
+        if word.startswith("--")
+        else ""
     )
-    return name in VALUED or table.FLAGS.get(name, ("bool",))[0] != "bool"
+    return name in VALUED or name in table.FLAGS and table.FLAGS[name][0] != "bool"
 
 
-def begins_a_command(word):
+def begins_a_command(word: str) -> bool:
     """Whether a word is a program after which further words belong to one command."""
     return word.rpartition("/")[2] in (*_ENGINES, *_SHELLS, *SERVERS, *_WRAPPERS, *_OTHER_STARTERS)
 
 
-def _looks_like_a_value(word):
+def _looks_like_a_value(word: str) -> bool:
     return not _IMAGE.fullmatch(word) and word.rpartition("/")[2] not in SERVERS + _SHELLS
 
 
-def docker(name, value):
+def docker(name: str, value: Any) -> Item:
     """The Item of an option of docker run; a variable with its value is one of the environment."""
     spelt = None if value is None else str(value)
     variable, equals, setting = (spelt or "").partition("=")
@@ -347,11 +354,11 @@ def docker(name, value):
     return Item("docker", name, spelt, f"--{name}" if spelt is None else f"--{name}={shlex.quote(spelt)}")
 
 
-def environment(name, value):
+def environment(name: Any, value: Any) -> Item:
     """The Item of a variable."""
     return Item("environment", name, str(value), f"{name}={shlex.quote(str(value))}")
 
 
-def image(name):
+def image(name: str) -> Item:
     """The Item of an image."""
     return Item("image", str(name), None, f"image: {name}")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import shell_words
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.shell_words import Item
@@ -124,7 +126,7 @@ _UNIT_LINE = re.compile(r"([A-Z][A-Za-z]+[a-z]\w*)\s*=\s*(.*)", re.DOTALL)
 _SETTING = re.compile(r"([a-z_]+)\s*=\s*(.*)", re.DOTALL)
 
 
-def items(given):
+def items(given: Any) -> list[Item]:
     """The Items of what a user pasted: a text of one or many lines, a list of words, or a mapping out of a compose file or a manifest."""
     if isinstance(given, dict):
         return list(_of_mapping(given))
@@ -143,7 +145,7 @@ def items(given):
     return found
 
 
-def _of_line(text, section=None):
+def _of_line(text: str, section: str | None = None) -> list[Item]:
     """The Items of one line, out of its clothes. section: that of the unit or configuration in which it stands, or None."""
     while re.match(r"[-$>]\s+\S", text):
         text = text[1:].lstrip()
@@ -165,7 +167,7 @@ def _of_line(text, section=None):
     return shell_words.of_line(text)
 
 
-def _of_unit(key, value):
+def _of_unit(key: str, value: Any) -> list[Item]:
     """The Items of a setting of systemd; those of an empty value reset what an earlier line set, and set nothing."""
     if key == "Environment":
         return shell_words.of_words(shell_words.split(value))
@@ -179,7 +181,7 @@ def _of_unit(key, value):
     return [shell_words.docker(known, value)] if known and value else [Item("silent", key, None, f"{key}={value}")]
 
 
-def _of_setting(key, value):
+def _of_setting(key: str, value: Any) -> list[Item]:
     """The Items of a setting of supervisord."""
     if key == "command":
         return _of_line(value)
@@ -188,7 +190,7 @@ def _of_setting(key, value):
     return [shell_words.docker("user", value) if key == "user" else Item("silent", key, None, f"{key}={value}")]
 
 
-def _plain(text):
+def _plain(text: str) -> str | None:
     """A YAML value on one line, without its comment; None for none."""
     text = re.sub(r"\s+#.*$", "", text or "").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -196,7 +198,7 @@ def _plain(text):
     return text if text not in ("", "|", ">", "|-", ">-", "{}", "[]") else None
 
 
-def _of_docker_file(instruction, rest):
+def _of_docker_file(instruction: str, rest: str) -> list[Item]:
     if instruction in ("CMD", "ENTRYPOINT"):
         return _of_line(rest)
     if instruction == "FROM":
@@ -216,7 +218,7 @@ def _of_docker_file(instruction, rest):
     return [Item("silent", instruction, None, f"{instruction} {rest}")]
 
 
-def _listed(text):
+def _listed(text: str) -> list[str]:
     """The words of a list in brackets, as JSON or as YAML has it."""
     text = text.rstrip(", ")
     try:
@@ -225,7 +227,7 @@ def _listed(text):
         return shell_words.split(re.sub(r",(?=\s|$)", " ", text.strip("[]")))
 
 
-def _of_key(key, value):
+def _of_key(key: str, value: Any) -> list[Item]:
     """The Items of one line, key: value, of a compose file, a manifest, or a list of flags in YAML."""
     if key in _COMMANDS:
         return _of_line(value) if value else []
@@ -248,16 +250,16 @@ def _of_key(key, value):
     return [Item("word", key, None, f"{key}: {value}")]
 
 
-def _spelt(value):
+def _spelt(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _of_mapping(given):
+def _of_mapping(given: Any) -> Iterator[Item]:
     for service in _services(given):
         yield from _of_service(service)
 
 
-def _services(given):
+def _services(given: Any) -> list[Any]:
     """The services or containers of a document that serve; all of them where none looks like it."""
     named = all(isinstance(one, dict) and {"image", *_COMMANDS} & set(one) for one in given.values())
     listed = given if named else given.get("services")
@@ -274,7 +276,7 @@ def _services(given):
     return serving or found
 
 
-def _containers(given):
+def _containers(given: Any) -> Iterator[Any]:
     """The containers of a manifest, each with what its pod sets for all of them."""
     inner = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
     listed = given.get("containers") if isinstance(given, dict) else None
@@ -290,7 +292,7 @@ def _containers(given):
             yield from _containers(part)
 
 
-def _of_service(service):
+def _of_service(service: Mapping[str, Any]) -> Iterator[Item]:
     for key, value in service.items():
         if key in _COMMANDS or value is None:
             continue
@@ -307,7 +309,8 @@ def _of_service(service):
             condition = (value.get("restart_policy") or {}).get("condition")
             yield from [shell_words.docker("restart", _CONDITIONS.get(condition, condition))] if condition else []
         elif key == "resources" and isinstance(value, dict):
-            yield from _of_service(value.get("limits") if isinstance(value.get("limits"), dict) else {})
+            limits = value.get("limits")
+            yield from _of_service(limits if isinstance(limits, dict) else {})
             reserved = value.get("reservations")
             if isinstance(reserved, dict) and reserved.get("devices"):
                 yield shell_words.docker("gpus", "all")
@@ -335,7 +338,7 @@ def _of_service(service):
     yield from shell_words.of_words(words)
 
 
-def _words_of(command):
+def _words_of(command: Any) -> list[str]:
     return (
         [_spelt(word) for word in command]
         if isinstance(command, list)
@@ -345,11 +348,11 @@ def _words_of(command):
     )
 
 
-def _list(value):
+def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _variables(given):
+def _variables(given: Any) -> Iterator[Item]:
     if isinstance(given, dict):
         given = [{"name": name, "value": value} for name, value in given.items()]
     for one in _list(given):
@@ -362,7 +365,7 @@ def _variables(given):
             yield shell_words.docker("env", one.get("name"))
 
 
-def _port(one):
+def _port(one: Any) -> str | None:
     """A published port as docker run spells it; None for a port that a container only has."""
     if not isinstance(one, dict):
         return str(one)
@@ -374,7 +377,7 @@ def _port(one):
     )
 
 
-def _mount(one):
+def _mount(one: Any) -> str:
     if not isinstance(one, dict):
         return str(one)
     return f"{one.get('source') or one.get('name')}:{one.get('target') or one.get('mountPath')}"
