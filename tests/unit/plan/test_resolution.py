@@ -243,6 +243,12 @@ def test_a_tuning_that_was_kept_is_served_and_planned():
     assert not [text for text in found["plan"]["warnings"] if "measured elsewhere" in text]
 
 
+def test_a_flag_that_the_user_sets_reaches_the_server_also_where_it_follows_from_no_model():
+    found = made({"models": [PLAIN], "flags": {"prefer_tflite_model": True}, "version": "2.20.0"})
+    assert found["server"]["flags"]["prefer_tflite_model"] is True
+    assert found["plan"]["server"]["flags"]["prefer_tflite_model"] is True
+
+
 def test_a_setting_of_the_user_holds_beside_a_tuning():
     flags = made(dict(TWO, flags={"tensorflow_intra_op_parallelism": 4}), records=[record()])["server"]["flags"]
     assert flags["tensorflow_intra_op_parallelism"] == 4
