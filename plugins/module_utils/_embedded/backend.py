@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any, NoReturn
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -20,25 +22,32 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     requested,
     verification,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 
 class Backend:
-    """One call of the module. options: its parameters. folder: a server_folder.ServerFolder. Use it while the server's lock is held."""
+    """One call of the module. options: its parameters. Use it while the server's lock is held."""
 
-    def __init__(self, options, folder, check_mode):
+    _asked: ServingConfiguration
+    _questions: Any
+    _warnings: list[str]
+    _gap_s: float | None
+
+    def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
         self._options, self._home, self._check_mode = (
             options,
             process.Home(folder.state_directory, folder.name),
             check_mode,
         )
-        self._asked, self._questions, self._warnings, self._gap_s = None, None, [], None
+        self._questions, self._warnings, self._gap_s = None, [], None
 
-    def started(self, prove_only=False):
+    def started(self, prove_only: bool = False) -> dict[str, Any]:
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
         asked = self._asked = specifications.check(self._requested()).normalized()
@@ -49,7 +58,7 @@ class Backend:
         side_by_side = serving is not None and self._side_by_side()
         decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
         if decision.changed:
-            host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid else ())
+            host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid and before else ())
         if decision.changed and not self._check_mode:
             self._ask_for(serving)
             if side_by_side:
@@ -70,7 +79,7 @@ class Backend:
             )
         )
 
-    def previous(self):
+    def previous(self) -> NoReturn:
         """Nothing is kept here."""
         raise FleetError(
             "the embedded server keeps no server before",
@@ -78,7 +87,7 @@ class Backend:
             remedy="Deploy what shall serve instead.",
         )
 
-    def stopped(self, absent=False):
+    def stopped(self, absent: bool = False) -> dict[str, Any]:
         """End the server, and with absent forget it."""
         found, running = self._home.last_started(), self._home.process() is not None
         if absent:
@@ -98,11 +107,11 @@ class Backend:
                 self._home.remove()
         return decision.result(server=self._server())
 
-    def _side_by_side(self):
+    def _side_by_side(self) -> bool:
         chosen = self._options["side_by_side"]
-        return candidate_memory.fits(self._asked.models) if chosen is None else chosen
+        return bool(candidate_memory.fits(self._asked.models) if chosen is None else chosen)
 
-    def _ask_for(self, serving):
+    def _ask_for(self, serving: ServingConfiguration | None) -> None:
         """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
         models = self._asked.models
         wished = {model.name: expected_answers.versions(model) for model in models}
@@ -110,7 +119,7 @@ class Backend:
             self._options, models, wished, _place(serving).server if serving else None
         )
 
-    def _prove(self, wanted):
+    def _prove(self, wanted: ServingConfiguration) -> None:
         """Let a candidate pass the gates beside the server that serves."""
         try:
             with self._home.candidate(wanted, self._options["ready_timeout_s"]) as (tried, ended):
@@ -118,11 +127,11 @@ class Backend:
         except FleetError as fault:
             raise extended(fault, "The server before it goes on serving.", ServesOn) from fault
 
-    def _pass_gates(self, specification, ended):
+    def _pass_gates(self, specification: ServingConfiguration, ended: Callable[[], Any]) -> None:
         place = _place(specification)
         self._warnings += self._questions.all(place, self._questions.first(place, True), ended)
 
-    def _replace(self, before, wanted, proven):
+    def _replace(self, before: ServingConfiguration | None, wanted: ServingConfiguration, proven: bool) -> None:
         """Stop the server of the specification before, if there is one, and start the wanted one. When that fails, the one before runs again, or none."""
         home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
         home.stop()
@@ -145,7 +154,7 @@ class Backend:
             raise extended(fault, "The server before it runs again.", ServesOn) from fault
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
-    def _requested(self):
+    def _requested(self) -> Any:
         options = self._options
         if options["secret_environment"]:
             raise FleetError(
@@ -170,8 +179,8 @@ class Backend:
             idle_exit_s=options["idle_exit_s"],
         )
 
-    def _server(self, specification=None, pid=None):
-        server = dict.fromkeys(server_options.RESULT)
+    def _server(self, specification: ServingConfiguration | None = None, pid: int | None = None) -> dict[str, Any]:
+        server: dict[str, Any] = dict.fromkeys(server_options.RESULT)
         server.update(
             name=self._options["name"],
             backend="embedded",
@@ -191,11 +200,11 @@ class Backend:
             )
         return server
 
-    def _result(self, result):
+    def _result(self, result: dict[str, Any]) -> dict[str, Any]:
         return dict(result, warnings=[*result["warnings"], *self._warnings])
 
 
-def _place(specification):
+def _place(specification: ServingConfiguration) -> Any:
     """Where a server of the specification is asked."""
     return verification.Place(
         stdlib_client.Server(specification.address, specification.grpc_port, verification.DEADLINE_S)

@@ -20,6 +20,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file, program
@@ -40,14 +42,18 @@ _TELLING = re.compile(
 )
 
 
+# The exit status of a process that ended, "?" where nobody saw it, None while it lives.
+_Ended = Callable[[], Optional[Any]]
+
+
 class Home(ServerFolder):
     """The folder of an embedded server. Use it inside `with home.locked():`."""
 
-    def __init__(self, state_directory, name):
+    def __init__(self, state_directory: str, name: str) -> None:
         super().__init__(state_directory, name)
         self.log = self.path("server.log")
 
-    def last_started(self):
+    def last_started(self) -> ServingConfiguration | None:
         """The ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
         try:
             with open(self.path("server.json"), encoding="utf-8") as stream:
@@ -55,7 +61,7 @@ class Home(ServerFolder):
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def start(self, wanted, ready_timeout_s):
+    def start(self, wanted: ServingConfiguration, ready_timeout_s: float) -> None:
         """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path("server.pid"))
@@ -69,7 +75,7 @@ class Home(ServerFolder):
             self._remember(before)  # What never served has no ports that the next one should keep.
             raise
 
-    def _remember(self, specification):
+    def _remember(self, specification: ServingConfiguration | None) -> None:
         if specification:
             atomic_files.write_file(
                 self.path("server.json"), json.dumps(specification.to_dict(), indent=1, sort_keys=True).encode() + b"\n"
@@ -78,7 +84,9 @@ class Home(ServerFolder):
             os.unlink(self.path("server.json"))
 
     @contextlib.contextmanager
-    def candidate(self, wanted, ready_timeout_s):
+    def candidate(
+        self, wanted: ServingConfiguration, ready_timeout_s: float
+    ) -> Iterator[tuple[ServingConfiguration, Callable[[], Any]]]:
         """Run another server of a specification beside the one that serves, on a free port. The value is its specification and a function that tells
         the failure_diagnosis.Words of its end, or None. It ends with the block, and with this process however that dies. Raises FleetError as start() does."""
         tried = wanted.with_ports(host_resources.free_port(wanted.address), None)
@@ -96,15 +104,15 @@ class Home(ServerFolder):
             started.kill()
             started.wait()
 
-    def ended(self):
+    def ended(self) -> Any:
         """The failure_diagnosis.Words of the server that was last started, or None while it lives."""
         return None if self.process() else failure_diagnosis.Words(_how("?"), _Log(self.log, 0).words(), None)
 
-    def wait_until_ready(self, wanted, ready_timeout_s):
+    def wait_until_ready(self, wanted: ServingConfiguration, ready_timeout_s: float) -> None:
         """Return when a server that runs already listens."""
         self._wait_until_ready(wanted, lambda: None if self.process() else "?", _Log(self.log, 0), ready_timeout_s)
 
-    def stop(self):
+    def stop(self) -> None:
         """End the server, forcibly after a grace period; without one that lives nothing happens."""
         pid = self.process()
         for number, grace_s in ((signal.SIGTERM, _STOP_GRACE_S), (signal.SIGKILL, _STOP_GRACE_S)):
@@ -119,7 +127,13 @@ class Home(ServerFolder):
         if pid is not None:
             raise FleetError(f"process {pid} does not end, not even when killed", where=self.name)
 
-    def _launch(self, wanted, log, models_path, begin):
+    def _launch(
+        self,
+        wanted: ServingConfiguration,
+        log: _Log,
+        models_path: str,
+        begin: Callable[[Collection[int] | None], object],
+    ) -> subprocess.Popen[bytes]:
         """The Popen of a server. begin: called in the new process with the numbers of its CPUs, before it becomes the server."""
         path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
         atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
@@ -143,14 +157,14 @@ class Home(ServerFolder):
                     remedy="Name a Python interpreter that exists.",
                 ) from fault
 
-    def _begin(self, cpus):
+    def _begin(self, cpus: Collection[int] | None) -> None:
         """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
         if cpus:
             os.sched_setaffinity(0, cpus)
         with open(self.path("server.pid"), "w", encoding="utf-8") as stream:
             json.dump([os.getpid(), pid_file.birth_of(os.getpid())], stream)
 
-    def _wait_until_ready(self, wanted, ended, log, timeout_s):
+    def _wait_until_ready(self, wanted: ServingConfiguration, ended: _Ended, log: _Log, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             code = ended()
@@ -173,13 +187,13 @@ class Home(ServerFolder):
 class _Log:
     """What a server that starts now adds to a log, or with position all from there."""
 
-    def __init__(self, path, position=None):
+    def __init__(self, path: str, position: int | None = None) -> None:
         self.path = path
         if position is None and os.path.exists(path) and os.path.getsize(path) > _KEPT_LOG_BYTES:
             os.replace(path, path + ".1")
         self._position = (os.path.getsize(path) if os.path.exists(path) else 0) if position is None else position
 
-    def words(self):
+    def words(self) -> str:
         """The lines that tell what went wrong, else the last ones."""
         with open(self.path, encoding="utf-8", errors="replace") as stream:
             stream.seek(self._position)
@@ -188,19 +202,19 @@ class _Log:
         return " | ".join((telling or lines)[-4:]) or "nothing"
 
 
-def program_digest():
+def program_digest() -> str:
     """What tells this collection's server program from another's."""
     return hashlib.sha256(program.pack(ENTRY)).hexdigest()[:16]
 
 
-def _listens(address, port):
+def _listens(address: str, port: int) -> bool:
     with contextlib.suppress(OSError):
         with socket.create_connection((address, port), timeout=1.0):
             return True
     return False
 
 
-def _how(code):
+def _how(code: Any) -> str:
     if code == "?":
         return "nobody saw how"
     if code >= 0:

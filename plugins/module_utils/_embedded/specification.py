@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded
@@ -16,12 +18,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     model_names,
     server_options,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import BATCHING_FILE, MODELS_FILE
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING_FILE,
+    MODELS_FILE,
+    ServingConfiguration,
+)
 
 ADDRESS = "127.0.0.1"
 
 
-def check(specification):
+def check(specification: ServingConfiguration) -> ServingConfiguration:
     """Return the specification; raise FleetError for the first value that no server can have."""
     server_options.check_name(specification.name)
     for model in specification.models:
@@ -44,18 +50,18 @@ def check(specification):
     return specification
 
 
-def command(specification, program_path, models_path):
-    """The server's command line, a list. program_path, models_path: where its program and the file of its models lie."""
+def command(specification: ServingConfiguration, program_path: str, models_path: str) -> list[str]:
+    """The server's command line. program_path, models_path: where its program and the file of its models lie."""
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
         files[BATCHING_FILE] = specification.batching_parameters_file
     place = effects.Place(specification.grpc_port, specification.rest_port or 0, files)
-    return [specification.python, program_path] + [
+    return [specification.python or "", program_path] + [
         f"--{name}={server_options.spelt(value)}" for name, value in effects.all_flags(specification, place).items()
     ]
 
 
-def environment(specification):
+def environment(specification: ServingConfiguration) -> dict[str, str]:
     """The variables that the server gets beside those of its host."""
     own = {"TFSERVING_EMBEDDED_ADDRESS": specification.address}
     if specification.idle_exit_s is not None:
@@ -63,7 +69,9 @@ def environment(specification):
     return {**specification.environment, **own}
 
 
-def decide_started(wanted, found, running, beside=False):
+def decide_started(
+    wanted: ServingConfiguration, found: ServingConfiguration | None, running: bool, beside: bool = False
+) -> Decision:
     """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives; beside: and its
     successor is proven beside it."""
     header = f"server {wanted.name}"
@@ -72,10 +80,10 @@ def decide_started(wanted, found, running, beside=False):
     actions = [f"prove a candidate beside the server {wanted.name}"] if running and beside else []
     actions += [f"stop the server {wanted.name}, whose specification changed"] if running else []
     actions.append(f"start the server {wanted.name}")
-    return Decision(True, found.to_dict() if running else {}, wanted.to_dict(), tuple(actions), header=header)
+    return Decision(True, found.to_dict() if found and running else {}, wanted.to_dict(), tuple(actions), header=header)
 
 
-def decide_absent(name, found, running):
+def decide_absent(name: str, found: ServingConfiguration | None, running: bool) -> Decision:
     """The Decision for state absent. found: as in decide_started."""
     if found is None and not running:
         return Decision(False, {}, {}, header=f"server {name}")
@@ -83,7 +91,7 @@ def decide_absent(name, found, running):
     return Decision(True, found.to_dict() if found else {}, {}, tuple(actions), header=f"server {name}")
 
 
-def _check_flag(name, value):
+def _check_flag(name: str, value: Any) -> None:
     server_options.refuse_own_flag(name, server_options.EMBEDDED_OWN_FLAGS)
     server_options.check_flag(name, value, questions.releases()[-1])
     if name in embedded_flags.NOT_BUILT and value != embedded_flags.FLAGS[name][1]:
