@@ -251,6 +251,12 @@ def test_two_tuned_classes_are_both_told():
     assert "baseline kept" in told
 
 
+def test_advice_to_clients_is_told_apart_from_what_was_kept():
+    hosts = load("gains")
+    hosts[0]["tunings"][0]["steps"][0].update(advice=True, kept=False)
+    assert words_of(render(hosts)).count("→ advice to clients") == 3  # beside the step, its bar and its curve
+
+
 def test_without_curves_the_page_says_so():
     hosts = load("gains")
     tuning = hosts[0]["tunings"][0]
