@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import digests, published, transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
 _BLOCK = 1 << 20
@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments, source = dict(self._task.args), self._task.args.get("source")
         try:
+            self._refuse_numbers_of_each_host(arguments, task_vars)
             if (
                 not isinstance(source, str)
                 or versions.kind_of(source) != "path"
@@ -40,10 +41,26 @@ class ActionModule(ActionBase):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
-                told = {"inventory": transfer.content_of(folder, source), "manifest": published.manifest_of(folder)}
+                known = digests.Digests(boolean(arguments.get("rehash", False), strict=False))
+                told = {
+                    "inventory": transfer.content_of(folder, source, known),
+                    "manifest": published.manifest_of(folder),
+                }
                 return self._send(folder, dict(arguments, **told), task_vars)
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from None
+
+    def _refuse_numbers_of_each_host(self, arguments, task_vars):
+        """Raise FleetError where several hosts would each number the version by what they hold, so that one model would have several numbers."""
+        source, hosts = arguments.get("source"), task_vars["ansible_play_hosts_all"]
+        if not isinstance(source, str) or arguments.get("version") is not None or versions.named_by(source) is not None:
+            return
+        if len(hosts) > 1 and not self._task.run_once:
+            raise FleetError(
+                f"{len(hosts)} hosts of this play would each give it their own next number",
+                where="version",
+                remedy="Give version, or name the source's folder by a number.",
+            )
 
     def _folder(self, source, checksum, stack):
         """The folder of the version on this controller; an archive is unpacked as long as the stack is open."""

@@ -50,8 +50,16 @@ options:
   version:
     description:
       - Number of the version, 1 or more. A number that holds something else is refused, as a server does not notice that a version was replaced.
-      - Without it, the newest version stays where it is what is asked for, and the next number is taken where it is not.
+      - Without it, the number that names the folder of O(source), such as C(42) for C(/srv/sources/digits/42). A folder with another name gets the next number,
+        unless the newest version is what is asked for.
+      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not. Changed warm-up requests replace those
+        of the version; a server reads them when it loads it.
     type: int
+  rehash:
+    description:
+      - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times.
+    type: bool
+    default: false
   form:
     description:
       - What to make of the source.
@@ -335,6 +343,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     analysis,
     convert,
+    digests,
     manifest,
     meta_graph,
     model_files,
@@ -379,6 +388,7 @@ class Conversion:
         self.converted = options["form"] != variants.NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
         self.model = self.contract = self.samples = None
+        self.digests = digests.Digests(options["rehash"])
 
     def run(self):
         """The module's result."""
@@ -396,9 +406,10 @@ class Conversion:
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
+        files = published.inventory(self.source, self.digests)
         source = {
             "path": self.source,
-            "digest": model_files.digest(self.source),
+            "digest": manifest.digest(files),
             "tensorflow_version": self.model["tensorflow_version"],
         }
         converter = self._call({"action": "release"}) if self.needs_program else None
@@ -406,14 +417,20 @@ class Conversion:
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), converter)
-        held = published.held(self.destination, key)
-        version, there = versions.place(held, manifest.holding(held, key), self.options["version"])
-        if there:
+        content_key = manifest.content_key(source["digest"], self._deciding(), converter)
+        held = published.held(self.destination, content_key, self.digests)
+        version, there = versions.place(
+            held,
+            manifest.holding(held, content_key),
+            self._number(),
+            both=lambda number: f"{manifest.origin(held[number])} there, {manifest.shown(self.source, files)} now",
+        )
+        if there and held[version]["key"] == key:
             return self._found(version, held[version])
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
-        newest = held.get(max(held, default=0))
+        newest = held.get(version if there else max(held, default=0))
         if self.check_mode:
             content = manifest.build(source, self._deciding(), converter, None, {})
             reason = "not known before the conversion" if self.converted else self._reason(None)
@@ -426,6 +443,10 @@ class Conversion:
             raise FleetError(
                 f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
             ) from fault
+
+    def _number(self):
+        """The number that the user or the source's folder names, or None."""
+        return versions.named_by(self.source) if self.options["version"] is None else self.options["version"]
 
     def _refusal(self, converter):
         name = self.options["signature"]
@@ -482,11 +503,11 @@ class Conversion:
         if held["faults"]:
             raise FleetError(
                 f"its warm-up file: {held['faults'][0]}",
-                where=os.path.join(self.source, saved_model.WARMUP),
+                where=os.path.join(self.source, manifest.WARMUP),
                 remedy="Remove the file, or give samples and batch_sizes for a new one.",
             )
         usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
-        return os.path.join(self.source, saved_model.WARMUP) if self.converted and usable else None
+        return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
 
     def _deciding(self):
         """The options that decide the content and its judgement."""
@@ -505,7 +526,8 @@ class Conversion:
             + (TENSORRT if options["form"] == "tensorrt" else ())
         )
         files = {
-            name: options[name] and model_files.file_digest(options[name]) for name in ("samples", "metric_function")
+            name: path and self.digests.of(path)
+            for name, path in (("samples", self.samples), ("metric_function", options["metric_function"]))
         }
         return dict({name: options[name] for name in names}, **files, **tags)
 
@@ -527,11 +549,14 @@ class Conversion:
                 self._deciding(),
                 converter,
                 judged["gates"],
-                published.inventory(staged),
+                published.inventory(staged, self.digests),
                 judged["lowest_runtime"],
                 judged["warmup_batch_sizes"],
             )
-            published.finish(staged, self.destination, version, content)
+            if version in published.numbered(self.destination):
+                published.renew(staged, os.path.join(self.destination, str(version)), content)
+            else:
+                published.finish(staged, self.destination, version, content)
             published.remember_refusal(self.destination, None)
         finally:
             published.abandon(staged, self.destination)
@@ -631,7 +656,7 @@ class Conversion:
 
     def _copy(self, staged, digest):
         published.copy(self.source, staged)
-        if model_files.digest(staged) != digest:
+        if manifest.digest(published.inventory(staged, self.digests)) != digest:
             raise FleetError(
                 "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
             )
@@ -756,6 +781,7 @@ def main():
             "destination": {"type": "path", "required": True},
             "tags": {"type": "list", "elements": "str", "default": ["serve"]},
             "version": {"type": "int"},
+            "rehash": {"type": "bool", "default": False},
             "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
             "signature": {"type": "str", "default": "serving_default"},
             "samples": {"type": "path"},

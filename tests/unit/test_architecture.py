@@ -31,7 +31,7 @@ ADAPTERS = {
     "_image": "archives bazel_cache builder microarchitectures sources trial_start",
     "_load": "connection generator histogram",
     "_model": (
-        "convert convert_tensorrt convert_tflite metric_function metric_program model_files probe published sample_files "
+        "convert convert_tensorrt convert_tflite digests metric_function metric_program model_files probe published sample_files "
         "samples saved_model server_check tflite_file transfer"
     ),
     "_protocol": "client stdlib_client wire",

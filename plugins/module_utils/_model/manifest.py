@@ -9,15 +9,42 @@ import hashlib
 import json
 
 SCHEMA = 1
+_COPY = "none"
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
 # Beside a version: its own batching parameters, which TensorFlow Serving looks for by this name.
 BATCHING = "batching_params.pbtxt"
+# Requests that a server replays when it loads a version.
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+# Options of a conversion that decide how it is judged and warmed up, not what it holds.
+_BESIDE_CONTENT = (
+    "accept_unjudged",
+    "allowed_loss",
+    "batch_sizes",
+    "maximum_difference",
+    "metric",
+    "metric_function",
+    "metric_goal",
+    "metric_output",
+    "through_server",
+)
 
 
 def key(source_digest, options, converter):
     """What decides a conversion's content: SHA-256 over the source's digest, the options and the converter's release."""
     return hashlib.sha256(json.dumps([SCHEMA, source_digest, options, converter], sort_keys=True).encode()).hexdigest()
+
+
+def content_key(source_digest, options, converter):
+    """What decides the model's files alone. A copy holds its source, whatever samples and converter made its warm-up requests."""
+    if options.get("form", _COPY) == _COPY:
+        return key(source_digest, {"tags": options.get("tags")}, None)
+    return key(source_digest, {name: one for name, one in options.items() if name not in _BESIDE_CONTENT}, converter)
+
+
+def content_of(files):
+    """The files of a version, {relative path: …}, that make it this version: without warm-up requests and batching parameters, which may change."""
+    return {name: one for name, one in files.items() if name not in (WARMUP, BATCHING)}
 
 
 def build(source, options, converter, gates, files, lowest_runtime=None, warmup_batch_sizes=()):
@@ -67,5 +94,33 @@ def judged(manifest):
 
 
 def holding(held, wanted):
-    """The numbers of the versions that are what is wanted, a key. held: {number: manifest}; None for a version without a sound manifest of ours."""
-    return {number for number, manifest in held.items() if manifest is not None and manifest["key"] == wanted}
+    """The numbers of the versions with the wanted content_key. held: {number: manifest}; None for a version without a sound manifest of ours."""
+    return {number for number, manifest in held.items() if manifest is not None and held_key(manifest) == wanted}
+
+
+def held_key(manifest):
+    """The content_key of a version by its manifest, None where no conversion made it."""
+    source, options = manifest.get("source"), manifest.get("options")
+    return None if source is None or options is None else content_key(source["digest"], options, manifest["converter"])
+
+
+def origin(manifest):
+    """What a version holds, for people."""
+    if manifest is None:
+        return "files without a manifest of this collection, or not those of their manifest"
+    source = manifest.get("source") or {}
+    where = manifest.get("fetched_from") or source.get("path") or "an unknown source"
+    return shown(where, manifest["files"])
+
+
+def shown(where, files):
+    """A source or a version in a few words: where it comes from, and a short digest of its model."""
+    return f"{where} (sha256 {digest(files)[:12]})"
+
+
+def digest(files):
+    """SHA-256 over the names and contents of the model's files, {relative path: {sha256, bytes}}, in hexadecimal."""
+    total = hashlib.sha256()
+    for name, one in sorted(content_of(files).items()):
+        total.update(f"{name}\0{one['sha256']}\n".encode())
+    return total.hexdigest()

@@ -50,14 +50,6 @@ def _holds(outer, inner):
     return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
-def digest(directory):
-    """SHA-256 over the names and contents of files(directory), in hexadecimal."""
-    total = hashlib.sha256()
-    for name in files(directory):
-        total.update(f"{name}\0{file_digest(os.path.join(directory, name))}\n".encode())
-    return total.hexdigest()
-
-
 def file_digest(path):
     """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
     total = hashlib.sha256()

@@ -25,30 +25,37 @@ def numbered(folder):
     return {versions.number_of(name): name for name in names}
 
 
-def held(destination, wanted):
-    """{number: manifest} below destination; None where there is none of ours, or where it has the key wanted and a file is not what it says."""
+def held(destination, wanted, digests):
+    """{number: manifest} below destination; None where there is none of ours, or where it has the content_key wanted and a file is not what it says."""
     found = {}
     for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
         told = manifest_of(directory)
-        found[number] = None if told is None or (told["key"] == wanted and not _sound(directory, told)) else told
+        broken = told is None or manifest.held_key(told) == wanted and not is_sound(directory, told["files"], digests)
+        found[number] = None if broken else told
     return found
 
 
-def inventory(directory):
+def inventory(directory, digests):
     """{relative path: {sha256, bytes}} of the files of a version."""
     return {
         name: {
-            "sha256": model_files.file_digest(os.path.join(directory, name)),
+            "sha256": digests.of(os.path.join(directory, name)),
             "bytes": os.path.getsize(os.path.join(directory, name)),
         }
         for name in model_files.files(directory)
     }
 
 
-def without_written(found, files):
-    """What was found of a version, {relative path: …}, without the batching parameters that the host wrote; files: those that the version came with."""
-    return {name: one for name, one in found.items() if name != manifest.BATCHING or name in files}
+def is_sound(directory, files, digests):
+    """Whether a version holds the model that its manifest lists. Sizes tell most differences at no cost."""
+    try:
+        sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory)}
+        return manifest.content_of(sizes) == {
+            name: one["bytes"] for name, one in manifest.content_of(files).items()
+        } and manifest.content_of(inventory(directory, digests)) == manifest.content_of(files)
+    except FleetError:
+        return False
 
 
 def carry_batching(staged, destination):
@@ -83,6 +90,17 @@ def finish(staged, destination, version, content):
     except OSError as fault:
         raise FleetError(f"cannot be published: {fault.strerror}", where=final) from fault
     return final
+
+
+def renew(staged, final, content):
+    """Give a published version the warm-up requests of a staged one of the same model, and its manifest. A server reads both when it loads the version."""
+    there, new = os.path.join(final, manifest.WARMUP), os.path.join(staged, manifest.WARMUP)
+    if os.path.exists(new):
+        os.makedirs(os.path.dirname(there), exist_ok=True)
+        os.replace(new, there)
+    elif os.path.exists(there):
+        os.unlink(there)
+    atomic_files.write_file(os.path.join(final, model_files.MANIFEST), manifest.text(content).encode())
 
 
 def remember_refusal(destination, told):
@@ -124,10 +142,3 @@ def manifest_of(directory):
             return manifest.parse(stream.read())
     except OSError:
         return None
-
-
-def _sound(directory, held):
-    try:
-        return without_written(inventory(directory), held["files"]) == held["files"]
-    except FleetError:
-        return False

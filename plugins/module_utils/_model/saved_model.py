@@ -11,13 +11,13 @@ import re
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     checkpoint,
+    manifest,
     meta_graph,
     model_files,
     other_files,
     warmup,
 )
 
-WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _A_FILE = (
     "it is a file; a SavedModel is a directory",
     "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.",
@@ -56,7 +56,7 @@ def read(directory, tags=meta_graph.SERVED_TAGS):
 
 def warmup_requests(directory):
     """The bytes of a version's warm-up file, or None where it has none."""
-    path = os.path.join(directory, WARMUP)
+    path = os.path.join(directory, manifest.WARMUP)
     return model_files.read_file(path) if os.path.isfile(path) else None
 
 

@@ -336,9 +336,9 @@ def fetch_objects(source, partial, sizes, timeout_s):
         raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
 
 
-def content_of(folder, where):
+def content_of(folder, where, digests):
     """The content of a folder, checked against the manifest that it may bring. Raises FleetError."""
-    content = published.inventory(folder)
+    content = published.inventory(folder, digests)
     versions.check_content(content, where)
     brought = published.manifest_of(folder)
     for name, one in sorted((brought or {}).get("files", {}).items()):

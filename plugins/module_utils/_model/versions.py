@@ -13,6 +13,7 @@ import json
 import posixpath
 import re
 import urllib.parse
+from collections.abc import Callable, Collection
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
@@ -31,6 +32,11 @@ _LARGEST = 2**63 - 1
 def number_of(name):
     """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
     return int(name) if name.isascii() and name.isdigit() and int(name) <= _LARGEST else None
+
+
+def named_by(source):
+    """The number that the folder of a source is named by, such as 42 for /srv/digits/42, or None."""
+    return number_of(posixpath.basename(public(source).rstrip("/")))
 
 
 def kind_of(source):
@@ -153,11 +159,18 @@ def digest(content):
     ).hexdigest()
 
 
-def place(published, same, version=None, known=()):
+def place(
+    published: Collection[int],
+    same: Collection[int],
+    version: int | None = None,
+    known: Collection[int] = (),
+    both: Callable[[int], str] | None = None,
+) -> tuple[int, bool]:
     """(number, whether it is there already). published: the numbers in the folder. same: those of them that hold what the source holds.
 
     Without a number of the user's it is the newest if that is the same, else the next one that the server does not know either: what it says about one that
-    was withdrawn could be taken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else.
+    was withdrawn could be taken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else;
+    both(number) says what it holds and what the source holds.
     """
     if version is None:
         newest = max(published, default=0)
@@ -166,9 +179,9 @@ def place(published, same, version=None, known=()):
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(
-            f"version {version} is there already and holds something else",
+            f"version {version} is there already and holds something else" + (f": {both(version)}" if both else ""),
             where="version",
-            remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.",
+            remedy="Give a new number (version), or name the source's folder by one; a server does not notice a replaced version.",
         )
     return version, version in published
 
