@@ -93,7 +93,10 @@ options:
             description: All that are there.
             type: bool
       labels:
-        description: Versions by label, such as C(stable) and C(canary). Each must be served.
+        description:
+          - Versions by label, such as C(stable) and C(canary). Each must be served.
+          - A label that M(tfserving.fleet.model_version) gave while the model was served stays, with its version, as long as this option does not change its
+            value here. Null takes it away.
         type: dict
         default: {}
       signature:

@@ -20,19 +20,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 
 GRPC_PORT, REST_PORT = 8500, 8501
 TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
-FOLDER = "/etc/tfserving"
 SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
 USER = "65534:65534"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
-# Files below FOLDER and the flags that name them.
-MODELS = "models.pbtxt"
+# Files of a container's configuration and the flags that name them.
 FILES = {
     "batching.pbtxt": "batching_parameters_file",
     "monitoring.pbtxt": "monitoring_config_file",
     "session.pbtxt": "tensorflow_session_config_file",
     "ssl.pbtxt": "ssl_config_file",
-    MODELS: "model_config_file",
+    container_labels.MODELS: "model_config_file",
 }
 _OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
@@ -148,7 +146,9 @@ def keeps_cuda_cache(spec):
 def arguments(spec):
     """The server's command line behind the image's entry point, a list."""
     given = {"port": GRPC_PORT, "rest_api_port": REST_PORT if spec.rest_port is not None else 0}
-    given.update({flag: posixpath.join(FOLDER, file) for file, flag in FILES.items() if file in spec.files})
+    given.update(
+        {flag: posixpath.join(container_labels.FOLDER, file) for file, flag in FILES.items() if file in spec.files}
+    )
     if spec.grpc_socket_directory:
         given["grpc_socket_path"] = SOCKET
     given.update(defaults(spec))
@@ -161,21 +161,20 @@ def defaults(spec):
     wished = {"enable_profiler": False, "max_num_load_retries": 0}
     if "batching.pbtxt" in spec.files:
         wished["enable_batching"] = True
-    if any(model["labels"] for model in spec.models):
-        # Labels of the first configuration; later ones are moved by a server that has loaded their versions.
-        wished["allow_version_labels_for_unavailable_models"] = True
+    # model_version gives labels while the model is served. The engine may start the server again with these labels, before it has loaded their versions.
+    wished["allow_version_labels_for_unavailable_models"] = True
     return {name: value for name, value in wished.items() if name in questions.flags(spec.release)}
 
 
 def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
     """What the engine's API takes to create the container.
 
-    folder: where on the host the files of FOLDER lie. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
+    folder: where its configuration lies on the host. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
     cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman
     shall make it.
     """
     shared = "z" if selinux else ""
-    binds = [_bind(folder, FOLDER, "ro", shared)] + [
+    binds = [_bind(folder, container_labels.FOLDER, "ro", shared)] + [
         _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
     ]
     if spec.grpc_socket_directory and not trial:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 
 _SECRET_FILES = ("ssl.pbtxt",)
@@ -26,7 +26,7 @@ _SELINUX = "/sys/fs/selinux/enforce"
 
 def contents(options, models, check_mode):
     """{file of container.FILES: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
-    found = {container.MODELS: model_config.text(models).encode()}
+    found = {container_labels.MODELS: model_config.text(models).encode()}
     if options["monitoring"]:
         found["monitoring.pbtxt"] = model_config.monitoring().encode()
     for file, option in (

@@ -13,6 +13,9 @@ DESCRIPTION = "tfserving.fleet.description"
 VERSION = "tfserving.fleet.version"
 COPY_OF = "tfserving.fleet.copy_of"
 
+# Where a container's configuration lies, and the file of its models there.
+FOLDER, MODELS = "/etc/tfserving", "models.pbtxt"
+
 
 def described(container_labels):
     """The specification that a container's labels tell, as data; {} where they tell none."""

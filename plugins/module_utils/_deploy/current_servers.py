@@ -22,7 +22,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
 
-_CONFIGURATION = "/etc/tfserving"
 _METRICS = "/monitoring/prometheus/metrics"
 _DEADLINE_S = 5.0
 _STATES = {number: name for name, number in grpc_api.STATES.items()}
@@ -76,15 +75,15 @@ def _of_container(servers, name):
             return None
         raise
     batching = None
-    for mount in inspected["Mounts"]:
-        if mount["Destination"] == _CONFIGURATION:
-            with contextlib.suppress(OSError):
-                with open(os.path.join(mount["Source"], "batching.pbtxt"), encoding="utf-8") as stream:
-                    batching = stream.read()
+    with contextlib.suppress(OSError, TypeError):
+        with open(
+            os.path.join(server_containers.config_folder(inspected), "batching.pbtxt"), encoding="utf-8"
+        ) as stream:
+            batching = stream.read()
     try:
         found = inspected["Config"]["Labels"]
         return dict(
-            description.of_container(container_labels.described(found), inspected["State"]["Running"], batching),
+            description.of_container(server_containers.described(inspected), inspected["State"]["Running"], batching),
             copy_of=found.get(container_labels.COPY_OF),
         )
     except (KeyError, TypeError, AttributeError) as fault:

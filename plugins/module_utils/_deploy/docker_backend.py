@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
@@ -44,19 +45,21 @@ class Backend:
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
-        self._warnings = []
+        self._warnings, self._kept = [], []
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
         options = self._options
-        models = tuple(
+        given = tuple(
             model_config.model(one["name"], one["base_path"], one["version_policy"], one["labels"])
             for one in options["models"]
         )
-        files = container_files.contents(options, models, self._check_mode)
-        asked = container.check(self._specification(models, container_files.digests(files)))
-        mending, seen = self._mended(asked, models)
+        files = container_files.contents(options, given, self._check_mode)
+        asked = container.check(self._specification(given, container_files.digests(files)))
+        mending, seen = self._mended(asked, given)
         before = self._described(seen)
+        models = self._with_moved_labels(given, before, seen)
+        files[container_labels.MODELS] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, _ports_of(before))
         image = self._engine.image(spec.image)
         wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
@@ -74,7 +77,7 @@ class Backend:
             self._engine,
             spec,
             options,
-            lambda role: self._make(spec, files, role),
+            lambda role: self._make(spec, files, role, models),
             self._questions(models, wished, before),
         )
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
@@ -88,7 +91,7 @@ class Backend:
                 self._refuse_incompatible(spec, self._engine.image(spec.image))
             work.carry_out(steps, seen)
             if steps:
-                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name, container.FOLDER))
+                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
             else:
                 self._wait(work, seen)
         return dict(self._result(decision, spec, work), pending=pending)
@@ -101,7 +104,7 @@ class Backend:
             raise FleetError(
                 "no server before this one was kept", where=name, remedy="Deploy what shall serve instead."
             )
-        then = container_labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
+        then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
         wished = {model["name"]: expected_answers.versions(model) for model in then["models"]}
         steps = transaction.to_previous(seen)
         spec = _remembered(then)
@@ -218,6 +221,21 @@ class Backend:
             return {}
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
 
+    def _with_moved_labels(self, given, before, seen):
+        """The models with the labels and versions that were moved since the server was made. before: its specification as data."""
+        if not before:
+            return model_config.with_moved_labels(given, (), {})
+        inspected = self._engine.inspect(seen[transaction.SERVING].id)
+        served = {one["name"]: one for one in server_containers.described(inspected)["models"]}
+        models = model_config.with_moved_labels(given, before["models"], served)
+        self._kept = [
+            f"keep the label {label} of {one['name']} on version {version}"
+            for one, asked in zip(models, given)
+            for label, version in one["labels"].items()
+            if asked["labels"].get(label) != version
+        ]
+        return models
+
     def _side_by_side(self, spec, models, needed):
         """Whether a candidate runs beside what serves: not with GPUs, which a server takes whole, nor where memory is short or nobody needs it."""
         if self._options["side_by_side"] is not None:
@@ -275,17 +293,20 @@ class Backend:
 
     def _decision(self, mending, steps, before, after, image):
         actions = list(transaction.sentences([*mending, *steps]))
+        if any(step.verb == "create" for step in steps):
+            actions += self._kept
         if any(step.verb == "create" for step in steps) and image is None:
             actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
         return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")
 
-    def _make(self, spec, files, role):
+    def _make(self, spec, files, role, models):
+        """Create the container of a role. models: with the labels that it starts with, of which its specification says only those that the user named."""
         folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
         body = container.body(
-            spec,
+            replace(spec, models=models),
             folder,
             secrets,
             role == transaction.CANDIDATE,
@@ -294,6 +315,7 @@ class Backend:
             entry_point,
             self._options["engine"] == "podman",
         )
+        body["Labels"] = container.labels_of(spec)
         if self._options["copy_of"]:
             body["Labels"][container_labels.COPY_OF] = self._options["copy_of"]
         self._engine.make(transaction.container_name(spec.name, role), body)
@@ -336,7 +358,7 @@ class Backend:
             )
         if isinstance(spec, container.ContainerSpecification):
             server["model_config_file"] = (
-                f"{container_files.folder_of(self._folder.directory, spec)}/{container.MODELS}"
+                f"{container_files.folder_of(self._folder.directory, spec)}/{container_labels.MODELS}"
             )
         result = decision.result(server=server)
         result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]

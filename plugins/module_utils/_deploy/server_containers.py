@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, role_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.containers import Containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
 
 
 class Servers(Containers):
@@ -53,12 +55,29 @@ class Servers(Containers):
         with self._asking("containers"):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
-    def config_folders(self, name, target):
-        """Where on the host the folders lie that a server's containers have mounted at target."""
+    def config_folders(self, name):
+        """Where on the host the folders lie that a server's containers read their configuration from."""
         found = set()
         for seen in self.seen(name).values():
             with contextlib.suppress(FleetError):
-                found |= {
-                    mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target
-                }
+                found |= {config_folder(self.inspect(seen.id))}
         return found
+
+
+def described(inspected):
+    """The specification of an inspected container as data, its models with the labels and versions that it serves by its file; {} where it tells none."""
+    found, folder = container_labels.described(inspected["Config"]["Labels"]), config_folder(inspected)
+    served = {}
+    with contextlib.suppress(OSError, ValueError, FleetError, TypeError):
+        with open(os.path.join(folder, container_labels.MODELS), encoding="utf-8") as stream:
+            served = model_config_list.served(stream.read(), container_labels.MODELS)
+    if "models" in found:
+        found["models"] = [{**one, **served.get(one["name"], {})} for one in found["models"]]
+    return found
+
+
+def config_folder(inspected):
+    """Where on the host an inspected container's configuration lies, or None."""
+    return next(
+        (mount["Source"] for mount in inspected["Mounts"] if mount["Destination"] == container_labels.FOLDER), None
+    )

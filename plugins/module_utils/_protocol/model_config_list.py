@@ -48,6 +48,22 @@ def specific(message, name):
     return None
 
 
+def served(text, where):
+    """{model: {version_policy, labels}} as the option models of model_server has them. text: the file's. Raises FleetError."""
+    message = parse(text, where)
+    return {
+        name: {"version_policy": _policy(message, name), "labels": labels(message, name)} for name in names(message)
+    }
+
+
+def _policy(message, name):
+    for kind, chosen in (one for policy in _values(_model(message, name), "model_version_policy") for one in policy):
+        if kind == "latest":
+            return {"latest": dict(chosen).get("num_versions", 1)}
+        return {"all": True} if kind == "all" else {"specific": specific(message, name)}
+    return None
+
+
 def with_versions(message, name, numbers):
     """The message where a model's policy lists these versions."""
     return _changed(

@@ -20,7 +20,7 @@ class ServedModel(TypedDict):
     name: str
     base_path: str
     version_policy: dict[str, Any] | None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
-    labels: dict[str, int]  # label: version
+    labels: dict[str, int | None]  # label: version; None takes away a label that was given while the model was served
 
 
 _NAME = re.compile(r"[^/:\s]+")
@@ -47,6 +47,37 @@ def model(
         "version_policy": policy or None,
         "labels": versions,
     }
+
+
+def with_moved_labels(
+    models: Iterable[ServedModel], before: Iterable[ServedModel], served: Mapping[str, Mapping[str, Any]]
+) -> tuple[ServedModel, ...]:
+    """The models with the labels and versions that others than their description moved while they were served, such as model_version.
+
+    before: the description of the server that serves now. served: what it serves by its file (model_config_list.served). What the new description says and
+    the one before did not wins.
+    """
+    described = {one["name"]: one for one in before}
+    return tuple(
+        _with_moved(one, described[one["name"]], served[one["name"]])
+        if one["name"] in described and one["name"] in served
+        else _with_moved(one, one, one)
+        for one in models
+    )
+
+
+def _with_moved(one: ServedModel, before: ServedModel, served: Mapping[str, Any]) -> ServedModel:
+    given, labels = one["labels"], {}
+    for label in sorted({*given, *served["labels"]}):
+        version, version_before = given.get(label), before["labels"].get(label)
+        if version == version_before and not (label in given and version is None):
+            version = served["labels"].get(label)
+        if version is not None:
+            labels[label] = version
+    policy = served["version_policy"] if one["version_policy"] == before["version_policy"] else one["version_policy"]
+    if policy and "specific" in policy:
+        policy = {"specific": sorted({*policy["specific"], *labels.values()})}
+    return {**one, "version_policy": policy, "labels": labels}
 
 
 def check(models: Sequence[ServedModel]) -> None:
@@ -100,7 +131,7 @@ def wanted_versions(one: ServedModel, present: Collection[int]) -> list[int]:
             where=one["base_path"],
             remedy="Publish it before it is asked for.",
         )
-    unlabelled = [f"{label}: {number}" for label, number in sorted(one["labels"].items()) if number not in wanted]
+    unlabelled = [f"{label}: {number}" for label, number in _labels(one) if number not in wanted]
     if unlabelled:
         raise FleetError(
             f"a label names a version that is not served ({unlabelled[0]}; served: {', '.join(map(str, wanted))})",
@@ -128,16 +159,18 @@ def _check_versions(one: ServedModel, where: str) -> None:
         )
     if "latest" in policy:
         bounded(f"{where}.version_policy.latest", policy["latest"], 1)
-    for number in [*policy.get("specific", ()), *one["labels"].values()]:
+    for number in [*policy.get("specific", ()), *dict(_labels(one)).values()]:
         bounded(f"{where}: version", number, 0, 2**63 - 1)
+
+
+def _labels(one: ServedModel) -> list[tuple[str, int]]:
+    return [(label, number) for label, number in sorted(one["labels"].items()) if number is not None]
 
 
 def _message(one: ServedModel) -> list[tuple[str, Any]]:
     """A model as the message ModelConfig (textproto.reader)."""
     policy = [("model_version_policy", [_policy(one["version_policy"])])] if one["version_policy"] else []
-    labels = [
-        ("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one["labels"].items())
-    ]
+    labels = [("version_labels", [("key", label), ("value", number)]) for label, number in _labels(one)]
     return [("name", one["name"]), ("base_path", one["base_path"]), ("model_platform", "tensorflow"), *policy, *labels]
 
 
