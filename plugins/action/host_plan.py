@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import time
 from collections.abc import Mapping
 
 import yaml
@@ -62,6 +63,10 @@ class ActionModule(ActionBase):
             changed=False,
             warnings=detected.get("warnings", []),
             tunings_directory=tunings_directory(variables),
+            deployment={
+                "id": self._task._uuid.rpartition("-")[0],
+                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
             **found,
             **facts,
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -39,8 +40,10 @@ def work(options, check_mode, embedded_backend):
     if options["release"]:
         questions.parse(options["release"], "release")
     options = dict(options, models=_models(options), copy_of=None)
-    home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
     serves = options["state"] in _SERVING
+    names = [options["name"]] if serves or options["name"] else _names(options)
+    options["name"] = names[0]
+    home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
     needs_none = options["backend"] == "embedded" or (
@@ -56,7 +59,11 @@ def work(options, check_mode, embedded_backend):
         _refuse_options_of_containers(options)
         results = [_one(embedded_backend, options, check_mode)]
     else:
-        results = _in_containers(options, check_mode) if serves else _no_more(options, check_mode)
+        results = (
+            _in_containers(options, check_mode)
+            if serves
+            else [result for one in names for result in _no_more(dict(options, name=one), check_mode)]
+        )
     result = replicas.whole(results)
     return dict(result, summary=[replicas.said(server) for server in result["servers"]])
 
@@ -116,11 +123,30 @@ def _no_more(options, check_mode):
     names = servers.alike(options["name"])
     if options["state"] != replicas.PREVIOUS or len(names) < 2:
         return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
-    back = replicas.back({name: servers.seen(name) for name in names})
+    back = replicas.back({name: servers.seen(name) for name in names}, (options["deployment"] or {}).get("id"))
+    if not back:
+        return [_one(docker_backend, dict(options, name=names[0]), check_mode)]
     return [
         _one(docker_backend, dict(options, name=name, state=replicas.STATES[how]), check_mode, how)
         for name, how in back
     ]
+
+
+def _names(options):
+    """The servers of this host that are meant where none is named: the only one, or all in containers where a deployment is undone. Raises FleetError."""
+    found = sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.docker else {"answers": False}
+    contained = server_containers.Servers(found["socket"]).descriptions() if found["answers"] else []
+    if contained and options["state"] == replicas.PREVIOUS and options["deployment"]:
+        return contained
+    embedded = glob.glob(os.path.join(options["state_directory"], "servers", "*", "server.json"))
+    names = sorted({*contained, *(os.path.basename(os.path.dirname(path)) for path in embedded)})
+    if len(names) != 1:
+        raise FleetError(
+            f"no server is named, and this host has {', '.join(names) or 'none'}",
+            where="name",
+            remedy="Name the one that is meant (tfs_server_name of the role).",
+        )
+    return names
 
 
 def _models(options):

@@ -28,7 +28,8 @@ _STATES = {number: name for name, number in grpc_api.STATES.items()}
 
 
 def in_containers(socket=None):
-    """(the servers that run in containers, as description.py describes them, None), or ([], why this user cannot see them).
+    """(the servers that run in containers, as description.py describes them, None, the names of those that a killed run left unfinished), or ([], why this
+    user cannot see them, []).
 
     Where no engine runs there are none.
     """
@@ -39,16 +40,21 @@ def in_containers(socket=None):
         and os.path.exists(found["socket"])
         and not os.access(found["socket"], os.R_OK | os.W_OK)
     ):
-        return [], f"servers in containers cannot be seen: {found['reason']}"
+        return [], f"servers in containers cannot be seen: {found['reason']}", []
     if not found["answers"] and found["engine"] and not found["socket"] and sockets.address(socket, os.environ)[1]:
-        return [], f"servers in containers cannot be seen: {found['reason']}"
+        return [], f"servers in containers cannot be seen: {found['reason']}", []
     if not found["answers"]:
-        return [], None
+        return [], None, []
     if engine.docker is None:
-        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}"
+        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}", []
     servers = server_containers.Servers(found["socket"])
-    seen = [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
-    return [one for one in seen if one], None
+    seen = {name: servers.seen(name) for name in servers.servers()}
+    described = [_of_container(servers, name, roles) for name, roles in seen.items() if transaction.SERVING in roles]
+    return (
+        [one for one in described if one],
+        None,
+        sorted(name for name, roles in seen.items() if transaction.mend(roles)),
+    )
 
 
 def asked(server):
@@ -66,7 +72,7 @@ def asked(server):
     return result
 
 
-def _of_container(servers, name):
+def _of_container(servers, name, roles):
     """The description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
     try:
         inspected = servers.inspect(name)
@@ -85,6 +91,8 @@ def _of_container(servers, name):
         return dict(
             description.of_container(server_containers.described(inspected), inspected["State"]["Running"], batching),
             copy_of=found.get(container_labels.COPY_OF),
+            deployment=_deployment(roles.get(transaction.SERVING)),
+            previous_deployment=_deployment(roles.get(transaction.PREVIOUS)),
         )
     except (KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
@@ -92,6 +100,10 @@ def _of_container(servers, name):
             where=f"container {name}",
             remedy="Deploy the server again, or remove it with state: absent.",
         ) from fault
+
+
+def _deployment(seen):
+    return {"id": seen.deployment, "at": seen.deployed_at} if seen and seen.deployment else None
 
 
 def _model(client, model):

@@ -98,15 +98,23 @@ class Backend:
 
     def previous(self):
         """Put the server before in the place of the one that serves."""
-        name = self._options["name"]
+        name, undone = self._options["name"], (self._options["deployment"] or {}).get("id")
         mending, seen = self._mended(SimpleNamespace(name=name, memory_mib=None), ())
-        if transaction.PREVIOUS not in seen:
+        if not transaction.is_of(seen, undone):
+            return self._left(mending, seen)
+        if not transaction.can_go_back(seen, undone):
             raise FleetError(
-                "no server before this one was kept", where=name, remedy="Deploy what shall serve instead."
+                f"no server before {f'that of deployment {undone}' if undone else 'this one'} was kept",
+                where=name,
+                remedy="Deploy what shall serve instead.",
             )
-        then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
+        inspected = self._engine.inspect(seen[transaction.PREVIOUS].id)
+        then, before = server_containers.described(inspected), seen[transaction.PREVIOUS]
         wished = {model["name"]: expected_answers.versions(model) for model in then["models"]}
-        steps = transaction.to_previous(seen)
+        steps = transaction.to_previous(
+            seen,
+            then["image"] + (f", deployment {before.deployment} {before.deployed_at}" if before.deployment else ""),
+        )
         spec = _remembered(then)
         work = deployment.Deployment(
             self._engine, spec, self._options, None, self._questions(then["models"], wished, {})
@@ -118,6 +126,15 @@ class Backend:
             spec,
             work,
             seen[transaction.PREVIOUS].digest,
+        )
+
+    def _left(self, mending, seen):
+        """The result for a server that is not of the deployment to undo."""
+        now = self._described(seen)
+        spec = _remembered(now) if now else None
+        work = deployment.Deployment(self._engine, spec, self._options, None, None) if now else None
+        return self._result(
+            self._decision(mending, (), now, now, True), spec, work, now and seen[transaction.SERVING].digest
         )
 
     def resumed(self):
@@ -316,8 +333,22 @@ class Backend:
             self._options["engine"] == "podman",
         )
         body["Labels"] = container.labels_of(spec)
-        if self._options["copy_of"]:
-            body["Labels"][container_labels.COPY_OF] = self._options["copy_of"]
+        seen = self._engine.seen(spec.name)
+        made = self._options["deployment"]
+        body["Labels"].update(
+            {
+                label: value
+                for label, value in (
+                    (container_labels.COPY_OF, self._options["copy_of"]),
+                    (container_labels.DEPLOYMENT, made and f"{made['at']} {made['id']}"),
+                    (
+                        container_labels.PREDECESSOR,
+                        seen[transaction.SERVING].id if transaction.SERVING in seen else None,
+                    ),
+                )
+                if value
+            }
+        )
         self._engine.make(transaction.container_name(spec.name, role), body)
 
     def _cuda_cache(self):
@@ -346,7 +377,9 @@ class Backend:
         server = dict.fromkeys(server_options.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
+            carried = self._engine.seen(options["name"])
             server.update(
+                deployment=carried[transaction.SERVING].deployment if transaction.SERVING in carried else None,
                 address=spec.address,
                 grpc_port=spec.grpc_port,
                 rest_port=spec.rest_port,

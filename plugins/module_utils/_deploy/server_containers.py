@@ -33,13 +33,22 @@ class Servers(Containers):
                 )
             if role:
                 found[role] = Seen(
-                    one["Id"], one["State"], one["Labels"].get(container_labels.DIGEST, ""), one["ImageID"]
+                    one["Id"],
+                    one["State"],
+                    one["Labels"].get(container_labels.DIGEST, ""),
+                    one["ImageID"],
+                    *container_labels.deployment(one["Labels"]),
+                    one["Labels"].get(container_labels.PREDECESSOR),
                 )
         return found
 
     def servers(self):
         """The names of all servers on the host, sorted."""
         return sorted({found[container_labels.NAME] for found in self._labels()})
+
+    def descriptions(self):
+        """The names of all servers on the host, sorted, those of copies without their suffix."""
+        return sorted({found.get(container_labels.COPY_OF, found[container_labels.NAME]) for found in self._labels()})
 
     def alike(self, name):
         """The names of the server and of its copies on this host, sorted."""

@@ -114,7 +114,9 @@ def resolve(
     _check(wishes)
     asked = _with_role(request.with_texts_as_keys(dict(wishes.request)), wishes.role)
     if not wishes.serves:
-        return {"plan": None, "server": dict(_server(None, asked, wishes), backend=asked.get("backend") or "auto")}
+        found = _server(None, asked, wishes)
+        name = wishes.role.get("name") or _name_in_start_lines(asked) or found["name"]
+        return {"plan": None, "server": dict(found, name=name, backend=asked.get("backend") or "auto")}
     planned = needs_plan(wishes)
     made = (
         plan.plan(capabilities, asked if planned else dict(wishes.request, models=[]), microarchitectures)
@@ -216,6 +218,14 @@ def _server(made: Mapping[str, Any] | None, asked: Mapping[str, Any], wishes: Wi
         "checks": found["checks"],
         "refusals": [],
     }
+
+
+def _name_in_start_lines(asked: Mapping[str, Any]) -> str | None:
+    """The name that a start line gives to the server's container. What is wrong with the request is no matter of a server that is stopped or goes back."""
+    try:
+        return request.complete(asked)[0].get("serve", {}).get("name")
+    except FleetError:
+        return None
 
 
 def _backend(asked: Mapping[str, Any]) -> str:

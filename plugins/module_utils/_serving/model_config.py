@@ -67,7 +67,8 @@ def with_moved_labels(
 
 
 def _with_moved(one: ServedModel, before: ServedModel, served: Mapping[str, Any]) -> ServedModel:
-    given, labels = one["labels"], {}
+    given = one["labels"]
+    labels: dict[str, int | None] = {}
     for label in sorted({*given, *served["labels"]}):
         version, version_before = given.get(label), before["labels"].get(label)
         if version == version_before and not (label in given and version is None):

@@ -508,3 +508,19 @@ def test_a_port_in_use(host):
         and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
     )
     assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
+
+
+def test_the_only_server_of_a_host_need_not_be_named(tmp_path):
+    def absent():
+        return modules.call(
+            "model_server", state="absent", state_directory=tmp_path, engine_socket="/nonexistent.sock", check=True
+        )
+
+    assert "no server is named, and this host has none" in absent()["msg"]
+    for name in ("digits", "shop"):
+        (tmp_path / "servers" / name).mkdir(parents=True)
+        (tmp_path / "servers" / name / "server.json").write_text("{}", encoding="utf-8")
+        found = absent()
+        if name == "digits":
+            assert found["server"]["name"] == "digits"
+    assert "this host has digits, shop. Name the one that is meant (tfs_server_name" in found["msg"]
