@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 
@@ -69,12 +70,19 @@ def work(options, check_mode, embedded_backend):
 
 
 def _one(backend, options, check_mode, how=None):
-    """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
+    """The result of one server, whose lock is held while it is changed; one that is as it should be needs none. how: what becomes of it, by default the
+    state that was asked for."""
     home, how = (
         ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
         how or options["state"],
     )
+    looking, found = backend.Backend(options, home, True), None
     try:
+        if how in _SERVING:
+            with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
+                found = _become(looking, how)
+        if found and not (found["changed"] or found.get("pending")):
+            return found if check_mode else looking.when_ready(found)
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)
     except PermissionError as fault:
@@ -134,7 +142,9 @@ def _no_more(options, check_mode):
 
 def _names(options):
     """The servers of this host that are meant where none is named: the only one, or all in containers where a deployment is undone. Raises FleetError."""
-    found = sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.docker else {"answers": False}
+    found = (
+        sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.load_sdk() else {"answers": False}
+    )
     contained = server_containers.Servers(found["socket"]).descriptions() if found["answers"] else []
     if contained and options["state"] == replicas.PREVIOUS and options["deployment"]:
         return contained
@@ -172,9 +182,7 @@ def _chosen(options, found, home):
     name = options["backend"]
     if options["state"] not in _SERVING:
         known = (
-            found["answers"]
-            and engine.docker is not None
-            and server_containers.Servers(found["socket"]).alike(options["name"])
+            found["answers"] and engine.load_sdk() and server_containers.Servers(found["socket"]).alike(options["name"])
         )
         return name if name != "auto" else "docker" if known else "embedded"
     _refuse_docker(options, found, home)

@@ -45,7 +45,7 @@ def in_containers(socket=None):
         return [], f"servers in containers cannot be seen: {found['reason']}", []
     if not found["answers"]:
         return [], None, []
-    if engine.docker is None:
+    if not engine.load_sdk():
         return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}", []
     servers = server_containers.Servers(found["socket"])
     seen = {name: servers.seen(name) for name in servers.servers()}

@@ -45,7 +45,7 @@ class Backend:
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
-        self._warnings, self._kept = [], []
+        self._warnings, self._kept, self._work = [], [], None
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
@@ -92,9 +92,15 @@ class Backend:
             work.carry_out(steps, seen)
             if steps:
                 container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
-            else:
-                self._wait(work, seen)
+            elif transaction.SERVING in seen:
+                work.wait_until_ready()
+        self._work = work
         return dict(self._result(decision, spec, work), pending=pending)
+
+    def when_ready(self, result):
+        """The result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
+        self._work.wait_until_ready()
+        return result
 
     def previous(self):
         """Put the server before in the place of the one that serves."""
@@ -196,12 +202,6 @@ class Backend:
         return mending, deployment.Deployment(
             self._engine, spec, self._options, None, self._questions(models if wished else (), wished, {})
         ).mend(seen)
-
-    @staticmethod
-    def _wait(work, seen):
-        """Nothing was to be done: what serves may still be starting, after a boot for instance."""
-        if transaction.SERVING in seen:
-            work.wait_until_ready()
 
     def _specification(self, models, file_digests):
         options = self._options

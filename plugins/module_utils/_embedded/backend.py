@@ -36,7 +36,7 @@ class Backend:
             process.Home(folder.state_directory, folder.name),
             check_mode,
         )
-        self._questions, self._warnings, self._gap_s = None, [], None
+        self._questions, self._warnings, self._gap_s, self._wanted = None, [], None, None
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
@@ -58,6 +58,7 @@ class Backend:
                 self._replace(serving, wanted, side_by_side)
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
+        self._wanted = wanted
         if prove_only:
             return self._result(
                 dict(
@@ -69,6 +70,11 @@ class Backend:
                 server=self._server(wanted, None if self._check_mode and decision.changed else home.process())
             )
         )
+
+    def when_ready(self, result):
+        """The result of started() in check mode where nothing is to be done; what serves may still be starting."""
+        self._home.wait_until_ready(self._wanted, self._options["ready_timeout_s"])
+        return result
 
     def previous(self):
         """Nothing is kept here."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -150,6 +151,16 @@ def test_the_life_of_a_server(host):
     gone = host.absent()
     assert gone["changed"] and not lives(last["pid"]) and not (host.directory / "state" / "servers" / "m").exists()
     assert not host.absent()["changed"]
+
+
+def test_a_run_that_changes_nothing_waits_for_no_other(host):
+    """Another run holds the server's lock: for the whole of a model's proof, for instance. ready_timeout_s is also how long a run waits for the lock."""
+    _changed, server = host.server()
+    with open(host.directory / "state" / "servers" / ".m.lock", "w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert host.server() == (False, server)
+        assert host.run(check=True)["changed"] is False
+    assert host.server()[0] is False
 
 
 def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, tmp_path):
