@@ -516,7 +516,12 @@ actions:
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import backends
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
+
+
+def embedded_backend():
+    from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend
+
+    return backend
 
 
 def main():

@@ -12,7 +12,7 @@ import os
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, server_containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
@@ -31,8 +31,9 @@ _OF_CONTAINERS = {
 }
 
 
-def work(options, check_mode, embedded_backend):
-    """The module's result. embedded_backend: the module of the embedded server's Backend, which stands above this package."""
+def work(options, check_mode, embedded):
+    """The module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
+    imported where it is needed alone: most of a run that changes nothing would be spent with the other one's import."""
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
     bounded("tolerance", options["tolerance"], 0)
@@ -58,7 +59,7 @@ def work(options, check_mode, embedded_backend):
     name = "embedded" if needs_none else _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
-        results = [_one(embedded_backend, options, check_mode)]
+        results = [_one(embedded(), options, check_mode)]
     else:
         results = (
             _in_containers(options, check_mode)
@@ -103,6 +104,8 @@ def _become(chosen, how):
 
 def _in_containers(options, check_mode):
     """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
+
     results, waited = [], False
     wanted = replicas.each(options)
     for one in wanted:
@@ -127,6 +130,8 @@ def _in_containers(options, check_mode):
 
 def _no_more(options, check_mode):
     """The results of the server and its copies as they are on the host, for the states in which nothing new is served."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
+
     servers = server_containers.Servers(options["engine_socket"])
     names = servers.alike(options["name"])
     if options["state"] != replicas.PREVIOUS or len(names) < 2:
