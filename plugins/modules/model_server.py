@@ -150,8 +150,17 @@ options:
     type: bool
     default: false
   image:
-    description: Image of the backend V(docker), best by digest. Pulled where the host does not have it.
+    description: Image of the backend V(docker), best by digest, since a tag can move.
     type: str
+  pull:
+    description:
+      - When O(image) is pulled. V(missing), where the host does not have it. V(never), so it fails there.
+      - With V(always), an image that is named by a tag is compared with its registry in each run. Where the tag has moved, the new image is pulled and proven,
+        and serves then. In check mode the digests are compared and nothing is pulled.
+      - Backend V(docker) only.
+    type: str
+    choices: [missing, always, never]
+    default: missing
   release:
     description: Release of TensorFlow Serving by which flags are checked. By default the one that the image's tag names, else the newest that is known.
     type: str
@@ -581,6 +590,7 @@ def main():
             "accept_fragile": {"type": "bool", "default": False},
             "accept_signature_change": {"type": "bool", "default": False},
             "image": {"type": "str"},
+            "pull": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
             "release": {"type": "str"},
             "registry_login": {
                 "type": "dict",

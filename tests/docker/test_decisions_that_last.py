@@ -16,6 +16,7 @@ from pathlib import Path
 
 import docker
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client, tensors
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.support import modules
 
 STABLE = {"version_policy": {"specific": [1]}, "labels": {"stable": 1}}
@@ -156,3 +157,26 @@ def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
         assert names.play("rollback")[0] == {"one": 0, "two": 0} and names.containers() == first
     finally:
         names.remove()
+
+
+def test_a_tag_that_was_pushed_again_is_noticed(host, engine, registry, serving_image):
+    first, second = (images.derived(engine, serving_image, f"LABEL pushed={number}") for number in (1, 2))
+    name = registry.push(first, "moved", host.name.lower())
+    try:
+        said = host.refused(image=name.replace("moved", "nowhere"), pull="never")
+        assert "is not on the host, and is not pulled" in said
+        assert host.good(image=name)["changed"] and not host.good(image=name, pull="always")["changed"]
+
+        registry.push(second, "moved", host.name.lower())
+        first.tag(*name.rsplit(":", 1))  # Somebody else pushed it: this engine knows the old one still.
+        assert not host.good(image=name)["changed"] and not host.good(image=name, pull="never")["changed"]
+        planned = host.good(image=name, pull="always", check_mode=True)
+        assert planned["changed"] and f"pull the image {name}" in planned["actions"]
+        assert host.container()["Image"] == first.id
+        moved = host.good(image=name, pull="always")
+        assert moved["changed"] and host.container()["Image"] == second.id
+        assert f"pull the image {name}, whose tag has moved" in moved["actions"]
+        assert not host.good(image=name, pull="always")["changed"]
+    finally:
+        host.remove()
+        engine.images.remove(name, noprune=True)

@@ -28,6 +28,7 @@ _OF_CONTAINERS = {
     "devices": [],
     "copies": [],
     "grpc_socket_directory": None,
+    "pull": "missing",
 }
 
 
@@ -82,7 +83,7 @@ def _one(backend, options, check_mode, how=None):
         if how in _SERVING:
             with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
                 found = _become(looking, how)
-        if found and not (found["changed"] or found.get("pending")):
+        if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
             return found if check_mode else looking.when_ready(found)
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)

@@ -45,7 +45,7 @@ class Backend:
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
-        self._warnings, self._kept, self._work = [], [], None
+        self._warnings, self._also, self._work, self.is_unsure = [], [], None, False
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
@@ -61,8 +61,8 @@ class Backend:
         models = self._with_moved_labels(given, before, seen)
         files[container_labels.MODELS] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, _ports_of(before))
-        image = self._engine.image(spec.image)
-        wanted = transaction.Wanted(spec.digest(), image["id"] if image else None)
+        image, moved = self._image(spec)
+        wanted = transaction.Wanted(spec.digest(), moved or (image["id"] if image else None))
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
@@ -72,7 +72,7 @@ class Backend:
         if makes:
             self._refuse_what_cannot_work(spec, models, wished, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
-        decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image)
+        decision = self._decision(mending, steps, before if runs else {}, spec.as_dict(), image if not moved else None)
         work = deployment.Deployment(
             self._engine,
             spec,
@@ -84,10 +84,7 @@ class Backend:
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
             if makes and image is None:
-                container_files.trust_registry(
-                    spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless()
-                )
-                self._engine.fetch(spec.image, options["registry_login"])
+                self._pull(spec)
                 self._refuse_incompatible(spec, self._engine.image(spec.image))
             work.carry_out(steps, seen)
             if steps:
@@ -238,6 +235,44 @@ class Backend:
             return {}
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
 
+    def _image(self, spec):
+        """(what the host has under the image's name or None, the digest that its tag has now in the registry where that is another). Outside of check mode
+        the image is pulled then."""
+        image, pull = self._engine.image(spec.image), self._options["pull"]
+        if pull == "never" and image is None:
+            raise FleetError(
+                f"{spec.image} is not on the host, and is not pulled",
+                where="pull",
+                remedy="Bring it there before, or set pull: missing (tfs_server_pull of the role).",
+            )
+        if pull != "always" or image is None or "@" in spec.image:
+            return image, None
+        if not self._check_mode:
+            self._pull(spec)
+            now = self._engine.image(spec.image)
+            self._also += [f"pull the image {spec.image}, whose tag has moved"] if now["id"] != image["id"] else []
+            return now, None
+        try:
+            there, fault = (
+                self._engine.in_registry(spec.image, self._options["registry_login"]),
+                "it is not in its registry",
+            )
+        except FleetError as unknown:
+            there, fault = None, unknown
+        if there is None:
+            self.is_unsure = True
+            self._warnings.append(f"whether the tag of {spec.image} has moved is not known in check mode: {fault}")
+            return image, None
+        digest = there.rpartition("@")[2]
+        return image, digest if digest not in {known.rpartition("@")[2] for known in image["digests"]} else None
+
+    def _pull(self, spec):
+        options = self._options
+        container_files.trust_registry(
+            spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless()
+        )
+        self._engine.fetch(spec.image, options["registry_login"])
+
     def _with_moved_labels(self, given, before, seen):
         """The models with the labels and versions that were moved since the server was made. before: its specification as data."""
         if not before:
@@ -245,7 +280,7 @@ class Backend:
         inspected = self._engine.inspect(seen[transaction.SERVING].id)
         served = {one["name"]: one for one in server_containers.described(inspected)["models"]}
         models = model_config.with_moved_labels(given, before["models"], served)
-        self._kept = [
+        self._also += [
             f"keep the label {label} of {one['name']} on version {version}"
             for one, asked in zip(models, given)
             for label, version in one["labels"].items()
@@ -311,7 +346,7 @@ class Backend:
     def _decision(self, mending, steps, before, after, image):
         actions = list(transaction.sentences([*mending, *steps]))
         if any(step.verb == "create" for step in steps):
-            actions += self._kept
+            actions += self._also
         if any(step.verb == "create" for step in steps) and image is None:
             actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
         return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")

@@ -37,6 +37,7 @@ class Backend:
             check_mode,
         )
         self._questions, self._warnings, self._gap_s, self._wanted = None, [], None, None
+        self.is_unsure = False
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""

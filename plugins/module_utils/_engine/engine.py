@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -146,11 +146,11 @@ class Engine:
             raise FleetError(f"the registry told no digest for {name}", where="registry", remedy="Run it again.")
         return f"{repository}@{digest}"
 
-    def in_registry(self, name: str) -> str | None:
+    def in_registry(self, name: str, login: Mapping[str, str] | None = None) -> str | None:
         """The reference by digest under which a registry has an image, or None where it has none. A registry that does not answer is a FleetError."""
         repository = name.rpartition(":")[0]
         try:
-            found = self.api.inspect_distribution(name)
+            found = self.api.inspect_distribution(name, auth_config=login)
         except docker.errors.NotFound:
             return None
         except docker.errors.APIError as fault:

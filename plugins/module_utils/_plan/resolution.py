@@ -49,6 +49,7 @@ READ = (
     "model_base_path",
     "model_name",
     "name",
+    "pull",
     "reference",
     "samples",
     "ssl_config_file",
@@ -334,6 +335,11 @@ def _whole(made: Mapping[str, Any], found: Mapping[str, Any], wishes: Wishes, mo
             draft.decide(
                 f"model {tuning['model']}: tuning", changes.shown(tuning["configuration"]), "tfs_server_tunings"
             )
+    named = wishes.role.get("image") or wishes.request.get("image")
+    if found["backend"] == "docker" and named and "@" not in named and wishes.role.get("pull") != "always":
+        draft.warn(
+            f"the tag of {named} can move, and then hosts serve different images under one name: name it by digest, or set tfs_server_pull: always"
+        )
     if wishes.role.get("ssl_config_file"):
         draft.warn(flags.TLS)
     return dict(

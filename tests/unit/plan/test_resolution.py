@@ -314,3 +314,18 @@ def test_a_server_that_goes_back_has_the_name_of_its_start_line():
     assert resolve(None, Wishes(asked, {"name": "mine"}, serves=False))["server"]["name"] == "mine"
     assert resolve(None, Wishes({"models": [HALF], "options": [7]}, {}, serves=False))["server"]["name"] == "half"
     assert resolve(None, Wishes({}, {}, serves=False))["server"]["name"] == "", "the module finds the only one"
+
+
+@pytest.mark.parametrize(
+    ("asked", "role", "warns"),
+    [
+        ({"image": "registry.example/serving:2.20.0"}, {}, True),
+        ({}, {"image": "registry.example/serving:2.20.0"}, True),
+        ({"image": "registry.example/serving:2.20.0"}, {"pull": "always"}, False),
+        ({"image": f"registry.example/serving@sha256:{'0' * 64}"}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_the_plan_warns_of_a_tag_that_can_move(asked, role, warns):
+    found = made({"models": [HALF], "backend": "docker", **asked}, role)
+    assert any("can move" in text for text in found["plan"]["warnings"]) == warns
