@@ -15,11 +15,12 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.action import role_variables
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import prepared, with_secrets
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import resolution
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.preparation import prepared, with_secrets
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tunings as kept_tunings
 
@@ -105,7 +106,7 @@ class Evaluated(Mapping):
 
     def __contains__(self, name):
         return name in self._variables and not any(
-            role_variables.is_default(name, path, self._variables)
+            role_variables.role(path).is_default(name, self._variables)
             for prefix, path in _ROLES.items()
             if name.startswith(prefix)
         )
@@ -127,7 +128,7 @@ def resolved(variables, capabilities, for_server=True, tunings=True):
             records=_records(tunings_directory(variables), tuning_class),
             stale_tunings=_stale_tunings(variables),
         )
-    given, microarchitectures, secrets = prepared(capabilities or {}, wishes.request)
+    given, microarchitectures, secrets = prepared(capabilities or {}, wishes.request, secret_variables)
     found = resolution.resolve(capabilities, dataclasses.replace(wishes, request=given), microarchitectures)
     if found["plan"] and secrets:
         before, found["plan"] = len(found["plan"]["refusals"]), with_secrets(found["plan"], secrets)

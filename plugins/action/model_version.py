@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
 import tempfile
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import digests, published, transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
-_BLOCK = 1 << 20
 
 
 class ActionModule(ActionBase):
@@ -32,35 +29,17 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments, source = dict(self._task.args), self._task.args.get("source")
         try:
-            self._refuse_numbers_of_each_host(arguments, task_vars)
-            if (
-                not isinstance(source, str)
-                or versions.kind_of(source) != "path"
-                or boolean(arguments.get("remote_src", False), strict=False)
-            ):
+            hosts = 1 if self._task.run_once else len(task_vars["ansible_play_hosts_all"])
+            versions.refuse_many_numbers(arguments, hosts)
+            here = not boolean(arguments.get("remote_src", False), strict=False)
+            if not (isinstance(source, str) and versions.kind_of(source) == "path" and here):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
-                known = digests.Digests(boolean(arguments.get("rehash", False), strict=False))
-                told = {
-                    "inventory": transfer.content_of(folder, source, known),
-                    "manifest": published.manifest_of(folder),
-                }
-                return self._send(folder, dict(arguments, **told), task_vars)
+                rehash = boolean(arguments.get("rehash", False), strict=False)
+                return self._send(folder, arguments | transfer.described(folder, source, rehash), task_vars)
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from None
-
-    def _refuse_numbers_of_each_host(self, arguments, task_vars):
-        """Raise FleetError where several hosts would each number the version by what they hold, so that one model would have several numbers."""
-        source, hosts = arguments.get("source"), task_vars["ansible_play_hosts_all"]
-        if not isinstance(source, str) or arguments.get("version") is not None or versions.named_by(source) is not None:
-            return
-        if len(hosts) > 1 and not self._task.run_once:
-            raise FleetError(
-                f"{len(hosts)} hosts of this play would each give it their own next number",
-                where="version",
-                remedy="Give version, or name the source's folder by a number.",
-            )
 
     def _folder(self, source, checksum, stack):
         """The folder of the version on this controller; an archive is unpacked as long as the stack is open."""
@@ -72,28 +51,20 @@ class ActionModule(ActionBase):
                 where=source,
                 remedy="Set remote_src for a path on the host.",
             ) from fault
-        if os.path.isdir(found):
-            if checksum:
-                raise versions.no_checksum_of_a_folder(source)
-            return found
-        transfer.check_digest(found, checksum)
-        parent = tempfile.mkdtemp(prefix="tfserving-")
-        stack.callback(shutil.rmtree, parent, ignore_errors=True)
-        unpacked = transfer.Partial(parent, "archive")
-        with transfer.disk_faults(unpacked):
-            unpacked.begin(os.path.getsize(found))
-            transfer.unpack(found, unpacked)
-        return unpacked.path
+        if not os.path.isdir(found):
+            return stack.enter_context(transfer.unpacked(found, checksum))
+        if checksum:
+            raise versions.no_checksum_of_a_folder(source)
+        return found
 
     def _send(self, folder, arguments, task_vars):
         """Ask the host what it lacks, and send that, until it lacks nothing."""
-        result = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
-        remote = None
+        remote, result = None, self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         while result.get("missing") and not result.get("failed"):
             remote = remote or self._connection._shell.tmpdir or self._make_tmp_path()
             target = self._connection._shell.join_path(remote, "piece")
             with tempfile.NamedTemporaryFile(prefix="tfserving-") as piece:
-                _write_piece(piece, folder, next(versions.pieces([tuple(one) for one in result["missing"]])))
+                transfer.write_piece(piece, folder, next(versions.pieces([tuple(one) for one in result["missing"]])))
                 self._transfer_file(piece.name, target)
             self._fixup_perms2((remote, target))
             before = result["missing"]
@@ -105,17 +76,3 @@ class ActionModule(ActionBase):
                     "the host lacks the same as before a piece was sent", where=arguments["path"], remedy="Run again."
                 )
         return result
-
-
-def _write_piece(stream, folder, piece):
-    stream.write(json.dumps([list(one) for one in piece]).encode() + b"\n")
-    for name, offset, count in piece:
-        with open(os.path.join(folder, name), "rb") as source:
-            source.seek(offset)
-            while count:
-                block = source.read(min(count, _BLOCK))
-                if not block:
-                    raise FleetError(f"{name} became shorter while it was read", where=folder)
-                stream.write(block)
-                count -= len(block)
-    stream.flush()

@@ -5,23 +5,12 @@
 
 from __future__ import annotations
 
-import functools
-
-import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.vault import VaultHelper
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, policies
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, preparation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
-
-try:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-    from jmespath.lexer import Lexer
-except ImportError:
-    jmespath = None
 
 
 class FilterModule:
@@ -50,22 +39,8 @@ def plan_table(plans, earlier=None, width=120):
 
 def planned(capabilities, request=None):
     """The same for other plugins: raises FleetError."""
-    asked, known, secrets = prepared(capabilities, request)
-    return with_secrets(plan(capabilities, asked, known), secrets)
-
-
-def prepared(capabilities, request=None):
-    """(request, microarchitectures, names of secret variables) for the plan: policies say whether they hold on the host, and secret variables are left out."""
-    asked = with_documents(dict(request or {}))
-    given = asked.get("environment")
-    secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
-    if secrets:
-        asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
-    return (
-        _with_verdicts(capabilities, asked),
-        microarchitectures.known() if microarchitectures.needed(asked) else None,
-        secrets,
-    )
+    asked, known, secrets = preparation.prepared(capabilities, request, secret_variables)
+    return preparation.with_secrets(plan(capabilities, asked, known), secrets)
 
 
 def secret_variables(environment):
@@ -76,100 +51,3 @@ def secret_variables(environment):
         if value is not None
         and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
     }
-
-
-def with_secrets(made, names):
-    """The plan with what becomes of secret variables: the role hands them on, or the embedded server cannot have them."""
-    if not names:
-        return made
-    if made["backend"] != "embedded":
-        return dict(
-            made,
-            decisions=made["decisions"]
-            + [
-                {
-                    "subject": f"environment {name}",
-                    "choice": "set, and shown nowhere",
-                    "reason": "a secret by its name or its vault; the role tfs_server hands it on",
-                }
-                for name in names
-            ],
-        )
-    return dict(
-        made,
-        refusals=made["refusals"]
-        + [
-            {
-                "subject": f"environment {name}",
-                "reason": "a secret, and the embedded server keeps its specification in a file that others may read",
-                "remedy": "Leave it out of tfserving_environment, or serve in a container (tfserving_backend: docker)",
-                "change": {"environment": {name: None}},
-            }
-            for name in names
-        ],
-    )
-
-
-def with_documents(request):
-    """The request with the texts among its options that are whole compose files or manifests as what they hold."""
-    given = request.get("options")
-    return dict(request, options=[_document(line) for line in given]) if isinstance(given, list) else request
-
-
-def _document(line):
-    if not isinstance(line, str) or "\n" not in line.strip():
-        return line
-    try:
-        documents = [one for one in yaml.safe_load_all(line) if one is not None]
-    except yaml.YAMLError:
-        return line
-    found = documents if len(documents) > 1 else documents[0] if documents else line
-    return found if isinstance(found, (dict, list)) and all(isinstance(one, dict) for one in documents) else line
-
-
-def _with_verdicts(capabilities, request):
-    """The request whose policies carry whether their condition holds for these capabilities."""
-    given = request.get("policies")
-    if not given or not isinstance(given, list):
-        return request
-    policies.check(given)
-    return dict(
-        request,
-        policies=[
-            dict(policy, holds=_holds(number, policy["when"], capabilities)) for number, policy in enumerate(given)
-        ],
-    )
-
-
-def _holds(number, condition, capabilities):
-    compiled = _compiled(number, condition)
-    try:
-        return bool(compiled.search(capabilities))
-    except JMESPathError as fault:
-        raise _condition_fault(number, condition, fault) from None
-
-
-@functools.lru_cache(maxsize=1024)
-def _compiled(number, condition):
-    if jmespath is None:
-        raise FleetError(
-            "policies need the Python package jmespath on the controller",
-            where="tfserving_policies",
-            remedy="Install it: pip install jmespath",
-        )
-    try:
-        compiled = jmespath.compile(condition)
-        tokens = list(Lexer().tokenize(condition))
-    except JMESPathError as fault:
-        raise _condition_fault(number, condition, fault) from None
-    policies.check_condition(number, condition, compiled.parsed, tokens)
-    return compiled
-
-
-def _condition_fault(number, condition, fault):
-    position = getattr(fault, "lex_position", None)
-    at = f", at character {position + 1} of {condition!r}" if position is not None else f", in {condition!r}"
-    what = str(fault).partition("\n")[0].rstrip(":")
-    return FleetError(
-        f"no JMESPath condition that can be evaluated: {what}{at}", where=f"tfserving_policies[{number}].when"
-    )

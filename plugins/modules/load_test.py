@@ -261,7 +261,7 @@ def work(module):
     result = {"windows": [], "warmups": []}
     if not module.check_mode:
         result = program.call(
-            generator.__name__.partition(".module_utils.")[2],
+            generator.__name__,
             request,
             request["python"] or sys.executable,
             timeout_s=load_test.longest_s(request),

@@ -153,81 +153,8 @@ outputs:
   sample: {output_0: {max_abs: 0.0159, max_rel: 0.2058, difference: null}}
 """
 
-import os
-import sys
-
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
-    acceptance,
-    manifest,
-    model_files,
-    server_check,
-    task_metrics,
-)
-
-PROGRAM = server_check.__name__.partition("module_utils.")[2]
-ASKED = (
-    "target",
-    "samples",
-    "metric",
-    "metric_output",
-    "metric_function",
-    "batch",
-    "limit",
-    "reference",
-    "reference_target",
-    "deadline_s",
-)
-
-
-def run(options):
-    """The module's result."""
-    for name in ("target", "reference_target"):
-        if options[name]:
-            bounded(f"{name}.port", options[name]["port"], 1, 65535)
-    bounded("batch", options["batch"], 1)
-    bounded("limit", 1 if options["limit"] is None else options["limit"], 1)
-    for name in ("deadline_s", "timeout_s"):
-        bounded(name, options[name], 0.001, LONGEST_S, "s")
-    rules = _rules(options["conversion"]) if options["conversion"] else None
-    request = {name: options[name] for name in ASKED}
-    if rules:
-        request.update({name: rules["options"].get(name) for name in ("metric", "metric_output")})
-    found = program.call(PROGRAM, request, options["python"] or sys.executable, timeout_s=options["timeout_s"])
-    accepted, reason = _judge(rules, found) if rules else (None, None)
-    if accepted is False:
-        raise FleetError(
-            f"what is served is refused: {reason}",
-            where=f"{options['target']['model']} on port {options['target']['port']}",
-            remedy="Serve the source, or another form.",
-        )
-    return dict(found, changed=False, accepted=accepted, reason=reason)
-
-
-def _rules(directory):
-    """The manifest of a version that was converted. Raises FleetError."""
-    path = os.path.join(directory, model_files.MANIFEST)
-    found = manifest.parse(model_files.read_file(path))
-    if not manifest.judged(found):
-        raise FleetError(
-            "no conversion was judged there",
-            where=path,
-            remedy="Name a version that tfserving.fleet.model_conversion converted.",
-        )
-    return found
-
-
-def _judge(rules, found):
-    before = rules["gates"]["metric"]
-    metric = before and dict(before, after=found["metric"]["value"])
-    return acceptance.decide(
-        found["outputs"],
-        metric,
-        rules["options"]["maximum_difference"] if found["outputs"] else None,
-        rules["options"]["accept_unjudged"],
-    )
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import server_check, task_metrics
 
 
 def main():
@@ -258,7 +185,7 @@ def main():
         mutually_exclusive=[("reference", "reference_target")],
         supports_check_mode=True,
     )
-    shell.run(module, lambda: run(module.params))
+    shell.run(module, lambda: server_check.run(module.params))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,12 @@ options:
   measured_at:
     description: When it was measured, as it shall be written. The module does not look at the clock, so that the same input gives the same report.
     type: str
+  data:
+    description: The report as JSON data. For the action plugin, not for playbooks.
+    type: str
+  page:
+    description: The page. For the action plugin, not for playbooks.
+    type: str
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -113,116 +119,20 @@ actions:
   sample: ["write /tmp/tfserving-report/report.json"]
 """
 
-import hashlib
-import json
-import os
-
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, page, summary
-
-HOST_OPTIONS = {
-    "host": {"type": "str", "required": True},
-    "capabilities": {"type": "dict"},
-    "plan": {"type": "dict"},
-    "server": {"type": "dict"},
-    "tunings": {"type": "list", "elements": "dict"},
-    "checks": {"type": "list", "elements": "dict"},
-}
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, files
 
 
 def main():
     """Run the module."""
     module = shell.FleetModule(
-        argument_spec={
-            "destination": {"type": "path", "required": True},
-            "hosts": {"type": "list", "elements": "dict", "required": True, "options": HOST_OPTIONS},
-            "title": {"type": "str", "default": "TensorFlow Serving on this fleet"},
-            "measured_at": {"type": "str"},
-        },
-        supports_check_mode=True,
+        dict(document.OPTIONS, data={"type": "str"}, page={"type": "str"}), supports_check_mode=True
     )
-    shell.run(module, lambda: _report(module.params, module.check_mode))
-
-
-def _report(options, check_mode):
-    wanted = document.build(options["hosts"], options["title"], options["measured_at"])
-    data_path, page_path = (os.path.join(options["destination"], name) for name in ("report.json", "report.html"))
-    try:
-        present = {path: _read(path) for path in (data_path, page_path)}
-        earlier = _document(present[data_path])
-        if earlier and earlier["total"] and not wanted["total"]:
-            decision = Decision(
-                changed=False,
-                warnings=(
-                    f"{data_path} holds measurements and this run brought none, so the report was left as it is",
-                ),
-            )
-            shown = earlier
-        else:
-            contents = {
-                data_path: (json.dumps(wanted, indent=1, allow_nan=False) + "\n").encode(),
-                page_path: page.render(wanted).encode(),
-            }
-            decision = _decide(present, contents, data_path, earlier, wanted)
-            shown = wanted
-            if decision.changed and not check_mode:
-                _write(options["destination"], present, contents)
-    except OSError as fault:
-        raise FleetError(
-            f"cannot write the report to {options['destination']!r}: {fault.strerror} ({fault.filename})",
-            where="destination",
-            remedy="Name a directory that this user may write.",
-        ) from fault
-    return decision.result(
-        page=page_path, data=data_path, headline=summary.headline(shown), summary=summary.lines(shown)
+    options = module.params
+    shell.run(
+        module,
+        lambda: files.replace(options["destination"], options["data"], options["page"], module.check_mode),
     )
-
-
-def _write(directory, present, contents):
-    os.makedirs(directory, exist_ok=True)
-    for path, content in contents.items():
-        if present[path] != content:
-            atomic_files.write_file(path, content)
-
-
-def _document(content):
-    """The document in the bytes of a report.json, or None where there is none that this version can read."""
-    try:
-        found = json.loads(content or b"null")
-        summary.lines(found)
-        return found
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _read(path):
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
-
-
-def _decide(present, contents, data_path, earlier, wanted):
-    return Decision(
-        changed=present != contents,
-        before=_described(present, summary.lines(earlier) if earlier else []),
-        after=_described(contents, summary.lines(wanted)),
-        actions=tuple(f"write {path}" for path in contents if present[path] != contents[path]),
-        header=data_path,
-    )
-
-
-def _described(contents, lines):
-    """The summary, and a line for each file: enough for a diff that a person reads."""
-    files = [
-        f"{os.path.basename(path)}: sha256 {hashlib.sha256(content).hexdigest()}"
-        for path, content in contents.items()
-        if content is not None
-    ]
-    return "".join(f"{line}\n" for line in lines + files)
 
 
 if __name__ == "__main__":

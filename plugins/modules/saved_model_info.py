@@ -245,63 +245,19 @@ saved_model:
 """
 
 import os
-import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program, shell
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, model_files, probe, saved_model
-
-# With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
-PROGRAM = probe.__name__.partition("module_utils.")[2]
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, probe, saved_model
 
 
 def describe(options):
     """The module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
     described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
-    found = {
-        name: analysis.analyse(
-            name,
-            signature,
-            described["ops"][name],
-            described["optional_inputs"].get(name, ()),
-            described["uncertain_ops"].get(name, ()),
-        )
-        for name, signature in described["signatures"].items()
-    }
-    loaded = _load(described, options) if options["load"] else None
-    return {
-        "changed": False,
-        "saved_model": dict(
-            described, analysis=found, warnings=analysis.warnings(described, options["server_release"]), loaded=loaded
-        ),
-    }
-
-
-def _load(described, options):
-    """What became of it in a process of its own. That process tells each step before it takes it, so that its death names the step."""
-    with atomic_files.scratch_directory() as directory:
-        told = os.path.join(directory, "told")
-        try:
-            asked = {
-                "path": described["path"],
-                "signatures": described["signatures"],
-                "told": told,
-                "tags": options["tags"],
-            }
-            program.call(
-                PROGRAM,
-                asked,
-                options["python"] or sys.executable,
-                timeout_s=options["timeout_s"],
-                environment=ENVIRONMENT,
-            )
-        except FleetError as fault:
-            if "was killed by" not in fault.what or not os.path.exists(told):
-                raise
-        return probe.outcome(model_files.read_file(told).decode())
+    loaded = probe.run(described, options) if options["load"] else None
+    analyzed = analysis.of_model(described, options["server_release"])
+    return {"changed": False, "saved_model": dict(described, **analyzed, loaded=loaded)}
 
 
 def main():

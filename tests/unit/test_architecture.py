@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -21,19 +23,21 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # A new adapter is named here: the files of each package.
 ADAPTERS = {
     "_capability": "host nvidia nvidia_driver nvidia_smi nvml",
-    "_core": "archive_errors atomic_files host_files pid_file program shell",
+    "_core": "archive_errors atomic_files host_files pid_file program role_variables shell",
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
         "host_resources model_update server_containers server_folder verification"
     ),
     "_embedded": "backend process temporary_server",
     "_engine": "containers engine sockets",
-    "_image": "archives bazel_cache builder microarchitectures sources trial_start",
-    "_load": "connection generator histogram",
+    "_image": "archives bazel_cache builder host_image microarchitectures sources trial_start",
+    "_load": "connection generator histogram payloads traffic",
     "_model": (
-        "convert convert_tensorrt convert_tflite digests metric_function metric_program model_files probe published sample_files "
-        "samples saved_model server_check tflite_file transfer"
+        "batching_files conversion convert convert_tensorrt convert_tflite converter digests metric_function "
+        "metric_program model_files object_store probe published sample_files samples saved_model server_check tflite_file transfer"
     ),
+    "_plan": "plan_file preparation",
+    "_report": "files page",
     "_protocol": "client stdlib_client wire",
 }
 ADAPTERS = {f"{package}/{name}" for package, names in ADAPTERS.items() for name in names.split()}
@@ -85,6 +89,15 @@ IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__"}
 # What a module that only reads must not carry to every host.
 READERS = re.compile(r"(capability_facts|saved_model_info|.*_info)$")
 DECIDING = re.compile(r"(_core/decision|_plan/.*|_release/.*|_batching/(files|parameters|start_values)|_report/.*)$")
+
+# Modules, actions, filters and the callback take arguments, make one call and return its result.
+MOST_LINES_OF_A_SHELL = 60
+LONG_SHELLS = {
+    "action/host_plan.py",
+    "action/tuning.py",
+    "callback/progress.py",
+}
+DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 RELEASE = re.compile(r"v?2\.\d{1,2}(\.\d+)?$")
 NOT_OURS_TO_READ = re.compile(r"(^|[\s\"'/{(=])(tests|inventories|extensions)/")
@@ -257,7 +270,7 @@ def test_plugins_read_nothing_of_the_tests(path):
     texts |= {
         id(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("DOCUMENTATION", "EXAMPLES", "RETURN")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in DOCUMENTATION
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
@@ -268,6 +281,43 @@ def test_plugins_read_nothing_of_the_tests(path):
 def test_roles_and_playbooks_read_nothing_of_the_tests(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         assert not NOT_OURS_TO_READ.search(line.partition("#")[0]), f"line {number}: {line}"
+
+
+def lines_of_code(path):
+    """How many lines hold code: no comment, docstring, documentation or argument spec (a mapping of constants, or what FleetModule is given)."""
+    lines, beside = set(), set()
+    blank = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type not in blank:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(tree_of(path)):
+        specification = []
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            specification = [node]
+        elif isinstance(node, ast.Assign):
+            name = ast.unparse(node.targets[0])
+            constant = isinstance(node.value, ast.Dict) and (name.isupper() or name in ("argument_spec", "target"))
+            specification = [node] if constant or name in DOCUMENTATION else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "shell.FleetModule":
+            specification = [*node.args, *(keyword.value for keyword in node.keywords)]
+        for part in specification:
+            beside.update(range(part.lineno, part.end_lineno + 1))
+    return len(lines - beside)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        param
+        for param in python_files("plugins")
+        if param.values[0].parent.name in ("modules", "action", "filter", "callback")
+    ],
+)
+def test_shells_are_short(path):
+    long = lines_of_code(path) > MOST_LINES_OF_A_SHELL
+    listed = str(path.relative_to(ROOT / "plugins")) in LONG_SHELLS
+    assert not long or listed, "move what it decides to a package of module_utils"
+    assert long or not listed, "take it from LONG_SHELLS"
 
 
 def test_action_group_lists_the_modules():

@@ -8,15 +8,23 @@ Batching joins the rows of several requests along the first dimension and cuts t
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL, describe
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    INTERNAL,
+    Shape,
+    Signatures,
+    describe,
+    sides,
+)
 
 PADDABLE_RANKS = range(1, 7)
 LEAVE_OUT = "Serve this model without batching, or export it with an unknown first dimension"
 
 
-def well_formed(signatures):
-    """Return signatures ({name: {inputs: {name: {dtype, shape}}, outputs: {…}}}); raise FleetError where they are built otherwise."""
+def well_formed(signatures: Any) -> Signatures:
+    """Return signatures; raise FleetError where they are built otherwise."""
     try:
         tensors = [
             tensor
@@ -33,17 +41,18 @@ def well_formed(signatures):
             where="signatures",
             remedy="Pass what tfserving.fleet.saved_model_info returned.",
         )
-    return signatures
+    sound_signatures: Signatures = signatures
+    return sound_signatures
 
 
-def judge(signatures, pad_variable_length_inputs=None):
+def judge(signatures: Signatures, pad_variable_length_inputs: bool | None = None) -> tuple[list[FleetError], list[str]]:
     """(faults, doubts) of batching a model.
 
-    signatures: {name: {inputs: {name: {shape}}, outputs: {…}}}; a shape is a list with None for an unknown dimension, or None for an unknown rank.
     pad_variable_length_inputs: the parameter; None when nobody decided on it. faults: FleetErrors, one for each tensor that makes batched requests fail.
     doubts: texts on what the signatures leave open.
     """
-    faults, doubts = [], []
+    faults: list[FleetError] = []
+    doubts: list[str] = []
     for signature, tensors in sorted(signatures.items()):
         if signature in INTERNAL:
             continue
@@ -55,8 +64,8 @@ def judge(signatures, pad_variable_length_inputs=None):
                     remedy="Serve this model without batching.",
                 )
             )
-        for kind in ("input", "output"):
-            for name, tensor in sorted(tensors[f"{kind}s"].items()):
+        for kind, held in sides(tensors):
+            for name, tensor in sorted(held.items()):
                 where, shape = f"signature {signature}, {kind} {name}", tensor["shape"]
                 faults += filter(None, [_first_dimension_fault(where, kind, shape)])
                 if shape is None:
@@ -68,15 +77,15 @@ def judge(signatures, pad_variable_length_inputs=None):
     return faults, doubts
 
 
-def _is_shape(shape):
+def _is_shape(shape: Any) -> bool:
     return shape is None or (isinstance(shape, list) and all(map(_is_dimension, shape)))
 
 
-def _is_dimension(size):
+def _is_dimension(size: Any) -> bool:
     return size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
 
 
-def _first_dimension_fault(where, kind, shape):
+def _first_dimension_fault(where: str, kind: str, shape: Shape) -> FleetError | None:
     if shape == []:
         what = "is a scalar; batching needs a first dimension to " + (
             "join requests along" if kind == "input" else "cut answers apart along"
@@ -90,7 +99,7 @@ def _first_dimension_fault(where, kind, shape):
     return None
 
 
-def _variable_length(where, shape, padding):
+def _variable_length(where: str, shape: list[int | None], padding: bool | None) -> tuple[FleetError | None, str | None]:
     """(fault, doubt) of an input whose examples may differ in shape."""
     if padding is None:
         return FleetError(

@@ -9,15 +9,35 @@ which the one file counts for the thread pool alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility, parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_values import start_values
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signatures
 
 # The threads are the server's, whatever a model's file says.
 SERVER_WIDE = ("num_batch_threads", "thread_pool_name")
 GIVEN = "given"
+
+
+class FileResult(TypedDict):
+    """A file as modules return it; text is None where there is none."""
+
+    path: str | None
+    text: str | None
+    parameters: dict[str, Any] | None
+    reasons: dict[str, str] | None
+
+
+class Model(TypedDict):
+    """batching: the model's own parameters, "auto" for none of its own, "none" or None for a model that is not batched."""
+
+    name: str
+    signatures: Signatures | None
+    batching: Any
 
 
 @dataclass(frozen=True)
@@ -26,14 +46,14 @@ class File:
 
     model: str | None
     parameters: parameters.Parameters
-    reasons: dict
+    reasons: dict[str, str]
 
     @property
-    def text(self):
+    def text(self) -> str:
         """What stands in the file."""
         return parameters.text(self.parameters)
 
-    def as_dict(self, path):
+    def as_dict(self, path: str) -> FileResult:
         """The file as modules return it."""
         return {"path": path, "text": self.text, "parameters": self.parameters.as_dict(), "reasons": self.reasons}
 
@@ -42,17 +62,16 @@ class File:
 class Wish:
     """What the user asked for.
 
-    given: {parameter: value or None}. models: [{name, signatures, batching}], batching as parameters.check_choice takes it: the model's own parameters,
-    'auto' for none of its own, 'none' or None for a model that is not batched. capabilities, goal: as start_values takes them.
+    given: {parameter: value or None}. capabilities, goal: as start_values takes them.
     """
 
-    given: dict
-    models: tuple = ()
-    capabilities: dict | None = None
+    given: Mapping[str, Any]
+    models: tuple[Model, ...] = ()
+    capabilities: Mapping[str, Any] | None = None
     goal: str = "online"
 
 
-def for_server(wish):
+def for_server(wish: Wish) -> tuple[File | None, list[str]]:
     """(the one File that all models are batched by, or None where none of them is; doubts about them).
 
     Raises FleetError where the parameters or a model forbid it.
@@ -77,7 +96,7 @@ def for_server(wish):
     return file, _judge(wish.models, [file] * len(wish.models))
 
 
-def per_model(wish, with_server_file):
+def per_model(wish: Wish, with_server_file: bool) -> tuple[File | None, list[File], list[str]]:
     """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
     _check_models(wish.models)
     server, of_all = _split(wish.given)
@@ -107,7 +126,7 @@ def per_model(wish, with_server_file):
     return _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None, files, _judge(batched, files)
 
 
-def _agree(server, threads):
+def _agree(server: dict[str, Any], threads: Mapping[str, Any]) -> None:
     """Add the thread parameters of a model to the server's; raise FleetError where they differ."""
     for name, value in threads.items():
         if server.setdefault(name, value) != value:
@@ -118,7 +137,7 @@ def _agree(server, threads):
             )
 
 
-def _check_models(models):
+def _check_models(models: Sequence[Model]) -> None:
     names = [model["name"] for model in models]
     for number, model in enumerate(models):
         if not model["name"]:
@@ -133,11 +152,11 @@ def _check_models(models):
             raise _within(model, fault) from fault
 
 
-def _is_batched(model):
+def _is_batched(model: Model) -> bool:
     return model["batching"] not in (None, "none")
 
 
-def _own(model):
+def _own(model: Model) -> dict[str, Any]:
     """The parameters that a model does not share with all: {parameter: value}."""
     return (
         {name: value for name, value in model["batching"].items() if value is not None}
@@ -146,12 +165,14 @@ def _own(model):
     )
 
 
-def _within(model, fault):
+def _within(model: Model, fault: FleetError) -> FleetError:
     """The fault, said of a model."""
     return FleetError(fault.what, where=f"models: {model['name']}: {fault.where}", remedy=fault.remedy)
 
 
-def _file(model, wish, given, signatures, names):
+def _file(
+    model: str | None, wish: Wish, given: Mapping[str, Any], signatures: Signatures | None, names: Iterable[str]
+) -> File:
     """The File with what is given and, where the host is known, start values, as far as names goes."""
     given = parameters.given_of(given)
     chosen = start_values(wish.capabilities, wish.goal, given, signatures) if wish.capabilities else {}
@@ -160,7 +181,7 @@ def _file(model, wish, given, signatures, names):
     return File(model, parameters.check(dict(values, **given)), reasons)
 
 
-def _judge(models, files):
+def _judge(models: Sequence[Model], files: Sequence[File]) -> list[str]:
     doubts = []
     for model, file in zip(models, files):
         if model["signatures"] is None:
@@ -174,7 +195,7 @@ def _judge(models, files):
     return doubts
 
 
-def _split(given):
+def _split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what is server-wide, the rest) of {parameter: value or None}, without those not set."""
     given = {name: value for name, value in given.items() if value is not None}
     return (

@@ -9,11 +9,14 @@ A server loads what these functions let through: a value it would reject costs f
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, number_of, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import writer
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Message
 
 HEADER = "# BatchingParameters of TensorFlow Serving. Managed by tfserving.fleet.batching_parameters: changes made here are overwritten.\n"
 
@@ -41,12 +44,12 @@ class Parameters:
     max_enqueued_batches: int | None = None
     num_batch_threads: int | None = None
     thread_pool_name: str | None = None
-    allowed_batch_sizes: tuple = ()
+    allowed_batch_sizes: tuple[int, ...] = ()
     pad_variable_length_inputs: bool | None = None
     enable_large_batch_splitting: bool | None = None
     max_execution_batch_size: int | None = None
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """All nine parameters by name; allowed_batch_sizes is a list, those not set are None."""
         return dict(asdict(self), allowed_batch_sizes=list(self.allowed_batch_sizes) or None)
 
@@ -56,7 +59,7 @@ NAMES = tuple(field.name for field in fields(Parameters))
 CHOICES = ("none", "auto")
 
 
-def check(values):
+def check(values: Mapping[str, Any]) -> Parameters:
     """Parameters of values ({name: value or None}); raise FleetError for the first that a server would reject, crash on or silently misuse."""
     given = given_of(values)
     parameters = Parameters(**dict(given, allowed_batch_sizes=tuple(given.get("allowed_batch_sizes", ()))))
@@ -65,7 +68,7 @@ def check(values):
     return parameters
 
 
-def given_of(values):
+def given_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """values without those that are None or empty, each right by itself; raise FleetError for the first unknown name or wrong value."""
     given = {name: typed(name, value) for name, value in values.items() if value is not None}
     for name, value in given.items():
@@ -74,7 +77,7 @@ def given_of(values):
     return {name: value for name, value in given.items() if value not in ((), [])}
 
 
-def typed(name, value):
+def typed(name: str, value: Any) -> Any:
     """The value of a parameter; a text that spells a number or a truth value as that."""
     if name in RANGES:
         return number_of(value, int)
@@ -84,7 +87,7 @@ def typed(name, value):
     return number_of(value, bool) if name in ("pad_variable_length_inputs", "enable_large_batch_splitting") else value
 
 
-def check_choice(batching, where):
+def check_choice(batching: Any, where: str) -> Any:
     """Return how a model shall be batched: one of CHOICES, None, or a mapping, which nobody has looked into yet. Raises FleetError for anything else."""
     if not (batching is None or isinstance(batching, dict) or isinstance(batching, str) and batching in CHOICES):
         raise FleetError(
@@ -93,18 +96,18 @@ def check_choice(batching, where):
     return batching
 
 
-def text(parameters):
+def text(parameters: Parameters) -> str:
     """The text proto of parameters: what is set, in the order of the fields; scalars in their wrapper messages, as the server reads them."""
     return HEADER + writer.text([field for name in NAMES for field in _fields(name, getattr(parameters, name))])
 
 
-def _fields(name, value):
+def _fields(name: str, value: Any) -> Message:
     if name == "allowed_batch_sizes":
         return [(name, size) for size in value]
     return [] if value is None else [(name, value if name == "pad_variable_length_inputs" else [("value", value)])]
 
 
-def _check_alone(name, value):
+def _check_alone(name: str, value: Any) -> None:
     if name in RANGES:
         minimum, maximum, unit = RANGES[name]
         bounded(name, _whole(name, value), minimum, maximum, unit)
@@ -123,13 +126,13 @@ def _check_alone(name, value):
         raise FleetError(f"{value!r} is neither true nor false", where=name)
 
 
-def _whole(name, value):
+def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise FleetError(f"{value!r} is not a whole number", where=name)
     return value
 
 
-def _check_splitting(parameters):
+def _check_splitting(parameters: Parameters) -> None:
     size, cap = parameters.max_batch_size, parameters.max_execution_batch_size
     if not parameters.enable_large_batch_splitting:
         if cap is not None:
@@ -149,18 +152,18 @@ def _check_splitting(parameters):
         raise FleetError(
             f"{cap} is larger than max_batch_size ({size}); allowed: 1 to {size}", where="max_execution_batch_size"
         )
-    enqueued = parameters.max_enqueued_batches or DEFAULT_MAX_ENQUEUED_BATCHES
-    if enqueued * (cap or size) < size:
-        needed = -(-size // cap)
+    enqueued, rows = parameters.max_enqueued_batches or DEFAULT_MAX_ENQUEUED_BATCHES, cap or size
+    if enqueued * rows < size:
+        needed = -(-size // rows)
         of = "" if parameters.max_enqueued_batches else ", the server's default,"
         raise FleetError(
-            f"{enqueued}{of} holds {enqueued * cap} rows in batches of {cap}, so that a request of max_batch_size ({size}) rows would always be "
+            f"{enqueued}{of} holds {enqueued * rows} rows in batches of {rows}, so that a request of max_batch_size ({size}) rows would always be "
             f"answered UNAVAILABLE; allowed: {needed} or more",
             where="max_enqueued_batches",
         )
 
 
-def _check_allowed_sizes(parameters):
+def _check_allowed_sizes(parameters: Parameters) -> None:
     allowed = list(parameters.allowed_batch_sizes)
     if not allowed:
         return

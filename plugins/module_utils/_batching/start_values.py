@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import (
     DEFAULT_MAX_BATCH_SIZE,
@@ -15,7 +17,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability import
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signatures, TensorInfo
 
+Choice = tuple[Any, str]  # A value and the reason for it.
 GOALS = ("online", "bulk")
 
 # (has a GPU, goal) -> rows executed at once, microseconds a batch waits for more rows. Upstream's batching guide gives the ranges: on a CPU
@@ -34,7 +38,12 @@ _BULK_QUEUE_UNKNOWN = 100
 _BULK_MEMORY_SHARE = 8
 
 
-def start_values(capabilities, goal, given=None, signatures=None):
+def start_values(
+    capabilities: Mapping[str, Any],
+    goal: str,
+    given: Mapping[str, Any] | None = None,
+    signatures: Signatures | None = None,
+) -> dict[str, Choice]:
     """What to set beside the parameters in given: {name: (value, reason)}, legal together with them if they are; FleetError for one that is wrong by itself.
 
     capabilities: of the host, for cpu.usable, gpus and memory.usable_mib. goal: 'online' (latency) or 'bulk' (throughput).
@@ -59,7 +68,7 @@ def start_values(capabilities, goal, given=None, signatures=None):
     return {name: choice for name, choice in chosen.items() if name not in given}
 
 
-def _read(capabilities):
+def _read(capabilities: Mapping[str, Any]) -> tuple[float, bool, float | None]:
     """(usable CPUs, whether a GPU computes, usable memory in MiB or None)."""
     validation.check(capabilities, "capabilities")
     if not {"cpu", "gpus", "memory"} <= set(capabilities):
@@ -73,7 +82,7 @@ def _read(capabilities):
     return cpu.get("usable") or 1, bool(computing), memory.get("usable_mib")
 
 
-def _sizes(given, batch, gpu, goal):
+def _sizes(given: Mapping[str, Any], batch: int, gpu: bool, goal: str) -> Iterator[tuple[str, Choice]]:
     """The size parameters that given leaves open. Sizes of the user's own keep their plain meaning: no splitting is added to them."""
     allowed = given.get("allowed_batch_sizes")
     size = given.get("max_batch_size") or (allowed[-1] if allowed else _largest_request(**given))
@@ -103,7 +112,9 @@ def _sizes(given, batch, gpu, goal):
         )
 
 
-def _largest_request(max_execution_batch_size=0, max_enqueued_batches=_LARGEST_REQUEST, **_others):
+def _largest_request(
+    max_execution_batch_size: int = 0, max_enqueued_batches: int = _LARGEST_REQUEST, **_others: Any
+) -> int:
     """Rows of the largest request, if nobody said: no less than a batch, no more than the queue can hold."""
     return min(
         max(_LARGEST_REQUEST, max_execution_batch_size),
@@ -111,7 +122,7 @@ def _largest_request(max_execution_batch_size=0, max_enqueued_batches=_LARGEST_R
     )
 
 
-def _executed_rows(batch, size, allowed, enqueued):
+def _executed_rows(batch: int, size: int, allowed: Sequence[int] | None, enqueued: int) -> int:
     """The rows nearest to batch that are allowed, and with which the queue can hold a request of size rows."""
     fewest = math.ceil(size / enqueued)
     most = min(size, max(batch, fewest))
@@ -119,13 +130,15 @@ def _executed_rows(batch, size, allowed, enqueued):
     return max((rows for rows in fitting if rows <= most), default=fitting[0] if fitting else most)
 
 
-def _timeout_reason(timeout):
+def _timeout_reason(timeout: int) -> str:
     if timeout == 0:
         return "on a CPU waiting seldom pays: batches form from what queues while others run, and a lone client waits for nobody"
     return f"a batch waits {timeout / 1000:g} ms for more rows; a lone client pays that on every request"
 
 
-def _queue(sizes, threads, goal, memory_mib, signatures):
+def _queue(
+    sizes: Mapping[str, Any], threads: int, goal: str, memory_mib: float | None, signatures: Signatures | None
+) -> tuple[int, str]:
     """(max_enqueued_batches, reason), for each queue, that is for each signature of each loaded version."""
     executed = sizes.get("max_execution_batch_size") or sizes["max_batch_size"]
     for_one_request = math.ceil(sizes["max_batch_size"] / executed)
@@ -148,20 +161,19 @@ def _queue(sizes, threads, goal, memory_mib, signatures):
     )
 
 
-def row_bytes(signatures):
+def row_bytes(signatures: Signatures) -> int | None:
     """Bytes of one example over all inputs, of the largest signature; None where a shape or type leaves it open."""
     sizes = [
         [_tensor_bytes(tensor) for tensor in signature["inputs"].values()]
         for signature in signatures.values()
         if signature["inputs"]
     ]
-    if not sizes or any(size is None for signature in sizes for size in signature):
-        return None
-    return max(sum(signature) for signature in sizes)
+    known = [sum(size for size in signature if size is not None) for signature in sizes if None not in signature]
+    return max(known) if known and len(known) == len(sizes) else None
 
 
-def _tensor_bytes(tensor):
+def _tensor_bytes(tensor: TensorInfo) -> int | None:
     dtype = DTYPES.get(tensor["dtype"])
     if tensor["shape"] is None or None in tensor["shape"][1:] or not dtype or not dtype.size:
         return None
-    return max(1, math.prod(tensor["shape"][1:]) * dtype.size)
+    return max(1, math.prod(size for size in tensor["shape"][1:] if size is not None) * dtype.size)

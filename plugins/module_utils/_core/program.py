@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hands that run a part of this collection under another Python than Ansible's (one that has TensorFlow or gRPC).
 
-A program is a module below PACKAGE with a function main(). It and all it imports from this collection are packed into one
-zip application, named after its content, so that nothing is installed on the target and nothing stale can run.
+A program is a module below PACKAGE with a function main(); its entry is the module's name, whole or relative to PACKAGE.
+It and all it imports from this collection are packed into one zip application, named after its content, so that nothing is
+installed on the target and nothing stale can run.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _IMPORT = re.compile(rf"^\s*from ({re.escape(PACKAGE)}[\w.]*) import (?:\(([^)]*
 
 
 def pack(entry: str) -> bytes:
-    """The zip application of the module entry (dotted, relative to PACKAGE) as bytes; the same sources give the same bytes."""
+    """The zip application of the module entry as bytes; the same sources give the same bytes."""
+    entry = entry.removeprefix(f"{PACKAGE}.")
     sources: dict[str, str] = {}
     _collect(f"{PACKAGE}.{entry}", sources)
     files = {name.replace(".", "/") + ".py": text for name, text in sources.items()}
@@ -85,6 +87,7 @@ def call(
     environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
     The program ends with its caller, however that dies; what a killed caller left in the directory of temporary files goes with the next call.
     """
+    entry = entry.removeprefix(f"{PACKAGE}.")
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(atomic_files.scratch_directory())
         path = install(entry, directory)

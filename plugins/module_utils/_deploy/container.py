@@ -32,7 +32,6 @@ FILES = {
     "ssl.pbtxt": "ssl_config_file",
     container_labels.MODELS: "model_config_file",
 }
-_OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?:[:@].*)?")
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
@@ -248,7 +247,7 @@ def labels_of(spec):
 
 def _check_file_systems(spec):
     """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
-    if not _OFFICIAL.fullmatch(spec.image):
+    if questions.official_tag(spec.image) is None:
         return
     known = questions.cell("remote_file_systems", spec.release)
     for position, one in enumerate(spec.models):

@@ -94,7 +94,7 @@ def refuse_foreign_cpus(wanted):
             )
 
 
-def free_port(address, other=None):
+def free_port(address: str, other: int | None = None) -> int:
     """A port of the address on which nobody listens; not other. Raises FleetError for an address that is not of this host."""
     with socket.socket() as probe:
         try:

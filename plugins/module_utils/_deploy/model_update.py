@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     digests,
     manifest,
     model_files,
+    object_store,
     published,
     transfer,
     versions,
@@ -433,7 +434,7 @@ class Update:
         elif kind == "http":
             self._fingerprint = transfer.fingerprint_of_url(options["source"], options["checksum"])
         else:
-            self._sizes, self._fingerprint = transfer.listing(options["source"], options["transfer_timeout_s"])
+            self._sizes, self._fingerprint = object_store.listing(options["source"], options["transfer_timeout_s"])
         return self._folder.holding(self._content, self._fingerprint)
 
     def _both(self, number):
@@ -466,7 +467,7 @@ class Update:
             elif content is not None:
                 transfer.copy(self._local(), partial, content)
             elif kind == "store":
-                transfer.fetch_objects(source, partial, self._sizes, options["transfer_timeout_s"])
+                object_store.fetch(source, partial, self._sizes, options["transfer_timeout_s"])
             else:
                 self._unpack(kind, source, partial, key)
             if content is None:

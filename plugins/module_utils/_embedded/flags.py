@@ -9,7 +9,9 @@ The flags are those of the newest release in the release table; those that diffe
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
@@ -47,14 +49,16 @@ _TYPE_NAMES = {"int": "int32", "float": "float", "bool": "bool", "string": "stri
 class CommandLine:
     """values: {flag: value}, all flags, defaults included. unknown: the words that are no flags. faults: one text for each value that cannot be read."""
 
-    values: dict
-    unknown: tuple
-    faults: tuple
+    values: dict[str, Any]
+    unknown: tuple[str, ...]
+    faults: tuple[str, ...]
 
 
-def parse(words, cpus):
+def parse(words: Sequence[str], cpus: int) -> CommandLine:
     """The CommandLine of words (without the program's name). cpus: how many CPUs this process may use, which some defaults depend on."""
-    values, unknown, faults = defaults(cpus), [], []
+    values = defaults(cpus)
+    unknown: list[str] = []
+    faults: list[str] = []
     for position, word in enumerate(words):
         if word == "--":
             unknown += words[position:]
@@ -70,13 +74,13 @@ def parse(words, cpus):
     return CommandLine(values, tuple(unknown), tuple(faults))
 
 
-def defaults(cpus):
+def defaults(cpus: int) -> dict[str, Any]:
     """{flag: default} on a machine with so many usable CPUs."""
     texts = {"4 x CPUs": 4 * cpus, "CPUs": cpus}
     return {name: texts.get(default, default) for name, (_kind, default) in FLAGS.items()}
 
 
-def usage(program, cpus):
+def usage(program: str, cpus: int) -> str:
     """The text that --help and a wrong value print."""
     lines = []
     for name, default in defaults(cpus).items():
@@ -92,7 +96,7 @@ def usage(program, cpus):
     return f"usage: {program}\nFlags:\n{''.join(lines)}"
 
 
-def refusal(values, cpus):
+def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
     """Why a server with these flags must not start, as (code, text), or None. The texts are TensorFlow Serving's where it refuses, too."""
     own = defaults(cpus)
     for name in sorted(NOT_BUILT):
@@ -124,7 +128,7 @@ def refusal(values, cpus):
     return None
 
 
-def parallelism(values):
+def parallelism(values: Mapping[str, int]) -> tuple[int, int]:
     """(intra, inter): how many threads work on one op, and how many ops run at once; 0 leaves it to TensorFlow."""
     intra, inter = values["tensorflow_intra_op_parallelism"], values["tensorflow_inter_op_parallelism"]
     if intra > 0 or inter > 0:
@@ -132,7 +136,7 @@ def parallelism(values):
     return values["tensorflow_session_parallelism"], values["tensorflow_session_parallelism"]
 
 
-def _read(kind, text):
+def _read(kind: str, text: str) -> Any:
     if kind == "string":
         return text
     if kind == "float":

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -23,7 +24,9 @@ _POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def version(staged, model, python, directory, timeout_s, environment):
+def version(
+    staged: str, model: str, python: str, directory: str, timeout_s: float, environment: Mapping[str, str]
+) -> Iterator[int]:
     """Serve the version in the directory staged, TensorFlow Lite first; the port is the value. directory: for the server's files.
 
     The server ends with this process, however that dies. Raises FleetError with the server's words where it does not start,
@@ -58,7 +61,7 @@ def version(staged, model, python, directory, timeout_s, environment):
         server.wait()
 
 
-def _wait(server, log, end):
+def _wait(server: subprocess.Popen[bytes], log: str, end: float) -> None:
     while True:
         with open(log, encoding="utf-8", errors="replace") as stream:
             words = stream.read()

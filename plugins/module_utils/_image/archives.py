@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -19,19 +21,42 @@ _PART_BYTES = 16 << 20  # of which a controller holds one in memory for each hos
 _READ_BYTES = 1 << 20
 
 
-def write(directory, image, stream):
-    """Write an image as an archive; image: {image, id, labels, started} for its manifest; stream: its bytes, an iterable. Returns the manifest."""
+class Described(TypedDict):
+    """What an archive says of its image. started: whether it was started once."""
+
+    image: str
+    id: str
+    labels: dict[str, str]
+    started: bool
+
+
+class Part(TypedDict):
+    """A file of an archive."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Manifest(Described):
+    """The manifest of an archive."""
+
+    parts: list[Part]
+
+
+def write(directory: str, image: Described, stream: Iterable[bytes]) -> Manifest:
+    """Write an image as an archive. stream: its bytes."""
     parent = os.path.dirname(os.path.abspath(directory))
     atomic_files.sweep(parent) if os.path.isdir(parent) else None
     staged = atomic_files.staging_directory(parent)
     try:
-        parts = []
+        parts: list[Part] = []
         for number, content in enumerate(_parts(stream)):
             name = f"part-{number:05d}"
             with open(os.path.join(staged, name), "wb") as file:
                 file.write(content)
             parts.append({"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
-        manifest = dict(image, parts=parts)
+        manifest: Manifest = {**image, "parts": parts}
         atomic_files.write_file(os.path.join(staged, MANIFEST), json.dumps(manifest, indent=1).encode())
         atomic_files.publish_directory(staged, directory)
     except BaseException as fault:
@@ -46,11 +71,12 @@ def write(directory, image, stream):
     return manifest
 
 
-def read(directory):
+def read(directory: str) -> Manifest | None:
     """An archive's manifest, or None where there is none."""
     try:
         with open(os.path.join(directory, MANIFEST), encoding="utf-8") as stream:
-            return json.load(stream)
+            found: Manifest = json.load(stream)
+            return found
     except FileNotFoundError:
         return None
     except ValueError as fault:
@@ -61,9 +87,9 @@ def read(directory):
         ) from fault
 
 
-def names(parent):
+def names(parent: str) -> list[str]:
     """The names of the images whose archives lie below a directory; damaged ones are not counted."""
-    found = []
+    found: list[str] = []
     for entry in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
         with contextlib.suppress(FleetError, NotADirectoryError):
             manifest = read(os.path.join(parent, entry))
@@ -71,7 +97,7 @@ def names(parent):
     return sorted(found)
 
 
-def stream(directory, manifest):
+def stream(directory: str, manifest: Manifest) -> Iterator[bytes]:
     """The archive's bytes, after each part was found whole. Raises FleetError that names the first part that is not."""
     for path, digest in _damaged(directory, manifest):
         raise FleetError(
@@ -82,12 +108,12 @@ def stream(directory, manifest):
     return _chunks(directory, manifest)
 
 
-def is_whole(directory, manifest):
+def is_whole(directory: str, manifest: Manifest) -> bool:
     """Whether all parts of an archive are there and as they were written."""
     return not any(_damaged(directory, manifest))
 
 
-def _damaged(directory, manifest):
+def _damaged(directory: str, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     """(path, its checksum or None where it is missing) of each part that is not what the manifest says."""
     for part in manifest["parts"]:
         path, digest = os.path.join(directory, part["name"]), hashlib.sha256()
@@ -95,20 +121,20 @@ def _damaged(directory, manifest):
             with open(path, "rb") as file:
                 for content in iter(lambda: file.read(_READ_BYTES), b""):
                     digest.update(content)
-            found = digest.hexdigest()
+            found: str | None = digest.hexdigest()
         except FileNotFoundError:
             found = None
         if found != part["sha256"]:
             yield path, found
 
 
-def _chunks(directory, manifest):
+def _chunks(directory: str, manifest: Manifest) -> Iterator[bytes]:
     for part in manifest["parts"]:
         with open(os.path.join(directory, part["name"]), "rb") as file:
             yield from iter(lambda: file.read(_READ_BYTES), b"")
 
 
-def _parts(stream):
+def _parts(stream: Iterable[bytes]) -> Iterator[bytes]:
     held = bytearray()
     for content in stream:
         held += content

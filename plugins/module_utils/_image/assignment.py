@@ -5,15 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any, TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import UNSTARTED
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import UNSTARTED, Recipe
 
 _NEEDED = {"image", "level", "digest"}
 
 
-def missing(hosts):
-    """The recipes that some host wants and does not have, by image: {image: recipe}. hosts: {name: {recipe (or None), present}}."""
+class Builder(TypedDict):
+    """level: what its CPU can run. images: the names of those that it has, as images or as archives, started once or not."""
+
+    level: str
+    images: list[str]
+
+
+def missing(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
+    """The recipes that some host wants and does not have, by image. hosts: {name: {recipe (or None), present}}."""
     wanted = [host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]]
     for one in wanted:
         if not isinstance(one, dict) or not _NEEDED <= set(one):
@@ -25,11 +35,13 @@ def missing(hosts):
     return {one["image"]: one for one in wanted}
 
 
-def assign(recipes, builders, absent=()):
+def assign(
+    recipes: Mapping[str, Recipe], builders: Mapping[str, Builder], absent: Collection[str] = ()
+) -> dict[str, list[Recipe]]:
     """{builder: [recipe]} for {image: recipe}, every builder named.
 
-    builders: {name: {level, images}}: what its CPU can run, and the names of the images it has, as images or as archives, started once or not. One that has an
-    image keeps it; then the one with the least to do; then one whose CPU can start what it built; then by name. absent: the names of those that do not answer.
+    A builder that has an image keeps it; then the one with the least to do; then one whose CPU can start what it built; then by name.
+    absent: the names of those that do not answer.
     """
     if recipes and not builders:
         many = f"{len(recipes)} images are" if len(recipes) > 1 else f"the image {next(iter(recipes))} is"
@@ -51,7 +63,7 @@ def assign(recipes, builders, absent=()):
         name: {image for held in builder["images"] for image in (held, held.partition(UNSTARTED)[0])}
         for name, builder in builders.items()
     }
-    work = {name: [] for name in sorted(builders)}
+    work: dict[str, list[Recipe]] = {name: [] for name in sorted(builders)}
     for image, recipe in sorted(
         recipes.items(), key=lambda pair: (not any(pair[0] in images for images in held.values()), pair[0])
     ):

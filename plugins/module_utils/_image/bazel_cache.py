@@ -15,13 +15,14 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Iterator
 
 _PATH = re.compile(r"^/(cas|ac)/([0-9a-f]{64})$")
 _PART_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
-def serving(directory, limit_mib):
+def serving(directory: str, limit_mib: int) -> Iterator[str]:
     """Serve the cache below directory while the block runs; gives its URL. What was used longest ago goes first where it grew beyond limit_mib."""
     for kind in ("cas", "ac"):
         os.makedirs(os.path.join(directory, kind), exist_ok=True)
@@ -45,11 +46,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     directory = ""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         """Give what is there, and note that it was used."""
-        path = self._path()
+        path = self._path() or ""
         try:
-            with open(path or "", "rb") as stream:
+            with open(path, "rb") as stream:
                 os.utime(path)
                 self.send_response(200)
                 self.send_header("Content-Length", str(os.fstat(stream.fileno()).st_size))
@@ -64,7 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def do_PUT(self):
+    def do_PUT(self) -> None:
         """Take it whole or not at all; content that is not what its name says is refused."""
         path, left, digest = self._path(), int(self.headers.get("Content-Length") or 0), hashlib.sha256()
         if path is None:
@@ -95,26 +96,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(staged)
 
-    def _refuse(self):
+    def _refuse(self) -> None:
         """Nothing more can be kept here; a build goes on without."""
         self.close_connection = True
         with contextlib.suppress(OSError):
             self._answer(507)
 
-    def log_message(self, format, *args):
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing for each of a million requests."""
 
-    def _path(self):
+    def _path(self) -> str | None:
         found = _PATH.match(self.path)
         return os.path.join(self.directory, found[1], found[2]) if found else None
 
-    def _answer(self, status):
+    def _answer(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
 
-def _shrink(directory, limit_bytes):
+def _shrink(directory: str, limit_bytes: int) -> None:
     files = []
     for folder, _names, names in os.walk(directory):
         for name in names:

@@ -19,13 +19,15 @@ _SHOWN = 60
 class Progress:
     """Takes the lines of a build; says when there is news. now: seconds of any clock that only goes forward."""
 
-    def __init__(self, what, every_s=10.0):
+    def __init__(self, what: str, every_s: float = 10.0) -> None:
         self._what, self._every_s = what, every_s
-        self._seen = collections.deque()
-        self._said_at, self._step, self._total = None, "", 0
-        self.done = self.total = None
+        self._seen = collections.deque[tuple[float, int]]()
+        self._said_at: float | None = None
+        self._step = ""
+        self.done: int | None = None
+        self.total: int | None = None
 
-    def line(self, text, now):
+    def line(self, text: str, now: float) -> str | None:
         """What to say about a line of output, or None where nothing new is worth a line."""
         text = plain(text)
         step, count = _STEP.match(text), _COUNT.search(text)
@@ -35,40 +37,40 @@ class Progress:
             return self._say(f"{self._step}: {step[3][:_SHOWN]}", now, True)
         if not count:
             return None
-        self.done, self.total = (int(number.replace(",", "")) for number in count.groups())
-        self._seen.append((now, self.done))
+        self.done, self.total = done, total = [int(number.replace(",", "")) for number in count.groups()]
+        self._seen.append((now, done))
         while now - self._seen[0][0] > _WINDOW_S:
             self._seen.popleft()
-        if not self.total:
+        if not total:
             return None
         left = self.left_s()
         tail = f", about {duration(left)} left" if left is not None else ""
         return self._say(
-            f"{self._step}: {100 * self.done // self.total} %, {self.done} of {self.total} actions{tail}",
+            f"{self._step}: {100 * done // total} %, {done} of {total} actions{tail}",
             now,
-            self.done == self.total,
+            done == total,
         )
 
-    def left_s(self):
+    def left_s(self) -> float | None:
         """Seconds left at the pace of the last ten minutes, or None while that is not known. What a cache answers at first is soon out of the window."""
         (began, first), (now, done) = self._seen[0], self._seen[-1]
-        if now - began < _LEAST_S or done <= first:
+        if now - began < _LEAST_S or done <= first or self.total is None:
             return None
         return (self.total - done) * (now - began) / (done - first)
 
-    def _say(self, text, now, at_once):
+    def _say(self, text: str, now: float, at_once: bool) -> str | None:
         if not at_once and self._said_at is not None and now - self._said_at < self._every_s:
             return None
         self._said_at = now
         return f"{self._what}: {text}"
 
 
-def plain(text):
+def plain(text: str) -> str:
     """A line without a terminal's colours."""
     return _ESCAPES.sub("", text)
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """A time span as people say it."""
     minutes = round(seconds / 60)
     if minutes < 1:

@@ -14,11 +14,13 @@ import shutil
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from typing import IO, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
-from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed, Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
     bazel_cache,
     build_progress,
@@ -26,6 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._image import (
     preflight,
     sources,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import Recipe, Stage
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels
 
 _LAST_LINES = 40
@@ -35,19 +38,36 @@ _RULES = dockerfile.DOWNLOADER
 _BASE, _BASE_STAGE = "tfserving-fleet/build-base", "base_build"
 
 
+class Settings(preflight.Needs):
+    """How to build."""
+
+    directory: str  # sources, cache and logs are kept below it
+    cache_mib: int
+    mirrors: dict[str, str]
+    proxies: dict[str, str]
+    network: str
+    progress: str | None
+
+
+class Done(TypedDict):
+    """A build that ended. jobs: None where nothing had to be compiled."""
+
+    id: str
+    log: str
+    notes: list[str]
+    jobs: int | None
+    seconds: float
+
+
 class Builder:
-    """Builds recipes on one engine.
+    """Builds recipes on one engine."""
 
-    settings: directory (sources, cache and logs are kept below it), jobs, memory_per_job_mib, memory_reserve_mib, disk_mib, cache_mib, mirrors, proxies,
-    network, progress.
-    """
-
-    def __init__(self, engine, settings):
+    def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine, self.settings = engine, settings
         self.directory = settings["directory"]
 
     @contextlib.contextmanager
-    def alone(self):
+    def alone(self) -> Iterator[None]:
         """The only one that builds on this host, whose process id stands in the file lock; first removes what a build left whose engine or host died."""
         try:
             os.makedirs(self.directory, exist_ok=True)
@@ -72,13 +92,13 @@ class Builder:
                 remedy="Free some disk there, or name another directory; what was compiled is kept.",
             ) from fault
 
-    def clear(self):
+    def clear(self) -> None:
         """Remove the containers of builds; under the lock there is no build whose they could be."""
         for container in self.engine.labelled(f"{image_labels.BUILDING}=1"):
             self.engine.remove_container(container)
 
-    def build(self, recipe):
-        """Build the image of a recipe: {id, log, notes, jobs, seconds}. Nothing is tagged. One that a killed run left whole is taken as it is."""
+    def build(self, recipe: Recipe) -> Done:
+        """Build the image of a recipe. Nothing is tagged. One that a killed run left whole is taken as it is."""
         began = time.monotonic()
         log = os.path.join(self.directory, "logs", f"{recipe['image'].rpartition(':')[2]}.log")
         left = self._whole(recipe, "runtime")
@@ -111,7 +131,7 @@ class Builder:
         self._forget_devel(recipe)
         return {"id": made, "log": log, "notes": notes, "jobs": running, "seconds": round(time.monotonic() - began, 1)}
 
-    def _whole(self, recipe, stage):
+    def _whole(self, recipe: Recipe, stage: str) -> list[str]:
         """The ids of the images of a stage that are there: the label comes last, so an image that has it is whole."""
         return [
             image["id"]
@@ -119,11 +139,11 @@ class Builder:
             if image["labels"].get(image_labels.STAGE) == stage
         ]
 
-    def _forget_devel(self, recipe):
+    def _forget_devel(self, recipe: Recipe) -> None:
         for image in self._whole(recipe, "devel"):
             self.engine.remove_image(image)
 
-    def _bring_bases(self, recipe, tree):
+    def _bring_bases(self, recipe: Recipe, tree: sources.Sources) -> None:
         """Pull what both Docker files start from, so that a base image that cannot be had is told at once and not after hours."""
         for stage in ("devel", "runtime"):
             for name in dockerfile.base_images(self._docker_file(recipe, stage, tree)):
@@ -142,18 +162,26 @@ class Builder:
                             ),
                         ) from fault
 
-    def _docker_file(self, recipe, stage, tree):
+    def _docker_file(self, recipe: Recipe, stage: Stage, tree: sources.Sources) -> str:
         return dockerfile.mended(
             tree.text(recipe[stage]["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"]
         )
 
-    def _base(self, recipe, tree, stream):
+    def _base(self, recipe: Recipe, tree: sources.Sources, stream: IO[str]) -> None:
         """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
-        part = dict(recipe["devel"], target=_BASE_STAGE)
-        base = self._run(dict(recipe, devel=part), "devel", tree, {}, stream, {image_labels.STAGE: "base"})
+        tools: Recipe = {**recipe, "devel": {**recipe["devel"], "target": _BASE_STAGE}}
+        base = self._run(tools, "devel", tree, {}, stream, {image_labels.STAGE: "base"})
         self.engine.tag(base, f"{_BASE}:{recipe['release']}-{recipe['kind']}")
 
-    def _devel(self, recipe, tree, running, cache, stream, notes):
+    def _devel(
+        self,
+        recipe: Recipe,
+        tree: sources.Sources,
+        running: int,
+        cache: str | None,
+        stream: IO[str],
+        notes: list[str],
+    ) -> tuple[str, int]:
         done = self._whole(recipe, "devel")
         while not done:
             options = preflight.bazel_options(
@@ -165,22 +193,31 @@ class Builder:
             try:
                 done = [self._run(recipe, "devel", tree, {"TF_SERVING_BAZEL_OPTIONS": options}, stream)]
             except OutOfMemory as fault:
-                if not preflight.fewer(running):
+                fewer = preflight.fewer(running)
+                if not fewer:
                     raise FleetError(
                         "the build ran out of memory with a single job",
                         where=stream.name,
                         remedy="Build on a host with more memory.",
                     ) from fault
-                running = preflight.fewer(running)
+                running = fewer
                 notes.append(f"it ran out of memory and goes on with {running} jobs; what was compiled is kept")
                 self._say(notes[-1])
         return done[0], running
 
-    def _run(self, recipe, stage, tree, arguments, stream, labelled=None):
-        part, last = recipe[stage], collections.deque(maxlen=_LAST_LINES)
+    def _run(
+        self,
+        recipe: Recipe,
+        stage: Stage,
+        tree: sources.Sources,
+        arguments: Mapping[str, str],
+        stream: IO[str],
+        labelled: Mapping[str, str] | None = None,
+    ) -> str:
+        part, last = recipe[stage], collections.deque[str](maxlen=_LAST_LINES)
         progress = build_progress.Progress(f"{recipe['image'].rpartition(':')[2]} {stage}")
 
-        def on_line(line):
+        def on_line(line: str) -> None:
             line = build_progress.plain(line)
             stream.write(line + "\n")
             stream.flush()
@@ -220,7 +257,7 @@ class Builder:
             self.clear()
 
     @contextlib.contextmanager
-    def _context(self, text, tree):
+    def _context(self, text: str, tree: sources.Sources | None) -> Iterator[IO[bytes]]:
         """The build's context as an open tar file: the Docker file and, where it needs them, the sources."""
         with tempfile.TemporaryFile(dir=self.directory) as stream:
             with tarfile.open(fileobj=stream, mode="w") as context:
@@ -236,22 +273,23 @@ class Builder:
             stream.seek(0)
             yield stream
 
-    def _facts(self):
+    def _facts(self) -> preflight.BuilderFacts:
         told = self.engine.information()
+        cpus = os.cpu_count() or 1
         root = told.get("DockerRootDir") or ""
         return {
-            "cpus": min(told.get("NCPU") or os.cpu_count(), os.cpu_count()),
-            "memory_mib": Files().memory_kib("MemAvailable") >> 10,
+            "cpus": min(told.get("NCPU") or cpus, cpus),
+            "memory_mib": (Files().memory_kib("MemAvailable") or 0) >> 10,
             "disk_free_mib": shutil.disk_usage(root).free >> 20 if os.path.isdir(root) else None,
         }
 
-    def _bazel_memory_mib(self, running):
+    def _bazel_memory_mib(self, running: int) -> int:
         return running * self.settings["memory_per_job_mib"]
 
-    def _rules(self):
+    def _rules(self) -> str:
         return dockerfile.downloader_rules(self.settings["mirrors"])
 
-    def _proxies(self):
+    def _proxies(self) -> dict[str, str]:
         return {
             spelling: value
             for name, value in (self.settings["proxies"] or {}).items()
@@ -259,7 +297,7 @@ class Builder:
             for spelling in (name.upper(), name.lower())
         }
 
-    def _say(self, line):
+    def _say(self, line: str) -> None:
         program.say(self.settings["progress"], line)
 
 

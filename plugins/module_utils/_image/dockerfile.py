@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import Fix, Recipe
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.image_labels import BUILDING
 
 SOURCES = "tfserving-sources.tar"  # beside the Docker file; ADD unpacks it
@@ -21,10 +23,10 @@ _FETCHES = re.compile(
 _GET_PIP = "bootstrap.pypa.io/get-pip.py"
 
 
-def mended(text, recipe, devel, mirrors=None):
+def mended(text: str, recipe: Recipe, devel: bool, mirrors: Mapping[str, str] | None = None) -> str:
     """The Docker file to build from.
 
-    text: upstream's. recipe: _image/recipe.py's. devel: whether it is the devel file. mirrors: {prefix of a URL or image name: what stands in for it}.
+    text: upstream's. devel: whether it is the devel file. mirrors: {prefix of a URL or image name: what stands in for it}.
     Raises FleetError where upstream's file is not what the recipe takes it for.
     """
     if devel:
@@ -40,14 +42,14 @@ def mended(text, recipe, devel, mirrors=None):
     return text
 
 
-def base_images(text):
+def base_images(text: str) -> list[str]:
     """The images that a Docker file starts from, without stages of its own and without those that an argument names."""
     stages = {name.lower() for name in re.findall(r"^FROM\s+\S+\s+as\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)}
     named = [found[2] for found in _FROM.finditer(text)]
     return [name for name in dict.fromkeys(named) if name.lower() not in stages and "$" not in name]
 
 
-def downloader_rules(mirrors):
+def downloader_rules(mirrors: Mapping[str, str] | None) -> str:
     """Bazel's --experimental_downloader_config for the mirrors of URLs."""
     rules = [
         (re.sub(r"^\w+://", "", prefix), re.sub(r"^\w+://", "", mirror))
@@ -60,23 +62,23 @@ def downloader_rules(mirrors):
     )
 
 
-def _sources(text, _mend):
+def _sources(text: str, _mend: Fix) -> str:
     mended_text, count = _FETCHES.subn(f"ADD {SOURCES} /tensorflow-serving/", text)
     if count != 1:
         raise _unlike(f"fetches its sources {count} times")
     return mended_text
 
 
-def _get_pip(text, mend):
+def _get_pip(text: str, mend: Fix) -> str:
     if _GET_PIP not in text:
         raise _unlike(f"does not fetch {_GET_PIP}")
     return text.replace(_GET_PIP, f"bootstrap.pypa.io/pip/{mend['python']}/get-pip.py")
 
 
-_MENDS = {"sources": _sources, "get_pip": _get_pip}
+_MENDS: dict[str, Callable[[str, Fix], str]] = {"sources": _sources, "get_pip": _get_pip}
 
 
-def _unlike(what):
+def _unlike(what: str) -> FleetError:
     return FleetError(
         f"upstream's Docker file {what}, which the recipe does not expect",
         where="Dockerfile.devel",
@@ -84,17 +86,17 @@ def _unlike(what):
     )
 
 
-def _pinned(name, pins):
+def _pinned(name: str, pins: Mapping[str, str]) -> str:
     return name if "@" in name else pins.get(name, name)
 
 
-def _mirrored(name, mirrors):
+def _mirrored(name: str, mirrors: Mapping[str, str] | None) -> str:
     for prefix, mirror in sorted((mirrors or {}).items(), key=lambda pair: -len(pair[0])):
         if "://" not in prefix and name.startswith(prefix) and "$" not in name:
             return mirror + name[len(prefix) :]
     return name
 
 
-def _labelled(text):
+def _labelled(text: str) -> str:
     """Each stage that runs something labelled, so that what a killed engine left of a build can be told from other people's containers."""
     return _FROM.sub(lambda found: found[0] if "$" in found[2] else f"{found[0]}\nLABEL {BUILDING}=1", text)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
+from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import levels
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import recipe
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import Known, March, Microarchitecture
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 _FAMILY = "x86_64"
@@ -19,7 +22,7 @@ _KERNELS = {"sse3": "pni"}  # archspec's name of a feature where it is not the k
 _MARCH = re.compile(r"-march=(\S+)")
 
 
-def needed(request):
+def needed(request: Mapping[str, Any]) -> bool:
     """Whether a request asks for an exact microarchitecture, by name or by -march, in whatever key or policy."""
     shared = request.get("build_for") or []
     return (
@@ -28,13 +31,8 @@ def needed(request):
 
 
 @functools.lru_cache(maxsize=1)
-def known():
-    """What archspec knows: {names: {zen4: {level, flags, options: {"clang 18.1": text}}}, marches: {znver4: {name, compilers: {clang: [16, 0]}}}}.
-
-    names: those of few features first. flags: those of levels.KNOWN_FLAGS that a program for it may use beyond its psABI level. options: of each compiler of
-    the release table, without those that make no code for it. marches: the values of -march, whose they are, and the first version of each compiler that
-    takes them.
-    """
+def known() -> Known:
+    """What archspec knows; names of few features first."""
     try:
         from archspec import cpu
     except ImportError:
@@ -43,7 +41,8 @@ def known():
             where="tfserving_build",
             remedy="Install it: pip install archspec; or build for the level of the hosts, which needs none.",
         ) from None
-    names, marches = {}, {}
+    names: dict[str, Microarchitecture] = {}
+    marches: dict[str, March] = {}
     for name, target in sorted(cpu.TARGETS.items(), key=lambda pair: (len(pair[1].features), pair[0])):
         if target.family.name == _FAMILY:
             names[name] = _described(target, cpu.UnsupportedMicroarchitecture)
@@ -53,13 +52,13 @@ def known():
     return {"names": names, "marches": marches}
 
 
-def _described(target, unsupported):
+def _described(target: Any, unsupported: type[Exception]) -> Microarchitecture:
     shown = frozenset(_KERNELS.get(feature, feature) for feature in target.features)
     level = levels.level(_FAMILY, shown)
     flags = (shown & levels.KNOWN_FLAGS[_FAMILY]).difference(
         *(flags for name, flags in levels.X86_64_LEVELS if levels.may_run(name, level))
     )
-    options = {}
+    options: dict[str, str] = {}
     for compiler, version in questions.compilers():
         try:
             options[questions.spelt_compiler(compiler, version)] = target.optimization_flags(
@@ -67,10 +66,10 @@ def _described(target, unsupported):
             )
         except unsupported:
             continue
-    return {"level": level, "flags": sorted(flags), "options": options}
+    return {"level": cast(str, level), "flags": sorted(flags), "options": options}
 
 
-def _note(marches, name, compiler, entry):
+def _note(marches: dict[str, March], name: str, compiler: str, entry: Mapping[str, str]) -> None:
     """The -march value of an archspec entry, where it is this microarchitecture's own and not an older one's with options added."""
     words = entry["flags"].format(name=entry.get("name", name)).split()
     march = _MARCH.fullmatch(words[0])

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded
@@ -18,24 +20,37 @@ _OUT_OF_MEMORY = re.compile(
 _KILLED = 137
 
 
-def jobs(facts, wanted):
-    """(jobs, notes): how many compilers may run at once.
+class BuilderFacts(TypedDict):
+    """What a builder has."""
 
-    facts: {cpus, memory_mib (available), disk_free_mib (None: not known)} of the builder. wanted: {jobs (None: as many as fit), memory_per_job_mib,
-    memory_reserve_mib (the linker and Bazel itself), disk_mib}. Raises FleetError with the numbers where it cannot be built here.
-    """
+    cpus: int
+    memory_mib: int  # available
+    disk_free_mib: int | None  # None: not known
+
+
+class Needs(TypedDict):
+    """What a build may take and needs."""
+
+    jobs: int | None  # None: as many as fit
+    memory_per_job_mib: int
+    memory_reserve_mib: int  # for the linker and Bazel itself
+    disk_mib: int
+
+
+def jobs(facts: BuilderFacts, wanted: Needs) -> tuple[int, list[str]]:
+    """(jobs, notes): how many compilers may run at once. Raises FleetError with the numbers where it cannot be built here."""
     per_job, reserve = (
         bounded("memory_per_job_mib", wanted["memory_per_job_mib"], 1),
         bounded("memory_reserve_mib", wanted["memory_reserve_mib"], 0),
     )
-    asked = bounded("jobs", wanted["jobs"] or facts["cpus"], 1)
+    asked: int = bounded("jobs", wanted["jobs"] or facts["cpus"], 1)
     if facts["disk_free_mib"] is not None and facts["disk_free_mib"] < wanted["disk_mib"]:
         raise FleetError(
             f"the build needs {wanted['disk_mib']} MiB of disk, {facts['disk_free_mib']} MiB are free where the engine keeps its images",
             where="disk",
             remedy="Free some, build on another host, or set disk_mib if you know better.",
         )
-    fitting = (facts["memory_mib"] - reserve) // per_job
+    fitting: int = (facts["memory_mib"] - reserve) // per_job
     if fitting < 1:
         raise FleetError(
             f"the build needs {reserve + per_job} MiB of memory ({reserve} and {per_job} for each job), {facts['memory_mib']} MiB are available",
@@ -49,22 +64,22 @@ def jobs(facts, wanted):
     return asked, []
 
 
-def fewer(running):
+def fewer(running: int) -> int | None:
     """The jobs to try with after running out of memory, or None."""
     return running // 2 or None
 
 
-def out_of_memory(lines, status):
+def out_of_memory(lines: Iterable[str], status: int | None) -> bool:
     """Whether a build ended because the kernel killed a compiler or Bazel. lines: its last ones. status: of the command that failed."""
     return status == _KILLED or any(_OUT_OF_MEMORY.search(line) for line in lines)
 
 
-def disk_full(lines):
+def disk_full(lines: Iterable[str]) -> bool:
     """Whether the last lines of a build say that a disk is full."""
     return any("no space left on device" in line.lower() for line in lines)
 
 
-def bazel_options(running, memory_mib, cache=None, downloader=None):
+def bazel_options(running: int, memory_mib: int, cache: str | None = None, downloader: str | None = None) -> str:
     """The value of TF_SERVING_BAZEL_OPTIONS: how the work is done, not what comes of it. cache: URL of a cache that outlives a failed build."""
     options = [
         "--curses=no",

@@ -10,7 +10,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf
 _FLOAT, _PRODUCER = 1, 27
 
 
-def saved_model():
+def saved_model() -> bytes:
     """The bytes of its saved_model.pb. Fields by the numbers of TensorFlow's saved_model.proto, meta_graph.proto and graph.proto."""
     dtype = _attribute("dtype", _number(6, _FLOAT))
     placeholder = (
@@ -29,19 +29,19 @@ def saved_model():
     )
 
 
-def _tensor(name):
+def _tensor(name: str) -> bytes:
     return held(1, name.encode()) + _number(2, _FLOAT) + held(3, held(2, _number(1, -1)))
 
 
-def _attribute(name, value):
+def _attribute(name: str, value: bytes) -> bytes:
     return held(5, _entry(name, value))
 
 
-def _entry(key, value):
+def _entry(key: str, value: bytes) -> bytes:
     return held(1, key.encode()) + held(2, value)
 
 
-def _number(field, value):
+def _number(field: int, value: int) -> bytes:
     """A varint field; negative numbers take the ten bytes of two's complement."""
     value &= (1 << 64) - 1
     out = bytearray([field << 3])

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -26,18 +28,93 @@ _DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
 _TARGET = "binary_build"  # the stage with the binary; the one after it only removes files that a layer below keeps
 _RELEASE = "--config=release"
 _MARCH = "--copt=-march="
-_NONE = {"names": {}, "marches": {}}  # of microarchitectures.known(), where nobody asked archspec
 
 
-def level_options(level, cpu_flags):
+class Fix(TypedDict, total=False):
+    """A change of upstream's Docker file. python: of the devel image, where the fix depends on it."""
+
+    mend: str
+    reason: str
+    python: str
+
+
+class Sources(TypedDict):
+    """Where the sources come from, and git's ids of the commit and of all their files."""
+
+    archive: str
+    commit: str
+    tree: str
+
+
+class DockerFile(TypedDict, total=False):
+    """A Docker file of upstream and what is built from it."""
+
+    dockerfile: str
+    target: str
+    arguments: dict[str, str]
+
+
+Stage = Literal["devel", "runtime"]
+
+
+class Contents(TypedDict):
+    """All that decides what comes out of a build."""
+
+    release: str
+    kind: str  # cpu, gpu or mkl
+    level: str  # psABI
+    cpu_flags: list[str]
+    compute_capabilities: list[str]  # sm_80, compute_90
+    tensorrt: str | None
+    compiler: str
+    sources: Sources
+    base_images: dict[str, str]  # {name in upstream's FROM: name@sha256:digest}
+    mends: list[Fix]
+    devel: DockerFile
+    runtime: DockerFile
+
+
+class Recipe(Contents):
+    """The recipe of an image."""
+
+    digest: str
+    image: str
+
+
+class Microarchitecture(TypedDict):
+    """What compilers make for a microarchitecture."""
+
+    level: str  # psABI
+    flags: list[str]  # those of levels.KNOWN_FLAGS that a program for it may use beyond its level
+    options: dict[str, str]  # by compiler of the release table ("clang 18.1"), without those that make no code for it
+
+
+class March(TypedDict):
+    """A value of -march: whose it is, and the first version of each compiler that takes it."""
+
+    name: str
+    compilers: dict[str, list[int]]
+
+
+class Known(TypedDict):
+    """What archspec knows: microarchitectures by its names, and values of -march."""
+
+    names: dict[str, Microarchitecture]
+    marches: dict[str, March]
+
+
+_NONE: Known = {"names": {}, "marches": {}}  # where nobody asked archspec
+
+
+def level_options(level: str, cpu_flags: Collection[str]) -> str:
     """Bazel's options for a level (of may_run), or for the highest level below it where a host hides one of its flags."""
     levels = [known for known in table.LEVEL_OPTIONS if may_run(known, level)]
     fitting = [known for known in levels if not lacking(table.LEVEL_OPTIONS[known], cpu_flags)]
     return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
 
 
-def microarchitecture_options(name, release, kind, known):
-    """Bazel's options for an exact microarchitecture, or None where the compiler of a release makes no code for it. known: of microarchitectures.known()."""
+def microarchitecture_options(name: str, release: str, kind: str, known: Known) -> str | None:
+    """Bazel's options for an exact microarchitecture, or None where the compiler of a release makes no code for it."""
     words = known["names"][name]["options"].get(compiler_of(release, kind))
     return words and " ".join(
         [
@@ -48,7 +125,7 @@ def microarchitecture_options(name, release, kind, known):
     )
 
 
-def needed_flags(options, known=None):
+def needed_flags(options: str, known: Known | None = None) -> list[str]:
     """The CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table and archspec know."""
     copts = [option.partition("--copt=")[2] for option in options.split()]
     if _RELEASE in options.split():
@@ -60,12 +137,14 @@ def needed_flags(options, known=None):
     return sorted(needed - taken_back)
 
 
-def lacking(options, cpu_flags, known=None):
+def lacking(options: str, cpu_flags: Collection[str], known: Known | None = None) -> list[str]:
     """The flags that a program built with these options needs and a CPU does not have."""
     return [flag for flag in needed_flags(options, known) if flag not in cpu_flags]
 
 
-def mended_options(given, level, cpu_flags, release, kind, known=None):
+def mended_options(
+    given: str, level: str, cpu_flags: Collection[str], release: str, kind: str, known: Known | None = None
+) -> tuple[str, list[str]]:
     """(options, reasons): what is passed for what a user gave ('' for nothing). Native code becomes the level's; what is missing is added."""
     own = level_options(level, cpu_flags)
     reasons, words = [], given.split()
@@ -89,7 +168,14 @@ def mended_options(given, level, cpu_flags, release, kind, known=None):
     return " ".join(words), reasons
 
 
-def problem(release, options, cpu_flags, kind, majors=(), known=None):
+def problem(
+    release: str,
+    options: str,
+    cpu_flags: Collection[str],
+    kind: str,
+    majors: Iterable[int] = (),
+    known: Known | None = None,
+) -> str | None:
     """Why a release cannot be built so for a host, as text, or None. majors: compute capabilities, for kind gpu."""
     compiler, version = questions.compiler(release, kind == "gpu")
     for option in options.split():
@@ -112,7 +198,7 @@ def problem(release, options, cpu_flags, kind, majors=(), known=None):
     return None
 
 
-def march_problem(release, march, kind, known=None):
+def march_problem(release: str, march: str, kind: str, known: Known | None = None) -> str | None:
     """Why the compiler of a release does not take a value of -march, as text, or None."""
     found = (known or _NONE)["marches"].get(_archspecs(march))
     if not found:
@@ -121,19 +207,21 @@ def march_problem(release, march, kind, known=None):
     lowest = found["compilers"].get(compiler)
     if lowest is None or list(version) < lowest:
         needs = (
-            f"needs {questions.spelt_compiler(compiler, lowest)} or later" if lowest else f"is not known to {compiler}"
+            f"needs {questions.spelt_compiler(compiler, tuple(lowest))} or later"
+            if lowest
+            else f"is not known to {compiler}"
         )
         return f"-march={march} {needs}; the {'GPU ' if kind == 'gpu' else ''}devel image of {release} compiles with {compiler_of(release, kind)}"
     return None
 
 
-def compiler_of(release, kind):
+def compiler_of(release: str, kind: str) -> str:
     """The compiler of a release's devel image as people write it."""
     return questions.spelt_compiler(*questions.compiler(release, kind == "gpu"))
 
 
-def flags_of(name, known=None):
-    """The CPU flags that a program for a level or a microarchitecture may use, as far as the release table and archspec know (a frozenset)."""
+def flags_of(name: str, known: Known | None = None) -> frozenset[str]:
+    """The CPU flags that a program for a level or a microarchitecture may use, as far as the release table and archspec know."""
     names = (known or _NONE)["names"]
     if name in names:
         return flags_of(names[name]["level"]).union(names[name]["flags"])
@@ -151,7 +239,7 @@ def flags_of(name, known=None):
     )
 
 
-def compute_capabilities(release, majors):
+def compute_capabilities(release: str, majors: Collection[int]) -> tuple[str, ...]:
     """What to compile for GPUs of these major compute capabilities: ('sm_80', 'compute_90'). The last is PTX, for GPUs newer than the release."""
     entries = questions.cell("compute_capabilities", release)
     portable = [entry for entry in entries if entry.startswith("compute_")][-1]
@@ -163,7 +251,17 @@ def compute_capabilities(release, majors):
     return (*native, portable)
 
 
-def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sources=None, name=None, known=None):
+def recipe(
+    release: str,
+    level: str,
+    options: str,
+    kind: str = "cpu",
+    majors: Collection[int] = (),
+    base_images: Mapping[str, str] | None = None,
+    sources: Sources | None = None,
+    name: str | None = None,
+    known: Known | None = None,
+) -> Recipe:
     """The recipe of an image.
 
     release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options gives them. kind: cpu, gpu or mkl.
@@ -198,9 +296,9 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
         options += (
             f" --{questions.cell('capabilities_option', release)}=TF_CUDA_COMPUTE_CAPABILITIES={','.join(compute)}"
         )
-    suffix = table.IMAGES[kind]
+    suffix = str(table.IMAGES[kind])
     pinned = {"TF_SERVING_VERSION_GIT_COMMIT": sources["commit"], "TF_SERVING_VERSION_GIT_BRANCH": release}
-    made = {
+    made: Contents = {
         "release": release,
         "kind": kind,
         "level": level,
@@ -210,7 +308,7 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
         if kind == "gpu" and questions.cell("tensorrt_compiled", release)
         else None,
         "compiler": compiler_of(release, kind),
-        "sources": dict(sources),
+        "sources": sources,
         "base_images": dict(base_images or {}),
         "mends": _mends(release),
         "devel": {
@@ -220,33 +318,19 @@ def recipe(release, level, options, kind="cpu", majors=(), base_images=None, sou
         },
         "runtime": {"dockerfile": f"{_DOCKERFILES}{suffix.replace('-', '.')}", "arguments": pinned},
     }
-    return dict(made, digest=digest(made), image=f"{REPOSITORY}:{_tag(made, name or level)}-{digest(made)[:12]}")
+    return {**made, "digest": digest(made), "image": f"{REPOSITORY}:{_tag(made, name or level)}-{digest(made)[:12]}"}
 
 
-def digest(made):
+def digest(made: Mapping[str, Any]) -> str:
     """The digest of all that decides what is built: not of the image's name, nor of where the sources are fetched from."""
     decisive = {key: value for key, value in made.items() if key not in ("digest", "image")}
     decisive["sources"] = {key: value for key, value in made["sources"].items() if key != "archive"}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def check(given):
+def check(given: Mapping[str, Any]) -> Recipe:
     """Return a recipe that somebody handed over; raise FleetError where it is none, or was changed after its digest was made."""
-    needed = (
-        "release",
-        "kind",
-        "level",
-        "cpu_flags",
-        "compute_capabilities",
-        "tensorrt",
-        "sources",
-        "base_images",
-        "mends",
-        "devel",
-        "runtime",
-        "image",
-    )
-    missing = [key for key in needed if key not in given]
+    missing = [key for key in Recipe.__annotations__ if key not in given and key not in ("compiler", "digest")]
     if missing:
         raise FleetError(
             f"this is no recipe: it has no {missing[0]!r}", where="recipe", remedy="Take `build` of the plan as it is."
@@ -257,10 +341,10 @@ def check(given):
             where="recipe",
             remedy="Take `build` of the plan as it is.",
         )
-    return given
+    return cast(Recipe, given)
 
 
-def union(classes, known=None):
+def union(classes: Sequence[str], known: Known | None = None) -> tuple[str | None, str, list[int]]:
     """(name, level, majors) of one image for hosts of several classes: the lowest of their names, its level, and the compute capabilities of all.
 
     classes: image classes, or microarchitectures by archspec's names. The lowest is that whose program all others run; name is None where that is a level.
@@ -287,23 +371,23 @@ def union(classes, known=None):
     )
 
 
-def parse_class(image_class):
+def parse_class(image_class: str) -> tuple[str, list[int]]:
     """(level, major compute capabilities) of an image class, 'x86-64-v3-cc8' for instance."""
     return re.sub(r"(-cc\d+)+$", "", image_class), [int(major) for major in re.findall(r"-cc(\d+)", image_class)]
 
 
-def is_class(name):
+def is_class(name: str) -> bool:
     """Whether it is the name of an image class, and not of a microarchitecture."""
     return parse_class(name)[0] in table.LEVEL_OPTIONS
 
 
-def spelt(flags):
+def spelt(flags: Iterable[str]) -> str:
     """CPU flags as people write them."""
     return ", ".join(flag.replace("_", ".").upper() for flag in flags)
 
 
-def _mends(release):
-    mends = [
+def _mends(release: str) -> list[Fix]:
+    mends: list[Fix] = [
         {
             "mend": "sources",
             "reason": "the sources come from the archive whose checksum holds, not from a second download",
@@ -321,32 +405,32 @@ def _mends(release):
     return mends
 
 
-def _archspecs(march):
+def _archspecs(march: str) -> str:
     """The value of -march for which archspec has data."""
     return table.MARCH_ALIASES.get(march, march)
 
 
-def _march_flags(march, known):
+def _march_flags(march: str, known: Known | None) -> list[str]:
     known = known or _NONE
     found = (
         known["names"][known["marches"][_archspecs(march)]["name"]] if _archspecs(march) in known["marches"] else None
     )
-    return [*needed_flags(table.LEVEL_OPTIONS[found["level"]]), *found["flags"]] if found else ()
+    return [*needed_flags(table.LEVEL_OPTIONS[found["level"]]), *found["flags"]] if found else []
 
 
-def _tag(made, name):
+def _tag(made: Contents, name: str) -> str:
     families = sorted({_major(entry) for entry in made["compute_capabilities"] if entry.startswith("sm_")})
     kind = ["mkl"] if made["kind"] == "mkl" else ["gpu"] if made["kind"] == "gpu" and not families else []
     return "-".join([made["release"], name, *kind, *(f"cc{family}" for family in families)])
 
 
-def _families(release):
+def _families(release: str) -> list[int]:
     return sorted({_major(entry) for entry in questions.cell("compute_capabilities", release)})
 
 
-def _major(entry):
+def _major(entry: str) -> int:
     return int(entry.partition("_")[2]) // 10
 
 
-def _marches(options):
+def _marches(options: str) -> list[str]:
     return [option.partition(_MARCH)[2] for option in options.split() if option.startswith(_MARCH)]

@@ -10,6 +10,8 @@ and not at all where nothing is missing, where the level INFO is hidden, or wher
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
@@ -76,7 +78,6 @@ _FATAL = re.compile(
 )
 _SESSION = re.compile(r"\bRestoring SavedModel bundle\b")
 _SIGILL = 4
-_ILLEGALLY = {"kind": "illegal_instruction", "instruction": None}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NAMES = re.compile(r"(?:\s*[A-Z][A-Z0-9_.]*(?![a-z]))*")
 # A row without one of these says nothing; most rows of a long log are told by that.
@@ -89,16 +90,46 @@ _SIGNS = (
 )
 
 
-def parse(log, exit_status=None):
+class GuardLine(TypedDict, total=False):
+    """A line of the feature guard. instructions: None where it was cut off before its names."""
+
+    wording: str
+    prefix: str  # which logger wrote it: tensorflow, absl or other
+    instructions: list[str] | None
+
+
+class Fatal(TypedDict):
+    """How a server died of an instruction."""
+
+    kind: str  # missing_instruction or illegal_instruction
+    instruction: str | None
+
+
+class ServerLog(TypedDict):
+    """What a log says about instructions."""
+
+    lines: list[GuardLine]
+    unused: list[str]  # in TensorFlow's order
+    judged: list[str]  # those that a rebuild can make go away
+    cpu_flags: list[str]  # judged in the kernel's spelling
+    conclusive: bool  # whether a name that is not listed is in use; not so where a line was cut off before its names
+    fatal: Fatal | None
+
+
+# A line, the pattern of the row that has its names, and how many rows are left for it.
+_Waiting = tuple[GuardLine, "re.Pattern[str]", int]
+_ILLEGALLY: Fatal = {"kind": "illegal_instruction", "instruction": None}
+
+
+def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog:
     """What a log says about instructions.
 
     log: of a container, a file or a terminal, as a text or as its lines. exit_status: of the server where it ended: as a shell or an engine says it
-    (128 + signal), or a negative signal. Returns {lines: [{wording, prefix, instructions}], unused, judged, cpu_flags, conclusive, fatal}: unused are all
-    names in TensorFlow's order, judged those that a rebuild can make go away, cpu_flags judged in the kernel's spelling. conclusive: whether a name that is
-    not listed is in use, or was not looked for; not so where a line was cut off before its names. fatal: None, or
-    {kind: missing_instruction|illegal_instruction, instruction}.
+    (128 + signal), or a negative signal.
     """
-    found, waiting, told, session, before = [], [], None, False, None
+    found: list[GuardLine] = []
+    waiting: list[_Waiting] = []
+    told, session, before = None, False, None
     for row in _rows(log.split("\n") if isinstance(log, str) else log):
         if before:
             before = _continued(before, row)
@@ -109,12 +140,12 @@ def parse(log, exit_status=None):
             if line:
                 found.append(line)
                 before = line
-            if second:
+            if line and second:
                 waiting.append((line, second, _LINES_BETWEEN))
                 _answer(waiting, row)
             told, session = told or _fatal(row), session or bool(_SESSION.search(row))
     whole = [line for line in found if line["instructions"] is not None]
-    names = {name for line in whole for name in line["instructions"]}
+    names = {name for line in whole for name in line["instructions"] or ()}
     order = list(CPU_FLAGS)
     unused = sorted(names, key=lambda name: (order.index(name) if name in CPU_FLAGS else len(order), name))
     judged = [name for name in unused if name not in NEVER_GONE]
@@ -130,13 +161,13 @@ def parse(log, exit_status=None):
     }
 
 
-def _rows(lines):
+def _rows(lines: Iterable[str]) -> Iterator[str]:
     """The rows of a log without a terminal's colours and line ends, whoever wrote it on whatever system."""
     for line in lines:
         yield from (_ESCAPES.sub("", line) if "\x1b" in line else line).replace("\r", "\n").rstrip("\n").split("\n")
 
 
-def _guard_line(row):
+def _guard_line(row: str) -> tuple[GuardLine | None, re.Pattern[str] | None]:
     """(the line that is in a row or None, the pattern of its second row where its names come there or None)."""
     guard = _GUARD.search(row)
     if not guard or _FATAL.search(row):
@@ -154,7 +185,7 @@ def _guard_line(row):
     return {"instructions": None}, None  # cut off, or in words of its own
 
 
-def _answer(waiting, row):
+def _answer(waiting: list[_Waiting], row: str) -> None:
     """Give the names in a row to the first line that waits for them."""
     for place, (line, second, _left) in enumerate(waiting):
         matched = second.search(row)
@@ -164,7 +195,7 @@ def _answer(waiting, row):
             return
 
 
-def _continued(line, row):
+def _continued(line: GuardLine, row: str) -> GuardLine | None:
     """The line again where an empty row follows it, else None. A row of nothing but names shows that the line was wrapped or cut: it does not count."""
     names = row.split()
     if names and all(name in CPU_FLAGS for name in names):
@@ -172,17 +203,17 @@ def _continued(line, row):
     return None if names else line
 
 
-def _names(text):
+def _names(text: str) -> list[str]:
     """The names that a text begins with; what stands behind them is the writer's of the log, such as the rest of a JSON record."""
-    return _NAMES.match(text)[0].split()
+    found = _NAMES.match(text)
+    return found[0].split() if found else []
 
 
-def _prefix(before):
-    """Which logger wrote it: TensorFlow's own, absl's (2.21 and later), or another."""
+def _prefix(before: str) -> str:
     return "absl" if _ABSL.search(before) else "tensorflow" if _TENSORFLOW.search(before) else "other"
 
 
-def _fatal(row):
+def _fatal(row: str) -> Fatal | None:
     told = _FATAL.search(row)
     if told:
         return {"kind": "missing_instruction", "instruction": told["name"]}

@@ -6,34 +6,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 
-def blob_id(content):
-    """Git's id of a file's content (bytes)."""
+def blob_id(content: bytes) -> str:
+    """Git's id of a file's content."""
     return _object(b"blob", content)
 
 
-def tree_id(files):
+def tree_id(files: Mapping[str, tuple[str, str]]) -> str:
     """Git's id of a tree. files: {path with '/': (mode as git writes it: '100644', '100755' or '120000', blob id)}; empty directories do not count."""
-    below = {}
+    below: dict[str, dict[str, tuple[str, str]]] = {}
+    entries = {}
     for path, entry in files.items():
         name, slash, rest = path.partition("/")
         if slash:
             below.setdefault(name, {})[rest] = entry
         else:
-            below[name] = entry
-    rows = []
-    for name, entry in below.items():
-        is_tree = isinstance(entry, dict)
-        mode, identity = ("40000", tree_id(entry)) if is_tree else entry
-        rows.append(
-            (
-                name.encode() + (b"/" if is_tree else b""),
-                mode.encode() + b" " + name.encode() + b"\0" + bytes.fromhex(identity),
-            )
-        )
-    return _object(b"tree", b"".join(row for _key, row in sorted(rows)))
+            entries[name.encode()] = entry
+    entries.update({name.encode() + b"/": ("40000", tree_id(inner)) for name, inner in below.items()})
+    rows = (
+        mode.encode() + b" " + name.rstrip(b"/") + b"\0" + bytes.fromhex(identity)
+        for name, (mode, identity) in sorted(entries.items())
+    )
+    return _object(b"tree", b"".join(rows))
 
 
-def _object(kind, content):
+def _object(kind: bytes, content: bytes) -> str:
     return hashlib.sha1(kind + b" %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

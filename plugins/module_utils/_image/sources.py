@@ -15,19 +15,21 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from typing import IO, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors, atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import source_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import Recipe
 
 _TIMEOUT_S = 60
-_PART_BYTES = 1 << 20
 
 
 class Sources:
     """The checked sources of a recipe, as one tar file below directory; fetched once for all images of a release."""
 
-    def __init__(self, recipe, directory, mirrors=None):
+    def __init__(self, recipe: Recipe, directory: str, mirrors: Mapping[str, str] | None = None) -> None:
         self.wanted = recipe["sources"]
         self.path = os.path.join(directory, f"sources-{self.wanted['tree']}.tar")
         if not self._is_whole():
@@ -36,11 +38,11 @@ class Sources:
                 self._bring(stream, mirrors or {})
                 self._keep(stream)
 
-    def text(self, name):
+    def text(self, name: str) -> str:
         """A file's text."""
         with tarfile.open(self.path) as archive:
             try:
-                return archive.extractfile(name).read().decode()
+                return cast(IO[bytes], archive.extractfile(name)).read().decode()
             except KeyError:
                 raise FleetError(
                     f"the sources have no {name}",
@@ -48,14 +50,14 @@ class Sources:
                     remedy="Name sources of TensorFlow Serving.",
                 ) from None
 
-    def _is_whole(self):
+    def _is_whole(self) -> bool:
         try:
             with open(self.path, "rb") as stream:
                 return source_tree.tree_id(_identities(_members(stream))) == self.wanted["tree"]
         except archive_errors.FAULTS:
             return False
 
-    def _bring(self, stream, mirrors):
+    def _bring(self, stream: IO[bytes], mirrors: Mapping[str, str]) -> None:
         archive = self.wanted["archive"]
         if os.path.isdir(archive):
             self._pack_git(stream, archive)
@@ -65,7 +67,7 @@ class Sources:
                     archive = mirror + archive[len(prefix) :]
             try:
                 with urllib.request.build_opener().open(archive, timeout=_TIMEOUT_S) as answer:
-                    _copy(answer, stream)
+                    shutil.copyfileobj(answer, stream)
             except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as fault:
                 raise FleetError(
                     f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}",
@@ -75,7 +77,7 @@ class Sources:
         else:
             try:
                 with open(archive, "rb") as given:
-                    _copy(given, stream)
+                    shutil.copyfileobj(given, stream)
             except OSError as fault:
                 raise FleetError(
                     f"cannot read the sources: {fault.strerror}",
@@ -84,7 +86,7 @@ class Sources:
                 ) from fault
         stream.seek(0)
 
-    def _pack_git(self, stream, directory):
+    def _pack_git(self, stream: IO[bytes], directory: str) -> None:
         if not shutil.which("git"):
             raise FleetError(
                 "the program git is missing on this host", where=directory, remedy="Install it, or name an archive."
@@ -112,7 +114,7 @@ class Sources:
                 remedy="Fetch it there first.",
             )
 
-    def _keep(self, stream):
+    def _keep(self, stream: IO[bytes]) -> None:
         try:
             members = _members(stream)
         except archive_errors.FAULTS as fault:
@@ -133,37 +135,35 @@ class Sources:
         )
 
 
-def _copy(source, target):
-    while True:
-        part = source.read(_PART_BYTES)
-        if not part:
-            return
-        target.write(part)
+# {path: (mode as git writes it, content)}
+_Members = dict[str, "tuple[str, bytes]"]
 
 
-def _members(stream):
-    """{path: (mode as git writes it, content)}."""
-    found = {}
+def _members(stream: IO[bytes]) -> _Members:
+    found: _Members = {}
     with tarfile.open(fileobj=stream) as archive:
         for member in archive:
             name = member.name[2:] if member.name.startswith("./") else member.name
             if member.issym():
                 found[name] = ("120000", member.linkname.encode())
             elif member.isfile():
-                found[name] = ("100755" if member.mode & 0o100 else "100644", archive.extractfile(member).read())
+                found[name] = (
+                    "100755" if member.mode & 0o100 else "100644",
+                    cast(IO[bytes], archive.extractfile(member)).read(),
+                )
     return found
 
 
-def _without_top(members):
+def _without_top(members: _Members) -> _Members:
     """The files without the one directory that holds them all, as GitHub packs them."""
     return {name.partition("/")[2]: entry for name, entry in members.items() if "/" in name}
 
 
-def _identities(members):
+def _identities(members: _Members) -> dict[str, tuple[str, str]]:
     return {name: (mode, source_tree.blob_id(content)) for name, (mode, content) in members.items()}
 
 
-def _packed(members):
+def _packed(members: _Members) -> bytes:
     """The same bytes for the same files, so that an engine finds its layers again."""
     packed = io.BytesIO()
     with contextlib.closing(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)) as archive:

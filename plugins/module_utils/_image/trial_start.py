@@ -9,9 +9,12 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Mapping
+from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import probe_model, server_log
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels as labels
@@ -21,8 +24,17 @@ _LAST_LINES = 6
 _PROBE = f"{labels.PREFIX}probe"
 
 
-def start_once(engine, image_id, timeout_s):
-    """{exit_status, serves, log: server_log.parse()} of an image's server that was started, looked at and removed."""
+class TrialStart(TypedDict):
+    """What a server did that was started once. exit_status: None where it still ran. last: the last lines that it wrote."""
+
+    exit_status: int | None
+    serves: bool
+    log: server_log.ServerLog
+    last: list[str]
+
+
+def start_once(engine: Engine, image_id: str, timeout_s: float) -> TrialStart:
+    """Start an image's server, look at it and remove it."""
     _sweep(engine)
     owner = json.dumps([os.getpid(), pid_file.birth_of(os.getpid())])
     container = engine.create(
@@ -45,7 +57,7 @@ def start_once(engine, image_id, timeout_s):
     }
 
 
-def _sweep(engine):
+def _sweep(engine: Engine) -> None:
     """Remove what killed runs left; another run's proof goes on beside this one."""
     for container, owner in engine.labelled(_PROBE).items():
         pid, birth = json.loads(owner)
@@ -53,7 +65,7 @@ def _sweep(engine):
             engine.remove_container(container)
 
 
-def judge(name, image_labels, started):
+def judge(name: str, image_labels: Mapping[str, str], started: TrialStart) -> None:
     """Raise FleetError where an image does not start, or does not do what its label says."""
     fatal = started["log"]["fatal"]
     if fatal:
@@ -90,7 +102,7 @@ def judge(name, image_labels, started):
         )
 
 
-def _model():
+def _model() -> bytes:
     content, packed = probe_model.saved_model(), io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         member = tarfile.TarInfo("models/model/1/saved_model.pb")

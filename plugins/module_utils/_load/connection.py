@@ -14,6 +14,8 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, Union
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import load_test
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2
@@ -24,15 +26,26 @@ _LOST = "UNAVAILABLE"
 NOT_TAKEN = "NOT_TAKEN"
 
 
+# Family and address of a socket.
+Place = tuple[socket.AddressFamily, Any]
+Connection = Union["_RestConnection", "_GrpcConnection"]
+# Called with a connection, the token of a request, and its code.
+Ended = Callable[[Optional[Any], int, str], None]
+
+
 class _Connection:
     """What both protocols share: a socket that does not block, watched by a poll object (select.epoll)."""
 
-    def __init__(self, place, poll, ended):
+    ready: bool
+    _tokens: Callable[[], list[int]]
+    _read: Callable[[bytes], None]
+
+    def __init__(self, place: Place, poll: select.epoll, ended: Ended) -> None:
         family, address = place
         self.listed = False
         self.alive = True
         self._poll, self._ended = poll, ended
-        self._unsent, self._unread = b"", b""
+        self._unsent = b""
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -40,7 +53,7 @@ class _Connection:
         self._socket.connect_ex(address)
         poll.register(self.number, select.EPOLLIN)
 
-    def happened(self, events):
+    def happened(self, events: int) -> None:
         """Take what the poll object saw; ends the connection when the other side did."""
         if events & select.EPOLLOUT:
             self._write(b"")
@@ -59,7 +72,7 @@ class _Connection:
                 pass  # the other side does not speak the protocol
             self.close()
 
-    def close(self):
+    def close(self) -> None:
         """End the connection; requests in flight end as UNAVAILABLE."""
         if self.alive:
             self.alive = False
@@ -68,7 +81,7 @@ class _Connection:
         for token in self._tokens():
             self._ended(self, token, _LOST)
 
-    def _write(self, content):
+    def _write(self, content: bytes) -> None:
         if self._unsent:
             content = self._unsent + content
         try:
@@ -85,16 +98,16 @@ class _Connection:
 
 
 class RestMessages:
-    """Predict requests of one model over REST, frozen: bodies is a list of bytes."""
+    """Predict requests of one model over REST, frozen."""
 
-    def __init__(self, target, bodies, deadline_s):
+    def __init__(self, target: load_test.Target, bodies: Sequence[bytes], _deadline_s: float) -> None:
         head = (
             f"POST /v1/models/{target['model']}:predict HTTP/1.1\r\nHost: {load_test.authority(target)}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
         )
         self.requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
 
-    def connect(self, place, poll, ended):
+    def connect(self, place: Place, poll: select.epoll, ended: Ended) -> Connection:
         """A connection that carries these messages."""
         return _RestConnection(self, place, poll, ended)
 
@@ -104,32 +117,32 @@ class _RestConnection(_Connection):
 
     ready = True
 
-    def __init__(self, messages, place, poll, ended):
+    def __init__(self, messages: RestMessages, place: Place, poll: select.epoll, ended: Ended) -> None:
         self._requests = messages.requests
-        self._token = None
+        self._token: int | None = None
         super().__init__(place, poll, ended)
         self._unread, self._awaited = bytearray(), 0
 
     @property
-    def room(self):
+    def room(self) -> bool:
         """Whether another request may be sent now."""
         return self.alive and self._token is None
 
-    def send(self, token, index):
+    def send(self, token: int, index: int) -> None:
         """Send the message of that index; ended() will name token."""
         self._token = token
         self._write(self._requests[index])
 
-    def cancel(self, _token):
+    def cancel(self, token: int) -> None:
         """Give the request up: its answer will not be reported. HTTP/1.1 can only close the connection."""
         self._token = None
         self.close()
 
-    def _tokens(self):
+    def _tokens(self) -> list[int]:
         token, self._token = self._token, None
         return [] if token is None else [token]
 
-    def _read(self, content):
+    def _read(self, content: bytes) -> None:
         self._unread += content
         if len(self._unread) < self._awaited:
             return
@@ -151,7 +164,7 @@ class _RestConnection(_Connection):
         )
 
 
-def _whole_body(fields, body):
+def _whole_body(fields: bytes, body: bytes) -> tuple[bool, int]:
     """(whether the body of an HTTP/1.1 answer has arrived, its length where it is told); fields: the answer's head in lower case."""
     _before, found, after = fields.partition(b"\r\ncontent-length:")
     if found:
@@ -179,9 +192,9 @@ _MOST_STREAMS = 90
 
 
 class GrpcMessages:
-    """Predict requests over gRPC, frozen: bodies is a list of serialized PredictRequests."""
+    """Predict requests over gRPC, frozen: bodies are serialized PredictRequests."""
 
-    def __init__(self, target, bodies, deadline_s):
+    def __init__(self, target: load_test.Target, bodies: Sequence[bytes], deadline_s: float) -> None:
         block = http2.request_block(grpc_api.PREDICT, load_test.authority(target), deadline_s)
         self.before_stream = len(block).to_bytes(3, "big") + bytes((http2.HEADERS, http2.END_HEADERS))
         self.block = block
@@ -192,13 +205,13 @@ class GrpcMessages:
             else None
             for body in self.bodies
         ]
-        self.codes = {}
+        self.codes: dict[bytes, str] = {}
 
-    def connect(self, place, poll, ended):
+    def connect(self, place: Place, poll: select.epoll, ended: Ended) -> Connection:
         """A connection that carries these messages."""
         return _GrpcConnection(self, place, poll, ended)
 
-    def code(self, block):
+    def code(self, block: bytes) -> str:
         """The name of the gRPC status in a block of trailers, which is remembered."""
         if block not in self.codes:
             if len(self.codes) > 1000:
@@ -211,26 +224,28 @@ class GrpcMessages:
 class _GrpcConnection(_Connection):
     """Many requests at a time over one HTTP/2 connection, within what the server's flow control allows."""
 
-    def __init__(self, messages, place, poll, ended):
+    def __init__(self, messages: GrpcMessages, place: Place, poll: select.epoll, ended: Ended) -> None:
         self._messages = messages
-        self._streams = {}  # stream -> token, in flight
-        self._blocked = {}  # stream -> [rest of the body, the server's window for it]
+        self._streams: dict[int, int] = {}  # stream -> token, in flight
+        self._blocked: dict[
+            int, tuple[memoryview, int]
+        ] = {}  # stream -> (rest of the body, the server's window for it)
         self._next, self._most, self._ending, self.ready = 1, 1, False, False
         self._window, self._stream_window, self._frame_size = (
             http2.FIRST_WINDOW,
             http2.FIRST_WINDOW,
             http2.FIRST_FRAME_SIZE,
         )
-        self._received, self._block, self._block_ends = 0, b"", False
+        self._received, self._block, self._block_ends, self._unread = 0, b"", False, b""
         super().__init__(place, poll, ended)
         self._write(http2.PREFACE)
 
     @property
-    def room(self):
+    def room(self) -> bool:
         """Whether another request may be sent now."""
         return self.alive and not self._ending and len(self._streams) < self._most
 
-    def send(self, token, index):
+    def send(self, token: int, index: int) -> None:
         """Send the message of that index; ended() will name token."""
         messages, number = self._messages, self._next
         self._next += 2
@@ -241,23 +256,23 @@ class _GrpcConnection(_Connection):
             self._window -= size
             self._write(b"".join((messages.before_stream, stream, messages.block, before_data, stream, body)))
         else:
-            self._blocked[number] = [memoryview(body), self._stream_window]
+            self._blocked[number] = (memoryview(body), self._stream_window)
             self._write(messages.before_stream + stream + messages.block)
             self._unblock()
 
-    def cancel(self, token):
+    def cancel(self, token: int) -> None:
         """Give the request up: its answer will not be reported."""
         number = next(number for number, mine in self._streams.items() if mine == token)
         del self._streams[number]
         self._blocked.pop(number, None)
         self._write(http2.frame(http2.RST_STREAM, 0, number, http2.STREAM.pack(http2.CANCEL)))
 
-    def _tokens(self):
+    def _tokens(self) -> list[int]:
         tokens = list(self._streams.values())
         self._streams.clear()
         return tokens
 
-    def _unblock(self):
+    def _unblock(self) -> None:
         for number, waiting in list(self._blocked.items()):
             rest, window = waiting
             while rest and self._window > 0 and window > 0:
@@ -269,11 +284,11 @@ class _GrpcConnection(_Connection):
                 if not self.alive:
                     return
             if rest:
-                self._blocked[number] = [rest, window]
+                self._blocked[number] = (rest, window)
             else:
                 del self._blocked[number]
 
-    def _read(self, content):
+    def _read(self, content: bytes) -> None:
         buffer = self._unread + content if self._unread else content
         at, end = 0, len(buffer)
         while end - at >= 9 and self.alive:
@@ -290,7 +305,7 @@ class _GrpcConnection(_Connection):
             at = after
         self._unread = buffer[at:]
 
-    def _take(self, kind, flags, stream, payload):
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == http2.DATA:
             self._received += len(payload)
             if self._received > http2.LARGEST_WINDOW // 2:
@@ -315,7 +330,8 @@ class _GrpcConnection(_Connection):
             if stream == 0:
                 self._window += more
             elif stream in self._blocked:
-                self._blocked[stream][1] += more
+                rest, window = self._blocked[stream]
+                self._blocked[stream] = (rest, window + more)
             self._unblock()
         elif kind == http2.SETTINGS and not flags & http2.ACK:
             self._set(payload)
@@ -329,7 +345,7 @@ class _GrpcConnection(_Connection):
             if not self._streams:
                 self.close()
 
-    def _set(self, payload):
+    def _set(self, payload: bytes) -> None:
         if not self.ready:
             self.ready, self._most = True, _MOST_STREAMS
         for name, value in struct.iter_unpack(">HI", payload):
@@ -338,13 +354,13 @@ class _GrpcConnection(_Connection):
             elif name == http2.MAX_FRAME_SIZE:
                 self._frame_size = value
             elif name == http2.INITIAL_WINDOW_SIZE:
-                for waiting in self._blocked.values():
-                    waiting[1] += value - self._stream_window
+                more = value - self._stream_window
+                self._blocked = {number: (rest, window + more) for number, (rest, window) in self._blocked.items()}
                 self._stream_window = value
         self._write(http2.frame(http2.SETTINGS, http2.ACK, 0))
         self._unblock()
 
-    def _end(self, stream, code):
+    def _end(self, stream: int, code: str) -> None:
         token = self._streams.pop(stream, None)
         self._blocked.pop(stream, None)
         if token is not None:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
@@ -25,12 +28,64 @@ _RANGES = {
 }
 
 
-def checked(request):
-    """The request with windows filled in; raises FleetError for the first option that cannot be.
+class Target(TypedDict):
+    """A model on a server. protocol: grpc or rest."""
 
-    request: {targets: [{name, protocol, address, port, model, signature}], windows: names in order, or empty for each target once, loop, concurrency,
-    rate_rps, batch, window_s, warmup_max_s, objective_ms, deadline_s, …}; what does not apply is None.
-    """
+    name: str
+    protocol: str
+    address: str
+    port: int
+    model: str
+    signature: str
+
+
+class Request(TypedDict):
+    """What a load test is asked to do. None: it does not apply."""
+
+    targets: list[Target]
+    windows: list[str]  # names of targets in order
+    loop: str  # closed or open
+    concurrency: int
+    rate_rps: float | None
+    batch: int
+    window_s: float
+    warmup_max_s: float
+    objective_ms: float | None
+    deadline_s: float
+    samples: str | None  # path of an .npz file; None for made-up inputs
+    seed: int
+    progress: str | None  # path of a file to append lines to
+
+
+class Generator(TypedDict):
+    """How well the generator kept up. cpu_fraction: of one core. late_fraction: see schedule.health."""
+
+    cpu_fraction: float
+    late_fraction: float
+    max_late_ms: float
+
+
+class Window(TypedDict):
+    """A measured window. void: why it does not count, or None."""
+
+    target: str
+    loop: str
+    concurrency: int | None
+    rate_rps: float | None
+    duration_s: float
+    requests: int
+    ok: int
+    errors: dict[str, int]
+    throughput_rps: float
+    goodput_rps: float
+    latency_ms: dict[str, float | None]  # mean, p50, p90, p95, p99, p999, max; None where the count does not support it
+    histogram: str  # HdrHistogram's encoding, microseconds
+    generator: Generator
+    void: str | None
+
+
+def checked(request: Mapping[str, Any]) -> Request:
+    """The request with windows filled in (empty ones: each target once); raises FleetError for the first option that cannot be."""
     targets = request["targets"]
     if not targets:
         raise FleetError("is empty", where="targets", remedy="Name at least one server and model.")
@@ -56,10 +111,10 @@ def checked(request):
         raise FleetError(
             "only an open loop sends at a rate", where="rate_rps", remedy="Leave it out, or set loop: open."
         )
-    return dict(request, windows=list(request["windows"] or names))
+    return cast(Request, dict(request, windows=list(request["windows"] or names)))
 
 
-def _check_rate(request):
+def _check_rate(request: Mapping[str, Any]) -> None:
     if request["rate_rps"] is None:
         raise FleetError(
             "is missing; an open loop sends at a rate",
@@ -75,7 +130,7 @@ def _check_rate(request):
         )
 
 
-def told(request):
+def told(request: Request) -> list[str]:
     """What a checked request will do, one sentence a target."""
     how = (
         f"{request['rate_rps']:g} requests/s with Poisson arrivals"
@@ -90,14 +145,14 @@ def told(request):
     ]
 
 
-def longest_s(request):
+def longest_s(request: Request) -> float:
     """An upper bound, in seconds, of the time that a checked request takes."""
     windows = len(request["windows"]) * (request["window_s"] + LEAD_IN_S + request["deadline_s"])
     warm = len(request["targets"]) * (request["warmup_max_s"] + 2 * request["deadline_s"])
     return 60 + 2 * (windows + warm)
 
 
-def authority(target):
+def authority(target: Target) -> str:
     """address:port as URLs write it."""
     address = target["address"]
     return f"[{address}]:{target['port']}" if ":" in address else f"{address}:{target['port']}"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Iterator, Sequence
 
 LATE_MS = 5.0  # a send later than this after its time is late ...
 LATE_FRACTION = {
@@ -18,7 +19,7 @@ STEADY_SLICES = 6
 STEADY_TOLERANCE = 0.05
 
 
-def arrivals(rate_rps, duration_s, seed):
+def arrivals(rate_rps: float, duration_s: float, seed: int | str) -> Iterator[float]:
     """Yield the times in seconds, from 0 to below duration_s, of a Poisson process; the same seed gives the same times."""
     draw, now = random.Random(seed), 0.0
     while True:
@@ -28,20 +29,22 @@ def arrivals(rate_rps, duration_s, seed):
         yield now
 
 
-def interleaved(names, rounds, seed=0):
+def interleaved(names: Collection[str], rounds: int, seed: int | str = 0) -> list[str]:
     """The order of windows that measures each name once a round, as a flat list.
 
     Rounds come in blocks of two, a random order and its mirror (ABBA or BAAB), so that a linear drift cancels within a block and
     successive blocks are independent. Repeat the baseline under another name to get A/A pairs.
     """
-    draw, order, block = random.Random(seed), [], []
+    draw = random.Random(seed)
+    order: list[str] = []
+    block: list[str] = []
     for number in range(rounds):
         block = draw.sample(list(names), len(names)) if number % 2 == 0 else block[::-1]
         order += block
     return order
 
 
-def steady(slices):
+def steady(slices: Sequence[float | None]) -> bool:
     """Whether a server has stopped getting faster: slices are its median latencies over successive spans, None where nothing succeeded.
 
     The best of the last three must not be faster than the best of the three before by more than STEADY_TOLERANCE; a server that fails throughout is steady too.
@@ -57,7 +60,7 @@ def steady(slices):
     return min(after) >= min(before) * (1 - STEADY_TOLERANCE)
 
 
-def health(cpu_fraction, late_fraction, requests, errors, loop):
+def health(cpu_fraction: float, late_fraction: float, requests: int, errors: int, loop: str) -> str | None:
     """Why a window is void, as a sentence, or None. Only the generator's own faults count: a server's errors and delays are results.
 
     cpu_fraction: the generator's CPU time over the window's, of one core. late_fraction: in an open loop the sends later than LATE_MS, in a closed

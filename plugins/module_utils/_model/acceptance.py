@@ -5,21 +5,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import parity, task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.parity import Output
 
 UNJUDGED = "its accuracy was not judged, because {why}. Give labelled samples and a metric, or set accept_unjudged"
 
 
-def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
+class MetricChange(TypedDict):
+    """What a metric became. after: of the variant. allowed_loss: in the metric's own unit. goal: which value is better, "higher" or "lower"."""
+
+    name: str
+    before: float
+    after: float
+    allowed_loss: float
+    goal: str
+
+
+class Served(TypedDict):
+    """What a server that loaded the variant answered."""
+
+    outputs: dict[str, Output] | None
+    metric: MetricChange | None
+
+
+class _Gates(TypedDict):
+    examples: int
+    synthetic: bool
+    outputs: dict[str, Output] | None
+    metric: MetricChange | None
+
+
+class Gates(_Gates, total=False):
+    """What was measured of a variant; None where nothing was compared or judged. synthetic: the inputs were made up. served: only where a server was asked."""
+
+    served: Served
+
+
+def decide(
+    outputs: Mapping[str, Output] | None,
+    metric: MetricChange | None,
+    maximum_difference: float | None = None,
+    accept_unjudged: bool = False,
+) -> tuple[bool, str]:
     """(accepted, reason) of a lossy form.
 
-    outputs: the result of parity.compare, or None where nothing could be compared. metric: {name, before, after, allowed_loss, goal}, or None where
-    nothing was judged. maximum_difference: the largest absolute difference allowed in any output, or None.
+    outputs: None where nothing could be compared. metric: None where nothing was judged. maximum_difference: absolute, in any output, or None.
     """
     broken = parity.structural(outputs or {})
     if broken:
         return False, f"it answers differently: {'; '.join(broken)}"
-    largest = max((output["max_abs"] for output in (outputs or {}).values()), default=0.0)
+    largest = max((output["max_abs"] or 0.0 for output in (outputs or {}).values()), default=0.0)
     if outputs is None and (metric is None or maximum_difference is not None):
         return False, "its outputs could not be compared with the source's"
     if maximum_difference is not None and largest > maximum_difference:
@@ -33,7 +71,7 @@ def decide(outputs, metric, maximum_difference=None, accept_unjudged=False):
     return False, UNJUDGED.format(why="no metric was measured")
 
 
-def needs_judgement(samples, metric, accept_unjudged):
+def needs_judgement(samples: object, metric: str | None, accept_unjudged: bool) -> str | None:
     """Why a lossy form is refused before it is made, or None. samples: whether there are any."""
     if accept_unjudged or (samples and metric):
         return None

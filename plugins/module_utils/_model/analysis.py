@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import statefulness, tensorrt_ops, tflite
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.statefulness import Likelihood
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Shape, Signature
 
 _EXAMPLE_PARSERS = frozenset(
     "DecodeProtoV2 ParseExample ParseExampleV2 ParseSequenceExample ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample".split()
@@ -22,12 +27,65 @@ _TABLES = frozenset(
 _CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 
 
-def analyse(name, signature, ops, optional_inputs=(), uncertain_ops=()):
-    """What a signature means for serving: {string_inputs, parses_examples, tables, custom_ops, state_ops, random_ops, file_ops, batching,
-    tensorflow_lite, tensorrt, careless_request}.
+class Batching(TypedDict):
+    """Whether a signature can be batched. first_dimensions: "any", a number, "none" or "unknown" of each input. shared: whether all of them are "any"."""
+
+    legal: bool
+    first_dimensions: dict[str, str | int]
+    shared: bool
+    reasons: list[str]
+    doubts: list[str]
+
+
+class CarelessRequest(TypedDict):
+    """Whether one request of a wrong shape can end a server that has the model."""
+
+    can_kill: bool
+    reasons: list[str]
+
+
+class Analysis(TypedDict):
+    """What a signature means for serving. Lists are sorted; reasons are sentences."""
+
+    string_inputs: list[str]
+    parses_examples: bool
+    tables: list[str]
+    custom_ops: list[str]
+    state_ops: list[str]
+    random_ops: list[str]
+    file_ops: list[str]
+    batching: Batching
+    tensorflow_lite: Likelihood
+    tensorrt: Likelihood
+    careless_request: CarelessRequest
+
+
+def of_model(described: SavedModel, server_release: str | None) -> dict[str, Any]:
+    """{analysis: {signature: Analysis}, warnings}. server_release: as warnings takes it."""
+    found = {
+        name: analyse(
+            name,
+            signature,
+            described["ops"][name],
+            described["optional_inputs"].get(name, ()),
+            described["uncertain_ops"].get(name, ()),
+        )
+        for name, signature in described["signatures"].items()
+    }
+    return {"analysis": found, "warnings": warnings(described, server_release)}
+
+
+def analyse(
+    name: str,
+    signature: Signature,
+    ops: Iterable[str],
+    optional_inputs: Collection[str] = (),
+    uncertain_ops: Iterable[str] = (),
+) -> Analysis:
+    """What a signature means for serving.
 
     ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only where a value
-    decides so that is not known before. Lists are sorted; reasons are sentences.
+    decides so that is not known before.
     """
     sure, ops = ops, {*ops, *uncertain_ops}
     tables, custom = sorted(_TABLES & set(ops)), custom_ops(ops)
@@ -46,16 +104,13 @@ def analyse(name, signature, ops, optional_inputs=(), uncertain_ops=()):
     }
 
 
-def custom_ops(ops):
+def custom_ops(ops: Iterable[str]) -> list[str]:
     """The operations that are none of TensorFlow's own."""
     return sorted(op for op in ops if op not in NAMES and not op.startswith("_"))
 
 
-def batching(name, signature):
-    """{legal, first_dimensions: {input: "any", a number, "none" or "unknown"}, shared, reasons, doubts} of a signature.
-
-    shared: whether all inputs have a first dimension that can be the batch's.
-    """
+def batching(name: str, signature: Signature) -> Batching:
+    """Whether a signature can be batched."""
     first = {key: _first(tensor["shape"]) for key, tensor in sorted(signature["inputs"].items())}
     faults, doubts = compatibility.judge({name: signature})
     return {
@@ -67,8 +122,8 @@ def batching(name, signature):
     }
 
 
-def careless_request(ops):
-    """{can_kill, reasons}: whether one request of a wrong shape can end a server that has this model."""
+def careless_request(ops: Iterable[str]) -> CarelessRequest:
+    """Whether one request of a wrong shape can end a server that has a model with these operations."""
     if not _CONVOLUTIONS & set(ops):
         return {"can_kill": False, "reasons": []}
     return {
@@ -81,8 +136,8 @@ def careless_request(ops):
     }
 
 
-def warnings(described, server_release=None):
-    """Sentences about the whole model. described: the result of saved_model.read. server_release: the server that is to load it, or None."""
+def warnings(described: SavedModel, server_release: str | None = None) -> list[str]:
+    """Sentences about the whole model. server_release: the server that is to load it, or None."""
     every = {op for ops in described["ops"].values() for op in ops}
     perhaps = {op for ops in described.get("uncertain_ops", {}).values() for op in ops}
     custom, python, state = (
@@ -127,7 +182,7 @@ def warnings(described, server_release=None):
     return found
 
 
-def perhaps_warnings(ops):
+def perhaps_warnings(ops: Iterable[str]) -> list[str]:
     """Sentences about operations that run only where a value decides so that is not known before. ops: their names."""
     found = sorted({*statefulness.random_ops(ops), *statefulness.state_ops(ops), *statefulness.python_ops(ops)})
     if not found:
@@ -138,7 +193,7 @@ def perhaps_warnings(ops):
     ]
 
 
-def _outside_warnings(ops, fed):
+def _outside_warnings(ops: Iterable[str], fed: Collection[str]) -> list[str]:
     """Sentences about operations that work with the server's files, with its process, or with other processes. fed: those that take what clients send."""
     files, outside = statefulness.file_ops(ops), statefulness.outside_ops(ops)
     found = []
@@ -161,11 +216,11 @@ def _outside_warnings(ops, fed):
     return found
 
 
-def _first(shape):
+def _first(shape: Shape) -> str | int:
     if shape is None:
         return "unknown"
     return "none" if not shape else "any" if shape[0] is None else shape[0]
 
 
-def _minor(release):
+def _minor(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", release)[:2])

@@ -10,10 +10,12 @@ and a footer that names the block of blocks. Its values are the messages of tens
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer
 
 INDEX = "variables.index"
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -23,7 +25,7 @@ _SHARD, _OFFSET, _SIZE = 3, 4, 5
 _AGAIN = "Export or copy the model again, whole."
 
 
-def check(folder, content, sizes):
+def check(folder: str, content: bytes, sizes: Mapping[str, int]) -> None:
     """Raise FleetError for a file that is missing, empty or cut short.
 
     folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there.
@@ -48,7 +50,7 @@ def check(folder, content, sizes):
             )
 
 
-def refuse_pointer(path, head):
+def refuse_pointer(path: str, head: bytes) -> None:
     """Raise FleetError for a file of text that Git LFS left in the place of the file itself. head: the bytes at its beginning."""
     if head.startswith(_POINTER):
         raise FleetError(
@@ -58,14 +60,14 @@ def refuse_pointer(path, head):
         )
 
 
-def _needed(table):
+def _needed(table: memoryview) -> dict[int, tuple[int, str]]:
     """{number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named."""
     if len(table) < _FOOTER or bytes(table[-len(_MAGIC) :]) != _MAGIC:
         raise protobuf.Malformed("it does not end as an index does")
     footer = table[-_FOOTER:]
     _offset, position = protobuf.read_varint(footer, 0)  # Of the block of filters, which there is none of.
     _size, position = protobuf.read_varint(footer, position)
-    found = {}
+    found: dict[int, tuple[int, str]] = {}
     for _key, handle in _entries(table, footer[position:]):
         for key, value in _entries(table, handle):
             parts = protobuf.grouped(value)
@@ -79,7 +81,7 @@ def _needed(table):
     return found
 
 
-def _entries(table, handle):
+def _entries(table: memoryview, handle: Buffer) -> Iterator[tuple[bytes, memoryview]]:
     """(key, value) of each entry of the block that a handle names."""
     offset, position = protobuf.read_varint(memoryview(handle), 0)
     size, _position = protobuf.read_varint(memoryview(handle), position)

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _BASE_MIB = 800  # What TensorFlow alone takes.
 _MIB = 1 << 20
 
 
-def refuse_what_does_not_fit(size_bytes, times, available_mib):
+def refuse_what_does_not_fit(size_bytes: int, times: int, available_mib: int | None) -> None:
     """Raise FleetError where a conversion that takes `times` bytes for each byte of the model does not fit. available_mib: None where nobody knows."""
     needed = _BASE_MIB + times * size_bytes // _MIB
     if available_mib is not None and needed > available_mib:
@@ -22,7 +24,7 @@ def refuse_what_does_not_fit(size_bytes, times, available_mib):
         )
 
 
-def available_mib(files, limit_mib=None):
+def available_mib(files: Any, limit_mib: int | None = None) -> int | None:
     """What can be had without swapping, within the limit of the control group and limit_mib; None where nothing says it. files: host_files.Files."""
     free_kib = files.memory_kib("MemAvailable")
     figures = [figure for figure in (limit_mib, free_kib and free_kib >> 10) if figure is not None]
@@ -39,7 +41,7 @@ def available_mib(files, limit_mib=None):
     return min(figures, default=None)
 
 
-def _table(text):
+def _table(text: str) -> list[tuple[str, int]]:
     """[(name, number)] of the lines with a number, the name before it where there is one."""
     words = [line.split() for line in text.splitlines()]
     return [

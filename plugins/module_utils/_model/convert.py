@@ -10,6 +10,8 @@ import importlib.metadata
 import math
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -27,11 +29,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     saved_model,
     task_metrics,
     tflite_file,
-    variants,
     warmup,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused, first_line
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import Arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, Form
 
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu")
 _BATCH = 32
@@ -39,18 +45,28 @@ _SYNTHETIC_EXAMPLES, _CALIBRATION_EXAMPLES = 8, 100
 ASKED = "asked.npz"
 
 
-def main():
+class Judged(TypedDict):
+    """How a conversion ended. reason: a sentence. gates: None where nothing was compared."""
+
+    accepted: bool
+    reason: str
+    lowest_runtime: str | None
+    warmup_batch_sizes: list[int]
+    gates: Gates | None
+
+
+def main() -> int:
     """The program's entry. TensorFlow would import Keras, which takes a third of its start and is not needed here; None keeps it out."""
-    sys.modules.update(keras=None, tf_keras=None)
+    sys.modules.update({"keras": None, "tf_keras": None})  # type: ignore[dict-item]
     return program.answer(sys.argv, work)
 
 
-def work(request):
+def work(request: Mapping[str, Any]) -> Any:
     """Answer a request of release(), convert() or warm_up(), told apart by its key action."""
     return {"release": release, "convert": convert, "warm_up": warm_up}[request["action"]](request)
 
 
-def release(_request):
+def release(_request: object) -> dict[str, str]:
     """{tensorflow: release} without loading it. Raises FleetError where it is missing."""
     for name in _PACKAGES:
         try:
@@ -64,40 +80,41 @@ def release(_request):
     )
 
 
-def convert(request):
+def convert(request: Mapping[str, Any]) -> Judged:
     """Convert, check and judge.
 
     request: {source, tags (of its graph), size_bytes, form, signature (its name), contract (the signature), staged (the directory for the files),
     samples (path or None), metric,
     metric_output, metric_function, metric_goal, allowed_loss, maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib,
     compute_capability, memory_mib, asked (a directory for what was asked and answered, or None), progress (path or None)}.
-    Returns {accepted, reason, lowest_runtime, warmup_batch_sizes, gates: {examples, synthetic, outputs, metric}}; the files are in staged where accepted.
+    The files are in staged where it is accepted.
     """
-    form = variants.FORMS[request["form"]]
+    form = FORMS[request["form"]]
     conversion_memory.refuse_what_does_not_fit(
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
-    ended = {
+    gates: Gates = {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}
+    ended: Judged = {
         "accepted": False,
-        "reason": None,
+        "reason": "",
         "lowest_runtime": None,
         "warmup_batch_sizes": [],
-        "gates": {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None},
+        "gates": gates,
     }
     try:
-        _convert(request, form, ended)
+        _convert(request, form, ended, gates)
     except Refused as reason:
-        ended.update(accepted=False, reason=str(reason))
+        ended["accepted"], ended["reason"] = False, str(reason)
     return ended
 
 
-def warm_up(request):
+def warm_up(request: Mapping[str, Any]) -> dict[str, list[int]]:
     """Make the warm-up file of a source that is published as it is. request: that of convert. Returns {warmup_batch_sizes}."""
     asked = _Samples(request)
     return {"warmup_batch_sizes": _warm_up(request, asked, _source(request, asked))}
 
 
-def _convert(request, form, ended):
+def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gates) -> None:
     import numpy
 
     program.say(request["progress"], "loading TensorFlow")
@@ -124,14 +141,13 @@ def _convert(request, form, ended):
     ask = _compare(
         request,
         asked,
-        ended["gates"],
+        judged,
         lambda: (
             convert_tflite.asker(content, request, asked.feeding, asked.inputs)
             if form.lite
             else _signature(request["staged"], request["signature"], meta_graph.SERVED_TAGS)
         ),
     )
-    judged = ended["gates"]
     ended["accepted"], ended["reason"] = acceptance.decide(
         judged["outputs"], judged["metric"], request["maximum_difference"], request["accept_unjudged"]
     )
@@ -155,8 +171,11 @@ def _convert(request, form, ended):
 class _Samples:
     """The examples that a conversion is judged by. inputs is None where none were given and none can be made up. compared: both models' answers."""
 
-    def __init__(self, request):
-        tensors, self.labels, self.compared = request["contract"]["inputs"], None, None
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        tensors = request["contract"]["inputs"]
+        self.inputs: Any
+        self.labels: Array | None = None
+        self.compared: tuple[Arrays, Arrays] = ({}, {})
         if request["samples"] is None:
             self.inputs = samples.synthetic(tensors, _SYNTHETIC_EXAMPLES)
         else:
@@ -167,11 +186,11 @@ class _Samples:
             self.feeding = signature.feeding(tensors, {key: array.shape for key, array in self.inputs.items()})
             self.inputs = samples.fit(self.inputs, tensors)
 
-    def batch(self, size):
+    def batch(self, size: int) -> dict[str, Array]:
         """One request of so many rows."""
         return samples.batch(self.inputs, self.feeding, size)
 
-    def rows(self, most):
+    def rows(self, most: int) -> list[dict[str, Array]]:
         """Requests of the fewest rows that the signature takes, over the first examples."""
         step = self.feeding[0] or 1
         held = len(next(iter(self.inputs.values())))
@@ -181,20 +200,20 @@ class _Samples:
         ]
 
 
-def _source(request, asked):
+def _source(request: Mapping[str, Any], asked: _Samples) -> Ask | None:
     """A function that asks the source, or None where made-up inputs are not to its liking."""
     ask = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     return ask if asked.inputs is not None else None
 
 
-def _signature(directory, name, tags):
+def _signature(directory: str, name: str, tags: Sequence[str]) -> Ask:
     """A function that asks a SavedModel: {name: array} in and out."""
     import tensorflow
 
     model = tensorflow.saved_model.load(directory, tags=tags)
     called = model.signatures[name]
 
-    def ask(rows, _model=model):  # The signature alone does not keep its model alive.
+    def ask(rows: Arrays, _model: Any = model) -> dict[str, Array]:
         return {
             key: value.numpy()
             for key, value in called(**{key: tensorflow.constant(array) for key, array in rows.items()}).items()
@@ -203,7 +222,7 @@ def _signature(directory, name, tags):
     return ask
 
 
-def _compare(request, asked, judged, candidate):
+def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candidate: Callable[[], Ask]) -> Ask:
     """Fill judged: the outputs of both models over the same inputs, asked alike. Returns the function that asks the candidate. Raises Refused."""
     import tensorflow
 
@@ -235,7 +254,7 @@ def _compare(request, asked, judged, candidate):
                 "or serve the SavedModel"
             ) from fault
         raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
-    judged.update(examples=examples, outputs=parity.compare(reference, answered))
+    judged["examples"], judged["outputs"] = examples, parity.compare(reference, answered)
     if request["metric"]:
         labels = None if asked.labels is None else asked.labels[:examples]
         before, after = (metric_function.measure(request, outputs, labels) for outputs in (reference, answered))
@@ -258,7 +277,7 @@ def _compare(request, asked, judged, candidate):
     return ask
 
 
-def _warm_up(request, asked, ask):
+def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask | None) -> list[int]:
     """Write the warm-up file and return its batch sizes: one request for each that the server will execute, or those that the source brings.
 
     Each is replayed before; a request that fails would keep the version from loading.
@@ -283,8 +302,8 @@ def _warm_up(request, asked, ask):
             [client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for]
         )
     else:
-        asked_for, content = samples.requests(own, request["signature"]), own
-        held = warmup.look(own, {request["signature"]: request["contract"]})
+        asked_for, content = samples.requests(own or b"", request["signature"]), own or b""
+        held = warmup.look(content, {request["signature"]: request["contract"]})
         if held["faults"] or set(held["kinds"]) - {
             "predict"
         }:  # Requests to signatures and by methods that this form does not have.

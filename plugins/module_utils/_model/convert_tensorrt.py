@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import refused, tensorrt
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import Arrays
 
 
-def convert(request, calibration, rows_of):
+def convert(request: Mapping[str, Any], calibration: Sequence[Arrays], rows_of: Callable[[int], Arrays]) -> None:
     """Write the converted SavedModel, with its engines, to request["staged"]. Raises Refused.
 
     calibration: [{input: array}] of one shape, for INT8. rows_of: a function from a batch size to {input: array}.
@@ -21,7 +25,7 @@ def convert(request, calibration, rows_of):
         request["precision"], request["batch_sizes"], request["workspace_mib"], request["signature"]
     )
 
-    def fed(parts):
+    def fed(parts: Iterable[Arrays]) -> Callable[[], Iterator[dict[str, Any]]]:
         return lambda: iter([{name: tensorflow.constant(array) for name, array in part.items()} for part in parts])
 
     try:
@@ -33,7 +37,7 @@ def convert(request, calibration, rows_of):
         raise refused.Refused(f"TF-TRT cannot convert it: {refused.first_line(fault)}") from fault
 
 
-def _refuse_other_gpus(tensorflow, request):
+def _refuse_other_gpus(tensorflow: Any, request: Mapping[str, Any]) -> None:
     wanted = tensorrt.compute_capability(request["compute_capability"])
     found = [
         tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")

@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import meta_graph, refused, tflite_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import Arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Feeding, Signature, sides
 
 FILE = "model.tflite"
 WITHOUT_FLEX = "link the Flex delegate"
 FLEX_UP_TO = "2.18"  # Looked for in TensorFlow's packages for Python: 2.18 exports TF_AcquireFlexDelegate, 2.19, 2.20 and 2.21 do not.
 
 
-def convert(request, calibration):
+def convert(request: Mapping[str, Any], calibration: Sequence[Arrays]) -> bytes:
     """The bytes of the model with TensorFlow Serving's metadata. calibration: [{input: array}] for the forms that need it. Raises Refused."""
     import tensorflow
 
@@ -42,7 +47,7 @@ def convert(request, calibration):
     return content
 
 
-def asker(content, request, feeding, inputs):
+def asker(content: bytes, request: Mapping[str, Any], feeding: Feeding, inputs: Arrays) -> Ask:
     """A function that asks the model: {name: array} in and out."""
     import tensorflow
 
@@ -52,7 +57,7 @@ def asker(content, request, feeding, inputs):
     return lambda rows: runner(**rows)
 
 
-def _set(tensorflow, converter, request, calibration):
+def _set(tensorflow: Any, converter: Any, request: Mapping[str, Any], calibration: Sequence[Arrays]) -> None:
     form, sets = request["form"], tensorflow.lite.OpsSet
     converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
     ops = {
@@ -66,7 +71,7 @@ def _set(tensorflow, converter, request, calibration):
         converter.representative_dataset = lambda: iter([(request["signature"], rows) for rows in calibration])
 
 
-def _serialized(contract, details):
+def _serialized(contract: Signature, details: Any) -> bytes:
     """The bytes of the SignatureDef that TensorFlow Serving is to read: the source's names and shapes, the tensor names of the file."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
@@ -74,13 +79,15 @@ def _serialized(contract, details):
     _refuse_shared_outputs(
         {name: detail["name"] for name, detail in details.get_output_details().items() if name in contract["outputs"]}
     )
-    for side, held in (("inputs", details.get_input_details()), ("outputs", details.get_output_details())):
-        for name, tensor in contract[side].items():
+    found = {"input": details.get_input_details(), "output": details.get_output_details()}
+    for side, tensors in sides(contract):
+        for name, tensor in tensors.items():
+            held = found[side]
             if name not in held:
                 raise refused.Refused(
-                    f"TensorFlow Lite lost {side[:-1]} {name}, on which the answer does not depend; serve the SavedModel"
+                    f"TensorFlow Lite lost {side} {name}, on which the answer does not depend; serve the SavedModel"
                 )
-            info = getattr(definition, side)[name]
+            info = getattr(definition, f"{side}s")[name]
             info.name, info.dtype = held[name]["name"], dtypes.ENUM[dtypes.enum_name(tensor["dtype"])]
             if tensor["shape"] is None:
                 info.tensor_shape.unknown_rank = True
@@ -88,10 +95,11 @@ def _serialized(contract, details):
                 tensor["shape"] or ()
             ):  # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
                 info.tensor_shape.dim.add(size=-1 if size is None else size)
-    return definition.SerializeToString(deterministic=True)
+    content: bytes = definition.SerializeToString(deterministic=True)
+    return content
 
 
-def _refuse_shared_outputs(tensors):
+def _refuse_shared_outputs(tensors: Mapping[str, str]) -> None:
     """tensors: {output: name of its tensor}. TensorFlow Serving does not load a file that lists one tensor as two outputs."""
     shared = sorted(name for name, tensor in tensors.items() if list(tensors.values()).count(tensor) > 1)
     if shared:
@@ -101,7 +109,7 @@ def _refuse_shared_outputs(tensors):
         )
 
 
-def _why_not(fault):
+def _why_not(fault: BaseException) -> str:
     """A converter's fault as one line; the operations that stand in the way, where it lists them."""
     words = str(fault)
     select = _listed(words, "TF Select")
@@ -121,5 +129,5 @@ def _why_not(fault):
     )
 
 
-def _listed(words, kind):
+def _listed(words: str, kind: str) -> set[str]:
     return {op for found in re.findall(rf"{kind} ops: ([^\n]+)", words) for op in re.split(r",\s*", found.strip())}

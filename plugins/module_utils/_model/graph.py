@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Union
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer, Fields
 
 # Field numbers of tensorflow/core/framework/{graph,function,node_def,attr_value,op_def,tensor}.proto.
 _NODES, _LIBRARY = 1, 2
@@ -34,20 +37,25 @@ NUMBERS = {
 _STRING = 7
 _LITERAL = {"f": "<f", "d": "<d"}
 
+# Of a node: a whole number, or (output, place in it) inside functions; None for a node that is only run.
+Port = Union[int, tuple[str, int], None]
+Reference = tuple[str, Port]
+Scalar = Union[bool, int, float, bytes]
+
 
 @dataclass(frozen=True)
 class Node:
-    """inputs: [(node, port)] of data, a port as the graph writes it. controls: names of nodes. attributes: {name: bytes of an AttrValue}."""
+    """inputs: of data. controls: names of nodes. attributes: {name: bytes of an AttrValue}."""
 
     name: str
     op: str
-    inputs: tuple
-    controls: tuple
-    attributes: dict
+    inputs: tuple[Reference, ...]
+    controls: tuple[str, ...]
+    attributes: dict[str, Any]
 
-    def functions(self):
+    def functions(self) -> dict[str, list[str]]:
         """{attribute: [name of a function]} of the attributes that name functions."""
-        found = {}
+        found: dict[str, list[str]] = {}
         for key, value in self.attributes.items():
             for number, part in protobuf.fields(value):
                 if number == _FUNC:
@@ -58,19 +66,19 @@ class Node:
                         found.setdefault(key, []).extend(names)
         return found
 
-    def text(self, attribute):
+    def text(self, attribute: str) -> str:
         """An attribute that is a text; "" where it is missing."""
         return protobuf.text(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
 
-    def dtype(self, attribute):
+    def dtype(self, attribute: str) -> int:
         """The number of a type; 0 where the attribute is missing."""
-        return last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0)
+        return int(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0))
 
-    def is_true(self, attribute):
+    def is_true(self, attribute: str) -> bool:
         """Whether an attribute is the bool true."""
         return _is_true(self.attributes, attribute)
 
-    def constant(self):
+    def constant(self) -> Scalar | None:
         """The value of a Const of one element: a bool, a number or bytes. None where it has other than one, or a type that nothing here computes with."""
         tensor = last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
         return _single(tensor)
@@ -80,15 +88,15 @@ class Node:
 class Body:
     """A graph or a function. returns: {output: (node, port)} in order. controls: nodes that run whatever is returned. compiled: XLA has to compile it."""
 
-    nodes: dict
-    arguments: tuple = ()
-    returns: dict = field(default_factory=dict)
-    controls: tuple = ()
+    nodes: dict[str, Node]
+    arguments: tuple[str, ...] = ()
+    returns: dict[str, Reference] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
     compiled: bool = False
 
 
-def read(definition):
-    """(Body, {name: Body}): the graph and the functions of a GraphDef, given {field number: [values]} of it. Raises protobuf.Malformed."""
+def read(definition: Fields) -> tuple[Body, dict[str, Body]]:
+    """(Body, {name: Body}): the graph and the functions of a GraphDef, given its fields. Raises protobuf.Malformed."""
     functions = {}
     for number, function in protobuf.fields(last(definition, _LIBRARY)):
         if number == _FUNCTION:
@@ -97,19 +105,19 @@ def read(definition):
     return Body(_nodes(definition.get(_NODES, []))), functions
 
 
-def reference(text):
-    """(node, port) of an input: the port is a whole number, or (output, place in it) inside functions."""
+def reference(text: str) -> Reference:
+    """The Reference that an input's text is."""
     node, _colon, port = text.partition(":")
     output, colon, place = port.partition(":")
     return node, (output, _whole(place)) if colon else _whole(port)
 
 
-def last(parts, number, default=b""):
+def last(parts: Fields, number: int, default: Any = b"") -> Any:
     """The value of a field that is not repeated, out of protobuf.grouped."""
     return parts[number][-1] if number in parts else default
 
 
-def _nodes(messages):
+def _nodes(messages: Iterable[Buffer]) -> dict[str, Node]:
     found = {}
     for message in messages:
         parts = protobuf.grouped(message)
@@ -125,7 +133,7 @@ def _nodes(messages):
     return found
 
 
-def _function(parts):
+def _function(parts: Fields) -> tuple[str, Body]:
     signature = protobuf.grouped(last(parts, _SIGNATURE))
     arguments, outputs = (
         [protobuf.text(last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])]
@@ -144,11 +152,11 @@ def _function(parts):
     )
 
 
-def _is_true(attributes, name):
+def _is_true(attributes: Mapping[str, Buffer], name: str) -> bool:
     return bool(last(protobuf.grouped(attributes.get(name, b"")), _BOOL, 0))
 
 
-def _single(tensor):
+def _single(tensor: Buffer) -> Scalar | None:
     parts = protobuf.grouped(tensor)
     dtype, sizes = (
         last(parts, _DTYPE, 0),
@@ -177,9 +185,9 @@ def _single(tensor):
     return bool(value) if letter == "?" else protobuf.signed(value)
 
 
-def _named(message):
+def _named(message: Buffer) -> str:
     return protobuf.text(last(protobuf.grouped(message), _NAME))
 
 
-def _whole(text):
+def _whole(text: str) -> int:
     return int(text) if text.isdecimal() else 0

@@ -9,11 +9,20 @@ in a function, nodes with side effects run as well (common_runtime/function.cc).
 
 from __future__ import annotations
 
-import math
-import struct
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import replace
+from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph, statefulness
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph, graph_values, statefulness
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_values import (
+    DEAD,
+    REQUEST,
+    Constant,
+    Guarded,
+    Resource,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked, either
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Fields
 
 # What hands its first input on as it is, as far as one element goes.
 _PASSING = frozenset(
@@ -39,140 +48,30 @@ _FILLS = frozenset(
 )
 _HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
 _XLA = frozenset("XlaCallModule XlaLaunch XlaLaunchV2".split())
-_FLOAT32 = 1
 _FALSE_TRUE = {"output_false": 0, "output_true": 1}
-_COMPUTED = {
-    "Add": lambda a, b: a + b,
-    "AddV2": lambda a, b: a + b,
-    "Equal": lambda a, b: a == b,
-    "Greater": lambda a, b: a > b,
-    "GreaterEqual": lambda a, b: a >= b,
-    "Less": lambda a, b: a < b,
-    "LessEqual": lambda a, b: a <= b,
-    "LogicalAnd": lambda a, b: a and b,
-    "LogicalNot": lambda a: not a,
-    "LogicalOr": lambda a, b: a or b,
-    "Maximum": max,
-    "Minimum": min,
-    "Mul": lambda a, b: a * b,
-    "Floor": math.floor,
-    "Neg": lambda a: -a,
-    "NotEqual": lambda a, b: a != b,
-    "Sub": lambda a, b: a - b,
-    "All": lambda a, _axes: a,
-    "Any": lambda a, _axes: a,
-}
-_DECIDING = {"LogicalAnd": False, "LogicalOr": True}
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A tensor of one element whose value is known."""
-
-    value: object
-
-
-@dataclass(frozen=True)
-class Range:
-    """A tensor whose values are from least up to, and without, most."""
-
-    least: float
-    most: float
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A variable or a table. reference: a variable of TensorFlow 1, which is read by whatever takes it."""
-
-    name: str
-    reference: bool = False
-
-
-_DEAD = object()
-# A tensor that depends on what a client sends.
-_REQUEST = object()
-
-
-@dataclass
-class Walked:
-    """What runs. ops: names of operations. uncertain_ops: those that run only where a value that is not known before decides so. fed_ops: those of all that
-    work with files or processes and take something that clients send. read, filled: names of variables and tables. compiled: whether a part is for XLA alone.
-    values: what is known of each return. listens: the positions of the arguments that the returns depend on."""
-
-    ops: frozenset = frozenset()
-    uncertain_ops: frozenset = frozenset()
-    fed_ops: frozenset = frozenset()
-    read: frozenset = frozenset()
-    filled: frozenset = frozenset()
-    compiled: bool = False
-    values: tuple = ()
-    listens: frozenset = frozenset()
-
-    def then(self, other, unsure=frozenset()):
-        """This, and the other after it. unsure: which of the other's operations run only where a value decides so."""
-        sure = other.ops - unsure
-        ops = self.ops | sure
-        return replace(
-            self,
-            ops=ops,
-            uncertain_ops=(self.uncertain_ops | other.uncertain_ops | unsure) - ops,
-            fed_ops=self.fed_ops | other.fed_ops,
-            read=self.read | other.read,
-            filled=self.filled | other.filled,
-            compiled=self.compiled or other.compiled,
-        )
-
-
-def either(walks, decided_by_request):
-    """One of several, and which is not known. Where requests decide some take each of them; for random numbers that is left open."""
-    common = frozenset.intersection(*(one.ops for one in walks))
-    every = frozenset().union(*(one.ops for one in walks))
-    ops = common | (every - statefulness.RANDOM if decided_by_request else frozenset())
-    uncertain = frozenset().union(every, *(one.uncertain_ops for one in walks)) - ops
-    read = (
-        frozenset().union(*(one.read for one in walks))
-        if decided_by_request
-        else frozenset.intersection(*(one.read for one in walks))
-    )
-    return Walked(
-        ops,
-        uncertain,
-        frozenset().union(*(one.fed_ops for one in walks)),
-        read,
-        frozenset().union(*(one.filled for one in walks)),
-        any(one.compiled for one in walks),
-        tuple(_either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
-        frozenset().union(*(one.listens for one in walks)),
-    )
-
-
-def _either(values, by_request=False):
-    """What is known of a tensor that is one of these."""
-    if all(value == values[0] for value in values):
-        return values[0]
-    return _REQUEST if by_request or _REQUEST in values else None
 
 
 class Graph:
     """A GraphDef. Raises protobuf.Malformed for what is none."""
 
-    def __init__(self, definition):
+    def __init__(self, definition: Fields) -> None:
         """definition: {field number: [values]} of a GraphDef."""
         self._body, self._functions = graph.read(definition)
-        self._known, self._entered = {}, []
+        self._known: dict[Any, Walked] = {}
+        self._entered: list[str] = []
 
     @property
-    def ops(self):
+    def ops(self) -> frozenset[str]:
         """Names of the operations of the graph itself, which a server has to know before it loads any signature; those of functions are left out."""
         return frozenset(node.op for node in self._body.nodes.values()) - frozenset(self._functions)
 
-    def walk(self, fetched, fed=()):
+    def walk(self, fetched: Iterable[str], fed: Iterable[str] = ()) -> Walked:
         """Walked for the tensors or nodes that are fetched. fetched, fed: names as "node:0"; a node that is only run is "node" or "^node"."""
         body = self._body
         roots = [graph.reference(name.lstrip("^")) for name in fetched]
         return _Run(self, body, (), {graph.reference(name) for name in fed}, roots).walked()
 
-    def call(self, name, arguments, ports):
+    def call(self, name: str, arguments: tuple[object, ...], ports: frozenset[int] | None) -> Walked:
         """Walked for a function. arguments: values. ports: positions of the returns that are needed, or None for all."""
         key = (name, arguments, ports)
         if key not in self._known:
@@ -192,19 +91,19 @@ class Graph:
             )
         return self._known[key]
 
-    def is_function(self, name):
+    def is_function(self, name: str) -> bool:
         """Whether an operation is a call of a function under its name."""
         return name in self._functions
 
-    def count_arguments(self, name):
+    def count_arguments(self, name: str) -> int:
         """How many arguments a function takes."""
         return len(self._functions[name].arguments) if name in self._functions else 0
 
-    def port(self, node, port):
+    def port(self, node: graph.Node, port: graph.Port) -> int:
         """A port as a whole number."""
         if isinstance(port, int):
             return port
-        output, place = port
+        output, place = port or ("", 0)
         if node.op in _SWITCHES and output in _FALSE_TRUE:
             return _FALSE_TRUE[output]
         if node.op in self._functions:
@@ -212,7 +111,7 @@ class Graph:
             return names.index(output) + place if output in names else place
         return 1 if output == "value_index" else place
 
-    def passes_on(self, name, position):
+    def passes_on(self, name: str, position: int) -> bool:
         """Whether a function returns the argument of that position as the return of the same position."""
         body = self._functions.get(name)
         if body is None or position >= len(body.arguments) or position >= len(body.returns):
@@ -231,27 +130,41 @@ class Graph:
 class _Run:
     """One body under given arguments: nodes in the order in which they run, then what each of them gives, then what was heard of each."""
 
-    def __init__(self, whole, body, arguments, fed, roots, controls=()):
+    def __init__(
+        self,
+        whole: Graph,
+        body: graph.Body,
+        arguments: tuple[object, ...],
+        fed: Set[graph.Reference],
+        roots: list[graph.Reference],
+        controls: Iterable[str] = (),
+    ) -> None:
         self._graph, self._body, self._fed, self._roots = whole, body, fed, roots
         self._arguments = dict(zip(body.arguments, arguments))
         self._places = {name: position for position, name in enumerate(body.arguments)}
-        self._ports, self._guards, self._values, self._others, self._calls, self._closing = {}, {}, {}, {}, {}, set()
+        self._ports: dict[str, set[int]] = {}
+        self._guards: dict[str, Any] = {}
+        self._values: dict[str, tuple[object, ...]] = {}
+        self._others: dict[str, object] = {}
+        self._calls: dict[str, Walked] = {}
+        self._closing: set[str] = set()
         self._order = self._needed([*roots, *((name, None) for name in controls)])
-        self._turns, more = set(), True
-        while more:  # First as if no loop took a second turn, then with those that do.
+        self._turns: set[str] = set()
+        more: set[str] | None = None
+        while more is None or more:  # First as if no loop took a second turn, then with those that do.
             self._guards.clear()
             for name in self._order:
                 self._run(body.nodes[name])
-            more = {name for name in self._closing if self._guards.get(name, _DEAD) is not _DEAD} - self._turns
+            more = {name for name in self._closing if self._guards.get(name, DEAD) is not DEAD} - self._turns
             self._turns |= more
 
-    def walked(self):
+    def walked(self) -> Walked:
         """Walked of all that runs."""
         heard, listens = self._heard()
         found = Walked(listens=frozenset(listens))
         for name in self._order:
             guard = self._guards[name]
-            if guard is _DEAD:
+            if guard is DEAD:
                 continue
             node, call = self._body.nodes[name], self._calls.get(name)
             counts = not self._graph.is_function(node.op) and (node.op not in statefulness.RANDOM or name in heard)
@@ -259,7 +172,7 @@ class _Run:
                 frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile")
             )
             own.read, own.filled = self._touched(node)
-            if node.op in statefulness.OUTSIDE and any(self.value(one) is _REQUEST for one in node.inputs):
+            if node.op in statefulness.OUTSIDE and any(self.value(one) is REQUEST for one in node.inputs):
                 own.fed_ops = own.ops
             if call:
                 own = own.then(call)
@@ -272,11 +185,11 @@ class _Run:
             )
         return found
 
-    def value(self, reference):
-        """What a tensor is: a Constant, a Resource, _DEAD or None."""
+    def value(self, reference: graph.Reference) -> object:
+        """What a tensor is: a Constant, a Resource, DEAD or None."""
         return self._look(reference)[0]
 
-    def _inputs(self, node):
+    def _inputs(self, node: graph.Node) -> Iterator[graph.Reference]:
         for name, port in node.inputs:
             if (name, port) not in self._fed:
                 yield name, port
@@ -285,14 +198,14 @@ class _Run:
             if not any(name == fed for fed, _port in self._fed) or self._body.nodes[name].op not in _PLACEHOLDERS:
                 yield name, None
 
-    def _needed(self, roots):
+    def _needed(self, roots: list[graph.Reference]) -> list[str]:
         """The nodes behind roots, each after its inputs. What closes a loop comes behind all of it."""
         order, seen, nodes, later = [], set(), self._body.nodes, list(roots)
         for root, port in later:
             if (root, port) in self._fed:
                 continue
             self._need(root, port)
-            waiting = [(root, None)]
+            waiting: list[tuple[str, Iterator[graph.Reference] | None]] = [(root, None)]
             while waiting:
                 name, inputs = waiting.pop()
                 if name not in nodes:
@@ -314,35 +227,35 @@ class _Run:
                     order.append(name)
         return order
 
-    def _need(self, name, port):
+    def _need(self, name: str, port: graph.Port) -> None:
         node = self._body.nodes.get(name)
         if node is not None and port is not None:
             self._ports.setdefault(name, set()).add(self._graph.port(node, port))
 
-    def _look(self, reference):
-        """(value, guard) of a tensor. A guard is the set of branches, unknown before, that have to be taken; _DEAD where nothing ever arrives."""
+    def _look(self, reference: graph.Reference) -> tuple[object, Any]:
+        """(value, guard) of a tensor. A guard is the set of branches, unknown before, that have to be taken; DEAD where nothing ever arrives."""
         name, port = reference
         if reference in self._fed:
-            return _REQUEST, frozenset()
+            return REQUEST, frozenset()
         if name in self._arguments:
             return self._arguments[name], frozenset()
         if name not in self._guards:
             return None, frozenset()  # Missing, or at the end of a loop.
-        if self._guards[name] is _DEAD:
-            return _DEAD, _DEAD
+        if self._guards[name] is DEAD:
+            return DEAD, DEAD
         if port is None:
             return None, self._guards[name]
         values = self._values[name]
         number = self._graph.port(self._body.nodes[name], port)
         value = values[number] if number < len(values) else self._others[name]
-        if value is _DEAD:
-            return _DEAD, _DEAD
+        if value is DEAD:
+            return DEAD, DEAD
         guard = self._guards[name]
-        if isinstance(value, _Guarded):
+        if isinstance(value, Guarded):
             return value.value, guard | {value.branch}
         return value, guard
 
-    def _run(self, node):
+    def _run(self, node: graph.Node) -> None:
         looked = [self._look(one) for one in node.inputs]
         values = [value for value, _guard in looked]
         if node.op in _MERGES:
@@ -351,36 +264,37 @@ class _Run:
         guards = [guard for _value, guard in looked] + [
             self._look(one)[1] for one in self._inputs(node) if one[1] is None
         ]
-        if any(guard is _DEAD for guard in guards):
-            self._guards[node.name] = _DEAD
+        if any(guard is DEAD for guard in guards):
+            self._guards[node.name] = DEAD
             return
         self._guards[node.name] = frozenset().union(*guards)
-        self._others[node.name] = other = _REQUEST if _REQUEST in values else None
+        self._others[node.name] = other = REQUEST if REQUEST in values else None
         computed = self._compute(node, values)
         self._values[node.name] = (
             computed if node.name in self._calls else tuple(other if value is None else value for value in computed)
         )
 
-    def _merge(self, node, looked):
-        alive, guards = [], []
+    def _merge(self, node: graph.Node, looked: list[tuple[object, Any]]) -> None:
+        alive: list[object] = []
+        guards = []
         for one, (value, guard) in zip(node.inputs, looked):
             if (
                 one not in self._fed and one[0] in self._body.nodes and one[0] not in self._guards
             ):  # The input that closes a loop.
                 self._closing.add(one[0])
                 alive += [None] if one[0] in self._turns else []
-            elif guard is not _DEAD:
+            elif guard is not DEAD:
                 alive.append(value)
                 guards.append(guard)
-        self._guards[node.name] = frozenset.intersection(*guards) if guards else _DEAD
-        self._values[node.name], self._others[node.name] = (_either(alive) if alive else None,), None
+        self._guards[node.name] = frozenset.intersection(*guards) if guards else DEAD
+        self._values[node.name], self._others[node.name] = (graph_values.either(alive) if alive else None,), None
 
-    def _compute(self, node, values):
+    def _compute(self, node: graph.Node, values: list[object]) -> tuple[object, ...]:
         """The value of each output, as far as known."""
         op = node.op
         if op == "Const":
-            value = node.constant()
-            return (None if value is None else Constant(value),)
+            constant = node.constant()
+            return (None if constant is None else Constant(constant),)
         if op in _VARIABLES or op in _TABLES:
             return (Resource(node.text("shared_name") or node.name, op in ("Variable", "VariableV2", "HashTable")),)
         if op in _SWITCHES:
@@ -391,11 +305,11 @@ class _Run:
         if op == "IdentityN":
             return tuple(values)
         if op == "Cast":
-            return (_cast(values[0], node.dtype("DstT")),)
+            return (graph_values.cast(values[0], node.dtype("DstT")),)
         if op == "RandomUniform":
-            return (Range(0.0, 1.0),)
-        if op in _COMPUTED:
-            return (_computed(op, values, node.dtype("T")),)
+            return (graph_values.Range(0.0, 1.0),)
+        if op in graph_values.COMPUTED:
+            return (graph_values.computed(op, values, node.dtype("T")),)
         if op in ("Select", "SelectV2") and values and isinstance(values[0], Constant):
             return (values[1 if values[0].value else 2],)
         call = self._call(node, tuple(values))
@@ -404,17 +318,17 @@ class _Run:
         self._calls[node.name] = call
         return call.values
 
-    def _switch(self, node, values):
+    def _switch(self, node: graph.Node, values: list[object]) -> tuple[object, ...]:
         data, decision = values
         ports = range(2) if node.op != "_SwitchN" else range(max(self._ports.get(node.name, {0})) + 1)
         if isinstance(decision, Constant):
-            return tuple(data if port == int(decision.value) else _DEAD for port in ports)
+            return tuple(data if port == int(decision.value) else DEAD for port in ports)
         decided_by = self._body.nodes.get(node.inputs[1][0])
         if decided_by is not None and decided_by.op == "LoopCond":  # The body of a loop runs as the loop does.
             return tuple(data for _port in ports)
-        return tuple(_Guarded(data, (node.inputs[1], port, decision is _REQUEST)) for port in ports)
+        return tuple(Guarded(data, (node.inputs[1], port, decision is REQUEST)) for port in ports)
 
-    def _call(self, node, values):
+    def _call(self, node: graph.Node, values: tuple[object, ...]) -> Walked | None:
         """Walked for what a node calls, or None for a node that calls nothing. Its listens are positions among the node's inputs."""
         op, call, functions = node.op, self._graph.call, node.functions()
         ports = frozenset(self._ports.get(node.name, ()))
@@ -437,11 +351,13 @@ class _Run:
         found = Walked(listens=frozenset(range(len(values))))
         for name in called:  # What it hands to them, and in which order, is its own affair.
             found = found.then(
-                call(name, (_REQUEST if _REQUEST in values else None,) * self._graph.count_arguments(name), None)
+                call(name, (REQUEST if REQUEST in values else None,) * self._graph.count_arguments(name), None)
             )
         return found
 
-    def _branch(self, node, branches, values, ports):
+    def _branch(
+        self, node: graph.Node, branches: list[str], values: tuple[object, ...], ports: frozenset[int]
+    ) -> Walked | None:
         if not branches:
             return None
         decision = values[0]
@@ -450,24 +366,24 @@ class _Run:
             if not 0 <= number < len(branches):
                 number = len(branches) - 1
             taken = self._graph.call(branches[number], values[1:], ports)
-            own = frozenset()
+            own: frozenset[int] = frozenset()
         else:
-            taken = either([self._graph.call(name, values[1:], ports) for name in branches], decision is _REQUEST)
+            taken = either([self._graph.call(name, values[1:], ports) for name in branches], decision is REQUEST)
             own = frozenset([0])
         return replace(taken, listens=own | {one + 1 for one in taken.listens})
 
-    def _loop(self, condition, body, values):
+    def _loop(self, condition: str, body: str, values: tuple[object, ...]) -> Walked:
         begun = self._graph.call(condition, values, None)
         if begun.values and isinstance(begun.values[0], Constant) and not begun.values[0].value:
             return replace(begun, values=values, listens=frozenset(range(len(values))))
-        changing = _REQUEST if _REQUEST in values else None
+        changing = REQUEST if REQUEST in values else None
         kept = tuple(
             value if self._graph.passes_on(body, position) else changing for position, value in enumerate(values)
         )
         ran = self._graph.call(condition, kept, None).then(self._graph.call(body, kept, None))
         return replace(ran, values=kept, listens=frozenset(range(len(values))))
 
-    def _touched(self, node):
+    def _touched(self, node: graph.Node) -> tuple[frozenset[str], frozenset[str]]:
         """(read, filled): names of the variables and tables that a node itself uses."""
         resources = [value for value in (self.value(one) for one in node.inputs) if isinstance(value, Resource)]
         hands_on = (
@@ -485,7 +401,7 @@ class _Run:
             return frozenset(one.name for one in resources[1:]), frozenset([resources[0].name])
         return frozenset(one.name for one in resources), frozenset()
 
-    def _passes_resources(self, node):
+    def _passes_resources(self, node: graph.Node) -> bool:
         return (
             self._graph.is_function(node.op)
             or node.op in _CALLS
@@ -494,14 +410,14 @@ class _Run:
             or node.op in _LOOPS
         )
 
-    def _heard(self):
+    def _heard(self) -> tuple[set[str], set[int]]:
         """(names of the nodes, positions of the arguments) that the returns depend on."""
         heard, listens, waiting = set(), set(), [one for one in self._roots if one not in self._fed]
         while waiting:
             name, _port = waiting.pop()
             if name in self._places:
                 listens.add(self._places[name])
-            if name in heard or self._guards.get(name, _DEAD) is _DEAD:
+            if name in heard or self._guards.get(name, DEAD) is DEAD:
                 continue
             heard.add(name)
             node, call = self._body.nodes[name], self._calls.get(name)
@@ -510,72 +426,12 @@ class _Run:
             for position, one in enumerate(node.inputs):
                 if (
                     one not in self._fed
-                    and self._look(one)[1] is not _DEAD
+                    and self._look(one)[1] is not DEAD
                     and (call is None or position in call.listens)
                 ):
                     waiting.append(one)
         return heard, listens
 
 
-@dataclass(frozen=True)
-class _Guarded:
-    """What a Switch gives on one of its outputs while nobody knows which."""
-
-    value: object
-    branch: tuple
-
-
-def _with_effects(body):
+def _with_effects(body: graph.Body) -> list[str]:
     return [node.name for node in body.nodes.values() if node.op in statefulness.EFFECTS]
-
-
-def _cast(value, number):
-    if not isinstance(value, Constant) or isinstance(value.value, bytes):
-        return None
-    letter, _field = graph.NUMBERS.get(number, ("", 0))
-    if letter == "?":
-        return Constant(bool(value.value))
-    if letter in ("f", "d"):
-        return Constant(_rounded(float(value.value), number))
-    return Constant(int(value.value)) if letter and abs(value.value) < 1 << 7 else None
-
-
-def _computed(op, values, number):
-    if any(isinstance(value, Constant) and value.value is _DECIDING[op] for value in values if op in _DECIDING):
-        return Constant(_DECIDING[op])
-    if any(isinstance(value, Range) for value in values):
-        return _in_range(op, values)
-    needed = values[:1] if op in ("All", "Any") else values
-    if not needed or not all(isinstance(value, Constant) for value in needed):
-        return None
-    try:
-        result = _COMPUTED[op](*(value.value if isinstance(value, Constant) else None for value in values))
-        return Constant(_rounded(result, number))
-    except (TypeError, OverflowError, struct.error):
-        return None
-
-
-def _in_range(op, values):
-    """As _computed, where one value is a Range, as dropout with nothing to drop has it: a comparison or a floor may have one result for all of it."""
-    ends = [[getattr(value, end, getattr(value, "value", None)) for value in values] for end in ("least", "most")]
-    if (
-        any(value is None or isinstance(value, bytes) for value in (*ends[0], *ends[1]))
-        or sum(isinstance(value, Range) for value in values) != 1
-    ):
-        return None
-    first = isinstance(values[0], Range)
-    if op in ("Add", "AddV2", "Mul") or (op == "Sub" and first):
-        least, most = (_COMPUTED[op](*end) for end in ends)
-        return Range(least, most) if least < most else None
-    if op == "Floor":
-        return Constant(float(math.floor(ends[0][0]))) if math.floor(ends[0][0]) == math.ceil(ends[1][0]) - 1 else None
-    if op in ("GreaterEqual", "Less") and first:
-        (least, limit), (most, _limit) = ends
-        return Constant((op == "GreaterEqual") == (least >= limit)) if least >= limit or most <= limit else None
-    return None
-
-
-def _rounded(value, number):
-    return (
-        struct.unpack("<f", struct.pack("<f", value))[0] if number == _FLOAT32 and isinstance(value, float) else value
-    )

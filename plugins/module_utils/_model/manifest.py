@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict, TypeVar, cast
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
 
 SCHEMA = 1
+_Value = TypeVar("_Value")
 _COPY = "none"
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
@@ -30,56 +35,92 @@ _BESIDE_CONTENT = (
 )
 
 
-def key(source_digest, options, converter):
+class FileEntry(TypedDict):
+    """A file of a version: SHA-256 in hexadecimal, and its size."""
+
+    sha256: str
+    bytes: int
+
+
+Content = Mapping[str, FileEntry]  # Of a version, by the files' relative paths.
+
+
+class Source(TypedDict):
+    """The SavedModel that a version was made of. digest: that of its files, as digest() has it."""
+
+    path: str
+    digest: str
+    tensorflow_version: str | None
+
+
+class Manifest(TypedDict):
+    """options: those that decide the content. converter: {tensorflow: release}. lowest_runtime: the lowest release of TensorFlow Lite that runs it.
+    warmup_batch_sizes: those that its warm-up file warms."""
+
+    schema: int
+    key: str
+    source: Source
+    options: dict[str, Any]
+    converter: dict[str, str] | None
+    gates: Gates | None
+    files: dict[str, FileEntry]
+    lowest_runtime: str | None
+    warmup_batch_sizes: list[int]
+
+
+def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:
     """What decides a conversion's content: SHA-256 over the source's digest, the options and the converter's release."""
     return hashlib.sha256(json.dumps([SCHEMA, source_digest, options, converter], sort_keys=True).encode()).hexdigest()
 
 
-def content_key(source_digest, options, converter):
+def content_key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:
     """What decides the model's files alone. A copy holds its source, whatever samples and converter made its warm-up requests."""
     if options.get("form", _COPY) == _COPY:
         return key(source_digest, {"tags": options.get("tags")}, None)
     return key(source_digest, {name: one for name, one in options.items() if name not in _BESIDE_CONTENT}, converter)
 
 
-def content_of(files):
+def content_of(files: Mapping[str, _Value]) -> dict[str, _Value]:
     """The files of a version, {relative path: …}, that make it this version: without warm-up requests and batching parameters, which may change."""
     return {name: one for name, one in files.items() if name not in (WARMUP, BATCHING)}
 
 
-def build(source, options, converter, gates, files, lowest_runtime=None, warmup_batch_sizes=()):
-    """The manifest as a dict.
-
-    source: {path, digest, tensorflow_version}. options: those that decide the content. converter: {tensorflow: release} or None.
-    gates: {examples, synthetic, outputs, metric, served}. files: {relative path: {sha256, bytes}}. lowest_runtime: the lowest release of TensorFlow Lite
-    that runs it, or None. warmup_batch_sizes: those that its warm-up file warms.
-    """
+def build(
+    source: Source,
+    options: Mapping[str, Any],
+    converter: Mapping[str, str] | None,
+    gates: Gates | None,
+    files: Mapping[str, FileEntry],
+    lowest_runtime: str | None = None,
+    warmup_batch_sizes: Iterable[int] = (),
+) -> Manifest:
+    """The manifest of a version."""
     return {
         "schema": SCHEMA,
         "key": key(source["digest"], options, converter),
         "source": source,
-        "options": options,
-        "converter": converter,
+        "options": dict(options),
+        "converter": dict(converter) if converter else None,
         "gates": gates,
-        "files": files,
+        "files": dict(files),
         "lowest_runtime": lowest_runtime,
         "warmup_batch_sizes": list(warmup_batch_sizes),
     }
 
 
-def text(manifest):
+def text(manifest: Mapping[str, Any]) -> str:
     """The manifest as it is written: JSON that people read."""
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 
 
-def parse(content):
+def parse(content: bytes) -> Manifest | None:
     """The manifest of its text (bytes), or None where it is not one of ours."""
     try:
         found = json.loads(content)
     except ValueError:
         return None
     return (
-        found
+        cast("Manifest", found)
         if isinstance(found, dict)
         and found.get("schema") == SCHEMA
         and isinstance(found.get("files"), dict)
@@ -88,37 +129,37 @@ def parse(content):
     )
 
 
-def judged(manifest):
+def judged(manifest: Manifest | None) -> Gates | None:
     """How a version was judged, {examples, outputs, metric, …}; None without a manifest, and where that tells only of files, as model_version's own do."""
-    return (manifest or {}).get("gates")
+    return manifest.get("gates") if manifest else None
 
 
-def holding(held, wanted):
+def holding(held: Mapping[int, Manifest | None], wanted: str) -> set[int]:
     """The numbers of the versions with the wanted content_key. held: {number: manifest}; None for a version without a sound manifest of ours."""
     return {number for number, manifest in held.items() if manifest is not None and held_key(manifest) == wanted}
 
 
-def held_key(manifest):
+def held_key(manifest: Manifest) -> str | None:
     """The content_key of a version by its manifest, None where no conversion made it."""
     source, options = manifest.get("source"), manifest.get("options")
     return None if source is None or options is None else content_key(source["digest"], options, manifest["converter"])
 
 
-def origin(manifest):
+def origin(manifest: Manifest | None) -> str:
     """What a version holds, for people."""
     if manifest is None:
         return "files without a manifest of this collection, or not those of their manifest"
-    source = manifest.get("source") or {}
-    where = manifest.get("fetched_from") or source.get("path") or "an unknown source"
+    told: Mapping[str, Any] = manifest
+    where = told.get("fetched_from") or (told.get("source") or {}).get("path") or "an unknown source"
     return shown(where, manifest["files"])
 
 
-def shown(where, files):
+def shown(where: str, files: Content) -> str:
     """A source or a version in a few words: where it comes from, and a short digest of its model."""
     return f"{where} (sha256 {digest(files)[:12]})"
 
 
-def digest(files):
+def digest(files: Content) -> str:
     """SHA-256 over the names and contents of the model's files, {relative path: {sha256, bytes}}, in hexadecimal."""
     total = hashlib.sha256()
     for name, one in sorted(content_of(files).items()):

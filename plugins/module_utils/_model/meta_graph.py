@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last as _last
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.warmup import WarmUp
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import INTERNAL
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer, Fields
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    INTERNAL,
+    Shape,
+    Signature,
+    TensorInfo,
+)
 
 SERVED_TAGS = ("serve",)
 
@@ -34,18 +43,53 @@ _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 _KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
 
 
-def parse(content, where, tags=SERVED_TAGS):
+class _Variables(TypedDict):
+    count: int
+    parameters: int | None
+    dtypes: dict[str, int]
+
+
+class Variables(_Variables, total=False):
+    """parameters: None where a variable's shape is not known. dtypes: how many variables of each. bytes: of their files."""
+
+    bytes: int
+
+
+class MetaGraph(TypedDict):
+    """The graph of a SavedModel that TensorFlow Serving loads.
+
+    exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
+    for each signature. uncertain_ops: those that run only where a value decides so that is not known before. fed_ops: those that work with files or
+    processes and take something that clients send. foreign_ops: operations of the graph that are none of TensorFlow's. Lists are sorted.
+    """
+
+    tags: list[str]
+    tensorflow_version: str | None
+    graph_version: int | None
+    exporter: str
+    signatures: dict[str, Signature]
+    optional_inputs: dict[str, list[str]]
+    ops: dict[str, list[str]]
+    uncertain_ops: dict[str, list[str]]
+    fed_ops: dict[str, list[str]]
+    foreign_ops: list[str]
+    assets: list[str]
+    variables: Variables
+
+
+class SavedModel(MetaGraph):
+    """A version directory. warmup: None without a warm-up file."""
+
+    path: str
+    size_bytes: int
+    asset_bytes: int
+    warmup: WarmUp | None
+
+
+def parse(content: bytes, where: str, tags: Sequence[str] = SERVED_TAGS) -> MetaGraph:
     """Describe the meta graph that TensorFlow Serving loads: the one with exactly these tags.
 
-    content: bytes of saved_model.pb. Returns {tags, tensorflow_version, graph_version, exporter: keras3|tensorflow2|tensorflow1, signatures: {key: the
-    contract's signature}, optional_inputs: {key: sorted names of the inputs with a default, where there are any}, ops: {key: sorted names of
-    the operations that run for that signature}, uncertain_ops: {key: those that run only where a value decides so that is not known before}, fed_ops: {key:
-    those that work with files or processes and take something that clients send}, foreign_ops: [operations of the graph that are none of TensorFlow's],
-    assets: [file names],
-    variables: {count, parameters, dtypes: {dtype: count}}}; parameters is null where a variable's shape is not known. A signature has, where it applies,
-    unset_variables: the variables and tables that it reads, and that neither the restore operation nor the initializer sets; needs_xla: true, where XLA alone
-    compiles a part of it; and an input or output that is a composite tensor has composite (its kind) and components (the names of its tensors).
-    Raises FleetError when the bytes are no SavedModel or none of its graphs is tagged for serving.
+    content: bytes of saved_model.pb. Raises FleetError when the bytes are no SavedModel or none of its graphs is tagged for serving.
     """
     try:
         graphs = [protobuf.grouped(graph) for number, graph in protobuf.fields(content) if number == _META_GRAPHS]
@@ -70,7 +114,7 @@ def parse(content, where, tags=SERVED_TAGS):
     )
 
 
-def _describe(graph):
+def _describe(graph: Fields) -> MetaGraph:
     info = protobuf.grouped(_last(graph, _INFO))
     definition = protobuf.grouped(_last(graph, _GRAPH))
     every = dict(sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()))
@@ -87,9 +131,10 @@ def _describe(graph):
     filled = nodes.walk(_restoring(graph, every)).filled
     for key, run in runs.items():
         unset = sorted(run.read - run.filled - filled)
-        signatures[key].update(
-            **({"unset_variables": unset} if unset else {}), **({"needs_xla": True} if run.compiled else {})
-        )
+        if unset:
+            signatures[key]["unset_variables"] = unset
+        if run.compiled:
+            signatures[key]["needs_xla"] = True
     return {
         "tags": _tags(graph),
         "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
@@ -106,12 +151,12 @@ def _describe(graph):
     }
 
 
-def _tensors(side):
+def _tensors(side: Mapping[str, TensorInfo]) -> list[str]:
     """The names of the tensors of a signature's inputs or outputs."""
     return [name for tensor in side.values() for name in tensor.get("components") or [tensor["tensor"]]]
 
 
-def _restoring(graph, signatures):
+def _restoring(graph: Fields, signatures: Mapping[str, Buffer]) -> list[str]:
     """What a server runs when it loads the model: the restore operation, then the initializer (tensorflow/cc/saved_model/loader.cc)."""
     names = [protobuf.text(_last(protobuf.grouped(_last(graph, _SAVER)), _RESTORE))]
     if INTERNAL[0] in signatures:
@@ -125,7 +170,7 @@ def _restoring(graph, signatures):
     return [name for name in names if name]
 
 
-def _exporter(graph):
+def _exporter(graph: Fields) -> str:
     if _OBJECTS not in graph:
         return "tensorflow1"
     root = protobuf.grouped(_last(graph, _OBJECTS)).get(_OBJECT_NODES, [b""])[0]
@@ -136,9 +181,9 @@ def _exporter(graph):
     return "keras3" if _KERAS3 <= children else "tensorflow2"
 
 
-def _variables(nodes):
+def _variables(nodes: Iterable[Buffer]) -> Variables:
     """How many variables there are, and of what; parts of one large variable count one by one."""
-    found = {"count": 0, "parameters": 0, "dtypes": {}}
+    found: Variables = {"count": 0, "parameters": 0, "dtypes": {}}
     for node in nodes:
         parts = protobuf.grouped(node)
         if protobuf.text(_last(parts, _NODE_OP)) in _VARIABLES:
@@ -147,16 +192,19 @@ def _variables(nodes):
             sizes = _sizes(_last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
             found["count"] += 1
             found["dtypes"][dtype] = found["dtypes"].get(dtype, 0) + 1
-            known = found["parameters"] is not None and sizes is not None and None not in sizes
-            found["parameters"] = found["parameters"] + math.prod(sizes) if known else None
+            known = [size for size in sizes or () if size is not None]
+            if sizes is None or len(known) < len(sizes) or found["parameters"] is None:
+                found["parameters"] = None
+            else:
+                found["parameters"] += math.prod(known)
     return found
 
 
-def _tags(graph):
+def _tags(graph: Fields) -> list[str]:
     return sorted(protobuf.text(tag) for tag in protobuf.grouped(_last(graph, _INFO)).get(_TAGS, []))
 
 
-def _signature(message):
+def _signature(message: Buffer) -> Signature:
     parts = protobuf.grouped(message)
     tensors = {
         field: {name: _tensor(value) for name, value in sorted(protobuf.entries(parts.get(field, [])).items())}
@@ -165,28 +213,27 @@ def _signature(message):
     return {"method_name": protobuf.text(_last(parts, 3)), "inputs": tensors[1], "outputs": tensors[2]}
 
 
-def _tensor(message):
+def _tensor(message: Buffer) -> TensorInfo:
     """One input or output. components: the names of a composite tensor's own tensors; no server takes or returns such a one."""
     parts = protobuf.grouped(message)
-    found = {
+    found: TensorInfo = {
         "dtype": dtypes.name_of(_last(parts, 2, 0)),
         "tensor": protobuf.text(_last(parts, 1)),
         "shape": _sizes(_last(parts, 3)),
     }
     if _SPARSE in parts:
         sparse = protobuf.grouped(_last(parts, _SPARSE))
-        return dict(
-            found, composite="SparseTensor", components=[protobuf.text(_last(sparse, number)) for number in (1, 2, 3)]
-        )
+        names = [protobuf.text(_last(sparse, number)) for number in (1, 2, 3)]
+        return {**found, "composite": "SparseTensor", "components": names}
     if _COMPOSITE in parts:
         composite = protobuf.grouped(_last(parts, _COMPOSITE))
         inner = {str(number): _tensor(one) for number, one in enumerate(composite.get(2, []))}
         kind = _last(protobuf.grouped(_last(composite, 1)), 1, 0)
-        return dict(found, composite=_KINDS.get(kind, "composite tensor"), components=_tensors(inner))
+        return {**found, "composite": _KINDS.get(kind, "composite tensor"), "components": _tensors(inner)}
     return found
 
 
-def _sizes(message):
+def _sizes(message: Buffer) -> Shape:
     """A TensorShapeProto: None for an unknown rank, else its sizes with None for an unknown one."""
     shape = protobuf.grouped(message)
     sizes = [protobuf.signed(_last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
 NAME = "metric"
 
@@ -16,7 +19,7 @@ NAME = "metric"
 _KINDS = {"f": "float", "i": "integer", "u": "integer", "b": "boolean", "O": "text"}
 
 
-def metric_values(array):
+def metric_values(array: Array) -> task_metrics.Values:
     """The task_metrics.Values of a NumPy array, whose texts are bytes."""
     return task_metrics.Values(
         array.shape,
@@ -25,7 +28,7 @@ def metric_values(array):
     )
 
 
-def measure(request, outputs, labels):
+def measure(request: Mapping[str, Any], outputs: Mapping[str, Array], labels: Array | None) -> float:
     """The value of request["metric"], a float. request: {metric, metric_output, metric_function (the file)}. outputs: {name: array}. Raises FleetError."""
     if request["metric"] != "function":
         found = {name: metric_values(array) for name, array in outputs.items()}

@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import metric_function
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
 TEXT = "string"
 
 
-def main():
+class HeldArray(TypedDict):
+    """An array as JSON data. content: in base64, the values' bytes, the lowest first, or one entry for each text."""
+
+    dtype: str
+    shape: list[int]
+    content: list[str]
+
+
+def main() -> int:
     """The program's entry; see program.call."""
     return program.answer(sys.argv, judge)
 
 
-def judge(request):
+def judge(request: Mapping[str, Any]) -> dict[str, float]:
     """{value}, a float. request: {metric_function: path, outputs: {name: array}, labels: array or None}; an array is what held() makes of one.
     Raises FleetError."""
     try:
@@ -40,13 +51,13 @@ def judge(request):
     }
 
 
-def held(dtype, shape, content):
+def held(dtype: str, shape: Iterable[int], content: Any) -> HeldArray:
     """An array as JSON data. content: the values' bytes, the lowest first; texts as a sequence of bytes."""
     parts = content if dtype == TEXT else [content]
     return {"dtype": dtype, "shape": list(shape), "content": [base64.b64encode(part).decode("ascii") for part in parts]}
 
 
-def _array(numpy, one):
+def _array(numpy: Any, one: HeldArray) -> Array:
     parts = [base64.b64decode(part) for part in one["content"]]
     if one["dtype"] == TEXT:
         found = numpy.empty(len(parts), dtype=object)

@@ -16,7 +16,7 @@ _STRANGE = (
 )
 
 
-def read_file(path, limit=-1):
+def read_file(path: str, limit: int = -1) -> bytes:
     """The bytes of a file, at most limit of them where that is not negative. Raises FleetError."""
     try:
         with open(path, "rb") as stream:
@@ -25,7 +25,7 @@ def read_file(path, limit=-1):
         raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
 
 
-def files(directory):
+def files(directory: str) -> list[str]:
     """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model.
 
     Raises FleetError for what cannot be copied: a link that leads nowhere or back to where it lies, a pipe, a socket, a device.
@@ -46,11 +46,11 @@ def files(directory):
     return sorted(name for name in found if name != MANIFEST)
 
 
-def _holds(outer, inner):
+def _holds(outer: str, inner: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
-def file_digest(path):
+def file_digest(path: str) -> str:
     """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
     total = hashlib.sha256()
     if os.path.exists(path) and not os.path.isfile(path):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 
+Known = tuple[str, str]  # What it is, and what to do.
 HEAD = 1 << 16  # How many bytes of a file say what it is.
 _EXPORT = "Load it with {load} and export it: model.export(directory)."
 _KERAS_FILE = ("it is a Keras file", _EXPORT.format(load="keras.models.load_model"))
@@ -30,7 +32,7 @@ _META_GRAPH = (
     "it is a checkpoint of TensorFlow 1",
     "Load it with tf.compat.v1.train.import_meta_graph and saver.restore, and write it with tf.compat.v1.saved_model.Builder.",
 )
-_FROZEN = (
+FROZEN = (
     "it is a frozen GraphDef",
     "Load it with tf.compat.v1.import_graph_def, and write it with tf.compat.v1.saved_model.Builder and a signature.",
 )
@@ -51,8 +53,8 @@ _MAGIC = (
 _SHARD = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5}|meta)$")
 
 
-def of_file(name, head):
-    """(what it is, what to do) of a file, or None. name: its path. head: its first HEAD bytes."""
+def of_file(name: str, head: bytes) -> Known | None:
+    """What is known of a file, or None. name: its path. head: its first HEAD bytes."""
     base = posixpath.basename(name)
     if base == "saved_model.pb":
         return (
@@ -79,11 +81,11 @@ def of_file(name, head):
     if shard:
         return _META_GRAPH if shard.group(2) == "meta" else _CHECKPOINT
     found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
-    return found or (_FROZEN if is_graph(head) else None)
+    return found or (FROZEN if is_graph(head) else None)
 
 
-def of_names(names):
-    """(what it is, what to do) of a directory or an archive without saved_model.pb, or None. names: paths of its files."""
+def of_names(names: Collection[str]) -> Known | None:
+    """What is known of a directory or an archive without saved_model.pb, or None. names: paths of its files."""
     bases = {posixpath.basename(name) for name in names}
     if any("\\" in name for name in names):
         return _WINDOWS
@@ -99,7 +101,7 @@ def of_names(names):
     return None
 
 
-def is_graph(head):
+def is_graph(head: bytes) -> bool:
     """Whether bytes begin as a GraphDef does: with a node that has a name and an operation. A SavedModel begins with a number."""
     try:
         number, node = next(protobuf.fields(head))

@@ -5,11 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
 
-def compare(reference, candidate):
-    """{name: {max_abs, max_rel, difference}} over all outputs of both, each a {name: array}; see agreement.Distance."""
+class Output(TypedDict):
+    """How far an output is from the reference's; see agreement.Distance."""
+
+    max_abs: float | None
+    max_rel: float | None
+    difference: str | None
+
+
+def compare(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> dict[str, Output]:
+    """How far each output of both is from the reference's."""
     found = agreement.compare(reference, candidate, distance)
     return {
         name: {"max_abs": far.max_abs, "max_rel": far.max_rel, "difference": far.difference}
@@ -17,12 +29,12 @@ def compare(reference, candidate):
     }
 
 
-def structural(outputs):
-    """Sentences about the outputs that cannot be compared, in the result of compare."""
+def structural(outputs: Mapping[str, Output]) -> list[str]:
+    """Sentences about the outputs that cannot be compared."""
     return [f"{name}: {output['difference']}" for name, output in outputs.items() if output["difference"]]
 
 
-def distance(reference, candidate):
+def distance(reference: Array, candidate: Array) -> agreement.Distance:
     """The agreement.Distance of two arrays of one shape and dtype."""
     if reference.dtype.kind in "OSU":
         return agreement.of_texts(int((reference != candidate).sum()), reference.size)
@@ -37,13 +49,13 @@ def distance(reference, candidate):
     return agreement.Distance(_largest(far), _largest(far[size > 0] / size[size > 0]), _largest(far / size.clip(1.0)))
 
 
-def _is_nan(array):
+def _is_nan(array: Array) -> Array:
     return ~(abs(array) <= float("inf"))
 
 
-def _finite(array):
+def _finite(array: Array) -> Array:
     return abs(array) < float("inf")
 
 
-def _largest(array):
+def _largest(array: Array) -> float:
     return float(array.max()) if array.size else 0.0

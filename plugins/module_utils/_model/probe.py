@@ -5,25 +5,55 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SERVED_TAGS
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SERVED_TAGS, SavedModel
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
 
 _LEAST_RANK = 2
+# With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-def main():
+def run(described: SavedModel, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The outcome() of a probe in a process of its own. That process tells each step before it takes it, so that its death names the step.
+
+    options: tags, python (or None for this one), timeout_s.
+    """
+    with atomic_files.scratch_directory() as directory:
+        told = os.path.join(directory, "told")
+        asked = dict({name: described[name] for name in ("path", "signatures")}, told=told, tags=options["tags"])
+        try:
+            program.call(
+                __name__,
+                asked,
+                options["python"] or sys.executable,
+                timeout_s=options["timeout_s"],
+                environment=_ENVIRONMENT,
+            )
+        except FleetError as fault:
+            if "was killed by" not in fault.what or not os.path.exists(told):
+                raise
+        return outcome(model_files.read_file(told).decode())
+
+
+def main() -> int:
     """The program's entry. As in the converter, Keras is not needed."""
-    sys.modules.update(keras=None, tf_keras=None)
+    sys.modules.update({"keras": None, "tf_keras": None})  # type: ignore[dict-item]
     return program.answer(sys.argv, probe)
 
 
-def probe(request):
+def probe(request: Mapping[str, Any]) -> dict[str, Any]:
     """Load request["path"] and ask it; each step is told before it is taken, in lines of JSON, to the file request["told"]. Raises FleetError."""
     import tensorflow
     from tensorflow.core.protobuf import config_pb2
@@ -36,7 +66,7 @@ def probe(request):
         except Exception as fault:  # Whatever TensorFlow raises here, the model does not load.
             raise FleetError(f"it does not load: {str(fault).splitlines()[0][:300]}", where=request["path"]) from fault
 
-        def ask(signature, inputs):
+        def ask(signature: Signature, inputs: Mapping[str, Array]) -> None:
             # session.run() would compare the shapes with the graph's; a server does not, and neither does this.
             names = sorted(inputs)
             options = config_pb2.CallableOptions(
@@ -49,13 +79,13 @@ def probe(request):
         for name, signature in request["signatures"].items():
             inputs = _one_request(signature)
             if inputs is not None:
-                _try(request, ask, name, signature, "1 row", inputs)
+                _try(request, functools.partial(ask, signature, inputs), name, "1 row")
                 for words, careless in _careless(signature, inputs):
-                    _try(request, ask, name, signature, words, careless)
+                    _try(request, functools.partial(ask, signature, careless), name, words)
     return {}
 
 
-def outcome(told):
+def outcome(told: str) -> dict[str, Any]:
     """What the lines that probe told say: {load_s, memory_mib, answered, survives, careless: [{signature, request, outcome}]}."""
     lines = [json.loads(line) for line in told.splitlines()]
     found = dict(lines[0], answered=[], careless=[], survives=True)
@@ -78,7 +108,7 @@ def outcome(told):
     return found
 
 
-def _one_request(signature):
+def _one_request(signature: Signature) -> dict[str, Array] | None:
     made = samples.synthetic(signature["inputs"], 1)
     if made is None:
         return None
@@ -86,7 +116,7 @@ def _one_request(signature):
     return {name: array if rows[name] else array[0] for name, array in made.items()}
 
 
-def _careless(signature, inputs):
+def _careless(signature: Signature, inputs: Mapping[str, Array]) -> Iterator[tuple[str, dict[str, Array]]]:
     """(words, inputs) of requests that no careful client sends."""
     batched = [name for name, tensor in signature["inputs"].items() if tensor["shape"] and tensor["shape"][0] is None]
     if batched:
@@ -97,22 +127,22 @@ def _careless(signature, inputs):
                 yield f"{name} of rank {rank}", dict(inputs, **{name: array.reshape(array.shape[: rank - 1] + (-1,))})
 
 
-def _try(request, ask, name, signature, words, inputs):
+def _try(request: Mapping[str, Any], ask: Callable[[], None], name: str, words: str) -> None:
     line = {"signature": name, "request": words}
     _tell(request, dict(line, outcome=None))
     try:
-        ask(signature, inputs)
+        ask()
         ended = "answered"
     except Exception:  # An error of whatever kind is what a server should give here.
         ended = "refused"
     _tell(request, dict(line, outcome=ended))
 
 
-def _tell(request, line):
+def _tell(request: Mapping[str, Any], line: Mapping[str, Any]) -> None:
     with open(request["told"], "a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
 
 
-def _resident_mib():
+def _resident_mib() -> int:
     with open("/proc/self/status", encoding="ascii") as stream:
         return next(int(line.split()[1]) // 1024 for line in stream if line.startswith("VmRSS"))

@@ -9,25 +9,38 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content, FileEntry, Manifest
 
 
-def numbered(folder):
+class Refusal(TypedDict):
+    """Why a form was refused. key: manifest.key of what was tried."""
+
+    key: str
+    reason: str
+    gates: Gates | None
+
+
+def numbered(folder: str) -> dict[int, str]:
     """{number: folder's name} of the versions in a model's folder, as servers see them. Raises OSError where it cannot be read."""
     names = [
         name
         for name in sorted(os.listdir(folder))
         if versions.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))
     ]
-    return {versions.number_of(name): name for name in names}
+    return {int(name): name for name in names}
 
 
-def held(destination, wanted, digests):
+def held(destination: str, wanted: str | None, digests: Digests) -> dict[int, Manifest | None]:
     """{number: manifest} below destination; None where there is none of ours, or where it has the content_key wanted and a file is not what it says."""
-    found = {}
+    found: dict[int, Manifest | None] = {}
     for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
         told = manifest_of(directory)
@@ -36,8 +49,8 @@ def held(destination, wanted, digests):
     return found
 
 
-def inventory(directory, digests):
-    """{relative path: {sha256, bytes}} of the files of a version."""
+def inventory(directory: str, digests: Digests) -> dict[str, FileEntry]:
+    """The files of a version by their relative paths."""
     return {
         name: {
             "sha256": digests.of(os.path.join(directory, name)),
@@ -47,7 +60,7 @@ def inventory(directory, digests):
     }
 
 
-def is_sound(directory, files, digests):
+def is_sound(directory: str, files: Content, digests: Digests) -> bool:
     """Whether a version holds the model that its manifest lists. Sizes tell most differences at no cost."""
     try:
         sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory)}
@@ -58,7 +71,7 @@ def is_sound(directory, files, digests):
         return False
 
 
-def carry_batching(staged, destination):
+def carry_batching(staged: str, destination: str) -> None:
     """Give a staged version the batching parameters of the newest one, if any: a server reads them once, when it loads the version."""
     there = numbered(destination)
     newest = os.path.join(destination, there[max(there)], manifest.BATCHING) if there else None
@@ -66,13 +79,13 @@ def carry_batching(staged, destination):
         shutil.copyfile(newest, os.path.join(staged, manifest.BATCHING))
 
 
-def stage(destination):
+def stage(destination: str) -> str:
     """An empty directory below destination, after what killed runs left there is gone."""
     atomic_files.sweep(destination)
     return atomic_files.staging_directory(destination)
 
 
-def copy(source, staged):
+def copy(source: str, staged: str) -> None:
     """Put all files of a source into a staged version; links become what they point to."""
     for name in model_files.files(source):
         path = os.path.join(staged, name)
@@ -80,7 +93,7 @@ def copy(source, staged):
         shutil.copyfile(os.path.join(source, name), path)
 
 
-def finish(staged, destination, version, content):
+def finish(staged: str, destination: str, version: int, content: Mapping[str, Any]) -> str:
     """Publish a staged version with its manifest (content, a dict). Raises FleetError where somebody else was faster."""
     carry_batching(staged, destination)
     atomic_files.write_file(os.path.join(staged, model_files.MANIFEST), manifest.text(content).encode())
@@ -92,7 +105,7 @@ def finish(staged, destination, version, content):
     return final
 
 
-def renew(staged, final, content):
+def renew(staged: str, final: str, content: Manifest) -> None:
     """Give a published version the warm-up requests of a staged one of the same model, and its manifest. A server reads both when it loads the version."""
     there, new = os.path.join(final, manifest.WARMUP), os.path.join(staged, manifest.WARMUP)
     if os.path.exists(new):
@@ -103,8 +116,8 @@ def renew(staged, final, content):
     atomic_files.write_file(os.path.join(final, model_files.MANIFEST), manifest.text(content).encode())
 
 
-def remember_refusal(destination, told):
-    """Keep why a form was refused, {key, reason, gates}, so that the same is not tried again; None forgets it."""
+def remember_refusal(destination: str, told: Refusal | None) -> None:
+    """Keep why a form was refused, so that the same is not tried again; None forgets it."""
     if told:
         atomic_files.write_file(_refusal_file(destination), json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
     else:
@@ -112,7 +125,7 @@ def remember_refusal(destination, told):
             os.unlink(_refusal_file(destination))
 
 
-def refusal(destination, key):
+def refusal(destination: str, key: str) -> Refusal | None:
     """What remember_refusal kept under the key, or None."""
     try:
         with open(_refusal_file(destination), encoding="utf-8") as stream:
@@ -122,20 +135,20 @@ def refusal(destination, key):
         return None
 
 
-def _refusal_file(destination):
+def _refusal_file(destination: str) -> str:
     """Beside the form's folder, which is not there while no version is."""
     folder, name = os.path.split(destination)
     return os.path.join(folder, f".{name}.refused.json")
 
 
-def abandon(staged, destination):
+def abandon(staged: str, destination: str) -> None:
     """Remove a staged version unless it was published, and a destination that holds nothing."""
     shutil.rmtree(staged, ignore_errors=True)
     if not os.listdir(destination):
         os.rmdir(destination)
 
 
-def manifest_of(directory):
+def manifest_of(directory: str) -> Manifest | None:
     """The manifest of a version, or None where it has none of ours."""
     try:
         with open(os.path.join(directory, model_files.MANIFEST), "rb") as stream:

@@ -15,7 +15,7 @@ class Refused(Exception):
     """The conversion cannot end in a model that serves; its text is the reason."""
 
 
-def first_line(fault):
+def first_line(fault: BaseException) -> str:
     """The first line of what a library raised that says something: TensorFlow tells the place before the fault."""
     lines = [_PLACE.sub("", line).strip() for line in str(fault).splitlines()]
     lines = [line for line in lines if line and not line.startswith(_PREAMBLE)]

@@ -9,28 +9,32 @@ import base64
 import codecs
 import json
 import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import warmup
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, protobuf, tfrecord, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import TensorInfo
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 LABELS = "labels"
 _BYTES, _FLOATS, _INTEGERS = 1, 2, 3  # The lists of tensorflow/core/example/feature.proto.
 
 
-def kind_of(beginning):
+def kind_of(beginning: bytes) -> str:
     """ "records" for a TFRecord file, "lines" for JSON lines, else "archive", by a file's first bytes."""
     if tfrecord.is_one(beginning):
         return "records"
     return "lines" if beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "archive"
 
 
-def from_lines(content, path):
+def from_lines(content: bytes, path: str) -> dict[str, Array]:
     """JSON lines: {"inputs": {name: value}, "label": value} each; {"b64": text} stands for bytes, as in TensorFlow Serving's REST API."""
     examples = []
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
@@ -47,7 +51,7 @@ def from_lines(content, path):
     return _columns(examples, path)
 
 
-def from_records(content, path, tensors, signature):
+def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], signature: str) -> dict[str, Array]:
     """A warm-up file's requests for a signature, or the examples of a TFRecord file. tensors: the signature's inputs, {name: {dtype, shape}}."""
     try:
         if warmup.is_one(content):
@@ -67,7 +71,7 @@ def from_records(content, path, tensors, signature):
     return {name: _shaped(array, tensors.get(name)) for name, array in found.items()}
 
 
-def requests(content, signature):
+def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
     """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
     request_class = wire.message("tensorflow.serving.PredictRequest")
     held = [request_class.FromString(bytes(request)) for request in warmup.requests(content)]
@@ -78,9 +82,9 @@ def requests(content, signature):
     ]
 
 
-def _examples(content, path, tensors, signature):
+def _examples(content: bytes, path: str, tensors: Mapping[str, TensorInfo], signature: str) -> dict[str, Array]:
     """The examples of predict requests, one after the other; an input without a batch dimension gets one entry for each request."""
-    parts = {}
+    parts: dict[str, list[Array]] = {}
     for arrays in requests(content, signature):
         joined = {name: array for name, array in arrays.items() if array.ndim and _has_rows(tensors.get(name))}
         rows = max(map(len, joined.values()), default=1)
@@ -94,12 +98,12 @@ def _examples(content, path, tensors, signature):
         raise FleetError(f"its requests differ in shape beyond the number of rows: {fault}", where=path) from fault
 
 
-def _has_rows(tensor):
+def _has_rows(tensor: TensorInfo | None) -> bool:
     """Whether the first dimension counts examples: a lone dimension of fixed size is an example's own."""
     return bool(tensor and tensor["shape"] and (tensor["shape"][0] is None or len(tensor["shape"]) > 1))
 
 
-def _features(record):
+def _features(record: bytes) -> dict[str, Array]:
     """{feature: array} of the bytes of a tf.Example."""
     found = {}
     features = protobuf.grouped(record).get(1, [b""])[-1]
@@ -119,7 +123,7 @@ def _features(record):
     return found
 
 
-def _columns(examples, path):
+def _columns(examples: Sequence[Mapping[str, Array]], path: str) -> dict[str, Array]:
     """{name: array} with examples along the first axis. Raises FleetError where the examples differ in what they hold."""
     found = {}
     for name in sorted({name for example in examples for name in example}):
@@ -134,7 +138,7 @@ def _columns(examples, path):
     return found
 
 
-def _shaped(array, tensor):
+def _shaped(array: Array, tensor: TensorInfo | None) -> Array:
     """Flat features in the shape of one example of the signature; labels and scalars lose the axis of one."""
     if array.ndim == 2 and (tensor is None or len(tensor["shape"] or ()) <= 1):
         return array[:, 0] if array.shape[1] == 1 else array
@@ -146,14 +150,14 @@ def _shaped(array, tensor):
         return array  # Where it does not fit, the signature's own check says so.
 
 
-def objects(values):
+def objects(values: Sequence[Any]) -> Array:
     """A flat array of values of any length, such as bytes."""
     array = numpy.empty(len(values), object)
     array[:] = values
     return array
 
 
-def _array(value):
+def _array(value: Any) -> Array:
     array = numpy.asarray(value)
     if array.dtype.kind in "SUO":  # Texts of one width would lose the NULs at their end.
         array = numpy.asarray(value, object)
@@ -162,7 +166,7 @@ def _array(value):
     return array
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return base64.b64decode(value["b64"], validate=True)
     if isinstance(value, str):

@@ -8,22 +8,35 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, parity, sample_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import text_arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import Arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Feeding, TensorInfo
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
+Tensors = Mapping[str, TensorInfo]
+Ask = Callable[[Arrays], dict[str, Array]]  # A model: the arrays of one request in, its outputs out.
 _INPUTS, _LABELS = "inputs.", "labels"
 _MOST_ANSWERS, _MOST_BYTES = 256, 4 << 20
 _MOST_WARM_UP = 1 << 30  # A message holds 2 GiB at most.
 
 
-def read(path, limit=None, metric=None, tensors=None, signature="serving_default"):
+def read(
+    path: str,
+    limit: int | None = None,
+    metric: str | None = None,
+    tensors: Tensors | None = None,
+    signature: str = "serving_default",
+) -> tuple[dict[str, Array], Array | None]:
     """({name: array}, labels or None) of a file of samples; the first axis counts examples, at most limit of them.
 
     metric: what is to be measured on them, if anything; the user's own function alone can do without labels. tensors: the inputs of the signature of that
@@ -58,7 +71,7 @@ def read(path, limit=None, metric=None, tensors=None, signature="serving_default
     return {name: array[:limit] for name, array in inputs.items()}, None if labels is None else labels[:limit]
 
 
-def _arrays(path, tensors, signature):
+def _arrays(path: str, tensors: Tensors, signature: str) -> dict[str, Array]:
     """What a file holds, named as in an archive, whatever it is."""
     _need_numpy()
     kind = sample_files.kind_of(model_files.read_file(path, 64))
@@ -73,7 +86,7 @@ def _arrays(path, tensors, signature):
     return {name if name == _LABELS else _INPUTS + name: array for name, array in held.items()}
 
 
-def outputs(path):
+def outputs(path: str) -> dict[str, Array]:
     """{name: array} of the outputs.<name> of a NumPy archive. Raises FleetError as read does."""
     found = {name[len("outputs.") :]: array for name, array in archive(path).items() if name.startswith("outputs.")}
     if not found:
@@ -83,7 +96,7 @@ def outputs(path):
     return found
 
 
-def archive(path, unlike="not {}"):
+def archive(path: str, unlike: str = "not {}") -> dict[str, Array]:
     """{name: array} of a NumPy archive; strings become object arrays of bytes. unlike: what a foreign file is, {} being an archive. Raises FleetError."""
     _need_numpy()
     try:
@@ -104,7 +117,7 @@ def archive(path, unlike="not {}"):
         ) from fault
 
 
-def _need_numpy():
+def _need_numpy() -> None:
     if numpy is None:
         raise FleetError(
             "the Python package numpy is missing",
@@ -113,7 +126,7 @@ def _need_numpy():
         )
 
 
-def _plain(array, lengths=None):
+def _plain(array: Array, lengths: Array | None = None) -> Array:
     if array.dtype.kind == "U":
         return numpy.char.encode(array, "utf-8").astype(object)
     if array.dtype.kind != "S":
@@ -127,7 +140,7 @@ def _plain(array, lengths=None):
     )
 
 
-def fit(inputs, tensors, where="samples"):
+def fit(inputs: Arrays, tensors: Tensors, where: str = "samples") -> dict[str, Array]:
     """inputs with the dtypes of a signature's inputs ({name: {dtype}}). Raises FleetError where a dtype is of another kind."""
     fitted = {}
     for name, array in inputs.items():
@@ -144,7 +157,7 @@ def fit(inputs, tensors, where="samples"):
     return fitted
 
 
-def _whole(name, array, wanted, where):
+def _whole(name: str, array: Array, wanted: str, where: str) -> Array:
     """Integers, as files hold them, in the type wanted, which has to hold each of them."""
     lowest, highest = (0, 1) if wanted == "bool" else (numpy.iinfo(wanted).min, numpy.iinfo(wanted).max)
     found = (int(array.min()), int(array.max())) if array.size else (0, 0)
@@ -156,7 +169,7 @@ def _whole(name, array, wanted, where):
     return array.astype(wanted)
 
 
-def synthetic(tensors, examples):
+def synthetic(tensors: Tensors, examples: int) -> dict[str, Array] | None:
     """Made-up inputs for a signature's inputs, the same every time; None where a rank or a dtype leaves no sensible choice."""
     random, inputs = numpy.random.default_rng(0), {}
     for name, tensor in sorted(tensors.items()):
@@ -182,7 +195,7 @@ def synthetic(tensors, examples):
     return inputs
 
 
-def answers(predict, inputs, feeding, batch):
+def answers(predict: Ask, inputs: Arrays, feeding: Feeding, batch: int) -> tuple[int, dict[str, Array]]:
     """(examples asked, {name: array}) of a model over samples.
 
     predict: a function from {name: array} to {name: array}. feeding: (rows, squeezed) of signature.feeding. batch: rows of a request where any
@@ -195,7 +208,8 @@ def answers(predict, inputs, feeding, batch):
     if rows and total < rows:
         raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {total}", where="samples")
     asked = total - total % rows if rows else total
-    parts, sizes = {}, []
+    parts: dict[str, list[Array]] = {}
+    sizes = []
     for start in range(0, asked, step):
         end = min(start + step, asked)
         answer = predict(
@@ -207,7 +221,7 @@ def answers(predict, inputs, feeding, batch):
     return asked, {name: _joined(arrays, sizes) for name, arrays in parts.items()}
 
 
-def _joined(arrays, sizes):
+def _joined(arrays: Sequence[Array], sizes: Sequence[int]) -> Array:
     if all(array.ndim and len(array) == size for array, size in zip(arrays, sizes)):
         if len({array.shape[1:] for array in arrays}) == 1:
             return numpy.concatenate(arrays)
@@ -216,7 +230,15 @@ def _joined(arrays, sizes):
     return numpy.concatenate([array.ravel() for array in arrays])
 
 
-def write_answers(path, inputs, reference, answered, rows=None, labels=None, measure=None):
+def write_answers(
+    path: str,
+    inputs: Arrays,
+    reference: Arrays,
+    answered: Arrays,
+    rows: int | None = None,
+    labels: Array | None = None,
+    measure: Callable[[Arrays, Array | None], float] | None = None,
+) -> None:
     """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
 
     How far is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request where the signature says how many; the
@@ -253,44 +275,43 @@ def write_answers(path, inputs, reference, answered, rows=None, labels=None, mea
     )
 
 
-def _keeps(array):
+def _keeps(array: Array) -> bool:
     """Whether plain numbers or texts."""
     if array.dtype == object:
         return all(isinstance(one, bytes) for one in array.ravel())
     return array.dtype.kind in "biu" or array.dtype in ("float32", "float64")
 
 
-def write(path, inputs, labels, reference):
+def write(path: str, inputs: Arrays, labels: Array | None, reference: Arrays) -> None:
     """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes, and their lengths."""
     _save(path, {} if labels is None else {_LABELS: labels}, inputs, reference)
 
 
-def _save(path, arrays, inputs, reference):
+def _save(path: str, arrays: dict[str, Array], inputs: Arrays, reference: Arrays) -> None:
     arrays.update(
         {_INPUTS + name: array for name, array in inputs.items()},
         **{f"outputs.{name}": array for name, array in reference.items()},
     )
     held = {name: array for name, array in arrays.items() if array.dtype == object}
-    lengths = {
+    stored: dict[str, Any] = {
         text_arrays.LENGTHS + name: numpy.reshape([len(text) for text in array.ravel()], array.shape)
         for name, array in held.items()
     }
-    numpy.savez(
-        path,
-        **lengths,
-        **{
+    stored.update(
+        {
             name: array.astype("S") if array.dtype == object else numpy.asarray(array, order="C")
             for name, array in arrays.items()
-        },
+        }
     )
+    numpy.savez(path, **stored)
 
 
-def requests(content, signature):
+def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
     """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
     return sample_files.requests(content, signature)
 
 
-def refuse_what_is_too_much(inputs, feeding, sizes):
+def refuse_what_is_too_much(inputs: Arrays, feeding: Feeding, sizes: Sequence[int]) -> None:
     """Raise FleetError where requests of so many rows are more than a file of them should hold; a server reads it whole at each start."""
     row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
     if row * sum(sizes) > _MOST_WARM_UP:
@@ -301,7 +322,7 @@ def refuse_what_is_too_much(inputs, feeding, sizes):
         )
 
 
-def batch(inputs, feeding, size):
+def batch(inputs: Arrays, feeding: Feeding, size: int) -> dict[str, Array]:
     """{name: array} of one request with so many rows, out of the samples in turn; inputs without a batch dimension get the first example."""
     _rows, squeezed = feeding
     return {

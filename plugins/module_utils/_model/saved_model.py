@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
@@ -17,6 +18,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     other_files,
     warmup,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.other_files import Known
 
 _A_FILE = (
     "it is a file; a SavedModel is a directory",
@@ -25,8 +28,8 @@ _A_FILE = (
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
-def read(directory, tags=meta_graph.SERVED_TAGS):
-    """meta_graph.parse of a version directory, and {path, size_bytes, asset_bytes, warmup (warmup.look, or None without such a file)}.
+def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedModel:
+    """Describe a version directory.
 
     Raises FleetError for what is missing or broken.
     """
@@ -45,22 +48,22 @@ def read(directory, tags=meta_graph.SERVED_TAGS):
     size = sum(os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory))
     assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
     requests = warmup_requests(directory)
-    return dict(
-        described,
-        path=directory,
-        size_bytes=size,
-        asset_bytes=assets,
-        warmup=None if requests is None else warmup.look(requests, described["signatures"]),
-    )
+    return {
+        **described,
+        "path": directory,
+        "size_bytes": size,
+        "asset_bytes": assets,
+        "warmup": None if requests is None else warmup.look(requests, described["signatures"]),
+    }
 
 
-def warmup_requests(directory):
+def warmup_requests(directory: str) -> bytes | None:
     """The bytes of a version's warm-up file, or None where it has none."""
     path = os.path.join(directory, manifest.WARMUP)
     return model_files.read_file(path) if os.path.isfile(path) else None
 
 
-def _content(directory):
+def _content(directory: str) -> bytes:
     path = os.path.join(directory, "saved_model.pb")
     if os.path.exists(directory) and not os.path.isdir(directory):
         what, remedy = (
@@ -92,12 +95,11 @@ def _content(directory):
     if not content:
         raise FleetError("it is empty", where=path, remedy="Export or copy the model again, whole.")
     if other_files.is_graph(content):
-        what, remedy = other_files.of_file("graph.pb", content)
-        raise FleetError(what, where=path, remedy=remedy)
+        raise FleetError(other_files.FROZEN[0], where=path, remedy=other_files.FROZEN[1])
     return content
 
 
-def _other(directory):
+def _other(directory: str) -> Known | None:
     """(what it is, what to do) of a directory that holds no SavedModel, by its files and those one level below, or None."""
     names = []
     for parent, folders, found in os.walk(directory):
@@ -113,7 +115,7 @@ def _other(directory):
     return known
 
 
-def _variables_bytes(directory, needed):
+def _variables_bytes(directory: str, needed: int) -> int:
     """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs is missing."""
     folder = os.path.join(directory, "variables")
     names = os.listdir(folder) if os.path.isdir(folder) else []

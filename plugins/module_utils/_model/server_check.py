@@ -1,32 +1,132 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has NumPy and gRPC: asks a server for the answers to samples, measures a metric and compares with a reference."""
+"""Asks a server for the answers to samples, measures a metric and compares with a reference: a program for a Python that has NumPy and gRPC."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import metric_function, parity, samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    manifest,
+    metric_function,
+    model_files,
+    parity,
+    samples,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, MetricChange
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
-_CLIENTS = {"grpc": client.GrpcClient, "rest": client.RestClient}
+_CLIENTS: dict[str, Any] = {"grpc": client.GrpcClient, "rest": client.RestClient}
+_ASKED = (
+    "target",
+    "samples",
+    "metric",
+    "metric_output",
+    "metric_function",
+    "batch",
+    "limit",
+    "reference",
+    "reference_target",
+    "deadline_s",
+)
 
 
-def main():
+class MetricValue(TypedDict):
+    """A metric over the answers of a server."""
+
+    name: str
+    value: float
+
+
+class Checked(TypedDict):
+    """What a check of a served model found; None where nothing was measured or compared."""
+
+    examples: int
+    metric: MetricValue | None
+    outputs: dict[str, parity.Output] | None
+
+
+def run(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of model_server_check. options: its own. Raises FleetError where a conversion's rules refuse what is served."""
+    for name in ("target", "reference_target"):
+        if options[name]:
+            bounded(f"{name}.port", options[name]["port"], 1, 65535)
+    bounded("batch", options["batch"], 1)
+    bounded("limit", 1 if options["limit"] is None else options["limit"], 1)
+    for name in ("deadline_s", "timeout_s"):
+        bounded(name, options[name], 0.001, LONGEST_S, "s")
+    rules = _rules(options["conversion"]) if options["conversion"] else None
+    request = dict(options)
+    if rules:
+        request.update({name: rules["options"].get(name) for name in ("metric", "metric_output")})
+    found = call(request, options["python"] or sys.executable, options["timeout_s"])
+    accepted, reason = _judge(rules, found) if rules else (None, None)
+    if accepted is False:
+        raise FleetError(
+            f"what is served is refused: {reason}",
+            where=f"{options['target']['model']} on port {options['target']['port']}",
+            remedy="Serve the source, or another form.",
+        )
+    return dict(found, changed=False, accepted=accepted, reason=reason)
+
+
+def _rules(directory: str) -> Manifest:
+    """The manifest of a version that was converted. Raises FleetError."""
+    path = os.path.join(directory, model_files.MANIFEST)
+    found = manifest.parse(model_files.read_file(path))
+    if not found or not manifest.judged(found):
+        raise FleetError(
+            "no conversion was judged there",
+            where=path,
+            remedy="Name a version that tfserving.fleet.model_conversion converted.",
+        )
+    return found
+
+
+def after(gates: Gates | None, found: Checked) -> MetricChange | None:
+    """The metric that a conversion was judged by, as what is served has it."""
+    before = gates and gates["metric"]
+    return {**before, "after": found["metric"]["value"]} if before and found["metric"] else None
+
+
+def _judge(rules: Manifest, found: Checked) -> tuple[bool, str]:
+    return acceptance.decide(
+        found["outputs"],
+        after(rules["gates"], found),
+        rules["options"]["maximum_difference"] if found["outputs"] else None,
+        rules["options"]["accept_unjudged"],
+    )
+
+
+def call(request: Mapping[str, Any], python: str, timeout_s: float) -> Checked:
+    """The result of check() under another Python; what the request leaves out is None."""
+    found: Checked = program.call(__name__, {name: request.get(name) for name in _ASKED}, python, timeout_s=timeout_s)
+    return found
+
+
+def main() -> int:
     """The program's entry."""
     return program.answer(sys.argv, check)
 
 
-def check(request):
-    """{examples, metric: {name, value} or None, outputs: {name: {max_abs, max_rel, difference}} or None}.
+def check(request: Mapping[str, Any]) -> Checked:
+    """Ask a target for the answers to samples, measure a metric and compare.
 
     request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or None), reference (path or None),
     reference_target (a target or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
     """
     examples, answered, labels = _ask(request["target"], request)
-    value = None
+    value: MetricValue | None = None
     if request["metric"]:
         value = {
             "name": request["metric"],
@@ -40,7 +140,7 @@ def check(request):
     }
 
 
-def _ask(target, request):
+def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, dict[str, Array], Array | None]:
     """(examples asked, {output: array}, labels or None)."""
     with _CLIENTS[target["protocol"]](target["address"], target["port"], request["deadline_s"]) as server:
         model, name, version = target["model"], target["signature"], target["version"]
@@ -56,7 +156,7 @@ def _ask(target, request):
         )
 
 
-def _reference(request, examples, answered):
+def _reference(request: Mapping[str, Any], examples: int, answered: Mapping[str, Array]) -> dict[str, Array] | None:
     """{name: array} to compare with, or None. Of more examples than were asked it is cut where the answer has a row for each."""
     if request["reference_target"]:
         return _ask(request["reference_target"], request)[1]

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from typing import TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import STATEFUL
 
 # They call Python code of the process that exported the model.
@@ -87,32 +90,41 @@ _WRITING = STATEFUL - RANDOM - PYTHON - OUTSIDE - _HARMLESS
 EFFECTS = _WRITING | PYTHON | OUTSIDE | frozenset("Case If StatefulPartitionedCall While".split())
 
 
-def state_ops(ops):
+class Likelihood(TypedDict, total=False):
+    """Whether a conversion is likely to succeed, or to bring something. blocking_ops: what TensorFlow Lite lacks. ops_outside: what stays with TensorFlow."""
+
+    likely: bool
+    blocking_ops: list[str]
+    ops_outside: list[str]
+    reasons: list[str]
+
+
+def state_ops(ops: Iterable[str]) -> list[str]:
     """The operations that keep something from one request for the next, sorted."""
     return sorted(_WRITING & set(ops))
 
 
-def random_ops(ops):
+def random_ops(ops: Iterable[str]) -> list[str]:
     """The operations that draw random numbers anew for each request, sorted."""
     return sorted(RANDOM & set(ops))
 
 
-def python_ops(ops):
+def python_ops(ops: Iterable[str]) -> list[str]:
     """The operations that no server can run, as they call Python, sorted."""
     return sorted(PYTHON & set(ops))
 
 
-def file_ops(ops):
+def file_ops(ops: Iterable[str]) -> list[str]:
     """The operations that read or write files of the server, sorted."""
     return sorted((READS_FILES | WRITES_FILES) & set(ops))
 
 
-def outside_ops(ops):
+def outside_ops(ops: Iterable[str]) -> list[str]:
     """The operations that touch the server's process or other processes, sorted."""
     return sorted((PROCESS | NETWORK) & set(ops))
 
 
-def refusal(ops, optional_inputs):
+def refusal(ops: Iterable[str], optional_inputs: Collection[str]) -> str | None:
     """Why no converted form can stand for a signature, or None. ops: names of the operations behind it. optional_inputs: inputs with a default."""
     if python_ops(ops):
         return f"it calls Python code of the process that exported it ({', '.join(python_ops(ops))}), which no server has; export it without that"

@@ -8,16 +8,20 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, TypeVar
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.tensors import Tensor
 
 TOP = 5
 _ROUNDING = 1e-9
 _SHARES = ("accuracy", "auc", "top_k")  # Between 0 and 1.
 _COUNTS = ("accuracy", "top_k")  # Shares of the examples.
+
+_Output = TypeVar("_Output")
 
 
 @dataclass(frozen=True)
@@ -27,24 +31,24 @@ class Values:
     rows: a function that gives the values of each example in turn, a flat list of Python's own.
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     kind: str
-    rows: Callable
+    rows: Callable[[], Iterator[list[Any]]]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
     @property
-    def width(self):
+    def width(self) -> int:
         """How many values an example has."""
         return math.prod(self.shape[1:])
 
-    def flat(self):
+    def flat(self) -> list[Any]:
         """All values, one after the other."""
         return [value for row in self.rows() for value in row]
 
 
-def measure(metric, outputs, labels, output=None):
+def measure(metric: str, outputs: Mapping[str, Values], labels: Values, output: str | None = None) -> float:
     """The value of a metric: a float.
 
     outputs: {name: Values}, first axis = examples. labels: Values, first axis = examples. output: which of them is judged; None where there is one.
@@ -64,7 +68,7 @@ def measure(metric, outputs, labels, output=None):
     return float(METRICS[metric](scores, labels))
 
 
-def check_function(metric, path):
+def check_function(metric: str | None, path: str | None) -> None:
     """Raise FleetError where the metric function is named without the file (path or None) that holds it, or the other way round."""
     if bool(path) != (metric == "function"):
         raise FleetError(
@@ -74,7 +78,7 @@ def check_function(metric, path):
         )
 
 
-def verdict(metric, before, after, allowed_loss, goal=None):
+def verdict(metric: str, before: float, after: float, allowed_loss: float, goal: str | None = None) -> tuple[bool, str]:
     """(accepted, sentence) of a change that takes a metric from before to after. allowed_loss: in the metric's own unit.
 
     goal: "higher" or "lower", which of two values is better; None where the metric's name says it. A value that is NaN is never accepted.
@@ -87,7 +91,9 @@ def verdict(metric, before, after, allowed_loss, goal=None):
     return _within(metric, before, after, allowed_loss, goal, f"{metric} {before:.6g} before, {after:.6g} after")
 
 
-def verdict_where_served(metric, examples, before, after, here, allowed_loss, goal=None):
+def verdict_where_served(
+    metric: str, examples: int, before: float, after: float, here: float, allowed_loss: float, goal: str | None = None
+) -> tuple[bool, str]:
     """(accepted, sentence) of a variant that verdict accepted, on another host. here: the metric there, over some of the same examples.
 
     Of few examples one weighs much. What the variant lost over these where it was converted is allowed, and of a share of them one example.
@@ -98,28 +104,30 @@ def verdict_where_served(metric, examples, before, after, here, allowed_loss, go
     )
 
 
-def _within(metric, before, after, allowed, goal, figures):
+def _within(
+    metric: str, before: float, after: float, allowed: float, goal: str | None, figures: str
+) -> tuple[bool, str]:
     lost = _loss(metric, before, after, goal)
     accepted = not _exceeds(lost, allowed)
     return accepted, f"{figures}: a loss of {lost:.6g} is {'within' if accepted else 'above'} the allowed {allowed:g}"
 
 
-def _exceeds(lost, allowed):
+def _exceeds(lost: float, allowed: float) -> bool:
     """Whether a loss, or NaN, is above the allowed one; differences of floats are rounded: 0.98 - 0.97 is 0.01."""
     return not lost <= allowed + _ROUNDING
 
 
-def _loss(metric, before, after, goal):
+def _loss(metric: str, before: float, after: float, goal: str | None) -> float:
     """How much worse a metric became, in its own unit; negative where it became better."""
     return after - before if (goal or goal_of(metric)) == "lower" else before - after
 
 
-def goal_of(metric):
+def goal_of(metric: str) -> str:
     """Which value of a metric is better, "higher" or "lower"."""
     return "lower" if metric == "rmse" else "higher"
 
 
-def chosen_output(outputs, output):
+def chosen_output(outputs: Mapping[str, _Output], output: str | None) -> _Output:
     """The output that is judged; output: its name, or None where there is one. Raises FleetError."""
     if output is None and len(outputs) == 1:
         return next(iter(outputs.values()))
@@ -132,7 +140,7 @@ def chosen_output(outputs, output):
     return outputs[one_of("metric_output", output, sorted(outputs))]
 
 
-def _accuracy(scores, labels):
+def _accuracy(scores: Values, labels: Values) -> float:
     if _single(scores) and scores.kind in ("integer", "boolean", "text"):  # Classes themselves.
         return _share(
             zip(scores.flat(), _classes(labels, names=scores.kind == "text")),
@@ -152,7 +160,7 @@ def _accuracy(scores, labels):
     )
 
 
-def _top_k(scores, labels):
+def _top_k(scores: Values, labels: Values) -> float:
     rows = _rows(scores, "top_k")
     if scores.width <= TOP:
         raise FleetError(
@@ -167,7 +175,7 @@ def _top_k(scores, labels):
     )
 
 
-def _auc(scores, labels):
+def _auc(scores: Values, labels: Values) -> float:
     if not (len(scores.shape) == 2 and scores.width == 2 or _single(scores)) or scores.kind not in (
         "float",
         "integer",
@@ -192,7 +200,7 @@ def _auc(scores, labels):
     return (sum(ranks) - len(ranks) * (len(ranks) + 1) / 2) / (len(ranks) * (len(held) - len(ranks)))
 
 
-def _rmse(scores, labels):
+def _rmse(scores: Values, labels: Values) -> float:
     if scores.width != labels.width:
         raise FleetError(
             f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}",
@@ -207,20 +215,20 @@ def _rmse(scores, labels):
     return math.sqrt(sum(squares) / (len(scores) * scores.width))
 
 
-def _share(pairs, right, count):
+def _share(pairs: Iterable[tuple[Any, Any]], right: Callable[[Any, Any], bool], count: int) -> float:
     return sum(1 for pair in pairs if right(*pair)) / count
 
 
-def _known(row):
+def _known(row: Iterable[float]) -> bool:
     """Whether there are numbers only; NaN is none."""
     return not any(map(math.isnan, row))
 
 
-def _largest(row):
+def _largest(row: list[Any]) -> int:
     return row.index(max(row))
 
 
-def _classes(labels, count=None, names=False):
+def _classes(labels: Values, count: int | None = None, names: bool = False) -> list[Any]:
     """Labels as one class each, a list: numbers below count where that is known, or names. Raises FleetError."""
     if (labels.kind == "text") != names:
         raise FleetError(
@@ -244,11 +252,11 @@ def _classes(labels, count=None, names=False):
     return held
 
 
-def _is_class(label, count):
+def _is_class(label: Any, count: int | None) -> bool:
     return not isinstance(label, complex) and 0 <= label < (math.inf if count is None else count) and label % 1 == 0
 
 
-def _rows(scores, metric):
+def _rows(scores: Values, metric: str) -> Iterator[list[Any]]:
     if len(scores.shape) != 2 or scores.kind not in ("float", "integer"):
         raise FleetError(
             f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}",
@@ -257,13 +265,18 @@ def _rows(scores, metric):
     return scores.rows()
 
 
-def _single(scores):
+def _single(scores: Values) -> bool:
     return len(scores.shape) == 1 or (len(scores.shape) == 2 and scores.width == 1)
 
 
-METRICS = {"accuracy": _accuracy, "auc": _auc, "rmse": _rmse, "top_k": _top_k}
+METRICS: dict[str, Callable[[Values, Values], float]] = {
+    "accuracy": _accuracy,
+    "auc": _auc,
+    "rmse": _rmse,
+    "top_k": _top_k,
+}
 # Options of the modules that measure a metric, and of those that decide by it.
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "metric": {"type": "str", "choices": sorted([*METRICS, "function"])},
     "metric_output": {"type": "str"},
     "metric_function": {"type": "path"},
@@ -275,7 +288,7 @@ DECIDING_OPTIONS = dict(
 )
 
 
-def of_tensor(tensor):
+def of_tensor(tensor: Tensor) -> Values:
     """The Values of a tensors.Tensor."""
     kind = {"string": "text", "bool": "boolean"}.get(
         tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer"

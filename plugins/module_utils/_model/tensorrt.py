@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
@@ -14,7 +16,7 @@ PRECISIONS = ("FP32", "FP16", "INT8")
 _COMPUTE = re.compile(r"(\d+)\.(\d)$")
 
 
-def compute_capability(text):
+def compute_capability(text: str) -> tuple[int, int]:
     """(8, 6) for "8.6". Raises FleetError."""
     found = _COMPUTE.match(text)
     if not found:
@@ -22,7 +24,7 @@ def compute_capability(text):
     return int(found.group(1)), int(found.group(2))
 
 
-def refusal(options, samples, converter):
+def refusal(options: Mapping[str, Any], samples: object, converter: str | None) -> str | None:
     """Why these options cannot end in a TF-TRT model that serves, with what would, or None.
 
     options: server_release, compute_capability, precision, batch_sizes. samples: whether there are any. converter: the release of its TensorFlow.
@@ -45,12 +47,12 @@ def refusal(options, samples, converter):
     return None
 
 
-def image(release):
+def image(release: str) -> str:
     """The converter's container image for a release of the server, the GPU's one."""
     return f"tensorflow/tensorflow:{release}-gpu"
 
 
-def arguments(precision, batch_sizes, workspace_mib, signature):
+def arguments(precision: str, batch_sizes: Sequence[int], workspace_mib: int, signature: str) -> dict[str, Any]:
     """The arguments of TrtGraphConverterV2 beside the source: static shapes, one engine kept for each batch size."""
     return {
         "input_saved_model_tags": ["serve"],

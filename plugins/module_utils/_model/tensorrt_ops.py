@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.statefulness import Likelihood
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, sides
+
 # After NVIDIA's "Accelerating Inference in TensorFlow with TensorRT", supported operators.
 SUPPORTED = frozenset(
     """
@@ -29,8 +34,8 @@ _WORK = frozenset(
 _COMPUTED = ("float16", "float32")
 
 
-def likelihood(signature, ops):
-    """{likely, ops_outside, reasons}: whether TF-TRT is likely to bring something. ops_outside: what stays with TensorFlow."""
+def likelihood(signature: Signature, ops: Iterable[str]) -> Likelihood:
+    """Whether TF-TRT is likely to bring something."""
     outside = sorted(set(ops) - SUPPORTED - _PLUMBING)
     reasons = []
     if not _WORK & set(ops):
@@ -39,8 +44,8 @@ def likelihood(signature, ops):
         )
     floats = {
         tensor["dtype"]
-        for side in ("inputs", "outputs")
-        for tensor in signature[side].values()
+        for _side, tensors in sides(signature)
+        for tensor in tensors.values()
         if "float" in tensor["dtype"]
     }
     if floats and not floats & set(_COMPUTED):

@@ -5,9 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import statefulness
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.statefulness import Likelihood
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite, describe
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    Signature,
+    composite,
+    describe,
+    sides,
+)
 
 # Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
 CONVERTIBLE = frozenset(
@@ -33,24 +41,28 @@ CONVERTIBLE = frozenset(
 )
 
 
-def refusal(signature):
+def refusal(signature: Signature) -> str | None:
     """Why TensorFlow Serving cannot load this signature from TensorFlow Lite, or None."""
     if composite(signature):
         return composite(signature)
-    for side in ("inputs", "outputs"):
-        for name, tensor in signature[side].items():
+    for side, tensors in sides(signature):
+        for name, tensor in tensors.items():
             if tensor["dtype"] not in dtypes.LITE:
                 return (
-                    f"{side[:-1]} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
+                    f"{side} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
                     f"allowed: {', '.join(dtypes.LITE)}. Cast it inside the model, or serve the SavedModel."
                 )
             if 0 in (tensor["shape"] or ()):
-                return f"{side[:-1]} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
+                return (
+                    f"{side} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
+                )
     return None
 
 
-def likelihood(signature, ops, optional_inputs=(), uncertain_ops=()):
-    """{likely, blocking_ops, reasons}: whether a conversion to TensorFlow Lite is likely to succeed; only a conversion proves it.
+def likelihood(
+    signature: Signature, ops: Iterable[str], optional_inputs: Collection[str] = (), uncertain_ops: Iterable[str] = ()
+) -> Likelihood:
+    """Whether a conversion to TensorFlow Lite is likely to succeed; only a conversion proves it.
 
     ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only where a value
     decides so that is not known before; they are converted all the same. Lists are sorted; reasons are sentences.

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 METADATA = "signature_defs_metadata"
@@ -12,7 +15,7 @@ _RUNTIME = b"min_runtime_version"
 _ALIGNMENT = 16
 
 
-def with_signatures(content, signatures):
+def with_signatures(content: bytes, signatures: Mapping[str, bytes]) -> bytes:
     """content (the bytes of a model) with the metadata that TensorFlow Serving reads. signatures: {key: bytes of a SignatureDef}.
 
     Raises FleetError where such bytes hold a NUL, at which TensorFlow Serving stops reading.
@@ -39,10 +42,10 @@ def with_signatures(content, signatures):
     model.buffers.append(buffer)
     for buffer in model.buffers:
         buffer.Pack = _packer(schema, buffer.data)
-    return flatbuffer_utils.convert_object_to_bytearray(model)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def signatures_of(content):
+def signatures_of(content: bytes) -> dict[str, bytes]:
     """{key: bytes of a SignatureDef} in a model's metadata; empty without that metadata."""
     from flatbuffers import flexbuffers
     from tensorflow.lite.python import schema_py_generated as schema
@@ -59,7 +62,7 @@ def signatures_of(content):
     return {}
 
 
-def lowest_runtime(content):
+def lowest_runtime(content: bytes) -> str | None:
     """The lowest release of the TensorFlow Lite runtime that a model needs, as its converter wrote it, such as "2.3.0"; None where it did not."""
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -76,18 +79,18 @@ def lowest_runtime(content):
 class _Encoded:
     """Bytes that pass for a text where flexbuffers asks for its encoding: a SignatureDef is not valid UTF-8."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def encode(self, _encoding):
+    def encode(self, _encoding: str) -> bytes:
         """The bytes themselves."""
         return self._content
 
 
-def _packer(schema, data):
+def _packer(schema: Any, data: Any) -> Callable[[Any], Any]:
     """A Pack() for one buffer that keeps the alignment of the schema, which the generated one forgets."""
 
-    def pack(builder):
+    def pack(builder: Any) -> Any:
         if data is not None and len(data):
             builder.StartVector(1, len(data), _ALIGNMENT)
             builder.head -= len(data)

@@ -10,7 +10,6 @@ gone on with by the next one for the same source.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import http.client
@@ -18,39 +17,41 @@ import json
 import os
 import posixpath
 import shutil
-import signal
 import stat
-import subprocess
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    manifest,
     model_files,
     published,
     versions,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content, FileEntry
 
 PREFIX = ".tfserving-partial-"
 _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
 _SILENCE_S = 60
 _KEPT_S = 86400
-_LAST_WORDS = 400
-_PR_SET_PDEATHSIG = 1
 
 
 class Partial:
     """The hidden folder for what is on its way. key: what tells this content from another."""
 
-    def __init__(self, parent, key):
+    def __init__(self, parent: str, key: str) -> None:
         self._parent, self.path = parent, os.path.join(parent, f"{PREFIX}{key[:32]}")
 
-    def begin(self, needed_bytes):
+    def begin(self, needed_bytes: int) -> None:
         """Make the folder, and remove those of others that nobody touched for a day. Raises FleetError where the disk has no room for it."""
         for name in os.listdir(self._parent):
             path = os.path.join(self._parent, name)
@@ -66,13 +67,13 @@ class Partial:
             )
         os.makedirs(self.path, exist_ok=True)
 
-    def file(self, name):
+    def file(self, name: str) -> str:
         """The path of one of its files; the folders above it are made."""
         path = os.path.join(self.path, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
-    def sizes(self, content):
+    def sizes(self, content: Content) -> dict[str, int]:
         """{path: bytes} of what is there of a content; a file that is too long counts as none."""
         found = {}
         for name, one in content.items():
@@ -81,7 +82,7 @@ class Partial:
                 found[name] = size if size <= one["bytes"] else 0
         return found
 
-    def verify(self, content, where):
+    def verify(self, content: Content, where: str) -> None:
         """Return when the folder holds the content and nothing else. Raises FleetError; what is damaged is removed, so that the next run brings it again."""
         for name in model_files.files(self.path):
             if name not in content:
@@ -99,13 +100,13 @@ class Partial:
             for name in names:
                 os.chmod(os.path.join(folder, name), 0o644)
 
-    def drop(self):
+    def drop(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def disk_faults(partial):
+def disk_faults(partial: Partial) -> Iterator[None]:
     """What the disk refuses becomes a FleetError; on a full disk what is on its way is removed, so that it stands in nobody's way."""
     try:
         yield
@@ -125,7 +126,7 @@ def disk_faults(partial):
             os.rmdir(partial.path)  # Nothing came.
 
 
-def check_digest(archive, checksum):
+def check_digest(archive: str, checksum: str | None) -> str:
     """The SHA-256 of an archive, in hexadecimal. Raises FleetError where another one was asked for."""
     found = model_files.file_digest(archive)
     if checksum and checksum.lower() != f"sha256:{found}":
@@ -137,7 +138,22 @@ def check_digest(archive, checksum):
     return found
 
 
-def take_piece(partial, content, piece):
+def write_piece(stream: IO[bytes], folder: str, piece: Iterable[versions.Part]) -> None:
+    """Write a piece for take_piece(): some bytes of some files, as versions.pieces lists them, of a folder."""
+    stream.write(json.dumps([list(one) for one in piece]).encode() + b"\n")
+    for name, offset, count in piece:
+        with open(os.path.join(folder, name), "rb") as source:
+            source.seek(offset)
+            while count:
+                block = source.read(min(count, _BLOCK))
+                if not block:
+                    raise FleetError(f"{name} became shorter while it was read", where=folder)
+                stream.write(block)
+                count -= len(block)
+    stream.flush()
+
+
+def take_piece(partial: Partial, content: Content, piece: str) -> None:
     """Add a piece that the controller sent: a line that says which bytes of which files it holds, and these bytes."""
     with open(piece, "rb") as stream:
         for name, offset, count in json.loads(stream.readline()):
@@ -155,7 +171,7 @@ def take_piece(partial, content, piece):
                     count -= len(block)
 
 
-def copy(source, partial, content):
+def copy(source: str, partial: Partial, content: Content) -> None:
     """Copy a folder's files, those that are there already excepted."""
     for name, one in content.items():
         path = partial.file(name)
@@ -167,30 +183,46 @@ def copy(source, partial, content):
             shutil.copyfile(os.path.join(source, name), path)
 
 
-def unpack(archive, partial):
+@contextlib.contextmanager
+def unpacked(archive: str, checksum: str | None) -> Iterator[str]:
+    """A folder of its own with the version that an archive holds, for as long as it is needed."""
+    check_digest(archive, checksum)
+    parent = tempfile.mkdtemp(prefix="tfserving-")
+    try:
+        partial = Partial(parent, "archive")
+        with disk_faults(partial):
+            partial.begin(os.path.getsize(archive))
+            unpack(archive, partial)
+        yield partial.path
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+def unpack(archive: str, partial: Partial) -> None:
     """Unpack one version from an archive. Raises FleetError for an archive that is none, holds links or devices, or would write elsewhere."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                members = {one.filename: one for one in opened.infolist() if not one.is_dir()}
+                packed = {one.filename: one for one in opened.infolist() if not one.is_dir()}
                 _refuse_strange(
                     [
                         name
-                        for name, one in members.items()
+                        for name, one in packed.items()
                         if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG)
                     ],
                     archive,
                 )
-                _unpack(members, opened.open, archive, partial)
+                _unpack(packed, opened.open, archive, partial)
             return
         with tarfile.open(archive) as opened:
             members = [member for member in opened.getmembers() if not member.isdir()]
-            opened.fileobj.seek(opened.offset)
+            stream: Any = opened.fileobj
+            stream.seek(opened.offset)
             if (
-                opened.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE
+                stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE
             ):  # tarfile takes what is cut between two files for whole.
                 raise EOFError("its end is missing")
-            while opened.fileobj.read(_BLOCK):  # Checksums of compressed archives stand at their end.
+            while stream.read(_BLOCK):  # Checksums of compressed archives stand at their end.
                 pass
             _refuse_strange([member.name for member in members if not member.isfile()], archive)
             _unpack({member.name: member for member in members}, opened.extractfile, archive, partial)
@@ -205,12 +237,12 @@ def unpack(archive, partial):
         ) from fault
 
 
-def _refuse_strange(names, archive):
+def _refuse_strange(names: Sequence[str], archive: str) -> None:
     if names:
         raise FleetError(f"{names[0]} is a link or a device", where=archive, remedy="Pack plain files.")
 
 
-def _unpack(members, opened, archive, partial):
+def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], archive: str, partial: Partial) -> None:
     named = {posixpath.normpath(name): member for name, member in members.items()}
     for name in named:
         if posixpath.isabs(name) or name.startswith("../") or name == "..":
@@ -223,10 +255,10 @@ def _unpack(members, opened, archive, partial):
                 shutil.copyfileobj(source, target, _BLOCK)
 
 
-def fingerprint_of_url(source, checksum):
+def fingerprint_of_url(source: str, checksum: str | None) -> str:
     """What tells this download from a later one of the same address: its checksum, else what the server says about it."""
     if checksum:
-        return _hash([versions.public(source), checksum])
+        return hash_of([versions.public(source), checksum])
     with _open(source, {}, "HEAD") as answer:
         told = [answer.headers.get("ETag"), answer.headers.get("Last-Modified"), answer.headers.get("Content-Length")]
     if not told[0] and not told[1]:
@@ -235,10 +267,10 @@ def fingerprint_of_url(source, checksum):
             where=versions.public(source),
             remedy="Give its checksum.",
         )
-    return _hash([versions.public(source), *told])
+    return hash_of([versions.public(source), *told])
 
 
-def download(source, partial, checksum):
+def download(source: str, partial: Partial, checksum: str | None) -> str:
     """The path of the archive behind an address, whole; what is there of it already is not fetched again where the server can go on."""
     path, notes = partial.file("archive"), partial.file("validator")
     have, validator = _noted(path, notes)
@@ -279,77 +311,25 @@ def download(source, partial, checksum):
     return path
 
 
-def listing(source, timeout_s):
-    """{path: bytes} of the objects below an address of an object store, and what tells them from later ones."""
-    client = _client(source)
-    base = source.rstrip("/") + "/"
-    if client == "aws":
-        bucket, _slash, prefix = base[len("s3://") :].partition("/")
-        lines = [line.split(None, 3) for line in _told([client, "s3", "ls", "--recursive", base], timeout_s, source)]
-        found = {
-            key[len(prefix) :]: (int(size), f"{day} {hour}")
-            for day, hour, size, key in lines
-            if key.startswith(prefix) and not key.endswith("/")
-        }
-    else:
-        command = (
-            [client, "storage", "ls", "--long", f"{base}**"]
-            if client == "gcloud"
-            else [client, "ls", "-l", f"{base}**"]
-        )
-        lines = [line.split(None, 2) for line in _told(command, timeout_s, source) if not line.startswith("TOTAL:")]
-        found = {
-            url[len(base) :]: (int(size), moment)
-            for size, moment, url in lines
-            if url.startswith(base) and not url.endswith("/")
-        }
-    if not found:
-        raise FleetError(
-            "there is nothing below it",
-            where=versions.public(source),
-            remedy="Name the folder of one version, not an archive.",
-        )
-    versions.check_content(found, versions.public(source))
-    return {name: size for name, (size, _moment) in found.items()}, _hash(
-        [versions.public(base), sorted(found.items())]
-    )
+def described(folder: str, where: str, rehash: bool) -> dict[str, Any]:
+    """{inventory, manifest} of a folder, as a host has to know it before it takes pieces. Raises FleetError."""
+    return {"inventory": content_of(folder, where, Digests(rehash)), "manifest": published.manifest_of(folder)}
 
 
-def fetch_objects(source, partial, sizes, timeout_s):
-    """Bring the objects below an address of an object store, with its own client, which checks them on their way and leaves out what is there."""
-    client, base = _client(source), source.rstrip("/") + "/"
-    commands = {
-        "aws": ["s3", "sync", "--no-progress", "--only-show-errors", base, partial.path],
-        "gcloud": ["storage", "rsync", "--recursive", base, partial.path],
-        "gsutil": ["-m", "-q", "rsync", "-r", base, partial.path],
-    }
-    _told([client, *commands[client]], timeout_s, source)
-    for name in _all_files(partial.path):
-        if name not in sizes:  # What a killed client left.
-            os.unlink(os.path.join(partial.path, name))
-    wrong = [
-        name
-        for name, size in sorted(sizes.items())
-        if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size
-    ]
-    if wrong:
-        raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
-
-
-def content_of(folder, where, digests):
+def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry]:
     """The content of a folder, checked against the manifest that it may bring. Raises FleetError."""
     content = published.inventory(folder, digests)
     versions.check_content(content, where)
     brought = published.manifest_of(folder)
-    for name, one in sorted((brought or {}).get("files", {}).items()):
+    for name, one in sorted(brought["files"].items() if brought else ()):
         if content.get(name) != one:
             raise FleetError(
                 f"{name} is not what the version's manifest says",
                 where=where,
                 remedy="Copy or convert the model again, whole.",
             )
-    if brought and published.manifest.BATCHING not in brought["files"]:
-        content.pop(published.manifest.BATCHING, None)  # The host that it comes from wrote it for its own server.
+    if brought and manifest.BATCHING not in brought["files"]:
+        content.pop(manifest.BATCHING, None)  # The host that it comes from wrote it for its own server.
     foreign = sorted(set(content) - set(brought["files"])) if brought else []
     if foreign:
         raise FleetError(
@@ -360,7 +340,7 @@ def content_of(folder, where, digests):
     return content
 
 
-def _noted(path, notes):
+def _noted(path: str, notes: str) -> tuple[int, str]:
     try:
         with open(notes, encoding="utf-8") as stream:
             return os.path.getsize(path), stream.read()
@@ -368,7 +348,7 @@ def _noted(path, notes):
         return 0, ""
 
 
-def _open(source, headers, method="GET"):
+def _open(source: str, headers: Mapping[str, str], method: str = "GET") -> Any:
     try:
         parts = urllib.parse.urlsplit(source)
     except ValueError as fault:
@@ -399,65 +379,10 @@ def _open(source, headers, method="GET"):
         ) from fault
 
 
-def _client(source):
-    scheme = source.partition("://")[0].lower()
-    for name in versions.STORES[scheme]:
-        if shutil.which(name):
-            return name
-    raise FleetError(
-        f"{scheme}:// needs the command line client {' or '.join(versions.STORES[scheme])} on this host",
-        where="source",
-        remedy="Install it and let it log in, or bring the version another way.",
-    )
-
-
-def _told(command, timeout_s, source):
-    """The lines that a client says, times in UTC. Raises FleetError with its last words."""
-    where, death = versions.public(source), ctypes.CDLL(None).prctl
-    # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(os.environ, TZ="UTC"),
-        close_fds=False,
-        start_new_session=True,
-        preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL),
-    )
-    try:
-        said, complained = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as fault:
-        raise FleetError(
-            f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more."
-        ) from fault
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    words, code = " ".join(complained.decode("utf-8", "replace").split())[-_LAST_WORDS:], process.returncode
-    if code < 0:
-        raise FleetError(
-            f"{command[0]} was killed by signal {-code}",
-            where=where,
-            remedy="Run again: what came whole is not fetched again.",
-        )
-    if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
-        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no words'}", where=where)
-    return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-
-
-def _all_files(folder):
-    return sorted(
-        os.path.relpath(os.path.join(parent, name), folder)
-        for parent, _names, names in os.walk(folder)
-        for name in names
-    )
-
-
-def _hash(told):
+def hash_of(told: Any) -> str:
+    """SHA-256 of JSON data, in hexadecimal."""
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def _mib(count):
+def _mib(count: int) -> int:
     return -(-count // (1 << 20))

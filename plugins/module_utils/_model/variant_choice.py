@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, variants
@@ -14,7 +17,9 @@ _PLAN = {"models", "candidates"}
 _UNPLANNED = "tflite_dynamic_range"  # What auto tries where no plan says more.
 
 
-def conversions(models, plans=()):
+def conversions(
+    models: Sequence[Mapping[str, Any]], plans: Iterable[Mapping[str, Any] | None] = ()
+) -> list[dict[str, Any]]:
     """[{model, form, required, batch_sizes, select_tf_ops}], each form of a model once: the model as it is, then what it is converted to.
 
     models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; a None among them is passed over. required: the user asked for
@@ -22,8 +27,8 @@ def conversions(models, plans=()):
     there are samples to make them of, of its batching. Raises FleetError for an unknown optimize, and for names that
     are none or not different.
     """
-    plans = [plan for plan in plans if plan]
-    for plan in plans:
+    known = [plan for plan in plans if plan]
+    for plan in known:
         if not _PLAN <= set(plan):
             raise FleetError(
                 f"{plan!r} is no plan of a host",
@@ -38,9 +43,9 @@ def conversions(models, plans=()):
         )
         common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
         found.append(dict(common, form=variants.NONE, required=True))
-        planned = _planned(model["name"], plans)
+        planned = _planned(model["name"], known)
         wanted = {form for form in planned if form != variants.SAVED_MODEL}
-        if optimize == _AUTO and not plans:
+        if optimize == _AUTO and not known:
             wanted = {_UNPLANNED}
         if optimize in variants.FORMS and optimize != variants.NONE:
             wanted.add(optimize)
@@ -56,13 +61,14 @@ def conversions(models, plans=()):
     return found
 
 
-def plans_by_converter(converters, hosts):
+def plans_by_converter(converters: Sequence[str], hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
     """{converter: [plan]} of those that have something to convert, for the hosts that take it from them.
 
     converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A converter that names none converts for itself,
     another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for a converter that is none.
     """
-    plans, of_others = {name: [] for name in converters}, set()
+    plans: dict[str, list[Any]] = {name: [] for name in converters}
+    of_others: set[str] = set()
     for name, host in hosts.items():
         chosen = one_of(
             f"{name}: tfs_model_converter",
@@ -74,32 +80,29 @@ def plans_by_converter(converters, hosts):
     return {name: made for name, made in plans.items() if made or name in of_others or not of_others}
 
 
-def published(form):
+def published(form: str) -> str:
     """The name under which a form is published."""
     return variants.SAVED_MODEL if form == variants.NONE else form
 
 
-def version(conversion, looked):
+def version(conversion: Mapping[str, Any], looked: Iterable[Mapping[str, Any]]) -> int | None:
     """The number that a conversion gets on all hosts: the model's own, else the highest that a host has or would give it; None where that is not known.
 
     looked: results of the module model_conversion on these hosts, {model, form, version} each.
     """
     model, form = conversion["model"], published(conversion["form"])
     seen = [one["version"] for one in looked if (one.get("model"), one.get("form")) == (model["name"], form)]
-    return (
-        max((one for one in seen if one is not None), default=None)
-        if model.get("version") is None
-        else model["version"]
-    )
+    number: int | None = model.get("version")
+    return max((one for one in seen if one is not None), default=None) if number is None else number
 
 
-def _batch_sizes(model):
+def _batch_sizes(model: Mapping[str, Any]) -> list[int]:
     batching = model.get("batching")
     allowed = batching.get("allowed_batch_sizes") if isinstance(batching, dict) and model.get("samples") else None
     return list(model.get("batch_sizes") or allowed or ())
 
 
-def _planned(name, plans):
+def _planned(name: str, plans: Iterable[Mapping[str, Any]]) -> set[str]:
     """The forms that the plans chose for a model or propose to try."""
     chosen = {model["form"] for plan in plans for model in plan["models"] if model["name"] == name}
     tried = {

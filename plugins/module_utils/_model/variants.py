@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
@@ -15,12 +18,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     tflite,
     warmup,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import composite
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, composite
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
 
 
-def check(options):
+def check(options: Mapping[str, Any]) -> None:
     """Refuse options that do not go with the form. options: those of model_conversion. Raises FleetError."""
     form = options["form"]
     for name, fits in (
@@ -56,27 +59,33 @@ def check(options):
         )
 
 
-def refusal(options, signature, samples, converter, ops=(), optional_inputs=()):
+def refusal(
+    options: Mapping[str, Any],
+    signature: Signature | None,
+    samples: object,
+    converter: str | None,
+    ops: Collection[str] = (),
+    optional_inputs: Collection[str] = (),
+) -> str | None:
     """Why the form is refused before the model is touched, or None.
 
     samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: what statefulness.refusal takes.
     """
     name = options["form"]
     form = FORMS[name]
-    if name == NONE:
+    if name == NONE or signature is None:
         return None
-    problem = (
-        tflite.refusal(signature)
-        if form.lite
-        else composite(signature) or tensorrt.refusal(options, samples, converter)
-    )
+    if form.lite:
+        problem = tflite.refusal(signature)
+    else:
+        problem = composite(signature) or tensorrt.refusal(options, samples, converter)
     problem = problem or statefulness.refusal(ops, optional_inputs)
     if not problem and form.calibrated and not samples:
         problem = "it is calibrated on representative examples, and no samples were given"
     return problem or acceptance.needs_judgement(samples, options["metric"], options["accept_unjudged"])
 
 
-def runtime_problem(lowest, server_release):
+def runtime_problem(lowest: str | None, server_release: str | None) -> str | None:
     """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
     if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
         return (

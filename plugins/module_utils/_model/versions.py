@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The versions in a model's folder: which number a source gets, what a server says about them, which may be pruned, how a transfer is cut into pieces.
-
-A content is {relative path: {sha256, bytes}}. Statuses are what a server tells: [{version, state, error_code, error_message}], states as numbers.
-"""
+"""The versions in a model's folder: which number a source gets, what a server says about them, which may be pruned, how a transfer is cut into pieces."""
 
 from __future__ import annotations
 
@@ -13,33 +10,48 @@ import json
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import other_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
 
+Part = tuple[str, int, int]  # Of a file: its path, where in it, how many bytes.
 PIECE_BYTES = 64 << 20
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
 STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 
 
-def number_of(name):
+def number_of(name: str) -> int | None:
     """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
-    return int(name) if name.isascii() and name.isdigit() and int(name) <= _LARGEST else None
+    return int(name) if name.isascii() and name.isdigit() and int(name) <= LARGEST else None
 
 
-def named_by(source):
+def named_by(source: str) -> int | None:
     """The number that the folder of a source is named by, such as 42 for /srv/digits/42, or None."""
     return number_of(posixpath.basename(public(source).rstrip("/")))
 
 
-def kind_of(source):
+def refuse_many_numbers(options: Mapping[str, Any], hosts: int) -> None:
+    """Raise FleetError where several hosts would each number a version by what they hold, so that one model would have several numbers."""
+    source = options.get("source")
+    if isinstance(source, str) and options.get("version") is None and named_by(source) is None and hosts > 1:
+        raise FleetError(
+            f"{hosts} hosts of this play would each give it their own next number",
+            where="version",
+            remedy="Give version, or name the source's folder by a number.",
+        )
+
+
+def kind_of(source: str) -> str:
     """ "path", "file", "http" or "store" of a source. Raises FleetError."""
     found = _SCHEME.match(source)
     if not found:
@@ -60,7 +72,7 @@ def kind_of(source):
     return "file" if scheme == "file" else "store"
 
 
-def public(source):
+def public(source: str) -> str:
     """The source as it may be shown and kept: without a user, a password and what follows a question mark."""
     found = _SCHEME.match(source)
     if not found:
@@ -69,7 +81,7 @@ def public(source):
     return f"{found.group(0)}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
-def secrets(source):
+def secrets(source: str) -> set[str]:
     """What of a source must not be shown: a password, and what follows a question mark."""
     found = _SCHEME.match(source)
     if not found:
@@ -79,10 +91,10 @@ def secrets(source):
     return {one for one in (password, urllib.parse.unquote(password), query) if one}
 
 
-def check(options):
+def check(options: Mapping[str, Any]) -> None:
     """Raise FleetError for options that do not go together."""
     version, server = options["version"], options["server"]
-    bounded("version", version or 0, 0, _LARGEST)
+    bounded("version", version or 0, 0, LARGEST)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
         raise FleetError(
             f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum"
@@ -130,7 +142,7 @@ def check(options):
         bounded("server.deadline_s", server["deadline_s"], 0.001, LONGEST_S, "s")
 
 
-def no_checksum_of_a_folder(source):
+def no_checksum_of_a_folder(source: str) -> FleetError:
     """The FleetError for a checksum that nothing would be compared with."""
     return FleetError(
         f"it is the checksum of an archive, and {source} is a folder",
@@ -139,7 +151,7 @@ def no_checksum_of_a_folder(source):
     )
 
 
-def check_content(content, where):
+def check_content(content: Collection[str], where: str) -> None:
     """Raise FleetError for paths that would leave the version's folder, or a content that no server can load."""
     for path in content:
         if not path or posixpath.isabs(path) or ".." in path.split("/") or "\0" in path or "\n" in path:
@@ -152,7 +164,7 @@ def check_content(content, where):
         )
 
 
-def digest(content):
+def digest(content: Content) -> str:
     """SHA-256 of a content, in hexadecimal."""
     return hashlib.sha256(
         json.dumps(sorted((path, one["sha256"], one["bytes"]) for path, one in content.items())).encode()
@@ -163,7 +175,7 @@ def place(
     published: Collection[int],
     same: Collection[int],
     version: int | None = None,
-    known: Collection[int] = (),
+    known: Iterable[int] = (),
     both: Callable[[int], str] | None = None,
 ) -> tuple[int, bool]:
     """(number, whether it is there already). published: the numbers in the folder. same: those of them that hold what the source holds.
@@ -174,8 +186,8 @@ def place(
     """
     if version is None:
         newest = max(published, default=0)
-        if newest not in same and max(newest, *known, 0) == _LARGEST:
-            raise FleetError(f"no number is left above {_LARGEST}", where="version", remedy="Give one.")
+        if newest not in same and max(newest, *known, 0) == LARGEST:
+            raise FleetError(f"no number is left above {LARGEST}", where="version", remedy="Give one.")
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(
@@ -186,23 +198,25 @@ def place(
     return version, version in published
 
 
-def used(statuses):
+def used(statuses: Iterable[VersionStatus]) -> set[int]:
     """The versions that a server holds or is about to: all that have not ended."""
     return {one["version"] for one in statuses if one["state"] != grpc_api.END}
 
 
-def available(statuses):
+def available(statuses: Iterable[VersionStatus]) -> list[int]:
     """The versions that a server serves, the newest first."""
     return sorted((one["version"] for one in statuses if one["state"] == grpc_api.AVAILABLE), reverse=True)
 
 
-def pruned(published, keep, kept):
+def pruned(published: Iterable[int], keep: int, kept: Iterable[int]) -> list[int]:
     """The versions to remove so that no more than keep are left, the oldest first. kept: those that stay whatever their age."""
     stays = set(sorted(published, reverse=True)[:keep]) | set(kept)
     return sorted(set(published) - stays)
 
 
-def verdict(statuses, version, before=()):
+def verdict(
+    statuses: Iterable[VersionStatus], version: int, before: Collection[VersionStatus] = ()
+) -> tuple[bool, str | None]:
     """(whether the version is decided, why it cannot be served or None). before: what the server said earlier, whose ends decide nothing now."""
     for one in statuses:
         if one["version"] == version and one["state"] == grpc_api.AVAILABLE:
@@ -212,8 +226,8 @@ def verdict(statuses, version, before=()):
     return False, None
 
 
-def missing(content, there):
-    """[(path, offset, bytes)] that are still to be sent, in order. there: {path: bytes that are there already}."""
+def missing(content: Content, there: Mapping[str, int]) -> list[Part]:
+    """What is still to be sent, in order. there: {path: bytes that are there already}."""
     return [
         (path, there.get(path, 0), one["bytes"] - there.get(path, 0))
         for path, one in sorted(content.items())
@@ -221,9 +235,10 @@ def missing(content, there):
     ]
 
 
-def pieces(wanted, size=PIECE_BYTES):
-    """Lists of (path, offset, bytes), none of more than size bytes in all."""
-    piece, room = [], size
+def pieces(wanted: Iterable[Part], size: int = PIECE_BYTES) -> Iterator[list[Part]]:
+    """Pieces of what is wanted, none of more than size bytes in all."""
+    piece: list[Part] = []
+    room = size
     for path, offset, count in wanted:
         while True:
             part = min(count, room)
@@ -238,7 +253,7 @@ def pieces(wanted, size=PIECE_BYTES):
         yield piece
 
 
-def root_of(names, where):
+def root_of(names: Collection[str], where: str) -> str:
     """The folder within an archive that holds the model, "" for its top. names: the files' paths."""
     roots = sorted({posixpath.dirname(name) for name in names if posixpath.basename(name) in MODEL_FILES})
     known = None if roots else other_files.of_names(names)

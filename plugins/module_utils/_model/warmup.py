@@ -8,8 +8,17 @@ A record that fails makes the load fail, one of a wrong rank can end the whole s
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, tfrecord
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    Shape,
+    Signatures,
+    TensorInfo,
+    describe,
+)
 
 MOST_RECORDS = 1000
 # PredictionLog's kinds (tensorflow_serving/apis/prediction_log.proto); the server runs the first four.
@@ -18,22 +27,32 @@ _RUN = ("predict", "classify", "regress", "multi_inference")
 _DEFAULT_SIGNATURE = "serving_default"
 
 
-def record(request):
+class WarmUp(TypedDict):
+    """What a warm-up file is. kinds: how many records of each. batch_sizes: the first dimensions of its predict requests. faults: why a server would refuse
+    the version or die of it; empty for a sound file."""
+
+    records: int
+    kinds: dict[str, int]
+    batch_sizes: list[int]
+    faults: list[str]
+
+
+def record(request: Buffer) -> bytes:
     """The bytes of a PredictionLog with the bytes of a PredictRequest."""
     return protobuf.held(6, protobuf.held(1, request))
 
 
-def file(requests):
+def file(requests: Iterable[Buffer]) -> bytes:
     """The bytes of the warm-up file of so many PredictRequests (bytes)."""
     return b"".join(tfrecord.frame(record(request)) for request in requests)
 
 
-def requests(content):
+def requests(content: Buffer) -> list[Any]:
     """The PredictRequests (memoryviews) in a warm-up file; records of other kinds are left out. Raises tfrecord.Malformed or protobuf.Malformed."""
     return [request for kind, request in map(_opened, tfrecord.records(content)) if kind == "predict"]
 
 
-def is_one(content):
+def is_one(content: Buffer) -> bool:
     """Whether a TFRecord file's first record is a PredictionLog and no tf.Example: that has field 1 alone, a PredictionLog has one of the others."""
     try:
         first = next(tfrecord.records(content), b"")
@@ -42,13 +61,10 @@ def is_one(content):
         return False
 
 
-def look(content, signatures):
-    """What a warm-up file is, for a model's signatures: {records, kinds: {kind: count}, batch_sizes: [rows], faults: [sentence]}.
-
-    batch_sizes: the first dimensions of its predict requests. faults: why a server would refuse the version or die of it; empty for a sound file.
-    """
-    found = {"records": 0, "kinds": {}, "batch_sizes": [], "faults": []}
-    sizes = set()
+def look(content: Buffer, signatures: Signatures) -> WarmUp:
+    """What a warm-up file is, for a model's signatures."""
+    found: WarmUp = {"records": 0, "kinds": {}, "batch_sizes": [], "faults": []}
+    sizes: set[Any] = set()
     try:
         for number, held in enumerate(tfrecord.records(content), 1):
             kind, request = _opened(held)
@@ -68,7 +84,7 @@ def look(content, signatures):
     return found
 
 
-def _opened(held):
+def _opened(held: Buffer) -> tuple[str, Any]:
     """(kind, its request) of a PredictionLog."""
     for number, value in protobuf.fields(held):
         if number in _KINDS:
@@ -76,7 +92,7 @@ def _opened(held):
     return "empty", b""
 
 
-def _asked(request):
+def _asked(request: Buffer) -> tuple[str, dict[str, TensorInfo]]:
     """(name of the signature, {input: {dtype, shape}}) of a PredictRequest."""
     parts = protobuf.grouped(request)
     spec = protobuf.grouped(parts.get(1, [b""])[-1])
@@ -84,7 +100,7 @@ def _asked(request):
     return name, {key: _tensor(value) for key, value in protobuf.entries(parts.get(2, [])).items()}
 
 
-def _tensor(message):
+def _tensor(message: Buffer) -> TensorInfo:
     parts = protobuf.grouped(message)
     dims = protobuf.grouped(parts.get(2, [b""])[-1]).get(2, [])
     return {
@@ -93,7 +109,7 @@ def _tensor(message):
     }
 
 
-def _faults(name, inputs, signatures):
+def _faults(name: str, inputs: Mapping[str, TensorInfo], signatures: Signatures) -> list[str]:
     if name not in signatures:
         return [f"asks for the signature {name!r}; the model has {', '.join(sorted(signatures)) or 'none'}"]
     wanted = signatures[name]["inputs"]
@@ -110,5 +126,5 @@ def _faults(name, inputs, signatures):
     return faults
 
 
-def _fits(given, taken):
+def _fits(given: Any, taken: Shape) -> bool:
     return taken is None or (len(given) == len(taken) and all(size in (None, own) for own, size in zip(given, taken)))

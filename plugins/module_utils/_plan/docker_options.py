@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 LEAVE_OUT = "Leave it out of tfserving_options"
 GRPC_PORT, REST_PORT = 8500, 8501
@@ -31,7 +32,6 @@ _UNITS = {
     "gb": 2**30,
     "tb": 2**40,
 }
-_OFFICIAL = re.compile(r"(?:docker\.io/)?tensorflow/serving(?::([\w.-]+))?")
 _RELEASE_TAG = re.compile(r"(\d+\.\d+(?:\.\d+)?)(-gpu)?")
 
 # Options that change nothing here: name -> why.
@@ -127,10 +127,9 @@ def answer(name, value, context):
 
 def image(name):
     """Taken or Lost for an image."""
-    official = _OFFICIAL.fullmatch(name)
-    if not official:
+    tag = None if "@" in name else questions.official_tag(name)
+    if tag is None:
         return Taken(f"tfserving_image: {name}", "an image of your own", {"image": name})
-    tag = official.group(1) or "latest"
     release = _RELEASE_TAG.fullmatch(tag)
     gpu = {"gpu": "require"} if tag.endswith("-gpu") else {}
     if release:

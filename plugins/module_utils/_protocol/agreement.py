@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.tensors import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,9 @@ class Distance:
     difference: str | None = None
 
 
-def compare(reference, answered, distance=None):
+def compare(
+    reference: Mapping[str, Any], answered: Mapping[str, Any], distance: Callable[[Any, Any], Distance] | None = None
+) -> dict[str, Distance]:
     """{name: Distance} over all outputs of both, each a {name: array}. distance: gives that of two arrays of one shape and dtype; None for Tensors."""
     found = {}
     for name in sorted({*reference, *answered}):
@@ -43,21 +49,23 @@ def compare(reference, answered, distance=None):
     return found
 
 
-def disagreements(reference, answered, tolerance):
+def disagreements(
+    reference: Mapping[str, Tensor], answered: Mapping[str, Tensor], tolerance: float | Mapping[str, float]
+) -> list[str]:
     """Sentences about the outputs of the reference that are not within a tolerance, a number or {name: number}. Both are {name: Tensor}."""
     found = []
     for name, far in compare(
         reference, {name: tensor for name, tensor in answered.items() if name in reference}
     ).items():
-        allowed = tolerance[name] if isinstance(tolerance, dict) else tolerance
-        if far.difference:
+        allowed = tolerance if isinstance(tolerance, (int, float)) else tolerance[name]
+        if far.tolerance is None:
             found.append(f"{name}: {far.difference}")
         elif far.tolerance > allowed:
             found.append(f"{name}: differs by up to {far.tolerance:.6g}; allowed: {allowed:g}")
     return found
 
 
-def of_tensors(reference, answered):
+def of_tensors(reference: Tensor, answered: Tensor) -> Distance:
     """The Distance of two Tensors."""
     pairs = [(one, other) for one, other in zip(reference.values(), answered.values()) if one != other]
     if reference.dtype == "string":
@@ -68,22 +76,17 @@ def of_tensors(reference, answered):
         return of_strange(strange)
     far = [(abs(one - other), abs(one)) for one, other in pairs]
     return Distance(
-        *(
-            float(max(figures, default=0.0))
-            for figures in (
-                [size for size, _one in far],
-                [size / one for size, one in far if one],
-                [size / max(1.0, one) for size, one in far],
-            )
-        )
+        float(max((size for size, _one in far), default=0.0)),
+        float(max((size / one for size, one in far if one), default=0.0)),
+        float(max((size / max(1.0, one) for size, one in far), default=0.0)),
     )
 
 
-def of_texts(wrong, total):
+def of_texts(wrong: int, total: int) -> Distance:
     """The Distance of texts, so many of which differ."""
     return Distance(difference=f"{wrong} of {total} strings differ") if wrong else Distance(0.0, 0.0, 0.0)
 
 
-def of_strange(count):
+def of_strange(count: int) -> Distance:
     """The Distance of outputs with so many values that only one side has, NaN or infinite."""
     return Distance(difference=f"{count} values are NaN or infinite on one side only")

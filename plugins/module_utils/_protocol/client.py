@@ -13,21 +13,25 @@ import http.client
 import itertools
 import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api, protobuf, wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import DTYPES, Array
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, TensorInfo
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 try:
     import grpc
 except ImportError:
     grpc = None
 
+Arrays = Mapping[str, Array]
 # Of an array, in NumPy.
 MOST_DIMENSIONS = 64
 _MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
@@ -36,7 +40,7 @@ _PACKED = ("float32", "float64", "complex64", "complex128")
 _BY_ENUM_NAME = {dtypes.enum_name(name): name for name in DTYPES}
 
 
-def encode_tensor(array, typed=False, into=None):
+def encode_tensor(array: Any, typed: bool = False, into: Any = None) -> Any:
     """The TensorProto of an array; numbers go as raw bytes (tensor_content), or with typed=True as single values (float_val …).
 
     Arrays of str, bytes or object are strings. into: an empty TensorProto to fill instead of a new one. Raises FleetError for a dtype that TensorFlow lacks.
@@ -65,7 +69,7 @@ def encode_tensor(array, typed=False, into=None):
     return tensor
 
 
-def decode_tensor(tensor, bfloat16=None):
+def decode_tensor(tensor: Any, bfloat16: Any = None) -> Array:
     """The array of a TensorProto, from raw bytes or single values; the last single value fills up what is missing, as in TensorFlow.
 
     The array may be read-only. bfloat16: numpy's dtype for it where a library brings one; without it such tensors become float32, which holds all
@@ -98,7 +102,9 @@ def decode_tensor(tensor, bfloat16=None):
         raise FleetError(f"a tensor of shape {list(shape)} cannot be read: {fault}") from fault
 
 
-def predict_request(model, inputs, signature="serving_default", version=None):
+def predict_request(
+    model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
+) -> bytes:
     """The bytes of a PredictRequest. inputs: {name: array}. version: an int, or None for the latest."""
     request = wire.message("tensorflow.serving.PredictRequest")()
     request.model_spec.name, request.model_spec.signature_name = model, signature
@@ -106,20 +112,21 @@ def predict_request(model, inputs, signature="serving_default", version=None):
         request.model_spec.version.value = version
     for name, array in inputs.items():
         encode_tensor(array, into=request.inputs[name])
-    return request.SerializeToString()
+    content: bytes = request.SerializeToString()
+    return content
 
 
-def predict_response(content):
+def predict_response(content: bytes) -> dict[str, Array]:
     """{output name: array} of the bytes of a PredictResponse."""
     response = wire.message("tensorflow.serving.PredictResponse").FromString(content)
     return {name: decode_tensor(tensor) for name, tensor in response.outputs.items()}
 
 
-def rest_body(inputs, signature="serving_default", form="row"):
+def rest_body(inputs: Arrays, signature: str = "serving_default", form: str = "row") -> bytes:
     """The bytes of a REST predict request. form: "row" (a list of examples, all inputs have the same first dimension) or "column"."""
     inputs = {name: numpy.asarray(array) for name, array in inputs.items()}
     if form == "column":
-        body = {"inputs": {name: _to_json(array) for name, array in inputs.items()}}
+        body: dict[str, Any] = {"inputs": {name: _to_json(array) for name, array in inputs.items()}}
     else:
         sizes = {array.shape[0] if array.ndim else None for array in inputs.values()}
         if len(sizes) != 1 or None in sizes:
@@ -134,7 +141,7 @@ def rest_body(inputs, signature="serving_default", form="row"):
 class GrpcClient:
     """A connection to a server's gRPC port. deadline_s: the longest that one call may take."""
 
-    def __init__(self, address, port, deadline_s=10.0):
+    def __init__(self, address: str, port: int, deadline_s: float = 10.0) -> None:
         if grpc is None:
             raise FleetError(
                 "the Python package grpcio is missing",
@@ -156,28 +163,31 @@ class GrpcClient:
             for path in (grpc_api.PREDICT, grpc_api.GET_MODEL_METADATA, grpc_api.GET_MODEL_STATUS)
         }
 
-    def __enter__(self):
+    def __enter__(self) -> GrpcClient:
         return self
 
-    def __exit__(self, *_exception):
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """End the connection."""
         self._channel.close()
 
-    def call(self, path, content):
+    def call(self, path: str, content: bytes) -> bytes:
         """The bytes of the answer to the bytes of a request; path is one of wire's. Raises ServerFault."""
         try:
-            return self._methods[path](content, timeout=self._deadline_s)
+            answer: bytes = self._methods[path](content, timeout=self._deadline_s)
+            return answer
         except grpc.RpcError as fault:
             raise ServerFault(fault.code().name, fault.details(), self._where) from fault
 
-    def predict(self, model, inputs, signature="serving_default", version=None):
+    def predict(
+        self, model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
+    ) -> dict[str, Array]:
         """{output name: array} for inputs {name: array}."""
         return predict_response(self.call(grpc_api.PREDICT, predict_request(model, inputs, signature, version)))
 
-    def status(self, model):
+    def status(self, model: str) -> list[dict[str, Any]]:
         """[{version, state, error_code, error_message}] of all versions the server knows; codes are names such as OK."""
         request = wire.message("tensorflow.serving.GetModelStatusRequest")()
         request.model_spec.name = model
@@ -193,7 +203,7 @@ class GrpcClient:
             for one in answer.model_version_status
         ]
 
-    def metadata(self, model, version=None):
+    def metadata(self, model: str, version: int | None = None) -> dict[str, Signature]:
         """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
         request = wire.message("tensorflow.serving.GetModelMetadataRequest")(metadata_field=["signature_def"])
         request.model_spec.name = model
@@ -216,22 +226,22 @@ class GrpcClient:
 class RestClient:
     """A kept-alive connection to a server's REST port. deadline_s: the longest that one wait for the server may take."""
 
-    def __init__(self, address, port, deadline_s=10.0):
+    def __init__(self, address: str, port: int, deadline_s: float = 10.0) -> None:
         self._where = f"http://{address}:{port}"
         self._connection = http.client.HTTPConnection(address, port, timeout=deadline_s)
-        self._signatures = {}
+        self._signatures: dict[tuple[str, int | None], dict[str, Signature]] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> RestClient:
         return self
 
-    def __exit__(self, *_exception):
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """End the connection."""
         self._connection.close()
 
-    def call(self, verb, path, body=None):
+    def call(self, verb: str, path: str, body: bytes | None = None) -> bytes:
         """The bytes of the answer. Raises ServerFault; a connection that the server closed while idle is opened once more."""
         reused = self._connection.sock is not None
         try:
@@ -251,7 +261,9 @@ class RestClient:
             raise ServerFault(grpc_api.code_of_http(response.status), _error_text(content), self._where)
         return content
 
-    def predict(self, model, inputs, signature="serving_default", version=None):
+    def predict(
+        self, model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
+    ) -> dict[str, Array]:
         """{output name: array} for inputs {name: array}, in the column form; names and dtypes of the outputs come from the model's metadata."""
         content = self.call("POST", f"{_model_path(model, version)}:predict", rest_body(inputs, signature, "column"))
         key = (model, version)
@@ -263,7 +275,7 @@ class RestClient:
             values = {next(iter(outputs)): values}
         return {name: _from_json(value, outputs[name]["dtype"]) for name, value in values.items()}
 
-    def status(self, model):
+    def status(self, model: str) -> list[dict[str, Any]]:
         """As GrpcClient.status."""
         answer = json.loads(self.call("GET", _model_path(model)))
         return [
@@ -276,7 +288,7 @@ class RestClient:
             for one in answer["model_version_status"]
         ]
 
-    def metadata(self, model, version=None):
+    def metadata(self, model: str, version: int | None = None) -> dict[str, Signature]:
         """As GrpcClient.metadata; version: an int, or None for the latest."""
         answer = json.loads(self.call("GET", f"{_model_path(model, version)}/metadata"))
         signatures = answer["metadata"]["signature_def"]["signature_def"]
@@ -290,18 +302,18 @@ class RestClient:
         }
 
 
-def _model_path(model, version=None):
+def _model_path(model: str, version: int | None = None) -> str:
     return f"/v1/models/{model}" if version is None else f"/v1/models/{model}/versions/{version}"
 
 
-def _error_text(content):
+def _error_text(content: bytes) -> str:
     try:
-        return json.loads(content)["error"]
+        return str(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError):
         return content[:200].decode("utf-8", "replace")
 
 
-def _tensors(infos):
+def _tensors(infos: Any) -> dict[str, TensorInfo]:
     return {
         name: {
             "dtype": dtypes.name_of(info.dtype),
@@ -314,8 +326,8 @@ def _tensors(infos):
     }
 
 
-def _rest_tensors(infos):
-    tensors = {}
+def _rest_tensors(infos: Any) -> dict[str, TensorInfo]:
+    tensors: dict[str, TensorInfo] = {}
     for name, info in infos.items():
         sizes = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]]
         shape = None if info["tensor_shape"]["unknown_rank"] else [None if size < 0 else size for size in sizes]
@@ -327,11 +339,11 @@ def _rest_tensors(infos):
     return tensors
 
 
-def _as_bytes(value):
+def _as_bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _from_content(content, name, bfloat16):
+def _from_content(content: bytes, name: str, bfloat16: Any) -> Array:
     if name == "bfloat16" and bfloat16 is None:
         return _widened(numpy.frombuffer(content, "<u2"))
     name = bfloat16 if name == "bfloat16" else name
@@ -341,9 +353,10 @@ def _from_content(content, name, bfloat16):
     return numpy.frombuffer(content, kind.newbyteorder("<"))
 
 
-def _texts_of_content(content, count):
+def _texts_of_content(content: bytes, count: int) -> Array:
     """The texts that TensorFlow packs into bytes: the length of each, then all of them."""
-    sizes, position = [], 0
+    sizes: list[int] = []
+    position = 0
     try:
         while len(sizes) < count:
             size, position = protobuf.read_varint(content, position)
@@ -356,7 +369,7 @@ def _texts_of_content(content, count):
     return numpy.array([content[first:last] for first, last in zip(ends, ends[1:])] + [None], object)[:-1]
 
 
-def _from_values(values, name, bfloat16):
+def _from_values(values: Any, name: str, bfloat16: Any) -> Array:
     if name == "string":
         return numpy.array(list(values) + [None], object)[:-1]
     if name in ("float16", "bfloat16"):
@@ -375,11 +388,11 @@ def _from_values(values, name, bfloat16):
     )
 
 
-def _widened(bits):
+def _widened(bits: Array) -> Array:
     return (bits.astype("uint32") << 16).view("float32")
 
 
-def _filled(values, count):
+def _filled(values: Array, count: int) -> Array:
     if len(values) > count:
         raise FleetError(f"a tensor for {count} values holds {len(values)}")
     if len(values) == count:
@@ -391,7 +404,7 @@ def _filled(values, count):
     return numpy.concatenate([values, numpy.full(count - len(values), last, values.dtype)])
 
 
-def _to_json(array):
+def _to_json(array: Array) -> Any:
     if array.dtype.kind == "c":
         raise FleetError(f"{array.dtype} has no form in JSON", remedy="Use gRPC.")
     if array.dtype.kind not in "OSU":
@@ -402,7 +415,7 @@ def _to_json(array):
     return wrapped.tolist()
 
 
-def _from_json(value, dtype):
+def _from_json(value: Any, dtype: str) -> Array:
     if dtype != "string":
         return numpy.array(value, "float32" if dtype == "bfloat16" else dtype)
     shape, inner = [], value

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+Array = Any  # A numpy.ndarray: NumPy is missing on many hosts, and arrays of its dtypes are what files and clients exchange.
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,12 @@ _REFERENCE = 100  # A reference type of TensorFlow 1 is its base type's number a
 LITE = ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "string", "uint8")
 
 
-def word(name):
+def word(name: str) -> str:
     """What TensorFlow's messages call a dtype: "float" for float32."""
     return _WORDS.get(name, name)
 
 
-def enum_name(name):
+def enum_name(name: str) -> str:
     """The name of a dtype in TensorFlow's enum: "DT_FLOAT" for float32."""
     return f"DT_{word(name).upper()}" if name in DTYPES else name
 
@@ -69,12 +72,12 @@ ENUM = {**_RARE, **{enum_name(name): dtype.number for name, dtype in DTYPES.item
 _NAMES = {**{number: name for name, number in _RARE.items()}, **{dtype.number: name for name, dtype in DTYPES.items()}}
 
 
-def name_of(number):
+def name_of(number: int) -> str:
     """The collection's name of a dtype, "float32" for 1; TensorFlow's own for a rare one, and the number as text where it is unknown."""
     return _NAMES.get(number - _REFERENCE if number > _REFERENCE else number, str(number))
 
 
-def name_in_file(name):
+def name_in_file(name: str) -> str:
     """NumPy's name of a dtype in a file: "<f4" for float32."""
     size = DTYPES[name].size
     return f"{'|' if size == 1 else '<'}{name[0]}{size}"

@@ -5,7 +5,19 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+
+class VersionStatus(TypedDict):
+    """What a server says of one version. state: a number of STATES. error_code: that of a gRPC status."""
+
+    version: int
+    state: int
+    error_code: int
+    error_message: str
+
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -52,27 +64,27 @@ AVAILABLE, UNLOADING, END = (STATES[name] for name in ("AVAILABLE", "UNLOADING",
 class ServerFault(FleetError):
     """What a server answered instead of a result, or why it could not be reached. code: the name of a gRPC status, such as UNAVAILABLE."""
 
-    def __init__(self, code, message, where=None):
+    def __init__(self, code: str, message: str, where: str | None = None) -> None:
         super().__init__(f"{code}: {message}", where=where)
         self.code = code
         self.message = message
 
 
-def code_name(number):
+def code_name(number: int) -> str:
     """The name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
     return CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
 
 
-def http_of_code(code):
+def http_of_code(code: str) -> int:
     """The HTTP status with which the REST API answers a gRPC status, by its name."""
     return _HTTP_OF_CODES.get(code, 500)
 
 
-def code_of_http(http):
+def code_of_http(http: int) -> str:
     """The name of the gRPC status that an HTTP status of the REST API stands for: UNAVAILABLE for 503."""
     return _CODES_OF_HTTP.get(http, "UNKNOWN")
 
 
-def code_without_status(http):
+def code_without_status(http: int | None) -> str:
     """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
-    return _CODES_OF_FOREIGN_HTTP.get(http, "UNKNOWN")
+    return _CODES_OF_FOREIGN_HTTP.get(http or 0, "UNKNOWN")

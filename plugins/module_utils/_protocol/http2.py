@@ -17,7 +17,7 @@ LARGEST_WINDOW, FIRST_WINDOW, FIRST_FRAME_SIZE = (1 << 31) - 1, 65535, 16384
 STREAM = struct.Struct(">I")
 
 
-def frame(kind, flags, stream, payload=b""):
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A frame's bytes."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + STREAM.pack(stream) + payload
 
@@ -38,7 +38,7 @@ PREFACE = (
 )
 
 
-def unpadded(flags, payload):
+def unpadded(flags: int, payload: bytes) -> bytes:
     """What a frame of headers holds besides padding and priority."""
     start, end = 0, len(payload)
     if flags & PADDED:
@@ -48,7 +48,7 @@ def unpadded(flags, payload):
     return payload[start:end]
 
 
-def request_block(path, authority, deadline_s, secure=False):
+def request_block(path: str, authority: str, deadline_s: float, secure: bool = False) -> bytes:
     """The header block of a gRPC call."""
     fields = [
         (b"\x04", path),
@@ -61,7 +61,7 @@ def request_block(path, authority, deadline_s, secure=False):
     return (b"\x83\x87" if secure else b"\x83\x86") + b"".join(name + text(value) for name, value in fields)
 
 
-def text(value):
+def text(value: str) -> bytes:
     """A string of HPACK, not compressed."""
     content = value.encode()
     length = len(content)
@@ -91,7 +91,7 @@ _MESSAGE = b"grpc-message"
 _STATIC_STATUS = {8: "200", 9: "204", 10: "206", 11: "304", 12: "400", 13: "404", 14: "500"}
 
 
-def status(block):
+def status(block: bytes) -> tuple[int | None, int | None, str]:
     """(gRPC's status or None, HTTP's status or None, the message as far as it can be read) of a header block that uses no dynamic table."""
     at, number, http, message = 0, None, None, ""
     while at < len(block):
@@ -116,11 +116,11 @@ def status(block):
     return _integer(number), _integer(http), message
 
 
-def _integer(digits):
+def _integer(digits: str | None) -> int | None:
     return int(digits) if digits and digits.isdigit() else None
 
 
-def _whole(block, at, bits):
+def _whole(block: bytes, at: int, bits: int) -> tuple[int, int]:
     """An integer of HPACK and the place behind it."""
     most = (1 << bits) - 1
     value, at = block[at] & most, at + 1
@@ -134,14 +134,14 @@ def _whole(block, at, bits):
     return value, at
 
 
-def _string(block, at):
+def _string(block: bytes, at: int) -> tuple[bytes, bool, int]:
     """(bytes, whether they are in Huffman's code, the place behind them)."""
     coded = bool(block[at] & 0x80)
     length, at = _whole(block, at, 7)
     return block[at : at + length], coded, at + length
 
 
-def _digits(coded):
+def _digits(coded: bytes) -> str:
     bits, digits, at = "".join(f"{byte:08b}" for byte in coded), "", 0
     while True:
         for length in (5, 6):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypedDict
 
 _SAMPLE = re.compile(r"^:tensorflow:serving:([\w:]+?)(?:_(sum|count))?(?:\{(.*)\})? ([-+.\deE]+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -16,10 +17,24 @@ _MEANS = {
 }
 
 
-def figures(text):
-    """{requests: {model: {status: n}}, batching: {batches, mean_request_rows, mean_batch_rows, mean_queuing_us, padded_rows}}; None for what is not counted."""
-    requests, sums, counts = {}, {}, {}
-    batching = dict.fromkeys(("batches", "mean_request_rows", "mean_batch_rows", "mean_queuing_us", "padded_rows"))
+class Figures(TypedDict):
+    """What a server counted since its start, null for what it does not count.
+
+    requests: {model: {status: how many}}. batching: batches, mean_request_rows, mean_batch_rows, mean_queuing_us, padded_rows.
+    """
+
+    requests: dict[str, dict[str, int]]
+    batching: dict[str, float | None]
+
+
+def figures(text: str) -> Figures:
+    """The Figures in the text of a server's metrics."""
+    requests: dict[str, dict[str, int]] = {}
+    sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    batching: dict[str, float | None] = dict.fromkeys(
+        ("batches", "mean_request_rows", "mean_batch_rows", "mean_queuing_us", "padded_rows")
+    )
     for line in text.splitlines():
         found = _SAMPLE.match(line)
         if not found:

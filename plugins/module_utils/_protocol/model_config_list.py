@@ -8,23 +8,27 @@ A parsed message is what textproto.reader returns.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader, schema, writer
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Message
 
 
-def parse(text, where):
+def parse(text: str, where: str) -> Message:
     """The parsed message of the file's text. Raises FleetError."""
     return reader.read(text, schema.SERVER_CONFIG, where, keep_unknown=True)
 
 
-def lost(text):
+def lost(text: str) -> str | None:
     """What a rewritten file would lack, in words, or None. text: of a file that parse() takes."""
     lines = reader.comments(text)
     return f"the comments on line {', '.join(map(str, lines))}" if lines else None
 
 
-def names(message):
+def names(message: Message) -> list[str]:
     """The models that are listed."""
     return [
         dict(one).get("name", "")
@@ -33,14 +37,14 @@ def names(message):
     ]
 
 
-def labels(message, name):
+def labels(message: Message, name: str) -> dict[str, int]:
     """{label: version} of a model. Raises FleetError where the model is not listed."""
     return {
         dict(one).get("key", ""): dict(one).get("value", 0) for one in _values(_model(message, name), "version_labels")
     }
 
 
-def specific(message, name):
+def specific(message: Message, name: str) -> list[int] | None:
     """The versions that a model's policy lists, or None where it has another policy."""
     for policy in _values(_model(message, name), "model_version_policy"):
         for chosen in _values(policy, "specific"):
@@ -48,7 +52,7 @@ def specific(message, name):
     return None
 
 
-def served(text, where):
+def served(text: str, where: str) -> dict[str, dict[str, Any]]:
     """{model: {version_policy, labels}} as the option models of model_server has them. text: the file's. Raises FleetError."""
     message = parse(text, where)
     return {
@@ -56,7 +60,7 @@ def served(text, where):
     }
 
 
-def _policy(message, name):
+def _policy(message: Message, name: str) -> dict[str, Any] | None:
     for kind, chosen in (one for policy in _values(_model(message, name), "model_version_policy") for one in policy):
         if kind == "latest":
             return {"latest": dict(chosen).get("num_versions", 1)}
@@ -64,14 +68,14 @@ def _policy(message, name):
     return None
 
 
-def with_versions(message, name, numbers):
+def with_versions(message: Message, name: str, numbers: Iterable[int]) -> Message:
     """The message where a model's policy lists these versions."""
     return _changed(
         message, name, "model_version_policy", [[("specific", [("versions", number) for number in sorted(numbers)])]]
     )
 
 
-def with_label(message, name, label, version):
+def with_label(message: Message, name: str, label: str, version: int) -> Message:
     """The message where a label of a model names this version."""
     given = dict(labels(message, name), **{label: version})
     return _changed(
@@ -79,17 +83,18 @@ def with_label(message, name, label, version):
     )
 
 
-def text(message):
+def text(message: Message) -> str:
     """The text of a parsed message."""
     return writer.text(message)
 
 
-def reload_request(message, where=None):
+def reload_request(message: Message, where: str | None = None) -> bytes:
     """The bytes of a ReloadConfigRequest with the message. Raises FleetError for a field that this collection cannot send."""
     return protobuf.held(1, writer.encode(message, schema.SERVER_CONFIG, where))
 
 
-def _model(message, name):
+def _model(message: Message, name: str) -> Message:
+    one: Message
     for listed in _values(message, "model_config_list"):
         for one in _values(listed, "config"):
             if ("name", name) in one:
@@ -99,11 +104,11 @@ def _model(message, name):
     )
 
 
-def _values(message, field):
+def _values(message: Message, field: str) -> list[Any]:
     return [value for name, value in message if name == field]
 
 
-def _changed(message, name, field, values):
+def _changed(message: Message, name: str, field: str, values: Iterable[Message]) -> Message:
     old = _model(message, name)
     place = next((position for position, item in enumerate(old) if item[0] == field), len(old))
     new = old[:place] + [(field, value) for value in values] + [item for item in old[place:] if item[0] != field]

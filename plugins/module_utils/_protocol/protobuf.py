@@ -6,21 +6,30 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
+from typing import Any, Union
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIGN = 1 << 63
+
+
+Buffer = Union[bytes, bytearray, memoryview]
+Fields = dict[
+    int, list[Any]
+]  # The values of each field by its number: int for numbers, memoryview for texts and messages.
 
 
 class Malformed(ValueError):
     """The bytes are not a message."""
 
 
-def fields(message):
+def fields(message: Buffer) -> Iterator[tuple[int, Any]]:
     """Yield (field number, value) in the order of the bytes: an int (not negative) for numbers, a memoryview for texts and messages.
 
     message: bytes or memoryview. Raises Malformed.
     """
     view, position = memoryview(message), 0
+    value: Any
     while position < len(view):
         key, position = read_varint(view, position)
         number, kind = key >> 3, key & 7
@@ -42,15 +51,15 @@ def fields(message):
         yield number, value
 
 
-def grouped(message):
+def grouped(message: Buffer) -> Fields:
     """{field number: [values]} of a message."""
-    found = {}
+    found: Fields = {}
     for number, value in fields(message):
         found.setdefault(number, []).append(value)
     return found
 
 
-def entries(values):
+def entries(values: Iterable[Buffer]) -> dict[str, Any]:
     """{key: value} of a map field with text keys, given the field's values; a missing value is an empty message."""
     found = {}
     for entry in values:
@@ -59,7 +68,7 @@ def entries(values):
     return found
 
 
-def varints(value):
+def varints(value: Buffer) -> list[int]:
     """The numbers of a packed field."""
     view, position, found = memoryview(value), 0, []
     while position < len(view):
@@ -68,29 +77,29 @@ def varints(value):
     return found
 
 
-def text(value):
+def text(value: Any) -> str:
     """A string field. Raises Malformed for a number, of which bytes() would make so many bytes."""
     if isinstance(value, int):
         raise Malformed(f"a number, {value}, in the place of a text")
     return bytes(value).decode("utf-8", "replace")
 
 
-def signed(value):
+def signed(value: int) -> int:
     """An int64 or int32 field."""
     return value - 2 * _SIGN if value & _SIGN else value
 
 
-def held(number, content):
+def held(number: int, content: Buffer) -> bytes:
     """The bytes of a field that holds a text's or a message's bytes."""
     return varint(number << 3 | _BYTES) + varint(len(content)) + bytes(content)
 
 
-def whole(number, value):
+def whole(number: int, value: int) -> bytes:
     """The bytes of a field that holds a whole number."""
     return varint(number << 3 | _VARINT) + varint(value % (2 * _SIGN))
 
 
-def varint(value):
+def varint(value: int) -> bytes:
     """A number that is not negative: seven bits a byte, the lowest first."""
     out = bytearray()
     while value > 127:
@@ -99,7 +108,7 @@ def varint(value):
     return bytes(out) + bytes([value])
 
 
-def read_varint(view, position):
+def read_varint(view: Buffer, position: int) -> tuple[int, int]:
     result = shift = 0
     while position < len(view):
         byte = view[position]
@@ -113,7 +122,7 @@ def read_varint(view, position):
     raise Malformed("cut short")
 
 
-def _slice(view, position, size):
+def _slice(view: memoryview, position: int, size: int) -> tuple[memoryview, int]:
     if position + size > len(view):
         raise Malformed("cut short")
     return view[position : position + size], position + size

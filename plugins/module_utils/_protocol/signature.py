@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Optional, TypedDict
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
 
@@ -22,7 +25,48 @@ NO_SIGNATURE = (
 INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 
 
-def chosen(signatures, name, where="signature"):
+# None for an unknown dimension, [] of a scalar; None of a tensor whose rank is unknown.
+Shape = Optional[list[Optional[int]]]
+# (rows, squeezed): the rows that every request must have, or None where any number will do; the names of inputs without a batch
+# dimension, which get an example without its first axis, so that a request holds one example.
+Feeding = tuple[Optional[int], set[str]]
+
+
+class _Tensor(TypedDict):
+    dtype: str
+    shape: Shape
+
+
+class TensorInfo(_Tensor, total=False):
+    """An input or an output. tensor: its name in the graph. composite, components: kind and tensors of a composite tensor, which no server takes."""
+
+    tensor: str
+    composite: str
+    components: list[str]
+
+
+class _Sides(TypedDict):
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
+class Signature(_Sides, total=False):
+    """What clients can call. unset_variables: those that it reads and no server restores. needs_xla: XLA alone compiles a part of it."""
+
+    method_name: str
+    unset_variables: list[str]
+    needs_xla: bool
+
+
+Signatures = Mapping[str, Signature]
+
+
+def sides(signature: Signature) -> tuple[tuple[str, dict[str, TensorInfo]], ...]:
+    """("input", its inputs), ("output", its outputs)."""
+    return ("input", signature["inputs"]), ("output", signature["outputs"])
+
+
+def chosen(signatures: Signatures, name: str, where: str = "signature") -> Signature:
     """The signature of that name. Raises FleetError with the names there are."""
     if name not in signatures:
         known = ", ".join(sorted(signatures)) or "none"
@@ -32,14 +76,8 @@ def chosen(signatures, name, where="signature"):
     return signatures[name]
 
 
-def feeding(inputs, shapes, where="samples"):
-    """How samples go into requests: (rows, squeezed).
-
-    inputs: {name: {dtype, shape}} of a signature. shapes: {name: shape} of the sample arrays, whose first axis counts examples.
-    rows: the rows that every request must have, or None where any number will do. squeezed: names of inputs without a batch dimension;
-    they get an example without its first axis, so that a request holds one example.
-    Raises FleetError where names or shapes do not fit.
-    """
+def feeding(inputs: Mapping[str, TensorInfo], shapes: Mapping[str, Sequence[int]], where: str = "samples") -> Feeding:
+    """How samples go into requests. shapes: of the sample arrays, whose first axis counts examples. Raises FleetError where names or shapes do not fit."""
     missing, foreign = sorted(set(inputs) - set(shapes)), sorted(set(shapes) - set(inputs))
     if missing or foreign:
         faults = [f"missing: {', '.join('inputs.' + name for name in missing)}"] * bool(missing)
@@ -47,7 +85,8 @@ def feeding(inputs, shapes, where="samples"):
         raise FleetError(
             f"they do not fit the signature's inputs ({', '.join(sorted(inputs))}); {'; '.join(faults)}", where=where
         )
-    squeezed, fixed = set(), {}
+    squeezed: set[str] = set()
+    fixed: dict[str, int] = {}
     for name, tensor in inputs.items():
         shape, given = tensor["shape"], shapes[name]
         if shape is None:
@@ -76,7 +115,7 @@ def feeding(inputs, shapes, where="samples"):
     return (1 if squeezed else next(iter(fixed.values()), None)), squeezed
 
 
-def problems(signatures, xla_remedy=XLA_REMEDY):
+def problems(signatures: Signatures | None, xla_remedy: str = XLA_REMEDY) -> list[str]:
     """Sentences about what every request to these signatures fails of. signatures: those of a model, None where they are not known."""
     if signatures is None:
         return []
@@ -95,16 +134,16 @@ def problems(signatures, xla_remedy=XLA_REMEDY):
     return found
 
 
-def composite(signature):
+def composite(signature: Signature) -> str | None:
     """A sentence about the first input or output that is a composite tensor, or None."""
-    for side in ("inputs", "outputs"):
-        for key, tensor in sorted(signature[side].items()):
+    for side, tensors in sides(signature):
+        for key, tensor in sorted(tensors.items()):
             if "components" in tensor:
-                return f"{side[:-1]} {key} is a {tensor['composite']}, which no server takes or returns, so every request fails. {COMPOSITE_REMEDY}"
+                return f"{side} {key} is a {tensor['composite']}, which no server takes or returns, so every request fails. {COMPOSITE_REMEDY}"
     return None
 
 
-def unset(signature):
+def unset(signature: Signature) -> str | None:
     """A sentence about variables that a signature reads and that no server restores, or None."""
     names = signature.get("unset_variables")
     if not names:
@@ -113,6 +152,6 @@ def unset(signature):
     return f'it reads {shown}, which loading the model does not restore, so every request fails ("Could not find variable"). {UNSET_REMEDY}'
 
 
-def describe(shape):
+def describe(shape: Shape) -> str:
     """A shape as people write it: [?, 8, 8, 1]; "any shape" where the rank is unknown."""
     return "any shape" if shape is None else "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

@@ -11,10 +11,13 @@ import ssl
 import struct
 import time
 import zipfile
+from collections.abc import Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2, tensors, text_arrays
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.tensors import Tensor
 
 _READ_BYTES = 1 << 16
 
@@ -25,32 +28,39 @@ class Server:
     secure: whether it speaks TLS; its certificate is not judged here, since what is asked is the server that was just started.
     """
 
-    def __init__(self, address, port, deadline_s=10.0, secure=False):
+    def __init__(self, address: str, port: int, deadline_s: float = 10.0, secure: bool = False) -> None:
         self.address, self.port = address, port
         self._deadline_s, self._secure = deadline_s, secure
 
-    def status(self, model):
-        """[{version, state, error_code, error_message}]; states as numbers, AVAILABLE is 30."""
+    def status(self, model: str) -> list[VersionStatus]:
+        """What the server says of all versions that it knows."""
         return tensors.status_response(self.call(grpc_api.GET_MODEL_STATUS, tensors.status_request(model)))
 
-    def signatures(self, model):
-        """{signature: {inputs: {name: {dtype, shape}}, outputs}}."""
+    def signatures(self, model: str) -> dict[str, Signature]:
+        """The signatures of the version that the server serves without being asked for another."""
         return tensors.metadata_response(self.call(grpc_api.GET_MODEL_METADATA, tensors.metadata_request(model)))
 
-    def predict(self, model, inputs, signature="serving_default", version=None, label=None):
-        """{output name: Tensor} for inputs {name: Tensor}."""
+    def predict(
+        self,
+        model: str,
+        inputs: Mapping[str, Tensor],
+        signature: str = "serving_default",
+        version: int | None = None,
+        label: str | None = None,
+    ) -> dict[str, Tensor]:
+        """The outputs for inputs."""
         return tensors.predict_response(
             self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label))
         )
 
-    def listens(self):
+    def listens(self) -> bool:
         """Whether somebody takes connections there."""
         with contextlib.suppress(OSError):
             with socket.create_connection((self.address, self.port), timeout=1.0):
                 return True
         return False
 
-    def call(self, path, message):
+    def call(self, path: str, message: bytes) -> bytes:
         """The bytes of the answer. Raises client.ServerFault."""
         try:
             with self._connect() as connection:
@@ -64,10 +74,10 @@ class Server:
         except _Refused as refused:
             raise ServerFault(refused.code, refused.message, self._where()) from refused
 
-    def _where(self):
+    def _where(self) -> str:
         return f"grpc://{self.address}:{self.port}"
 
-    def _connect(self):
+    def _connect(self) -> socket.socket:
         plain = socket.create_connection((self.address, self.port), timeout=self._deadline_s)
         if not self._secure:
             return plain
@@ -78,7 +88,7 @@ class Server:
 
 
 class _Refused(Exception):
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
 
@@ -86,12 +96,12 @@ class _Refused(Exception):
 class _Call:
     """One call on a connection of its own: stream 1."""
 
-    def __init__(self, connection, end):
+    def __init__(self, connection: socket.socket, end: float) -> None:
         self._connection, self._end = connection, end
         self._unread, self._answer = b"", bytearray()
         self._window = self._stream_window = http2.FIRST_WINDOW
 
-    def run(self, path, authority, message, deadline_s, secure):
+    def run(self, path: str, authority: str, message: bytes, deadline_s: float, secure: bool) -> bytes:
         block = http2.request_block(path, authority, deadline_s, secure)
         self._connection.sendall(http2.PREFACE + http2.frame(http2.HEADERS, http2.END_HEADERS, 1, block))
         rest, done = b"\x00" + http2.STREAM.pack(len(message)) + message, False
@@ -107,7 +117,7 @@ class _Call:
             raise ValueError("the answer is no message")
         return bytes(self._answer[5:])
 
-    def _take(self):
+    def _take(self) -> bool:
         """Take the next frame; True after the last one. Raises _Refused for a status that is not OK."""
         head = self._bytes(9)
         kind, flags, stream = head[3], head[4], http2.STREAM.unpack_from(head, 5)[0] & http2.LARGEST_WINDOW
@@ -145,7 +155,7 @@ class _Call:
             self._connection.sendall(http2.frame(http2.SETTINGS, http2.ACK, 0))
         return False
 
-    def _bytes(self, size):
+    def _bytes(self, size: int) -> bytes:
         while len(self._unread) < size:
             left = self._end - time.monotonic()
             if left <= 0:
@@ -159,7 +169,7 @@ class _Call:
         return taken
 
 
-def arrays(path, prefix, limit=None, needed=True):
+def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True) -> dict[str, Tensor]:
     """{name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raises FleetError, also where there
     are none and some are needed."""
     try:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, text_arrays
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, TensorInfo
 
 _KINDS = {name: dtype for name, dtype in dtypes.DTYPES.items() if dtype.letter or name == "string"}
 _BY_FILE = {dtypes.name_in_file(name): name for name, dtype in _KINDS.items() if dtype.letter}
@@ -20,26 +24,26 @@ _HEADER = re.compile(r"\{'descr': '([^']+)', 'fortran_order': (True|False), 'sha
 
 @dataclass(frozen=True)
 class Tensor:
-    """dtype: the collection's name. shape: a tuple. content: the values' bytes, the lowest first; a tuple of bytes for strings."""
+    """dtype: the collection's name. content: the values' bytes, the lowest first; a tuple of bytes for strings."""
 
     dtype: str
-    shape: tuple
-    content: object
+    shape: tuple[int, ...]
+    content: Any
 
-    def rows(self, count):
+    def rows(self, count: int) -> Tensor:
         """The first count examples along the first axis; the tensor itself where that has none."""
         return self.part(0, min(count, self.shape[0])) if self.shape else self
 
-    def part(self, first, end):
+    def part(self, first: int, end: int) -> Tensor:
         """The examples from first up to end along the first axis."""
         size = len(self.content) // self.shape[0] if self.shape[0] else 0
         return Tensor(self.dtype, (end - first, *self.shape[1:]), self.content[first * size : end * size])
 
-    def reshaped(self, shape):
+    def reshaped(self, shape: Iterable[int]) -> Tensor:
         """The same values in another shape."""
         return Tensor(self.dtype, tuple(shape), self.content)
 
-    def values(self):
+    def values(self) -> list[Any]:
         """The values, flat."""
         return (
             list(self.content)
@@ -48,7 +52,7 @@ class Tensor:
         )
 
 
-def count(shape):
+def count(shape: Iterable[int]) -> int:
     """How many values a shape holds."""
     total = 1
     for size in shape:
@@ -56,7 +60,7 @@ def count(shape):
     return total
 
 
-def joined(parts):
+def joined(parts: Sequence[Tensor]) -> Tensor | None:
     """One tensor of several with the same dtype, one after the other along the first axis; None where their examples differ in shape."""
     first = parts[0]
     if any(not part.shape or part.dtype != first.dtype or part.shape[1:] != first.shape[1:] for part in parts):
@@ -69,7 +73,7 @@ def joined(parts):
     )
 
 
-def filled(dtype, shape):
+def filled(dtype: str, shape: Sequence[int]) -> Tensor | None:
     """A tensor of ones (of the text "text" for strings), or None for a dtype that is a rare one."""
     if dtype not in _KINDS:
         return None
@@ -81,7 +85,7 @@ def filled(dtype, shape):
     )
 
 
-def cast(tensor, dtype, where="samples"):
+def cast(tensor: Tensor, dtype: str, where: str = "samples") -> Tensor:
     """The tensor in the dtype that a signature takes. Raises FleetError where one is of another kind."""
     if tensor.dtype == dtype:
         return tensor
@@ -94,25 +98,22 @@ def cast(tensor, dtype, where="samples"):
     return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values()))
 
 
-def from_file(content, where, lengths=None):
+def from_file(content: bytes, where: str, lengths: bytes | None = None) -> Tensor:
     """The Tensor of one array of a NumPy archive (the bytes of a .npy file). lengths: those of an array with the lengths of its texts. Raises FleetError."""
     try:
-        wide = _MAGIC.match(content)[1] != b"\x01"
+        magic: Any = _MAGIC.match(content)
+        wide = magic[1] != b"\x01"
         start = 12 if wide else 10
         length = struct.unpack_from("<I" if wide else "<H", content, 8)[0]
-        kind, fortran, sizes = _HEADER.match(content[start : start + length].decode("latin-1")).groups()
+        header: Any = _HEADER.match(content[start : start + length].decode("latin-1"))
+        kind, fortran, sizes = header.groups()
         shape, raw = tuple(int(size) for size in sizes.split(",") if size.strip()), content[start + length :]
         if fortran == "True" and len(shape) > 1:
             raise ValueError("its values lie in Fortran's order")
         if kind[1:2] in ("S", "U"):
-            padded = lengths is None or kind[1] == "U"
-            return Tensor(
-                "string",
-                shape,
-                _texts(kind, raw, count(shape))
-                if padded
-                else _cut(int(kind[2:]), raw, shape, from_file(lengths, where)),
-            )
+            if lengths is None or kind[1] == "U":
+                return Tensor("string", shape, _texts(kind, raw, count(shape)))
+            return Tensor("string", shape, _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
         dtype = _BY_FILE[kind]
         if len(raw) != count(shape) * _KINDS[dtype].size:
             raise ValueError("it is cut short")
@@ -125,7 +126,13 @@ def from_file(content, where, lengths=None):
         ) from fault
 
 
-def predict_request(model, inputs, signature_name="serving_default", version=None, label=None):
+def predict_request(
+    model: str,
+    inputs: Mapping[str, Tensor],
+    signature_name: str = "serving_default",
+    version: int | None = None,
+    label: str | None = None,
+) -> bytes:
     """The bytes of a PredictRequest. inputs: {name: Tensor}."""
     spec = protobuf.held(1, model.encode())
     spec += protobuf.held(2, protobuf.whole(1, version)) if version is not None else b""
@@ -137,19 +144,19 @@ def predict_request(model, inputs, signature_name="serving_default", version=Non
     return protobuf.held(1, spec) + b"".join(protobuf.held(2, one) for one in given)
 
 
-def predict_response(content):
+def predict_response(content: bytes) -> dict[str, Tensor]:
     """{output name: Tensor} of the bytes of a PredictResponse. Raises protobuf.Malformed."""
     return {name: _from_proto(value) for name, value in protobuf.entries(protobuf.grouped(content).get(1, [])).items()}
 
 
-def status_request(model):
+def status_request(model: str) -> bytes:
     """The bytes of a GetModelStatusRequest."""
     return protobuf.held(1, protobuf.held(1, model.encode()))
 
 
-def status_response(content):
-    """[{version, state, error_code, error_message}] of the bytes of a GetModelStatusResponse; states as numbers, AVAILABLE is 30."""
-    found = []
+def status_response(content: bytes) -> list[VersionStatus]:
+    """What the bytes of a GetModelStatusResponse say."""
+    found: list[VersionStatus] = []
     for one in protobuf.grouped(content).get(1, []):
         parts = protobuf.grouped(one)
         fault = protobuf.grouped(parts.get(3, [b""])[-1])
@@ -164,25 +171,26 @@ def status_response(content):
     return found
 
 
-def metadata_request(model):
+def metadata_request(model: str) -> bytes:
     """The bytes of a GetModelMetadataRequest for the signatures."""
     return protobuf.held(1, protobuf.held(1, model.encode())) + protobuf.held(2, b"signature_def")
 
 
-def metadata_response(content):
-    """{signature: {inputs: {name: {dtype, shape}}, outputs}} of the bytes of a GetModelMetadataResponse."""
+def metadata_response(content: bytes) -> dict[str, Signature]:
+    """The signatures in the bytes of a GetModelMetadataResponse."""
     held = protobuf.grouped(protobuf.entries(protobuf.grouped(content).get(2, []))["signature_def"])
-    found = {}
+    found: dict[str, Signature] = {}
     for name, definition in protobuf.entries(protobuf.grouped(held[2][-1]).get(1, [])).items():
         parts = protobuf.grouped(definition)
-        found[name] = {
-            key: {tensor: _info(info) for tensor, info in protobuf.entries(parts.get(number, [])).items()}
-            for key, number in (("inputs", 1), ("outputs", 2))
-        }
+        inputs, outputs = (
+            {tensor: _info(info) for tensor, info in protobuf.entries(parts.get(number, [])).items()}
+            for number in (1, 2)
+        )
+        found[name] = {"inputs": inputs, "outputs": outputs}
     return found
 
 
-def _texts(kind, raw, number):
+def _texts(kind: str, raw: bytes, number: int) -> tuple[bytes, ...]:
     size = int(kind[2:]) * (4 if kind[1] == "U" else 1)
     parts = [raw[at * size : (at + 1) * size] for at in range(number)]
     if kind[1] == "U":
@@ -190,13 +198,13 @@ def _texts(kind, raw, number):
     return tuple(part.rstrip(b"\0") for part in parts)
 
 
-def _cut(width, raw, shape, lengths):
+def _cut(width: int, raw: bytes, shape: tuple[int, ...], lengths: Tensor) -> tuple[bytes, ...]:
     if lengths.shape != shape:
         raise ValueError("lengths of texts are whole numbers in an array of the same shape")
     return tuple(text_arrays.cut(raw, width, lengths.values()))
 
 
-def _tensor_proto(tensor):
+def _tensor_proto(tensor: Tensor) -> bytes:
     shape = b"".join(protobuf.held(2, protobuf.whole(1, size)) for size in tensor.shape)
     head = protobuf.whole(1, _KINDS[tensor.dtype].number) + protobuf.held(2, shape)
     if tensor.dtype == "string":
@@ -204,7 +212,7 @@ def _tensor_proto(tensor):
     return head + protobuf.held(4, tensor.content)
 
 
-def _from_proto(message):
+def _from_proto(message: protobuf.Buffer) -> Tensor:
     parts = protobuf.grouped(message)
     dtype = dtypes.name_of(parts.get(1, [0])[-1])
     if dtype not in _KINDS:
@@ -223,7 +231,7 @@ def _from_proto(message):
     return Tensor(dtype, shape, raw or bytes(one * count(shape)))
 
 
-def _packed(values, dtype):
+def _packed(values: Iterable[Any], dtype: dtypes.DType) -> bytes:
     """The bytes of single values, which come packed or one by one."""
     raw = b""
     for value in values:
@@ -235,7 +243,7 @@ def _packed(values, dtype):
     return raw
 
 
-def _info(message):
+def _info(message: protobuf.Buffer) -> TensorInfo:
     parts = protobuf.grouped(message)
     shape = protobuf.grouped(parts.get(3, [b""])[-1])
     sizes = [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in shape.get(2, [])]

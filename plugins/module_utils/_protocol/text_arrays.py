@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 LENGTHS = "lengths."  # Before an array's name: an array of the same shape with the lengths of its texts, in bytes.
 
 
-def cut(raw, width, lengths):
+def cut(raw: bytes, width: int, lengths: Iterable[int]) -> list[bytes]:
     """The texts, a list of bytes, that lie in raw, each padded to a width."""
     return [raw[at * width : at * width + min(width, length)] for at, length in enumerate(lengths)]

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer
 
 _POLYNOMIAL, _MASK_DELTA, _ALL = 0x82F63B78, 0xA282EAD8, 0xFFFFFFFF
 _HEAD, _SUM = struct.Struct("<QI"), struct.Struct("<I")
@@ -15,15 +18,15 @@ class Malformed(ValueError):
     """The bytes are no TFRecord file, or a part of one."""
 
 
-def is_one(content):
+def is_one(content: Buffer) -> bool:
     """Whether the bytes begin as a TFRecord file does."""
     if len(content) < _HEAD.size:
         return False
     length, checksum = _HEAD.unpack_from(content)
-    return _masked(struct.pack("<Q", length)) == checksum
+    return bool(_masked(struct.pack("<Q", length)) == checksum)
 
 
-def records(content):
+def records(content: Buffer) -> Iterator[memoryview]:
     """Yield the records, memoryviews. Raises Malformed."""
     view, position = memoryview(content), 0
     while position < len(view):
@@ -39,13 +42,13 @@ def records(content):
         position = end + _SUM.size
 
 
-def frame(record):
+def frame(record: Buffer) -> bytes:
     """A record as it lies in the file."""
     length = struct.pack("<Q", len(record))
     return length + _SUM.pack(_masked(length)) + bytes(record) + _SUM.pack(_masked(record))
 
 
-def _masked(content):
+def _masked(content: Buffer) -> int:
     checksum = _ALL
     for byte in bytes(content):
         checksum = _TABLE[(checksum ^ byte) & 255] ^ checksum >> 8
@@ -53,7 +56,7 @@ def _masked(content):
     return ((checksum >> 15 | checksum << 17) + _MASK_DELTA) & _ALL
 
 
-def _entry(number):
+def _entry(number: int) -> int:
     for _bit in range(8):
         number = number >> 1 ^ (_POLYNOMIAL if number & 1 else 0)
     return number

@@ -11,6 +11,7 @@ Needs the protobuf package. message("tensorflow.serving.PredictRequest") is a me
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
@@ -18,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 try:
     from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 except ImportError:
-    descriptor_pb2 = None
+    descriptor_pb2 = None  # type: ignore[assignment]
 
 
 # name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
@@ -115,23 +116,23 @@ _ENUMS = {
 }
 
 
-def message(name):
+def message(name: str) -> Any:
     """The message class of a full name, for instance "tensorflow.TensorProto"."""
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
 
 
-def enum_number(enum, name):
+def enum_number(enum: str, name: str) -> int:
     """The number of an enum's value, for instance enum_number("tensorflow.DataType", "DT_FLOAT") is 1."""
     return _ENUMS[enum][name]
 
 
-def enum_name(enum, number):
+def enum_name(enum: str, number: int) -> str:
     """The inverse of enum_number; the number as text where it is unknown."""
     return next((name for name, value in _ENUMS[enum].items() if value == number), str(number))
 
 
 @functools.cache
-def _pool():
+def _pool() -> Any:
     pool = descriptor_pool.DescriptorPool()
     for known in (wrappers_pb2, any_pb2):
         pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
@@ -140,7 +141,7 @@ def _pool():
     return pool
 
 
-def _file(package):
+def _file(package: str) -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name=package.replace(".", "/") + "/messages.proto", package=package, syntax="proto3"
     )
@@ -153,7 +154,7 @@ def _file(package):
             enum = file.enum_type.add(name=name.rpartition(".")[2])
             for value, number in values.items():
                 enum.value.add(name=value, number=number)
-    made = {}
+    made: dict[str, Any] = {}
     for name in sorted(_MESSAGES, key=lambda key: key.count(".")):
         relative = name[len(package) + 1 :] if name.startswith(package + ".") else ""
         parent, _dot, short = relative.rpartition(".")
@@ -164,13 +165,13 @@ def _file(package):
             _add_field(made[relative], name, field, number, kind)
         for index, (oneof, members) in enumerate(schema.ONEOFS.get(name, {}).items()):
             made[relative].oneof_decl.add(name=oneof)
-            for field in made[relative].field:
-                if field.name in members:
-                    field.oneof_index = index
+            for member in made[relative].field:
+                if member.name in members:
+                    member.oneof_index = index
     return file
 
 
-def _add_field(owner, owner_name, field, number, kind):
+def _add_field(owner: Any, owner_name: str, field: str, number: int, kind: str) -> None:
     added = owner.field.add(name=field, number=number, label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
     shape, _space, element = kind.rpartition(" ")
     if shape:

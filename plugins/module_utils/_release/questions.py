@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
 # The tag of an image: perhaps behind its name, a release with what variant it is, or only that.
 _TAG = re.compile(r"(?:\S*[/:])?(?:v?(?P<release>\d+\.\d+(?:\.\d+)?)|latest|nightly)-(?P<variant>[a-z][\w.-]*)$")
+_OFFICIAL = re.compile(rf"(?:docker\.io/)?{table.IMAGES['repository']}(?::([\w.-]+))?(?:@.*)?")
 Flag = tuple[str, Any]  # type (int, float, bool or string), default
 ComputeCapability = tuple[int, int]  # major, minor
 Compiler = tuple[str, tuple[int, ...]]  # name, version
@@ -207,6 +208,12 @@ def stock_cpu_flags(release: str) -> tuple[str, ...]:
 def official_image(release: str, kind: ImageKind = "cpu") -> str:
     """The official image's name, for instance tensorflow/serving:2.20.0-gpu."""
     return f"{table.IMAGES['repository']}:{release}{table.IMAGES[kind]}"
+
+
+def official_tag(image: str) -> str | None:
+    """The tag that an official image's name has, latest where it has none; None for the name of another image."""
+    found = _OFFICIAL.fullmatch(image)
+    return (found[1] or "latest") if found else None
 
 
 def gpu_support(release: str, compute: ComputeCapability | None, driver: int | None = None) -> Support:

@@ -6,32 +6,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import (
+    Curve,
+    Document,
+    Figures,
+    Host,
+    Interval,
+    OpenLoop,
+    Side,
+    Step,
+    StepSummary,
+    Tuning,
+    TuningClass,
+)
 
 SCHEMA = 1
 NOTHING = "unclassified"
 _LARGEST = 1e12  # nothing that is measured here is larger, whatever its unit
-HOST_KEYS = ("host", "capabilities", "plan", "server", "tunings", "checks")
-SUMMARY_KEYS = (
-    "name",
-    "kept",
-    "reason",
-    "goodput_rps",
-    "p50_ms",
-    "p99_ms",
-    "requests",
-    "gain",
-    "gain_interval",
-    "noise_floor",
-    "accuracy",
-)
-STEP_KEYS = SUMMARY_KEYS + ("change", "before", "curve_before", "curve_after", "open_loop")
+HOST_OPTIONS: dict[str, Any] = {
+    "host": {"type": "str", "required": True},
+    "capabilities": {"type": "dict"},
+    "plan": {"type": "dict"},
+    "server": {"type": "dict"},
+    "tunings": {"type": "list", "elements": "dict"},
+    "checks": {"type": "list", "elements": "dict"},
+}
+OPTIONS: dict[str, Any] = {
+    "destination": {"type": "path", "required": True},
+    "hosts": {"type": "list", "elements": "dict", "required": True, "options": HOST_OPTIONS},
+    "title": {"type": "str", "default": "TensorFlow Serving on this fleet"},
+    "measured_at": {"type": "str"},
+}
+SUMMARY_KEYS = tuple(StepSummary.__annotations__)
 LISTS = {"capabilities": ("gpus",), "plan": ("decisions", "refusals")}  # of mappings
 MAPPINGS = {"capabilities": ("classes", "cpu", "memory", "container", "os", "virtualization")}
-BEFORE_KEYS = ("goodput_rps", "p50_ms", "p99_ms", "requests")
 STATEMENTS = {
     "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
     "tests. It is not TensorFlow Serving, and its figures must not be read as TensorFlow Serving's.",
@@ -40,8 +54,8 @@ STATEMENTS = {
 }
 
 
-def build(hosts, title, measured_at=None):
-    """The document of a fleet, a dict of JSON data. hosts: a list of dicts with HOST_KEYS, all but host may be missing or None.
+def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = None) -> Document:
+    """The document of a fleet. hosts: a list of dicts with HOST_OPTIONS, all but host may be missing or None.
 
     title: of the report. measured_at: when, as text, or None. Raises FleetError on data that is not as the architecture page describes it.
     """
@@ -67,14 +81,15 @@ def build(hosts, title, measured_at=None):
         "statement": STATEMENTS[backend].format(image=first["image"] if first else None),
         "tuned_host": first["host"] if first else None,
         "method": first["method"] if first else None,
-        **_summaries(first),
+        "steps": [_summary(step) for step in first["steps"]] if first else [],
+        "total": _summary(first["total"]) if first else None,
         "classes": _classes(entries),
         "hosts": entries,
     }
 
 
-def _check_hosts(hosts):
-    seen = set()
+def _check_hosts(hosts: list[dict[str, Any]]) -> None:
+    seen: set[str] = set()
     for position, data in enumerate(hosts):
         where = f"hosts[{position}]"
         if not isinstance(data, dict) or not isinstance(data.get("host"), str) or not data["host"].strip():
@@ -85,11 +100,11 @@ def _check_hosts(hosts):
             )
         seen.add(data["host"])
         for key in data:
-            options.one_of(f"{where} ({data['host']})", key, HOST_KEYS)
+            options.one_of(f"{where} ({data['host']})", key, HOST_OPTIONS)
         _check_parts(data, f"{where} ({data['host']})")
 
 
-def _check_parts(data, where):
+def _check_parts(data: dict[str, Any], where: str) -> None:
     for key in ("capabilities", "plan", "server"):
         _mapping(data.get(key), f"{where}.{key}")
         for inner in MAPPINGS.get(key, ()):
@@ -100,7 +115,7 @@ def _check_parts(data, where):
         _mappings(data.get(key), f"{where}.{key}")
 
 
-def _host(data):
+def _host(data: dict[str, Any]) -> Host:
     capabilities = data.get("capabilities")
     classes = (capabilities or {}).get("classes") or {}
     tunings = [
@@ -117,12 +132,13 @@ def _host(data):
             _check(check, f"hosts[{data['host']}].checks[{position}]")
             for position, check in enumerate(data.get("checks") or [])
         ],
-        **_summaries(tunings[0] if tunings else None),
+        "steps": [_summary(step) for step in tunings[0]["steps"]] if tunings else [],
+        "total": _summary(tunings[0]["total"]) if tunings else None,
         "tunings": tunings,
     }
 
 
-def _check(check, where):
+def _check(check: dict[str, Any], where: str) -> dict[str, Any]:
     """A check of a served model, as it came; its differences must be numbers."""
     outputs = _mapping(check.get("outputs"), f"{where}.outputs")
     return dict(
@@ -134,8 +150,8 @@ def _check(check, where):
     )
 
 
-def _tuning(tuning, data, where):
-    backend = (
+def _tuning(tuning: dict[str, Any], data: dict[str, Any], where: str) -> Tuning:
+    backend: Any = (
         tuning.get("backend") or (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
     )
     options.one_of(f"{where}.backend", backend, [name for name in STATEMENTS if name])
@@ -159,7 +175,7 @@ def _tuning(tuning, data, where):
     }
 
 
-def _method(given, noise, steps, where):
+def _method(given: dict[str, Any], noise: Step, steps: list[Step], where: str) -> dict[str, Any]:
     metric, reasons = given.get("metric"), given.get("void_reasons") or []
     if metric is not None:
         _text(metric, f"{where}.metric")
@@ -175,7 +191,7 @@ def _method(given, noise, steps, where):
     )
 
 
-def _step(step, where):
+def _step(step: Any, where: str) -> Step:
     if not isinstance(step, dict):
         raise FleetError(
             f"{step!r} is not a tuning step", where=where, remedy=f"A step is a mapping with {', '.join(SUMMARY_KEYS)}."
@@ -187,37 +203,41 @@ def _step(step, where):
             )
     if not isinstance(step["kept"], bool):
         raise FleetError(f"{step['kept']!r} is not true or false", where=f"{where}.kept")
-    known = {key: step.get(key) for key in STEP_KEYS}
-    known.update({key: _number(step[key], f"{where}.{key}", minimum=0) for key in BEFORE_KEYS + ("noise_floor",)})
-    known["name"], known["reason"] = _text(step["name"], f"{where}.name"), _text(step["reason"], f"{where}.reason")
-    known["gain"] = _number(step["gain"], f"{where}.gain", minimum=-1)
-    known["gain_interval"] = _interval(step["gain_interval"], f"{where}.gain_interval")
-    known["accuracy"] = _numbers(step["accuracy"], ("before", "after"), f"{where}.accuracy")
-    known["before"] = _numbers(step.get("before"), BEFORE_KEYS, f"{where}.before")
-    known["open_loop"] = _open_loop(step.get("open_loop"), f"{where}.open_loop")
-    for key in ("curve_before", "curve_after"):
-        known[key] = _curve(step.get(key), f"{where}.{key}")
-    return known
+    return {
+        "name": _text(step["name"], f"{where}.name"),
+        "kept": step["kept"],
+        "reason": _text(step["reason"], f"{where}.reason"),
+        **_figures(step, where, 0),
+        "gain": _number(step["gain"], f"{where}.gain", minimum=-1),
+        "gain_interval": _interval(step["gain_interval"], f"{where}.gain_interval"),
+        "noise_floor": _number(step["noise_floor"], f"{where}.noise_floor", minimum=0),
+        "accuracy": _numbers(step["accuracy"], ("before", "after"), f"{where}.accuracy"),
+        "change": step.get("change"),
+        "before": _figures(step.get("before"), f"{where}.before"),
+        "curve_before": _curve(step.get("curve_before"), f"{where}.curve_before"),
+        "curve_after": _curve(step.get("curve_after"), f"{where}.curve_after"),
+        "open_loop": _open_loop(step.get("open_loop"), f"{where}.open_loop"),
+    }
 
 
-def _mapping(value, where):
+def _mapping(value: Any, where: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise FleetError(f"{value!r} is not a mapping", where=where)
     return value or {}
 
 
-def _mappings(value, where):
+def _mappings(value: Any, where: str) -> None:
     if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
         raise FleetError(f"{value!r} is not a list of mappings", where=where)
 
 
-def _text(value, where):
+def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise FleetError(f"{value!r} is not a text", where=where)
     return value
 
 
-def _number(value, where, minimum=-_LARGEST, maximum=_LARGEST):
+def _number(value: Any, where: str, minimum: float = -_LARGEST, maximum: float = _LARGEST) -> Any:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -225,11 +245,16 @@ def _number(value, where, minimum=-_LARGEST, maximum=_LARGEST):
     return options.bounded(where, value, minimum, maximum)
 
 
-def _numbers(mapping, keys, where):
-    return {key: _number(_mapping(mapping, where).get(key), f"{where}.{key}") for key in keys}
+def _numbers(mapping: Any, keys: Iterable[str], where: str, minimum: float = -_LARGEST) -> Any:
+    return {key: _number(_mapping(mapping, where).get(key), f"{where}.{key}", minimum) for key in keys}
 
 
-def _interval(value, where):
+def _figures(mapping: Any, where: str, minimum: float = -_LARGEST) -> Figures:
+    found: Figures = _numbers(mapping, Figures.__annotations__, where, minimum)
+    return found
+
+
+def _interval(value: Any, where: str) -> Interval | None:
     """Two bounds, None for an open end, or None."""
     if value is None:
         return None
@@ -241,25 +266,25 @@ def _interval(value, where):
     return [low, high]
 
 
-def _open_loop(value, where):
-    """Latencies at one rate: {rate_rps, before, after}, each side with p50_ms, p99_ms, requests and curve; or None."""
+def _open_loop(value: Any, where: str) -> OpenLoop | None:
     if not _mapping(value, where):
         return None
-    sides = {}
-    for side in ("before", "after"):
-        figures = _mapping(value.get(side), f"{where}.{side}")
-        sides[side] = dict(
-            _numbers(figures, BEFORE_KEYS, f"{where}.{side}"),
-            curve=_curve(figures.get("curve"), f"{where}.{side}.curve"),
-        )
-    return {"rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0), **sides}
+    return {
+        "rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0),
+        "before": _side(value.get("before"), f"{where}.before"),
+        "after": _side(value.get("after"), f"{where}.after"),
+    }
 
 
-def _curve(points, where):
-    """A latency curve: [[fraction of the requests, milliseconds], ...], both rising; the maximum (fraction 1) has no place on it and is left out."""
+def _side(value: Any, where: str) -> Side:
+    return {**_figures(value, where), "curve": _curve(_mapping(value, where).get("curve"), f"{where}.curve")}
+
+
+def _curve(points: Any, where: str) -> Curve | None:
+    """A latency curve; the maximum (fraction 1) has no place on it and is left out."""
     if points is None:
         return None
-    curve = []
+    curve: Curve = []
     for point in points if isinstance(points, (list, tuple)) else [points]:
         if not isinstance(point, (list, tuple)) or len(point) != 2 or None in point:
             raise FleetError(f"{point!r} is not a pair of a fraction and milliseconds", where=where)
@@ -271,19 +296,15 @@ def _curve(points, where):
     return curve
 
 
-def _summaries(tuning):
-    """Steps and total with the keys that every reader of the data may rely on, and no more."""
-    if tuning is None:
-        return {"steps": [], "total": None}
-    steps, total = (
-        [{key: step[key] for key in SUMMARY_KEYS} for step in part] for part in (tuning["steps"], [tuning["total"]])
-    )
-    return {"steps": steps, "total": total[0]}
+def _summary(step: Step) -> StepSummary:
+    summary: Any = {key: value for key, value in step.items() if key in SUMMARY_KEYS}
+    found: StepSummary = summary
+    return found
 
 
-def _classes(entries):
+def _classes(entries: Sequence[Host]) -> list[TuningClass]:
     """Each tuning class once, in order, the unknown one last: its hosts, and the host that was measured for it."""
-    classes = {}
+    classes: dict[tuple[str, str], TuningClass] = {}
     for entry in entries:
         key = (entry["class"]["image"] or NOTHING, entry["class"]["tuning"] or NOTHING)
         known = classes.setdefault(key, {"image": key[0], "tuning": key[1], "hosts": [], "tuned_host": None})

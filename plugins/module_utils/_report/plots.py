@@ -6,10 +6,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
-from ansible_collections.tfserving.fleet.plugins.module_utils._report.markup import element, join
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.markup import Child, Markup, element, join
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import (
+    Curve,
+    Curves,
+    Step,
+    StepSummary,
+)
 
+# Two ends in requests per second.
+Bounds = Optional[tuple[float, float]]
 _CURVE_UNITS = 1000
 _LEAST_BEYOND = 10  # a percentile is drawn only where so many requests lie beyond it
 _LEAST_MS = 1e-6  # a logarithmic axis has no zero
@@ -18,19 +28,19 @@ _LEAST_MS = 1e-6  # a logarithmic axis has no zero
 class Scale:
     """From values to percent of a length. low, high: the ends; logarithmic where asked."""
 
-    def __init__(self, low, high, logarithmic=False):
-        self._of = math.log10 if logarithmic else float
+    def __init__(self, low: float, high: float, logarithmic: bool = False) -> None:
+        self._of: Callable[[float], float] = math.log10 if logarithmic else float
         self.low, self.high = low, high
         self._start, self._length = self._of(low), self._of(high) - self._of(low)
 
-    def percent(self, value):
+    def percent(self, value: float) -> float:
         """0 to 100; values beyond the ends stay at the ends."""
         if value <= self.low:
             return 0.0
         return 100.0 if value >= self.high else 100 * (self._of(value) - self._start) / self._length
 
 
-def gain_scale(steps):
+def gain_scale(steps: Sequence[StepSummary]) -> Scale:
     """One scale for the gains of all steps: their intervals and noise floors, zero always in sight."""
     values = [0.0, 0.02, -0.02]
     for step in steps:
@@ -40,7 +50,7 @@ def gain_scale(steps):
     return Scale(min(values) - margin, max(values) + margin)
 
 
-def gain_mark(step, scale):
+def gain_mark(step: StepSummary, scale: Scale) -> Markup | None:
     """The gain of one step: a mark (full where kept, hollow where not) on its interval, the noise band behind, a line at zero."""
     if step["gain"] is None:
         return None
@@ -66,7 +76,7 @@ def gain_mark(step, scale):
     )
 
 
-def gain_axis(scale):
+def gain_axis(scale: Scale) -> Markup:
     """Ticks in percent for the column of gains."""
     marks = [
         element("text", _tick_percent(tick), x=_at(scale.percent(tick)), y=11, text_anchor="middle")
@@ -75,7 +85,7 @@ def gain_axis(scale):
     return element("svg", *marks, class_="gain-axis", aria_hidden="true")
 
 
-def goodput_bar(value, interval, noise, highest, kept, label):
+def goodput_bar(value: float, interval: Bounds, noise: Bounds, highest: float, kept: bool, label: str) -> Markup:
     """One bar from zero. value: requests per second. interval: (low, high) of it or None. noise: (low, high) around what it was compared with, or None."""
     scale = Scale(0, highest)
     return _svg(
@@ -97,19 +107,21 @@ def goodput_bar(value, interval, noise, highest, kept, label):
     )
 
 
-def latency_scale(steps):
+def latency_scale(steps: Sequence[Curves | Step]) -> Scale | None:
     """One scale for the latency curves of all these steps, or None where they have none."""
     values = [point[1] for step in steps for _kind, curve in _curves(step) for point in curve]
     return Scale(*_round_ends(min(values), max(values)), logarithmic=True) if values else None
 
 
-def latency(step, up, objective_ms=None, small=False):
+def latency(
+    step: Curves | Step, up: Scale | None, objective_ms: float | None = None, small: bool = False
+) -> Markup | None:
     """The latency curves before and after a step over the percentiles (an axis of nines), or None where it has none.
 
     up: the latency_scale. What the step's requests cannot support is not drawn.
     """
     curves = _curves(step)
-    if not curves:
+    if not curves or up is None:
         return None
     across = Scale(0, max(_nines(curve[-1][0]) for _kind, curve in curves))
     told = "; ".join(f"{kind}: {_spoken(curve)}" for kind, curve in curves)
@@ -140,7 +152,15 @@ def latency(step, up, objective_ms=None, small=False):
     )
 
 
-def accuracy_mark(before, after, scale, label):
+def accuracy_scale(steps: Iterable[tuple[str, float, float]]) -> Scale:
+    """One scale for the accuracies of all these steps: name, before, after."""
+    values = [value for _name, *values in steps for value in values]
+    least, most = min(values), max(values)
+    middle, half_width = (least + most) / 2, max(most - least, 0.02 * max(-least, most) or 0.01)
+    return Scale(middle - half_width, min(middle + half_width, 1.0) if most <= 1 else middle + half_width)
+
+
+def accuracy_mark(before: float, after: float, scale: Scale, label: str) -> Markup:
     """Before (ring) and after (dot) on one line."""
     left, right = sorted((scale.percent(before), scale.percent(after)))
     return _svg(
@@ -154,7 +174,7 @@ def accuracy_mark(before, after, scale, label):
     )
 
 
-def ticks(low, high, wanted):
+def ticks(low: float, high: float, wanted: int) -> list[float]:
     """About so many round values (1, 2 or 5 times a power of ten) between low and high."""
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
@@ -162,7 +182,7 @@ def ticks(low, high, wanted):
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def supported(curve, requests):
+def supported(curve: Curve | None, requests: int | None) -> Curve:
     """The points of a latency curve (or None) that a count of requests supports: ten lie beyond each. Without a count, all."""
     return [
         point
@@ -171,7 +191,7 @@ def supported(curve, requests):
     ]
 
 
-def at_fraction(curve, fraction):
+def at_fraction(curve: Curve, fraction: float) -> float | None:
     """The latency in ms at a fraction of the requests, between the points of a curve; None beyond its ends."""
     for (left, low), (right, high) in zip(curve, curve[1:]):
         if left <= fraction <= right:
@@ -179,12 +199,13 @@ def at_fraction(curve, fraction):
     return None
 
 
-def _curves(step):
-    curves = [(kind, supported(step[f"curve_{kind}"], step["requests"])) for kind in ("before", "after")]
-    return [(kind, curve) for kind, curve in curves if len(curve) > 1]
+def _curves(step: Curves | Step) -> list[tuple[str, Curve]]:
+    curves = (("before", step["curve_before"]), ("after", step["curve_after"]))
+    drawn = [(kind, supported(curve, step["requests"])) for kind, curve in curves]
+    return [(kind, curve) for kind, curve in drawn if len(curve) > 1]
 
 
-def _svg(kind, title, description, *children):
+def _svg(kind: str, title: str, description: str | None, *children: Child) -> Markup:
     return element(
         "svg",
         element("title", title),
@@ -195,15 +216,15 @@ def _svg(kind, title, description, *children):
     )
 
 
-def _at(percent):
+def _at(percent: float) -> str:
     return f"{percent:.2f}%"
 
 
-def _tick_percent(fraction):
+def _tick_percent(fraction: float) -> str:
     return f"{round(100 * fraction, 6):+g} %".replace("-", words.MINUS) if fraction else "0"
 
 
-def _whisker(left, right, middle):
+def _whisker(left: float, right: float, middle: int) -> Markup:
     return join(
         element("line", class_="whisker", x1=_at(left), x2=_at(right), y1=middle, y2=middle),
         [
@@ -213,18 +234,18 @@ def _whisker(left, right, middle):
     )
 
 
-def _nines(fraction):
+def _nines(fraction: float) -> float:
     return -math.log10(1 - fraction)
 
 
-def _round_ends(least, most):
+def _round_ends(least: float, most: float) -> tuple[float, float]:
     """Ends of the axis: the round values just beyond the data."""
     steps = [factor * 10.0**power for power in range(-7, 13) for factor in (1, 2, 5)]
     low = max((step for step in steps if step < least), default=least / 2)
     return low, min((step for step in steps if step > most), default=most * 2)
 
 
-def _log_ticks(low, high):
+def _log_ticks(low: float, high: float) -> list[float]:
     values = [
         factor * 10.0**power
         for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -234,7 +255,7 @@ def _log_ticks(low, high):
     return values if len(values) <= 7 else [value for value in values if f"{value:e}"[0] == "1"]
 
 
-def _level(tick, up):
+def _level(tick: float, up: Scale) -> Markup:
     height = _at(100 - up.percent(tick))
     return join(
         element("line", class_="grid", x1="0", x2="100%", y1=height, y2=height),
@@ -242,7 +263,7 @@ def _level(tick, up):
     )
 
 
-def _column(fraction, across):
+def _column(fraction: float, across: Scale) -> Markup:
     place = _at(across.percent(_nines(fraction)))
     return join(
         element("line", class_="grid", x1=place, x2=place, y1="0", y2="100%"),
@@ -250,7 +271,7 @@ def _column(fraction, across):
     )
 
 
-def _objective(objective_ms, up):
+def _objective(objective_ms: float, up: Scale) -> Markup:
     height = _at(100 - up.percent(objective_ms))
     return join(
         element("line", class_="objective", x1="0", x2="100%", y1=height, y2=height),
@@ -258,13 +279,13 @@ def _objective(objective_ms, up):
     )
 
 
-def _path(curve, across, up):
+def _path(curve: Curve, across: Scale, up: Scale) -> str:
     points = [(across.percent(_nines(fraction)), 100 - up.percent(latency_ms)) for fraction, latency_ms in curve]
     scale = _CURVE_UNITS / 100
     return "M" + "L".join(f"{x * scale:.1f} {y * scale:.1f}" for x, y in points)
 
 
-def _spoken(curve):
+def _spoken(curve: Curve) -> str:
     known = [(fraction, at_fraction(curve, fraction)) for fraction in (0.5, 0.9, 0.99, 0.999)]
     return ", ".join(
         f"{words.milliseconds(value)} at {100 * fraction:g} %" for fraction, value in known if value is not None

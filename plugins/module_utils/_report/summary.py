@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Document, StepSummary, Tuning
 
 _NAME_WIDTH = 34
 _LINE_WIDTH = 100
 _HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "p50 ms", "p99 ms", "accuracy")
 
 
-def headline(document):
+def headline(document: Document) -> str:
     """What was gained in total, in one or two sentences."""
     tuned = measured(document)
     if not tuned:
         return f"Nothing has been measured yet: this is what {words.plural(len(document['hosts']), 'host')} can do, and what is planned."
     if len(tuned) == 1:
         return _tuning_headline(tuned[0])
-    better = sorted((tuning["total"] for tuning in tuned if is_gain(tuning["total"])), key=lambda total: total["gain"])
+    better = sorted(
+        (tuning["total"] for tuning in tuned if is_gain(tuning["total"])), key=lambda total: total["gain"] or 0
+    )
     if not better:
         return f"The baseline was kept in all {len(tuned)} tunings: {_why_none([step for tuning in tuned for step in tuning['steps']])}."
     least, most = (words.gain(total["gain"], total["gain_interval"]).lstrip("+") for total in (better[0], better[-1]))
@@ -30,7 +35,7 @@ def headline(document):
     return f"Goodput rose {span} in {len(better)} of {len(tuned)} tunings."
 
 
-def _tuning_headline(tuning):
+def _tuning_headline(tuning: Tuning) -> str:
     total = tuning["total"]
     if not any(step["kept"] for step in tuning["steps"]):
         return f"The baseline was kept: {_why_none(tuning['steps'])}."
@@ -40,7 +45,7 @@ def _tuning_headline(tuning):
     if is_gain(total):
         return f"Goodput rose by {gain.lstrip('+')}{_from_to(tuning)}."
     if beyond_noise(total):
-        low, high = total["gain_interval"]
+        low, high = total["gain_interval"] or (None, None)
         lost = words.gain_with_interval(
             -total["gain"], [None if bound is None else -bound for bound in (high, low)]
         ).lstrip("+")
@@ -50,19 +55,19 @@ def _tuning_headline(tuning):
     return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
 
 
-def beyond_noise(step):
+def beyond_noise(step: StepSummary) -> bool:
     """True when the gain or loss is larger than the noise floor and its interval leaves zero out."""
     low, high = step["gain_interval"] or (None, None)
     excludes_zero = low is not None and low > 0 or high is not None and high < 0
     return excludes_zero and step["gain"] is not None and abs(step["gain"]) > (step["noise_floor"] or 0)
 
 
-def is_gain(step):
+def is_gain(step: StepSummary) -> bool:
     """True for a gain beyond the noise."""
-    return beyond_noise(step) and step["gain"] > 0
+    return beyond_noise(step) and step["gain"] is not None and step["gain"] > 0
 
 
-def measured(document):
+def measured(document: Document) -> list[Tuning]:
     """The tunings of the hosts that were measured for their class, and of all hosts whose class is not known."""
     chosen = {known["tuned_host"] for known in document["classes"]}
     return [
@@ -73,7 +78,7 @@ def measured(document):
     ]
 
 
-def lines(document):
+def lines(document: Document) -> list[str]:
     """The summary as a list of text lines."""
     told = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
     for tuning in measured(document):
@@ -95,7 +100,7 @@ def lines(document):
     return told
 
 
-def table(rows):
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of texts as aligned lines, the first row ruled off, the last one too; first column to the left, figures to the right."""
     rows = [[_shortened(_line(cell)) for cell in row] for row in rows]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -107,18 +112,15 @@ def table(rows):
     return written[:1] + [rule] + written[1:-1] + [rule] + written[-1:]
 
 
-def _why_none(steps):
+def _why_none(steps: Sequence[StepSummary]) -> str:
     if all(step["gain"] is None for step in steps):
         return "no step could be measured"
     unfit = " and still kept accuracy and latency within their limits" if any(is_gain(step) for step in steps) else ""
     return f"nothing beat it by more than the noise{unfit}"
 
 
-def _row(step, method, decided=True):
+def _row(step: StepSummary, method: dict[str, Any], decided: bool = True) -> tuple[str, ...]:
     gain = words.gain_with_interval(step["gain"], step["gain_interval"]).replace("(", "[").replace(")", "]")
-    accuracy = words.metric_change(
-        step["accuracy"]["before"], step["accuracy"]["after"], method.get("metric"), method.get("examples")
-    )
     return (
         step["name"],
         ("yes" if step["kept"] else "no") if decided else "",
@@ -126,15 +128,15 @@ def _row(step, method, decided=True):
         gain,
         words.figure(step["p50_ms"]),
         words.figure(step["p99_ms"]),
-        accuracy,
+        words.accuracy_change(step, method),
     )
 
 
-def _line(text):
+def _line(text: str) -> str:
     return words.ascii_only(" ".join(words.clean(text).split()))
 
 
-def _from_to(tuning):
+def _from_to(tuning: Tuning) -> str:
     before, after, objective = (
         tuning["total"]["before"]["goodput_rps"],
         tuning["total"]["goodput_rps"],
@@ -146,7 +148,7 @@ def _from_to(tuning):
     return f", from {words.significant(before)} to {words.rate(after)}{within}"
 
 
-def _shortened(text, most=_NAME_WIDTH):
+def _shortened(text: str, most: int = _NAME_WIDTH) -> str:
     kept = ""
     for character in text:
         if _width(kept + character) > most - 1:
@@ -155,12 +157,12 @@ def _shortened(text, most=_NAME_WIDTH):
     return text
 
 
-def _padded(text, width, left):
+def _padded(text: str, width: int, left: bool) -> str:
     space = " " * (width - _width(text))
     return text + space if left else space + text
 
 
-def _width(text):
+def _width(text: str) -> int:
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

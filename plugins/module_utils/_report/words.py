@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Interval, StepSummary
 
 NOT_MEASURED = "not measured"
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -14,7 +17,7 @@ MINUS = "\N{MINUS SIGN}"
 _PUZZLING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF, 0xFFFE, 0xFFFF}
 
 
-def clean(text):
+def clean(text: object) -> str:
     """Text from outside without what could steer a terminal, reorder a line or break a document: control characters, surrogates, bidi overrides."""
     return "".join(
         character
@@ -24,12 +27,12 @@ def clean(text):
     )
 
 
-def ascii_only(text):
+def ascii_only(text: str) -> str:
     """The same figures for a terminal: plain spaces and hyphens."""
     return text.replace(_SPACE, " ").replace(MINUS, "-").replace("\N{RIGHTWARDS ARROW}", "->")
 
 
-def significant(value, digits=3):
+def significant(value: float, digits: int = 3) -> str:
     """1234.5 → 1,230; 87.44 → 87.4; 0 → 0. Far from everyday sizes: 3.2e-07. value: a finite number."""
     if value == 0:
         return "0"
@@ -40,37 +43,37 @@ def significant(value, digits=3):
     return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace("-", MINUS)
 
 
-def figure(value):
+def figure(value: float | None) -> str:
     """A measured number without its unit, for a column that states it."""
     return NOT_MEASURED if value is None else significant(value)
 
 
-def rate(value):
+def rate(value: float | None) -> str:
     """Requests per second: '1,230 requests/s'."""
     return _with_unit(value, "requests/s")
 
 
-def milliseconds(value):
+def milliseconds(value: float | None) -> str:
     """'12.3 ms'."""
     return _with_unit(value, "ms")
 
 
-def count(value):
+def count(value: int | None) -> str:
     """'12,345'; counts are exact."""
     return NOT_MEASURED if value is None else f"{value:,}"
 
 
-def share(fraction):
+def share(fraction: float | None) -> str:
     """An unsigned fraction with two significant digits: 0.0213 → '2.1 %'."""
     return NOT_MEASURED if fraction is None else f"{significant(100 * fraction, 2)}{_SPACE}%"
 
 
-def gain(fraction, interval=None):
+def gain(fraction: float | None, interval: Interval | None = None) -> str:
     """A signed fraction, as fine as its interval allows: 0.1234 → '+12 %'."""
     return NOT_MEASURED if fraction is None else _signed(fraction, _decimals(fraction, interval)) + f"{_SPACE}%"
 
 
-def gain_interval(fraction, interval):
+def gain_interval(fraction: float | None, interval: Interval | None) -> str:
     """The interval of a gain, as fine as the gain is written: '10 to 15 %', '10 % or more' where an end is open."""
     if interval is None or interval == [None, None]:
         return NOT_MEASURED
@@ -81,7 +84,7 @@ def gain_interval(fraction, interval):
     return f"{low}{_SPACE}%{_SPACE}or{_SPACE}more" if high is None else f"{low}{_SPACE}to{_SPACE}{high}{_SPACE}%"
 
 
-def gain_with_interval(fraction, interval):
+def gain_with_interval(fraction: float | None, interval: Interval | None) -> str:
     """'+12 % (10 to 15 %)'; the gain alone where there is no interval."""
     bounds = gain_interval(fraction, interval)
     return (
@@ -91,7 +94,7 @@ def gain_with_interval(fraction, interval):
     )
 
 
-def metric(value, name=None, examples=None, finer=0):
+def metric(value: float | None, name: str | None = None, examples: int | None = None, finer: int = 0) -> str:
     """A task metric. An accuracy is a percentage, as fine as the number of examples allows; any other metric keeps its own scale.
 
     name: the metric's name or None (an accuracy). examples: how many it was counted over, or None. finer: digits more than that.
@@ -104,7 +107,9 @@ def metric(value, name=None, examples=None, finer=0):
     return f"{100 * value:.{min(decimals, 3) + finer}f}{_SPACE}%"
 
 
-def metric_change(before, after, name=None, examples=None):
+def metric_change(
+    before: float | None, after: float | None, name: str | None = None, examples: int | None = None
+) -> str:
     """'97.2 %', or '97.2 → 96.9 %' where it changed; a change is always visible."""
     if before is None or after is None or before == after:
         return metric(before if after is None else after, name, examples)
@@ -122,7 +127,13 @@ def metric_change(before, after, name=None, examples=None):
     return f"{told} \N{RIGHTWARDS ARROW} {metric(after, name, examples, finer)}"
 
 
-def plain(value, nothing="none"):
+def accuracy_change(step: StepSummary, method: dict[str, Any]) -> str:
+    """metric_change() of a step's accuracy. method: of its tuning."""
+    accuracy = step["accuracy"]
+    return metric_change(accuracy["before"], accuracy["after"], method.get("metric"), method.get("examples"))
+
+
+def plain(value: Any, nothing: str = "none") -> str:
     """Any data as a short text: null as nothing, lists with commas, mappings as 'key = value'."""
     if value is None or value == [] or value == {}:
         return nothing
@@ -140,30 +151,31 @@ def plain(value, nothing="none"):
     return str(value)
 
 
-def plural(number, noun):
+def plural(number: int, noun: str) -> str:
     """'1 host', '1,000 hosts', '2 classes'."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
-def _with_unit(value, unit):
+def _with_unit(value: float | None, unit: str) -> str:
     return NOT_MEASURED if value is None else f"{significant(value)}{_SPACE}{unit}"
 
 
-def _decimals(fraction, interval):
+def _decimals(fraction: float | None, interval: Interval | None) -> int:
     decimals = 0
-    if interval is not None and None not in interval:
-        half_width = abs(interval[1] - interval[0]) / 2
+    low, high = interval or (None, None)
+    if low is not None and high is not None:
+        half_width = abs(high - low) / 2
         decimals = 0 if half_width >= 0.01 or not half_width else 1 if half_width >= 0.001 else 2
     return max(decimals, 1) if fraction is not None and abs(fraction) < 0.1 else decimals
 
 
-def _percentage(fraction, decimals):
+def _percentage(fraction: float, decimals: int) -> str:
     text = f"{100 * fraction:,.{decimals}f}"
     if not text.strip("-0.,"):
         text = text.lstrip("-")
     return text.replace("-", MINUS)
 
 
-def _signed(fraction, decimals):
+def _signed(fraction: float, decimals: int) -> str:
     text = _percentage(fraction, decimals)
     return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module report, run as Ansible runs it, and the role tfs_report, run by ansible-playbook."""
+"""The module report, run as Ansible runs it, and its action and the role tfs_report, run by ansible-playbook."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import document, page
 from ansible_collections.tfserving.fleet.tests.support import modules
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "report"
+TASK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Report
+      tfserving.fleet.report:
+        destination: "{{ destination }}"
+        hosts: "{{ lookup('ansible.builtin.file', given) | from_json }}"
+"""
 PLAYBOOK = """
 - hosts: all
   gather_facts: false
@@ -38,9 +48,10 @@ def load(name):
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-def call(**options):
-    """The module's result, its warnings as texts."""
-    result = modules.call("report", **options)
+def call(hosts, measured_at=None, **options):
+    """The module's result, its warnings as texts. The report is made here, as the action makes it on the controller."""
+    made = document.build(hosts, "TensorFlow Serving on this fleet", measured_at)
+    result = modules.call("report", hosts=[], data=json.dumps(made), page=page.render(made), **options)
     return dict(result, warnings=[warning["event"]["msg"] for warning in result.get("warnings", [])])
 
 
@@ -104,11 +115,9 @@ def test_a_thousand_hosts(tmp_path):
     assert (tmp_path / "report.html").stat().st_size < 100_000
 
 
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path):
-    hosts = load("gains")
-    hosts[0]["tunings"][0]["steps"][0]["p99_ms"] = "fast"
-    failed = call(destination=str(tmp_path / "report"), hosts=hosts)
-    assert failed["msg"] == "hosts[localhost].tunings[0].steps[0].p99_ms: 'fast' is not a finite number."
+def test_without_a_report_the_module_writes_nothing(tmp_path):
+    failed = modules.call("report", destination=str(tmp_path / "report"), hosts=load("gains"))
+    assert failed["msg"] == "data: this is not a report; the action plugin of this name makes it."
     assert not (tmp_path / "report").exists()
 
 
@@ -120,9 +129,9 @@ def test_a_destination_that_cannot_be_written_is_one_line(tmp_path):
     )
 
 
-def play(tmp_path, *arguments):
-    (tmp_path / "play.yml").write_text(PLAYBOOK)
-    (tmp_path / "hosts").write_text("[all]\ntuned\nsame\nsilent\n[all:vars]\nansible_connection=local\n")
+def play(tmp_path, *arguments, playbook=PLAYBOOK, hosts="tuned\nsame\nsilent\n"):
+    (tmp_path / "play.yml").write_text(playbook)
+    (tmp_path / "hosts").write_text(f"[all]\n{hosts}[all:vars]\nansible_connection=local\n")
     program = Path(sys.executable).parent / "ansible-playbook"
     command = [
         program,
@@ -171,3 +180,29 @@ def test_role_refuses_a_misspelt_variable(tmp_path):
     failed = play(tmp_path, "-e", "tfs_report_directry=x")
     assert failed.returncode != 0
     assert "tfs_report_directry (did you mean tfs_report_directory?)" in failed.stdout + failed.stderr
+
+
+def test_a_host_needs_no_jinja2(tmp_path):
+    python = tmp_path / "python-without-packages"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    lacking = subprocess.run([python, "-c", "import jinja2"], capture_output=True, text=True, check=False)
+    assert "No module named 'jinja2'" in lacking.stderr
+    hosts = load("gains")
+    hosts[0]["tunings"][0]["model"] = "<script>alert(1)</script>"
+    (tmp_path / "given.json").write_text(json.dumps(hosts))
+    given = ("-e", f"given={tmp_path}/given.json", "-e", f"destination={tmp_path}/report")
+    done = play(tmp_path, *given, playbook=TASK, hosts=f"one ansible_python_interpreter={python}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert "model &lt;script&gt;alert(1)&lt;/script&gt;" in text and "<script" not in text
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path):
+    hosts = load("gains")
+    hosts[0]["tunings"][0]["steps"][0]["p99_ms"] = "fast"
+    (tmp_path / "given.json").write_text(json.dumps(hosts))
+    given = ("-e", f"given={tmp_path}/given.json", "-e", f"destination={tmp_path}/report")
+    failed = play(tmp_path, *given, playbook=TASK, hosts="one\n")
+    assert "hosts[localhost].tunings[0].steps[0].p99_ms: 'fast' is not a finite number." in failed.stdout
+    assert failed.returncode == 2 and not (tmp_path / "report").exists()

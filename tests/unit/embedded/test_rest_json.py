@@ -12,18 +12,24 @@ import pytest
 numpy = pytest.importorskip("numpy")
 hypothesis = pytest.importorskip("hypothesis")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import models, rest_json, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    models,
+    rest_answer,
+    rest_inputs,
+    rest_parse,
+    status,
+)
 from hypothesis import strategies
 
 
 def inputs(body, **dtypes):
-    return rest_json.predict_inputs(rest_json.parse(json.dumps(body).encode()), lambda _name: dtypes)[2]
+    return rest_inputs.predict_inputs(rest_parse.parse(json.dumps(body).encode()), lambda _name: dtypes)[2]
 
 
 def fault(body, **dtypes):
     with pytest.raises(status.Status) as caught:
-        rest_json.predict_inputs(
-            rest_json.parse(body if isinstance(body, bytes) else json.dumps(body).encode()), lambda _name: dtypes
+        rest_inputs.predict_inputs(
+            rest_parse.parse(body if isinstance(body, bytes) else json.dumps(body).encode()), lambda _name: dtypes
         )
     return caught.value.message
 
@@ -31,14 +37,14 @@ def fault(body, **dtypes):
 @hypothesis.given(strategies.lists(strategies.floats(width=32), min_size=1, max_size=20))
 def test_any_float32_comes_back_as_it_was(values):
     array = numpy.array(values, "float32")
-    read = json.loads(rest_json.answer({"y": array}, rest_json.ROW))["predictions"]
+    read = json.loads(rest_answer.answer({"y": array}, rest_inputs.ROW))["predictions"]
     assert numpy.array_equal(numpy.array(read, "float32"), array, equal_nan=True)
     assert all(isinstance(value, float) for value in read)
 
 
 @hypothesis.given(strategies.lists(strategies.floats(), min_size=1, max_size=20))
 def test_any_float64_comes_back_as_it_was(values):
-    read = json.loads(rest_json.answer({"y": numpy.array(values)}, rest_json.COLUMN))["outputs"]
+    read = json.loads(rest_answer.answer({"y": numpy.array(values)}, rest_inputs.COLUMN))["outputs"]
     assert numpy.array_equal(numpy.array(read), numpy.array(values), equal_nan=True)
 
 
@@ -56,7 +62,7 @@ def test_any_float64_comes_back_as_it_was(values):
     ],
 )
 def test_how_float32_is_written(value, text):
-    written = rest_json.answer({"y": numpy.array([value], "float32")}, rest_json.ROW).decode()
+    written = rest_answer.answer({"y": numpy.array([value], "float32")}, rest_inputs.ROW).decode()
     assert written == f'{{\n    "predictions": [{text}\n    ]\n}}'
 
 
@@ -84,7 +90,7 @@ def test_how_float32_is_written(value, text):
     ],
 )
 def test_layouts(outputs, form, text):
-    assert rest_json.answer(outputs, form).decode() == text
+    assert rest_answer.answer(outputs, form).decode() == text
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_layouts(outputs, form, text):
 )
 def test_answers_that_cannot_be_written(outputs, text):
     with pytest.raises(status.Status) as caught:
-        rest_json.answer({name: numpy.asarray(array) for name, array in outputs.items()}, rest_json.ROW)
+        rest_answer.answer({name: numpy.asarray(array) for name, array in outputs.items()}, rest_inputs.ROW)
     assert caught.value.message == text
 
 
@@ -225,7 +231,7 @@ def test_whole_numbers_that_no_double_holds():
 
 def test_what_follows_the_object_does_not_matter_and_long_values_are_cut():
     assert inputs({"inputs": 1}, x="int32")["x"] == 1
-    assert rest_json.parse(b' {"a": 1} trailing') == {"a": 1}
+    assert rest_parse.parse(b' {"a": 1} trailing') == {"a": 1}
     assert len(fault({"instances": [], "long": "x" * 300}, x="int32")) < 400
     deep = b'{"inputs":' + b"[" * 100000
     assert fault(deep, x="int32").startswith("JSON Parse error")
@@ -271,7 +277,7 @@ def test_a_number_that_no_double_holds_is_refused_where_it_stands(digits):
 
 def test_of_several_members_with_one_name_the_first_counts():
     """RapidJSON's FindMember returns the first."""
-    parsed = rest_json.parse(b'{"instances":[1],"signature_name":"a","instances":[2],"signature_name":"b"}')
+    parsed = rest_parse.parse(b'{"instances":[1],"signature_name":"a","instances":[2],"signature_name":"b"}')
     assert parsed == {"instances": [1], "signature_name": "a"}
 
 

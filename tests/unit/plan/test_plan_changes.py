@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, fleet_plans
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
@@ -163,9 +162,6 @@ def test_an_embedded_server_is_described_by_what_it_left():
 
 
 def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
-    pytest.importorskip("ansible")
-    from ansible_collections.tfserving.fleet.plugins.action.plan_report import against, news
-
     blind = {"asked": {"servers": [], "unseen": "servers in containers cannot be seen: permission denied"}}
     hosts = {
         "new": dict(blind, ansible_facts={}),
@@ -175,7 +171,7 @@ def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
     }
     plans = dict.fromkeys(hosts, PLAN)
     plans["laptop"] = plan(dict(HOST, container={"engine": None}), {"models": [{"name": "digits"}]})
-    found = against(plans, hosts, "asked")
+    found = fleet_plans.against(plans, hosts, "asked")
     assert {host: entry["seen"] for host, entry in found.items()} == {
         "new": None,
         "old": "remembered",
@@ -188,7 +184,7 @@ def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
         and found["gone"]["reason"] == "the host cannot be reached"
     )
     assert found["laptop"]["differences"] == ["digits: not served yet"]
-    assert news(plans, hosts, "asked") == ["laptop"]
+    assert fleet_plans.news(plans, hosts, "asked") == ["laptop"]
 
 
 def test_the_page_tells_what_would_change_and_how_that_is_known():

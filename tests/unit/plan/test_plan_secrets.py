@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.action.plan_report import for_programs
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import planned, secret_variables
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables, serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
@@ -41,7 +41,7 @@ LOGIN = {
 )
 def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name):
     environment = {name: "hunter2", "TF_X": "1"}
-    made = planned(host(), request(environment=environment))
+    made = serving_plan(host(), request(environment=environment))
     assert "hunter2" not in str(made) and made["server"]["environment"] == {"TF_X": "1"} and made["refusals"] == []
     assert "environment " + name in [decision["subject"] for decision in made["decisions"]]
     assert secret_variables(environment) == {name: "hunter2"}
@@ -58,7 +58,7 @@ def test_ordinary_variables_are_shown(name):
 
 
 def test_the_embedded_server_cannot_keep_a_secret():
-    (refusal,) = planned(host(), request(environment={"DB_PASSWORD": "hunter2"}, backend="embedded"))["refusals"]
+    (refusal,) = serving_plan(host(), request(environment={"DB_PASSWORD": "hunter2"}, backend="embedded"))["refusals"]
     assert "hunter2" not in str(refusal) and refusal["change"] == {"environment": {"DB_PASSWORD": None}}
 
 

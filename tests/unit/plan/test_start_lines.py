@@ -19,9 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 
 yaml = pytest.importorskip("yaml")
 hypothesis = pytest.importorskip("hypothesis")
-pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.filter import serving_plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import preparation
 from hypothesis import strategies as st
 
 HOST = {
@@ -212,7 +211,7 @@ spec:
 )
 def test_a_start_line_is_understood_as_it_stands_in_a_file(text, split):
     asked = (
-        serving_plan.with_documents(request(text))
+        preparation.with_documents(request(text))
         if split
         else request(text)
         if text == SCRIPT

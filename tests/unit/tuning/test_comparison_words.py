@@ -9,7 +9,7 @@ import math
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._load import percentiles
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison
 
 # Log ratios whose mean is 0.10 and whose half-width at 95 % is 3.18245 * sqrt(0.0008 / 3) / 2 = 0.0259846.
@@ -191,7 +191,7 @@ def test_more_quantiles_of_the_published_table(probability, degrees, value):
 
 def test_percentiles_need_requests_beyond_them():
     """Ten requests beyond a percentile, a hundred beyond p99.9; the median needs twenty."""
-    assert percentiles.PERCENTILES == {
+    assert histogram.PERCENTILES == {
         "p50": (50.0, 20),
         "p90": (90.0, 100),
         "p95": (95.0, 200),

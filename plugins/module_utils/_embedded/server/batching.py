@@ -14,6 +14,8 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
     configuration,
@@ -21,28 +23,37 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
     metrics,
     status,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Checked, Feeds
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 _MAX_BATCH_SIZE, _MAX_ENQUEUED_BATCHES = 1000, 10
 _RUN_IN_CALLER = -1
 
 
-def read_parameters(path):
+def read_parameters(path: str) -> Any:
     """The BatchingParameters message of a text file. Raises Status with TensorFlow Serving's texts."""
     return configuration.read_text_proto(path, "tensorflow.serving.BatchingParameters")
 
 
-def parameters_of_model(path, common, per_model):
+def parameters_of_model(path: str, common: Any, per_model: bool) -> Any:
     """The parameters for the version at path, or None where it is not batched: with per_model only what lies beside the model counts."""
     if not per_model:
         return common
     own = os.path.join(path, manifest.BATCHING)
     return read_parameters(own) if os.path.exists(own) else None
+
+
+# The tensor that takes tickets, and the one that is there when their batches ended.
+_Queue = tuple[str, str]
+# The tensors that a signature takes and gives.
+_Key = tuple[frozenset[str], frozenset[str]]
+# A task, the first of its rows, and the one after the last.
+_Part = tuple["_Task", int, int]
 
 
 class Scheduler:
@@ -52,26 +63,29 @@ class Scheduler:
     request, so that an idle server uses no CPU, and the next request makes another.
     """
 
-    def __init__(self, threads, idle_s=10.0):
+    def __init__(self, threads: int, idle_s: float = 10.0) -> None:
         if threads < 1:
             raise status.Status("INVALID_ARGUMENT", f"num_batch_threads must be positive; was {threads}")
         import tensorflow
 
         self._threads, self._slots, self._idle_s = threads, threading.BoundedSemaphore(threads), idle_s
-        self._tasks, self._numbers, self._queues = {}, itertools.count(), itertools.count()
-        self._changed, self._last, self._session, self._callables = threading.Condition(), 0.0, None, {}
+        self._numbers, self._queues = itertools.count(), itertools.count()
+        self._changed, self._last = threading.Condition(), 0.0
+        self._session: Any = None
+        self._tasks: dict[int, _Task] = {}
+        self._callables: dict[_Queue, Callable[[Any], object]] = {}
         self._graph = tensorflow.Graph()
         with self._graph.as_default():
 
-            @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2], tensorflow.int64)])
-            def run_batch(tickets):
+            @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2], tensorflow.int64)])  # type: ignore[untyped-decorator]
+            def run_batch(tickets: Any) -> Any:
                 return tensorflow.numpy_function(self._run_batch, [tickets], tensorflow.int64)
 
             self._function = run_batch.get_concrete_function()
             self._function.add_to_graph(self._graph)
         threading.Thread(target=self._rest, name="batching", daemon=True).start()
 
-    def queue(self, parameters):
+    def queue(self, parameters: Any) -> _Queue:
         """A new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
         import tensorflow
 
@@ -91,7 +105,7 @@ class Scheduler:
             )
             return tickets.name, done[0].name
 
-    def submit(self, queue, task):
+    def submit(self, queue: _Queue, task: _Task) -> None:
         """Wait until all rows of the task have run, in one batch or several; what became of them is in the task. May raise OpErrors."""
         number = next(self._numbers)
         tickets = numpy.empty((task.rows, 2), "int64")
@@ -106,7 +120,7 @@ class Scheduler:
                 del self._tasks[number]
                 self._last = time.monotonic()
 
-    def _callable(self, queue):
+    def _callable(self, queue: _Queue) -> Callable[[Any], object]:
         """The function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
         import tensorflow
         from tensorflow.core.protobuf import config_pb2
@@ -126,7 +140,7 @@ class Scheduler:
             self._callables[queue] = self._session._make_callable_from_options(call)
         return self._callables[queue]
 
-    def _rest(self):
+    def _rest(self) -> None:
         """Close the session whenever it had nothing to do for a while; waits without a look at the clock while there is none."""
         while True:
             with self._changed:
@@ -139,7 +153,7 @@ class Scheduler:
                     left_s = 0
             time.sleep(left_s)
 
-    def _run_batch(self, tickets):
+    def _run_batch(self, tickets: Any) -> Any:
         """Called by TensorFlow in a batch thread."""
         with self._slots:
             parts = [(self._tasks[int(number)], int(first), int(last) + 1) for number, first, last in _runs(tickets)]
@@ -150,7 +164,7 @@ class Scheduler:
 class BatchingSession:
     """A session whose runs share batches. It has the face of the session that it wraps."""
 
-    def __init__(self, session, parameters, scheduler):
+    def __init__(self, session: Checked, parameters: Any, scheduler: Scheduler) -> None:
         """parameters: a BatchingParameters message. Raises Status where TensorFlow Serving refuses to load the model."""
         log.info("Wrapping session to perform batch processing")
         self._session, self._parameters, self._scheduler = session, parameters, scheduler
@@ -163,7 +177,7 @@ class BatchingSession:
         }
         self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
 
-    def run(self, feeds, fetches, timeout_ms=0):
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
         """As SavedModelSession.run, in a batch with whoever asks for the same tensors; for some outputs of a signature alone there is none."""
         self._session.check(feeds)
         queue = self._queues.get(_key(feeds, fetches))
@@ -190,11 +204,11 @@ class BatchingSession:
         outputs = task.outputs()
         return [outputs[name] for name in fetches]
 
-    def close(self):
+    def close(self) -> None:
         """Close the wrapped session."""
         self._session.close()
 
-    def run_batch(self, parts):
+    def run_batch(self, parts: Sequence[_Part]) -> None:
         """Run the rows of several tasks as one batch. parts: [(task, first row, row after the last)]."""
         try:
             pieces = self._run(parts)
@@ -205,7 +219,7 @@ class BatchingSession:
             for (task, first, _last), piece in zip(parts, pieces):
                 task.pieces.append((first, piece))
 
-    def _run(self, parts):
+    def _run(self, parts: Sequence[_Part]) -> list[dict[str, Any]]:
         now = time.monotonic()
         for task in {id(part[0]): part[0] for part in parts}.values():
             metrics.QUEUING_LATENCY.add((now - task.began) * 1e6, "")
@@ -243,7 +257,7 @@ class BatchingSession:
         ]
 
 
-def _key(inputs, outputs):
+def _key(inputs: Iterable[str], outputs: Iterable[str]) -> _Key:
     """What tells the signatures of a model apart: the names of their tensors."""
     return frozenset(inputs), frozenset(outputs)
 
@@ -251,11 +265,13 @@ def _key(inputs, outputs):
 class _Task:
     """One request: what it feeds and wants, and the pieces of its outputs as their batches end."""
 
-    def __init__(self, session, feeds, wanted, timeout_ms):
+    def __init__(self, session: BatchingSession, feeds: Feeds, wanted: tuple[str, ...], timeout_ms: int) -> None:
         self.session, self.feeds, self.wanted, self.timeout_ms = session, feeds, wanted, timeout_ms
-        self.rows, self.began, self.pieces, self.faults = _rows_of(feeds), time.monotonic(), [], []
+        self.rows, self.began = _rows_of(feeds), time.monotonic()
+        self.pieces: list[tuple[int, dict[str, Any]]] = []
+        self.faults: list[status.Status] = []
 
-    def outputs(self):
+    def outputs(self) -> dict[str, Any]:
         """{tensor name: array} of all rows."""
         if len(self.pieces) == 1:
             return self.pieces[0][1]
@@ -263,7 +279,7 @@ class _Task:
         return {name: numpy.concatenate([piece[name] for piece in ordered]) for name in self.wanted}
 
 
-def check_parameters(parameters):
+def check_parameters(parameters: Any) -> None:
     """Raise the Status of a BatchingParameters message that TensorFlow Serving refuses, or dies of."""
     size, allowed = _max_batch_size(parameters), parameters.allowed_batch_sizes
     if allowed and allowed[-1] != size:
@@ -297,7 +313,7 @@ def check_parameters(parameters):
             )
 
 
-def queue_options(parameters):
+def queue_options(parameters: Any) -> dict[str, Any]:
     """What BatchFunction is told. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
     enqueued = (
         parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
@@ -312,16 +328,16 @@ def queue_options(parameters):
     }
 
 
-def padded_size(rows, allowed):
+def padded_size(rows: int, allowed: Sequence[int]) -> int:
     """The first of the allowed sizes that holds the rows, in their given order; the rows themselves where none does."""
     return next((size for size in allowed if size >= rows), rows)
 
 
-def _max_batch_size(parameters):
+def _max_batch_size(parameters: Any) -> int:
     return parameters.max_batch_size.value if parameters.HasField("max_batch_size") else _MAX_BATCH_SIZE
 
 
-def _execution_size(parameters):
+def _execution_size(parameters: Any) -> int:
     return (
         parameters.max_execution_batch_size.value
         if parameters.HasField("max_execution_batch_size")
@@ -329,7 +345,7 @@ def _execution_size(parameters):
     )
 
 
-def _rows_of(feeds):
+def _rows_of(feeds: Feeds) -> int:
     if not feeds:
         raise status.Status("INVALID_ARGUMENT", "Batching Run() must have at least one input tensor")
     if any(not array.ndim for array in feeds.values()):
@@ -340,14 +356,14 @@ def _rows_of(feeds):
     return sizes.pop()
 
 
-def _runs(tickets):
+def _runs(tickets: Any) -> Any:
     """(task, first row, last row) for each run of consecutive rows of one task in a batch of tickets."""
     breaks = numpy.flatnonzero((numpy.diff(tickets[:, 0]) != 0) | (numpy.diff(tickets[:, 1]) != 1)) + 1
     starts, ends = [0, *breaks], [*breaks, len(tickets)]
     return [(tickets[start, 0], tickets[start, 1], tickets[end - 1, 1]) for start, end in zip(starts, ends)]
 
 
-def _joined(name, arrays, padding, pad_variable_length):
+def _joined(name: str, arrays: list[Any], padding: int, pad_variable_length: bool) -> Any:
     """The arrays of several tasks as one, and the first row of the last of them so many times more."""
     if pad_variable_length:
         arrays = _of_one_shape(arrays)
@@ -361,7 +377,7 @@ def _joined(name, arrays, padding, pad_variable_length):
     return numpy.concatenate(arrays + [arrays[-1][:1]] * padding) if len(arrays) + padding > 1 else arrays[0]
 
 
-def _of_one_shape(arrays):
+def _of_one_shape(arrays: list[Any]) -> list[Any]:
     """The arrays, each padded behind every dimension but the first to the largest among them, with its own first value."""
     ranks = {array.ndim for array in arrays}
     if len(ranks) > 1 or max(ranks) > 6:

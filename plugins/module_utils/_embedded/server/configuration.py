@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, models, status
@@ -17,14 +19,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 _PLATFORM = "tensorflow"
 
 
-def of_flags(options):
+def of_flags(options: Mapping[str, Any]) -> list[models.ModelConfig]:
     """The ModelConfigs that the flags name. Raises Status."""
     if not options["model_config_file"]:
         return _checked([models.ModelConfig(options["model_name"], options["model_base_path"])])
     return of_list(of_file(options["model_config_file"]).model_config_list.config)
 
 
-def of_list(listed, served=()):
+def of_list(listed: Iterable[Any], served: Collection[str] = ()) -> list[models.ModelConfig]:
     """The ModelConfigs of a list of ModelConfig messages. served: names of the models that are served now. Raises Status."""
     configs = _checked(
         [
@@ -54,12 +56,12 @@ def of_list(listed, served=()):
     return configs
 
 
-def of_file(path):
+def of_file(path: str) -> Any:
     """The ModelServerConfig message of a text file. Raises Status."""
     return read_text_proto(path, "tensorflow.serving.ModelServerConfig")
 
 
-def reload(library, config):
+def reload(library: models.Library, config: Any) -> None:
     """Let the library serve what a ModelServerConfig message lists. Raises Status."""
     try:
         if not config.HasField("model_config_list"):
@@ -78,12 +80,12 @@ def reload(library, config):
         raise
 
 
-def poll(library, path, interval_s):
+def poll(library: models.Library, path: str, interval_s: float) -> None:
     """Read the file every so many seconds, in a thread of its own, and serve what it lists; what is wrong with it is logged and changes nothing."""
     threading.Thread(target=_poll, args=(library, path, interval_s), name="configuration", daemon=True).start()
 
 
-def _poll(library, path, interval_s):
+def _poll(library: models.Library, path: str, interval_s: float) -> None:
     while True:
         time.sleep(interval_s)
         try:
@@ -97,7 +99,7 @@ def _poll(library, path, interval_s):
             log.error(f"PollFilesystemAndReloadConfig failed to ReloadConfig: {fault.message}")
 
 
-def read_text_proto(path, kind):
+def read_text_proto(path: str, kind: str) -> Any:
     """The message of a text file; kind: its full name. Raises Status."""
     try:
         with open(path, "rb") as stream:
@@ -117,14 +119,14 @@ def read_text_proto(path, kind):
         raise status.Status("INVALID_ARGUMENT", f"Invalid protobuf file: '{path}'") from fault
 
 
-def _policy(policy):
+def _policy(policy: Any) -> tuple[int, tuple[int, ...] | None]:
     """(latest, specific) of a ModelConfig."""
     if policy.HasField("all"):
         return 0, None
     return max(1, policy.latest.num_versions), tuple(policy.specific.versions) if policy.HasField("specific") else None
 
 
-def _checked(configs):
+def _checked(configs: list[models.ModelConfig]) -> list[models.ModelConfig]:
     names = [config.name for config in configs]
     for name in names:
         if names.count(name) > 1:

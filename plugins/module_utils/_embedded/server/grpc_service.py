@@ -9,15 +9,19 @@ import contextlib
 import re
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
     configuration,
     log,
     metrics,
+    models,
     status,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
 try:
@@ -34,10 +38,19 @@ _HIGHEST_PORT = 65535
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
+_Method = Callable[[bytes], bytes]
+
+
 class GrpcService:
     """The server's gRPC side. predictor: a predict.Predictor. activity: a context manager around each call, or one that refuses it."""
 
-    def __init__(self, predictor, library, options, activity):
+    def __init__(
+        self,
+        predictor: Predictor,
+        library: models.Library,
+        options: Mapping[str, Any],
+        activity: contextlib.AbstractContextManager[None],
+    ) -> None:
         """options: {flag: value}."""
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
@@ -64,7 +77,7 @@ class GrpcService:
             ],
         )
 
-    def start(self, addresses, tls=None):
+    def start(self, addresses: Sequence[str], tls: Any = None) -> None:
         """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raises Status where an address or a certificate is not to be had."""
         for address in addresses:
             if not address.startswith("unix:") and not 0 < int(address.rpartition(":")[2]) <= _HIGHEST_PORT:
@@ -78,11 +91,11 @@ class GrpcService:
                 raise _start_fault(address, tls) from fault
         self._server.start()
 
-    def stop(self, grace_s):
+    def stop(self, grace_s: float) -> None:
         """Take no more calls, and wait so long for those that run."""
         self._server.stop(grace_s).wait()
 
-    def _serve(self, method, content, context):
+    def _serve(self, method: _Method, content: bytes, context: Any) -> bytes:
         with self._lock:
             self._running += 1
             refused = self._running > self._threads
@@ -101,7 +114,7 @@ class GrpcService:
             with self._lock:
                 self._running -= 1
 
-    def _predict(self, content):
+    def _predict(self, content: bytes) -> bytes:
         began, name, code = time.monotonic(), "", "OK"
         try:
             request = _parsed(self._predict_request, content)
@@ -115,7 +128,7 @@ class GrpcService:
             if code == "OK":
                 metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, "Predict", "GRPC")
 
-    def _predicted(self, request):
+    def _predicted(self, request: Any) -> bytes:
         asked = _asked(request)
         response = self._predict_response()
         with self._predictor.use(asked) as (number, session):
@@ -130,9 +143,9 @@ class GrpcService:
         )
         for name, array in outputs.items():
             client.encode_tensor(array, typed=not self._as_content, into=response.outputs[name])
-        return response.SerializeToString()
+        return _bytes(response)
 
-    def _metadata(self, content):
+    def _metadata(self, content: bytes) -> bytes:
         request = _parsed(wire.message("tensorflow.serving.GetModelMetadataRequest"), content)
         asked = _asked(request)
         if not request.metadata_field:
@@ -144,9 +157,9 @@ class GrpcService:
         with self._predictor.use(asked) as (number, session):
             response.metadata[_SIGNATURES].Pack(signature_map(session))
         response.model_spec.name, response.model_spec.version.value = asked.name, number
-        return response.SerializeToString()
+        return _bytes(response)
 
-    def _status(self, content):
+    def _status(self, content: bytes) -> bytes:
         asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
@@ -155,17 +168,17 @@ class GrpcService:
             )
             added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
-        return response.SerializeToString()
+        return _bytes(response)
 
-    def _reload(self, content):
+    def _reload(self, content: bytes) -> bytes:
         configuration.reload(
             self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config
         )
         response = wire.message("tensorflow.serving.ReloadConfigResponse")()
         response.status.SetInParent()
-        return response.SerializeToString()
+        return _bytes(response)
 
-    def _health(self, content):
+    def _health(self, content: bytes) -> bytes:
         if content not in _HEALTHY:
             raise status.Status("NOT_FOUND", "service name unknown")
         return _SERVING
@@ -176,23 +189,28 @@ if grpc is not None:
     class _Handlers(grpc.GenericRpcHandler):
         """Hands the bytes of a known method's request to serve(method, bytes, context)."""
 
-        def __init__(self, methods, serve):
-            def handler(method):
+        def __init__(self, methods: Mapping[str, _Method], serve: Callable[[_Method, bytes, Any], bytes]) -> None:
+            def handler(method: _Method) -> Any:
                 return grpc.unary_unary_rpc_method_handler(lambda content, context: serve(method, content, context))
 
             self._handlers = {path: handler(method) for path, method in methods.items()}
 
-        def service(self, handler_call_details):
+        def service(self, handler_call_details: Any) -> Any:
             """The method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
 
 
-def _credentials(tls):
+def _bytes(message: Any) -> bytes:
+    content: bytes = message.SerializeToString()
+    return content
+
+
+def _credentials(tls: Any) -> Any:
     pair = (tls.server_key.encode(), tls.server_cert.encode())
     return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
 
 
-def _start_fault(address, tls):
+def _start_fault(address: str, tls: Any) -> status.Status:
     if tls is not None:
         return status.Status("INVALID_ARGUMENT", "Failed to BuildAndStart gRPC server")
     host, _colon, port = address.rpartition(":")
@@ -202,7 +220,7 @@ def _start_fault(address, tls):
     )
 
 
-def signature_map(session):
+def signature_map(session: Session) -> Any:
     """The SignatureDefMap message of a session's signatures."""
     made = wire.message("tensorflow.serving.SignatureDefMap")()
     for name, signature in session.signatures.items():
@@ -210,28 +228,28 @@ def signature_map(session):
     return made
 
 
-def _parsed(kind, content):
+def _parsed(kind: Any, content: bytes) -> Any:
     try:
         return kind.FromString(content)
     except Exception as fault:
         raise status.Status("INTERNAL", "Failed to parse the request") from fault
 
 
-def _asked(request):
+def _asked(request: Any) -> Asked:
     if not request.HasField("model_spec"):
         raise status.Status("INVALID_ARGUMENT", "Missing ModelSpec")
     spec = request.model_spec
     return Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
 
 
-def _status_of(fault):
+def _status_of(fault: BaseException) -> status.Status:
     found = status.of(fault)
     if found.code == "UNKNOWN" and not isinstance(fault, status.Status):
         log.error(f"A call failed: {found}")
     return found
 
 
-def _channel_arguments(text):
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
     pairs = [argument.partition("=") for argument in text.split(",") if argument]
     return [
         (key, int(value) if _WHOLE.fullmatch(value) and -(2**31) <= int(value) < 2**31 else value)

@@ -10,22 +10,22 @@ import sys
 import time
 
 
-def info(text):
+def info(text: str) -> None:
     """Say what happened."""
     _write("I", text)
 
 
-def warning(text):
+def warning(text: str) -> None:
     """Say what its operator may want to change."""
     _write("W", text)
 
 
-def error(text):
+def error(text: str) -> None:
     """Say what failed."""
     _write("E", text)
 
 
-def _write(severity, text):
+def _write(severity: str, text: str) -> None:
     caller = sys._getframe(2)
     now = time.time()
     stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))}.{int(now % 1 * 1e6):06d}"

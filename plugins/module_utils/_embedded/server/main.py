@@ -17,6 +17,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import flags
@@ -36,6 +38,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.s
     SavedModelSession,
     disable_xla,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Checked, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.tflite_session import FILE as LITE_FILE
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.tflite_session import LiteSession
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
@@ -45,7 +48,7 @@ _FAILED = 255
 _GRACE_S = 5.0
 
 
-def main():
+def main() -> int:
     """Parse the command line and serve; returns the exit status."""
     cpus = len(os.sched_getaffinity(0))
     program, words = os.path.basename(sys.argv[0]), sys.argv[1:]
@@ -66,7 +69,7 @@ def main():
             raise status.Status(*refusal)
         _need_packages()
         # TensorFlow imports Keras, which takes as long as the rest and serves nothing here; both names stay without a module.
-        sys.modules.update(keras=None, tf_keras=None)
+        sys.modules.update(keras=None, tf_keras=None)  # type: ignore[call-overload]
         Server(line.values).serve()
     except Exception as fault:
         _say(f"Failed to start server. Error: {status.of(fault)}\n")
@@ -77,14 +80,14 @@ def main():
 class Server:
     """One server: its models and the two services. options: {flag: value}, all of them."""
 
-    def __init__(self, options):
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
         self._stopping, self._listening = threading.Event(), False
         self._activity = Activity()
         self._address = os.environ.get("TFSERVING_EMBEDDED_ADDRESS", "127.0.0.1")
         self._idle_exit_s = float(os.environ.get("TFSERVING_EMBEDDED_IDLE_EXIT_S", "inf"))
 
-    def serve(self):
+    def serve(self) -> None:
         """Load, listen, and return after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -102,12 +105,12 @@ class Server:
             configuration.poll(library, options["model_config_file"], options["model_config_file_poll_wait_seconds"])
         self._listen(library, tls, metrics_path)
 
-    def _stop(self, *_signal):
+    def _stop(self, *_signal: object) -> None:
         if not self._listening:
             os._exit(0)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
         self._stopping.set()
 
-    def _listen(self, library, tls, metrics_path):
+    def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:
         import ml_dtypes
 
         self._listening, port, socket_path = True, self._options["port"], self._options["grpc_socket_path"]
@@ -140,7 +143,7 @@ class Server:
         grpc.stop(_GRACE_S)
         self._activity.wait_until_none(_GRACE_S)
 
-    def _wait(self):
+    def _wait(self) -> None:
         while not self._stopping.is_set():
             idle_s = self._activity.idle_s()
             if idle_s >= self._idle_exit_s:
@@ -149,7 +152,7 @@ class Server:
             left_s = self._idle_exit_s - idle_s
             self._stopping.wait(None if left_s == float("inf") else left_s)
 
-    def _loader(self):
+    def _loader(self) -> Callable[[str, int, str], Session]:
         """The function that makes a version's session of (name, number, path)."""
         common = _common_parameters(self._options) if self._options["enable_batching"] else None
         scheduler = None
@@ -174,52 +177,59 @@ class Server:
 class Activity:
     """A context around each request, from many threads: knows how many run, and since when none came."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._running, self._last, self._changed = 0, time.monotonic(), threading.Condition(threading.Lock())
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         with self._changed:
             self._running += 1
 
-    def __exit__(self, *_exception):
+    def __exit__(self, *_exception: object) -> None:
         with self._changed:
             self._running -= 1
             self._last = time.monotonic()
             if not self._running:
                 self._changed.notify_all()
 
-    def reset(self):
+    def reset(self) -> None:
         """Count the time without a request from now."""
         with self._changed:
             self._last = time.monotonic()
 
-    def idle_s(self):
+    def idle_s(self) -> float:
         """Seconds without a request; 0 while one runs."""
         with self._changed:
             return 0.0 if self._running else time.monotonic() - self._last
 
-    def wait_until_none(self, timeout_s):
+    def wait_until_none(self, timeout_s: float) -> None:
         """Wait until no request runs, so long at most."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running, timeout_s)
 
 
-def load(options, config, common, scheduler, _name, _number, path):
+def load(
+    options: Mapping[str, Any],
+    config: Any,
+    common: Any,
+    scheduler: batching.Scheduler | None,
+    _name: str,
+    _number: int,
+    path: str,
+) -> Session:
     """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
     import ml_dtypes
 
-    if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE)):
-        session = LiteSession(path, max(1, options["num_tflite_pools"]))
-    else:
-        session = SavedModelSession(path, options["saved_model_tags"].split(","), config)
+    loaded: Checked = (
+        LiteSession(path, max(1, options["num_tflite_pools"]))
+        if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE))
+        else SavedModelSession(path, options["saved_model_tags"].split(","), config)
+    )
+    session: Session = loaded
     try:
-        parameters = (
-            batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"])
-            if scheduler
-            else None
-        )
-        if parameters is not None:
-            session = batching.BatchingSession(session, parameters, scheduler)
+        if scheduler:
+            parameters = batching.parameters_of_model(path, common, options["enable_per_model_batching_parameters"])
+            if parameters is not None:
+                session = batching.BatchingSession(loaded, parameters, scheduler)
         if options["enable_model_warmup"]:
             warmup.run(path, session, ml_dtypes.bfloat16, max(1, options["num_request_iterations_for_warmup"]))
         return session
@@ -228,7 +238,7 @@ def load(options, config, common, scheduler, _name, _number, path):
         raise
 
 
-def _tls(options):
+def _tls(options: Mapping[str, Any]) -> Any:
     """The SSLConfig message that the flags name, or None. Raises Status."""
     if not options["ssl_config_file"]:
         return None
@@ -241,7 +251,7 @@ def _tls(options):
     return tls
 
 
-def _metrics_path(options):
+def _metrics_path(options: Mapping[str, Any]) -> str | None:
     """Where the flags want the metrics, or None. Raises Status."""
     if not options["monitoring_config_file"] or not options["rest_api_port"]:
         return None
@@ -251,13 +261,13 @@ def _metrics_path(options):
     return (wanted.path or metrics.PATH) if wanted.enable else None
 
 
-def _common_parameters(options):
+def _common_parameters(options: Mapping[str, Any]) -> Any:
     if options["batching_parameters_file"]:
         return batching.read_parameters(options["batching_parameters_file"])
     return wire.message("tensorflow.serving.BatchingParameters")()
 
 
-def _need_packages():
+def _need_packages() -> None:
     for module, package in (
         ("numpy", "numpy"),
         ("google.protobuf", "protobuf"),
@@ -274,7 +284,7 @@ def _need_packages():
             )
 
 
-def _tensorflow_version():
+def _tensorflow_version() -> str:
     """Of the installed package, without the seconds that it takes to import it."""
     from importlib import metadata
 
@@ -286,12 +296,12 @@ def _tensorflow_version():
     return "none"
 
 
-def _say(text):
+def _say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def _end(code):
+def _end(code: int) -> NoReturn:
     """End at once: threads of TensorFlow and gRPC that still run must not hold the process."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 PATH = "/monitoring/prometheus/metrics"
 
@@ -15,18 +17,20 @@ class _Metric:
     """One name with its label names; a series for each combination of their values, from many threads."""
 
     kind = ""
+    _lines: Callable[[str, tuple[object, ...]], Iterator[str]]
 
-    def __init__(self, name, *labels):
-        self.name, self._labels, self._series, self._lock = name, labels, {}, threading.Lock()
+    def __init__(self, name: str, *labels: str) -> None:
+        self.name, self._labels, self._lock = name, labels, threading.Lock()
+        self._series: dict[tuple[object, ...], Any] = {}
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """Its lines of the page: the type, then each series."""
         with self._lock:
             return [f"# TYPE {self.name} {self.kind}"] + [
                 line for values in sorted(self._series) for line in self._lines(self._pairs(values), values)
             ]
 
-    def _pairs(self, values):
+    def _pairs(self, values: tuple[object, ...]) -> str:
         escaped = [str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for value in values]
         return ",".join(f'{label}="{value}"' for label, value in zip(self._labels, escaped))
 
@@ -36,12 +40,12 @@ class Counter(_Metric):
 
     kind = "counter"
 
-    def add(self, *values, by=1):
+    def add(self, *values: object, by: float = 1) -> None:
         """Count for these values of the labels."""
         with self._lock:
             self._series[values] = self._series.get(values, 0) + by
 
-    def _lines(self, pairs, values):
+    def _lines(self, pairs: str, values: tuple[object, ...]) -> Iterator[str]:
         yield f"{self.name}{{{pairs}}} {self._series[values]}"
 
 
@@ -50,20 +54,20 @@ class Histogram(_Metric):
 
     kind = "histogram"
 
-    def __init__(self, name, start, growth, count, *labels):
+    def __init__(self, name: str, start: float, growth: float, count: int, *labels: str) -> None:
         super().__init__(name, *labels)
         self._limits = [start]
         while len(self._limits) < count:
             self._limits.append(self._limits[-1] * growth)
 
-    def add(self, value, *values):
+    def add(self, value: float, *values: object) -> None:
         """Count a value for these values of the labels. A limit belongs to the bucket above it."""
         with self._lock:
             series = self._series.setdefault(values, [[0] * (len(self._limits) + 1), 0.0])
             series[0][bisect.bisect_right(self._limits, value)] += 1
             series[1] += value
 
-    def _lines(self, pairs, values):
+    def _lines(self, pairs: str, values: tuple[object, ...]) -> Iterator[str]:
         counts, total = self._series[values]
         before, comma = 0, "," if pairs else ""
         for limit, count in zip([*map("{:g}".format, self._limits), "+Inf"], counts):
@@ -101,6 +105,6 @@ _ALL = (
 )
 
 
-def page():
+def page() -> str:
     """The text that Prometheus reads."""
     return "".join(f"{line}\n" for metric in sorted(_ALL, key=lambda one: one.name) for line in metric.lines())

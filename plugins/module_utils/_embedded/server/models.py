@@ -10,9 +10,12 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 
 _UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END = grpc_api.STATES
@@ -26,8 +29,8 @@ class ModelConfig:
     name: str
     base_path: str
     latest: int = 1
-    specific: tuple | None = None
-    labels: tuple = ()
+    specific: tuple[int, ...] | None = None
+    labels: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
@@ -39,26 +42,35 @@ class Version:
     path: str
     state: str = START
     fault: status.Status | None = None
-    servable: object = None
+    servable: Any = None
     running: int = 0
     dropped: threading.Event = field(default_factory=threading.Event)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{{name: {self.name} version: {self.number}}}"
 
 
 class Library:
     """Keeps the versions that the folders hold loaded. load(name, number, path) makes a servable, an object with close(), or raises."""
 
-    def __init__(self, load, retries, retry_interval_s, poll_interval_s, early_labels=False):
+    def __init__(
+        self,
+        load: Callable[[str, int, str], Session],
+        retries: int,
+        retry_interval_s: float,
+        poll_interval_s: float,
+        early_labels: bool = False,
+    ) -> None:
         """early_labels: a label that the model does not have yet may be given to a version that is not available."""
         self._load, self._early_labels = load, early_labels
         self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
-        self._configs, self._versions, self._labels = None, {}, {}
+        self._configs: list[ModelConfig] | None = None
+        self._versions: dict[str, dict[int, Version]] = {}
+        self._labels: dict[str, dict[str, int]] = {}
         self._changed = threading.Condition()
         self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
 
-    def apply(self, configs):
+    def apply(self, configs: list[ModelConfig]) -> None:
         """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
         not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too.
 
@@ -83,18 +95,18 @@ class Library:
             if configs != before:
                 log.info("Finished adding/updating models")
 
-    def names(self):
+    def names(self) -> list[str]:
         """The names of the models that are served now."""
         return [config.name for config in self._configs or ()]
 
-    def labelled(self, name, label):
+    def labelled(self, name: str, label: str) -> int:
         """The version that has the label. Raises Status."""
         with self._changed:
             if label not in self._labels.get(name, {}):
                 raise status.Status("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
             return self._labels[name][label]
 
-    def _check_labels(self, wanted):
+    def _check_labels(self, wanted: Mapping[str, Mapping[str, int]]) -> None:
         with self._changed:
             for name, labels in wanted.items():
                 for label, number in labels.items():
@@ -109,10 +121,10 @@ class Library:
                             "available for inference",
                         )
 
-    def _wait_for(self, names, known, words):
+    def _wait_for(self, names: Collection[str], known: Collection[int], words: str) -> None:
         """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
 
-        def fresh(name):
+        def fresh(name: str) -> list[Version]:
             return [
                 version
                 for version in self._versions.get(name, {}).values()
@@ -129,7 +141,7 @@ class Library:
             raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
 
     @contextlib.contextmanager
-    def use(self, name, number=None):
+    def use(self, name: str, number: int | None = None) -> Iterator[tuple[int, Session]]:
         """(number, servable) of an available version, the latest unless number is given; it stays loaded while the context is open."""
         with self._changed:
             available = [
@@ -150,7 +162,7 @@ class Library:
                 if version.state == UNLOADING:
                     self._changed.notify_all()
 
-    def states(self, name, number=None):
+    def states(self, name: str, number: int | None = None) -> list[tuple[int, str, status.Status | None]]:
         """[(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
         with self._changed:
             found = [
@@ -163,7 +175,7 @@ class Library:
             raise status.Status("NOT_FOUND", f"Could not find {what} of model {name}")
         return sorted(found, key=lambda one: -one[0])
 
-    def _poll(self):
+    def _poll(self) -> None:
         while self._poll_interval_s > 0:
             time.sleep(self._poll_interval_s)
             try:
@@ -171,9 +183,9 @@ class Library:
             except Exception as fault:  # The next poll may find what this one stumbled over mended.
                 log.error(f"Polling the models' folders failed: {type(fault).__name__}: {fault}")
 
-    def _poll_once(self):
+    def _poll_once(self) -> None:
         with self._polling:
-            for config in self._configs:
+            for config in self._configs or ():
                 try:
                     aspired = aspired_versions(config, os.listdir(config.base_path))
                 except (OSError, ValueError) as fault:  # ValueError: a path that none can have, with a NUL in it.
@@ -197,17 +209,17 @@ class Library:
                     self._reconcile(config, aspired)
             self._let_go()
 
-    def _let_go(self):
+    def _let_go(self) -> None:
         """Take down the models that are listed no more."""
         with self._changed:
-            listed = {config.name for config in self._configs}
+            listed = {config.name for config in self._configs or ()}
             for name, versions in self._versions.items():
                 if name not in listed:
                     for version in versions.values():
                         version.dropped.set()
                     self._retire(versions.values())
 
-    def _reconcile(self, config, aspired):
+    def _reconcile(self, config: ModelConfig, aspired: Mapping[int, str]) -> None:
         with self._changed:
             versions = self._versions.setdefault(config.name, {})
             for number, folder in aspired.items():
@@ -222,7 +234,7 @@ class Library:
                 version.dropped.set()
             self._retire(versions.values())
 
-    def _retire(self, versions):
+    def _retire(self, versions: Collection[Version]) -> None:
         """Take down what is no longer wanted, once something that is wanted is there; the caller holds the lock."""
         wanted = [version for version in versions if not version.dropped.is_set()]
         if wanted and not _any_in(AVAILABLE, wanted):
@@ -232,7 +244,7 @@ class Library:
                 self._enter(version, UNLOADING)
                 threading.Thread(target=self._take_down, args=(version,), daemon=True).start()
 
-    def _bring_up(self, version):
+    def _bring_up(self, version: Version) -> None:
         log.info(f"Loading servable version {version}")
         self._enter(version, LOADING)
         servable, fault = self._try_to_load(version)
@@ -245,7 +257,7 @@ class Library:
             self._enter(version, END if fault else AVAILABLE)
             self._retire(self._versions[version.name].values())
 
-    def _try_to_load(self, version):
+    def _try_to_load(self, version: Version) -> tuple[Any, status.Status | None]:
         tried = 0
         while True:
             try:
@@ -263,7 +275,7 @@ class Library:
             tried += 1
             log.info(f"Retrying of Loading servable: {version} retry: {tried}")
 
-    def _take_down(self, version):
+    def _take_down(self, version: Version) -> None:
         with self._changed:
             self._changed.wait_for(lambda: version.running == 0)
             servable, version.servable = version.servable, None
@@ -271,22 +283,22 @@ class Library:
         self._enter(version, END)
         log.info(f"Done unloading servable version {version}")
 
-    def _enter(self, version, state):
+    def _enter(self, version: Version, state: str) -> None:
         with self._changed:
             version.state = state
             self._changed.notify_all()
 
 
-def _any_in(state, versions):
+def _any_in(state: str, versions: Iterable[Version]) -> bool:
     return any(version.state == state for version in versions)
 
 
-def _settled(versions):
+def _settled(versions: Collection[Version]) -> bool:
     """Whether it is known of a model's versions that one is available, or that none will be."""
     return _any_in(AVAILABLE, versions) or (bool(versions) and all(version.state == END for version in versions))
 
 
-def aspired_versions(config, names):
+def aspired_versions(config: ModelConfig, names: Iterable[str]) -> dict[int, str]:
     """{number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
     numbered = {}
     for name in sorted(names):

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.models import Library
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client
 
 _DEFAULT_SIGNATURE = "serving_default"
@@ -28,18 +33,26 @@ class Asked:
 class Predictor:
     """Predict over a library of models."""
 
-    def __init__(self, library, bfloat16, check_method_names=False):
+    def __init__(self, library: Library, bfloat16: Any, check_method_names: bool = False) -> None:
         """bfloat16: numpy's dtype for it. check_method_names: refuse signatures that are made for something else."""
         self._library, self._bfloat16, self._check_method_names = library, bfloat16, check_method_names
 
-    def use(self, asked):
+    def use(self, asked: Asked) -> contextlib.AbstractContextManager[tuple[int, Session]]:
         """The context of a version's (number, session). Raises Status."""
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "ModelSpec has no name specified.")
         number = asked.number if asked.label is None else self._library.labelled(asked.name, asked.label)
         return self._library.use(asked.name, number)
 
-    def predict(self, asked, session, signature_name, inputs, output_filter=(), timeout_ms=0):
+    def predict(
+        self,
+        asked: Asked,
+        session: Session,
+        signature_name: str,
+        inputs: Mapping[str, Any],
+        output_filter: Iterable[str] = (),
+        timeout_ms: int = 0,
+    ) -> dict[str, Any]:
         """{output: array} of inputs, {name: TensorProto or array}. output_filter: the outputs wanted, () for all."""
         began = time.monotonic()
         outputs = run(
@@ -49,7 +62,15 @@ class Predictor:
         return outputs
 
 
-def run(session, signature_name, inputs, output_filter=(), timeout_ms=0, bfloat16=None, check_method_names=False):
+def run(
+    session: Session,
+    signature_name: str,
+    inputs: Mapping[str, Any],
+    output_filter: Iterable[str] = (),
+    timeout_ms: int = 0,
+    bfloat16: Any = None,
+    check_method_names: bool = False,
+) -> dict[str, Any]:
     """As Predictor.predict, for a session at hand."""
     name = signature_name or _DEFAULT_SIGNATURE
     if name not in session.signatures:
@@ -66,7 +87,7 @@ def run(session, signature_name, inputs, output_filter=(), timeout_ms=0, bfloat1
     return dict(zip(outputs, arrays))
 
 
-def _feeds(signature, inputs, bfloat16):
+def _feeds(signature: Any, inputs: Mapping[str, Any], bfloat16: Any) -> dict[str, Any]:
     missing = sorted(set(signature.inputs) - set(inputs))
     extra = sorted(set(inputs) - set(signature.inputs))
     if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
@@ -88,7 +109,7 @@ def _feeds(signature, inputs, bfloat16):
     return feeds
 
 
-def _array(alias, given, bfloat16):
+def _array(alias: str, given: Any, bfloat16: Any) -> Any:
     if not hasattr(given, "tensor_content"):
         return given
     try:
@@ -97,7 +118,7 @@ def _array(alias, given, bfloat16):
         raise status.Status("INVALID_ARGUMENT", f"tensor parsing error: {alias}: {fault.what}") from fault
 
 
-def _outputs(signature, output_filter):
+def _outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
     wanted = list(output_filter)
     for position, alias in enumerate(wanted):
         if alias not in signature.outputs:
@@ -111,5 +132,5 @@ def _outputs(signature, output_filter):
     return wanted or sorted(signature.outputs)
 
 
-def _listed(names):
+def _listed(names: Iterable[str]) -> str:
     return ",".join(sorted(names))

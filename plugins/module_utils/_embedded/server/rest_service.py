@@ -5,15 +5,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
 import time
 import urllib.parse
 import zlib
+from collections.abc import Mapping
+from typing import IO, Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, rest_json, status
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    log,
+    metrics,
+    models,
+    rest_answer,
+    rest_inputs,
+    rest_parse,
+    status,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -42,16 +54,24 @@ _MAX_LINE, _MAX_HEADERS, _MAX_INFLATED, _MAX_BODY, _PIECE = 65536, 128, 100 << 2
 class RestService:
     """The server's REST side. predictor: a predict.Predictor. activity: a context manager around each request."""
 
-    def __init__(self, predictor, library, options, activity, metrics_path=None):
+    def __init__(
+        self,
+        predictor: Predictor,
+        library: models.Library,
+        options: Mapping[str, Any],
+        activity: contextlib.AbstractContextManager[None],
+        metrics_path: str | None = None,
+    ) -> None:
         """options: {flag: value}; of rest_api_num_threads one would wait for connections, as in TensorFlow Serving, and the others work.
         metrics_path: where Prometheus finds the metrics, None for nowhere."""
         self._predictor, self._library, self._activity = predictor, library, activity
         self._timeout_ms = options["rest_api_timeout_in_ms"]
         self._cors = options["rest_api_enable_cors_support"]
         self._slots = threading.BoundedSemaphore(max(1, options["rest_api_num_threads"] - 1))
-        self._metrics_path, self._listener, self._stopped = metrics_path, None, False
+        self._metrics_path, self._stopped = metrics_path, False
+        self._listener: Any = None
 
-    def start(self, address, port):
+    def start(self, address: str, port: int) -> None:
         """Listen. Raises Status where the port is not to be had."""
         try:
             self._listener = socket.create_server(
@@ -63,12 +83,12 @@ class RestService:
             ) from fault
         threading.Thread(target=self._accept, name="rest", daemon=True).start()
 
-    def stop(self):
+    def stop(self) -> None:
         """Take no more connections."""
         self._stopped = True
         self._listener.close()
 
-    def _accept(self):
+    def _accept(self) -> None:
         while not self._stopped:
             try:
                 connection, _peer = self._listener.accept()
@@ -82,12 +102,12 @@ class RestService:
                 connection.close()
                 self._pause(fault)
 
-    def _pause(self, fault):
+    def _pause(self, fault: BaseException) -> None:
         if not self._stopped:
             log.error(f"The REST port could not take a connection: {fault}")
             time.sleep(_PAUSE_S)
 
-    def _converse(self, connection):
+    def _converse(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
             try:
                 while self._exchange(connection, stream):
@@ -97,7 +117,7 @@ class RestService:
             except OSError:
                 pass  # The client went away.
 
-    def _exchange(self, connection, stream):
+    def _exchange(self, connection: socket.socket, stream: IO[bytes]) -> bool:
         """Answer one request; returns whether the connection stays open."""
         first = stream.readline(_MAX_LINE)
         if not first.strip():
@@ -123,7 +143,7 @@ class RestService:
             connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if verb == "HEAD" else content))
         return stays
 
-    def answer(self, verb, target, body, headers):
+    def answer(self, verb: str, target: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         """(HTTP status, content type, content) for a request."""
         if target == self._metrics_path:
             return 200, "text/plain", metrics.page().encode()
@@ -138,13 +158,13 @@ class RestService:
             code = told.code
             if code == "UNKNOWN" and not isinstance(fault, status.Status):
                 log.error(f"A request failed: {told}")
-            return grpc_api.http_of_code(code), "application/json", rest_json.error(told.message)
+            return grpc_api.http_of_code(code), "application/json", rest_answer.error(told.message)
         finally:
             metrics.REQUEST_COUNT.add(name, code)
             if code == "OK":
                 metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, method, "REST")
 
-    def _process(self, verb, target, found, body):
+    def _process(self, verb: str, target: str, found: Any, body: bytes) -> bytes:
         if verb == "OPTIONS":
             return b""
         if not found:
@@ -160,24 +180,24 @@ class RestService:
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
         if method == "status":
-            return rest_json.statuses(self._library.states(asked.name, asked.number))
+            return rest_answer.statuses(self._library.states(asked.name, asked.number))
         with self._predictor.use(asked) as (number, session):
-            return rest_json.metadata(asked.name, number, session.signatures)
+            return rest_answer.metadata(asked.name, number, session.signatures)
 
-    def _predict(self, asked, body):
-        request = rest_json.parse(body)
+    def _predict(self, asked: Asked, body: bytes) -> bytes:
+        request = rest_parse.parse(body)
         with self._predictor.use(asked) as (_number, session):
-            name, form, inputs = rest_json.predict_inputs(request, lambda signature: _dtypes(session, signature))
+            name, form, inputs = rest_inputs.predict_inputs(request, lambda signature: _dtypes(session, signature))
             outputs = self._predictor.predict(asked, session, name, inputs, timeout_ms=self._timeout_ms)
-        return rest_json.answer(outputs, form)
+        return rest_answer.answer(outputs, form)
 
 
-def _named(found):
+def _named(found: Any) -> tuple[str, str]:
     """(model, method) of a request, as the metrics name them: the method is empty for what only looks."""
     return urllib.parse.unquote(found["name"] or ""), (found["method"] or "").lower() if found.re is _CALL else ""
 
 
-def _asked(found):
+def _asked(found: Any) -> Asked:
     name = urllib.parse.unquote(found["name"] or "")
     if found["version"] is None:
         return Asked(name, label=urllib.parse.unquote(found["label"]) if found["label"] else None)
@@ -187,15 +207,15 @@ def _asked(found):
     return Asked(name, int(digits))
 
 
-def _dtypes(session, signature_name):
+def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
     name = signature_name or "serving_default"
     if name not in session.signatures:
         raise status.Status("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
     return {alias: dtypes.name_of(info.dtype) for alias, info in session.signatures[name].inputs.items()}
 
 
-def _read_headers(stream):
-    headers = {}
+def _read_headers(stream: IO[bytes]) -> dict[str, str]:
+    headers: dict[str, str] = {}
     for _line in range(_MAX_HEADERS):
         line = stream.readline(_MAX_LINE).decode("latin-1")
         if not line.strip():
@@ -205,10 +225,11 @@ def _read_headers(stream):
     raise ValueError("too many headers")
 
 
-def _read_body(stream, headers):
+def _read_body(stream: IO[bytes], headers: Mapping[str, str]) -> bytes:
     if headers.get("transfer-encoding", "").lower() != "chunked":
         return _read_exactly(stream, int(headers.get("content-length", 0)))
-    chunks, left = [], _MAX_BODY
+    chunks: list[bytes] = []
+    left = _MAX_BODY
     while True:
         size = int(stream.readline(_MAX_LINE).partition(b";")[0], 16)
         if not size:
@@ -219,7 +240,7 @@ def _read_body(stream, headers):
         stream.readline(_MAX_LINE)
 
 
-def _read_exactly(stream, size, most=_MAX_BODY):
+def _read_exactly(stream: IO[bytes], size: int, most: int = _MAX_BODY) -> bytes:
     if not 0 <= size <= most:
         raise ValueError("a length that nobody can mean, or too much")
     content = bytearray()
@@ -231,7 +252,7 @@ def _read_exactly(stream, size, most=_MAX_BODY):
     return bytes(content)
 
 
-def _inflated(body, headers):
+def _inflated(body: bytes, headers: Mapping[str, str]) -> bytes:
     if headers.get("content-encoding", "").lower() != "gzip" or not body:
         return body
     try:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Feeds
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 
 _MOST_CALLABLES = 64
@@ -23,7 +26,7 @@ _MOST_CALLABLES = 64
 _LIBRARY, _DISABLE_XLA = "libtensorflow_cc.so.2", "_ZN10tensorflow21DisableXlaCompilationEv"
 
 
-def disable_xla(directory):
+def disable_xla(directory: str) -> None:
     """Let functions that XLA alone compiles fail in this process, as TensorFlow Serving does without its flags for XLA. directory: TensorFlow's package."""
     try:
         disable = getattr(ctypes.CDLL(os.path.join(directory, _LIBRARY)), _DISABLE_XLA)
@@ -42,7 +45,7 @@ class SavedModelSession:
     signatures: {name: SignatureDef of _protocol.wire}. run() is called from many threads at once.
     """
 
-    def __init__(self, path, tags, config):
+    def __init__(self, path: str, tags: Sequence[str], config: Any) -> None:
         """Load path. tags: names of the meta graph's tags. config: a ConfigProto. Raises Status or TensorFlow's own errors."""
         import tensorflow
 
@@ -61,9 +64,11 @@ class SavedModelSession:
             name: signature_def.FromString(one.SerializeToString()) for name, one in loaded.signature_def.items()
         }
         self._aborts_below_rank = _aborts_below_rank(loaded.graph_def)
-        self._inputs, self._callables, self._lock = {}, {}, threading.Lock()
+        self._inputs: dict[str, tuple[Any, int]] = {}
+        self._callables: dict[Any, Callable[..., list[Any]]] = {}
+        self._lock = threading.Lock()
 
-    def run(self, feeds, fetches, timeout_ms=0):
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
         """The arrays of the tensors named fetches, in order. feeds: {tensor name: array}. timeout_ms: 0 for none."""
         self.check(feeds)
         names = tuple(sorted(feeds))
@@ -72,7 +77,7 @@ class SavedModelSession:
         values = dict(zip(wanted, call(*[feeds[name] for name in names])))
         return [_as_array(values[name]) for name in fetches]
 
-    def check(self, feeds):
+    def check(self, feeds: Feeds) -> None:
         """Raise the Status for feeds of a type that the graph does not take, or of a rank that it would die of."""
         for position, name in enumerate(sorted(feeds)):
             array, (dtype, lowest_rank) = feeds[name], self._inputs.get(name) or self._input(name)
@@ -85,12 +90,12 @@ class SavedModelSession:
                     "the whole server",
                 )
 
-    def close(self):
+    def close(self) -> None:
         """Free what the model holds."""
         self._callables.clear()
         self._session.close()
 
-    def _input(self, name):
+    def _input(self, name: str) -> tuple[Any, int]:
         try:
             tensor = self._graph.get_tensor_by_name(name)
         except (KeyError, ValueError) as fault:
@@ -98,13 +103,11 @@ class SavedModelSession:
                 "INVALID_ARGUMENT",
                 f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph",
             ) from fault
-        self._inputs[name] = (
-            numpy.dtype(tensor.dtype.as_numpy_dtype),
-            self._aborts_below_rank and (tensor.shape.rank or 0),
-        )
-        return self._inputs[name]
+        lowest_rank = (tensor.shape.rank or 0) if self._aborts_below_rank else 0
+        found = self._inputs[name] = (numpy.dtype(tensor.dtype.as_numpy_dtype), lowest_rank)
+        return found
 
-    def _prepare(self, names, wanted, timeout_ms):
+    def _prepare(self, names: tuple[str, ...], wanted: tuple[str, ...], timeout_ms: int) -> Callable[..., list[Any]]:
         from tensorflow.core.protobuf import config_pb2
 
         options = config_pb2.CallableOptions(feed=names, fetch=wanted)
@@ -114,11 +117,12 @@ class SavedModelSession:
                 len(self._callables) >= _MOST_CALLABLES
             ):  # Clients choose the outputs: each choice costs memory until it is forgotten.
                 self._callables.clear()
-            call = self._callables[names, wanted, timeout_ms] = self._session._make_callable_from_options(options)
+            call: Callable[..., list[Any]] = self._session._make_callable_from_options(options)
+            self._callables[names, wanted, timeout_ms] = call
             return call
 
 
-def _as_array(value):
+def _as_array(value: Any) -> Any:
     return (
         value
         if isinstance(value, numpy.ndarray)
@@ -126,7 +130,7 @@ def _as_array(value):
     )
 
 
-def _check_files(path):
+def _check_files(path: str) -> None:
     if not any(os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise status.Status(
             "NOT_FOUND",
@@ -135,7 +139,7 @@ def _check_files(path):
         )
 
 
-def _explained(fault, path, tags):
+def _explained(fault: BaseException, path: str, tags: Sequence[str]) -> BaseException:
     if isinstance(fault, OSError):
         return status.Status("DATA_LOSS", f"Can't parse {os.path.join(path, 'saved_model.pb')} as binary proto")
     if isinstance(fault, RuntimeError) and "MetaGraphDef associated with tags" in str(fault):
@@ -147,7 +151,7 @@ def _explained(fault, path, tags):
     return fault
 
 
-def _aborts_below_rank(graph_def):
+def _aborts_below_rank(graph_def: Any) -> bool:
     """Whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, ops that know a data format do so."""
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return False

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
@@ -12,16 +14,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import d
 class Status(Exception):
     """code: one of grpc_api.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
 
-def of(fault):
+def of(fault: Any) -> Status:
     """The Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for a dtype that has no form here, or UNKNOWN."""
     if isinstance(fault, Status):
         return fault
@@ -39,7 +41,7 @@ def of(fault):
     return Status("UNKNOWN", f"{type(fault).__name__}: {fault}")
 
 
-def wrong_type(position, expected, given):
+def wrong_type(position: int, expected: str, given: str) -> Status:
     """The Status for an input of another dtype than the model's; expected, given: numpy's names. position: the input's place in the order of tensor names."""
     words = ["string" if name == "object" else dtypes.word(name) for name in (expected, given)]
     return Status("INVALID_ARGUMENT", f"Expects arg[{position}] to be {words[0]} but {words[1]} is provided")

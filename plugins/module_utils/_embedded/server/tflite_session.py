@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import queue
 import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Feeds
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, wire
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 FILE = "model.tflite"
 _SIGNATURES = b"signature_defs_metadata"
@@ -24,10 +27,19 @@ _MOST_DIMENSIONS = 6
 _NUMBERS_OF_OTHERS = {"float16": 10, "float64": 11, "complex128": 12, "uint64": 13, "uint32": 16, "uint16": 17}
 
 
+class _Tensor(TypedDict):
+    """A tensor of an interpreter. dtype: numpy's name, or string."""
+
+    name: str
+    index: int
+    shape: list[int]
+    dtype: str
+
+
 class LiteSession:
     """A loaded model.tflite. signatures: {name: SignatureDef of _protocol.wire}. Each interpreter has one thread and serves one call at a time."""
 
-    def __init__(self, path, interpreters):
+    def __init__(self, path: str, interpreters: int) -> None:
         """Load path/model.tflite with so many interpreters (at least one). Raises Status."""
         with open(os.path.join(path, FILE), "rb") as stream:
             content = stream.read()
@@ -37,11 +49,11 @@ class LiteSession:
         if not self.signatures:
             log.warning("No signature def found in TFLite model. Generating one.")
             self.signatures = {"serving_default": _generated(self._inputs, self._outputs)}
-        self._pool = queue.LifoQueue()
+        self._pool: queue.LifoQueue[_Interpreter] = queue.LifoQueue()
         for interpreter in [first] + [_Interpreter(content) for _another in range(1, interpreters)]:
             self._pool.put(interpreter)
 
-    def run(self, feeds, fetches, timeout_ms=0):
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
         """As SavedModelSession.run; timeout_ms is not observed."""
         self.check(feeds)
         arrays = {self._input(name)["index"]: array for name, array in feeds.items()}
@@ -54,7 +66,7 @@ class LiteSession:
         finally:
             self._pool.put(interpreter)
 
-    def check(self, feeds):
+    def check(self, feeds: Feeds) -> None:
         """Refuse what TensorFlow Serving would take for values of another type, or die of."""
         for position, name in enumerate(sorted(feeds)):
             array, expected = feeds[name], self._input(name)["dtype"]
@@ -72,10 +84,10 @@ class LiteSession:
                     f"Tensor {name} of shape {list(array.shape)} has no values, and TensorFlow Lite would die of it",
                 )
 
-    def _input(self, name):
+    def _input(self, name: str) -> _Tensor:
         return self._inputs[_existing(name, self._inputs, "Missing input TFLite tensor: ")]
 
-    def close(self):
+    def close(self) -> None:
         """Free the interpreters."""
         while not self._pool.empty():
             self._pool.get()
@@ -84,7 +96,7 @@ class LiteSession:
 class _Interpreter:
     """One interpreter; inputs and outputs: {tensor name: {name, index, shape, dtype}}."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes) -> None:
         from tensorflow.lite.python.interpreter import Interpreter
 
         try:
@@ -96,9 +108,9 @@ class _Interpreter:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as fault:
             raise status.Status("INVALID_ARGUMENT", f"Cannot build FlatBufferModel from buffer: {fault}") from fault
-        self._shapes = {tensor["index"]: tuple(tensor["shape"]) for tensor in self.inputs.values()}
+        self._shapes: dict[int, Any] = {tensor["index"]: tuple(tensor["shape"]) for tensor in self.inputs.values()}
 
-    def run(self, arrays, wanted):
+    def run(self, arrays: Mapping[int, Any], wanted: Iterable[int]) -> list[Any]:
         """The arrays of the output tensors numbered wanted. arrays: {index of an input: array}."""
         if any(self._shapes[index] != array.shape for index, array in arrays.items()):
             self._resize({index: array.shape for index, array in arrays.items()})
@@ -111,7 +123,7 @@ class _Interpreter:
             log.error(" ".join(f"TensorFlow Lite: {fault}".split()))
             raise status.Status("INTERNAL", "Failed to invoke TfLite interpreter") from fault
 
-    def _resize(self, shapes):
+    def _resize(self, shapes: Mapping[int, tuple[int, ...]]) -> None:
         try:
             for index, shape in shapes.items():
                 self._interpreter.resize_tensor_input(index, shape)
@@ -122,8 +134,8 @@ class _Interpreter:
         self._shapes.update(shapes)
 
 
-def _by_name(details, side):
-    found = {}
+def _by_name(details: Iterable[Mapping[str, Any]], side: str) -> dict[str, _Tensor]:
+    found: dict[str, _Tensor] = {}
     for tensor in details:
         if tensor["name"] in found:
             raise status.Status("ALREADY_EXISTS", f"{side} tensor name: {tensor['name']} has multiple indices")
@@ -139,11 +151,11 @@ def _by_name(details, side):
     return found
 
 
-def _dtype(dtype):
+def _dtype(dtype: Any) -> str:
     return "string" if dtype.kind in "OSU" else dtype.name
 
 
-def _existing(name, tensors, words):
+def _existing(name: str, tensors: Collection[str], words: str) -> str:
     """The name as it is or, as early converters wrote it, without what follows its colon."""
     for candidate in (name, name.partition(":")[0]):
         if candidate in tensors:
@@ -151,7 +163,9 @@ def _existing(name, tensors, words):
     raise status.Status("INTERNAL", f"{words}{name}: Unknown tensor '{name}'.")
 
 
-def _signatures_of_file(content, inputs, outputs):
+def _signatures_of_file(
+    content: bytes, inputs: Mapping[str, _Tensor], outputs: Mapping[str, _Tensor]
+) -> dict[str, Any]:
     """The SignatureDefs in the file's metadata, as TensorFlow Serving reads them: each ends at its first zero byte."""
     from flatbuffers import flexbuffers
     from tensorflow.lite.python import schema_py_generated
@@ -177,7 +191,7 @@ def _signatures_of_file(content, inputs, outputs):
     return found
 
 
-def _generated(inputs, outputs):
+def _generated(inputs: Mapping[str, _Tensor], outputs: Mapping[str, _Tensor]) -> Any:
     """The signature that TensorFlow Serving makes up: keys are the tensors' names up to the colon, so that outputs of one op collapse into one."""
     signature = wire.message("tensorflow.SignatureDef")(method_name="tensorflow/serving/predict")
     for tensors, target in ((inputs, signature.inputs), (outputs, signature.outputs)):

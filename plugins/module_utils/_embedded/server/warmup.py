@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, predict, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -17,7 +20,7 @@ _UNSUPPORTED = {"session_run_log": 5, "predict_streamed_log": 7}
 _NOT_BUILT = ("classify_log", "regress_log", "multi_inference_log")
 
 
-def run(path, session, bfloat16, iterations=1):
+def run(path: str, session: Session, bfloat16: Any, iterations: int = 1) -> None:
     """Run the warm-up requests of the version at path. bfloat16: numpy's dtype for it. Raises Status or TensorFlow's errors."""
     file, began, count = os.path.join(path, FILE), time.monotonic(), 0
     if not os.path.exists(file):
@@ -39,7 +42,7 @@ def run(path, session, bfloat16, iterations=1):
     )
 
 
-def _records(file):
+def _records(file: str) -> Iterator[bytes]:
     """The records of a TFRecord file; what is no record ends it, as in TensorFlow Serving 2.20."""
     from tensorflow.python.framework import errors
     from tensorflow.python.lib.io import tf_record
@@ -50,14 +53,14 @@ def _records(file):
         log.warning(f"{file} holds no more records: {fault.message}")
 
 
-def _parsed(record, file):
+def _parsed(record: bytes, file: str) -> Any:
     try:
         return wire.message("tensorflow.serving.PredictionLog").FromString(record)
     except Exception as fault:
         raise status.Status("INVALID_ARGUMENT", f"Failed to parse warmup record: {record!r} from {file}") from fault
 
 
-def _replay(logged, session, bfloat16):
+def _replay(logged: Any, session: Session, bfloat16: Any) -> None:
     for name, number in _UNSUPPORTED.items():
         if getattr(logged, name):
             raise status.Status("UNIMPLEMENTED", f"Unsupported log_type for warmup: {number}")

@@ -10,9 +10,12 @@ enum's values, and the values of fields that the schema does not know.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Kind, Message
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"""
@@ -54,12 +57,12 @@ class Verbatim(str):
 class Fault(FleetError):
     """A text that is not the message. line and column count from 1; detail is the fault without its place."""
 
-    def __init__(self, detail, line, column, where, remedy=None):
+    def __init__(self, detail: str, line: int, column: int, where: str, remedy: str | None = None) -> None:
         super().__init__(f"line {line}: {detail}", where=where, remedy=remedy)
         self.line, self.column, self.detail = line, column, detail
 
 
-def read(text, kind, where, keep_unknown=False):
+def read(text: str, kind: str, where: str, keep_unknown: bool = False) -> Message:
     """The message of a text. kind: its full name in the schema. where: the file, for messages. keep_unknown: keep fields that the schema does not know.
 
     Raises Fault.
@@ -68,7 +71,7 @@ def read(text, kind, where, keep_unknown=False):
     return reader.message(kind, None)
 
 
-def decoded(content, where):
+def decoded(content: bytes, where: str) -> str:
     """The text of a file's bytes. Raises FleetError where they are not UTF-8."""
     try:
         return content.decode("utf-8")
@@ -78,7 +81,7 @@ def decoded(content, where):
         ) from fault
 
 
-def comments(text):
+def comments(text: str) -> list[int]:
     """The numbers of the lines that hold a comment, of a text that read() takes."""
     return [text.count("\n", 0, found.start()) + 1 for found in _TOKEN.finditer(text) if found.group().startswith("#")]
 
@@ -86,23 +89,24 @@ def comments(text):
 class _Reader:
     """Walks the tokens of one text: (kind, word, start, end)."""
 
-    def __init__(self, text, where, keep_unknown):
+    def __init__(self, text: str, where: str, keep_unknown: bool) -> None:
         self._text, self._where, self._keep_unknown, self._next, self._depth = text, where, keep_unknown, 0, 0
         self._tokens = list(self._read_tokens())
 
-    def _read_tokens(self):
+    def _read_tokens(self) -> Iterator[tuple[str, str, int, int]]:
         position = 0
         while position < len(self._text):
             found = _TOKEN.match(self._text, position)
             if not found:
                 raise self._fault(f"{self._text[position]!r} was not expected", position)
             if found.lastgroup != "space":
-                yield found.lastgroup, found.group(), position, found.end()
+                yield str(found.lastgroup), found.group(), position, found.end()
             position = found.end()
 
-    def message(self, kind, end):
+    def message(self, kind: Kind, end: str | None) -> Message:
         """The fields up to end, which is taken too, or up to the end of the text for None."""
-        known, found = schema.fields(kind), []
+        known = schema.fields(kind)
+        found: Message = []
         self._depth += 1
         if self._depth > _DEEPEST:
             raise self._unexpected("messages nest too deep")
@@ -125,9 +129,9 @@ class _Reader:
         self._depth -= 1
         return found
 
-    def _add(self, owner, described, name, found, place):
+    def _add(self, owner: Kind, described: tuple[int, Kind, bool], name: str, found: Message, place: int) -> None:
         _number, kind, repeated = described
-        for oneof in schema.ONEOFS.get(owner, {}).values() if isinstance(owner, str) else ():
+        for oneof in schema.ONEOFS.get(owner, {}).values():
             other = next((given for given, _value in found if name in oneof and given in oneof and given != name), None)
             if other:
                 raise self._fault(f"{name!r} stands alongside {other!r}, and only one of them may be given", place)
@@ -147,26 +151,28 @@ class _Reader:
             raise self._fault(f"{name!r} is given twice", place, "Leave out one of the two.")
         found.append((name, self._value(kind)))
 
-    def _value(self, kind):
+    def _value(self, kind: Kind) -> Any:
         if schema.is_message(kind):
             return self._message(kind)
         if kind in _RANGES:
             return self._whole(*_RANGES[kind])
-        if kind in ("string", "bytes"):
-            return self._string(kind)
+        name = str(kind)
+        if name in ("string", "bytes"):
+            return self._string(name)
         if kind == "bool":
             return self._bool()
-        return self._enum(kind[len("enum:") :]) if kind.startswith("enum:") else self._real()
+        return self._enum(name[len("enum:") :]) if name.startswith("enum:") else self._real()
 
-    def _message(self, kind):
+    def _message(self, kind: Kind) -> Message:
         for begin in "{<":
             if self._take(begin):
                 return self.message(kind, _ENDS[begin])
         raise self._unexpected("a message in braces was expected")
 
-    def _whole(self, minimum, maximum):
+    def _whole(self, minimum: int, maximum: int) -> int:
         place, sign = self._place(), -1 if self._take("-") else 1
         kind, word = self._kind(), self._word()
+        value: int | None
         if kind == "hex":
             value = int(word, 16)
         elif kind == "whole" and word.startswith("0"):
@@ -178,7 +184,7 @@ class _Reader:
         self._next += 1
         return sign * value
 
-    def _real(self):
+    def _real(self) -> float:
         sign, kind, word = -1.0 if self._take("-") else 1.0, self._kind(), self._word()
         value = _WORDS.get(word.lower()) if kind == "word" else None
         if kind == "real" or kind == "whole" and (word == "0" or not word.startswith("0")):
@@ -188,7 +194,7 @@ class _Reader:
         self._next += 1
         return sign * value
 
-    def _bool(self):
+    def _bool(self) -> bool:
         word = self._word()
         if self._kind() == "word" and word in ("true", "True", "t", "false", "False", "f"):
             self._next += 1
@@ -197,7 +203,7 @@ class _Reader:
             return bool(self._whole(0, 1))
         raise self._unexpected("true or false was expected")
 
-    def _enum(self, name):
+    def _enum(self, name: str) -> Verbatim | int:
         if self._kind() == "word":
             if self._word() not in schema.ENUMS[name]:
                 raise self._unexpected(f"one of {', '.join(schema.ENUMS[name])} was expected")
@@ -205,7 +211,7 @@ class _Reader:
             return Verbatim(self._tokens[self._next - 1][1])
         return self._whole(*_RANGES["int32"])
 
-    def _string(self, kind):
+    def _string(self, kind: str) -> str | bytes:
         place, content = self._place(), b""
         if self._kind() != "text":
             raise self._unexpected("a text in quotes was expected")
@@ -217,8 +223,8 @@ class _Reader:
         except UnicodeDecodeError as fault:
             raise self._fault("the text is not UTF-8", place) from fault
 
-    def _unescaped(self, quoted, place):
-        def plain(found):
+    def _unescaped(self, quoted: str, place: int) -> bytes:
+        def plain(found: re.Match[bytes]) -> bytes:
             octal, pair, high, low, short, long, letter = found.groups()
             if octal or pair:
                 value = int(octal, 8) if octal else int(pair, 16)
@@ -236,7 +242,7 @@ class _Reader:
 
         return _ESCAPE.sub(plain, quoted.encode())
 
-    def _field_name(self):
+    def _field_name(self) -> str:
         """A name, or, as a field that no schema knows, an extension's or a packed message's in brackets."""
         if self._take("["):
             name = ""
@@ -251,14 +257,14 @@ class _Reader:
         self._next += 1
         return self._tokens[self._next - 1][1]
 
-    def _unknown(self):
+    def _unknown(self) -> Verbatim:
         """The value of a field that the schema does not know, as it stands."""
         colon = self._take(":")
         start = self._place()
         self._skip(message=not colon)
         return Verbatim(self._text[start : self._tokens[self._next - 1][3]])
 
-    def _skip(self, message):
+    def _skip(self, message: bool) -> None:
         word, kind = self._word(), self._kind()
         if word in ("{", "<") or word == "[" and not message:
             ends = []
@@ -278,30 +284,30 @@ class _Reader:
         while kind == "text" and self._kind() == "text":
             self._next += 1
 
-    def _at_end(self):
+    def _at_end(self) -> bool:
         return self._next >= len(self._tokens)
 
-    def _kind(self):
+    def _kind(self) -> str:
         return "" if self._at_end() else self._tokens[self._next][0]
 
-    def _word(self):
+    def _word(self) -> str:
         return "" if self._at_end() else self._tokens[self._next][1]
 
-    def _place(self):
+    def _place(self) -> int:
         return len(self._text) if self._at_end() else self._tokens[self._next][2]
 
-    def _take(self, mark):
+    def _take(self, mark: str | None) -> bool:
         """Whether the mark stands here; it is taken then."""
         if mark is None or self._kind() != "mark" or self._word() != mark:
             return False
         self._next += 1
         return True
 
-    def _unexpected(self, detail):
+    def _unexpected(self, detail: str) -> Fault:
         return self._fault(
             detail if not self._word() or self._word() in detail else f"{detail}, found {self._word()!r}", self._place()
         )
 
-    def _fault(self, detail, position, remedy=None):
+    def _fault(self, detail: str, position: int, remedy: str | None = None) -> Fault:
         line = self._text.count("\n", 0, position) + 1
         return Fault(detail, line, position - self._text.rfind("\n", 0, position), self._where, remedy)

@@ -9,6 +9,13 @@ tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
 
 from __future__ import annotations
 
+from typing import Any, Union
+
+# A scalar, "enum:NAME" or a message's full name; ("map", type of its values) for a map.
+Kind = Union[str, tuple[str, str]]
+# (field, value) in their order: a text, bytes, a number, a bool, a message, or reader.Verbatim.
+Message = list[tuple[str, Any]]
+
 SERVER_CONFIG = "tensorflow.serving.ModelServerConfig"
 BATCHING = "tensorflow.serving.BatchingParameters"
 MONITORING = "tensorflow.serving.MonitoringConfig"
@@ -79,24 +86,24 @@ _KNOWN = {
 ENUMS = {"tensorflow.serving.ModelType": {"MODEL_TYPE_UNSPECIFIED": 0, "TENSORFLOW": 1, "OTHER": 2}}
 
 # Message -> {name of the oneof: its fields}.
-ONEOFS = {
+ONEOFS: dict[Kind, dict[str, tuple[str, ...]]] = {
     SERVER_CONFIG: {"config": ("model_config_list", "custom_model_config")},
     _POLICY: {"policy_choice": ("latest", "all", "specific")},
 }
 
 
-def fields(kind):
-    """{field: (number, type, whether it is repeated)} of a message. The type of a map is ("map", type of its values)."""
+def fields(kind: Kind) -> dict[str, tuple[int, Kind, bool]]:
+    """{field: (number, type, whether it is repeated)} of a message."""
     if isinstance(kind, tuple):
         return {"key": (1, "string", False), "value": (2, kind[1], False)}
     return {name: (number, *_parts(spelt)) for name, (number, spelt) in {**_KNOWN, **MESSAGES}[kind].items()}
 
 
-def is_message(kind):
+def is_message(kind: Kind) -> bool:
     """Whether a type of fields() is a message."""
     return isinstance(kind, tuple) or "." in kind and not kind.startswith("enum:")
 
 
-def _parts(spelt):
+def _parts(spelt: str) -> tuple[Kind, bool]:
     shape, _space, kind = spelt.rpartition(" ")
     return (("map", kind), True) if shape == "map" else (kind, shape == "repeated")

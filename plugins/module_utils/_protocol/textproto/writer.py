@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import schema
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.reader import Verbatim
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Kind, Message
 
 # Messages that take several lines; all others stand on one.
 _BLOCKS = ("model_config_list", "config")
@@ -20,12 +21,12 @@ _ESCAPED = re.compile(r'[\x00-\x1f"\\\x7f]')
 _SPELT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
-def text(message: Any, indent: str = "") -> str:
+def text(message: Message, indent: str = "") -> str:
     """The text of a message."""
     return "".join(f"{indent}{line}\n" for field, value in message for line in _lines(field, value))
 
 
-def encode(message, kind, where=None):
+def encode(message: Message, kind: Kind, where: str | None = None) -> bytes:
     """The bytes of a message. kind: its full name. Raises FleetError for a field that the schema does not know."""
     known, content = schema.fields(kind), b""
     for field, value in message:
@@ -44,12 +45,12 @@ def encode(message, kind, where=None):
             content += protobuf.varint(number << 3 | 1) + struct.pack("<d", value)
         else:
             content += protobuf.whole(
-                number, schema.ENUMS[of[len("enum:") :]][value] if isinstance(value, str) else value
+                number, schema.ENUMS[str(of)[len("enum:") :]][value] if isinstance(value, str) else value
             )
     return content
 
 
-def _lines(field, value):
+def _lines(field: str, value: Any) -> list[str]:
     if isinstance(value, list):
         inner = [line for name, part in value for line in _lines(name, part)]
         if field in _BLOCKS:
@@ -58,7 +59,7 @@ def _lines(field, value):
     return [f"{field}: {_spelt(value)}"]
 
 
-def _spelt(value):
+def _spelt(value: Any) -> str:
     if isinstance(value, Verbatim):
         return str(value)
     if isinstance(value, bytes):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._load import percentiles
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._load import perce
     ],
 )
 def test_percentiles_that_a_count_supports(count, names):
-    assert percentiles.supported(count) == names
+    assert histogram.supported(count) == names

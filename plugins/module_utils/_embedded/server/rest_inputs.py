@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inputs of a REST request: JSON values to arrays, with TensorFlow Serving's texts for what is wrong.
+
+Lists of numbers take a short way through numpy; whatever that cannot vouch for goes value by value, as TensorFlow Serving goes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import invalid, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes
+
+try:
+    import numpy
+except ImportError:
+    numpy = None  # type: ignore[assignment]
+
+ROW, COLUMN = "row", "column"
+# dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
+WHOLE = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int16": (-(2**31), 2**31 - 1),
+    "int8": (-(2**31), 2**31 - 1),
+    "uint8": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint64": (0, 2**64 - 1),
+}
+
+
+def predict_inputs(
+    request: dict[str, Any], signature_inputs_of: Callable[[str], dict[str, str]]
+) -> tuple[str, str, dict[str, Any]]:
+    """(signature name, form, {input: array}) of a parsed request. signature_inputs_of(name): {input: dtype name}; it may raise Status."""
+    name = request.get("signature_name", "")
+    if not isinstance(name, str):
+        raise _format_error(request, "not formatted correctly. 'signature_name' key must be a string value.")
+    dtypes = signature_inputs_of(name)
+    if not dtypes:
+        raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
+    if "instances" in request and "inputs" in request:
+        raise _format_error(
+            request, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        )
+    if "instances" in request:
+        if not isinstance(request["instances"], list):
+            raise _format_error(request, "Expecting 'instances' to be an list/array")
+        if not request["instances"]:
+            raise _format_error(request, "No values in 'instances' array")
+        return name, ROW, _of_instances(request["instances"], dtypes)
+    if "inputs" in request:
+        return name, COLUMN, _of_inputs(request["inputs"], dtypes)
+    raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def _format_error(value: Any, message: str) -> Status:
+    return invalid(f"JSON Value: {shown(value)} {message}")
+
+
+def _of_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any]:
+    if not _is_named(instances[0]) and len(dtypes) > 1:
+        raise invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map"
+        )
+    quick = _quick_instances(instances, dtypes)
+    if quick is not None:
+        return quick
+    named = _is_named(instances[0])
+    rows: dict[str, list[Any]] = {}
+    for position, instance in enumerate(instances):
+        if named != _is_named(instance):
+            wanted, got = ("object", "list") if named else ("value/list", "object")
+            raise invalid(f"Expecting {wanted} but got {got} at item {position} of input list")
+        for name, value in instance.items() if named else [(next(iter(dtypes)), instance)]:
+            key = f" key: {name}" if named else ""
+            try:
+                _add_row(rows, name, value, dtypes)
+            except status.Status as fault:
+                raise invalid(
+                    f"Failed to process element: {position}{key} of 'instances' list. Error: {fault}"
+                ) from fault
+        if named and set(instance) != set(dtypes):
+            raise invalid(
+                f"Failed to process element: {position} of 'instances' list. JSON object: {shown(instance)} keys must be equal to: "
+                f"{','.join(sorted(dtypes))}"
+            )
+    return {name: numpy.stack(arrays) for name, arrays in rows.items()}
+
+
+def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any] | None:
+    """The arrays where all instances are plain lists of numbers, or objects of them; None where one must look closer."""
+    if not isinstance(instances[0], dict):
+        array = _quick(instances, next(iter(dtypes.values())))
+        return None if array is None else {next(iter(dtypes)): array}
+    if any(not isinstance(instance, dict) or instance.keys() != dtypes.keys() for instance in instances):
+        return None
+    arrays = {name: _quick([instance[name] for instance in instances], dtype) for name, dtype in dtypes.items()}
+    return None if any(array is None for array in arrays.values()) else arrays
+
+
+def _add_row(rows: dict[str, list[Any]], name: str, value: Any, dtypes: Mapping[str, str]) -> None:
+    if name not in dtypes:
+        raise invalid(f"JSON object: does not have named input: {name}")
+    array = _tensor(value, dtypes[name])
+    if name in rows and rows[name][0].size != array.size:
+        raise invalid(f"Expecting tensor size: {rows[name][0].size} but got: {array.size}")
+    if name in rows and rows[name][0].shape != array.shape:
+        raise invalid(f"Expecting shape {_shape_text(rows[name][0].shape)} but got: {_shape_text(array.shape)}")
+    rows.setdefault(name, []).append(array)
+
+
+def _of_inputs(inputs: Any, dtypes: Mapping[str, str]) -> dict[str, Any]:
+    if not _is_named(inputs):
+        if len(dtypes) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map"
+            )
+        return {name: _array(inputs, dtype) for name, dtype in dtypes.items()}
+    arrays = {}
+    for name in sorted(dtypes):
+        if name not in inputs:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        arrays[name] = _array(inputs[name], dtypes[name])
+    return arrays
+
+
+def _array(value: Any, dtype: str) -> Any:
+    array = _quick(value, dtype)
+    return _tensor(value, dtype) if array is None else array
+
+
+def _quick(value: Any, dtype: str) -> Any:
+    """The array of nested lists that hold nothing but numbers that fit dtype, else None."""
+    if dtype not in ("float32", "float64") and dtype not in WHOLE:
+        return None
+    try:
+        array = numpy.array(value)
+    except (ValueError, OverflowError):
+        return None
+    kinds = "fiu" if dtype not in WHOLE else "iu"
+    if array.dtype.kind not in kinds or not array.size or _holds_booleans(value):
+        return None
+    if dtype in WHOLE and not WHOLE[dtype][0] <= int(array.min()) <= int(array.max()) <= WHOLE[dtype][1]:
+        return None
+    with numpy.errstate(over="ignore"):
+        return array.astype(dtype)
+
+
+def _holds_booleans(value: Any) -> bool:
+    """Whether numpy may have taken a boolean for a number."""
+    if not isinstance(value, list):
+        return isinstance(value, bool)
+    if value and isinstance(value[0], list):
+        return any(map(_holds_booleans, value))
+    return bool in map(type, value)
+
+
+def _tensor(value: Any, dtype: str) -> Any:
+    """The array of a JSON value, its shape that of the first values in it. Raises Status at the first that does not fit."""
+    shape, inner = [], value
+    while isinstance(inner, list):
+        shape.append(len(inner))
+        if not inner:
+            break
+        inner = inner[0]
+    if len(shape) > client.MOST_DIMENSIONS:
+        raise invalid(f"A tensor of {len(shape)} dimensions cannot be read; allowed: {client.MOST_DIMENSIONS}")
+    flat: list[Any] = []
+    _fill(value, 0, shape, dtype, flat)
+    if dtype == "string":
+        texts: Any = numpy.array(flat + [None], object)
+        return texts[:-1].reshape(shape)
+    with numpy.errstate(over="ignore"):
+        wide = {"bool": "bool", "uint64": "uint64"}.get(dtype, "int64" if dtype in WHOLE else "float64")
+        return numpy.array(flat, wide).astype(dtype).reshape(shape)
+
+
+def _fill(value: Any, level: int, shape: Sequence[int], dtype: str, flat: list[Any]) -> None:
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid(
+                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
+            )
+        flat.append(_value(value, dtype))
+        return
+    if level >= len(shape):
+        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise invalid(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for item in value:
+        _fill(item, level + 1, shape, dtype, flat)
+
+
+def _value(value: Any, dtype: str) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, dict):
+        if dtype == "string":
+            return _decoded(value)
+    elif dtype in ("float32", "float64"):
+        if number:
+            return _as_float(value)
+    elif dtype in WHOLE:
+        if number and isinstance(value, int) and WHOLE[dtype][0] <= value <= WHOLE[dtype][1]:
+            return value
+    elif dtype == "bool":
+        if isinstance(value, bool):
+            return value
+    elif dtype == "string":
+        if isinstance(value, str):
+            return _bytes(value)
+    else:
+        raise status.Status("UNIMPLEMENTED", f"Conversion of JSON Value: {shown(value)} to type: {dtypes.word(dtype)}")
+    raise invalid(f"JSON Value: {shown(value)} Type: {_type(value)} is not of expected type: {dtypes.word(dtype)}")
+
+
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError as fault:
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from fault
+
+
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, dict) and list(value) == ["b64"] and isinstance(value["b64"], str)
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _decoded(value: dict[str, Any]) -> bytes:
+    if not _is_base64(value):
+        raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
+    text = value["b64"].replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as fault:
+        raise invalid("Unable to base64 decode") from fault
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as fault:
+        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from fault
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value)
+    return {type(None): "Null", dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
+
+
+def _shape_text(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

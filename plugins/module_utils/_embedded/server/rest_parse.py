@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The JSON of a REST request, read as RapidJSON reads it for TensorFlow Serving, with its texts for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
+
+_DEBUG_BYTES = 256
+_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
+# No number is too big for a double that has neither this many digits nor an exponent of two.
+_FEW_DIGITS = 298
+_MANY_DIGITS = re.compile(rf"(?<!\d)\d{{{_FEW_DIGITS}}}")
+_LARGE_EXPONENT = re.compile(r"[eE]\+?\d\d")
+_EXPONENT = re.compile(r"e\+?(-?)0*(\d)")
+_PARSE_ERRORS = (
+    ("Expecting property name", "Missing a name for object member."),
+    ("Illegal trailing comma before end of object", "Missing a name for object member."),
+    ("Expecting ':'", "Missing a colon after a name of object member."),
+    ("Unterminated string", "Missing a closing quotation mark in string."),
+    ("Invalid control character", "Invalid encoding in string."),
+    ("Invalid \\u", "Incorrect hex digit after \\u escape in string."),
+    ("Invalid \\", "Invalid escape character in string."),
+)
+
+
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a list of members; of several with one name RapidJSON finds the first."""
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else dict(reversed(pairs))
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The object of a request's body (bytes). Raises Status."""
+    if not body:
+        raise invalid("JSON Parse error: The document is empty")
+    text = body.decode("utf-8", "surrogateescape")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as fault:
+        raise invalid(f"JSON Parse error: {_parse_error(fault, text)} at offset: {_offset(text, fault.pos)}") from fault
+    except RecursionError as fault:
+        raise invalid("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from fault
+    except ValueError as fault:  # More digits than Python makes a number of.
+        _refuse_too_big(text)
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from fault
+    _refuse_too_big(text[:end])
+    if not isinstance(value, dict):
+        raise invalid(f"JSON Value: {shown(value)} Is not object")
+    return value
+
+
+def invalid(message: str) -> status.Status:
+    return status.Status("INVALID_ARGUMENT", message)
+
+
+def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
+    if fault.msg == "Expecting ',' delimiter":
+        inside = _container(text[: fault.pos])
+        return (
+            "Missing a comma or '}' after an object member."
+            if inside == "{"
+            else "Missing a comma or ']' after an array element."
+        )
+    if fault.msg == "Expecting value":
+        return (
+            "The document is empty."
+            if not text[fault.pos :].strip() and not text[: fault.pos].strip()
+            else "Invalid value."
+        )
+    return next((words for start, words in _PARSE_ERRORS if fault.msg.startswith(start)), "Invalid value.")
+
+
+def _container(text: str) -> str:
+    """The bracket that is open at the end of a text that is sound so far."""
+    opened = []
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        if found[0] in "[{":
+            opened.append(found[0])
+        elif found[0] in "]}":
+            opened.pop()
+    return opened[-1] if opened else "["
+
+
+def _offset(text: str, position: int) -> int:
+    return len(text[:position].encode("utf-8", "surrogateescape"))
+
+
+def _refuse_too_big(text: str) -> None:
+    """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
+    # To look at each number takes longer than to parse them, so that it needs a reason.
+    if not _LARGE_EXPONENT.search(text) and not (
+        any(len(part) >= _FEW_DIGITS for part in text.split(",")) and _MANY_DIGITS.search(text)
+    ):
+        return
+    for found in _NUMBER.finditer(text):
+        if found[1] and math.isinf(float(found[1])):
+            raise invalid(
+                f"JSON Parse error: Number too big to be stored in double. at offset: {_offset(text, found.start())}"
+            )
+
+
+def shown(value: Any) -> str:
+    """A value as TensorFlow Serving shows it in an error: objects indented, arrays on one line, cut after the token that passes 256 bytes."""
+    pieces, length = [], 0
+    for piece in _tokens(value, 0, ""):
+        if length >= _DEBUG_BYTES:
+            break
+        pieces.append(piece)
+        length += len(piece.encode("utf-8", "surrogatepass"))
+    return "".join(pieces)
+
+
+def _tokens(value: Any, depth: int, before: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield before + "{"
+        for position, (key, item) in enumerate(value.items()):
+            yield f"{',' if position else ''}\n{'    ' * (depth + 1)}{json.dumps(key, ensure_ascii=False)}"
+            yield from _tokens(item, depth + 1, ": ")
+        yield f"\n{'    ' * depth}}}" if value else "}"
+    elif isinstance(value, list):
+        yield before + "["
+        for position, item in enumerate(value):
+            yield from _tokens(item, depth + 1, ", " if position else "")
+        yield "]"
+    else:
+        text = json.dumps(value, ensure_ascii=False)
+        yield before + (_EXPONENT.sub(r"e\1\2", text) if isinstance(value, float) else text)

@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of batching parameters on a host: the server's own, and those beside the versions of its models."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, given_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, versions
+
+Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not there, or must not be.
+Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
+_MODEL_FILES = ("saved_model.pb", "model.tflite")
+_NOTHING = {"text": None, "parameters": None, "reasons": None}
+
+
+def run(
+    options: Mapping[str, Any], check_mode: bool, set_attributes: Callable[[str], Difference | None]
+) -> dict[str, Any]:
+    """The result of batching_parameters: read what is there, decide, apply unless in check mode.
+
+    set_attributes: a function that gives the file at a path the mode, owner and group of the options, and returns what that changes, if anything.
+    """
+    _check_attributes(options, check_mode)
+    wanted, returned, warnings = _plan(options, check_mode)
+    before = {path: _read(path) for path in wanted}
+    decision = _decide(before, wanted, warnings)
+    if not check_mode:
+        for path, text in wanted.items():
+            if before[path] != text:
+                _write(path, text)
+    differences = {
+        path: set_attributes(path) for path, text in wanted.items() if text is not None and os.path.exists(path)
+    }
+    return _with_attributes(
+        decision.result(**returned),
+        {path: found for path, found in differences.items() if found and before[path] is not None},
+    )
+
+
+def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str, Any], list[str]]:
+    """(the files as they shall be, what the module returns, warnings)."""
+    path = options["path"]
+    if path is None and not options["per_model"]:
+        raise FleetError(
+            "missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true."
+        )
+    absolute_path("path", path)
+    if path is not None and path.endswith("/"):
+        raise FleetError(f"{path!r} is a directory's name, not a file's", where="path")
+    for number, model in enumerate(options["models"]):
+        absolute_path(f"models[{number}].directory", model["directory"])
+        if model["version"] is not None:
+            bounded(f"models[{number}].version", model["version"], 0, versions.LARGEST)
+    chosen = {model["name"]: _version_directory(model) for model in options["models"]}
+    places = (
+        {name: os.path.join(version, manifest.BATCHING) for name, version in chosen.items() if version}
+        if options["per_model"]
+        else {}
+    )
+    if options["state"] == "absent":
+        returned = {"path": path, "models": [dict(_NOTHING, name=name, path=place) for name, place in places.items()]}
+        return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
+    models: list[Any] = [
+        dict(model, signatures=_signatures_of(model, chosen[model["name"]], options["saved_model_tags"]))
+        for model in options["models"]
+    ]
+    wish = files.Wish(
+        given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"]
+    )
+    if not options["per_model"]:
+        server, warnings = files.for_server(wish)
+        returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=path))
+        return {path: returned["text"]}, dict(returned, models=[]), warnings
+    _refuse_shared_places(path, places)
+    warnings = [_unpublished(model, check_mode) for model in models if not chosen[model["name"]]]
+    server, of_models, more = files.per_model(wish, path is not None)
+    made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
+    described = [dict(made.get(name, dict(_NOTHING, path=place)), name=name) for name, place in places.items()]
+    wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
+    returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=None), models=described)
+    return wanted, returned, warnings + more
+
+
+def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
+    """Raise FleetError where two models ({name: path}), or a model and the server, would have one file."""
+    owners = {} if path is None else {os.path.realpath(path): "the server"}
+    for name, place in places.items():
+        owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
+        if owner != f"the model {name}":
+            raise FleetError(
+                f"its file {place} would also be that of {owner}",
+                where=f"models: {name}",
+                remedy="Give each a place of its own.",
+            )
+
+
+def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
+    """Raise FleetError for a mode, owner or group that files cannot get, before anything is written. In check mode an account may come with a task before."""
+    file_mode("mode", options["mode"])
+    own = {"owner": {os.geteuid()}, "group": {os.getegid(), *os.getgroups()}}
+    numbers: dict[str, Callable[[str], int]] = {
+        "owner": lambda name: pwd.getpwnam(name).pw_uid,
+        "group": lambda name: grp.getgrnam(name).gr_gid,
+    }
+    for option, number_of in numbers.items():
+        name = options[option]
+        if name is None or check_mode:
+            continue
+        try:
+            number = int(name) if name.isdecimal() else number_of(name)
+        except KeyError as fault:
+            raise FleetError(f"{name!r} is not known on this host", where=option) from fault
+        if os.geteuid() and number not in own[option]:
+            raise FleetError(f"this user may not give files to {name!r}", where=option, remedy="Use become.")
+
+
+def _version_directory(model: Mapping[str, Any]) -> str | None:
+    """Path of the version of a model that is meant, or None where it is not there."""
+    there = _versions(model["directory"]) if model["directory"] else {}
+    number = max(there, default=None) if model["version"] is None else model["version"]
+    return os.path.join(model["directory"], there[number]) if number in there else None
+
+
+def _signatures_of(model: Mapping[str, Any], version: str | None, tags: Sequence[str]) -> Any:
+    """The signatures given for a model, or those of its SavedModel; None where there is none to read."""
+    if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
+        return saved_model.read(version, tags)["signatures"]
+    return model["signatures"]
+
+
+def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
+    """A warning, in check mode, that a model has no version to write for; otherwise a FleetError."""
+    where = f"models: {model['name']}"
+    if model["directory"] is None:
+        raise FleetError("directory is missing; per_model needs the place of each model", where=where)
+    there = ", ".join(map(str, sorted(_versions(model["directory"])))) or "none"
+    what = f"{'no version' if model['version'] is None else 'version ' + str(model['version']) + ' is not'} there; {model['directory']} has: {there}"
+    if not check_mode:
+        raise FleetError(what, where=where, remedy="Publish the model first.")
+    return f"{where}: {what}. A run that publishes it will write its file."
+
+
+def _versions(directory: str) -> dict[int, str]:
+    """{number: name} of the versions with a model in a directory; none where it cannot be listed."""
+    try:
+        found = published.numbered(directory)
+    except OSError:
+        return {}
+    return {
+        number: name
+        for number, name in found.items()
+        if any(os.path.exists(os.path.join(directory, name, file)) for file in _MODEL_FILES)
+    }
+
+
+def _read(path: str) -> str | None:
+    """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        text = None
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    directory = os.path.dirname(path)
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    if not os.access(directory, os.W_OK):
+        raise FleetError(f"this user may not write to {directory}", where=path, remedy="Use become, or another path.")
+    return text
+
+
+def _write(path: str, text: str | None) -> None:
+    """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
+    try:
+        if text is None:
+            os.unlink(path)
+        elif os.path.exists(path):
+            former = os.stat(path)
+            atomic_files.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
+            if os.geteuid() == 0:
+                os.chown(path, former.st_uid, former.st_gid)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            atomic_files.write_file(path, text.encode())
+    except OSError as fault:
+        raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
+
+
+def _decide(before: Texts, wanted: Texts, warnings: Iterable[str]) -> Decision:
+    """The Decision from {path: text or None} as it is and as it shall be."""
+    changing = [path for path in wanted if before[path] != wanted[path]]
+    actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
+    if len(changing) == 1:
+        return Decision(
+            True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0]
+        )
+    before_all, after_all = (
+        "".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted)
+    )
+    return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))
+
+
+def _with_attributes(result: dict[str, Any], differences: Mapping[str, Difference]) -> dict[str, Any]:
+    """The module's result with what set_attributes changed of files that were there before: {path: difference}."""
+    if not differences:
+        return result
+    shown = [result["diff"]] if result["changed"] else []
+    for path, difference in differences.items():
+        texts = {
+            side: "".join(f"{name}: {value}\n" for name, value in sorted(difference[side].items()))
+            for side in ("before", "after")
+        }
+        shown.append(dict(texts, before_header=path, after_header=path))
+        result["actions"] += [f"set {name} of {path} to {value}" for name, value in sorted(difference["after"].items())]
+    return dict(result, changed=True, diff=shown[0] if len(shown) == 1 else shown)

@@ -1,0 +1,368 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One form of one model: read the source, decide, make the version and publish it, unless it is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
+    analysis,
+    converter,
+    digests,
+    manifest,
+    meta_graph,
+    model_files,
+    published,
+    saved_model,
+    variants,
+    versions,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.convert import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    Signature,
+    chosen,
+    problems,
+    sides,
+    unset,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
+
+_JUDGING = (
+    "metric",
+    "metric_output",
+    "metric_goal",
+    "allowed_loss",
+    "maximum_difference",
+    "accept_unjudged",
+    "through_server",
+)
+_MAKING = ("select_tf_ops", "batch_sizes")
+_TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
+_ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mib") + _JUDGING + _MAKING + _TENSORRT
+
+
+class Conversion:
+    """One form of one model. options: those of model_conversion. serve: a server for a moment, as _embedded.temporary_server.version is one."""
+
+    model: SavedModel
+    contract: Signature | None  # Of the signature that is converted.
+    samples: str | None
+    dropped: list[str]  # The source's signatures that the form does not have.
+
+    def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: converter.Serve) -> None:
+        self.options, self.check_mode, self._serve = options, check_mode, serve
+        self.source: str
+        self.destination: str
+        self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
+        self.converted = options["form"] != NONE
+        self.needs_program = self.converted or bool(options["batch_sizes"])
+        self.dropped = []
+        self.digests = digests.Digests(options["rehash"])
+
+    def run(self) -> dict[str, Any]:
+        """The module's result."""
+        self._check_options()
+        missing = [
+            path
+            for path in (self.source, self.options["samples"], self.options["metric_function"])
+            if path and not os.path.exists(path)
+        ]
+        if self.check_mode and missing:
+            return self._not_yet(missing[0])
+        self.model = saved_model.read(self.source, self.options["tags"])
+        if FORMS[self.options["form"]].lite:
+            self.dropped = sorted(set(self.model["signatures"]) - {self.options["signature"]})
+        self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
+        self.samples = self.options["samples"] or self._own_samples()
+        refused = self._refusal(None)
+        if refused:
+            return self._refused(refused, None)
+        files = published.inventory(self.source, self.digests)
+        source: Source = {
+            "path": self.source,
+            "digest": manifest.digest(files),
+            "tensorflow_version": self.model["tensorflow_version"],
+        }
+        release = converter.call(self.options, {"action": "release"}) if self.needs_program else None
+        refused = self._refusal((release or {}).get("tensorflow"))
+        if refused:
+            return self._refused(refused, None)
+        key = manifest.key(source["digest"], self._deciding(), release)
+        content_key = manifest.content_key(source["digest"], self._deciding(), release)
+        held = published.held(self.destination, content_key, self.digests)
+        version, there = versions.place(
+            held,
+            manifest.holding(held, content_key),
+            versions.named_by(self.source) if self.options["version"] is None else self.options["version"],
+            both=lambda number: f"{manifest.origin(held[number])} there, {manifest.shown(self.source, files)} now",
+        )
+        found = held.get(version)
+        if there and found and found["key"] == key:
+            return self._found(version, found)
+        told = published.refusal(self.destination, key)
+        if told:
+            return self._refused(told["reason"], told["gates"])
+        newest = held.get(version if there else max(held, default=0))
+        if self.check_mode:
+            content = manifest.build(source, self._deciding(), release, None, {})
+            reason = "not known before the conversion" if self.converted else self._reason(None)
+            return self._result(
+                self._decision(newest, content, version), version, None if self.converted else True, reason, None
+            )
+        try:
+            return self._make(source, release, version, newest, key)
+        except OSError as fault:
+            raise FleetError(
+                f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
+            ) from fault
+
+    def _refusal(self, release: str | None) -> str | None:
+        name = self.options["signature"]
+        signatures = self.model["signatures"]
+        for meant in [name] if name in signatures else sorted(signatures):
+            if unset(signatures[meant]):
+                return f"signature {meant}: {unset(signatures[meant])}"
+        return variants.refusal(
+            self.options,
+            self.contract,
+            self.samples,
+            release,
+            self.model["ops"].get(name, ()),
+            self.model["optional_inputs"].get(name, ()),
+        )
+
+    def _not_yet(self, path: str) -> dict[str, Any]:
+        """What check mode says where an earlier task would have made the source, or a file beside it."""
+        decision = Decision(
+            True,
+            actions=(f"publish below {self.destination}",),
+            warnings=(f"{path} does not exist; a real run fails unless it does by then.",),
+        )
+        return self._result(
+            decision, None, None, f"{'the source' if path == self.source else path} does not exist yet", None
+        )
+
+    def _check_options(self) -> None:
+        options = self.options
+        for name in ("source", "destination"):
+            absolute_path(name, options[name])
+        bounded("version", 1 if options["version"] is None else options["version"], 1, versions.LARGEST)
+        bounded("allowed_loss", options["allowed_loss"], 0)
+        bounded("maximum_difference", options["maximum_difference"] or 0, 0)
+        bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
+        bounded("memory_mib", 1 if options["memory_mib"] is None else options["memory_mib"], 1, unit="MiB")
+        bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
+        if options["server_release"]:
+            questions.parse(options["server_release"], "server_release")
+        variants.check(options)
+        inside = os.path.commonpath([self.source, self.destination])
+        if inside == self.source:
+            raise FleetError(
+                f"{self.destination!r} is the source or lies inside it",
+                where="destination",
+                remedy="Name a directory outside of the source.",
+            )
+
+    def _own_samples(self) -> str | None:
+        """The source's warm-up file where it is sound and nothing needs labels; a source whose file a server would die of is refused."""
+        held = self.model["warmup"]
+        if not held or self.options["batch_sizes"]:
+            return None
+        if held["faults"]:
+            raise FleetError(
+                f"its warm-up file: {held['faults'][0]}",
+                where=os.path.join(self.source, manifest.WARMUP),
+                remedy="Remove the file, or give samples and batch_sizes for a new one.",
+            )
+        usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
+        return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
+
+    def _deciding(self) -> dict[str, Any]:
+        """The options that decide the content and its judgement."""
+        options = self.options
+        tags = (
+            {}
+            if tuple(sorted(set(options["tags"]))) == meta_graph.SERVED_TAGS
+            else {"tags": sorted(set(options["tags"]))}
+        )
+        if not self.needs_program:
+            return dict({"form": NONE}, **tags)
+        names = (
+            ("form", "signature")
+            + _MAKING
+            + (_JUDGING if self.converted else ())
+            + (_TENSORRT if options["form"] == "tensorrt" else ())
+        )
+        files = {
+            name: path and self.digests.of(path)
+            for name, path in (("samples", self.samples), ("metric_function", options["metric_function"]))
+        }
+        return dict({name: options[name] for name in names}, **files, **tags)
+
+    def _found(self, version: int, found: Manifest) -> dict[str, Any]:
+        """The result for a version that is there already; an older server may refuse what a newer one took."""
+        problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        if problem:
+            return self._refused(problem, found["gates"])
+        return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
+
+    def _make(
+        self, source: Source, release: Mapping[str, str] | None, version: int, newest: Manifest | None, key: str
+    ) -> dict[str, Any]:
+        staged = published.stage(self.destination)
+        try:
+            judged = self._convert(staged, key) if self.converted else self._copy(staged, source["digest"])
+            if not judged["accepted"]:
+                return self._refused(judged["reason"], judged["gates"])
+            content = manifest.build(
+                source,
+                self._deciding(),
+                release,
+                judged["gates"],
+                published.inventory(staged, self.digests),
+                judged["lowest_runtime"],
+                judged["warmup_batch_sizes"],
+            )
+            if version in published.numbered(self.destination):
+                published.renew(staged, os.path.join(self.destination, str(version)), content)
+            else:
+                published.finish(staged, self.destination, version, content)
+            published.remember_refusal(self.destination, None)
+        finally:
+            published.abandon(staged, self.destination)
+        return self._result(
+            self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content
+        )
+
+    def _convert(self, staged: str, key: str) -> Judged:
+        with atomic_files.scratch_directory() as asked:
+            request = self._request("convert", staged, asked)
+            judged = converter.converted(self.options, request)
+            reason = None
+            if judged["accepted"]:
+                reason = variants.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+                if not reason and self.options["through_server"]:
+                    reason = converter.served(self.options, request, judged, self._serve)
+            elif judged["gates"]:
+                published.remember_refusal(
+                    self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]}
+                )
+        return {**judged, "accepted": False, "reason": reason} if reason else judged
+
+    def _request(self, action: str, staged: str, asked: str | None = None) -> dict[str, Any]:
+        return dict(
+            {name: self.options[name] for name in _ASKED},
+            action=action,
+            source=self.source,
+            size_bytes=self.model["size_bytes"],
+            contract=self.contract,
+            staged=staged,
+            samples=self.samples,
+            asked=asked,
+            model=self._name(),
+        )
+
+    def _copy(self, staged: str, digest: str) -> Judged:
+        published.copy(self.source, staged)
+        if manifest.digest(published.inventory(staged, self.digests)) != digest:
+            raise FleetError(
+                "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
+            )
+        if self.needs_program:
+            sizes = converter.call(self.options, self._request("warm_up", staged))["warmup_batch_sizes"]
+        else:
+            sizes = (self.model["warmup"] or {"batch_sizes": []})["batch_sizes"]
+        return {
+            "accepted": True,
+            "reason": self._reason(None),
+            "gates": None,
+            "lowest_runtime": None,
+            "warmup_batch_sizes": sizes,
+        }
+
+    def _name(self) -> str:
+        return os.path.basename(os.path.dirname(self.destination))
+
+    def _reason(self, judged: Gates | None) -> str:
+        if judged is None:
+            return "the source as it is"
+        return acceptance.decide(
+            judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"]
+        )[1]
+
+    def _decision(self, newest: Manifest | None, content: Manifest, version: int) -> Decision:
+        path = os.path.join(self.destination, str(version))
+        before = manifest.text(newest) if newest else ""
+        return Decision(
+            True,
+            before,
+            manifest.text(content),
+            (f"publish {path}",),
+            self._warnings(),
+            os.path.join(path, model_files.MANIFEST),
+        )
+
+    def _warnings(self) -> tuple[str, ...]:
+        """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
+
+        def face(signature: Signature) -> list[dict[str, Any]]:
+            return [
+                {name: (tensor["dtype"], tensor["shape"]) for name, tensor in tensors.items()}
+                for _side, tensors in sides(signature)
+            ]
+
+        kept = self.contract and face(self.contract)
+        lost = [name for name in self.dropped if face(self.model["signatures"][name]) != kept]
+        found = problems(self.model["signatures"])
+        found += [
+            f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)
+        ]
+        if self.converted:
+            found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
+        if lost:
+            found.append(
+                f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called."
+            )
+        return tuple(found)
+
+    def _refused(self, reason: str, judged: Gates | None) -> dict[str, Any]:
+        if self.options["required"]:
+            raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
+        return self._result(Decision(False), None, False, reason, judged)
+
+    def _result(
+        self,
+        decision: Decision,
+        version: int | None,
+        accepted: bool | None,
+        reason: str,
+        judged: Gates | None,
+        content: Manifest | None = None,
+    ) -> dict[str, Any]:
+        path = None if version is None else os.path.join(self.destination, str(version))
+        made: Mapping[str, Any] = content or {}
+        return decision.result(
+            accepted=accepted,
+            reason=reason,
+            model=self._name(),
+            form=self.options["form"] if self.converted else "saved_model",
+            version=version,
+            path=path,
+            gates=judged,
+            dropped_signatures=self.dropped,
+            lowest_runtime=made.get("lowest_runtime"),
+            warmup_batch_sizes=made.get("warmup_batch_sizes", []),
+        )

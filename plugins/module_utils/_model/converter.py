@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The conversion program, run under another Python or in a container, and what a server that loads its result answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, convert, server_check
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.convert import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
+
+# A server for a moment: (staged version, model, python, directory for its files, seconds, environment) in, its gRPC port as the context's value.
+Serve = Callable[[str, str, str, str, float, dict[str, str]], AbstractContextManager[int]]
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
+# By a fault of its own; 128 and the signal's number is what a shell and a container say. A SIGKILL comes from outside, for instance for lack of memory.
+_CRASHED = re.compile(r"was killed by SIG(ABRT|BUS|FPE|ILL|SEGV)\b|ended with exit status 1(32|34|35|36|39)\b")
+
+
+def python_of(options: Mapping[str, Any]) -> str:
+    """The Python that the user names, or the one that Ansible uses here."""
+    return options["python"] or sys.executable
+
+
+def call(options: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
+    """The result of convert.work. options: those of model_conversion."""
+    environment = dict(_QUIET, **({} if options["form"] == "tensorrt" else _NO_GPU))
+    python = _container(options, request, environment) if options["container_image"] else python_of(options)
+    return program.call(convert.__name__, request, python, timeout_s=options["timeout_s"], environment=environment)
+
+
+def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
+    """The result of convert.convert; a crash of TensorFlow is a refusal."""
+    try:
+        judged: Judged = call(options, request)
+        return judged
+    except FleetError as fault:
+        if not _CRASHED.match(fault.what):
+            raise
+        reason = f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"
+        return {"accepted": False, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": None}
+
+
+def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:
+    """Ask a server that loaded the staged version the same, over gRPC; return why the version is refused, or None. Adds the answers to judged."""
+    archive = os.path.join(request["asked"], convert.ASKED)
+    if not os.path.exists(archive):
+        return "through_server asks for examples that both models answer, and there are none"
+    model, python, timeout_s = request["model"], python_of(options), options["timeout_s"]
+    folder = os.path.join(request["asked"], "server")
+    try:
+        with serve(request["staged"], model, python, folder, timeout_s, dict(_QUIET, **_NO_GPU)) as port:
+            target = {
+                "name": "the server",
+                "protocol": "grpc",
+                "address": "127.0.0.1",
+                "port": port,
+                "model": model,
+                "signature": options["signature"],
+                "version": None,
+            }
+            asked = dict(
+                options, target=target, samples=archive, batch=32, reference=archive, deadline_s=options["timeout_s"]
+            )
+            found = server_check.call(asked, python, timeout_s)
+    except Refused as refusal:
+        return f"through a server: {refusal}"
+    metric = server_check.after(judged["gates"], found)
+    if judged["gates"]:
+        judged["gates"]["served"] = {"outputs": found["outputs"], "metric": metric}
+    accepted, reason = acceptance.decide(
+        found["outputs"], metric, options["maximum_difference"], options["accept_unjudged"]
+    )
+    return None if accepted else f"through a server: {reason}"
+
+
+def _container(
+    options: Mapping[str, Any], request: Mapping[str, Any], environment: Mapping[str, str]
+) -> Callable[[str], list[str]]:
+    """How program.call runs the program in the container: a function from the directory of its files to the command line."""
+    source = os.path.abspath(options["source"])
+    readable = [path for path in (source, request.get("samples"), options["metric_function"]) if path]
+    progress = [os.path.dirname(os.path.abspath(options["progress"]))] if options["progress"] else []
+    writable = [path for path in (request.get("staged"), request.get("asked")) if path] + progress
+    gpus = options["container_gpus"] or ("all" if options["form"] == "tensorrt" else None)
+    return lambda directory: container_command.command(
+        options["container_image"],
+        readable,
+        [directory, *writable],
+        f"{os.geteuid()}:{os.getegid()}",
+        environment,
+        gpus,
+        options["container_engine"],
+    )

@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was found to run of a graph, a function or one node, and how several such findings become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_values, statefulness
+
+
+@dataclass
+class Walked:
+    """What runs. ops: names of operations. uncertain_ops: those that run only where a value that is not known before decides so. fed_ops: those of all that
+    work with files or processes and take something that clients send. read, filled: names of variables and tables. compiled: whether a part is for XLA alone.
+    values: what is known of each return. listens: the positions of the arguments that the returns depend on."""
+
+    ops: frozenset[str] = frozenset()
+    uncertain_ops: frozenset[str] = frozenset()
+    fed_ops: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+    filled: frozenset[str] = frozenset()
+    compiled: bool = False
+    values: tuple[object, ...] = ()
+    listens: frozenset[int] = frozenset()
+
+    def then(self, other: Walked, unsure: frozenset[str] = frozenset()) -> Walked:
+        """This, and the other after it. unsure: which of the other's operations run only where a value decides so."""
+        sure = other.ops - unsure
+        ops = self.ops | sure
+        return replace(
+            self,
+            ops=ops,
+            uncertain_ops=(self.uncertain_ops | other.uncertain_ops | unsure) - ops,
+            fed_ops=self.fed_ops | other.fed_ops,
+            read=self.read | other.read,
+            filled=self.filled | other.filled,
+            compiled=self.compiled or other.compiled,
+        )
+
+
+def either(walks: Sequence[Walked], decided_by_request: bool) -> Walked:
+    """One of several, and which is not known. Where requests decide some take each of them; for random numbers that is left open."""
+    common = frozenset.intersection(*(one.ops for one in walks))
+    every = frozenset().union(*(one.ops for one in walks))
+    ops = common | (every - statefulness.RANDOM if decided_by_request else frozenset())
+    uncertain = frozenset().union(every, *(one.uncertain_ops for one in walks)) - ops
+    read = (
+        frozenset().union(*(one.read for one in walks))
+        if decided_by_request
+        else frozenset.intersection(*(one.read for one in walks))
+    )
+    return Walked(
+        ops,
+        uncertain,
+        frozenset().union(*(one.fed_ops for one in walks)),
+        read,
+        frozenset().union(*(one.filled for one in walks)),
+        any(one.compiled for one in walks),
+        tuple(graph_values.either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
+        frozenset().union(*(one.listens for one in walks)),
+    )

@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Versions in an object store (s3://, gs://), brought by the store's own command line client."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
+
+_LAST_WORDS = 400
+_PR_SET_PDEATHSIG = 1
+
+
+def listing(source: str, timeout_s: float) -> tuple[dict[str, int], str]:
+    """{path: bytes} of the objects below an address of an object store, and what tells them from later ones."""
+    client = _client(source)
+    base = source.rstrip("/") + "/"
+    if client == "aws":
+        bucket, _slash, prefix = base[len("s3://") :].partition("/")
+        lines = [
+            line.split(None, 3) for line in _output_of([client, "s3", "ls", "--recursive", base], timeout_s, source)
+        ]
+        found = {
+            key[len(prefix) :]: (int(size), f"{day} {hour}")
+            for day, hour, size, key in lines
+            if key.startswith(prefix) and not key.endswith("/")
+        }
+    else:
+        command = (
+            [client, "storage", "ls", "--long", f"{base}**"]
+            if client == "gcloud"
+            else [client, "ls", "-l", f"{base}**"]
+        )
+        lines = [
+            line.split(None, 2) for line in _output_of(command, timeout_s, source) if not line.startswith("TOTAL:")
+        ]
+        found = {
+            url[len(base) :]: (int(size), moment)
+            for size, moment, url in lines
+            if url.startswith(base) and not url.endswith("/")
+        }
+    if not found:
+        raise FleetError(
+            "there is nothing below it",
+            where=versions.public(source),
+            remedy="Name the folder of one version, not an archive.",
+        )
+    versions.check_content(found, versions.public(source))
+    return {name: size for name, (size, _moment) in found.items()}, transfer.hash_of(
+        [versions.public(base), sorted(found.items())]
+    )
+
+
+def fetch(source: str, partial: transfer.Partial, sizes: Mapping[str, int], timeout_s: float) -> None:
+    """Bring the objects below an address of an object store, with its own client, which checks them on their way and leaves out what is there."""
+    client, base = _client(source), source.rstrip("/") + "/"
+    commands = {
+        "aws": ["s3", "sync", "--no-progress", "--only-show-errors", base, partial.path],
+        "gcloud": ["storage", "rsync", "--recursive", base, partial.path],
+        "gsutil": ["-m", "-q", "rsync", "-r", base, partial.path],
+    }
+    _output_of([client, *commands[client]], timeout_s, source)
+    for name in _all_files(partial.path):
+        if name not in sizes:  # What a killed client left.
+            os.unlink(os.path.join(partial.path, name))
+    wrong = [
+        name
+        for name, size in sorted(sizes.items())
+        if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size
+    ]
+    if wrong:
+        raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
+
+
+def _client(source: str) -> str:
+    scheme = source.partition("://")[0].lower()
+    for name in versions.STORES[scheme]:
+        if shutil.which(name):
+            return name
+    raise FleetError(
+        f"{scheme}:// needs the command line client {' or '.join(versions.STORES[scheme])} on this host",
+        where="source",
+        remedy="Install it and let it log in, or bring the version another way.",
+    )
+
+
+def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
+    """The lines that a client says, times in UTC. Raises FleetError with its last words."""
+    where, death = versions.public(source), ctypes.CDLL(None).prctl
+    # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ, TZ="UTC"),
+        close_fds=False,
+        start_new_session=True,
+        preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL),
+    )
+    try:
+        said, complained = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as fault:
+        raise FleetError(
+            f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more."
+        ) from fault
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    words, code = " ".join(complained.decode("utf-8", "replace").split())[-_LAST_WORDS:], process.returncode
+    if code < 0:
+        raise FleetError(
+            f"{command[0]} was killed by signal {-code}",
+            where=where,
+            remedy="Run again: what came whole is not fetched again.",
+        )
+    if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
+        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no words'}", where=where)
+    return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def _all_files(folder: str) -> list[str]:
+    return sorted(
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _names, names in os.walk(folder)
+        for name in names
+    )

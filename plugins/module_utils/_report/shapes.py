@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shape of the document, which report.json holds. None: not measured, or it does not apply."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+# [[fraction of the requests, milliseconds], ...], both rising.
+Curve = list[list[float]]
+# The lower bound first, None for an open end.
+Interval = list["float | None"]
+
+
+class Figures(TypedDict):
+    """What was measured of one configuration."""
+
+    goodput_rps: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+    requests: int | None
+
+
+class Side(Figures):
+    """What was measured of one configuration under a constant rate."""
+
+    curve: Curve | None
+
+
+class OpenLoop(TypedDict):
+    """Both configurations under the same rate."""
+
+    rate_rps: float | None
+    before: Side
+    after: Side
+
+
+class Accuracy(TypedDict):
+    """A task metric before and after a step."""
+
+    before: float | None
+    after: float | None
+
+
+class StepSummary(TypedDict):
+    """What every reader of the data may rely on. gain: a fraction of goodput."""
+
+    name: str
+    kept: bool
+    reason: str
+    goodput_rps: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+    requests: int | None
+    gain: float | None
+    gain_interval: Interval | None
+    noise_floor: float | None
+    accuracy: Accuracy
+
+
+class Curves(TypedDict):
+    """Latency before and after. requests: how many each curve is of."""
+
+    name: str
+    requests: int | None
+    curve_before: Curve | None
+    curve_after: Curve | None
+
+
+class Step(StepSummary):
+    """A tuning step as a tuning returned it."""
+
+    change: Any
+    before: Figures
+    curve_before: Curve | None
+    curve_after: Curve | None
+    open_loop: OpenLoop | None
+
+
+class Tuning(TypedDict):
+    """A tuning of a model on a host. method: how it was measured, with the keys that document.py checks and whatever else the tuning said of it."""
+
+    host: str
+    model: str | None
+    backend: str
+    image: str | None
+    start: Any
+    configuration: Any
+    method: dict[str, Any]
+    noise: Step | None
+    steps: list[Step]
+    total: Step
+
+
+class HostClass(TypedDict):
+    """The classes of a host."""
+
+    image: str | None
+    tuning: str | None
+
+
+Host = TypedDict(
+    "Host",
+    {
+        "host": str,
+        "class": HostClass,
+        "capabilities": "dict[str, Any] | None",
+        "plan": "dict[str, Any] | None",
+        "server": "dict[str, Any] | None",
+        "checks": "list[dict[str, Any]]",
+        "steps": list[StepSummary],
+        "total": "StepSummary | None",
+        "tunings": list[Tuning],
+    },
+)
+
+
+class TuningClass(TypedDict):
+    """A tuning class: its hosts, and the host that was measured for it."""
+
+    image: str
+    tuning: str
+    hosts: list[str]
+    tuned_host: str | None
+
+
+class Document(TypedDict):
+    """The document."""
+
+    schema: int
+    generated_by: str
+    title: str
+    measured_at: str | None
+    backend: str | None
+    is_tensorflow_serving: bool | None
+    statement: str
+    tuned_host: str | None
+    method: dict[str, Any] | None
+    steps: list[StepSummary]
+    total: StepSummary | None
+    classes: list[TuningClass]
+    hosts: list[Host]
