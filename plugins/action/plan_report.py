@@ -6,23 +6,20 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import shutil
 
-from ansible import constants
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.action.host_plan import resolved, value_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, fleet_plans, plan_file
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS, MODEL_KEYS
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
 
 _COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 _FOLDERS = tuple(str(_COLLECTION / name) for name in ("roles", "playbooks"))
 _ROLE = "tfs_capabilities"
-_FOR_PROGRAMS = re.compile(r"json|xml|junit|csv|tap|^null$")
 _OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "path"},
@@ -54,8 +51,8 @@ class ActionModule(ActionBase):
         except FleetError as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
         table = fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running)
-        if options["display"] and not for_programs(constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK")):
-            Display().display("\n" + table)
+        if options["display"] and not _output.for_programs():
+            _output.say("\n" + table)
         return dict(
             result,
             **decision.result(
@@ -67,11 +64,6 @@ class ActionModule(ActionBase):
                 news=fleet_plans.news(plans, hosts, options["running"]),
             ),
         )
-
-
-def for_programs(callback):
-    """Whether a program reads what a stdout callback of this name writes."""
-    return bool(_FOR_PROGRAMS.search(str(callback).rpartition(".")[2]))
 
 
 def _plan(variables):

@@ -17,7 +17,6 @@ import pathlib
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
@@ -35,6 +34,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison
     paired,
     settled,
 )
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -453,7 +453,7 @@ class Trial:
         )
 
     def _say(self, text):
-        Display().display(f"  {self.options['name']}: {text}")
+        _output.say(f"  {self.options['name']}: {text}")
 
 
 def _make_folder(path):

@@ -45,6 +45,7 @@ import threading
 import time
 
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
 
 TICK_S = 0.5
 NAMED_HOSTS = 3
@@ -138,7 +139,7 @@ class CallbackModule(CallbackBase):
                 line = "; ".join(running.text(now) for running in busy)
             if busy and now - max(printed, min(running.started for running in busy)) >= self._interval_s:
                 words = self._last_words.fresh()
-                self._display.display(f"still running: {line}{f' | {words}' if words else ''}")
+                _output.say(f"still running: {line}{f' | {words}' if words else ''}")
                 sys.stdout.flush()  # Ansible leaves that to the system, which keeps pages back when the output is a pipe
                 printed = now
 

@@ -49,5 +49,5 @@ def secret_variables(environment):
         name: value
         for name, value in (environment or {}).items()
         if value is not None
-        and (looks_secret(str(name)) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
+        and (looks_secret(str(name), value) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
     }

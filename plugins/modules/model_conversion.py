@@ -331,7 +331,8 @@ actions:
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import temporary_server
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import conversion, task_metrics, variants
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import conversion, task_metrics, tensorrt
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import variants
 
 
 def main():
@@ -351,7 +352,7 @@ def main():
             "select_tf_ops": {"type": "bool", "default": False},
             "server_release": {"type": "str"},
             "compute_capability": {"type": "str"},
-            "precision": {"type": "str", "choices": list(variants.tensorrt.PRECISIONS), "default": "FP16"},
+            "precision": {"type": "str", "choices": list(tensorrt.PRECISIONS), "default": "FP16"},
             "workspace_mib": {"type": "int", "default": 1024},
             **task_metrics.DECIDING_OPTIONS,
             "maximum_difference": {"type": "float"},

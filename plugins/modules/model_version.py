@@ -84,9 +84,14 @@ options:
     type: int
     default: 8
   signature:
-    description: The signature to ask.
+    description: The signature to ask. A SavedModel in which it reads variables that loading does not restore is not published.
     type: str
     default: serving_default
+  tags:
+    description: Tags of the graph that is served, as the server's flag C(saved_model_tags) names them. What a SavedModel lacks is said before it is published.
+    type: list
+    elements: str
+    default: [serve]
   tolerance:
     description: How far a number may be from the one in the samples. Absolute below 1, relative above.
     type: float
@@ -246,6 +251,7 @@ def main():
             "samples": {"type": "path"},
             "sample_rows": {"type": "int", "default": 8},
             "signature": {"type": "str", "default": "serving_default"},
+            "tags": {"type": "list", "elements": "str", "default": ["serve"]},
             "tolerance": {"type": "float", "default": 0.001},
             "label": {"type": "str"},
             "config_file": {"type": "path"},

@@ -257,7 +257,8 @@ def describe(options):
     described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
     loaded = probe.run(described, options) if options["load"] else None
     analyzed = analysis.of_model(described, options["server_release"])
-    return {"changed": False, "saved_model": dict(described, **analyzed, loaded=loaded)}
+    shown = {key: value for key, value in described.items() if key != "restored"}
+    return {"changed": False, "saved_model": dict(shown, **analyzed, loaded=loaded)}
 
 
 def main():

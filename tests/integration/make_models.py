@@ -24,8 +24,8 @@ def save(path, module, function, **inputs):
     tf.saved_model.save(module, path, {"serving_default": traced})
 
 
-def half_plus_two(path, more=2.0):
-    """A graph of TensorFlow 1 with variables and an explicit signature: y = x / 2 + 2, or another number."""
+def half_plus_two(path, more=2.0, forgotten=False):
+    """A graph of TensorFlow 1 with variables and an explicit signature: y = x / 2 + 2, or another number. forgotten: nothing restores that number."""
     with tf1.Graph().as_default(), tf1.Session() as session:
         x = tf1.placeholder(tf.float32, [None, 1], "x")
         half, two = tf1.Variable(0.5, use_resource=False), tf1.Variable(more, use_resource=False)
@@ -33,7 +33,8 @@ def half_plus_two(path, more=2.0):
         session.run(tf1.global_variables_initializer())
         signature = tf1.saved_model.predict_signature_def({"x": x}, {"y": y})
         builder = tf1.saved_model.Builder(path)
-        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        saver = tf1.train.Saver([half]) if forgotten else None
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature}, saver=saver)
         builder.save()
 
 
@@ -175,6 +176,7 @@ def plain(function, **inputs):
 MODELS = {
     "half_plus_two": half_plus_two,
     "half_plus_three": lambda path: half_plus_two(path, 3.0),
+    "half_forgotten": lambda path: half_plus_two(path, forgotten=True),
     "table": table,
     "dense": dense,
     "convolution": convolution,

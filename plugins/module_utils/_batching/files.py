@@ -59,7 +59,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What the user asked for.
 
     given: {parameter: value or None}. capabilities, goal: as start_values takes them.
@@ -71,36 +71,36 @@ class Wish:
     goal: str = "online"
 
 
-def for_server(wish: Wish) -> tuple[File | None, list[str]]:
+def for_server(request: Request) -> tuple[File | None, list[str]]:
     """(the one File that all models are batched by, or None where none of them is; doubts about them).
 
     Raises FleetError where the parameters or a model forbid it.
     """
-    _check_models(wish.models)
-    if wish.models and not any(map(_is_batched, wish.models)):
+    _check_models(request.models)
+    if request.models and not any(map(_is_batched, request.models)):
         return None, []
     signatures = {
         f"{model['name']}/{name}": signature
-        for model in wish.models
+        for model in request.models
         for name, signature in (model["signatures"] or {}).items()
     }
-    own = _own(wish.models[0]) if wish.models else {}
-    for model in wish.models:
+    own = _own(request.models[0]) if request.models else {}
+    for model in request.models:
         if _own(model) != own or not _is_batched(model):
             raise FleetError(
                 "one file for all models cannot batch this one otherwise",
                 where=f"models: {model['name']}",
                 remedy="Set per_model to true.",
             )
-    file = _file(None, wish, dict(wish.given, **own), signatures, parameters.NAMES)
-    return file, _judge(wish.models, [file] * len(wish.models))
+    file = _file(None, request, dict(request.given, **own), signatures, parameters.NAMES)
+    return file, _judge(request.models, [file] * len(request.models))
 
 
-def per_model(wish: Wish, with_server_file: bool) -> tuple[File | None, list[File], list[str]]:
+def per_model(request: Request, with_server_file: bool) -> tuple[File | None, list[File], list[str]]:
     """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
-    _check_models(wish.models)
-    server, of_all = _split(wish.given)
-    batched = [model for model in wish.models if _is_batched(model)]
+    _check_models(request.models)
+    server, of_all = _split(request.given)
+    batched = [model for model in request.models if _is_batched(model)]
     files = []
     for model in batched:
         try:
@@ -109,7 +109,7 @@ def per_model(wish: Wish, with_server_file: bool) -> tuple[File | None, list[Fil
             files.append(
                 _file(
                     model["name"],
-                    wish,
+                    request,
                     dict(of_all, **own),
                     model["signatures"],
                     [name for name in parameters.NAMES if name not in SERVER_WIDE],
@@ -123,7 +123,7 @@ def per_model(wish: Wish, with_server_file: bool) -> tuple[File | None, list[Fil
             where=next(iter(server)),
             remedy="Set path as well, for the server's own file.",
         )
-    return _file(None, wish, server, None, SERVER_WIDE) if with_server_file else None, files, _judge(batched, files)
+    return _file(None, request, server, None, SERVER_WIDE) if with_server_file else None, files, _judge(batched, files)
 
 
 def _agree(server: dict[str, Any], threads: Mapping[str, Any]) -> None:
@@ -171,11 +171,11 @@ def _within(model: Model, fault: FleetError) -> FleetError:
 
 
 def _file(
-    model: str | None, wish: Wish, given: Mapping[str, Any], signatures: Signatures | None, names: Iterable[str]
+    model: str | None, request: Request, given: Mapping[str, Any], signatures: Signatures | None, names: Iterable[str]
 ) -> File:
     """The File with what is given and, where the host is known, start values, as far as names goes."""
     given = parameters.given_of(given)
-    chosen = start_values(wish.capabilities, wish.goal, given, signatures) if wish.capabilities else {}
+    chosen = start_values(request.capabilities, request.goal, given, signatures) if request.capabilities else {}
     values = {name: chosen[name][0] for name in names if name in chosen}
     reasons = {name: chosen[name][1] if name in chosen else GIVEN for name in names if name in chosen or name in given}
     return File(model, parameters.check(dict(values, **given)), reasons)

@@ -20,6 +20,7 @@ _PLAINLY = {"i686": "32-bit x86", "arm": "32-bit Arm"}
 _BARE = {"Processor", "processor", "BogoMIPS"}
 _LONGEST_NAME = 64
 _MOST_DIGITS = 10
+_FLAG = re.compile(r"[a-z0-9_]+")
 # Values that mail programs and terminals wrap, and flags that count although no level has them.
 _WRAPPED_KEYS = {"flags", "Features", "model name"}
 _WHOLE_FLAGS = frozenset({"lm", "hypervisor"}).union(*levels.KNOWN_FLAGS.values())
@@ -169,6 +170,13 @@ def require(text: str, architecture: str | None = None) -> CpuText:
             where="cpu_capability",
             remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.",
         )
+    damaged = _damaged(_cores(text))
+    if damaged:
+        raise FleetError(
+            f"{damaged!r} among its flags is not one: the text was changed or shortened on its way",
+            where="cpu_capability",
+            remedy="Give it the whole content of /proc/cpuinfo, as a file or unformatted.",
+        )
     if shown == "i686" and _is_cut(text, [core["flags"] for core in _cores(text) if core.get("flags")]):
         raise FleetError(
             "the text is cut short in its flags, before those that tell 64 bits from 32",
@@ -290,7 +298,8 @@ def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> 
     """The flags that all cores have (a frozenset), and warnings about cores that differ and texts that were cut."""
     key = _FLAG_KEYS[architecture]
     lines = [core[key] for core in cores if core.get(key)]
-    warnings = []
+    damaged = _damaged(cores)
+    warnings = [f"{damaged!r} among the {key} is not one: the text is damaged"] if damaged else []
     cut = _is_cut(text, lines)
     if cut or len(lines) < len(cores):
         warnings.append(f"the text may be cut short: {len(lines) - cut} of {len(cores)} cores show all their {key}")
@@ -304,6 +313,12 @@ def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> 
     if not lines:
         warnings.append(f"cpuinfo shows no {key}; the machine is taken for the least of {architecture}")
     return common, warnings
+
+
+def _damaged(cores: list[dict[str, str]]) -> str | None:
+    """The first word among the flags of the cores that cannot be one, or None."""
+    words = (word for core in cores for key in _FLAG_KEYS.values() for word in core.get(key, "").split())
+    return next((word for word in words if not _FLAG.fullmatch(word)), None)
 
 
 def _is_cut(text: str, lines: list[str]) -> bool:

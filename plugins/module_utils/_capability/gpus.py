@@ -112,7 +112,6 @@ _SMI_FAULTS = {
     "unknown": _UNKNOWN,
 }
 _SMI_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]$")
-_LEADING_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _SMI_INSTANCE = re.compile(r"^\s+MIG\s+(\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
 _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
@@ -162,12 +161,12 @@ def rows_of(tables: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]
     rows: dict[str, dict[str, str]] = {}
     for text, fields in tables:
         for line in text.lstrip("\ufeff").splitlines():
-            cells = [cell.strip().strip('"') for cell in line.split(", ")]
-            cells = cells if len(cells) == len(fields) else [cell.strip().strip('"') for cell in line.split(",")]
+            split = [
+                [cell.strip().strip('"') for cell in line.split(separator)] for separator in (", ", ",", ";", "\t")
+            ]
+            cells = next((cells for cells in split if len(cells) == len(fields)), [])
             row = dict(zip(fields, cells))
-            if len(cells) == len(fields) and (
-                row.get("index", "").isdigit() or _SMI_ADDRESS.match(row.get("pci.bus_id", ""))
-            ):
+            if cells and (row.get("index", "").isdigit() or _SMI_ADDRESS.match(row.get("pci.bus_id", ""))):
                 rows.setdefault(
                     row.get("pci.bus_id", "") if _SMI_ADDRESS.match(row.get("pci.bus_id", "")) else row["index"], row
                 )
@@ -184,7 +183,7 @@ def rows_to_answers(rows: Sequence[dict[str, str]], listing: str) -> Answers:
         read: dict[str, tuple[str, Callable[[str], Any]]] = {
             "name": ("name", str),
             "uuid": ("uuid", str),
-            "memory": ("memory.total", lambda text: {"total": _whole_number(text) << 20, "free": None}),
+            "memory": ("memory.total", lambda text: {"total": _mib(text) << 20, "free": None}),
             "compute": ("compute_cap", lambda text: [int(part) for part in re.split("[.,]", text)]),
             "ecc": ("ecc.mode.current", _enabled),
             "mig": ("mig.mode.current", _enabled),
@@ -229,12 +228,12 @@ def _cell(text: str | None, parse: Callable[[str], Any]) -> tuple[Fault, Any]:
         return _UNKNOWN, None
 
 
-def _whole_number(text: str) -> int:
-    """The whole number that a text begins with, whatever marks its decimals and whether a unit follows."""
-    found = _LEADING_NUMBER.match(text)
+def _mib(text: str) -> int:
+    """The mebibytes of a cell, with its unit or without, however a locale groups its digits."""
+    found = re.match(r"(\d{1,3}(?:[ .,'\u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?\s*([a-z]*)", text.lower())
     if not found:
         raise ValueError(text)
-    return int(float(found[0].replace(",", ".")))
+    return int(re.sub(r"\D", "", found[1])) * {"gib": 1024, "gb": 1024}.get(found[2], 1)
 
 
 def _enabled(text: str) -> int:

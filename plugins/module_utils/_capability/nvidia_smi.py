@@ -47,7 +47,7 @@ def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answer
     failure = None if status == 0 else _first_words(text) if status is not None else "no answer in time"
     rows = rows_of(tables)
     if not rows:
-        return {}, failure
+        return {}, failure or f"its answer holds no row of a GPU: {_first_words(text)}"
     answers = rows_to_answers(rows, run([program, "-L"], deadline)[1])
     cuda = _CUDA.search(run([program], deadline)[1])
     if cuda:

@@ -35,18 +35,22 @@ Specification = Mapping[str, Option]
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _MOST_MODE = 0o7777
-_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+_TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
 _SECRET = re.compile(
-    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie)(_|$)"
+    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private)(_|$)"
     r"|password|secret|apikey|private_?key|access_?key"
+)
+# A password in an address (RFC 3986, userinfo), an authorization (RFC 9110), a key in a connection string.
+_SECRET_VALUE = re.compile(
+    r"(?i)://[^/@\s:]*:[^/@\s]+@|\b(bearer|basic)\s+[\w+/.=~-]{4,}|\b(password|pwd|accountkey|sharedaccesskey|api_?key|token|secret)\s*=\s*[^\s;]"
 )
 
 
-def looks_secret(name: str) -> bool:
-    """Whether a variable's value must not be shown, by its name."""
-    return bool(_SECRET.search(name))
+def looks_secret(name: str, value: Any = None) -> bool:
+    """Whether a variable's value must not be shown, by its name or by what it looks like itself."""
+    return bool(_SECRET.search(name) or isinstance(value, str) and _SECRET_VALUE.search(value))
 
 
 def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:

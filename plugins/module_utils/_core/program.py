@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that run a part of this collection under another Python than Ansible's (one that has TensorFlow or gRPC).
+"""Runs a part of this collection under another Python than Ansible's (one that has TensorFlow or gRPC).
 
 A program is a module below PACKAGE with a function main(); its entry is the module's name, whole or relative to PACKAGE.
 It and all it imports from this collection are packed into one zip application, named after its content, so that nothing is

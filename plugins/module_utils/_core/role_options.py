@@ -39,6 +39,8 @@ def refuse_wrong(specification: Specification, values: Mapping[str, Any], defaul
             raise FleetError(what, where=name)
         if value is None:
             continue
+        for one in value if option.get("type") == "list" else [value]:
+            _check_choice(name, option, one)
         options.refuse({name: option}, values)
         _refuse_wrong_keys(name, option, value)
         below = _below_zero(option, value)
@@ -66,18 +68,13 @@ def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
         ),
         items,
     )
-    if wrong is not items:
-        return f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}"
-    choices = option.get("choices") or []
+    return None if wrong is items else f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}"
+
+
+def _check_choice(where: str, option: Option, value: Any) -> None:
     # YAML reads some choices as true or false; Ansible knows which are meant.
-    unknown = next(
-        (one for one in (items or (value,)) if choices and not isinstance(one, bool) and one not in choices), None
-    )
-    return (
-        f"{unknown!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(unknown, choices)}"
-        if unknown is not None
-        else None
-    )
+    if option.get("choices") and value is not None and not isinstance(value, bool):
+        options.one_of(where, value, option["choices"])
 
 
 def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
@@ -95,12 +92,7 @@ def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
                     f"no such key; allowed: {', '.join(sorted(known))}{options.did_you_mean(key, known)}",
                     where=f"{place}.{key}",
                 )
-            choices = (known[key] or {}).get("choices")
-            if choices and not (inner is None or isinstance(inner, bool) or inner in choices):
-                raise FleetError(
-                    f"{inner!r} is not known; allowed: {', '.join(map(str, choices))}{options.did_you_mean(inner, choices)}",
-                    where=f"{place}.{key}",
-                )
+            _check_choice(f"{place}.{key}", known[key] or {}, inner)
             _refuse_wrong_keys(f"{place}.{key}", known[key] or {}, inner)
         missing = sorted(
             key

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
@@ -88,7 +90,7 @@ def careless(inputs, good):
     if len(shape) > 1:
         wrong.append(("a rank too low", tensor.reshaped([*shape[:-2], shape[-2] * shape[-1]])))
     if len(shape) > 2:
-        wrong.append(("rank 1", tensor.reshaped([tensors.count(shape)])))
+        wrong.append(("rank 1", tensor.reshaped([math.prod(shape)])))
     wrong.append(("a rank too high", tensor.reshaped([*shape, 1])))
     wrong.append(("another dtype", tensors.filled(_OTHER_DTYPE.get(tensor.dtype, "float32"), shape)))
     found += [(what, dict(good, **{name: one})) for what, one in wrong]

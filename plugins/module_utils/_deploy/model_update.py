@@ -21,6 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     model_files,
     object_store,
     published,
+    saved_model,
     transfer,
     versions,
 )
@@ -28,6 +29,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
     agreement,
     grpc_api,
     model_config_list,
+    signature,
     stdlib_client,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
@@ -293,6 +295,7 @@ class Update:
         self._options, self._folder = options, Folder(options["path"], options["rehash"])
         self._server = Served(options["server"]) if options["server"] else None
         self._before, self._fingerprint, self._content, self._sizes = [], None, None, None
+        self._faults = ()
 
     def run(self, check_mode):
         """The module's result."""
@@ -401,7 +404,7 @@ class Update:
             decision.before,
             _listed(self._folder.numbers(), options["label"], number),
             tuple(actions),
-            warnings,
+            (*warnings, *self._faults),
             self._folder.path,
         )
         return decision.result(
@@ -477,8 +480,25 @@ class Update:
                     partial.drop()
                     raise
             partial.verify(content, versions.public(source))
+            self._faults = self._look(partial)
             self._folder.publish(partial, number, source, self._fingerprint, content, self._brought(partial))
         return []
+
+    def _look(self, partial):
+        """Sentences about what requests to the version will fail of. Raises FleetError for what no server can load or answer from."""
+        if not os.path.isfile(os.path.join(partial.path, "saved_model.pb")):
+            return ()
+        source = versions.public(self._options["source"])
+        try:
+            signatures = saved_model.read(partial.path, self._options["tags"])["signatures"]
+            refused = signature.refusal(signatures, self._options["signature"])
+            if refused:
+                raise FleetError(refused, where=source)
+        except FleetError as fault:
+            partial.drop()
+            where = (fault.where or source).replace(partial.path, source)
+            raise FleetError(fault.what, where=where, remedy=fault.remedy) from fault
+        return tuple(signature.faults(signatures))
 
     def _brought(self, partial):
         """The manifest that the source has, or None: how a conversion was made and judged travels with it."""

@@ -56,9 +56,9 @@ class CommandLine:
 
 def parse(words: Sequence[str], cpus: int) -> CommandLine:
     """The CommandLine of words (without the program's name). cpus: how many CPUs this process may use, which some defaults depend on."""
-    values = defaults(cpus)
-    unknown: list[str] = []
-    faults: list[str] = []
+    unknown: list[str]
+    faults: list[str]
+    values, unknown, faults = defaults(cpus), [], []
     for position, word in enumerate(words):
         if word == "--":
             unknown += words[position:]

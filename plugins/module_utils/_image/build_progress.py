@@ -19,13 +19,14 @@ _SHOWN = 60
 class Progress:
     """Takes the lines of a build; says when there is news. now: seconds of any clock that only goes forward."""
 
+    _seen: collections.deque[tuple[float, int]]
+    _said_at: float | None
+    done: int | None
+    total: int | None
+
     def __init__(self, what: str, every_s: float = 10.0) -> None:
         self._what, self._every_s = what, every_s
-        self._seen = collections.deque[tuple[float, int]]()
-        self._said_at: float | None = None
-        self._step = ""
-        self.done: int | None = None
-        self.total: int | None = None
+        self._seen, self._said_at, self._step, self.done, self.total = collections.deque(), None, "", None, None
 
     def line(self, text: str, now: float) -> str | None:
         """What to say about a line of output, or None where nothing new is worth a line."""

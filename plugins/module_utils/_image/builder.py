@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import IO, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
@@ -57,6 +58,15 @@ class Done(TypedDict):
     notes: list[str]
     jobs: int | None
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A recipe with its sources, and the log of its build."""
+
+    recipe: Recipe
+    tree: sources.Sources
+    stream: IO[str]
 
 
 class Builder:
@@ -123,11 +133,12 @@ class Builder:
                 )
             else:
                 cache = None
-            self._bring_bases(recipe, tree)
+            work = _Work(recipe, tree, stream)
+            self._bring_bases(work)
             self._say(f"{recipe['image']}: building with {running} jobs; all its output is in {log}")
-            self._base(recipe, tree, stream)
-            devel, running = self._devel(recipe, tree, running, cache, stream, notes)
-            made = self._run(recipe, "runtime", tree, {"TF_SERVING_BUILD_IMAGE": devel}, stream)
+            self._base(work)
+            devel, running = self._devel(work, running, cache, notes)
+            made = self._run(work, "runtime", {"TF_SERVING_BUILD_IMAGE": devel})
         self._forget_devel(recipe)
         return {"id": made, "log": log, "notes": notes, "jobs": running, "seconds": round(time.monotonic() - began, 1)}
 
@@ -143,12 +154,12 @@ class Builder:
         for image in self._whole(recipe, "devel"):
             self.engine.remove_image(image)
 
-    def _bring_bases(self, recipe: Recipe, tree: sources.Sources) -> None:
+    def _bring_bases(self, work: _Work) -> None:
         """Pull what both Docker files start from, so that a base image that cannot be had is told at once and not after hours."""
         for stage in ("devel", "runtime"):
-            for name in dockerfile.base_images(self._docker_file(recipe, stage, tree)):
+            for name in dockerfile.base_images(self._docker_file(work, stage)):
                 if not self.engine.image(name):
-                    self._say(f"{recipe['image']}: pulling {name}")
+                    self._say(f"{work.recipe['image']}: pulling {name}")
                     try:
                         self.engine.pull(name)
                     except FleetError as fault:
@@ -162,27 +173,20 @@ class Builder:
                             ),
                         ) from fault
 
-    def _docker_file(self, recipe: Recipe, stage: Stage, tree: sources.Sources) -> str:
+    def _docker_file(self, work: _Work, stage: Stage) -> str:
         return dockerfile.mended(
-            tree.text(recipe[stage]["dockerfile"]), recipe, stage == "devel", self.settings["mirrors"]
+            work.tree.text(work.recipe[stage]["dockerfile"]), work.recipe, stage == "devel", self.settings["mirrors"]
         )
 
-    def _base(self, recipe: Recipe, tree: sources.Sources, stream: IO[str]) -> None:
+    def _base(self, work: _Work) -> None:
         """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
+        recipe = work.recipe
         tools: Recipe = {**recipe, "devel": {**recipe["devel"], "target": _BASE_STAGE}}
-        base = self._run(tools, "devel", tree, {}, stream, {image_labels.STAGE: "base"})
+        base = self._run(replace(work, recipe=tools), "devel", {}, {image_labels.STAGE: "base"})
         self.engine.tag(base, f"{_BASE}:{recipe['release']}-{recipe['kind']}")
 
-    def _devel(
-        self,
-        recipe: Recipe,
-        tree: sources.Sources,
-        running: int,
-        cache: str | None,
-        stream: IO[str],
-        notes: list[str],
-    ) -> tuple[str, int]:
-        done = self._whole(recipe, "devel")
+    def _devel(self, work: _Work, running: int, cache: str | None, notes: list[str]) -> tuple[str, int]:
+        done = self._whole(work.recipe, "devel")
         while not done:
             options = preflight.bazel_options(
                 running,
@@ -191,13 +195,13 @@ class Builder:
                 f"/tensorflow-serving/{_RULES}" if self._rules() else None,
             )
             try:
-                done = [self._run(recipe, "devel", tree, {"TF_SERVING_BAZEL_OPTIONS": options}, stream)]
+                done = [self._run(work, "devel", {"TF_SERVING_BAZEL_OPTIONS": options})]
             except OutOfMemory as fault:
                 fewer = preflight.fewer(running)
                 if not fewer:
                     raise FleetError(
                         "the build ran out of memory with a single job",
-                        where=stream.name,
+                        where=work.stream.name,
                         remedy="Build on a host with more memory.",
                     ) from fault
                 running = fewer
@@ -206,14 +210,9 @@ class Builder:
         return done[0], running
 
     def _run(
-        self,
-        recipe: Recipe,
-        stage: Stage,
-        tree: sources.Sources,
-        arguments: Mapping[str, str],
-        stream: IO[str],
-        labelled: Mapping[str, str] | None = None,
+        self, work: _Work, stage: Stage, arguments: Mapping[str, str], labelled: Mapping[str, str] | None = None
     ) -> str:
+        recipe, stream = work.recipe, work.stream
         part, last = recipe[stage], collections.deque[str](maxlen=_LAST_LINES)
         progress = build_progress.Progress(f"{recipe['image'].rpartition(':')[2]} {stage}")
 
@@ -227,12 +226,12 @@ class Builder:
             if told:
                 self._say(told)
 
-        text = self._docker_file(recipe, stage, tree)
+        text = self._docker_file(work, stage)
         if stage == "devel" and self._rules():
             added = f"ADD {dockerfile.SOURCES} /tensorflow-serving/"
             text = text.replace(added, f"{added}\nCOPY {_RULES} /tensorflow-serving/")
         try:
-            with self._context(text, tree if stage == "devel" else None) as context:
+            with self._context(text, work.tree if stage == "devel" else None) as context:
                 return self.engine.build(
                     context,
                     on_line,

@@ -41,8 +41,9 @@ def known() -> Known:
             where="tfserving_build",
             remedy="Install it: pip install archspec; or build for the level of the hosts, which needs none.",
         ) from None
-    names: dict[str, Microarchitecture] = {}
-    marches: dict[str, March] = {}
+    names: dict[str, Microarchitecture]
+    marches: dict[str, March]
+    names, marches = {}, {}
     for name, target in sorted(cpu.TARGETS.items(), key=lambda pair: (len(pair[1].features), pair[0])):
         if target.family.name == _FAMILY:
             names[name] = _described(target, cpu.UnsupportedMicroarchitecture)

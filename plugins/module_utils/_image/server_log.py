@@ -127,9 +127,9 @@ def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog
     log: of a container, a file or a terminal, as a text or as its lines. exit_status: of the server where it ended: as a shell or an engine says it
     (128 + signal), or a negative signal.
     """
-    found: list[GuardLine] = []
-    waiting: list[_Waiting] = []
-    told, session, before = None, False, None
+    found: list[GuardLine]
+    waiting: list[_Waiting]
+    found, waiting, told, session, before = [], [], None, False, None
     for row in _rows(log.split("\n") if isinstance(log, str) else log):
         if before:
             before = _continued(before, row)
@@ -144,7 +144,7 @@ def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog
                 waiting.append((line, second, _LINES_BETWEEN))
                 _answer(waiting, row)
             told, session = told or _fatal(row), session or bool(_SESSION.search(row))
-    whole = [line for line in found if line["instructions"] is not None]
+    whole = [line for line in found if line["instructions"] is not None and not _is_cut(line["instructions"])]
     names = {name for line in whole for name in line["instructions"] or ()}
     order = list(CPU_FLAGS)
     unused = sorted(names, key=lambda name: (order.index(name) if name in CPU_FLAGS else len(order), name))
@@ -201,6 +201,11 @@ def _continued(line: GuardLine, row: str) -> GuardLine | None:
     if names and all(name in CPU_FLAGS for name in names):
         line["instructions"] = None
     return None if names else line
+
+
+def _is_cut(names: list[str]) -> bool:
+    """Whether the last of the names is the beginning of one."""
+    return names[-1] not in CPU_FLAGS and any(known.startswith(names[-1]) for known in CPU_FLAGS)
 
 
 def _names(text: str) -> list[str]:

@@ -52,10 +52,10 @@ def measure(given: Mapping[str, Any]) -> Result:
             )
     request = load_test.checked(given)
     _allow_many_connections()
-    poll = select.epoll()
-    connections: dict[int, connection.Connection] = {}
-    traffics: dict[str, traffic.Traffic] = {}
-    warmups: list[WarmUp] = []
+    connections: dict[int, connection.Connection]
+    traffics: dict[str, traffic.Traffic]
+    warmups: list[WarmUp]
+    poll, connections, traffics, warmups = select.epoll(), {}, {}, []
     for named in request["targets"]:
         target, batches, first_ms = payloads.begun(request, named)
         load = traffics[target["name"]] = traffic.Traffic(target, batches, request, poll, connections)

@@ -100,8 +100,8 @@ def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float) -> floa
 
 def encoded(target: FormedTarget, batches: Sequence[Inputs]) -> list[bytes]:
     """Each batch as the bytes of a request of the target's protocol, up to a total size."""
-    bodies: list[bytes] = []
-    total = 0
+    bodies: list[bytes]
+    bodies, total = [], 0
     for inputs in batches:
         body = (
             client.predict_request(target["model"], inputs, target["signature"])

@@ -35,9 +35,9 @@ def interleaved(names: Collection[str], rounds: int, seed: int | str = 0) -> lis
     Rounds come in blocks of two, a random order and its mirror (ABBA or BAAB), so that a linear drift cancels within a block and
     successive blocks are independent. Repeat the baseline under another name to get A/A pairs.
     """
-    draw = random.Random(seed)
-    order: list[str] = []
-    block: list[str] = []
+    order: list[str]
+    block: list[str]
+    draw, order, block = random.Random(seed), [], []
     for number in range(rounds):
         block = draw.sample(list(names), len(names)) if number % 2 == 0 else block[::-1]
         order += block

@@ -51,6 +51,14 @@ class Warmth(TypedDict):
 class Traffic:
     """The load on one target. A request is a number, its place in the records: when it was due, how late it was sent, when it ended."""
 
+    _usable: list[connection.Connection]
+    _newest: connection.Connection | None
+    _faults: dict[int, str]
+    _flying: dict[int, connection.Connection]
+    _waiting: deque[int]
+    _again: Counter[int]
+    _latencies: list[float]
+
     def __init__(
         self,
         target: payloads.FormedTarget,
@@ -63,18 +71,15 @@ class Traffic:
         self._open, self._deadline_s = request["loop"] == "open", request["deadline_s"]
         bodies = payloads.encoded(target, batches)
         messages = connection.GrpcMessages if target["protocol"] == "grpc" else connection.RestMessages
-        self._messages = messages(target, bodies, self._deadline_s)
-        self._bodies = len(bodies)
+        self._messages, self._bodies = messages(target, bodies, self._deadline_s), len(bodies)
         self._place = _place(target)
-        self._poll, self._connections = poll, connections
-        self._usable: list[connection.Connection] = []
-        self._newest: connection.Connection | None = None
+        self._poll, self._connections, self._usable, self._newest = poll, connections, [], None
         self._begin(0.0, "")
 
     def warm_up(self) -> Warmth:
         """Load until the server gets no faster, at most warmup_max_s."""
-        longest_s = self._request["warmup_max_s"]
-        slices: list[float | None] = []
+        slices: list[float | None]
+        longest_s, slices = self._request["warmup_max_s"], []
         start = self._begin(longest_s, "warm-up")
         while not schedule.steady(slices) and time.perf_counter() - start + _SLICE_S <= longest_s:
             self._latencies.clear()
@@ -109,10 +114,7 @@ class Traffic:
         """Forget all records and start a load of that length; returns the time it starts at."""
         now = time.perf_counter()
         self._due, self._late, self._end = array("d"), array("d"), array("d")
-        self._faults: dict[int, str] = {}
-        self._flying: dict[int, connection.Connection] = {}
-        self._waiting, self._again = deque[int](), Counter[int]()
-        self._latencies: list[float] = []
+        self._faults, self._flying, self._waiting, self._again, self._latencies = {}, {}, deque(), Counter(), []
         self._ticks, self._next_tick = array("d"), now
         self._free, self._paused = 0 if self._open else self._request["concurrency"], deque[float]()
         self._arrivals = (

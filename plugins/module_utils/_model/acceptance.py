@@ -44,6 +44,21 @@ class Gates(_Gates, total=False):
     served: Served
 
 
+class Judged(TypedDict):
+    """How a conversion ended. accepted: None where that is not known yet. reason: a sentence. gates: None where nothing was compared."""
+
+    accepted: bool | None
+    reason: str
+    lowest_runtime: str | None
+    warmup_batch_sizes: list[int]
+    gates: Gates | None
+
+
+def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:
+    """The end of a conversion without a version that has a runtime or a warm-up file of its own."""
+    return {"accepted": accepted, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": gates}
+
+
 def decide(
     outputs: Mapping[str, Output] | None,
     metric: MetricChange | None,

@@ -145,13 +145,7 @@ def warnings(described: SavedModel, server_release: str | None = None) -> list[s
         statefulness.python_ops(every),
         statefulness.state_ops(every),
     )
-    contracts = described.get("signatures")
-    found = signatures.problems(contracts)
-    found += [
-        f"signature {name}: {signatures.unset(one)}"
-        for name, one in sorted((contracts or {}).items())
-        if signatures.unset(one)
-    ]
+    found = signatures.faults(described.get("signatures"))
     if custom:
         found.append(
             f"{', '.join(custom)}: not TensorFlow's own. Only a server that was built with them loads this model; TensorFlow Serving's own "

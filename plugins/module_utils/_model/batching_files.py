@@ -77,16 +77,16 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
         dict(model, signatures=_signatures_of(model, chosen[model["name"]], options["saved_model_tags"]))
         for model in options["models"]
     ]
-    wish = files.Wish(
+    request = files.Request(
         given_of({name: options[name] for name in NAMES}), tuple(models), options["capabilities"], options["goal"]
     )
     if not options["per_model"]:
-        server, warnings = files.for_server(wish)
+        server, warnings = files.for_server(request)
         returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=path))
         return {path: returned["text"]}, dict(returned, models=[]), warnings
     _refuse_shared_places(path, places)
     warnings = [_unpublished(model, check_mode) for model in models if not chosen[model["name"]]]
-    server, of_models, more = files.per_model(wish, path is not None)
+    server, of_models, more = files.per_model(request, path is not None)
     made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
     described = [dict(made.get(name, dict(_NOTHING, path=place)), name=name) for name, place in places.items()]
     wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})

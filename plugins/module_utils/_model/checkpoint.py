@@ -10,10 +10,9 @@ and a footer that names the block of blocks. Its values are the messages of tens
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer
 
@@ -25,18 +24,26 @@ _SHARD, _OFFSET, _SIZE = 3, 4, 5
 _AGAIN = "Export or copy the model again, whole."
 
 
-def check(folder: str, content: bytes, sizes: Mapping[str, int]) -> None:
+def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Iterable[str] = ()) -> None:
     """Raise FleetError for a file that is missing, empty or cut short.
 
-    folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there.
+    folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there. restored: the tensors that the
+    graph takes out of them.
     """
     path = posixpath.join(folder, INDEX)
     if not content:
         raise FleetError("it is empty", where=path, remedy=_AGAIN)
     try:
-        needed = _needed(memoryview(content))
+        needed, tensors = _needed(memoryview(content))
     except (ValueError, TypeError, IndexError) as fault:
         raise FleetError(f"it is damaged: {fault}", where=path, remedy=_AGAIN) from fault
+    lacking = sorted(set(restored) - tensors)
+    if lacking:
+        raise FleetError(
+            f"it has no tensor {lacking[0]!r}, which the graph restores: the variables are of another model",
+            where=path,
+            remedy=_AGAIN,
+        )
     count = len(needed)
     for number, (size, tensor) in sorted(needed.items()):
         shard = f"variables.data-{number:05d}-of-{count:05d}"
@@ -60,25 +67,30 @@ def refuse_pointer(path: str, head: bytes) -> None:
         )
 
 
-def _needed(table: memoryview) -> dict[int, tuple[int, str]]:
-    """{number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named."""
+def _needed(table: memoryview) -> tuple[dict[int, tuple[int, str]], set[str]]:
+    """({number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named; the names of all tensors)."""
     if len(table) < _FOOTER or bytes(table[-len(_MAGIC) :]) != _MAGIC:
         raise protobuf.Malformed("it does not end as an index does")
     footer = table[-_FOOTER:]
     _offset, position = protobuf.read_varint(footer, 0)  # Of the block of filters, which there is none of.
     _size, position = protobuf.read_varint(footer, position)
     found: dict[int, tuple[int, str]] = {}
+    tensors: set[str] = set()
     for _key, handle in _entries(table, footer[position:]):
         for key, value in _entries(table, handle):
+            tensors.add(key.decode("utf-8", "replace"))
             parts = protobuf.grouped(value)
             if not key:
-                for number in range(last(parts, _SHARDS, 0)):
+                for number in range(protobuf.last(parts, _SHARDS, 0)):
                     found.setdefault(number, (0, ""))
                 continue
-            end, number = last(parts, _OFFSET, 0) + last(parts, _SIZE, 0), last(parts, _SHARD, 0)
+            end, number = (
+                protobuf.last(parts, _OFFSET, 0) + protobuf.last(parts, _SIZE, 0),
+                protobuf.last(parts, _SHARD, 0),
+            )
             if end > found.get(number, (0, ""))[0]:
                 found[number] = (end, key.decode("utf-8", "replace"))
-    return found
+    return found, tensors
 
 
 def _entries(table: memoryview, handle: Buffer) -> Iterator[tuple[bytes, memoryview]]:

@@ -26,19 +26,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     variants,
     versions,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.convert import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
     Signature,
     chosen,
-    problems,
+    faults,
+    refusal,
     sides,
-    unset,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE, SAVED_MODEL
 
 _JUDGING = (
     "metric",
@@ -57,6 +56,9 @@ _ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mi
 class Conversion:
     """One form of one model. options: those of model_conversion. serve: a server for a moment, as _embedded.temporary_server.version is one."""
 
+    source: str
+    destination: str
+    name: str
     model: SavedModel
     contract: Signature | None  # Of the signature that is converted.
     samples: str | None
@@ -64,10 +66,8 @@ class Conversion:
 
     def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: converter.Serve) -> None:
         self.options, self.check_mode, self._serve = options, check_mode, serve
-        self.source: str
-        self.destination: str
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
-        self.converted = options["form"] != NONE
+        self.name, self.converted = os.path.basename(os.path.dirname(self.destination)), options["form"] != NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
         self.dropped = []
         self.digests = digests.Digests(options["rehash"])
@@ -117,11 +117,10 @@ class Conversion:
             return self._refused(told["reason"], told["gates"])
         newest = held.get(version if there else max(held, default=0))
         if self.check_mode:
-            content = manifest.build(source, self._deciding(), release, None, {})
-            reason = "not known before the conversion" if self.converted else self._reason(None)
-            return self._result(
-                self._decision(newest, content, version), version, None if self.converted else True, reason, None
-            )
+            unknown = acceptance.ending(None, "not known before the conversion")
+            judged = unknown if self.converted else acceptance.ending(True, self._reason(None))
+            content = manifest.build(source, self._deciding(), release, judged, {})
+            return self._result(self._decision(newest, content, version), judged, version)
         try:
             return self._make(source, release, version, newest, key)
         except OSError as fault:
@@ -131,11 +130,7 @@ class Conversion:
 
     def _refusal(self, release: str | None) -> str | None:
         name = self.options["signature"]
-        signatures = self.model["signatures"]
-        for meant in [name] if name in signatures else sorted(signatures):
-            if unset(signatures[meant]):
-                return f"signature {meant}: {unset(signatures[meant])}"
-        return variants.refusal(
+        return refusal(self.model["signatures"], name) or variants.refusal(
             self.options,
             self.contract,
             self.samples,
@@ -151,9 +146,8 @@ class Conversion:
             actions=(f"publish below {self.destination}",),
             warnings=(f"{path} does not exist; a real run fails unless it does by then.",),
         )
-        return self._result(
-            decision, None, None, f"{'the source' if path == self.source else path} does not exist yet", None
-        )
+        what = "the source" if path == self.source else path
+        return self._result(decision, acceptance.ending(None, f"{what} does not exist yet"))
 
     def _check_options(self) -> None:
         options = self.options
@@ -217,7 +211,14 @@ class Conversion:
         problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
-        return self._result(Decision(False), version, True, self._reason(found["gates"]), found["gates"], found)
+        judged: Judged = {
+            "accepted": True,
+            "reason": self._reason(found["gates"]),
+            "lowest_runtime": found.get("lowest_runtime"),
+            "warmup_batch_sizes": found.get("warmup_batch_sizes", []),
+            "gates": found["gates"],
+        }
+        return self._result(Decision(False), judged, version)
 
     def _make(
         self, source: Source, release: Mapping[str, str] | None, version: int, newest: Manifest | None, key: str
@@ -228,13 +229,7 @@ class Conversion:
             if not judged["accepted"]:
                 return self._refused(judged["reason"], judged["gates"])
             content = manifest.build(
-                source,
-                self._deciding(),
-                release,
-                judged["gates"],
-                published.inventory(staged, self.digests),
-                judged["lowest_runtime"],
-                judged["warmup_batch_sizes"],
+                source, self._deciding(), release, judged, published.inventory(staged, self.digests)
             )
             if version in published.numbered(self.destination):
                 published.renew(staged, os.path.join(self.destination, str(version)), content)
@@ -243,9 +238,7 @@ class Conversion:
             published.remember_refusal(self.destination, None)
         finally:
             published.abandon(staged, self.destination)
-        return self._result(
-            self._decision(newest, content, version), version, True, judged["reason"], judged["gates"], content
-        )
+        return self._result(self._decision(newest, content, version), judged, version)
 
     def _convert(self, staged: str, key: str) -> Judged:
         with atomic_files.scratch_directory() as asked:
@@ -272,7 +265,7 @@ class Conversion:
             staged=staged,
             samples=self.samples,
             asked=asked,
-            model=self._name(),
+            model=self.name,
         )
 
     def _copy(self, staged: str, digest: str) -> Judged:
@@ -281,20 +274,12 @@ class Conversion:
             raise FleetError(
                 "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
             )
+        judged = acceptance.ending(True, self._reason(None))
         if self.needs_program:
-            sizes = converter.call(self.options, self._request("warm_up", staged))["warmup_batch_sizes"]
-        else:
-            sizes = (self.model["warmup"] or {"batch_sizes": []})["batch_sizes"]
-        return {
-            "accepted": True,
-            "reason": self._reason(None),
-            "gates": None,
-            "lowest_runtime": None,
-            "warmup_batch_sizes": sizes,
-        }
-
-    def _name(self) -> str:
-        return os.path.basename(os.path.dirname(self.destination))
+            judged.update(converter.call(self.options, self._request("warm_up", staged)))
+        elif self.model["warmup"]:
+            judged["warmup_batch_sizes"] = self.model["warmup"]["batch_sizes"]
+        return judged
 
     def _reason(self, judged: Gates | None) -> str:
         if judged is None:
@@ -326,10 +311,7 @@ class Conversion:
 
         kept = self.contract and face(self.contract)
         lost = [name for name in self.dropped if face(self.model["signatures"][name]) != kept]
-        found = problems(self.model["signatures"])
-        found += [
-            f"signature {name}: {unset(one)}" for name, one in sorted(self.model["signatures"].items()) if unset(one)
-        ]
+        found = faults(self.model["signatures"])
         if self.converted:
             found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
         if lost:
@@ -341,28 +323,14 @@ class Conversion:
     def _refused(self, reason: str, judged: Gates | None) -> dict[str, Any]:
         if self.options["required"]:
             raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
-        return self._result(Decision(False), None, False, reason, judged)
+        return self._result(Decision(False), acceptance.ending(False, reason, judged))
 
-    def _result(
-        self,
-        decision: Decision,
-        version: int | None,
-        accepted: bool | None,
-        reason: str,
-        judged: Gates | None,
-        content: Manifest | None = None,
-    ) -> dict[str, Any]:
-        path = None if version is None else os.path.join(self.destination, str(version))
-        made: Mapping[str, Any] = content or {}
+    def _result(self, decision: Decision, judged: Judged, version: int | None = None) -> dict[str, Any]:
         return decision.result(
-            accepted=accepted,
-            reason=reason,
-            model=self._name(),
-            form=self.options["form"] if self.converted else "saved_model",
+            **judged,
+            model=self.name,
+            form=self.options["form"] if self.converted else SAVED_MODEL,
             version=version,
-            path=path,
-            gates=judged,
+            path=None if version is None else os.path.join(self.destination, str(version)),
             dropped_signatures=self.dropped,
-            lowest_runtime=made.get("lowest_runtime"),
-            warmup_batch_sizes=made.get("warmup_batch_sizes", []),
         )

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -25,13 +25,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     meta_graph,
     metric_function,
     parity,
+    sample_files,
     samples,
     saved_model,
     task_metrics,
     tflite_file,
     warmup,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused, first_line
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
@@ -43,16 +44,6 @@ _PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu")
 _BATCH = 32
 _SYNTHETIC_EXAMPLES, _CALIBRATION_EXAMPLES = 8, 100
 ASKED = "asked.npz"
-
-
-class Judged(TypedDict):
-    """How a conversion ended. reason: a sentence. gates: None where nothing was compared."""
-
-    accepted: bool
-    reason: str
-    lowest_runtime: str | None
-    warmup_batch_sizes: list[int]
-    gates: Gates | None
 
 
 def main() -> int:
@@ -94,13 +85,7 @@ def convert(request: Mapping[str, Any]) -> Judged:
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
     gates: Gates = {"examples": 0, "synthetic": request["samples"] is None, "outputs": None, "metric": None}
-    ended: Judged = {
-        "accepted": False,
-        "reason": "",
-        "lowest_runtime": None,
-        "warmup_batch_sizes": [],
-        "gates": gates,
-    }
+    ended = acceptance.ending(False, "", gates)
     try:
         _convert(request, form, ended, gates)
     except Refused as reason:
@@ -111,7 +96,8 @@ def convert(request: Mapping[str, Any]) -> Judged:
 def warm_up(request: Mapping[str, Any]) -> dict[str, list[int]]:
     """Make the warm-up file of a source that is published as it is. request: that of convert. Returns {warmup_batch_sizes}."""
     asked = _Samples(request)
-    return {"warmup_batch_sizes": _warm_up(request, asked, _source(request, asked))}
+    ask = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
+    return {"warmup_batch_sizes": _warm_up(request, asked, ask)}
 
 
 def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gates) -> None:
@@ -200,12 +186,6 @@ class _Samples:
         ]
 
 
-def _source(request: Mapping[str, Any], asked: _Samples) -> Ask | None:
-    """A function that asks the source, or None where made-up inputs are not to its liking."""
-    ask = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
-    return ask if asked.inputs is not None else None
-
-
 def _signature(directory: str, name: str, tags: Sequence[str]) -> Ask:
     """A function that asks a SavedModel: {name: array} in and out."""
     import tensorflow
@@ -277,7 +257,7 @@ def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candida
     return ask
 
 
-def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask | None) -> list[int]:
+def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]:
     """Write the warm-up file and return its batch sizes: one request for each that the server will execute, or those that the source brings.
 
     Each is replayed before; a request that fails would keep the version from loading.
@@ -286,7 +266,7 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask | None) -> li
     sizes = request["batch_sizes"]
     if not sizes and own is None:
         return []
-    if ask is None:
+    if asked.inputs is None:
         raise FleetError(
             "no inputs can be made up for this signature, so its warm-up requests need samples",
             where="batch_sizes",
@@ -302,7 +282,7 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask | None) -> li
             [client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for]
         )
     else:
-        asked_for, content = samples.requests(own or b"", request["signature"]), own or b""
+        asked_for, content = sample_files.requests(own or b"", request["signature"]), own or b""
         held = warmup.look(content, {request["signature"]: request["contract"]})
         if held["faults"] or set(held["kinds"]) - {
             "predict"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that run TF-TRT. Needs a TensorFlow with TensorRT, and the GPU that is to serve."""
+"""Runs TF-TRT. Needs a TensorFlow with TensorRT, and the GPU that is to serve."""
 
 from __future__ import annotations
 

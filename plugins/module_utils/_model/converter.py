@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import progr
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, convert, server_check
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.convert import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 
 # A server for a moment: (staged version, model, python, directory for its files, seconds, environment) in, its gRPC port as the context's value.
@@ -47,8 +47,7 @@ def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
     except FleetError as fault:
         if not _CRASHED.match(fault.what):
             raise
-        reason = f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel"
-        return {"accepted": False, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": None}
+        return acceptance.ending(False, f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel")
 
 
 def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer, Fields
 
 # Field numbers of tensorflow/core/framework/{graph,function,node_def,attr_value,op_def,tensor}.proto.
@@ -21,18 +21,9 @@ _NAME, _ARGUMENTS, _OUTPUTS = 1, 2, 3
 _NODE_NAME, _NODE_OP, _NODE_INPUTS, _NODE_ATTRIBUTES = 1, 2, 3, 5
 _LIST, _TEXT, _BOOL, _TYPE, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 2, 5, 6, 8, 10, 9
 _DTYPE, _SHAPE, _CONTENT, _STRINGS = 1, 2, 4, 8
-# dtype -> (struct's letter, the TensorProto's field of values); the numbers of types.proto.
+# dtype -> (struct's letter, the TensorProto's field of values), of the types that decide branches.
 NUMBERS = {
-    1: ("f", 5),
-    2: ("d", 6),
-    3: ("i", 7),
-    4: ("B", 7),
-    5: ("h", 7),
-    6: ("b", 7),
-    9: ("q", 10),
-    10: ("?", 11),
-    22: ("I", 16),
-    23: ("Q", 17),
+    one.number: (one.letter, one.field_number) for one in dtypes.DTYPES.values() if one.letter not in ("", "e", "H")
 }
 _STRING = 7
 _LITERAL = {"f": "<f", "d": "<d"}
@@ -68,19 +59,24 @@ class Node:
 
     def text(self, attribute: str) -> str:
         """An attribute that is a text; "" where it is missing."""
-        return protobuf.text(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
+        return protobuf.text(protobuf.last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
 
     def dtype(self, attribute: str) -> int:
         """The number of a type; 0 where the attribute is missing."""
-        return int(last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0))
+        return int(protobuf.last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0))
 
     def is_true(self, attribute: str) -> bool:
         """Whether an attribute is the bool true."""
         return _is_true(self.attributes, attribute)
 
+    def texts(self) -> list[str]:
+        """The elements of a Const of texts."""
+        tensor = protobuf.last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
+        return [protobuf.text(text) for text in protobuf.grouped(tensor).get(_STRINGS, [])]
+
     def constant(self) -> Scalar | None:
         """The value of a Const of one element: a bool, a number or bytes. None where it has other than one, or a type that nothing here computes with."""
-        tensor = last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
+        tensor = protobuf.last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
         return _single(tensor)
 
 
@@ -98,7 +94,7 @@ class Body:
 def read(definition: Fields) -> tuple[Body, dict[str, Body]]:
     """(Body, {name: Body}): the graph and the functions of a GraphDef, given its fields. Raises protobuf.Malformed."""
     functions = {}
-    for number, function in protobuf.fields(last(definition, _LIBRARY)):
+    for number, function in protobuf.fields(protobuf.last(definition, _LIBRARY)):
         if number == _FUNCTION:
             name, body = _function(protobuf.grouped(function))
             functions[name] = body
@@ -112,20 +108,15 @@ def reference(text: str) -> Reference:
     return node, (output, _whole(place)) if colon else _whole(port)
 
 
-def last(parts: Fields, number: int, default: Any = b"") -> Any:
-    """The value of a field that is not repeated, out of protobuf.grouped."""
-    return parts[number][-1] if number in parts else default
-
-
 def _nodes(messages: Iterable[Buffer]) -> dict[str, Node]:
     found = {}
     for message in messages:
         parts = protobuf.grouped(message)
         inputs = [protobuf.text(name) for name in parts.get(_NODE_INPUTS, [])]
-        name = protobuf.text(last(parts, _NODE_NAME))
+        name = protobuf.text(protobuf.last(parts, _NODE_NAME))
         found[name] = Node(
             name,
-            protobuf.text(last(parts, _NODE_OP)),
+            protobuf.text(protobuf.last(parts, _NODE_OP)),
             tuple(reference(one) for one in inputs if not one.startswith("^")),
             tuple(one[1:] for one in inputs if one.startswith("^")),
             protobuf.entries(parts.get(_NODE_ATTRIBUTES, [])),
@@ -134,16 +125,16 @@ def _nodes(messages: Iterable[Buffer]) -> dict[str, Node]:
 
 
 def _function(parts: Fields) -> tuple[str, Body]:
-    signature = protobuf.grouped(last(parts, _SIGNATURE))
+    signature = protobuf.grouped(protobuf.last(parts, _SIGNATURE))
     arguments, outputs = (
-        [protobuf.text(last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])]
+        [protobuf.text(protobuf.last(protobuf.grouped(one), _NAME)) for one in signature.get(number, [])]
         for number in (_ARGUMENTS, _OUTPUTS)
     )
     returned = {
         key: reference(protobuf.text(value)) for key, value in protobuf.entries(parts.get(_RETURNS, [])).items()
     }
     controls = {protobuf.text(value) for value in protobuf.entries(parts.get(_CONTROL_RETURNS, [])).values()}
-    return protobuf.text(last(signature, _NAME)), Body(
+    return protobuf.text(protobuf.last(signature, _NAME)), Body(
         _nodes(parts.get(_BODY, [])),
         tuple(arguments),
         {name: returned[name] for name in outputs if name in returned},
@@ -153,26 +144,29 @@ def _function(parts: Fields) -> tuple[str, Body]:
 
 
 def _is_true(attributes: Mapping[str, Buffer], name: str) -> bool:
-    return bool(last(protobuf.grouped(attributes.get(name, b"")), _BOOL, 0))
+    return bool(protobuf.last(protobuf.grouped(attributes.get(name, b"")), _BOOL, 0))
 
 
 def _single(tensor: Buffer) -> Scalar | None:
     parts = protobuf.grouped(tensor)
     dtype, sizes = (
-        last(parts, _DTYPE, 0),
-        [last(protobuf.grouped(dim), 1, 0) for dim in protobuf.grouped(last(parts, _SHAPE)).get(2, [])],
+        protobuf.last(parts, _DTYPE, 0),
+        [
+            protobuf.last(protobuf.grouped(dim), 1, 0)
+            for dim in protobuf.grouped(protobuf.last(parts, _SHAPE)).get(2, [])
+        ],
     )
     if math.prod(sizes) != 1:
         return None
     if dtype == _STRING:
-        return bytes(last(parts, _STRINGS))
+        return bytes(protobuf.last(parts, _STRINGS))
     if dtype not in NUMBERS:
         return None
     letter, number = NUMBERS[dtype]
-    content = bytes(last(parts, _CONTENT))
+    content = bytes(protobuf.last(parts, _CONTENT))
     if content:
         return struct.unpack(f"<{letter}", content)[0] if len(content) == struct.calcsize(f"<{letter}") else None
-    value = last(parts, number, 0)
+    value = protobuf.last(parts, number, 0)
     if letter in _LITERAL:
         # A float_val or double_val is packed, or a fixed32 or fixed64 that protobuf.fields read as a whole number.
         raw = (
@@ -186,7 +180,7 @@ def _single(tensor: Buffer) -> Scalar | None:
 
 
 def _named(message: Buffer) -> str:
-    return protobuf.text(last(protobuf.grouped(message), _NAME))
+    return protobuf.text(protobuf.last(protobuf.grouped(message), _NAME))
 
 
 def _whole(text: str) -> int:

@@ -47,6 +47,8 @@ _FILLS = frozenset(
 """.split()
 )
 _HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
+_HANDING_ON = _PASSING | _SWITCHES | _MERGES | _HARMLESS_TO_UNSET | {"IdentityN"}
+_CALLING = _CALLS | _IFS | _CASES | _LOOPS
 _XLA = frozenset("XlaCallModule XlaLaunch XlaLaunchV2".split())
 _FALSE_TRUE = {"output_false": 0, "output_true": 1}
 
@@ -172,6 +174,8 @@ class _Run:
                 frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile")
             )
             own.read, own.filled = self._touched(node)
+            if node.op == "RestoreV2" and len(node.inputs) > 1 and node.inputs[1][0] in self._body.nodes:
+                own.restored = frozenset(self._body.nodes[node.inputs[1][0]].texts())
             if node.op in statefulness.OUTSIDE and any(self.value(one) is REQUEST for one in node.inputs):
                 own.fed_ops = own.ops
             if call:
@@ -386,29 +390,13 @@ class _Run:
     def _touched(self, node: graph.Node) -> tuple[frozenset[str], frozenset[str]]:
         """(read, filled): names of the variables and tables that a node itself uses."""
         resources = [value for value in (self.value(one) for one in node.inputs) if isinstance(value, Resource)]
-        hands_on = (
-            node.op in _PASSING
-            or node.op in _SWITCHES
-            or node.op in _MERGES
-            or node.op == "IdentityN"
-            or node.op in _HARMLESS_TO_UNSET
-        )
-        if node.op == "Identity" and any(one.reference for one in resources):
-            hands_on = False
-        if not resources or hands_on or node.name in self._calls and self._passes_resources(node):
+        reads = node.op == "Identity" and any(one.reference for one in resources)
+        calls = node.name in self._calls and (node.op in _CALLING or self._graph.is_function(node.op))
+        if not resources or calls or node.op in _HANDING_ON and not reads:
             return frozenset(), frozenset()
         if node.op in _FILLS:
             return frozenset(one.name for one in resources[1:]), frozenset([resources[0].name])
         return frozenset(one.name for one in resources), frozenset()
-
-    def _passes_resources(self, node: graph.Node) -> bool:
-        return (
-            self._graph.is_function(node.op)
-            or node.op in _CALLS
-            or node.op in _IFS
-            or node.op in _CASES
-            or node.op in _LOOPS
-        )
 
     def _heard(self) -> tuple[set[str], set[int]]:
         """(names of the nodes, positions of the arguments) that the returns depend on."""

@@ -14,14 +14,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import grap
 @dataclass
 class Walked:
     """What runs. ops: names of operations. uncertain_ops: those that run only where a value that is not known before decides so. fed_ops: those of all that
-    work with files or processes and take something that clients send. read, filled: names of variables and tables. compiled: whether a part is for XLA alone.
-    values: what is known of each return. listens: the positions of the arguments that the returns depend on."""
+    work with files or processes and take something that clients send. read, filled: names of variables and tables. restored: names of tensors that are
+    taken out of a checkpoint. compiled: whether a part is for XLA alone. values: what is known of each return. listens: the positions of the arguments that
+    the returns depend on."""
 
     ops: frozenset[str] = frozenset()
     uncertain_ops: frozenset[str] = frozenset()
     fed_ops: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
     filled: frozenset[str] = frozenset()
+    restored: frozenset[str] = frozenset()
     compiled: bool = False
     values: tuple[object, ...] = ()
     listens: frozenset[int] = frozenset()
@@ -37,6 +39,7 @@ class Walked:
             fed_ops=self.fed_ops | other.fed_ops,
             read=self.read | other.read,
             filled=self.filled | other.filled,
+            restored=self.restored | other.restored,
             compiled=self.compiled or other.compiled,
         )
 
@@ -58,7 +61,7 @@ def either(walks: Sequence[Walked], decided_by_request: bool) -> Walked:
         frozenset().union(*(one.fed_ops for one in walks)),
         read,
         frozenset().union(*(one.filled for one in walks)),
-        any(one.compiled for one in walks),
-        tuple(graph_values.either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
-        frozenset().union(*(one.listens for one in walks)),
+        compiled=any(one.compiled for one in walks),
+        values=tuple(graph_values.either(same, decided_by_request) for same in zip(*(one.values for one in walks))),
+        listens=frozenset().union(*(one.listens for one in walks)),
     )

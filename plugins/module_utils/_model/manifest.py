@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 
 SCHEMA = 1
 _Value = TypeVar("_Value")
@@ -89,10 +89,8 @@ def build(
     source: Source,
     options: Mapping[str, Any],
     converter: Mapping[str, str] | None,
-    gates: Gates | None,
+    judged: Judged,
     files: Mapping[str, FileEntry],
-    lowest_runtime: str | None = None,
-    warmup_batch_sizes: Iterable[int] = (),
 ) -> Manifest:
     """The manifest of a version."""
     return {
@@ -101,10 +99,10 @@ def build(
         "source": source,
         "options": dict(options),
         "converter": dict(converter) if converter else None,
-        "gates": gates,
+        "gates": judged["gates"],
         "files": dict(files),
-        "lowest_runtime": lowest_runtime,
-        "warmup_batch_sizes": list(warmup_batch_sizes),
+        "lowest_runtime": judged["lowest_runtime"],
+        "warmup_batch_sizes": judged["warmup_batch_sizes"],
     }
 
 

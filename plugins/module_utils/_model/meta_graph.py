@@ -12,7 +12,6 @@ from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph import last as _last
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.warmup import WarmUp
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
@@ -60,7 +59,8 @@ class MetaGraph(TypedDict):
 
     exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
     for each signature. uncertain_ops: those that run only where a value decides so that is not known before. fed_ops: those that work with files or
-    processes and take something that clients send. foreign_ops: operations of the graph that are none of TensorFlow's. Lists are sorted.
+    processes and take something that clients send. foreign_ops: operations of the graph that are none of TensorFlow's. restored: what loading takes
+    out of the variables' files. Lists are sorted.
     """
 
     tags: list[str]
@@ -75,6 +75,7 @@ class MetaGraph(TypedDict):
     foreign_ops: list[str]
     assets: list[str]
     variables: Variables
+    restored: list[str]
 
 
 class SavedModel(MetaGraph):
@@ -115,8 +116,8 @@ def parse(content: bytes, where: str, tags: Sequence[str] = SERVED_TAGS) -> Meta
 
 
 def _describe(graph: Fields) -> MetaGraph:
-    info = protobuf.grouped(_last(graph, _INFO))
-    definition = protobuf.grouped(_last(graph, _GRAPH))
+    info = protobuf.grouped(protobuf.last(graph, _INFO))
+    definition = protobuf.grouped(protobuf.last(graph, _GRAPH))
     every = dict(sorted(protobuf.entries(graph.get(_SIGNATURES, [])).items()))
     messages = {key: value for key, value in every.items() if key not in INTERNAL}
     signatures = {key: _signature(value) for key, value in messages.items()}
@@ -128,17 +129,17 @@ def _describe(graph: Fields) -> MetaGraph:
         key: nodes.walk(_tensors(signature["outputs"]), _tensors(signature["inputs"]))
         for key, signature in signatures.items()
     }
-    filled = nodes.walk(_restoring(graph, every)).filled
+    loading = nodes.walk(_restoring(graph, every))
     for key, run in runs.items():
-        unset = sorted(run.read - run.filled - filled)
+        unset = sorted(run.read - run.filled - loading.filled)
         if unset:
             signatures[key]["unset_variables"] = unset
         if run.compiled:
             signatures[key]["needs_xla"] = True
     return {
         "tags": _tags(graph),
-        "tensorflow_version": protobuf.text(_last(info, _VERSION)) or None,
-        "graph_version": _last(protobuf.grouped(_last(definition, _VERSIONS)), _PRODUCER, None),
+        "tensorflow_version": protobuf.text(protobuf.last(info, _VERSION)) or None,
+        "graph_version": protobuf.last(protobuf.grouped(protobuf.last(definition, _VERSIONS)), _PRODUCER, None),
         "exporter": _exporter(graph),
         "signatures": signatures,
         "optional_inputs": {key: names for key, names in defaults.items() if names},
@@ -146,8 +147,11 @@ def _describe(graph: Fields) -> MetaGraph:
         "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},
         "fed_ops": {key: sorted(run.fed_ops) for key, run in runs.items() if run.fed_ops},
         "foreign_ops": sorted(op for op in nodes.ops if op not in NAMES and not op.startswith("_")),
-        "assets": sorted({protobuf.text(_last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}),
+        "assets": sorted(
+            {protobuf.text(protobuf.last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}
+        ),
         "variables": _variables(definition.get(_NODES, [])),
+        "restored": sorted(loading.restored),
     }
 
 
@@ -158,14 +162,14 @@ def _tensors(side: Mapping[str, TensorInfo]) -> list[str]:
 
 def _restoring(graph: Fields, signatures: Mapping[str, Buffer]) -> list[str]:
     """What a server runs when it loads the model: the restore operation, then the initializer (tensorflow/cc/saved_model/loader.cc)."""
-    names = [protobuf.text(_last(protobuf.grouped(_last(graph, _SAVER)), _RESTORE))]
+    names = [protobuf.text(protobuf.last(protobuf.grouped(protobuf.last(graph, _SAVER)), _RESTORE))]
     if INTERNAL[0] in signatures:
         names += _tensors(_signature(signatures[INTERNAL[0]])["outputs"])
     collections = protobuf.entries(graph.get(_COLLECTIONS, []))
     for name in ("saved_model_main_op", "legacy_init_op"):
         names += [
             protobuf.text(node)
-            for node in protobuf.grouped(_last(protobuf.grouped(collections.get(name, b"")), 1)).get(1, [])
+            for node in protobuf.grouped(protobuf.last(protobuf.grouped(collections.get(name, b"")), 1)).get(1, [])
         ]
     return [name for name in names if name]
 
@@ -173,9 +177,9 @@ def _restoring(graph: Fields, signatures: Mapping[str, Buffer]) -> list[str]:
 def _exporter(graph: Fields) -> str:
     if _OBJECTS not in graph:
         return "tensorflow1"
-    root = protobuf.grouped(_last(graph, _OBJECTS)).get(_OBJECT_NODES, [b""])[0]
+    root = protobuf.grouped(protobuf.last(graph, _OBJECTS)).get(_OBJECT_NODES, [b""])[0]
     children = {
-        protobuf.text(_last(protobuf.grouped(child), _LOCAL_NAME))
+        protobuf.text(protobuf.last(protobuf.grouped(child), _LOCAL_NAME))
         for child in protobuf.grouped(root).get(_CHILDREN, [])
     }
     return "keras3" if _KERAS3 <= children else "tensorflow2"
@@ -186,10 +190,10 @@ def _variables(nodes: Iterable[Buffer]) -> Variables:
     found: Variables = {"count": 0, "parameters": 0, "dtypes": {}}
     for node in nodes:
         parts = protobuf.grouped(node)
-        if protobuf.text(_last(parts, _NODE_OP)) in _VARIABLES:
+        if protobuf.text(protobuf.last(parts, _NODE_OP)) in _VARIABLES:
             attributes = protobuf.entries(parts.get(_NODE_ATTRIBUTES, []))
-            dtype = dtypes.name_of(_last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
-            sizes = _sizes(_last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
+            dtype = dtypes.name_of(protobuf.last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
+            sizes = _sizes(protobuf.last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
             found["count"] += 1
             found["dtypes"][dtype] = found["dtypes"].get(dtype, 0) + 1
             known = [size for size in sizes or () if size is not None]
@@ -201,7 +205,7 @@ def _variables(nodes: Iterable[Buffer]) -> Variables:
 
 
 def _tags(graph: Fields) -> list[str]:
-    return sorted(protobuf.text(tag) for tag in protobuf.grouped(_last(graph, _INFO)).get(_TAGS, []))
+    return sorted(protobuf.text(tag) for tag in protobuf.grouped(protobuf.last(graph, _INFO)).get(_TAGS, []))
 
 
 def _signature(message: Buffer) -> Signature:
@@ -210,25 +214,25 @@ def _signature(message: Buffer) -> Signature:
         field: {name: _tensor(value) for name, value in sorted(protobuf.entries(parts.get(field, [])).items())}
         for field in (1, 2)
     }
-    return {"method_name": protobuf.text(_last(parts, 3)), "inputs": tensors[1], "outputs": tensors[2]}
+    return {"method_name": protobuf.text(protobuf.last(parts, 3)), "inputs": tensors[1], "outputs": tensors[2]}
 
 
 def _tensor(message: Buffer) -> TensorInfo:
     """One input or output. components: the names of a composite tensor's own tensors; no server takes or returns such a one."""
     parts = protobuf.grouped(message)
     found: TensorInfo = {
-        "dtype": dtypes.name_of(_last(parts, 2, 0)),
-        "tensor": protobuf.text(_last(parts, 1)),
-        "shape": _sizes(_last(parts, 3)),
+        "dtype": dtypes.name_of(protobuf.last(parts, 2, 0)),
+        "tensor": protobuf.text(protobuf.last(parts, 1)),
+        "shape": _sizes(protobuf.last(parts, 3)),
     }
     if _SPARSE in parts:
-        sparse = protobuf.grouped(_last(parts, _SPARSE))
-        names = [protobuf.text(_last(sparse, number)) for number in (1, 2, 3)]
+        sparse = protobuf.grouped(protobuf.last(parts, _SPARSE))
+        names = [protobuf.text(protobuf.last(sparse, number)) for number in (1, 2, 3)]
         return {**found, "composite": "SparseTensor", "components": names}
     if _COMPOSITE in parts:
-        composite = protobuf.grouped(_last(parts, _COMPOSITE))
+        composite = protobuf.grouped(protobuf.last(parts, _COMPOSITE))
         inner = {str(number): _tensor(one) for number, one in enumerate(composite.get(2, []))}
-        kind = _last(protobuf.grouped(_last(composite, 1)), 1, 0)
+        kind = protobuf.last(protobuf.grouped(protobuf.last(composite, 1)), 1, 0)
         return {**found, "composite": _KINDS.get(kind, "composite tensor"), "components": _tensors(inner)}
     return found
 
@@ -236,5 +240,5 @@ def _tensor(message: Buffer) -> TensorInfo:
 def _sizes(message: Buffer) -> Shape:
     """A TensorShapeProto: None for an unknown rank, else its sizes with None for an unknown one."""
     shape = protobuf.grouped(message)
-    sizes = [protobuf.signed(_last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
-    return None if _last(shape, 3, 0) else [None if size < 0 else size for size in sizes]
+    sizes = [protobuf.signed(protobuf.last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
+    return None if protobuf.last(shape, 3, 0) else [None if size < 0 else size for size in sizes]

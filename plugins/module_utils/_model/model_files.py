@@ -36,7 +36,8 @@ def files(directory: str) -> list[str]:
         looping = [
             name
             for name in folders
-            if os.path.islink(os.path.join(parent, name)) and _holds(os.path.realpath(os.path.join(parent, name)), real)
+            if os.path.islink(os.path.join(parent, name))
+            and os.path.commonpath([real, link := os.path.realpath(os.path.join(parent, name))]) == link
         ]
         for name in sorted(names) + looping:
             path = os.path.join(parent, name)
@@ -44,10 +45,6 @@ def files(directory: str) -> list[str]:
                 raise FleetError(_STRANGE, where=path, remedy="Remove it, or copy the model to a directory of its own.")
             found.append(os.path.relpath(path, directory))
     return sorted(name for name in found if name != MANIFEST)
-
-
-def _holds(outer: str, inner: str) -> bool:
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
 def file_digest(path: str) -> str:

@@ -13,17 +13,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import p
 
 Known = tuple[str, str]  # What it is, and what to do.
 HEAD = 1 << 16  # How many bytes of a file say what it is.
-_EXPORT = "Load it with {load} and export it: model.export(directory)."
-_KERAS_FILE = ("it is a Keras file", _EXPORT.format(load="keras.models.load_model"))
-_UNPACKED = ("it is a Keras file that was unpacked", f"Take the .keras file itself. {_KERAS_FILE[1]}")
-_WEIGHTS = ("it holds weights of Keras alone", "Make the model, then model.load_weights and model.export(directory).")
+_KERAS_FILE = ("it is a Keras file", "Load it with keras.models.load_model and export it: model.export(directory).")
 _ARCHIVE = ("it is an archive", "Unpack it, and name the directory that holds saved_model.pb.")
-_TENSORFLOW_LITE = (
-    "it is a TensorFlow Lite file",
-    "Put it into <base path>/<version>/model.tflite, and set prefer_tflite_model: true in tfserving_flags.",
-)
-_ONNX = ("it is an ONNX file", "Convert it to a SavedModel first, for instance with onnx2tf.")
 _TORCH = ("it is a PyTorch file", "TensorFlow Serving loads no PyTorch models: convert it to a SavedModel first.")
+_OF_TORCH = (".pt", ".pth", ".safetensors", "pytorch_model.bin")
+_OF_PYTHON = (".pkl", ".pickle", ".joblib")
+_PICKLED = (
+    "it is an object of Python",
+    "TensorFlow Serving loads SavedModels alone: write the model again with TensorFlow, or serve it by another server.",
+)
 _CHECKPOINT = (
     "it is a checkpoint, variables without a graph",
     "Restore it into the model's code (tf.train.Checkpoint, model.load_weights), then model.export(directory) or tf.saved_model.save.",
@@ -35,11 +33,6 @@ _META_GRAPH = (
 FROZEN = (
     "it is a frozen GraphDef",
     "Load it with tf.compat.v1.import_graph_def, and write it with tf.compat.v1.saved_model.Builder and a signature.",
-)
-_TENSORFLOW_JS = ("it is a TensorFlow.js model", "Export the model that it was made of with model.export(directory).")
-_WINDOWS = (
-    "its files have backslashes in their names, as an archive made on Windows has",
-    "Pack it again with / in the names (tar -czf, or Python's zipfile), or rename the files.",
 )
 _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", _KERAS_FILE),
@@ -62,7 +55,14 @@ def of_file(name: str, head: bytes) -> Known | None:
             f"Name the directory: {posixpath.dirname(name) or '.'}.",
         )
     if base.endswith(".weights.h5"):
-        return _WEIGHTS
+        return (
+            "it holds weights of Keras alone",
+            "Make the model, then model.load_weights and model.export(directory).",
+        )
+    if base.endswith(_OF_TORCH):
+        return _TORCH
+    if base.endswith(_OF_PYTHON):
+        return _PICKLED
     if head.startswith(b"PK\x03\x04"):
         return (
             _TORCH
@@ -74,9 +74,12 @@ def of_file(name: str, head: bytes) -> Known | None:
     if head[257:262] == b"ustar":
         return _ARCHIVE
     if head[4:8] == b"TFL3":
-        return _TENSORFLOW_LITE
+        return (
+            "it is a TensorFlow Lite file",
+            "Put it into <base path>/<version>/model.tflite, and set prefer_tflite_model: true in tfserving_flags.",
+        )
     if base.endswith(".onnx"):
-        return _ONNX
+        return ("it is an ONNX file", "Convert it to a SavedModel first, for instance with onnx2tf.")
     shard = _SHARD.match(base)
     if shard:
         return _META_GRAPH if shard.group(2) == "meta" else _CHECKPOINT
@@ -88,11 +91,14 @@ def of_names(names: Collection[str]) -> Known | None:
     """What is known of a directory or an archive without saved_model.pb, or None. names: paths of its files."""
     bases = {posixpath.basename(name) for name in names}
     if any("\\" in name for name in names):
-        return _WINDOWS
+        return (
+            "its files have backslashes in their names, as an archive made on Windows has",
+            "Pack it again with / in the names (tar -czf, or Python's zipfile), or rename the files.",
+        )
     if "config.json" in bases and ("model.weights.h5" in bases or "metadata.json" in bases):
-        return _UNPACKED
+        return ("it is a Keras file that was unpacked", f"Take the .keras file itself. {_KERAS_FILE[1]}")
     if "model.json" in bases and any(name.endswith(".bin") for name in bases):
-        return _TENSORFLOW_JS
+        return ("it is a TensorFlow.js model", "Export the model that it was made of with model.export(directory).")
     shards = [found for found in map(_SHARD.match, bases) if found]
     if any(found.group(1) == "variables" for found in shards):
         return "it has variables and no saved_model.pb", "Copy the model again, whole."

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that read samples out of warm-up files, TFRecord files of tf.Example and JSON lines. Each gives {name: array}, labels under "labels"."""
+"""Reads samples out of warm-up files, TFRecord files of tf.Example and JSON lines. Each gives {name: array}, labels under "labels"."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _has_rows(tensor: TensorInfo | None) -> bool:
 def _features(record: bytes) -> dict[str, Array]:
     """{feature: array} of the bytes of a tf.Example."""
     found = {}
-    features = protobuf.grouped(record).get(1, [b""])[-1]
+    features = protobuf.last(protobuf.grouped(record), 1)
     for name, feature in protobuf.entries(protobuf.grouped(features).get(1, [])).items():
         for number, held in protobuf.fields(feature):
             values = protobuf.grouped(held).get(1, [])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that read files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels; or what sample_files reads."""
+"""Reads files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels; or what sample_files reads."""
 
 from __future__ import annotations
 
@@ -304,11 +304,6 @@ def _save(path: str, arrays: dict[str, Array], inputs: Arrays, reference: Arrays
         }
     )
     numpy.savez(path, **stored)
-
-
-def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
-    """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
-    return sample_files.requests(content, signature)
 
 
 def refuse_what_is_too_much(inputs: Arrays, feeding: Feeding, sizes: Sequence[int]) -> None:

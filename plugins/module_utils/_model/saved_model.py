@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that look at a SavedModel's files, without TensorFlow and without any library."""
+"""Reads a SavedModel's files, without TensorFlow and without any library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
     """
     content = _content(directory)
     described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"), tags)
-    described["variables"]["bytes"] = _variables_bytes(directory, described["variables"]["count"])
+    described["variables"]["bytes"] = _variables_bytes(
+        directory, described["variables"]["count"], described["restored"]
+    )
     for name in described["assets"]:
         if not os.path.isfile(os.path.join(directory, "assets", name)):
             raise FleetError(
@@ -115,8 +117,8 @@ def _other(directory: str) -> Known | None:
     return known
 
 
-def _variables_bytes(directory: str, needed: int) -> int:
-    """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs is missing."""
+def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> int:
+    """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs, or a tensor in them, is missing."""
     folder = os.path.join(directory, "variables")
     names = os.listdir(folder) if os.path.isdir(folder) else []
     sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
@@ -135,5 +137,5 @@ def _variables_bytes(directory: str, needed: int) -> int:
         path = os.path.join(folder, name)
         checkpoint.refuse_pointer(path, model_files.read_file(path, 64) if os.path.isfile(path) else b"")
     if checkpoint.INDEX in names:
-        checkpoint.check(folder, model_files.read_file(os.path.join(folder, checkpoint.INDEX)), sizes)
+        checkpoint.check(folder, model_files.read_file(os.path.join(folder, checkpoint.INDEX)), sizes, restored)
     return sum(sizes.values())

@@ -38,18 +38,13 @@ def refusal(options: Mapping[str, Any], samples: object, converter: str | None) 
     if converter is not None and questions.numbers(converter)[:2] != questions.numbers(release)[:2]:
         return (
             f"the converter is TensorFlow {converter}, the server {release}: engines run on the TensorRT that built them alone. "
-            f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container {image(release)}"
+            f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container tensorflow/tensorflow:{release}-gpu"
         )
     if not options["batch_sizes"]:
         return "engines are built beforehand for the batch sizes that the server will execute; name them in batch_sizes"
     if options["precision"] == "INT8" and not samples:
         return "INT8 is calibrated on representative examples, and no samples were given"
     return None
-
-
-def image(release: str) -> str:
-    """The converter's container image for a release of the server, the GPU's one."""
-    return f"tensorflow/tensorflow:{release}-gpu"
 
 
 def arguments(precision: str, batch_sizes: Sequence[int], workspace_mib: int, signature: str) -> dict[str, Any]:

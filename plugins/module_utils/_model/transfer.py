@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that bring a version's files to this host: from a folder or an archive here, over HTTP, from an object store, or in pieces from the controller.
+"""Brings a version's files to this host: from a folder or an archive here, over HTTP, or in pieces from the controller.
 
 What is on its way lies in a hidden folder beside the versions, which no server takes for one, named after what it will hold: a run that was killed is
-gone on with by the next one for the same source.
+continued by the next one for the same source.
 """
 
 from __future__ import annotations

@@ -37,14 +37,9 @@ class WarmUp(TypedDict):
     faults: list[str]
 
 
-def record(request: Buffer) -> bytes:
-    """The bytes of a PredictionLog with the bytes of a PredictRequest."""
-    return protobuf.held(6, protobuf.held(1, request))
-
-
 def file(requests: Iterable[Buffer]) -> bytes:
     """The bytes of the warm-up file of so many PredictRequests (bytes)."""
-    return b"".join(tfrecord.frame(record(request)) for request in requests)
+    return b"".join(tfrecord.frame(protobuf.held(6, protobuf.held(1, request))) for request in requests)
 
 
 def requests(content: Buffer) -> list[Any]:
@@ -88,24 +83,24 @@ def _opened(held: Buffer) -> tuple[str, Any]:
     """(kind, its request) of a PredictionLog."""
     for number, value in protobuf.fields(held):
         if number in _KINDS:
-            return _KINDS[number], protobuf.grouped(value).get(1, [b""])[-1]
+            return _KINDS[number], protobuf.last(protobuf.grouped(value), 1)
     return "empty", b""
 
 
 def _asked(request: Buffer) -> tuple[str, dict[str, TensorInfo]]:
     """(name of the signature, {input: {dtype, shape}}) of a PredictRequest."""
     parts = protobuf.grouped(request)
-    spec = protobuf.grouped(parts.get(1, [b""])[-1])
-    name = protobuf.text(spec.get(3, [b""])[-1]) or _DEFAULT_SIGNATURE
+    spec = protobuf.grouped(protobuf.last(parts, 1))
+    name = protobuf.text(protobuf.last(spec, 3)) or _DEFAULT_SIGNATURE
     return name, {key: _tensor(value) for key, value in protobuf.entries(parts.get(2, [])).items()}
 
 
 def _tensor(message: Buffer) -> TensorInfo:
     parts = protobuf.grouped(message)
-    dims = protobuf.grouped(parts.get(2, [b""])[-1]).get(2, [])
+    dims = protobuf.grouped(protobuf.last(parts, 2)).get(2, [])
     return {
-        "dtype": dtypes.name_of(parts.get(1, [0])[-1]),
-        "shape": [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in dims],
+        "dtype": dtypes.name_of(protobuf.last(parts, 1, 0)),
+        "shape": [protobuf.signed(protobuf.last(protobuf.grouped(dim), 1, 0)) for dim in dims],
     }
 
 

@@ -92,7 +92,9 @@ def _of_model(wanted, plan, model, served):
     compared = {key for key in {**now, **planned} if key.partition(".")[0] in {**server, **running}}
     for key in sorted(compared):
         if now.get(key) != planned.get(key):
-            secret = key.startswith("environment.") and looks_secret(key.rpartition(".")[2])
+            secret = key.startswith("environment.") and any(
+                looks_secret(key.rpartition(".")[2], given.get(key)) for given in (now, planned)
+            )
             values = "another value (not shown)" if secret else f"{shown(now.get(key))} -> {shown(planned.get(key))}"
             yield f"{model['name']}: {key}: {values}"
 

@@ -39,6 +39,7 @@ _NO_EFFECT = {
     "detach": "a server always runs in the background",
     "interactive": "a server reads no input",
     "tty": "a server has no terminal",
+    "replace": "the collection replaces its containers itself",
     "rm": "containers that are replaced are removed",
     "init": "an init runs in each container",
     "sig-proxy": "a server always runs in the background",
@@ -105,11 +106,12 @@ class Lost:
 
 @dataclass(frozen=True)
 class Context:
-    """What else the lines say: flags, environment, and the models of the request."""
+    """What else the lines say: flags, environment, the models of the request, and the variables whose values are put in elsewhere ($NAME)."""
 
     flags: dict
     environment: dict
     models: tuple = ()
+    inserted: frozenset = frozenset()
 
 
 def answer(name, value, context):

@@ -226,7 +226,7 @@ def _details(number, hosts, plan, shared, width):
     variables = sorted(plan["server"]["environment"].items())
     yield from _listed(
         "variables",
-        _joined(f"{name}={'(not shown)' if looks_secret(name) else value}" for name, value in variables),
+        _joined(f"{name}={'(not shown)' if looks_secret(name, value) else value}" for name, value in variables),
         width,
     )
     yield from _listed(

@@ -39,8 +39,9 @@ def plan_all(
 
     hosts: {host: its variables}, here and below. plan: of a host's variables.
     """
-    plans: dict[str, dict[str, Any] | None] = {}
-    faults: dict[str, list[str]] = {}
+    plans: dict[str, dict[str, Any] | None]
+    faults: dict[str, list[str]]
+    plans, faults = {}, {}
     for host, variables in hosts.items():
         try:
             plans[host] = plan(variables)

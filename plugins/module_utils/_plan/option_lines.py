@@ -9,7 +9,12 @@ import re
 from dataclasses import dataclass, replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import docker_options, flags, start_line
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    docker_options,
+    flags,
+    shell_words,
+    start_line,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 _BATCHING_TEXTS = {
@@ -25,10 +30,18 @@ OWN = {
     "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host",
     "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
 }
-_TRUE, _FALSE = ("", "true", "True", "1"), ("false", "False", "0")
+_TRUE, _FALSE = ("", "true", "1"), ("false", "0")
 
 
-_SHELL_VARIABLE = re.compile(r"\$\{?(\w+)\}?|\$\(|`")
+# $NAME, ${NAME}, ${NAME:-default}; $(NAME) is Kubernetes'.
+_SHELL_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]*))?\}|\((\w+)\)|(\w+))|\$[({!?$#@]|`")
+# What differs between a flag as it is written and as the server reads it (Item.spelling).
+_SPELLINGS = {
+    "": "a server flag",
+    "blank": "a value after a blank is ignored by the server: it takes --flag=value only",
+    "dash": "with one dash the server ignores it",
+    "no": "the server knows no flags with no in front: it takes --flag=false only",
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,9 @@ def understand(request):
     over. The request's key `serve` has what becomes defaults of the role tfs_server.
     """
     wanted, answers, refusals, merged, warnings = dict(request, serve={}), [], [], {}, []
-    found = [item for line in request["options"] for item in items(line)]
-    context = _context(found, request)
+    lines = lines_of(request["options"])
+    found = [item for line in lines for item in items(line)]
+    context = _context(found, request, "\n".join(line for line in lines if isinstance(line, str)))
     for item in found:
         answer = translate(item, context)
         if isinstance(answer, Answer):
@@ -72,6 +86,23 @@ def understand(request):
     return wanted, answers, refusals, warnings
 
 
+def lines_of(options):
+    """The lines that belong together as one: a command whose words are each an entry of the list, and an option whose value is the next entry."""
+    lines = list(options)
+    words = [isinstance(line, str) and len(line.split()) == 1 for line in lines]
+    found, at = [], 0
+    while at < len(lines):
+        end = at + 1
+        if words[at] and shell_words.begins_a_command(lines[at]):
+            while end < len(lines) and words[end]:
+                end += 1
+        elif words[at] and shell_words.takes_a_value(lines[at]) and all(words[at + 1 : at + 2]):
+            end += bool(lines[at + 1 : at + 2]) and not lines[at + 1].startswith("-")
+        found.append(lines[at] if end == at + 1 else " ".join(lines[at:end]))
+        at = end
+    return found
+
+
 def items(line):
     """The Items (start_line) of a line; a line that means something as a whole is one."""
     if isinstance(line, str):
@@ -79,7 +110,7 @@ def items(line):
         if any(
             understand_as(_unclothed(text)) for understand_as in (_batching_text, _build_argument, _saved_model_cli)
         ):
-            return [start_line.Item("line", _unclothed(text), None, line)]
+            return [shell_words.Item("line", _unclothed(text), None, line)]
     found = [item for item in start_line.items(line) if item.kind != "silent"]
     return (
         [replace(found[0], given=line)]
@@ -91,7 +122,7 @@ def items(line):
 def without(lines, change):
     """The lines that do not set what change (a part of a request) sets: a correction of the request replaces them."""
     left = []
-    for line in lines:
+    for line in lines_of(lines):
         found = items(line)
         kept = [item for item in found if not _overlap(_sets(item), change)]
         left += [line] if len(kept) == len(found) else [item.given for item in kept]
@@ -118,17 +149,17 @@ def translate(item, context):
         return _variable(item, context)
     if item.kind not in ("docker", "image"):
         return None
-    found = (
-        docker_options.image(item.name)
-        if item.kind == "image"
-        else docker_options.answer(item.name, item.value, context)
-    )
+    value, unknown = _expanded(item.name if item.kind == "image" else item.value, context)
+    if item.kind == "image":
+        found = _of_shell("image", unknown) if unknown else docker_options.image(value)
+    else:
+        found = docker_options.answer(item.name, value, context)
     return Answer(found.today, found.reason, found.sets) if isinstance(found, docker_options.Taken) else found
 
 
 def is_secret(item):
     """Whether an Item's value must not be shown."""
-    return item.kind == "environment" and looks_secret(item.name)
+    return item.kind == "environment" and looks_secret(item.name, item.value)
 
 
 def shown(item):
@@ -148,31 +179,38 @@ def _unclothed(text):
     return re.sub(r"^--build-arg[ =]", "", text)
 
 
-def _context(found, request):
+def _context(found, request, script):
+    """docker_options.Context of the Items; script: the lines that are texts."""
     given = {item.name: item.value for item in found if item.kind == "flag"}
-    environment = {item.name: item.value for item in found if item.kind == "environment"}
-    return docker_options.Context(given, environment, tuple(request["models"]))
+    environment = {}
+    for item in found:
+        if item.kind == "environment":
+            environment[item.name] = _expanded(item.value, docker_options.Context({}, environment))[0]
+    inserted = frozenset(one.group(1) or one.group(4) for one in _SHELL_VARIABLE.finditer(script))
+    return docker_options.Context(given, environment, tuple(request["models"]), inserted)
 
 
 def _variable(item, context):
-    if item.name == "MODEL_BASE_PATH" and "://" in item.value:
-        return _own("model_base_path", item.value, context)
+    value, unknown = _expanded(item.value, context)
+    if item.name in context.inserted and f"${item.name}" not in item.value.translate({ord("{"): None}):
+        return Answer("nothing", "a variable of the script, put in where its value is used", {})
+    if item.name == "MODEL_BASE_PATH" and "://" in value:
+        return _own("model_base_path", value, context)
     if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
         names = [model.get("name") for model in context.models if isinstance(model, dict)]
-        if item.name == "MODEL_BASE_PATH" or item.value in names:
+        if item.name == "MODEL_BASE_PATH" or value in names:
             return Answer(
                 "tfserving_models, with name and source", "models are published on the host, and mounted from there", {}
             )
         return docker_options.Lost(
-            f"the model {item.value!r} is not in tfserving_models",
-            f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {item.value}, source: …}}]",
+            f"the model {value!r} is not in tfserving_models",
+            f"{docker_options.LEAVE_OUT}, and set tfserving_models: [{{name: {value}, source: …}}]",
         )
     if is_secret(item):
         return docker_options.Lost(
             f"{item.name} looks like a secret, and the plan shows what it sets",
             f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault",
         )
-    value, unknown = _expanded(item.value, context)
     if unknown:
         return _of_shell(item.name, unknown)
     return Answer(
@@ -191,10 +229,12 @@ def _of_shell(what, unknown):
 
 def _expanded(text, context):
     """(the text with the variables that the lines set, what is left of shell syntax or None)."""
-    text = _SHELL_VARIABLE.sub(
-        lambda found: str(context.environment.get(found.group(1), found.group())) if found.group(1) else found.group(),
-        text or "",
-    )
+
+    def known(found):
+        name = found.group(1) or found.group(3) or found.group(4)
+        return str(context.environment.get(name, found.group() if found.group(2) is None else found.group(2)))
+
+    text = _SHELL_VARIABLE.sub(known, text or "")
     left = _SHELL_VARIABLE.search(text)
     return text, left.group() if left else None
 
@@ -312,17 +352,15 @@ def _server_flag(item, context):
     name, (value, unknown) = item.name, _expanded(item.value, context)
     if not re.fullmatch(r"\w+", name):
         return None
-    if unknown:
+    if unknown and (name not in ("model_name", "model_base_path") or not context.models):
         return _of_shell(f"--{name}", unknown)
     today = table.FORMER_FLAGS.get(name, (name,))[0]
     kind = table.FLAGS.get(today, ("string",))[0]
     typed = _value(kind, value.strip("\"'"))
     reason = (
-        "a value after a blank is ignored by the server: it takes --flag=value only"
-        if item.spaced
-        else f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error"
-        if name in table.FORMER_FLAGS
-        else "a server flag"
+        f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error"
+        if name in table.FORMER_FLAGS and not item.spelling
+        else _SPELLINGS[item.spelling]
     )
     if today in OWN:
         return _own(today, typed, context)
@@ -339,7 +377,13 @@ def _server_flag(item, context):
 def _own(flag, value, context):
     """The answer to a flag that stands for something else of the collection than a flag."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
-    if flag == "model_name" and value in names or flag == "model_base_path" and names and "://" not in str(value):
+    if (
+        flag == "model_name"
+        and (value in names or "$" in str(value))
+        or flag == "model_base_path"
+        and names
+        and "://" not in str(value)
+    ):
         return Answer(
             "tfserving_models, with name and source",
             "models are published on the host, and the collection sets this flag",
@@ -357,9 +401,11 @@ def _own(flag, value, context):
 
 
 def _value(kind, text):
-    if kind == "bool" and text in _TRUE + _FALSE:
-        return text in _TRUE
+    if kind == "bool" and text.lower() in _TRUE + _FALSE:
+        return text.lower() in _TRUE
     try:
+        if "_" in text:  # Python alone reads 1_000 as a number.
+            return text
         return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError:
         return text

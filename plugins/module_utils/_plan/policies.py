@@ -234,7 +234,7 @@ def choose(draft, asked):
     first, shadowed = holding[0], holding[1:]
     chosen = policies[first]["choose"]
     secret = (
-        next((name for name in chosen["environment"] if looks_secret(str(name))), None)
+        next((name for name, value in chosen["environment"].items() if looks_secret(str(name), value)), None)
         if isinstance(chosen.get("environment"), dict)
         else None
     )

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start lines as users have them: split as a shell splits them, out of scripts, Docker files, compose files and Kubernetes manifests.
+"""Start lines as users have them, out of scripts, Docker files, compose files, Kubernetes manifests, units of systemd and supervisord.
 
-The result is a list of Items: one option, variable, image or word each. What an Item means is for _plan/option_lines.py and _plan/docker_options.py to say.
+The result is a list of Items (_plan/shell_words.py). What an Item means is for _plan/option_lines.py and _plan/docker_options.py to say.
 """
 
 from __future__ import annotations
@@ -11,57 +11,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import shell_words
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.shell_words import Item
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
-
-# Options of docker run that take no value, and the letters of those that have one. Source: `docker run --help` of Docker 28.2.
-SWITCHES = frozenset(
-    (
-        "detach",
-        "disable-content-trust",
-        "help",
-        "init",
-        "interactive",
-        "no-healthcheck",
-        "oom-kill-disable",
-        "privileged",
-        "publish-all",
-        "quiet",
-        "read-only",
-        "rm",
-        "sig-proxy",
-        "tty",
-        "use-api-socket",
-    )
-)
-LETTERS = {
-    "P": "publish-all",
-    "a": "attach",
-    "c": "cpu-shares",
-    "d": "detach",
-    "e": "env",
-    "h": "hostname",
-    "i": "interactive",
-    "l": "label",
-    "m": "memory",
-    "p": "publish",
-    "q": "quiet",
-    "t": "tty",
-    "u": "user",
-    "v": "volume",
-    "w": "workdir",
-}
-VALUED = frozenset(
-    """
-    add-host annotation attach blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota
-    cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach-keys device device-cgroup-rule device-read-bps device-read-iops
-    device-write-bps device-write-iops dns dns-opt dns-option dns-search domainname entrypoint env env-file expose gpus group-add health-cmd
-    health-interval health-retries health-start-interval health-start-period health-timeout hostname io-maxbandwidth io-maxiops ip ip6 ipc isolation
-    kernel-memory label label-file link link-local-ip log-driver log-opt mac-address memory memory-reservation memory-swap memory-swappiness mount name
-    net net-alias network network-alias oom-score-adj pid pids-limit platform publish pull restart runtime security-opt shm-size stop-signal
-    stop-timeout storage-opt sysctl tmpfs ulimit user userns uts volume volume-driver volumes-from workdir""".split()
-)
 
 # Keys of a compose file's service, and of a Kubernetes container: what docker run has for them.
 _COMPOSE = {
@@ -83,6 +36,7 @@ _COMPOSE = {
     "pid": "pid",
     "hostname": "hostname",
     "working_dir": "workdir",
+    "workingDir": "workdir",
     "stop_signal": "stop-signal",
     "stop_grace_period": "stop-timeout",
     "platform": "platform",
@@ -124,96 +78,50 @@ _COMPOSE_SWITCHES = {
     "tty": "tty",
     "stdin_open": "interactive",
     "oom_kill_disable": "oom-kill-disable",
+    "stdin": "interactive",
 }
+# Keys of a pod that hold for each of its containers.
+_OF_HOST = {"hostNetwork": "network", "hostIPC": "ipc", "hostPID": "pid"}
+# What compose calls Docker's restart policies.
+_CONDITIONS = {"none": "no", "any": "always"}
 _COMMANDS = ("command", "args", "entrypoint")
 # Keys that only hold others, or say nothing of how the server runs.
 _SILENT = frozenset(
     """
     version services apiVersion kind metadata spec template containers resources limits requests reservations deploy name healthcheck depends_on
     livenessProbe readinessProbe startupProbe replicas selector matchLabels app build context dockerfile logging driver options securityContext value
-    valueFrom containerPort hostPort protocol mountPath mode x-tfserving profiles""".split()
+    valueFrom containerPort hostPort protocol mountPath mode x-tfserving profiles lifecycle
+    terminationMessagePath terminationMessagePolicy
+    annotations develop attach     allowPrivilegeEscalation runAsNonRoot stdinOnce""".split()
 )
 
-_CONTINUED = re.compile(r"\\[ \t]*\r?\n")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_IMAGE = re.compile(
-    r"(?:[\w.:-]+/)*[\w.-]*(?:tensorflow[\w.-]*/serving|tensorflow-serving|tf-serving|tfserving)[\w.-]*(?::[\w.${}-]+)?(?:@sha256:[0-9a-f]+)?"
-)
-_PORT = re.compile(r"(?:\d+(?:\.\d+){3}:)?\d{1,5}:\d{1,5}(?:/tcp)?")
-_MOUNT = re.compile(r"(?:\.{0,2}/|~|\$)[^:]*:/[^:]*(?::[a-zA-Z,]+)?")
+
 _KEY = re.compile(r"([A-Za-z_][\w.\-/]*):(?:\s+(.*))?", re.DOTALL)
 _DOCKERFILE = re.compile(
-    r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME)\s+(.*)", re.DOTALL
+    r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME|HEALTHCHECK|SHELL|STOPSIGNAL|ONBUILD|MAINTAINER)\s+(.*)",
+    re.DOTALL,
 )
-_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
-_WRAPPERS = (
-    "sudo",
-    "nohup",
-    "exec",
-    "time",
-    "setsid",
-    "env",
-    "command",
-    "export",
-    "tini",
-    "dumb-init",
-    "nice",
-    "stdbuf",
-    "set",
-)
-_ENGINES = ("docker", "podman", "nvidia-docker", "nerdctl")
-_SERVERS = ("tensorflow_model_server", "tf_serving_entrypoint.sh")
-_PREPARING = (
-    "cd",
-    "echo",
-    "mkdir",
-    "sleep",
-    "wait",
-    "source",
-    ".",
-    "pwd",
-    "true",
-    "exit",
-    "chmod",
-    "chown",
-    "cat",
-    "trap",
-)
-_NOT_STARTING = (
-    "pull",
-    "stop",
-    "rm",
-    "kill",
-    "logs",
-    "build",
-    "ps",
-    "images",
-    "exec",
-    "login",
-    "cp",
-    "tag",
-    "push",
-    "network",
-    "volume",
-    "inspect",
-    "start",
-    "restart",
-    "wait",
-)
-
-
-@dataclass(frozen=True)
-class Item:
-    """kind: flag, docker, environment, image, silent (it sets nothing), or word. value: None where there is none. given: the Item alone, as a line.
-
-    spaced: whether a flag's value stood behind a blank.
-    """
-
-    kind: str
-    name: str
-    value: object
-    given: str
-    spaced: bool = False
+# Settings of a unit of systemd (systemd.exec(5), systemd.resource-control(5)): what docker run has for them. Limit* and Exec* are told by their beginnings.
+_UNIT = {
+    "EnvironmentFile": "env-file",
+    "User": "user",
+    "Restart": "restart",
+    "WorkingDirectory": "workdir",
+    "CPUAffinity": "cpuset-cpus",
+    "CPUQuota": "cpus",
+    "MemoryMax": "memory",
+    "MemoryLimit": "memory",
+    "MemoryHigh": "memory-reservation",
+    "CPUShares": "cpu-shares",
+    "CPUWeight": "cpu-shares",
+    "TasksMax": "pids-limit",
+    "OOMScoreAdjust": "oom-score-adj",
+    "KillSignal": "stop-signal",
+    "TimeoutStopSec": "stop-timeout",
+}
+_SECTION = re.compile(r"\[[\w:.-]+\]")
+_UNIT_LINE = re.compile(r"([A-Z][A-Za-z]+[a-z]\w*)\s*=\s*(.*)", re.DOTALL)
+_SETTING = re.compile(r"([a-z_]+)\s*=\s*(.*)", re.DOTALL)
 
 
 def items(given):
@@ -224,17 +132,19 @@ def items(given):
         return (
             [item for part in given for item in items(part)]
             if any(isinstance(part, dict) for part in given)
-            else _of_words([str(part) for part in given])
+            else shell_words.of_words([str(part) for part in given])
         )
-    text = _CONTINUED.sub(" ", str(given))
-    return [item for line in text.splitlines() for item in _of_line(line)]
+    section, found = None, []
+    for line in map(str.strip, shell_words.joined(str(given))):
+        if _SECTION.fullmatch(line):
+            section = line.strip("[]")
+        elif line:
+            found += _of_line(line, section)
+    return found
 
 
-def _of_line(line):
-    """The Items of one line, out of its clothes."""
-    text = line.strip()
-    if not text or text.startswith("#"):
-        return []
+def _of_line(text, section=None):
+    """The Items of one line, out of its clothes. section: that of the unit or configuration in which it stands, or None."""
     while re.match(r"[-$>]\s+\S", text):
         text = text[1:].lstrip()
     text = text.rstrip("\\").rstrip()
@@ -242,11 +152,40 @@ def _of_line(line):
     if found:
         return _of_docker_file(*found.groups())
     if text.startswith("["):
-        return _of_words(_listed(text))
+        return shell_words.of_words(_listed(text))
+    found = _UNIT_LINE.fullmatch(text)
+    if found and (section or found.group(1) in (*_UNIT, "Environment") or found.group(1).startswith(("Exec", "Limit"))):
+        return _of_unit(*found.groups())
+    found = _SETTING.fullmatch(text) if section else None
+    if found:
+        return _of_setting(*found.groups())
     found = _KEY.fullmatch(text)
     if found and not text.startswith(("http:", "https:")):
         return list(_of_key(found.group(1), _plain(found.group(2))))
-    return [item for command in _commands(text) for item in _of_words(command)]
+    return shell_words.of_line(text)
+
+
+def _of_unit(key, value):
+    """The Items of a setting of systemd; those of an empty value reset what an earlier line set, and set nothing."""
+    if key == "Environment":
+        return shell_words.of_words(shell_words.split(value))
+    if key == "ExecStart":
+        return _of_line(value.lstrip("-@:+!"))
+    if key.startswith("Limit"):
+        return [shell_words.docker("ulimit", f"{key[len('Limit') :].lower()}={value}")]
+    if key == "CPUQuota" and value.rstrip("%").isdecimal():
+        value = f"{int(value.rstrip('%')) / 100:g}"
+    known = _UNIT.get(key)
+    return [shell_words.docker(known, value)] if known and value else [Item("silent", key, None, f"{key}={value}")]
+
+
+def _of_setting(key, value):
+    """The Items of a setting of supervisord."""
+    if key == "command":
+        return _of_line(value)
+    if key == "environment":
+        return shell_words.of_words(shell_words.split(re.sub(r",(?=\s*\w+=)", " ", value)))
+    return [shell_words.docker("user", value) if key == "user" else Item("silent", key, None, f"{key}={value}")]
 
 
 def _plain(text):
@@ -261,171 +200,20 @@ def _of_docker_file(instruction, rest):
     if instruction in ("CMD", "ENTRYPOINT"):
         return _of_line(rest)
     if instruction == "FROM":
-        return [_image(rest.split()[0])]
+        return [shell_words.image(next(word for word in rest.split() if not word.startswith("--")))]
     if instruction == "USER":
-        return [_docker("user", rest.strip())]
+        return [shell_words.docker("user", rest.strip())]
     if instruction == "ENV":
-        words = _split(rest)
-        return [_environment(*words)] if len(words) == 2 and "=" not in words[0] else _of_words(words)
+        words = shell_words.split(rest)
+        return (
+            [shell_words.environment(words[0], " ".join(words[1:]))]
+            if len(words) > 1 and "=" not in words[0]
+            else shell_words.of_words(words)
+        )
+    if instruction == "RUN" and shell_words.SERVERS[0] in rest and "echo" in rest:
+        script = rest[rest.index(shell_words.SERVERS[0]) :].replace("\\n", " ").partition('"$@"')[0]
+        return shell_words.of_line(script.partition("'")[0])
     return [Item("silent", instruction, None, f"{instruction} {rest}")]
-
-
-def _commands(text):
-    """The commands of a line, each a list of words: pipes, lists and redirections of a shell end them or are left out."""
-    commands, skipped = [[]], False
-    for word in _split(text):
-        if skipped:
-            skipped = False
-        elif word.strip(";&|<>") == "" and word:
-            if set(word) & set("<>"):
-                skipped = not word.endswith(">&-")
-                if commands[-1] and commands[-1][-1].isdigit() and len(commands[-1][-1]) == 1:
-                    commands[-1].pop()
-            else:
-                commands.append([])
-        else:
-            commands[-1].append(word)
-    return [command for command in commands if command]
-
-
-def _split(text):
-    """The words of a line as a shell makes them; a quote that is not closed is taken for a character."""
-    for attempt in (text, text.strip("\"'"), None):
-        if attempt is None:
-            return text.split()
-        lexer = shlex.shlex(attempt, posix=True, punctuation_chars=";&|<>")
-        lexer.whitespace_split, lexer.commenters = True, ""
-        try:
-            words = list(lexer)
-        except ValueError:
-            continue
-        end = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
-        words = [word.rstrip(",") if word.startswith("-") or "=" in word else word for word in words[:end]]
-        if (
-            len(words) == 1
-            and re.search(r"\s", words[0])
-            and re.match(r"-|\w+=", words[0])
-            and re.search(r"\s-{1,2}\w", words[0])
-        ):
-            return _split(words[0])
-        return words
-    return []
-
-
-def _of_words(words):
-    """The Items of a command's words."""
-    found, words = [], _apart([word for word in words if word not in ("$@", "$*", "\\", ",")])
-    at = 0
-    while at < len(words):
-        word = words[at]
-        name = word.rpartition("/")[2]
-        at += 1
-        if (
-            name in _SHELLS
-            and at < len(words)
-            and words[at].startswith("-")
-            and words[at].endswith("c")
-            and at + 1 < len(words)
-        ):
-            return found + items(words[at + 1])
-        if name in _SHELLS + _WRAPPERS or name in _SERVERS or word == "--":
-            while (
-                name in ("nice", "stdbuf", "set", "sudo")
-                and at < len(words)
-                and words[at].startswith("-")
-                and not words[at].startswith("--")
-            ):
-                at += 2 if words[at] in ("-n", "-u") else 1
-            continue
-        if name == "taskset" and at + 1 < len(words) and words[at].startswith("-"):
-            found.append(_docker("cpuset-cpus", words[at + 1]))
-            at += 2
-            continue
-        if name in _PREPARING and at == 1:
-            return [Item("silent", name, None, shlex.join(words))]
-        if name in _ENGINES:
-            return found + _of_engine(words[at:], word)
-        item, at = _item(words, at - 1)
-        found.append(item)
-    return found
-
-
-def _of_engine(words, engine):
-    """The Items of docker's own words: those of run, up to the image, and the server's behind it. Other commands start nothing."""
-    words = _apart(words[1:] if words[:1] == ["container"] else words)
-    command = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
-    if words[command : command + 1] not in (["run"], ["create"]):
-        known = words[command : command + 1] and words[command] in _NOT_STARTING
-        arguments = _of_words(_build_arguments(words)) if words[command : command + 1] == ["build"] else []
-        return [*arguments, Item("silent" if known else "word", engine, None, shlex.join([engine, *words]))]
-    found, at = (
-        [Item("docker", "runtime", "nvidia", "--runtime=nvidia")] if engine.endswith("nvidia-docker") else [],
-        command + 1,
-    )
-    while at < len(words):
-        if not words[at].startswith("-"):
-            return [*found, _image(words[at]), *_of_words(words[at + 1 :])]
-        item, at = _item(words, at)
-        found.append(item)
-    return found
-
-
-def _build_arguments(words):
-    found = [
-        words[at + 1] if word == "--build-arg" else word.partition("=")[2]
-        for at, word in enumerate(words)
-        if word == "--build-arg" and at + 1 < len(words) or word.startswith("--build-arg=")
-    ]
-    return [f"--build-arg={one}" for one in found]
-
-
-def _item(words, at):
-    """(the Item at a place, the place behind it)."""
-    word, following = words[at], words[at + 1] if at + 1 < len(words) else None
-    if word.startswith("--") and len(word) > 2:
-        name, equals, value = word[2:].partition("=")
-        if name in SWITCHES:
-            return _docker(name, value if equals else None), at + 1
-        if name in VALUED:
-            return (_docker(name, value), at + 1) if equals else (_docker(name, following), at + 2)
-        if not equals and following is not None and not following.startswith("-") and _looks_like_a_value(following):
-            return Item("flag", name, following, f"{word} {shlex.quote(following)}", True), at + 2
-        return Item(
-            "flag",
-            name,
-            value if equals else None,
-            word if word == shlex.quote(word) else f"--{name}{equals}{shlex.quote(value)}",
-        ), at + 1
-    if word.startswith("-") and word[1:2] in LETTERS:
-        name, value = LETTERS[word[1]], word[2:].lstrip("=")
-        if name in SWITCHES:
-            return _docker(name, None), at + 1
-        return (_docker(name, value), at + 1) if value else (_docker(name, following), at + 2)
-    name, equals, value = word.partition("=")
-    if equals and _VARIABLE.fullmatch(name):
-        return _environment(name, value), at + 1
-    if _PORT.fullmatch(word):
-        return _docker("publish", word), at + 1
-    if _IMAGE.fullmatch(word):
-        return _image(word), at + 1
-    if _MOUNT.fullmatch(word):
-        return _docker("volume", word), at + 1
-    return Item("word", word, None, shlex.quote(word)), at + 1
-
-
-def _apart(words):
-    """The words with switches that share a dash apart: -itd is -i -t -d."""
-    found = []
-    for word in words:
-        while re.match(r"-[A-Za-z]{2}", word) and LETTERS.get(word[1]) in SWITCHES and word[2] in LETTERS:
-            found.append(word[:2])
-            word = f"-{word[2:]}"
-        found.append(word)
-    return found
-
-
-def _looks_like_a_value(word):
-    return not _IMAGE.fullmatch(word) and word.rpartition("/")[2] not in _SERVERS + _SHELLS
 
 
 def _listed(text):
@@ -434,23 +222,7 @@ def _listed(text):
     try:
         return [str(word) for word in json.loads(text)]
     except (ValueError, TypeError):
-        return _split(re.sub(r",(?=\s|$)", " ", text.strip("[]")))
-
-
-def _docker(name, value):
-    spelt = None if value is None else str(value)
-    variable, equals, setting = (spelt or "").partition("=")
-    if name == "env" and equals and _VARIABLE.fullmatch(variable):
-        return _environment(variable, setting)
-    return Item("docker", name, spelt, f"--{name}" if spelt is None else f"--{name}={shlex.quote(spelt)}")
-
-
-def _environment(name, value):
-    return Item("environment", name, str(value), f"{name}={shlex.quote(str(value))}")
-
-
-def _image(name):
-    return Item("image", str(name), None, f"image: {name}")
+        return shell_words.split(re.sub(r",(?=\s|$)", " ", text.strip("[]")))
 
 
 def _of_key(key, value):
@@ -458,19 +230,21 @@ def _of_key(key, value):
     if key in _COMMANDS:
         return _of_line(value) if value else []
     if key == "image":
-        return [_image(value)] if value else []
+        return [shell_words.image(value)] if value else []
     if key in ("max-size", "max-file"):
-        return [_docker("log-opt", f"{key}={value}")]
+        return [shell_words.docker("log-opt", f"{key}={value}")]
     if key in _COMPOSE_SWITCHES:
-        return [_docker(_COMPOSE_SWITCHES[key], None)] if str(value).lower() in ("true", "yes", "on") else []
+        return [shell_words.docker(_COMPOSE_SWITCHES[key], None)] if str(value).lower() in ("true", "yes", "on") else []
+    if key in _OF_HOST:
+        return [shell_words.docker(_OF_HOST[key], "host")] if str(value).lower() == "true" else []
     if key in _COMPOSE:
-        return [_docker(_COMPOSE[key], value)] if value is not None else []
+        return [shell_words.docker(_COMPOSE[key], value)] if value is not None else []
     if key in _SILENT or value is None:
         return []
     if key in table.FLAGS:
         return [Item("flag", key, _spelt(value), f"--{key}={shlex.quote(_spelt(value))}")]
-    if _VARIABLE.fullmatch(key) and key.upper() == key:
-        return [_environment(key, _spelt(value))]
+    if shell_words.VARIABLE.fullmatch(key) and key.upper() == key:
+        return [shell_words.environment(key, _spelt(value))]
     return [Item("word", key, None, f"{key}: {value}")]
 
 
@@ -485,7 +259,8 @@ def _of_mapping(given):
 
 def _services(given):
     """The services or containers of a document that serve; all of them where none looks like it."""
-    listed = given.get("services")
+    named = all(isinstance(one, dict) and {"image", *_COMMANDS} & set(one) for one in given.values())
+    listed = given if named else given.get("services")
     found = (
         [one for one in listed.values() if isinstance(one, dict)]
         if isinstance(listed, dict)
@@ -500,12 +275,18 @@ def _services(given):
 
 
 def _containers(given):
+    """The containers of a manifest, each with what its pod sets for all of them."""
     inner = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
-    for one in given.get("containers") if isinstance(given, dict) and isinstance(given.get("containers"), list) else ():
+    listed = given.get("containers") if isinstance(given, dict) else None
+    for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict):
-            yield one
+            yield {
+                **{key: given[key] for key in _OF_HOST if key in given},
+                **one,
+                "securityContext": {**(given.get("securityContext") or {}), **(one.get("securityContext") or {})},
+            }
     for part in inner:
-        if not isinstance(given, dict) or part is not given.get("containers"):
+        if part is not listed:
             yield from _containers(part)
 
 
@@ -515,36 +296,43 @@ def _of_service(service):
             continue
         if key in ("environment", "env"):
             yield from _variables(value)
+        elif key == "envFrom":
+            yield from (shell_words.docker("env-file", json.dumps(one, sort_keys=True)) for one in _list(value))
         elif key == "ports":
-            yield from (_docker("publish", port) for port in map(_port, _list(value)) if port)
+            yield from (shell_words.docker("publish", port) for port in map(_port, _list(value)) if port)
         elif key in ("volumes", "volumeMounts"):
-            yield from (_docker("volume", _mount(one)) for one in _list(value))
+            yield from (shell_words.docker("volume", _mount(one)) for one in _list(value))
         elif key == "deploy" and isinstance(value, dict):
             yield from _of_service({"resources": value.get("resources")})
+            condition = (value.get("restart_policy") or {}).get("condition")
+            yield from [shell_words.docker("restart", _CONDITIONS.get(condition, condition))] if condition else []
         elif key == "resources" and isinstance(value, dict):
             yield from _of_service(value.get("limits") if isinstance(value.get("limits"), dict) else {})
             reserved = value.get("reservations")
             if isinstance(reserved, dict) and reserved.get("devices"):
-                yield _docker("gpus", "all")
+                yield shell_words.docker("gpus", "all")
         elif key == "securityContext" and isinstance(value, dict):
             yield from _of_service(
                 {name: setting for name, setting in value.items() if name in _COMPOSE or name in _COMPOSE_SWITCHES}
             )
+            capabilities = value.get("capabilities") or {}
+            yield from _of_service({"cap_add": capabilities.get("add"), "cap_drop": capabilities.get("drop")})
         elif key == "logging" and isinstance(value, dict):
-            yield from [_docker("log-driver", value["driver"])] if value.get("driver") else []
+            yield from [shell_words.docker("log-driver", value["driver"])] if value.get("driver") else []
             yield from (
-                _docker("log-opt", f"{name}={setting}") for name, setting in (value.get("options") or {}).items()
+                shell_words.docker("log-opt", f"{name}={setting}")
+                for name, setting in (value.get("options") or {}).items()
             )
         elif isinstance(value, dict) and key in _COMPOSE:
-            yield from (_docker(_COMPOSE[key], f"{name}={setting}") for name, setting in value.items())
+            yield from (shell_words.docker(_COMPOSE[key], f"{name}={setting}") for name, setting in value.items())
         elif isinstance(value, list) and key in _COMPOSE:
-            yield from (_docker(_COMPOSE[key], one) for one in value)
+            yield from (shell_words.docker(_COMPOSE[key], one) for one in value)
         elif not isinstance(value, (dict, list)):
             yield from _of_key(key, _spelt(value))
         elif key not in _SILENT:
             yield Item("word", key, None, f"{key}: {json.dumps(value, sort_keys=True, default=str)}")
     words = [word for key in ("entrypoint", "command", "args") for word in _words_of(service.get(key))]
-    yield from _of_words(words)
+    yield from shell_words.of_words(words)
 
 
 def _words_of(command):
@@ -553,7 +341,7 @@ def _words_of(command):
         if isinstance(command, list)
         else []
         if command is None
-        else [word for line in _CONTINUED.sub(" ", str(command)).splitlines() for word in _split(line)]
+        else [word for line in shell_words.joined(str(command)) for word in shell_words.split(line)]
     )
 
 
@@ -567,11 +355,11 @@ def _variables(given):
     for one in _list(given):
         if not isinstance(one, dict):
             name, equals, value = str(one).partition("=")
-            yield _environment(name, value) if equals else _docker("env", name)
+            yield shell_words.environment(name, value) if equals else shell_words.docker("env", name)
         elif one.get("value") is not None:
-            yield _environment(one.get("name"), _spelt(one["value"]))
+            yield shell_words.environment(one.get("name"), _spelt(one["value"]))
         else:
-            yield _docker("env", one.get("name"))
+            yield shell_words.docker("env", one.get("name"))
 
 
 def _port(one):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that talk to a TensorFlow Serving server, over gRPC or REST, without TensorFlow.
+"""Clients of a TensorFlow Serving server, over gRPC or REST, without TensorFlow.
 
 Needs numpy, protobuf and (for GrpcClient) grpcio. Arrays are numpy arrays; strings are object arrays of bytes.
 """
@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -138,7 +139,7 @@ def rest_body(inputs: Arrays, signature: str = "serving_default", form: str = "r
     return json.dumps({"signature_name": signature, **body}, separators=(",", ":")).encode()
 
 
-class GrpcClient:
+class GrpcClient(AbstractContextManager):  # type: ignore[type-arg]
     """A connection to a server's gRPC port. deadline_s: the longest that one call may take."""
 
     def __init__(self, address: str, port: int, deadline_s: float = 10.0) -> None:
@@ -162,9 +163,6 @@ class GrpcClient:
             path: self._channel.unary_unary(path)
             for path in (grpc_api.PREDICT, grpc_api.GET_MODEL_METADATA, grpc_api.GET_MODEL_STATUS)
         }
-
-    def __enter__(self) -> GrpcClient:
-        return self
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
@@ -223,16 +221,13 @@ class GrpcClient:
         }
 
 
-class RestClient:
+class RestClient(AbstractContextManager):  # type: ignore[type-arg]
     """A kept-alive connection to a server's REST port. deadline_s: the longest that one wait for the server may take."""
 
     def __init__(self, address: str, port: int, deadline_s: float = 10.0) -> None:
         self._where = f"http://{address}:{port}"
         self._connection = http.client.HTTPConnection(address, port, timeout=deadline_s)
         self._signatures: dict[tuple[str, int | None], dict[str, Signature]] = {}
-
-    def __enter__(self) -> RestClient:
-        return self
 
     def __exit__(self, *_exception: object) -> None:
         self.close()

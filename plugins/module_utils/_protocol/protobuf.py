@@ -9,7 +9,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Union
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _BYTES = 0, 2
+_FIXED = {1: struct.Struct("<Q"), 5: struct.Struct("<I")}
 _SIGN = 1 << 63
 
 
@@ -38,12 +39,9 @@ def fields(message: Buffer) -> Iterator[tuple[int, Any]]:
         elif kind == _BYTES:
             size, position = read_varint(view, position)
             value, position = _slice(view, position, size)
-        elif kind == _FIXED64:
-            value, position = _slice(view, position, 8)
-            value = struct.unpack("<Q", value)[0]
-        elif kind == _FIXED32:
-            value, position = _slice(view, position, 4)
-            value = struct.unpack("<I", value)[0]
+        elif kind in _FIXED:
+            value, position = _slice(view, position, _FIXED[kind].size)
+            value = _FIXED[kind].unpack(value)[0]
         else:
             raise Malformed(f"unknown wire type {kind} at byte {position}")
         if number == 0:
@@ -59,12 +57,17 @@ def grouped(message: Buffer) -> Fields:
     return found
 
 
+def last(parts: Fields, number: int, default: Any = b"") -> Any:
+    """The value of a field that is not repeated, out of grouped()."""
+    return parts[number][-1] if number in parts else default
+
+
 def entries(values: Iterable[Buffer]) -> dict[str, Any]:
     """{key: value} of a map field with text keys, given the field's values; a missing value is an empty message."""
     found = {}
     for entry in values:
         parts = grouped(entry)
-        found[text(parts.get(1, [b""])[-1])] = parts.get(2, [memoryview(b"")])[-1]
+        found[text(last(parts, 1))] = parts.get(2, [memoryview(b"")])[-1]
     return found
 
 

@@ -134,6 +134,19 @@ def problems(signatures: Signatures | None, xla_remedy: str = XLA_REMEDY) -> lis
     return found
 
 
+def faults(signatures: Signatures | None) -> list[str]:
+    """Sentences about what requests to these signatures fail of."""
+    return problems(signatures) + [
+        f"signature {name}: {unset(one)}" for name, one in sorted((signatures or {}).items()) if unset(one)
+    ]
+
+
+def refusal(signatures: Signatures, name: str) -> str | None:
+    """Why a model is not published, or None: the signature of that name, or any where there is none, reads what loading does not restore."""
+    meant = {name: signatures[name]} if name in signatures else signatures
+    return next((f"signature {one}: {unset(meant[one])}" for one in sorted(meant) if unset(meant[one])), None)
+
+
 def composite(signature: Signature) -> str | None:
     """A sentence about the first input or output that is a composite tensor, or None."""
     for side, tensors in sides(signature):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask a server over gRPC with Python's standard library alone, one call after the other: for hosts that have neither gRPC nor NumPy."""
+"""Asks a server over gRPC with Python's standard library alone, one call after the other: for hosts that have neither gRPC nor NumPy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Server:
 
     def __init__(self, address: str, port: int, deadline_s: float = 10.0, secure: bool = False) -> None:
         self.address, self.port = address, port
-        self._deadline_s, self._secure = deadline_s, secure
+        self._where, self._deadline_s, self._secure = f"grpc://{address}:{port}", deadline_s, secure
 
     def status(self, model: str) -> list[VersionStatus]:
         """What the server says of all versions that it knows."""
@@ -61,21 +61,16 @@ class Server:
         return False
 
     def call(self, path: str, message: bytes) -> bytes:
-        """The bytes of the answer. Raises client.ServerFault."""
+        """The bytes of the answer. Raises ServerFault."""
         try:
             with self._connect() as connection:
-                return _Call(connection, time.monotonic() + self._deadline_s).run(
+                return _Call(connection, time.monotonic() + self._deadline_s, self._where).run(
                     path, f"{self.address}:{self.port}", message, self._deadline_s, self._secure
                 )
         except socket.timeout as fault:
-            raise ServerFault("DEADLINE_EXCEEDED", f"no answer within {self._deadline_s:g} s", self._where()) from fault
+            raise ServerFault("DEADLINE_EXCEEDED", f"no answer within {self._deadline_s:g} s", self._where) from fault
         except (OSError, EOFError, ValueError, IndexError, struct.error) as fault:
-            raise ServerFault("UNAVAILABLE", str(fault) or "the connection ended", self._where()) from fault
-        except _Refused as refused:
-            raise ServerFault(refused.code, refused.message, self._where()) from refused
-
-    def _where(self) -> str:
-        return f"grpc://{self.address}:{self.port}"
+            raise ServerFault("UNAVAILABLE", str(fault) or "the connection ended", self._where) from fault
 
     def _connect(self) -> socket.socket:
         plain = socket.create_connection((self.address, self.port), timeout=self._deadline_s)
@@ -87,17 +82,11 @@ class Server:
         return context.wrap_socket(plain)
 
 
-class _Refused(Exception):
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
-
-
 class _Call:
     """One call on a connection of its own: stream 1."""
 
-    def __init__(self, connection: socket.socket, end: float) -> None:
-        self._connection, self._end = connection, end
+    def __init__(self, connection: socket.socket, end: float, where: str) -> None:
+        self._connection, self._end, self._where = connection, end, where
         self._unread, self._answer = b"", bytearray()
         self._window = self._stream_window = http2.FIRST_WINDOW
 
@@ -118,7 +107,7 @@ class _Call:
         return bytes(self._answer[5:])
 
     def _take(self) -> bool:
-        """Take the next frame; True after the last one. Raises _Refused for a status that is not OK."""
+        """Take the next frame; True after the last one. Raises ServerFault for a status that is not OK."""
         head = self._bytes(9)
         kind, flags, stream = head[3], head[4], http2.STREAM.unpack_from(head, 5)[0] & http2.LARGEST_WINDOW
         payload = self._bytes(int.from_bytes(head[:3], "big"))
@@ -126,18 +115,23 @@ class _Call:
             number, http, message = http2.status(http2.unpadded(flags, payload))
             if number != 0:
                 if number is None:
-                    raise _Refused(
+                    raise ServerFault(
                         grpc_api.code_without_status(http),
                         message or f"no gRPC server answers there (HTTP status {http})",
+                        self._where,
                     )
-                raise _Refused(grpc_api.code_name(number), message)
+                raise ServerFault(grpc_api.code_name(number), message, self._where)
             return True
         if kind == http2.DATA:
             self._answer += payload
             if flags & http2.END_STREAM:
-                raise _Refused("UNAVAILABLE", "no gRPC server answers there: what came is another one's page")
+                raise ServerFault(
+                    "UNAVAILABLE", "no gRPC server answers there: what came is another one's page", self._where
+                )
         elif kind == http2.RST_STREAM:
-            raise _Refused("INTERNAL", f"the server ended the call (error {http2.STREAM.unpack(payload)[0]})")
+            raise ServerFault(
+                "INTERNAL", f"the server ended the call (error {http2.STREAM.unpack(payload)[0]})", self._where
+            )
         elif kind == http2.GOAWAY:
             raise EOFError("the server ended the connection")
         elif kind == http2.PING and not flags & http2.ACK:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,16 +49,8 @@ class Tensor:
         return (
             list(self.content)
             if self.dtype == "string"
-            else list(struct.unpack(f"<{count(self.shape)}{_KINDS[self.dtype].letter}", self.content))
+            else list(struct.unpack(f"<{math.prod(self.shape)}{_KINDS[self.dtype].letter}", self.content))
         )
-
-
-def count(shape: Iterable[int]) -> int:
-    """How many values a shape holds."""
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor | None:
@@ -81,7 +74,7 @@ def filled(dtype: str, shape: Sequence[int]) -> Tensor | None:
     return Tensor(
         dtype,
         tuple(shape),
-        (b"text",) * count(shape) if dtype == "string" else struct.pack(f"<{letter}", 1) * count(shape),
+        (b"text",) * math.prod(shape) if dtype == "string" else struct.pack(f"<{letter}", 1) * math.prod(shape),
     )
 
 
@@ -95,7 +88,9 @@ def cast(tensor: Tensor, dtype: str, where: str = "samples") -> Tensor:
         or (tensor.dtype.startswith("float") and not dtype.startswith("float"))
     ):
         raise FleetError(f"it holds {tensor.dtype}; the signature takes {dtype}", where=where)
-    return Tensor(dtype, tensor.shape, struct.pack(f"<{count(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values()))
+    return Tensor(
+        dtype, tensor.shape, struct.pack(f"<{math.prod(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values())
+    )
 
 
 def from_file(content: bytes, where: str, lengths: bytes | None = None) -> Tensor:
@@ -112,10 +107,10 @@ def from_file(content: bytes, where: str, lengths: bytes | None = None) -> Tenso
             raise ValueError("its values lie in Fortran's order")
         if kind[1:2] in ("S", "U"):
             if lengths is None or kind[1] == "U":
-                return Tensor("string", shape, _texts(kind, raw, count(shape)))
+                return Tensor("string", shape, _texts(kind, raw, math.prod(shape)))
             return Tensor("string", shape, _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
         dtype = _BY_FILE[kind]
-        if len(raw) != count(shape) * _KINDS[dtype].size:
+        if len(raw) != math.prod(shape) * _KINDS[dtype].size:
             raise ValueError("it is cut short")
         return Tensor(dtype, shape, raw)
     except (TypeError, ValueError, KeyError, struct.error) as fault:
@@ -159,13 +154,13 @@ def status_response(content: bytes) -> list[VersionStatus]:
     found: list[VersionStatus] = []
     for one in protobuf.grouped(content).get(1, []):
         parts = protobuf.grouped(one)
-        fault = protobuf.grouped(parts.get(3, [b""])[-1])
+        fault = protobuf.grouped(protobuf.last(parts, 3))
         found.append(
             {
-                "version": protobuf.signed(parts.get(1, [0])[-1]),
-                "state": parts.get(2, [0])[-1],
-                "error_code": fault.get(1, [0])[-1],
-                "error_message": protobuf.text(fault.get(2, [b""])[-1]),
+                "version": protobuf.signed(protobuf.last(parts, 1, 0)),
+                "state": protobuf.last(parts, 2, 0),
+                "error_code": protobuf.last(fault, 1, 0),
+                "error_message": protobuf.text(protobuf.last(fault, 2)),
             }
         )
     return found
@@ -214,10 +209,12 @@ def _tensor_proto(tensor: Tensor) -> bytes:
 
 def _from_proto(message: protobuf.Buffer) -> Tensor:
     parts = protobuf.grouped(message)
-    dtype = dtypes.name_of(parts.get(1, [0])[-1])
+    dtype = dtypes.name_of(protobuf.last(parts, 1, 0))
     if dtype not in _KINDS:
         return Tensor(dtype, (), b"")
-    shape = tuple(protobuf.grouped(dim).get(1, [0])[-1] for dim in protobuf.grouped(parts.get(2, [b""])[-1]).get(2, []))
+    shape = tuple(
+        protobuf.last(protobuf.grouped(dim), 1, 0) for dim in protobuf.grouped(protobuf.last(parts, 2)).get(2, [])
+    )
     if dtype == "string":
         return Tensor(dtype, shape, tuple(bytes(text) for text in parts.get(8, [])))
     raw = (
@@ -226,9 +223,9 @@ def _from_proto(message: protobuf.Buffer) -> Tensor:
         else _packed(parts.get(_KINDS[dtype].field_number, []), _KINDS[dtype])
     )
     one = _KINDS[dtype].size
-    if raw and len(raw) < one * count(shape):
-        raw += raw[-one:] * (count(shape) - len(raw) // one)  # the last single value fills up what is missing
-    return Tensor(dtype, shape, raw or bytes(one * count(shape)))
+    if raw and len(raw) < one * math.prod(shape):
+        raw += raw[-one:] * (math.prod(shape) - len(raw) // one)  # the last single value fills up what is missing
+    return Tensor(dtype, shape, raw or bytes(one * math.prod(shape)))
 
 
 def _packed(values: Iterable[Any], dtype: dtypes.DType) -> bytes:
@@ -245,9 +242,9 @@ def _packed(values: Iterable[Any], dtype: dtypes.DType) -> bytes:
 
 def _info(message: protobuf.Buffer) -> TensorInfo:
     parts = protobuf.grouped(message)
-    shape = protobuf.grouped(parts.get(3, [b""])[-1])
-    sizes = [protobuf.signed(protobuf.grouped(dim).get(1, [0])[-1]) for dim in shape.get(2, [])]
+    shape = protobuf.grouped(protobuf.last(parts, 3))
+    sizes = [protobuf.signed(protobuf.last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
     return {
-        "dtype": dtypes.name_of(parts.get(2, [0])[-1]),
-        "shape": None if shape.get(3, [0])[-1] else [None if size < 0 else size for size in sizes],
+        "dtype": dtypes.name_of(protobuf.last(parts, 2, 0)),
+        "shape": None if protobuf.last(shape, 3, 0) else [None if size < 0 else size for size in sizes],
     }

@@ -372,38 +372,35 @@ def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
 
 
 def channel_arguments(text: str) -> list[tuple[str, str | None]]:
-    """[(key, value, or None without '=')] of grpc_channel_arguments, as the server splits it."""
+    """[(key, value, or None without '=')] of grpc_channel_arguments, as the server splits it (parseGrpcChannelArgs in server.cc): it strips nothing."""
     return [
-        (key.strip(), value if equals else None)
-        for key, equals, value in (pair.partition("=") for pair in text.split(",") if pair.strip())
+        (key, value if equals else None)
+        for key, equals, value in (pair.partition("=") for pair in text.split(",") if text)
     ]
 
 
 def _channel_problem(text: str) -> FlagProblem | None:
     """What is wrong with the first of gRPC's arguments that the server would pass on in vain: it passes an int32 as a number, all else as a text."""
-    given = channel_arguments(text)
-    for number, (key, value) in enumerate(given):
-        takes_number = table.CHANNEL_ARGUMENTS.get(key) == "int"
+    pairs: list[str | None] = list(text.split(","))
+    for number, (key, value) in enumerate(channel_arguments(text)):
+        takes_number = table.CHANNEL_ARGUMENTS.get(key.strip()) == "int"
+        mended = None
         if value is None:
-            what, mended = f"{key!r} is not key=value", None
+            what = f"{key!r} is not key=value, which the server reads past its end"
         elif takes_number and not (_WHOLE.fullmatch(value.strip()) and -(2**31) <= int(value) < 2**31):
-            what, mended = (
-                f"{key} takes a whole number of 32 bits; {value!r} goes to gRPC as a text, which ignores it",
-                _product(value),
-            )
+            what = f"{key.strip()} takes a whole number of 32 bits; {value!r} goes to gRPC as a text, which ignores it"
+            product = _product(value)
+            mended = None if product is None else f"{key.strip()}={product}"
+        elif key != key.strip():
+            what, mended = f"gRPC does not know {key!r}, with its blanks", f"{key.strip()}={value.strip()}"
         else:
             continue
-        kept = [pair for place, pair in enumerate(given) if place != number or mended is not None]
-        change = ",".join(
-            f"{name}={mended if name == key and old == value and mended is not None else old}"
-            if old is not None
-            else name
-            for name, old in kept
-        )
+        pairs[number] = mended
+        change = ",".join(pair for pair in pairs if pair is not None)
         return _problem(
             "grpc_channel_arguments",
             what,
-            f"Write {key}={mended}" if mended is not None else "Leave it out",
+            f"Write {mended}" if mended is not None else "Leave it out",
             {"grpc_channel_arguments": change or None},
         )
     return None

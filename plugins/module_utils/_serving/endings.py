@@ -30,7 +30,8 @@ def _signal_pattern(number: int, name: str, phrases: Iterable[str]) -> re.Patter
     systemd.exec(5) and src/core/service.c of systemd (status=4/ILL), os/exec of Go (signal: illegal instruction), docker-ps(1) (Exited (132)), Kubernetes'
     ContainerStateTerminated (exitCode: 132), supervisord (terminated by SIGILL), waitpid's status (signal 4), subprocess of Python (died with <Signals.SIGILL).
     """
-    exited = rf"(?:\bexit(?:ed|s)?|\breturned a)(?:[ _-]*(?:with|non-zero|status|code|value))*[\"']?[ \t:=(,]*(?:status=)?{128 + number}\b(?!\.\d)"
+    status = rf"(?:{128 + number}|-{number})"
+    exited = rf"(?:\bexit(?:ed|s)?|\breturned a)(?:[ _-]*(?:with|non-zero|status|code|value))*[\"']?[ \t:=(,]*(?:status=)?{status}\b(?!\.\d)"
     plain = rf"\bSIG{name}\b|\b{number}/{name}\b|\b[Ss]ignal(?:[ :=]+| number ){number}\b|\bsignal={name}\b"
     return re.compile(rf"{plain}|(?i:{'|'.join([exited, *phrases])})", re.MULTILINE)
 
@@ -120,6 +121,7 @@ ILLEGAL_SIGNS = (
     "=ILL",
     "invalid opcode",
     "132",
+    "-4",
     "ignal 4",
     "ignal: 4",
     "ignal=4",
@@ -145,7 +147,7 @@ _SPECIFIC = (
         "Leave it out, or use an image of TensorFlow Serving.",
     ),
     (
-        r"[Ee]xec format error|cannot execute binary file",
+        r"[Ee]xec format error|cannot execute binary file|\brosetta error:|\bqemu-\w+: Could not open '/lib",
         "the image was built for another architecture than this host's",
         "Use an image of this host's architecture (docker image inspect shows Architecture), or pull it again with --platform.",
     ),
@@ -160,12 +162,17 @@ _SPECIFIC = (
         "Install NVIDIA's container toolkit on the host and give the server its GPU, or use an image without GPU support.",
     ),
     (
-        r"error while loading shared libraries: lib(?:cu|nv|nccl|tensorrt)",
+        r"symbol lookup error:|\bundefined symbol: ",
+        "a library in the image is of another version than the server's binary or operations",
+        "Use a whole image, and operations that were built for its release.",
+    ),
+    (
+        r"(?:error while loading shared libraries|ImportError|OSError): lib(?:cu|nv|nccl|tensorrt)",
         "a library of CUDA or TensorRT is missing in the image",
         "Use the release's own GPU image, or an image without GPU support.",
     ),
     (
-        r"error while loading shared libraries:",
+        r"error while loading shared libraries:|(?:ImportError|OSError): lib[^\n]*: cannot open shared object file",
         "a shared library is missing in the image",
         "Use a whole image: one that has the libraries of its server.",
     ),

@@ -30,7 +30,7 @@ PLAYBOOK = """
 """
 
 
-def start(directory, **environment):
+def start(directory, errors=subprocess.STDOUT, **environment):
     (directory / "play.yml").write_text(PLAYBOOK)
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "slow,quick,other,", "play.yml"]
     environment = dict(os.environ, ANSIBLE_CALLBACKS_ENABLED="tfserving.fleet.progress", **environment)
@@ -40,7 +40,7 @@ def start(directory, **environment):
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # Shells ignore it in what they run in the background.
@@ -86,3 +86,21 @@ def test_an_impossible_interval_turns_it_off_in_words(tmp_path):
     output, _none = process.communicate(timeout=240)
     assert process.returncode == 0 and lines_of(output) == []
     assert "interval_s: 0 is out of range; allowed: more than 0" in " ".join(output.split())
+
+
+def test_the_lines_leave_standard_output_to_a_program_that_reads_it(tmp_path):
+    """With a stdout callback that writes JSON the lines go to standard error, as Ansible's own warnings do."""
+    (tmp_path / "dump_json.py").write_text(
+        "from ansible.plugins.callback import CallbackBase\n\nclass CallbackModule(CallbackBase):\n"
+        "    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, 'stdout', 'dump_json'\n\n"
+        "    def v2_playbook_on_stats(self, stats):\n        self._display.display('{}')\n"
+    )
+    process = start(
+        tmp_path,
+        TFSERVING_PROGRESS_INTERVAL_S="1",
+        ANSIBLE_CALLBACK_PLUGINS=str(tmp_path),
+        ANSIBLE_STDOUT_CALLBACK="dump_json",
+        errors=subprocess.PIPE,
+    )
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0 and output == "{}\n" and lines_of(errors)

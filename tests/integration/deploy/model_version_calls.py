@@ -54,3 +54,12 @@ def variant(model_directory, folder, note, name="half_plus_two"):
     (folder / "assets.extra").mkdir()
     (folder / "assets.extra" / "note").write_bytes(note if isinstance(note, bytes) else note.encode())
     return str(folder)
+
+
+def unloadable(model_directory, folder):
+    """A version that is whole, and that no server loads: one of its operations is of no release."""
+    shutil.copytree(model_directory / "half_plus_two" / "1", folder)
+    graph = (folder / "saved_model.pb").read_bytes()
+    assert b"AddV2" in graph
+    (folder / "saved_model.pb").write_bytes(graph.replace(b"AddV2", b"AddV9"))
+    return str(folder)

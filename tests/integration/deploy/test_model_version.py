@@ -38,6 +38,7 @@ from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_
     good,
     refused,
     run,
+    unloadable,
     variant,
     visible,
 )
@@ -149,15 +150,17 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     server, options = served
     folder, options = Path(options["path"]), dict(options, samples=samples["right"])
     before = visible(folder)
-    broken = tmp_path / "broken"
-    shutil.copytree(model_directory / "half_plus_two" / "1", broken)
-    (broken / "saved_model.pb").write_bytes(b"\x0a\xffno model")
+    broken = unloadable(model_directory, tmp_path / "broken")
     other = variant(model_directory, tmp_path / "other", "other signature", "dense")
     wrong = variant(model_directory, tmp_path / "wrong", "wrong answers", "half_plus_three")
     with Client(server) as client:
         for _time in (1, 2):
             refused(
-                "version 20 was withdrawn, version", "serves: Can't parse", source=str(broken), version=20, **options
+                "version 20 was withdrawn, version",
+                "serves: Op type not registered",
+                source=broken,
+                version=20,
+                **options,
             )
             assert visible(folder) == before
     assert not client.faults and client.answers > 20
@@ -174,6 +177,29 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
         "is not served as it should be", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]}
     )
     assert good(source=repaired, **options)["changed"] is False
+
+
+def test_a_version_that_cannot_answer_is_not_published(model_directory, tmp_path):
+    """TensorFlow's loader is the judge of what is lacking (test_graphs.py); the sentences are those of plan and conversion."""
+    folder = tmp_path / "m"
+    short = tmp_path / "short"
+    shutil.copytree(model_directory / "half_plus_two" / "1", short)
+    (shard,) = (short / "variables").glob("variables.data-*")
+    (short / "manifest.json").unlink(missing_ok=True)
+    shard.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 8\n")
+    odd = tmp_path / "odd"
+    shutil.copytree(short, odd)
+    (odd / "saved_model.pb").write_bytes(b"\x0a\xffno model")
+    for source, words in ((short, "Git LFS"), (odd, "not a SavedModel")):
+        told = refused(words, str(source), source=str(source), path=str(folder), remote_src=True)
+        assert ".tfserving-partial" not in told["msg"] and visible(folder) == []
+    refused(
+        "signature serving_default: it reads Variable_1, which loading the model does not restore",
+        source=str(model_directory / "half_forgotten" / "1"),
+        path=str(folder),
+        remote_src=True,
+    )
+    assert visible(folder) == []
 
 
 def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_directory, tmp_path):
@@ -336,18 +362,16 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
     killed_when(folder / "2", source=good_source, **options)
     result = good(source=good_source, **{**options, "ready_timeout_s": 60})
     assert (result["published"], result["version"], result["served"]) == (False, 2, [2])
-    broken = tmp_path / "broken"
-    shutil.copytree(model_directory / "half_plus_two" / "1", broken)
-    (broken / "saved_model.pb").write_bytes(b"\x0a\xffno model")
+    broken = unloadable(model_directory, tmp_path / "broken")
     with Client(server) as client:
-        killed_when(folder / "3", source=str(broken), **options)
+        killed_when(folder / "3", source=broken, **options)
         refused(
             "version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading",
-            source=str(broken),
+            source=broken,
             **options,
         )
     assert not client.faults and client.answers > 20 and visible(folder) == ["1", "2"]
-    process = modules.start("model_version", source=str(broken), **{**options, "ready_timeout_s": 120})
+    process = modules.start("model_version", source=broken, **{**options, "ready_timeout_s": 120})
     end = time.monotonic() + 60
     while not (folder / "4").exists() and time.monotonic() < end:
         time.sleep(0.01)

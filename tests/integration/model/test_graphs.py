@@ -274,3 +274,16 @@ def test_tags_that_no_graph_has_are_named_with_the_flag(failing):
         FleetError, match=r"no graph is tagged 'serve,tpu' \(there are: gpu, serve; serve\)\. .*saved_model_tags: "
     ):
         saved_model.read(str(failing / "two_tags" / "1"), ["serve", "tpu"])
+
+
+@pytest.mark.parametrize("name", ["module_with_variables", "variable_set_by_the_initializer"])
+def test_variables_of_another_model_do_not_pass_for_the_models_own(models, tmp_path, name):
+    """TensorFlow's loader is the judge: it finds no such key in the checkpoint."""
+    shutil.copytree(models / name, tmp_path / "m")
+    assert saved_model.read(str(tmp_path / "m"))
+    shutil.rmtree(tmp_path / "m" / "variables")
+    shutil.copytree(models / "partitioned" / "variables", tmp_path / "m" / "variables")
+    with tf1.Session(graph=tensorflow.Graph()) as session, pytest.raises(tensorflow.errors.NotFoundError):
+        tf1.saved_model.load(session, ["serve"], str(tmp_path / "m"))
+    with pytest.raises(FleetError, match="which the graph restores: the variables are of another model"):
+        saved_model.read(str(tmp_path / "m"))

@@ -40,6 +40,23 @@ class CallbackModule(CallbackBase):
         with open(os.environ["COUNTS"], "w") as stream:
             json.dump(self.counts, stream)
 """
+JSON = """
+from ansible.plugins.callback import CallbackBase
+import json
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, "stdout", "dump_json"
+    results = []
+
+    def v2_runner_on_ok(self, result):
+        self.results.append({"host": result.host.name, "task": result.task.get_name(), "result": result.result})
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.v2_runner_on_ok(result)
+
+    def v2_playbook_on_stats(self, stats):
+        self._display.display(json.dumps(self.results, default=str))
+"""
 NOBODY_ANSWERS = {
     "ansible_connection": "ssh",
     "ansible_host": "192.0.2.1",
@@ -57,6 +74,7 @@ class Fleet:
         (directory / "cache").mkdir()
         (directory / "callbacks").mkdir()
         (directory / "callbacks" / "count.py").write_text(TASKS, encoding="utf-8")
+        (directory / "callbacks" / "dump_json.py").write_text(JSON, encoding="utf-8")
         (directory / "ansible.cfg").write_text(CONFIGURATION.format(cache=directory / "cache"), encoding="utf-8")
 
     def known(self, name, machine):
@@ -94,6 +112,7 @@ class Fleet:
             timeout=300,
             cwd=self.directory,
         )
+        self.stdout = done.stdout
         return (
             done.returncode,
             done.stdout + done.stderr,
@@ -403,6 +422,23 @@ def test_settings_of_the_users_ansible_cfg_cost_no_host_its_plan(fleet, setting)
         and fleet.written()["good"]["release"] == "2.20.0"
         and output.count("PLAN for") == 1
     )
+
+
+@pytest.mark.parametrize("display", [True, False])
+def test_what_reads_the_output_gets_nothing_but_what_its_callback_wrote(fleet, display):
+    """Every byte of standard output is JSON, as with ansible.posix.json, whether the table is switched off or not; the result has it."""
+    fleet.known("a", "haswell")
+    configuration = fleet.directory / "ansible.cfg"
+    configuration.write_text(
+        configuration.read_text(encoding="utf-8").replace("[defaults]", "[defaults]\nstdout_callback = dump_json"),
+        encoding="utf-8",
+    )
+    code, output, _tasks = fleet.run(
+        {"a": {}}, "--tags", "offline", "-e", f"tfserving_plan_display={display}", "-e", "tfserving_plan_path=plan.json"
+    )
+    assert code == 0, output
+    (told,) = [one["result"] for one in json.loads(fleet.stdout) if "table" in one["result"]]
+    assert "PLAN for 1 host" in told["table"] and told["plans"] == fleet.written()
 
 
 def test_the_table_can_be_switched_off(fleet):

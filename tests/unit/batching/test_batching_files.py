@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._batching.files import Wish, for_server, per_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.files import Request, for_server, per_model
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 HOST = {"cpu": {"usable": 2.0}, "gpus": [], "memory": {"usable_mib": 8000}}
@@ -28,8 +28,8 @@ def model(name="m", batching="auto", **more):
     return {"name": name, "batching": batching, "signatures": more.get("of", FLAT)}
 
 
-def wish(*models, given=None, **more):
-    return Wish(given or {}, models, **more)
+def request(*models, given=None, **more):
+    return Request(given or {}, models, **more)
 
 
 def lines(file):
@@ -37,7 +37,7 @@ def lines(file):
 
 
 def test_one_file_holds_what_is_given():
-    file, doubts = for_server(wish(given={"max_batch_size": 8, "num_batch_threads": None}))
+    file, doubts = for_server(request(given={"max_batch_size": 8, "num_batch_threads": None}))
     assert (lines(file), file.model, file.reasons, doubts) == (
         ["max_batch_size { value: 8 }"],
         None,
@@ -53,7 +53,7 @@ def test_one_file_holds_what_is_given():
 
 
 def test_one_file_is_completed_where_the_host_is_known():
-    file, doubts = for_server(wish(model(), given={"num_batch_threads": 7}, capabilities=HOST))
+    file, doubts = for_server(request(model(), given={"num_batch_threads": 7}, capabilities=HOST))
     assert (
         doubts == []
         and file.reasons["num_batch_threads"] == "given"
@@ -67,7 +67,7 @@ def test_one_file_is_completed_where_the_host_is_known():
         "enable_large_batch_splitting { value: true }",
         "max_execution_batch_size { value: 32 }",
     ]
-    bulk = for_server(wish(model(), capabilities=HOST, goal="bulk"))[0]
+    bulk = for_server(request(model(), capabilities=HOST, goal="bulk"))[0]
     assert "max_execution_batch_size { value: 256 }" in lines(bulk)
 
 
@@ -75,23 +75,23 @@ def test_the_queue_of_one_file_is_for_the_largest_row_of_all_models():
     """256 rows of 1 MiB are 256 MiB; an eighth of 16,000 MiB holds 7 of them."""
     two = [model("a"), model("b", of=signatures(None, 512, 512))]
     assert "max_enqueued_batches { value: 7 }" in lines(
-        for_server(wish(*two, capabilities=dict(HOST, memory={"usable_mib": 16000}), goal="bulk"))[0]
+        for_server(request(*two, capabilities=dict(HOST, memory={"usable_mib": 16000}), goal="bulk"))[0]
     )
 
 
 def test_one_file_takes_the_parameters_that_all_models_share():
     same = {"max_batch_size": 16, "thread_pool_name": None}
     assert lines(
-        for_server(wish(model("a", same), model("b", dict(same)), given={"max_batch_size": 8, "num_batch_threads": 3}))[
-            0
-        ]
+        for_server(
+            request(model("a", same), model("b", dict(same)), given={"max_batch_size": 8, "num_batch_threads": 3})
+        )[0]
     ) == ["max_batch_size { value: 16 }", "num_batch_threads { value: 3 }"]
 
 
 @pytest.mark.parametrize("others", [[model("b")], [model("b", "none")], [model("b", {"max_batch_size": 16})]])
 def test_one_file_cannot_batch_models_unlike(others):
     with pytest.raises(FleetError) as fault:
-        for_server(wish(model("a", {"max_batch_size": 8}), *others))
+        for_server(request(model("a", {"max_batch_size": 8}), *others))
     assert (
         str(fault.value) == "models: b: one file for all models cannot batch this one otherwise. Set per_model to true."
     )
@@ -99,19 +99,19 @@ def test_one_file_cannot_batch_models_unlike(others):
 
 def test_one_file_cannot_leave_the_first_model_out():
     with pytest.raises(FleetError, match="models: a: one file"):
-        for_server(wish(model("a", None), model("b")))
+        for_server(request(model("a", None), model("b")))
 
 
 @pytest.mark.parametrize("batching", ["none", None])
 def test_no_file_is_needed_where_no_model_is_batched(batching):
     assert for_server(
-        wish(model("a", batching), model("b", "none"), given={"max_batch_size": 8}, capabilities=HOST)
+        request(model("a", batching), model("b", "none"), given={"max_batch_size": 8}, capabilities=HOST)
     ) == (None, [])
 
 
 def test_files_of_models_hold_no_threads_and_the_servers_holds_nothing_else():
     server, files, doubts = per_model(
-        wish(
+        request(
             model("a"),
             model("b", {"max_batch_size": 8}),
             model("c", "none"),
@@ -132,7 +132,7 @@ def test_files_of_models_hold_no_threads_and_the_servers_holds_nothing_else():
 
 
 def test_start_values_go_to_the_file_that_they_belong_to():
-    server, (file,), _doubts = per_model(wish(model("a"), capabilities=HOST), True)
+    server, (file,), _doubts = per_model(request(model("a"), capabilities=HOST), True)
     assert list(server.reasons) == ["num_batch_threads"] and lines(server) == ["num_batch_threads { value: 2 }"]
     assert set(file.reasons) == {
         "max_batch_size",
@@ -141,12 +141,12 @@ def test_start_values_go_to_the_file_that_they_belong_to():
         "enable_large_batch_splitting",
         "max_execution_batch_size",
     }
-    assert per_model(wish(model("a", "none"), capabilities=HOST), False) == (None, [], [])
+    assert per_model(request(model("a", "none"), capabilities=HOST), False) == (None, [], [])
 
 
 def test_threads_of_a_model_become_the_servers():
     server, files, _doubts = per_model(
-        wish(model("a", {"num_batch_threads": 5, "max_batch_size": 8}), model("b", {"num_batch_threads": 5})), True
+        request(model("a", {"num_batch_threads": 5, "max_batch_size": 8}), model("b", {"num_batch_threads": 5})), True
     )
     assert lines(server) == ["num_batch_threads { value: 5 }"] and [lines(file) for file in files] == [
         ["max_batch_size { value: 8 }"],
@@ -176,7 +176,7 @@ def test_threads_of_a_model_become_the_servers():
 )
 def test_files_of_models_that_cannot_be(models, given, words):
     with pytest.raises(FleetError) as fault:
-        per_model(wish(*models, given=given), True)
+        per_model(request(*models, given=given), True)
     assert str(fault.value).startswith(words)
 
 
@@ -186,7 +186,7 @@ def test_threads_need_the_servers_own_file():
         ({}, [model("a", {"thread_pool_name": "p"})], "thread_pool_name"),
     ):
         with pytest.raises(FleetError) as fault:
-            per_model(wish(*models, given=given), False)
+            per_model(request(*models, given=given), False)
         assert str(fault.value) == (
             f"{option}: the threads belong to the whole server, and a model's file cannot set them. "
             "Set path as well, for the server's own file."
@@ -208,7 +208,7 @@ def test_threads_need_the_servers_own_file():
 )
 def test_models_that_cannot_be_batched(files, models, words):
     with pytest.raises(FleetError) as fault:
-        files(wish(*models))
+        files(request(*models))
     assert str(fault.value).startswith(words)
 
 
@@ -217,7 +217,7 @@ def test_models_that_cannot_be_batched(files, models, words):
 )
 def test_what_may_go_wrong_is_said_of_its_model(files):
     padded = {"pad_variable_length_inputs": True}
-    doubts = files(wish(model("a", padded, of=None), model("b", padded, of=signatures(None, None))))
+    doubts = files(request(model("a", padded, of=None), model("b", padded, of=signatures(None, None))))
     assert doubts == [
         "model a: its signatures are not known, so nobody checked that it can be batched",
         "model b, signature serving_default, input x: shorter examples are padded with copies of the tensor's first element; "
@@ -227,6 +227,8 @@ def test_what_may_go_wrong_is_said_of_its_model(files):
 
 def test_signatures_of_one_name_in_two_models_both_count():
     wide = model("b", of=signatures(None, 1024, 1024))
-    several = for_server(wish(model("a"), wide, capabilities=dict(HOST, memory={"usable_mib": 16000}), goal="bulk"))[0]
-    alone = for_server(wish(wide, capabilities=dict(HOST, memory={"usable_mib": 16000}), goal="bulk"))[0]
+    several = for_server(request(model("a"), wide, capabilities=dict(HOST, memory={"usable_mib": 16000}), goal="bulk"))[
+        0
+    ]
+    alone = for_server(request(wide, capabilities=dict(HOST, memory={"usable_mib": 16000}), goal="bulk"))[0]
     assert several.parameters == alone.parameters

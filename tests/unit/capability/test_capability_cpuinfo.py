@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import quopri
 import re
 import subprocess
 import textwrap
@@ -294,6 +295,28 @@ def test_a_wrapped_text_that_ends_within_its_flags_is_still_cut(cpuinfo_text):
         "cut short" in warning
         for warning in cpuinfo.require(folded(text[: text.index(" avx2")], 80).rstrip("\n"))["warnings"]
     )
+
+
+def shortened(text, width):
+    """As web pages and chats show long lines."""
+    return "".join(f"{line if len(line) <= width else line[: width - 3] + '...'}\n" for line in text.splitlines())
+
+
+def quoted_printable(text):
+    """As mail carries long lines (RFC 2045, section 6.7): an equals sign ends a soft line break."""
+    return quopri.encodestring(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: shortened(text, 120), lambda text: shortened(text, 90), quoted_printable]
+)
+@pytest.mark.parametrize("name", ["intel_haswell", "amd_zen4", "arm_neoverse_v1"])
+def test_a_text_that_lost_flags_on_its_way_is_refused_and_a_machine_with_it_is_warned_of(name, change, cpuinfo_text):
+    text = change(cpuinfo_text(name))
+    with pytest.raises(FleetError, match="among its flags is not one"):
+        cpuinfo.require(text)
+    found = cpuinfo.read(text, "aarch64" if "neoverse" in name else "x86_64")
+    assert [warning for warning in found["warnings"] if "damaged" in warning or "is taken for the least" in warning]
 
 
 @pytest.mark.parametrize(

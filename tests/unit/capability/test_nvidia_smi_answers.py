@@ -51,6 +51,12 @@ def read(tmp_path):
         (ROW.replace(", 7.5,", ", 7,5,"), 0, 1),
         (ROW.replace("15360", "15360,00"), 0, 1),
         (ROW.replace("15360", "15360 MiB"), 0, 1),
+        (ROW.replace("15360", "15,360 MiB"), 0, 1),
+        (ROW.replace("15360", "15.360"), 0, 1),
+        (ROW.replace("15360", "15\u202f360 MiB"), 0, 1),
+        (ROW.replace("15360", "15 GiB"), 0, 1),
+        (ROW.replace(", ", ";").replace("7.5", "7,5"), 0, 1),
+        (ROW.replace(", ", "\t"), 0, 1),
         (
             f"Warning: persistence mode is disabled on device 0000:00:04.0, see nvidia-smi(1), a, b, c, d, e, f, g, h\n{ROW}\n",
             0,
@@ -98,3 +104,8 @@ def test_a_name_that_could_not_be_read_is_no_name(read):
 def test_an_answer_without_any_row_is_no_gpu(read):
     groups, _container, _details, (problem,) = read("No devices were found\n", 6)
     assert groups == [] and "No devices were found" in problem
+
+
+def test_an_answer_that_is_not_understood_is_quoted(read):
+    groups, _container, _details, (problem,) = read("<?xml version='1.0'?><nvidia_smi_log/>\n")
+    assert groups == [] and "holds no row of a GPU: <?xml version" in problem

@@ -242,6 +242,27 @@ LOADING = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become 
             "newer C library",
             "image",
         ),
+        # elf/dl-lookup.c and elf/dl-error-skeleton.c of glibc.
+        (
+            127,
+            "tensorflow_model_server: symbol lookup error: /usr/lib/libops.so: undefined symbol: _ZN10tensorflow8OpKernelC1E",
+            "of another version",
+            "built for its release",
+        ),
+        (
+            1,
+            "ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory",
+            "CUDA or TensorRT",
+            "GPU image",
+        ),
+        # Programs of x86-64 on Arm: linux-user/elfload.c of QEMU; Docker Desktop with Rosetta.
+        (
+            255,
+            "qemu-x86_64: Could not open '/lib64/ld-linux-x86-64.so.2': No such file or directory",
+            "another architecture",
+            "--platform",
+        ),
+        (133, "rosetta error: failed to open elf at /lib64/ld-linux-x86-64.so.2", "another architecture", "--platform"),
         (
             127,
             "tensorflow_model_server: error while loading shared libraries: libcudart.so.11.0: cannot open shared object file: No such file or directory",

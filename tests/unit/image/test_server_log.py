@@ -204,6 +204,7 @@ def test_a_line_without_its_names_proves_nothing(text):
         "container_die exitCode=132",
         "The command '/bin/sh -c serve' returned a non-zero code: 132",
         "subprocess.CalledProcessError: Command died with <Signals.SIGILL: 4>.",
+        "Command '['tensorflow_model_server']' returned non-zero exit status -4.",
         "Fatal Python error: Illegal instruction",
         "exited: tfs (terminated by SIGILL; not expected)",
         "child process exited on signal 4",
@@ -238,3 +239,14 @@ def test_a_death_by_an_illegal_instruction_is_known_in_whatever_words(text):
 )
 def test_other_lines_are_no_death_by_an_illegal_instruction(text):
     assert server_log.parse(text)["fatal"] is None
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_a_guard_line_that_was_cut_within_its_last_name_proves_nothing(length):
+    """The log ends in the middle of AVX512F: none of its beginnings but AVX is a name of TensorFlow's."""
+    text = (
+        "2024-01-01 00:00:00.000000: I tensorflow/core/platform/cpu_feature_guard.cc:151] This TensorFlow binary is optimized with oneAPI Deep Neural Network "
+        f"Library (oneDNN) to use the following CPU instructions in performance-critical operations:  FMA {'AVX512F'[:length]}\n"
+    )
+    found = server_log.parse(text)
+    assert found["conclusive"] is (length == 3 or length >= 7)

@@ -266,7 +266,11 @@ def test_a_lossy_form_needs_a_judgement(given, needed):
 
 def made(content):
     return manifest.build(
-        {"path": "/s", "digest": content, "tensorflow_version": None}, {"form": "none"}, None, None, {}
+        {"path": "/s", "digest": content, "tensorflow_version": None},
+        {"form": "none"},
+        None,
+        acceptance.ending(True, ""),
+        {},
     )
 
 
@@ -346,7 +350,7 @@ def test_a_metric_that_could_not_fall_too_low_judges_nothing(name, before, after
 
 def test_a_manifest_that_tells_only_of_files_judges_nothing():
     files = {"saved_model.pb": {"bytes": 1, "sha256": "0"}}
-    own = manifest.build({"digest": "d"}, {}, None, {"metric": None}, files)
+    own = manifest.build({"digest": "d"}, {}, None, acceptance.ending(True, "", {"metric": None}), files)
     fetched = manifest.parse(manifest.text({"schema": manifest.SCHEMA, "key": "k", "files": files}).encode())
     assert (
         manifest.judged(own) == {"metric": None} and manifest.judged(fetched) is None and manifest.judged(None) is None

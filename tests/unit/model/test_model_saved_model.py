@@ -342,6 +342,10 @@ LITE = b"\x1c\0\0\0TFL3"  # tensorflow/compiler/mlir/lite/schema/schema.fbs, fil
         ("model.tflite", LITE, "it is a TensorFlow Lite file"),
         ("model.onnx", b"\x08\x07", "it is an ONNX file"),
         ("model.pt", packed("zip", "model/data.pkl"), "it is a PyTorch file"),
+        # github.com/huggingface/safetensors, "Format"; PyTorch's own zip may be without data.pkl near its beginning, and was pickle before 1.6.
+        ("model.pth", b"\x80\x02\x8a", "it is a PyTorch file"),
+        ("model.safetensors", b"\x08\0\0\0\0\0\0\0{}", "it is a PyTorch file"),
+        ("model.joblib", b"\x80\x03", "it is an object of Python"),
         ("model.ckpt-7.index", b"", "it is a checkpoint"),
         ("what.ever", b"nothing known", "it is a file; a SavedModel is a directory"),
     ],

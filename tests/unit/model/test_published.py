@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    acceptance,
     digests,
     manifest,
     published,
@@ -35,7 +36,8 @@ def publish(destination, number, content=b"model"):
     with open(f"{staged}/saved_model.pb", "wb") as stream:
         stream.write(content)
     source = {"digest": content.hex(), "path": "/srv/source", "tensorflow_version": "2.20.0"}
-    made = manifest.build(source, {}, None, None, published.inventory(staged, digests.Digests()))
+    files = published.inventory(staged, digests.Digests())
+    made = manifest.build(source, {}, None, acceptance.ending(True, ""), files)
     published.finish(staged, str(destination), number, made)
     return manifest.held_key(made)
 

@@ -95,6 +95,19 @@ def test_each_fault_of_batching_has_its_own_remedy(batching, words):
         ("grpc.keepalive_time_ms=10s", "'10s'", None),
         ("grpc.so_reuseport", "not key=value", None),
         ("grpc.so_reuseport=true", "'true'", None),
+        # parseGrpcChannelArgs strips nothing and reads the second part of each pair unchecked.
+        ("grpc.keepalive_time_ms = 100", "with its blanks", "grpc.keepalive_time_ms=100"),
+        (
+            "grpc.so_reuseport=1, grpc.keepalive_time_ms=5",
+            "with its blanks",
+            "grpc.so_reuseport=1,grpc.keepalive_time_ms=5",
+        ),
+        ("grpc.so_reuseport=1,", "past its end", "grpc.so_reuseport=1"),
+        (
+            "grpc.so_reuseport=1,,grpc.keepalive_time_ms=5",
+            "past its end",
+            "grpc.so_reuseport=1,grpc.keepalive_time_ms=5",
+        ),
     ],
 )
 def test_an_argument_that_grpc_would_ignore_is_refused(given, words, instead):

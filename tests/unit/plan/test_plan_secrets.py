@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.tfserving.fleet.plugins.action.plan_report import for_programs
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables, serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.plugin_utils._output import for_programs
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, plan, request
 
 LOGIN = {
@@ -47,6 +47,30 @@ def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name
     assert secret_variables(environment) == {name: "hunter2"}
     shown = fleet.text({"h": plan(host(), request(environment=environment))})
     assert "hunter2" not in shown and "TF_X=1" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        # RFC 3986, userinfo; RFC 9110, Authorization; the key-value pairs of connection strings.
+        ("HTTPS_PROXY", "http://me:hunter2@proxy:3128"),
+        ("DATABASE_URL", "postgres://me:hunter2@db/models"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2"),
+        ("CONNECTION_STRING", "AccountName=me;AccountKey=hunter2;EndpointSuffix=x"),
+        ("GITHUB_PAT", "hunter2"),
+    ],
+)
+def test_a_value_that_holds_a_secret_is_shown_nowhere_whatever_its_name(name, value):
+    made = serving_plan(host(), request(environment={name: value, "TF_X": "1"}, options=[f"-e {name}={value!r}"]))
+    assert "hunter2" not in str(made) and made["server"]["environment"] == {"TF_X": "1"}
+    assert "hunter2" not in fleet.text({"h": plan(host(), request(environment={name: value}))})
+
+
+@pytest.mark.parametrize(
+    "value", ["http://proxy:3128", "localhost,127.0.0.1", "http_server=1,grpc=2", "/var/lib/tokens", "basic", "a@b:c"]
+)
+def test_ordinary_values_are_shown(value):
+    assert not looks_secret("NO_PROXY", value)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
     docker_options,
     option_lines,
     plan,
+    shell_words,
     start_line,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
@@ -42,6 +43,9 @@ HOST = {
 
 def request(*lines, **keys):
     return dict({"models": [{"name": "m", "source": "/srv/m"}], "options": list(lines)}, **keys)
+
+
+EMPTY = {"models": [], "flags": {}, "environment": {}, "version": None, "cpus": None, "image": None}
 
 
 def planned(*lines, **keys):
@@ -340,15 +344,15 @@ def test_values_are_split_as_a_shell_splits_them(values):
 
 def test_docker_options_and_server_flags_do_not_share_a_name():
     assert (
-        not (start_line.VALUED | start_line.SWITCHES) & set(table.FLAGS)
-        and set(start_line.LETTERS.values()) <= start_line.VALUED | start_line.SWITCHES
+        not (shell_words.VALUED | shell_words.SWITCHES) & set(table.FLAGS)
+        and set(shell_words.LETTERS.values()) <= shell_words.VALUED | shell_words.SWITCHES
     )
 
 
 def test_every_option_of_docker_run_has_an_answer():
-    for name in start_line.VALUED | start_line.SWITCHES:
+    for name in shell_words.VALUED | shell_words.SWITCHES:
         answer = option_lines.translate(
-            start_line.Item("docker", name, "x" if name in start_line.VALUED else None, name),
+            shell_words.Item("docker", name, "x" if name in shell_words.VALUED else None, name),
             docker_options.Context({}, {}),
         )
         assert answer is not None and answer.reason
@@ -359,3 +363,106 @@ def test_the_embedded_server_has_no_limits_of_a_container():
     assert made["server"]["serve"] == {"grpc_port": 9000} and [
         text for text in made["warnings"] if "memory_mib of tfserving_options has no effect" in text
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # PowerShell goes on after a backtick (about_Parsing), cmd after a caret.
+        "docker run -p 9000:8501 `\n  -e A_B=c `\n  tensorflow/serving:2.19.1 `\n  --num_load_threads=2",
+        "docker run -p 9000:8501 ^\r\n  -e A_B=c ^\r\n  tensorflow/serving:2.19.1 ^\r\n  --num_load_threads=2",
+        # Word processors make one dash of two, and typographic quotes.
+        "docker run \u2013p 9000:8501 -e \u201cA_B=c\u201d tensorflow/serving:2.19.1 \u2014num_load_threads=2",
+        # An option that was commented out in the middle.
+        "docker run \\\n  -p 9000:8501 \\\n  # -p 8500:8500 \\\n  -e A_B=c tensorflow/serving:2.19.1 \\\n  --num_load_threads=2",
+        # Variables of the script; sh(1), parameter expansion.
+        "PORT=9000\nIMAGE=tensorflow/serving\ndocker run -p ${PORT}:8501 -e A_B=${C:-c} $IMAGE:2.19.1 --num_load_threads=${N-2}",
+        "A_B=c; docker run -p 9000:8501 -e A_B=$A_B tensorflow/serving:2.19.1 --num_load_threads=2",
+        "cat > /tmp/b.conf <<'EOF'\nmax_batch_size { value: 32 }\nEOF\ndocker run -p 9000:8501 -e A_B=c tensorflow/serving:2.19.1 --num_load_threads=2",
+        'if [ -n "$A" ]; then\n  docker run -p 9000:8501 -e A_B=c tensorflow/serving:2.19.1 --num_load_threads=2 | tee -a log\nfi',
+        "start() {\n  docker run -p 9000:8501 -e A_B=c tensorflow/serving:2.19.1 --num_load_threads=2 &\n  PID=$!\n  wait $PID\n}",
+        '[Unit]\nAfter=docker.service\n[Service]\nEnvironment="A_B=c"\nExecStartPre=-/usr/bin/docker rm -f x\n'
+        "ExecStart=/usr/bin/docker run -p 9000:8501 tensorflow/serving:2.19.1 \\\n  --num_load_threads=2\nRestartSec=5\n[Install]\nWantedBy=a.target",
+        '[program:serving]\ncommand=docker run -p 9000:8501 tensorflow/serving:2.19.1 --num_load_threads=2\nenvironment=A_B="c"\nautostart=true',
+        "x:\n  image: tensorflow/serving:2.19.1\n  command: --num_load_threads=2\n  environment: [A_B=c]\n  ports: ['9000:8501']",
+    ],
+)
+def test_scripts_units_and_fragments_give_what_they_start(text):
+    made = plan.plan(HOST, preparation.with_documents(request(text)))
+    assert made["refusals"] == [] and made["release"] == "2.19.1"
+    assert made["server"]["flags"]["num_load_threads"] == 2 and made["server"]["serve"] == {"rest_port": 9000}
+    assert {key: made["server"]["environment"].get(key) for key in ("A_B", "PORT", "PID", "Environment")} == {
+        "A_B": "c",
+        "PORT": None,
+        "PID": None,
+        "Environment": None,
+    }
+
+
+def test_an_option_and_its_value_may_be_two_entries_of_a_list():
+    made = planned("-p", "9000:8501", "--cpus", "2", "-e", "A_B=c", "--num_load_threads", "2", "--enable_model_warmup")
+    assert made["refusals"] == [] and made["server"]["serve"] == {"rest_port": 9000}
+    assert made["server"]["cpu_set"] == "0-1" and made["server"]["flags"]["enable_model_warmup"] is True
+    made = planned("docker", "run", "-d", "-p", "9000:8501", "tensorflow/serving:2.19.1", "--num_load_threads=2")
+    assert made["refusals"] == [] and made["release"] == "2.19.1" and made["server"]["serve"] == {"rest_port": 9000}
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value", "reason"),
+    [
+        # xla/tsl/util/command_line_flags.cc: a flag begins with two dashes; a bool is NAME, or has true, false, 1 or 0, capitals or not.
+        ("--enable_model_warmup=FALSE", "enable_model_warmup", False, "a server flag"),
+        ("-num_load_threads=2", "num_load_threads", 2, "one dash"),
+        ("-enable_batching", "enable_batching", True, "one dash"),
+        ("--noenable_model_warmup", "enable_model_warmup", False, "no in front"),
+        ("--num_load_threads 2", "num_load_threads", 2, "a blank"),
+    ],
+)
+def test_flags_in_other_spellings_than_the_servers_are_meant_and_said(line, name, value, reason):
+    made = planned(line)
+    assert made["refusals"] == [] and made["server"]["flags"].get(name) == value
+    wanted, answers, _refusals, _warnings = option_lines.understand({"options": [line], **EMPTY})
+    assert wanted["flags"][name] == value and reason in answers[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("line", "cpu_set"),
+    [
+        # taskset(1): a mask in hexadecimal, or a list with -c; numactl(8): --physcpubind.
+        ("taskset 0xf tensorflow_model_server", "0-3"),
+        ("taskset -a -c 0,2,4 tensorflow_model_server", "0-2"),
+        ("numactl --physcpubind=0-1 tensorflow_model_server", "0-1"),
+        ("[Service]\nCPUQuota=300%", "0-2"),
+    ],
+)
+def test_cpus_that_other_programs_bind_count(line, cpu_set):
+    assert planned(line)["server"]["cpu_set"] == cpu_set
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("spec: {hostNetwork: true, containers: [{image: tensorflow/serving}]}", "--network=host"),
+        (
+            "containers: [{image: tensorflow/serving, securityContext: {capabilities: {add: [SYS_NICE]}}}]\nx: 1",
+            "--cap-add=SYS_NICE",
+        ),
+        ("containers: [{image: tensorflow/serving, envFrom: [{configMapRef: {name: c}}]}]\nx: 1", "--env-file="),
+        ("[Service]\nLimitNOFILE=65536", "--ulimit=nofile=65536"),
+        ("ulimit -n 65536\ntensorflow_model_server", "--ulimit='-n 65536'"),
+        ("numactl -m 0 tensorflow_model_server", "numactl -m 0"),
+        ("kubectl run tfs --image=tensorflow/serving -- --num_load_threads=2", "kubectl run tfs"),
+    ],
+)
+def test_what_a_pod_a_unit_or_a_wrapper_sets_is_not_lost(text, subject):
+    asked = preparation.with_documents(
+        request(text if "\n" in text else f"{text}\n---\n{{kind: Service}}" if "{" in text else text)
+    )
+    assert [one["subject"] for one in plan.plan(HOST, asked)["refusals"] if subject in one["subject"]]
+
+
+def test_a_pods_user_is_its_containers():
+    asked = request(
+        yaml.safe_load("spec: {securityContext: {runAsUser: 1000}, containers: [{image: tensorflow/serving}]}")
+    )
+    assert plan.plan(HOST, asked)["server"]["serve"] == {"user": "1000"}

@@ -155,6 +155,9 @@ MODEL = "model_config_list {{ config {{ name: 'm' {} }} }}"
         "logging_config { sampling_config { sampling_rate: x } }",
         "logging_config { sampling_config { sampling_rate: 1. } }",
         "logging_config { sampling_config { sampling_rate: .5 } }",
+        "logging_config { sampling_config { sampling_rate: 0.5 } }",
+        "logging_config { sampling_config { sampling_rate: 00.5 } }",
+        "logging_config { sampling_config { sampling_rate: 01e3 } }",
     ],
 )
 def test_a_file_that_a_user_wrote_means_what_protobuf_reads_in_it(field):

@@ -146,6 +146,20 @@ def test_drivers_onednn_and_images():
     )
 
 
+@pytest.mark.parametrize(
+    ("image", "tag"),
+    [
+        ("tensorflow/serving", "latest"),
+        ("docker.io/tensorflow/serving:2.20.0-gpu", "2.20.0-gpu"),
+        ("tensorflow/serving:2.20.0@sha256:1b6e", "2.20.0"),
+        ("registry.example/tensorflow/serving:2.20.0", None),
+        ("tensorflow/serving-devel:2.20.0", None),
+    ],
+)
+def test_the_tag_of_an_official_image(image, tag):
+    assert questions.official_tag(image) == tag
+
+
 def test_tensorflow_lite_and_batching():
     """tflite_session.cc, saved_model_bundle_factory.cc, tflite_interpreter_pool.cc and session_bundle_config.proto at 2.20.0."""
     assert table.TFLITE == {

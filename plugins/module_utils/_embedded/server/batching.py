@@ -63,17 +63,18 @@ class Scheduler:
     request, so that an idle server uses no CPU, and the next request makes another.
     """
 
+    _session: Any
+    _tasks: dict[int, _Task]
+    _callables: dict[_Queue, Callable[[Any], object]]
+
     def __init__(self, threads: int, idle_s: float = 10.0) -> None:
         if threads < 1:
             raise status.Status("INVALID_ARGUMENT", f"num_batch_threads must be positive; was {threads}")
         import tensorflow
 
         self._threads, self._slots, self._idle_s = threads, threading.BoundedSemaphore(threads), idle_s
-        self._numbers, self._queues = itertools.count(), itertools.count()
-        self._changed, self._last = threading.Condition(), 0.0
-        self._session: Any = None
-        self._tasks: dict[int, _Task] = {}
-        self._callables: dict[_Queue, Callable[[Any], object]] = {}
+        self._tasks, self._numbers, self._queues = {}, itertools.count(), itertools.count()
+        self._changed, self._last, self._session, self._callables = threading.Condition(), 0.0, None, {}
         self._graph = tensorflow.Graph()
         with self._graph.as_default():
 
@@ -265,11 +266,12 @@ def _key(inputs: Iterable[str], outputs: Iterable[str]) -> _Key:
 class _Task:
     """One request: what it feeds and wants, and the pieces of its outputs as their batches end."""
 
+    pieces: list[tuple[int, dict[str, Any]]]
+    faults: list[status.Status]
+
     def __init__(self, session: BatchingSession, feeds: Feeds, wanted: tuple[str, ...], timeout_ms: int) -> None:
         self.session, self.feeds, self.wanted, self.timeout_ms = session, feeds, wanted, timeout_ms
-        self.rows, self.began = _rows_of(feeds), time.monotonic()
-        self.pieces: list[tuple[int, dict[str, Any]]] = []
-        self.faults: list[status.Status] = []
+        self.rows, self.began, self.pieces, self.faults = _rows_of(feeds), time.monotonic(), [], []
 
     def outputs(self) -> dict[str, Any]:
         """{tensor name: array} of all rows."""

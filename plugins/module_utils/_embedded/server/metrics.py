@@ -17,11 +17,11 @@ class _Metric:
     """One name with its label names; a series for each combination of their values, from many threads."""
 
     kind = ""
+    _series: dict[tuple[object, ...], Any]
     _lines: Callable[[str, tuple[object, ...]], Iterator[str]]
 
     def __init__(self, name: str, *labels: str) -> None:
-        self.name, self._labels, self._lock = name, labels, threading.Lock()
-        self._series: dict[tuple[object, ...], Any] = {}
+        self.name, self._labels, self._series, self._lock = name, labels, {}, threading.Lock()
 
     def lines(self) -> list[str]:
         """Its lines of the page: the type, then each series."""

@@ -53,6 +53,10 @@ class Version:
 class Library:
     """Keeps the versions that the folders hold loaded. load(name, number, path) makes a servable, an object with close(), or raises."""
 
+    _configs: list[ModelConfig] | None
+    _versions: dict[str, dict[int, Version]]
+    _labels: dict[str, dict[str, int]]
+
     def __init__(
         self,
         load: Callable[[str, int, str], Session],
@@ -64,9 +68,7 @@ class Library:
         """early_labels: a label that the model does not have yet may be given to a version that is not available."""
         self._load, self._early_labels = load, early_labels
         self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
-        self._configs: list[ModelConfig] | None = None
-        self._versions: dict[str, dict[int, Version]] = {}
-        self._labels: dict[str, dict[str, int]] = {}
+        self._configs, self._versions, self._labels = None, {}, {}
         self._changed = threading.Condition()
         self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
 

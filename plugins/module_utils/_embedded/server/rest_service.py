@@ -54,6 +54,8 @@ _MAX_LINE, _MAX_HEADERS, _MAX_INFLATED, _MAX_BODY, _PIECE = 65536, 128, 100 << 2
 class RestService:
     """The server's REST side. predictor: a predict.Predictor. activity: a context manager around each request."""
 
+    _listener: Any
+
     def __init__(
         self,
         predictor: Predictor,
@@ -68,8 +70,7 @@ class RestService:
         self._timeout_ms = options["rest_api_timeout_in_ms"]
         self._cors = options["rest_api_enable_cors_support"]
         self._slots = threading.BoundedSemaphore(max(1, options["rest_api_num_threads"] - 1))
-        self._metrics_path, self._stopped = metrics_path, False
-        self._listener: Any = None
+        self._metrics_path, self._listener, self._stopped = metrics_path, None, False
 
     def start(self, address: str, port: int) -> None:
         """Listen. Raises Status where the port is not to be had."""
@@ -228,8 +229,8 @@ def _read_headers(stream: IO[bytes]) -> dict[str, str]:
 def _read_body(stream: IO[bytes], headers: Mapping[str, str]) -> bytes:
     if headers.get("transfer-encoding", "").lower() != "chunked":
         return _read_exactly(stream, int(headers.get("content-length", 0)))
-    chunks: list[bytes] = []
-    left = _MAX_BODY
+    chunks: list[bytes]
+    chunks, left = [], _MAX_BODY
     while True:
         size = int(stream.readline(_MAX_LINE).partition(b";")[0], 16)
         if not size:

@@ -45,6 +45,9 @@ class SavedModelSession:
     signatures: {name: SignatureDef of _protocol.wire}. run() is called from many threads at once.
     """
 
+    _inputs: dict[str, tuple[Any, int]]
+    _callables: dict[Any, Callable[..., list[Any]]]
+
     def __init__(self, path: str, tags: Sequence[str], config: Any) -> None:
         """Load path. tags: names of the meta graph's tags. config: a ConfigProto. Raises Status or TensorFlow's own errors."""
         import tensorflow
@@ -64,9 +67,7 @@ class SavedModelSession:
             name: signature_def.FromString(one.SerializeToString()) for name, one in loaded.signature_def.items()
         }
         self._aborts_below_rank = _aborts_below_rank(loaded.graph_def)
-        self._inputs: dict[str, tuple[Any, int]] = {}
-        self._callables: dict[Any, Callable[..., list[Any]]] = {}
-        self._lock = threading.Lock()
+        self._inputs, self._callables, self._lock = {}, {}, threading.Lock()
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
         """The arrays of the tensors named fetches, in order. feeds: {tensor name: array}. timeout_ms: 0 for none."""
@@ -117,8 +118,8 @@ class SavedModelSession:
                 len(self._callables) >= _MOST_CALLABLES
             ):  # Clients choose the outputs: each choice costs memory until it is forgotten.
                 self._callables.clear()
-            call: Callable[..., list[Any]] = self._session._make_callable_from_options(options)
-            self._callables[names, wanted, timeout_ms] = call
+            call: Callable[..., list[Any]]
+            call = self._callables[names, wanted, timeout_ms] = self._session._make_callable_from_options(options)
             return call
 
 

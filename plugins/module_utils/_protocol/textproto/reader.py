@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"""
     r"""|(?P<hex>0[xX][0-9A-Fa-f]+(?![A-Za-z0-9_.]))|(?P<whole>[0-9]+(?![A-Za-z0-9_.]))"""
-    r"""|(?P<real>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?(?![A-Za-z0-9_.]))|(?P<mark>[-{}:<>;,\[\]./])"""
+    r"""|(?P<real>(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?(?![A-Za-z0-9_.]))|(?P<mark>[-{}:<>;,\[\]./])"""
 )
 _ESCAPE = re.compile(
     rb"""\\(?:([0-7]{1,3})|[xX]([0-9A-Fa-f]{1,2})"""
