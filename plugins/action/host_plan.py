@@ -42,7 +42,8 @@ class ActionModule(ActionBase):
         )
         try:
             purpose = host_variables.Purpose(**options)
-            return dict(result, **host_variables.planned(host, purpose, lambda: self._detect(task_vars)))
+            planned = host_variables.planned(host, purpose, lambda: self._detect(task_vars))
+            return dict(result, deployment=host_variables.deployment(self._task._uuid), **planned)
         except FleetError as fault:
             return dict(result, failed=True, msg=str(fault))
 

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, transfer, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
 
@@ -29,13 +29,15 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments, source = dict(self._task.args), self._task.args.get("source")
         try:
+            hosts = 1 if self._task.run_once else len(task_vars["ansible_play_hosts_all"])
+            versions.refuse_many_numbers(arguments, hosts)
             here = not boolean(arguments.get("remote_src", False), strict=False)
             if not (isinstance(source, str) and versions.kind_of(source) == "path" and here):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             with contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
-                told = {"inventory": transfer.content_of(folder, source), "manifest": published.manifest_of(folder)}
-                return self._send(folder, dict(arguments, **told), task_vars)
+                rehash = boolean(arguments.get("rehash", False), strict=False)
+                return self._send(folder, arguments | transfer.described(folder, source, rehash), task_vars)
         except FleetError as fault:
             raise AnsibleActionFail(str(fault)) from None
 
@@ -57,8 +59,7 @@ class ActionModule(ActionBase):
 
     def _send(self, folder, arguments, task_vars):
         """Ask the host what it lacks, and send that, until it lacks nothing."""
-        result = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
-        remote = None
+        remote, result = None, self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         while result.get("missing") and not result.get("failed"):
             remote = remote or self._connection._shell.tmpdir or self._make_tmp_path()
             target = self._connection._shell.join_path(remote, "piece")

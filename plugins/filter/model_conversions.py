@@ -10,11 +10,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
 
 
-def model_conversions(models, plans=()):
-    """[{model, form, published, required, batch_sizes, select_tf_ops}], each form of a model once."""
+def model_conversions(models, plans=(), looked=()):
+    """[{model, form, published, version, required, batch_sizes, select_tf_ops}], each form of a model once."""
     try:
         return [
-            dict(one, published=variant_choice.published(one["form"]))
+            dict(
+                one,
+                published=variant_choice.published(one["form"]),
+                version=variant_choice.version(one, looked),
+            )
             for one in variant_choice.conversions(models, plans)
         ]
     except FleetError as fault:

@@ -49,6 +49,11 @@ plan:
   type: dict
   returned: success
   sample: {backend: docker, image: "tensorflow/serving:2.20.0"}
+deployment:
+  description: What tells this run of Ansible from others, C(id), the same on all hosts; and the time of the controller, C(at).
+  type: dict
+  returned: success
+  sample: {id: 0242ac11-0002-9f1c-7b3e, at: "2026-03-02T10:00:00Z"}
 server:
   description:
     - What the role P(tfserving.fleet.tfs_server#role) gives to M(tfserving.fleet.model_server). C(refusals) are texts; a host that has one is not served.

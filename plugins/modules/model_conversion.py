@@ -50,8 +50,16 @@ options:
   version:
     description:
       - Number of the version, 1 or more. A number that holds something else is refused, as a server does not notice that a version was replaced.
-      - Without it, the newest version stays where it is what is asked for, and the next number is taken where it is not.
+      - Without it, the number that names the folder of O(source), such as C(42) for C(/srv/sources/digits/42). A folder with another name gets the next number,
+        unless the newest version is what is asked for.
+      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not. Changed warm-up requests replace those
+        of the version; a server reads them when it loads it.
     type: int
+  rehash:
+    description:
+      - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times.
+    type: bool
+    default: false
   form:
     description:
       - What to make of the source.
@@ -336,6 +344,7 @@ def main():
             "destination": {"type": "path", "required": True},
             "tags": {"type": "list", "elements": "str", "default": ["serve"]},
             "version": {"type": "int"},
+            "rehash": {"type": "bool", "default": False},
             "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
             "signature": {"type": "str", "default": "serving_default"},
             "samples": {"type": "path"},

@@ -30,19 +30,36 @@ requirements:
   - "backend V(embedded): a Python with tensorflow and grpcio, on the host"
 options:
   name:
-    description: Name of the server and of its container, 1 to 64 letters, digits, C(_), C(.) and C(-).
+    description:
+      - Name of the server and of its container, 1 to 64 letters, digits, C(_), C(.) and C(-).
+      - Required for a server that shall run. For the other states it is found by itself where the host has one server. Where O(deployment) is undone, all
+        servers of the host in containers are looked at.
     type: str
-    required: true
   state:
     description:
       - V(started) runs the server. V(stopped) ends it and keeps it. V(absent) leaves nothing of it.
       - V(proven) does all that V(started) does up to the swap, and leaves a proven candidate running beside the server that serves. The next V(started)
         swaps at once. So a playbook can take the host out of a load balancer for the swap alone. With V(embedded) nothing of the candidate stays, and
         V(started) proves once more.
-      - V(previous) puts the server that served before in the place of the one that serves, and keeps that one in turn. It changes something each time.
+      - V(previous) puts the server that served before in the place of the one that serves, and keeps that one in turn. With O(deployment) it does so only where
+        the server that serves is of that deployment, so the second time it changes nothing. Without it, it changes something each time.
     type: str
     choices: [started, stopped, absent, proven, previous]
     default: started
+  deployment:
+    description:
+      - The deployment that a server which is made now belongs to; its container carries it. A server that does not change stays of the deployment that made it.
+      - With O(state=previous), the deployment to undo.
+    type: dict
+    suboptions:
+      id:
+        description: What tells this deployment from others. The same for all hosts.
+        type: str
+        required: true
+      at:
+        description: When it began, by the controller's clock, in UTC as C(2026-03-01T10:00:00Z).
+        type: str
+        default: ""
   backend:
     description:
       - What serves. V(auto) is V(docker) where O(image), O(release) or O(engine_socket) is given, V(embedded) otherwise.
@@ -93,7 +110,10 @@ options:
             description: All that are there.
             type: bool
       labels:
-        description: Versions by label, such as C(stable) and C(canary). Each must be served.
+        description:
+          - Versions by label, such as C(stable) and C(canary). Each must be served.
+          - A label that M(tfserving.fleet.model_version) gave while the model was served stays, with its version, as long as this option does not change its
+            value here. Null takes it away.
         type: dict
         default: {}
       batching:
@@ -136,8 +156,17 @@ options:
     type: bool
     default: false
   image:
-    description: Image of the backend V(docker), best by digest. Pulled where the host does not have it.
+    description: Image of the backend V(docker), best by digest, since a tag can move.
     type: str
+  pull:
+    description:
+      - When O(image) is pulled. V(missing), where the host does not have it. V(never), so it fails there.
+      - With V(always), an image that is named by a tag is compared with its registry in each run. Where the tag has moved, the new image is pulled and proven,
+        and serves then. In check mode the digests are compared and nothing is pulled.
+      - Backend V(docker) only.
+    type: str
+    choices: [missing, always, never]
+    default: missing
   release:
     description: Release of TensorFlow Serving by which flags are checked. By default the one that the image's tag names, else the newest that is known.
     type: str
@@ -386,6 +415,12 @@ EXAMPLES = r"""
     name: digits
     state: previous
 
+- name: Undo a deployment where it arrived
+  tfserving.fleet.model_server:
+    state: previous
+    deployment:
+      id: monday
+
 - name: Serve with the embedded server, on ports that are free
   tfserving.fleet.model_server:
     name: digits
@@ -459,6 +494,10 @@ server:
           C(source) and C(converted) where it was converted, C(served) here. Empty where none was measured.
       type: dict
       sample: {digits: {metric: accuracy, examples: 256, source: 0.98, converted: 0.98, served: 0.98}}
+    deployment:
+      description: The deployment that made the container of the backend V(docker) that serves; null where none was named.
+      type: str
+      sample: 3f1c9be0-54a2
     model_config_file:
       description: Path of the file on the host that lists the models of the backend V(docker).
       type: str
@@ -494,7 +533,12 @@ actions:
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import backends
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend as embedded_backend
+
+
+def embedded_backend():
+    from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import backend
+
+    return backend
 
 
 def main():
@@ -534,11 +578,15 @@ def main():
     }
     module = shell.FleetModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
             "state": {
                 "type": "str",
                 "choices": ["started", "stopped", "absent", "proven", "previous"],
                 "default": "started",
+            },
+            "deployment": {
+                "type": "dict",
+                "options": {"id": {"type": "str", "required": True}, "at": {"type": "str", "default": ""}},
             },
             "backend": {"type": "str", "choices": ["auto", "docker", "embedded"], "default": "auto"},
             "model_name": {"type": "str"},
@@ -551,6 +599,7 @@ def main():
             "accept_fragile": {"type": "bool", "default": False},
             "accept_signature_change": {"type": "bool", "default": False},
             "image": {"type": "str"},
+            "pull": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
             "release": {"type": "str"},
             "registry_login": {
                 "type": "dict",
@@ -594,6 +643,7 @@ def main():
             "ready_timeout_s": {"type": "float", "default": 120},
             "state_directory": {"type": "path", "default": "/var/lib/tfserving"},
         },
+        required_if=[("state", "started", ("name",)), ("state", "proven", ("name",))],
         mutually_exclusive=[("models", "model_name"), ("models", "model_base_path")],
         required_together=[("model_name", "model_base_path")],
         supports_check_mode=True,

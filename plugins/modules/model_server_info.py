@@ -60,6 +60,12 @@ unseen:
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
+unfinished:
+  description: The names of servers in containers that a killed run left in the middle of a change. The next run of M(tfserving.fleet.model_server) finishes it.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 servers:
   description: The servers, by name.
   returned: success
@@ -82,6 +88,9 @@ servers:
     rest_port: {description: "Its port for REST, or null.", type: int, sample: 8501}
     copy_of: {description: "The server's name, less its suffix, where it is one of several copies (O(tfserving.fleet.model_server#module:copies)), or null.",
               type: str, sample: null}
+    deployment: {description: "The deployment that made the container that serves, C(id) and C(at); null where it names none.",
+                 type: dict, sample: {id: monday, at: "2026-03-02T10:00:00Z"}}
+    previous_deployment: {description: That of the server that is kept for a rollback., type: dict, sample: null}
     tls: {description: Whether gRPC speaks TLS; with a container., type: bool, sample: false}
 asked:
   description: What the servers that run answered, by name. One that is stopped, or died, is among RV(servers) alone.
@@ -126,9 +135,9 @@ def work(module):
         _embedded(path)
         for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
     ]
-    contained, unseen = current_servers.in_containers(module.params["engine_socket"])
+    contained, unseen, unfinished = current_servers.in_containers(module.params["engine_socket"])
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
-    result = {"changed": False, "servers": servers, "unseen": unseen}
+    result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
     if module.params["ask"]:
         result["asked"] = [current_servers.asked(server) for server in servers if server["state"] == "started"]
     return result

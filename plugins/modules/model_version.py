@@ -28,7 +28,10 @@ options:
     default: present
   version:
     description:
-      - The version's number, 0 or more. Without it, the newest one where that is the same as the source, else the next number.
+      - The version's number, 0 or more. Without it, the number that names the folder of O(source), such as C(42) for C(files/digits/42).
+      - A folder with another name, and an archive, get the newest number where that version is the same, else the next one. The next number may be another
+        one on each host. So a play with several hosts is refused without a number.
+      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not.
       - A number that is there and holds something else is refused, since a server does not notice a version that is replaced.
       - Without O(source), the version must be there; it is seen to serve and may get a label.
     type: int
@@ -118,6 +121,11 @@ options:
     description: The longest that an object store's client may take, in seconds.
     type: float
     default: 3600
+  rehash:
+    description:
+      - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times.
+    type: bool
+    default: false
   inventory:
     description: The checksum and the size of each file of the controller's source, by path. For the action plugin, not for playbooks.
     type: dict
@@ -250,6 +258,7 @@ def main():
             "keep": {"type": "int"},
             "ready_timeout_s": {"type": "float", "default": 120},
             "transfer_timeout_s": {"type": "float", "default": 3600},
+            "rehash": {"type": "bool", "default": False},
             "inventory": {"type": "dict"},
             "manifest": {"type": "dict"},
             "piece": {"type": "path"},

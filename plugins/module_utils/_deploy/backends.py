@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend, replicas, server_containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, server_containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
@@ -26,11 +28,13 @@ _OF_CONTAINERS = {
     "devices": [],
     "copies": [],
     "grpc_socket_directory": None,
+    "pull": "missing",
 }
 
 
-def work(options, check_mode, embedded_backend):
-    """The module's result. embedded_backend: the module of the embedded server's Backend, which stands above this package."""
+def work(options, check_mode, embedded):
+    """The module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
+    imported where it is needed alone: most of a run that changes nothing would be spent with the other one's import."""
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
     bounded("tolerance", options["tolerance"], 0)
@@ -39,8 +43,10 @@ def work(options, check_mode, embedded_backend):
     if options["release"]:
         questions.parse(options["release"], "release")
     options = dict(options, models=_models(options), copy_of=None)
-    home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
     serves = options["state"] in _SERVING
+    names = [options["name"]] if serves or options["name"] else _names(options)
+    options["name"] = names[0]
+    home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
     if serves and not options["models"]:
         raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
     needs_none = options["backend"] == "embedded" or (
@@ -54,20 +60,31 @@ def work(options, check_mode, embedded_backend):
     name = "embedded" if needs_none else _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
-        results = [_one(embedded_backend, options, check_mode)]
+        results = [_one(embedded(), options, check_mode)]
     else:
-        results = _in_containers(options, check_mode) if serves else _no_more(options, check_mode)
+        results = (
+            _in_containers(options, check_mode)
+            if serves
+            else [result for one in names for result in _no_more(dict(options, name=one), check_mode)]
+        )
     result = replicas.whole(results)
     return dict(result, summary=[replicas.said(server) for server in result["servers"]])
 
 
 def _one(backend, options, check_mode, how=None):
-    """The result of one server, whose lock is held meanwhile. how: what becomes of it, by default the state that was asked for."""
+    """The result of one server, whose lock is held while it is changed; one that is as it should be needs none. how: what becomes of it, by default the
+    state that was asked for."""
     home, how = (
         ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
         how or options["state"],
     )
+    looking, found = backend.Backend(options, home, True), None
     try:
+        if how in _SERVING:
+            with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
+                found = _become(looking, how)
+        if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
+            return found if check_mode else looking.when_ready(found)
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)
     except PermissionError as fault:
@@ -88,6 +105,8 @@ def _become(chosen, how):
 
 def _in_containers(options, check_mode):
     """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
+
     results, waited = [], False
     wanted = replicas.each(options)
     for one in wanted:
@@ -112,15 +131,38 @@ def _in_containers(options, check_mode):
 
 def _no_more(options, check_mode):
     """The results of the server and its copies as they are on the host, for the states in which nothing new is served."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
+
     servers = server_containers.Servers(options["engine_socket"])
     names = servers.alike(options["name"])
     if options["state"] != replicas.PREVIOUS or len(names) < 2:
         return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
-    back = replicas.back({name: servers.seen(name) for name in names})
+    back = replicas.back({name: servers.seen(name) for name in names}, (options["deployment"] or {}).get("id"))
+    if not back:
+        return [_one(docker_backend, dict(options, name=names[0]), check_mode)]
     return [
         _one(docker_backend, dict(options, name=name, state=replicas.STATES[how]), check_mode, how)
         for name, how in back
     ]
+
+
+def _names(options):
+    """The servers of this host that are meant where none is named: the only one, or all in containers where a deployment is undone. Raises FleetError."""
+    found = (
+        sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.load_sdk() else {"answers": False}
+    )
+    contained = server_containers.Servers(found["socket"]).descriptions() if found["answers"] else []
+    if contained and options["state"] == replicas.PREVIOUS and options["deployment"]:
+        return contained
+    embedded = glob.glob(os.path.join(options["state_directory"], "servers", "*", "server.json"))
+    names = sorted({*contained, *(os.path.basename(os.path.dirname(path)) for path in embedded)})
+    if len(names) != 1:
+        raise FleetError(
+            f"no server is named, and this host has {', '.join(names) or 'none'}",
+            where="name",
+            remedy="Name the one that is meant (tfs_server_name of the role).",
+        )
+    return names
 
 
 def _models(options):
@@ -146,9 +188,7 @@ def _chosen(options, found, home):
     name = options["backend"]
     if options["state"] not in _SERVING:
         known = (
-            found["answers"]
-            and engine.docker is not None
-            and server_containers.Servers(found["socket"]).alike(options["name"])
+            found["answers"] and engine.load_sdk() and server_containers.Servers(found["socket"]).alike(options["name"])
         )
         return name if name != "auto" else "docker" if known else "embedded"
     _refuse_docker(options, found, home)

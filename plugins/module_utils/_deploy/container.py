@@ -23,7 +23,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 GRPC_PORT, REST_PORT = 8500, 8501
 TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
-FOLDER = "/etc/tfserving"
 SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
 USER = "65534:65534"
@@ -99,7 +98,7 @@ def arguments(spec):
     place = effects.Place(
         GRPC_PORT,
         REST_PORT if spec.rest_port is not None else 0,
-        {file: posixpath.join(FOLDER, file) for file in (*spec.files, MODELS_FILE)},
+        {file: posixpath.join(container_labels.FOLDER, file) for file in (*spec.files, MODELS_FILE)},
         SOCKET if spec.grpc_socket_directory else None,
     )
     return [f"--{name}={server_options.spelt(value)}" for name, value in effects.all_flags(spec, place).items()]
@@ -108,12 +107,12 @@ def arguments(spec):
 def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
     """What the engine's API takes to create the container.
 
-    folder: where on the host the files of FOLDER lie. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
+    folder: where its configuration lies on the host. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
     cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman
     shall make it.
     """
     shared = "z" if selinux else ""
-    binds = [_bind(folder, FOLDER, "ro", shared)] + [
+    binds = [_bind(folder, container_labels.FOLDER, "ro", shared)] + [
         _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
     ]
     if spec.grpc_socket_directory and not trial:

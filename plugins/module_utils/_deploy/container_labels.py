@@ -14,6 +14,17 @@ DIGEST = "tfserving.fleet.specification"
 DESCRIPTION = "tfserving.fleet.description"
 VERSION = "tfserving.fleet.version"
 COPY_OF = "tfserving.fleet.copy_of"
+# When the deployment that made it began, by the controller's clock, and its id; and the id of the container that it took the place of.
+DEPLOYMENT = "tfserving.fleet.deployment"
+PREDECESSOR = "tfserving.fleet.predecessor"
+
+FOLDER = "/etc/tfserving"  # where a container's configuration lies
+
+
+def deployment(labels):
+    """(id, when it began) of the deployment that made a container, or (None, None) where its labels name none."""
+    at, _blank, name = labels.get(DEPLOYMENT, "").partition(" ")
+    return (name, at) if name else (None, None)
 
 
 def described(container_labels):

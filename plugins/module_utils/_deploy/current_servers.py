@@ -28,7 +28,8 @@ _STATES = {number: name for name, number in grpc_api.STATES.items()}
 
 
 def in_containers(socket=None):
-    """(the servers that run in containers, as description.py describes them, None), or ([], why this user cannot see them).
+    """(the servers that run in containers, as description.py describes them, None, the names of those that a killed run left unfinished), or ([], why this
+    user cannot see them, []).
 
     Where no engine runs there are none.
     """
@@ -39,16 +40,21 @@ def in_containers(socket=None):
         and os.path.exists(found["socket"])
         and not os.access(found["socket"], os.R_OK | os.W_OK)
     ):
-        return [], f"servers in containers cannot be seen: {found['reason']}"
+        return [], f"servers in containers cannot be seen: {found['reason']}", []
     if not found["answers"] and found["engine"] and not found["socket"] and sockets.address(socket, os.environ)[1]:
-        return [], f"servers in containers cannot be seen: {found['reason']}"
+        return [], f"servers in containers cannot be seen: {found['reason']}", []
     if not found["answers"]:
-        return [], None
-    if engine.docker is None:
-        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}"
+        return [], None, []
+    if not engine.load_sdk():
+        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}", []
     servers = server_containers.Servers(found["socket"])
-    seen = [_of_container(servers, name) for name in servers.servers() if transaction.SERVING in servers.seen(name)]
-    return [one for one in seen if one], None
+    seen = {name: servers.seen(name) for name in servers.servers()}
+    described = [_of_container(servers, name, roles) for name, roles in seen.items() if transaction.SERVING in roles]
+    return (
+        [one for one in described if one],
+        None,
+        sorted(name for name, roles in seen.items() if transaction.mend(roles)),
+    )
 
 
 def asked(server):
@@ -66,7 +72,7 @@ def asked(server):
     return result
 
 
-def _of_container(servers, name):
+def _of_container(servers, name, roles):
     """The description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
     try:
         inspected = servers.inspect(name)
@@ -74,8 +80,7 @@ def _of_container(servers, name):
         if transaction.SERVING not in servers.seen(name):
             return None
         raise
-    found = inspected["Config"]["Labels"]
-    configuration = container_labels.described(found)
+    configuration = server_containers.described(inspected)
     if configuration is None:
         raise FleetError(
             "its labels cannot be read as the description of a server",
@@ -83,8 +88,16 @@ def _of_container(servers, name):
             remedy="Deploy the server again, or remove it with state: absent.",
         )
     return description.running(
-        configuration, inspected["State"]["Running"], copy_of=found.get(container_labels.COPY_OF)
+        configuration,
+        inspected["State"]["Running"],
+        copy_of=inspected["Config"]["Labels"].get(container_labels.COPY_OF),
+        deployment=_deployment(roles.get(transaction.SERVING)),
+        previous_deployment=_deployment(roles.get(transaction.PREVIOUS)),
     )
+
+
+def _deployment(seen):
+    return {"id": seen.deployment, "at": seen.deployed_at} if seen and seen.deployment else None
 
 
 def _model(client, model):

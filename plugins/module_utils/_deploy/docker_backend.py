@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from dataclasses import replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
@@ -29,7 +30,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, image_labels, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
+    effects,
+    image_labels,
+    model_config,
+    server_options,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
     MODELS_FILE,
     ServingConfiguration,
@@ -46,19 +52,20 @@ class Backend:
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
-        self._warnings = []
+        self._warnings, self._also, self._work, self.is_unsure = [], [], None, False
 
     def started(self, prove_only=False):
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
         options = self._options
         files = container_files.contents(options, requested.models(options, None), self._check_mode)
         asked = container.check(self._requested(files)).normalized()
-        models = asked.models
-        mending, seen = self._mended(asked, models)
+        mending, seen = self._mended(asked, asked.models)
         before = self._described(seen)
+        models = self._with_moved_labels(asked.models, before, seen)
+        files[MODELS_FILE] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, before)
-        image = self._engine.image(spec.image)
-        wanted = transaction.Wanted(effects.digest(spec), image["id"] if image else None)
+        image, moved = self._image(spec)
+        wanted = transaction.Wanted(effects.digest(spec), moved or (image["id"] if image else None))
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
@@ -68,47 +75,58 @@ class Backend:
         if makes:
             self._refuse_what_cannot_work(spec, models, wished, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
-        decision = self._decision(mending, steps, before if runs else None, spec, image)
+        decision = self._decision(mending, steps, before if runs else None, spec, image if not moved else None)
         work = deployment.Deployment(
             self._engine,
             spec,
             options,
-            lambda role: self._make(spec, files, role),
+            lambda role: self._make(spec, files, role, models),
             self._questions(models, wished, before),
         )
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
             if makes and image is None:
-                container_files.trust_registry(
-                    spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless()
-                )
-                self._engine.fetch(spec.image, options["registry_login"])
+                self._pull(spec)
                 self._refuse_incompatible(spec, self._engine.image(spec.image))
             work.carry_out(steps, seen)
             if steps:
-                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name, container.FOLDER))
-            else:
-                self._wait(work, seen)
+                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
+            elif transaction.SERVING in seen:
+                work.wait_until_ready()
+        self._work = work
         return dict(self._result(decision, spec, work), pending=pending)
+
+    def when_ready(self, result):
+        """The result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
+        self._work.wait_until_ready()
+        return result
 
     def previous(self):
         """Put the server before in the place of the one that serves."""
-        name = self._options["name"]
+        name, undone = self._options["name"], (self._options["deployment"] or {}).get("id")
         mending, seen = self._mended(ServingConfiguration(name), ())
-        if transaction.PREVIOUS not in seen:
+        if not transaction.is_of(seen, undone):
+            return self._left(mending, seen)
+        if not transaction.can_go_back(seen, undone):
             raise FleetError(
-                "no server before this one was kept", where=name, remedy="Deploy what shall serve instead."
+                f"no server before {f'that of deployment {undone}' if undone else 'this one'} was kept",
+                where=name,
+                remedy="Deploy what shall serve instead.",
             )
-        then = container_labels.described(self._engine.inspect(seen[transaction.PREVIOUS].id)["Config"]["Labels"])
+        then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
         if then is None:
             raise FleetError(
                 "the labels of the server before it cannot be read",
                 where=name,
                 remedy="Deploy what shall serve instead.",
             )
+        before = seen[transaction.PREVIOUS]
         wished = {model.name: expected_answers.versions(model) for model in then.models}
-        steps = transaction.to_previous(seen)
+        steps = transaction.to_previous(
+            seen,
+            f"{then.image}{f', deployment {before.deployment} {before.deployed_at}' if before.deployment else ''}",
+        )
         work = deployment.Deployment(
             self._engine, then, self._options, None, self._questions(then.models, wished, None)
         )
@@ -119,6 +137,16 @@ class Backend:
             then,
             work,
             seen[transaction.PREVIOUS].digest,
+        )
+
+    def _left(self, mending, seen):
+        """The result for a server that is not of the deployment to undo."""
+        now = self._described(seen)
+        work = deployment.Deployment(
+            self._engine, now or ServingConfiguration(self._options["name"]), self._options, None, None
+        )
+        return self._result(
+            self._decision(mending, (), now, now, True), now, work, now and seen[transaction.SERVING].digest
         )
 
     def resumed(self):
@@ -182,12 +210,6 @@ class Backend:
             self._engine, spec, self._options, None, self._questions(models if wished else (), wished, None)
         ).mend(seen)
 
-    @staticmethod
-    def _wait(work, seen):
-        """Nothing was to be done: what serves may still be starting, after a boot for instance."""
-        if transaction.SERVING in seen:
-            work.wait_until_ready()
-
     def _requested(self, files):
         options = self._options
         secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
@@ -222,6 +244,58 @@ class Backend:
         if transaction.SERVING not in seen:
             return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
+
+    def _image(self, spec):
+        """(what the host has under the image's name or None, the digest that its tag has now in the registry where that is another). Outside of check mode
+        the image is pulled then."""
+        image, pull = self._engine.image(spec.image), self._options["pull"]
+        if pull == "never" and image is None:
+            raise FleetError(
+                f"{spec.image} is not on the host, and is not pulled",
+                where="pull",
+                remedy="Bring it there before, or set pull: missing (tfs_server_pull of the role).",
+            )
+        if pull != "always" or image is None or "@" in spec.image:
+            return image, None
+        if not self._check_mode:
+            self._pull(spec)
+            now = self._engine.image(spec.image)
+            self._also += [f"pull the image {spec.image}, whose tag has moved"] if now["id"] != image["id"] else []
+            return now, None
+        try:
+            there, fault = (
+                self._engine.in_registry(spec.image, self._options["registry_login"]),
+                "it is not in its registry",
+            )
+        except FleetError as unknown:
+            there, fault = None, unknown
+        if there is None:
+            self.is_unsure = True
+            self._warnings.append(f"whether the tag of {spec.image} has moved is not known in check mode: {fault}")
+            return image, None
+        digest = there.rpartition("@")[2]
+        return image, digest if digest not in {known.rpartition("@")[2] for known in image["digests"]} else None
+
+    def _pull(self, spec):
+        options = self._options
+        container_files.trust_registry(
+            spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless()
+        )
+        self._engine.fetch(spec.image, options["registry_login"])
+
+    def _with_moved_labels(self, desired, before, seen):
+        """The models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
+        served = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id)) if before else None
+        models = model_config.with_moved_labels(
+            desired, before.models if served else (), served.models if served else ()
+        )
+        self._also += [
+            f"keep the label {label} of {one.name} on version {version}"
+            for one, given in zip(models, desired)
+            for label, version in one.labels.items()
+            if given.labels.get(label) != version
+        ]
+        return models
 
     def _side_by_side(self, spec, models, needed):
         """Whether a candidate runs beside what serves: not with GPUs, which a server takes whole, nor where memory is short or nobody needs it."""
@@ -283,17 +357,20 @@ class Backend:
         if stops:
             after = dict(before, state="stopped")
         actions = list(transaction.sentences([*mending, *steps]))
+        if any(step.verb == "create" for step in steps):
+            actions += self._also
         if any(step.verb == "create" for step in steps) and image is None:
             actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
         return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")
 
-    def _make(self, spec, files, role):
+    def _make(self, spec, files, role, models):
+        """Create the container of a role. models: with the labels that it starts with, of which its specification says only those that the user named."""
         folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
         body = container.body(
-            spec,
+            replace(spec, models=models),
             folder,
             secrets,
             role == transaction.CANDIDATE,
@@ -302,8 +379,23 @@ class Backend:
             entry_point,
             self._options["engine"] == "podman",
         )
-        if self._options["copy_of"]:
-            body["Labels"][container_labels.COPY_OF] = self._options["copy_of"]
+        body["Labels"] = container.labels_of(spec)
+        seen = self._engine.seen(spec.name)
+        made = self._options["deployment"]
+        body["Labels"].update(
+            {
+                label: value
+                for label, value in (
+                    (container_labels.COPY_OF, self._options["copy_of"]),
+                    (container_labels.DEPLOYMENT, made and f"{made['at']} {made['id']}"),
+                    (
+                        container_labels.PREDECESSOR,
+                        seen[transaction.SERVING].id if transaction.SERVING in seen else None,
+                    ),
+                )
+                if value
+            }
+        )
         self._engine.make(transaction.container_name(spec.name, role), body)
 
     def _cuda_cache(self):
@@ -332,7 +424,9 @@ class Backend:
         server = dict.fromkeys(server_options.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
         if spec:
+            carried = self._engine.seen(options["name"])
             server.update(
+                deployment=carried[transaction.SERVING].deployment if transaction.SERVING in carried else None,
                 address=spec.address,
                 grpc_port=spec.grpc_port,
                 rest_port=spec.rest_port,

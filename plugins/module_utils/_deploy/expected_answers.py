@@ -100,7 +100,7 @@ def questions(
             verification.Model(
                 model.name,
                 numbers,
-                model.labels,
+                model_config.labels_of(model),
                 one.get("signature") or "serving_default",
                 most,
                 *_right_answers(

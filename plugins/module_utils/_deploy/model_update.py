@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomi
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    digests,
     manifest,
     model_files,
     object_store,
@@ -40,8 +41,8 @@ _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10
 class Folder:
     """A model's folder on this host: its versions, by number."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, rehash=False):
+        self.path, self.digests = path, digests.Digests(rehash)
 
     @contextlib.contextmanager
     def locked(self, create):
@@ -91,16 +92,13 @@ class Folder:
         found = set()
         for number in self.numbers():
             path, told = self.of(number), self.manifest(number) or {}
-            same = (
-                told.get("files", content) == content if content is not None else told.get("fingerprint") == fingerprint
-            )
             files = told.get("files", content)
-            if (
-                same
-                and published.without_written(_sizes(path), files)
-                == {name: one["bytes"] for name, one in files.items()}
-                and published.without_written(published.inventory(path), files) == files
-            ):
+            same = (
+                manifest.content_of(files) == manifest.content_of(content)
+                if content is not None
+                else told.get("fingerprint") == fingerprint
+            )
+            if same and published.is_sound(path, files, self.digests):
                 found.add(number)
         return found
 
@@ -217,11 +215,6 @@ class Served:
         self._server.call(grpc_api.RELOAD_CONFIG, request)
 
 
-def _sizes(path):
-    """{relative path: bytes} of a version: what can be told of it at no cost."""
-    return {name: os.path.getsize(os.path.join(path, name)) for name in model_files.files(path)}
-
-
 def has_outputs(samples):
     """Whether a file of samples holds the outputs that are expected."""
     with contextlib.suppress(FleetError):
@@ -299,7 +292,7 @@ class Update:
 
     def __init__(self, options):
         versions.check(options)
-        self._options, self._folder = options, Folder(options["path"])
+        self._options, self._folder = options, Folder(options["path"], options["rehash"])
         self._server = Served(options["server"]) if options["server"] else None
         self._before, self._fingerprint, self._content, self._sizes = [], None, None, None
         self._faults = ()
@@ -352,8 +345,13 @@ class Update:
 
     def _present(self, check_mode):
         options, numbers = self._options, self._folder.numbers()
+        named = versions.named_by(options["source"]) if options["source"] is not None else None
         number, there = versions.place(
-            numbers, self._same(), options["version"], [one["version"] for one in self._before]
+            numbers,
+            self._same(),
+            named if options["version"] is None else options["version"],
+            [one["version"] for one in self._before],
+            self._both,
         )
         if options["source"] is None and not there:
             raise FleetError(
@@ -431,7 +429,7 @@ class Update:
             if os.path.isdir(source):
                 if options["checksum"]:
                     raise versions.no_checksum_of_a_folder(source)
-                self._content = transfer.content_of(source, source)
+                self._content = transfer.content_of(source, source, self._folder.digests)
             elif os.path.isfile(source):
                 self._fingerprint = transfer.check_digest(source, options["checksum"])
             else:
@@ -441,6 +439,12 @@ class Update:
         else:
             self._sizes, self._fingerprint = object_store.listing(options["source"], options["transfer_timeout_s"])
         return self._folder.holding(self._content, self._fingerprint)
+
+    def _both(self, number):
+        """What a version and the source hold, for people."""
+        source = versions.public(self._options["source"])
+        now = source if self._content is None else manifest.shown(source, self._content)
+        return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
 
     def _local(self):
         source = self._options["source"]
@@ -471,7 +475,7 @@ class Update:
                 self._unpack(kind, source, partial, key)
             if content is None:
                 try:
-                    content = transfer.content_of(partial.path, versions.public(source))
+                    content = transfer.content_of(partial.path, versions.public(source), self._folder.digests)
                 except FleetError:
                     partial.drop()
                     raise

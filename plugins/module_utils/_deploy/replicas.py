@@ -34,20 +34,27 @@ def each(options):
     return found
 
 
-def back(seen):
+def back(seen, deployment=None):
     """[(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
+    deployment: that alone is undone, so nothing where no server that runs is of it.
 
     One that was stopped because it was not wanted any more starts again; one that nothing preceded was not there before. Raises FleetError where nothing
     preceded any.
     """
+    up = {
+        name for name, roles in seen.items() if transaction.SERVING in roles and not roles[transaction.SERVING].is_down
+    }
+    others = {name for name in up if not transaction.is_of(seen[name], deployment)}
+    if deployment is not None and others == up:
+        return []
 
     def what(roles):
         if transaction.PREVIOUS in roles:
             return PREVIOUS
         return STOP if transaction.SERVING in roles and roles[transaction.SERVING].runs else RESUME
 
-    found = {name: what(roles) for name, roles in seen.items() if roles}
-    if PREVIOUS not in found.values():
+    found = {name: what(roles) for name, roles in seen.items() if roles and name not in others}
+    if PREVIOUS not in found.values() and not (deployment is not None and RESUME in found.values()):
         raise FleetError(
             "no server before this one was kept",
             where=", ".join(sorted(found)),
@@ -85,6 +92,7 @@ def said(server):
     text = f"{server['name']}: {server['state']}"
     for what, key in (("gRPC", "grpc_port"), ("REST", "rest_port")):
         text += f", {what} {server['address']}:{server[key]}" if server[key] else ""
+    text += f", deployment {server['deployment']}" if server.get("deployment") else ""
     return f"{text} ({server['backend']})" + (f", silent for {server['gap_s']} s" if server["gap_s"] else "")
 
 

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from dataclasses import replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, role_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.containers import Containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import MODELS_FILE
 
 
 class Servers(Containers):
@@ -31,13 +35,22 @@ class Servers(Containers):
                 )
             if role:
                 found[role] = Seen(
-                    one["Id"], one["State"], one["Labels"].get(container_labels.DIGEST, ""), one["ImageID"]
+                    one["Id"],
+                    one["State"],
+                    one["Labels"].get(container_labels.DIGEST, ""),
+                    one["ImageID"],
+                    *container_labels.deployment(one["Labels"]),
+                    one["Labels"].get(container_labels.PREDECESSOR),
                 )
         return found
 
     def servers(self):
         """The names of all servers on the host, sorted."""
         return sorted({found[container_labels.NAME] for found in self._labels()})
+
+    def descriptions(self):
+        """The names of all servers on the host, sorted, those of copies without their suffix."""
+        return sorted({found.get(container_labels.COPY_OF, found[container_labels.NAME]) for found in self._labels()})
 
     def alike(self, name):
         """The names of the server and of its copies on this host, sorted."""
@@ -53,12 +66,27 @@ class Servers(Containers):
         with self._asking("containers"):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
-    def config_folders(self, name, target):
-        """Where on the host the folders lie that a server's containers have mounted at target."""
+    def config_folders(self, name):
+        """Where on the host the folders lie that a server's containers read their configuration from."""
         found = set()
         for seen in self.seen(name).values():
             with contextlib.suppress(FleetError):
-                found |= {
-                    mount["Source"] for mount in self.inspect(seen.id)["Mounts"] if mount["Destination"] == target
-                }
+                found |= {config_folder(self.inspect(seen.id))}
         return found
+
+
+def described(inspected):
+    """The ServingConfiguration of an inspected container, its models with the labels and versions that it serves by its file; None where it tells none."""
+    found, folder = container_labels.described(inspected["Config"]["Labels"]), config_folder(inspected)
+    served = {}
+    with contextlib.suppress(OSError, ValueError, FleetError, TypeError):
+        with open(os.path.join(folder, MODELS_FILE), encoding="utf-8") as stream:
+            served = model_config_list.served(stream.read(), MODELS_FILE)
+    return found and replace(found, models=tuple(replace(one, **served.get(one.name, {})) for one in found.models))
+
+
+def config_folder(inspected):
+    """Where on the host an inspected container's configuration lies, or None."""
+    return next(
+        (mount["Source"] for mount in inspected["Mounts"] if mount["Destination"] == container_labels.FOLDER), None
+    )

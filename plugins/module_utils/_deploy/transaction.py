@@ -24,17 +24,26 @@ _SUFFIXES = {CANDIDATE: ".candidate", PROVEN: ".proven", NEXT: ".next", REPLACED
 
 @dataclass(frozen=True)
 class Seen:
-    """A container of the server. state: the engine's word (running, exited, created, restarting …). digest: of the specification it was made from."""
+    """A container of the server. state: the engine's word (running, exited, created, restarting …). digest: of the specification it was made from.
+    deployment: id of the one that made it. deployed_at: when that began. predecessor: id of the container that it took the place of."""
 
     id: str
     state: str
     digest: str
     image_id: str
+    deployment: str | None = None
+    deployed_at: str | None = None
+    predecessor: str | None = None
 
     @property
     def runs(self):
         """Whether it is up."""
         return self.state == "running"
+
+    @property
+    def is_down(self):
+        """Whether it was stopped, or never started; one that dies and is started again is not."""
+        return self.state in ("exited", "created")
 
 
 @dataclass(frozen=True)
@@ -127,10 +136,22 @@ def to_started(seen, wanted, side_by_side, prove_only=False):
     return steps + swap(seen, NEXT, says, judged)
 
 
-def to_previous(seen):
-    """Steps that put the server before in the place of the one that serves, and keep that one in turn."""
+def is_of(seen, deployment):
+    """Whether the server that serves is of a deployment; None is any."""
+    return deployment is None or SERVING in seen and seen[SERVING].deployment == deployment
+
+
+def can_go_back(seen, deployment):
+    """Whether the server before is kept; of a deployment that is named, the one that it replaced."""
+    return PREVIOUS in seen and (deployment is None or seen[SERVING].predecessor == seen[PREVIOUS].id)
+
+
+def to_previous(seen, what):
+    """Steps that put the server before in the place of the one that serves, and keep that one in turn. what: that server, for people."""
     steps = [Step("remove", PROVEN)] if PROVEN in seen else []
-    return steps + swap(seen, PREVIOUS, says="stop the server, start the one before it and verify that", verb="prove")
+    return steps + swap(
+        seen, PREVIOUS, says=f"stop the server, start the one before it ({what}) and verify that", verb="prove"
+    )
 
 
 def to_stopped(seen):
@@ -138,7 +159,7 @@ def to_stopped(seen):
     steps = (
         [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if PROVEN in seen else []
     )
-    if SERVING in seen and seen[SERVING].state not in ("exited", "created"):
+    if SERVING in seen and not seen[SERVING].is_down:
         steps.append(Step("stop", SERVING, says="stop the server"))
     return steps
 

@@ -38,6 +38,7 @@ class Backend:
     _questions: Any
     _warnings: list[str]
     _gap_s: float | None
+    _wanted: ServingConfiguration
 
     def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
         self._options, self._home, self._check_mode = (
@@ -46,6 +47,7 @@ class Backend:
             check_mode,
         )
         self._questions, self._warnings, self._gap_s = None, [], None
+        self.is_unsure = False
 
     def started(self, prove_only: bool = False) -> dict[str, Any]:
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
@@ -67,6 +69,7 @@ class Backend:
                 self._replace(serving, wanted, side_by_side)
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
+        self._wanted = wanted
         if prove_only:
             return self._result(
                 dict(
@@ -78,6 +81,11 @@ class Backend:
                 server=self._server(wanted, None if self._check_mode and decision.changed else home.process())
             )
         )
+
+    def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The result of started() in check mode where nothing is to be done; what serves may still be starting."""
+        self._home.wait_until_ready(self._wanted, self._options["ready_timeout_s"])
+        return result
 
     def previous(self) -> NoReturn:
         """Nothing is kept here."""

@@ -12,7 +12,6 @@ models.pbtxt its models; candidate.pbtxt: the last candidate's
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -21,7 +20,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file, program
@@ -29,11 +28,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import failure_diagnosis, host_resources
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main as embedded
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
-ENTRY = embedded.__name__.partition(".module_utils.")[2]
+if TYPE_CHECKING:  # So that Ansible brings the program along; it loads NumPy and gRPC, which its starter does not need.
+    from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main  # noqa: F401
+
+ENTRY = "_embedded.server.main"
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
 _KEPT_LOG_BYTES = 4 << 20
@@ -204,7 +205,7 @@ class _Log:
 
 def program_digest() -> str:
     """What tells this collection's server program from another's."""
-    return hashlib.sha256(program.pack(ENTRY)).hexdigest()[:16]
+    return program.digest(ENTRY)[:16]
 
 
 def _listens(address: str, port: int) -> bool:

@@ -15,10 +15,9 @@ from collections.abc import Iterator, Mapping
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.host_resources import free_port
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main as embedded
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import refused
 
-_ENTRY = embedded.__name__.partition(".module_utils.")[2]
 _READY = "Entering the event loop"
 _FAULT = re.compile(r"failed: ([A-Z_]+: [^\n]+)")
 _POLL_S = 0.05
@@ -35,7 +34,7 @@ def version(
     """
     os.makedirs(os.path.join(directory, model))
     os.symlink(staged, os.path.join(directory, model, "1"))
-    path, log, port = program.install(_ENTRY, directory), os.path.join(directory, "log"), free_port("127.0.0.1")
+    path, log, port = program.install(process.ENTRY, directory), os.path.join(directory, "log"), free_port("127.0.0.1")
     command = [
         python,
         path,

@@ -53,7 +53,7 @@ class Containers(engine.Engine):
             raise
         except FleetError as fault:
             raise FleetError(
-                f"{reference} is not on the host and cannot be pulled: {fault.what}",
+                f"{reference} cannot be pulled: {fault.what}",
                 where="image",
                 remedy="Check its name, the registry and the login, or bring it to the host before.",
             ) from fault

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -18,15 +18,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
 
-try:
-    import docker
-    import docker.credentials
-    import docker.errors
-    import docker.utils.config
-    import requests.exceptions
-except ImportError:
-    docker = None
-
+docker: Any = None
+requests: Any = None
 NO_SDK = "the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host"
 SDK_REMEDY = (
     "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
@@ -37,11 +30,26 @@ _HELPER = re.compile(r"docker-credential-[\w.-]*\w")
 _PART_BYTES = 1 << 20
 
 
+def load_sdk() -> bool:
+    """Whether Python has the Docker SDK. It is imported when an engine is asked first: that takes longer than all else that a module imports."""
+    global docker, requests
+    if docker is None:
+        try:
+            import docker
+            import docker.credentials
+            import docker.errors
+            import docker.utils.config
+            import requests.exceptions
+        except ImportError:
+            docker = None
+    return docker is not None
+
+
 class Engine:
     """One engine. Faults are FleetErrors that name the engine and what was asked of it."""
 
     def __init__(self, url: str | None = None) -> None:
-        if docker is None:
+        if not load_sdk():
             raise FleetError(NO_SDK, where="docker", remedy=SDK_REMEDY)
         path, problem = sockets.address(url, os.environ)
         if problem:
@@ -138,11 +146,11 @@ class Engine:
             raise FleetError(f"the registry told no digest for {name}", where="registry", remedy="Run it again.")
         return f"{repository}@{digest}"
 
-    def in_registry(self, name: str) -> str | None:
+    def in_registry(self, name: str, login: Mapping[str, str] | None = None) -> str | None:
         """The reference by digest under which a registry has an image, or None where it has none. A registry that does not answer is a FleetError."""
         repository = name.rpartition(":")[0]
         try:
-            found = self.api.inspect_distribution(name)
+            found = self.api.inspect_distribution(name, auth_config=login)
         except docker.errors.NotFound:
             return None
         except docker.errors.APIError as fault:

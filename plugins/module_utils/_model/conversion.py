@@ -17,6 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     analysis,
     converter,
+    digests,
     manifest,
     meta_graph,
     model_files,
@@ -69,6 +70,7 @@ class Conversion:
         self.name, self.converted = os.path.basename(os.path.dirname(self.destination)), options["form"] != NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
         self.dropped = []
+        self.digests = digests.Digests(options["rehash"])
 
     def run(self) -> dict[str, Any]:
         """The module's result."""
@@ -88,9 +90,10 @@ class Conversion:
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
+        files = published.inventory(self.source, self.digests)
         source: Source = {
             "path": self.source,
-            "digest": model_files.digest(self.source),
+            "digest": manifest.digest(files),
             "tensorflow_version": self.model["tensorflow_version"],
         }
         release = converter.call(self.options, {"action": "release"}) if self.needs_program else None
@@ -98,15 +101,21 @@ class Conversion:
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), release)
-        held = published.held(self.destination, key)
-        version, there = versions.place(held, manifest.holding(held, key), self.options["version"])
+        content_key = manifest.content_key(source["digest"], self._deciding(), release)
+        held = published.held(self.destination, content_key, self.digests)
+        version, there = versions.place(
+            held,
+            manifest.holding(held, content_key),
+            versions.named_by(self.source) if self.options["version"] is None else self.options["version"],
+            both=lambda number: f"{manifest.origin(held[number])} there, {manifest.shown(self.source, files)} now",
+        )
         found = held.get(version)
-        if there and found:
+        if there and found and found["key"] == key:
             return self._found(version, found)
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
-        newest = held.get(max(held, default=0))
+        newest = held.get(version if there else max(held, default=0))
         if self.check_mode:
             unknown = acceptance.ending(None, "not known before the conversion")
             judged = unknown if self.converted else acceptance.ending(True, self._reason(None))
@@ -169,11 +178,11 @@ class Conversion:
         if held["faults"]:
             raise FleetError(
                 f"its warm-up file: {held['faults'][0]}",
-                where=os.path.join(self.source, saved_model.WARMUP),
+                where=os.path.join(self.source, manifest.WARMUP),
                 remedy="Remove the file, or give samples and batch_sizes for a new one.",
             )
         usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
-        return os.path.join(self.source, saved_model.WARMUP) if self.converted and usable else None
+        return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
 
     def _deciding(self) -> dict[str, Any]:
         """The options that decide the content and its judgement."""
@@ -192,7 +201,8 @@ class Conversion:
             + (_TENSORRT if options["form"] == "tensorrt" else ())
         )
         files = {
-            name: options[name] and model_files.file_digest(options[name]) for name in ("samples", "metric_function")
+            name: path and self.digests.of(path)
+            for name, path in (("samples", self.samples), ("metric_function", options["metric_function"]))
         }
         return dict({name: options[name] for name in names}, **files, **tags)
 
@@ -218,8 +228,13 @@ class Conversion:
             judged = self._convert(staged, key) if self.converted else self._copy(staged, source["digest"])
             if not judged["accepted"]:
                 return self._refused(judged["reason"], judged["gates"])
-            content = manifest.build(source, self._deciding(), release, judged, published.inventory(staged))
-            published.finish(staged, self.destination, version, content)
+            content = manifest.build(
+                source, self._deciding(), release, judged, published.inventory(staged, self.digests)
+            )
+            if version in published.numbered(self.destination):
+                published.renew(staged, os.path.join(self.destination, str(version)), content)
+            else:
+                published.finish(staged, self.destination, version, content)
             published.remember_refusal(self.destination, None)
         finally:
             published.abandon(staged, self.destination)
@@ -255,7 +270,7 @@ class Conversion:
 
     def _copy(self, staged: str, digest: str) -> Judged:
         published.copy(self.source, staged)
-        if model_files.digest(staged) != digest:
+        if manifest.digest(published.inventory(staged, self.digests)) != digest:
             raise FleetError(
                 "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
             )

@@ -301,7 +301,7 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]
             ) from fault
     if not asked_for:
         return []
-    path = os.path.join(request["staged"], saved_model.WARMUP)
+    path = os.path.join(request["staged"], manifest.WARMUP)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as stream:
         stream.write(content)

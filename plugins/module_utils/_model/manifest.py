@@ -8,15 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
 
 SCHEMA = 1
+_Value = TypeVar("_Value")
+_COPY = "none"
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
 # Beside a version: its own batching parameters, which TensorFlow Serving looks for by this name.
 BATCHING = "batching_params.pbtxt"
+# Requests that a server replays when it loads a version.
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+# Options of a conversion that decide how it is judged and warmed up, not what it holds.
+_BESIDE_CONTENT = (
+    "accept_unjudged",
+    "allowed_loss",
+    "batch_sizes",
+    "maximum_difference",
+    "metric",
+    "metric_function",
+    "metric_goal",
+    "metric_output",
+    "through_server",
+)
 
 
 class FileEntry(TypedDict):
@@ -30,7 +46,7 @@ Content = Mapping[str, FileEntry]  # Of a version, by the files' relative paths.
 
 
 class Source(TypedDict):
-    """The SavedModel that a version was made of. digest: model_files.digest."""
+    """The SavedModel that a version was made of. digest: that of its files, as digest() has it."""
 
     path: str
     digest: str
@@ -55,6 +71,18 @@ class Manifest(TypedDict):
 def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:
     """What decides a conversion's content: SHA-256 over the source's digest, the options and the converter's release."""
     return hashlib.sha256(json.dumps([SCHEMA, source_digest, options, converter], sort_keys=True).encode()).hexdigest()
+
+
+def content_key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:
+    """What decides the model's files alone. A copy holds its source, whatever samples and converter made its warm-up requests."""
+    if options.get("form", _COPY) == _COPY:
+        return key(source_digest, {"tags": options.get("tags")}, None)
+    return key(source_digest, {name: one for name, one in options.items() if name not in _BESIDE_CONTENT}, converter)
+
+
+def content_of(files: Mapping[str, _Value]) -> dict[str, _Value]:
+    """The files of a version, {relative path: …}, that make it this version: without warm-up requests and batching parameters, which may change."""
+    return {name: one for name, one in files.items() if name not in (WARMUP, BATCHING)}
 
 
 def build(
@@ -105,5 +133,33 @@ def judged(manifest: Manifest | None) -> Gates | None:
 
 
 def holding(held: Mapping[int, Manifest | None], wanted: str) -> set[int]:
-    """The numbers of the versions that are what is wanted, a key. held: {number: manifest}; None for a version without a sound manifest of ours."""
-    return {number for number, manifest in held.items() if manifest is not None and manifest["key"] == wanted}
+    """The numbers of the versions with the wanted content_key. held: {number: manifest}; None for a version without a sound manifest of ours."""
+    return {number for number, manifest in held.items() if manifest is not None and held_key(manifest) == wanted}
+
+
+def held_key(manifest: Manifest) -> str | None:
+    """The content_key of a version by its manifest, None where no conversion made it."""
+    source, options = manifest.get("source"), manifest.get("options")
+    return None if source is None or options is None else content_key(source["digest"], options, manifest["converter"])
+
+
+def origin(manifest: Manifest | None) -> str:
+    """What a version holds, for people."""
+    if manifest is None:
+        return "files without a manifest of this collection, or not those of their manifest"
+    told: Mapping[str, Any] = manifest
+    where = told.get("fetched_from") or (told.get("source") or {}).get("path") or "an unknown source"
+    return shown(where, manifest["files"])
+
+
+def shown(where: str, files: Content) -> str:
+    """A source or a version in a few words: where it comes from, and a short digest of its model."""
+    return f"{where} (sha256 {digest(files)[:12]})"
+
+
+def digest(files: Content) -> str:
+    """SHA-256 over the names and contents of the model's files, {relative path: {sha256, bytes}}, in hexadecimal."""
+    total = hashlib.sha256()
+    for name, one in sorted(content_of(files).items()):
+        total.update(f"{name}\0{one['sha256']}\n".encode())
+    return total.hexdigest()

@@ -47,14 +47,6 @@ def files(directory: str) -> list[str]:
     return sorted(name for name in found if name != MANIFEST)
 
 
-def digest(directory: str) -> str:
-    """SHA-256 over the names and contents of files(directory), in hexadecimal."""
-    total = hashlib.sha256()
-    for name in files(directory):
-        total.update(f"{name}\0{file_digest(os.path.join(directory, name))}\n".encode())
-    return total.hexdigest()
-
-
 def file_digest(path: str) -> str:
     """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
     total = hashlib.sha256()

@@ -9,16 +9,15 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
-from typing import Any, TypedDict, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files, versions
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import FileEntry, Manifest
-
-_Value = TypeVar("_Value")
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content, FileEntry, Manifest
 
 
 class Refusal(TypedDict):
@@ -39,30 +38,37 @@ def numbered(folder: str) -> dict[int, str]:
     return {int(name): name for name in names}
 
 
-def held(destination: str, wanted: str | None) -> dict[int, Manifest | None]:
-    """{number: manifest} below destination; None where there is none of ours, or where it has the key wanted and a file is not what it says."""
+def held(destination: str, wanted: str | None, digests: Digests) -> dict[int, Manifest | None]:
+    """{number: manifest} below destination; None where there is none of ours, or where it has the content_key wanted and a file is not what it says."""
     found: dict[int, Manifest | None] = {}
     for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
         told = manifest_of(directory)
-        found[number] = None if told is None or (told["key"] == wanted and not _sound(directory, told)) else told
+        broken = told is None or manifest.held_key(told) == wanted and not is_sound(directory, told["files"], digests)
+        found[number] = None if broken else told
     return found
 
 
-def inventory(directory: str) -> dict[str, FileEntry]:
+def inventory(directory: str, digests: Digests) -> dict[str, FileEntry]:
     """The files of a version by their relative paths."""
     return {
         name: {
-            "sha256": model_files.file_digest(os.path.join(directory, name)),
+            "sha256": digests.of(os.path.join(directory, name)),
             "bytes": os.path.getsize(os.path.join(directory, name)),
         }
         for name in model_files.files(directory)
     }
 
 
-def without_written(found: Mapping[str, _Value], files: Collection[str]) -> dict[str, _Value]:
-    """What was found of a version, {relative path: …}, without the batching parameters that the host wrote; files: those that the version came with."""
-    return {name: one for name, one in found.items() if name != manifest.BATCHING or name in files}
+def is_sound(directory: str, files: Content, digests: Digests) -> bool:
+    """Whether a version holds the model that its manifest lists. Sizes tell most differences at no cost."""
+    try:
+        sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory)}
+        return manifest.content_of(sizes) == {
+            name: one["bytes"] for name, one in manifest.content_of(files).items()
+        } and manifest.content_of(inventory(directory, digests)) == manifest.content_of(files)
+    except FleetError:
+        return False
 
 
 def carry_batching(staged: str, destination: str) -> None:
@@ -97,6 +103,17 @@ def finish(staged: str, destination: str, version: int, content: Mapping[str, An
     except OSError as fault:
         raise FleetError(f"cannot be published: {fault.strerror}", where=final) from fault
     return final
+
+
+def renew(staged: str, final: str, content: Manifest) -> None:
+    """Give a published version the warm-up requests of a staged one of the same model, and its manifest. A server reads both when it loads the version."""
+    there, new = os.path.join(final, manifest.WARMUP), os.path.join(staged, manifest.WARMUP)
+    if os.path.exists(new):
+        os.makedirs(os.path.dirname(there), exist_ok=True)
+        os.replace(new, there)
+    elif os.path.exists(there):
+        os.unlink(there)
+    atomic_files.write_file(os.path.join(final, model_files.MANIFEST), manifest.text(content).encode())
 
 
 def remember_refusal(destination: str, told: Refusal | None) -> None:
@@ -138,10 +155,3 @@ def manifest_of(directory: str) -> Manifest | None:
             return manifest.parse(stream.read())
     except OSError:
         return None
-
-
-def _sound(directory: str, held: Manifest) -> bool:
-    try:
-        return without_written(inventory(directory), held["files"]) == held["files"]
-    except FleetError:
-        return False

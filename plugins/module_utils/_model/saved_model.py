@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     checkpoint,
+    manifest,
     meta_graph,
     model_files,
     other_files,
@@ -20,7 +21,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.other_files import Known
 
-WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _A_FILE = (
     "it is a file; a SavedModel is a directory",
     "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.",
@@ -61,7 +61,7 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
 
 def warmup_requests(directory: str) -> bytes | None:
     """The bytes of a version's warm-up file, or None where it has none."""
-    path = os.path.join(directory, WARMUP)
+    path = os.path.join(directory, manifest.WARMUP)
     return model_files.read_file(path) if os.path.isfile(path) else None
 
 

@@ -36,6 +36,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     published,
     versions,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content, FileEntry
 
 PREFIX = ".tfserving-partial-"
@@ -310,9 +311,14 @@ def download(source: str, partial: Partial, checksum: str | None) -> str:
     return path
 
 
-def content_of(folder: str, where: str) -> dict[str, FileEntry]:
+def described(folder: str, where: str, rehash: bool) -> dict[str, Any]:
+    """{inventory, manifest} of a folder, as a host has to know it before it takes pieces. Raises FleetError."""
+    return {"inventory": content_of(folder, where, Digests(rehash)), "manifest": published.manifest_of(folder)}
+
+
+def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry]:
     """The content of a folder, checked against the manifest that it may bring. Raises FleetError."""
-    content = published.inventory(folder)
+    content = published.inventory(folder, digests)
     versions.check_content(content, where)
     brought = published.manifest_of(folder)
     for name, one in sorted(brought["files"].items() if brought else ()):

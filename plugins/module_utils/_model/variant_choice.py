@@ -85,6 +85,17 @@ def published(form: str) -> str:
     return variants.SAVED_MODEL if form == variants.NONE else form
 
 
+def version(conversion: Mapping[str, Any], looked: Iterable[Mapping[str, Any]]) -> int | None:
+    """The number that a conversion gets on all hosts: the model's own, else the highest that a host has or would give it; None where that is not known.
+
+    looked: results of the module model_conversion on these hosts, {model, form, version} each.
+    """
+    model, form = conversion["model"], published(conversion["form"])
+    seen = [one["version"] for one in looked if (one.get("model"), one.get("form")) == (model["name"], form)]
+    number: int | None = model.get("version")
+    return max((one for one in seen if one is not None), default=None) if number is None else number
+
+
 def _batch_sizes(model: Mapping[str, Any]) -> list[int]:
     batching = model.get("batching")
     allowed = batching.get("allowed_batch_sizes") if isinstance(batching, dict) and model.get("samples") else None

@@ -10,7 +10,7 @@ import json
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -33,6 +33,22 @@ LARGEST = 2**63 - 1
 def number_of(name: str) -> int | None:
     """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
     return int(name) if name.isascii() and name.isdigit() and int(name) <= LARGEST else None
+
+
+def named_by(source: str) -> int | None:
+    """The number that the folder of a source is named by, such as 42 for /srv/digits/42, or None."""
+    return number_of(posixpath.basename(public(source).rstrip("/")))
+
+
+def refuse_many_numbers(options: Mapping[str, Any], hosts: int) -> None:
+    """Raise FleetError where several hosts would each number a version by what they hold, so that one model would have several numbers."""
+    source = options.get("source")
+    if isinstance(source, str) and options.get("version") is None and named_by(source) is None and hosts > 1:
+        raise FleetError(
+            f"{hosts} hosts of this play would each give it their own next number",
+            where="version",
+            remedy="Give version, or name the source's folder by a number.",
+        )
 
 
 def kind_of(source: str) -> str:
@@ -156,12 +172,17 @@ def digest(content: Content) -> str:
 
 
 def place(
-    published: Collection[int], same: Collection[int], version: int | None = None, known: Iterable[int] = ()
+    published: Collection[int],
+    same: Collection[int],
+    version: int | None = None,
+    known: Iterable[int] = (),
+    both: Callable[[int], str] | None = None,
 ) -> tuple[int, bool]:
     """(number, whether it is there already). published: the numbers in the folder. same: those of them that hold what the source holds.
 
     Without a number of the user's it is the newest if that is the same, else the next one that the server does not know either: what it says about one that
-    was withdrawn could be taken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else.
+    was withdrawn could be taken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else;
+    both(number) says what it holds and what the source holds.
     """
     if version is None:
         newest = max(published, default=0)
@@ -170,9 +191,9 @@ def place(
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(
-            f"version {version} is there already and holds something else",
+            f"version {version} is there already and holds something else" + (f": {both(version)}" if both else ""),
             where="version",
-            remedy="Give a new number, or leave version out to get the next one; a server does not notice a replaced version.",
+            remedy="Give a new number (version), or name the source's folder by one; a server does not notice a replaced version.",
         )
     return version, version in published
 

@@ -10,6 +10,7 @@ it is read, and raises FleetError where that fails.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,6 +68,11 @@ class Host:
 
 
 WHOLE = Purpose()
+
+
+def deployment(task_id: str) -> dict[str, str]:
+    """{id, at} of the deployment that a task of a run belongs to: the tasks of a run share all of their ids but the last part."""
+    return {"id": task_id.rpartition("-")[0], "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ READ = (
     "model_base_path",
     "model_name",
     "name",
+    "pull",
     "reference",
     "samples",
     "ssl_config_file",
@@ -119,7 +120,9 @@ def resolve(
     _check(wishes)
     asked = _with_role(request.with_texts_as_keys(dict(wishes.request)), wishes.role)
     if not wishes.serves:
-        return {"plan": None, "server": dict(_server(None, asked, wishes)[1], backend=asked.get("backend") or "auto")}
+        found = _server(None, asked, wishes)[1]
+        name = wishes.role.get("name") or _name_in_start_lines(asked) or found["name"]
+        return {"plan": None, "server": dict(found, name=name, backend=asked.get("backend") or "auto")}
     planned = needs_plan(wishes)
     made = (
         plan.plan(capabilities, asked if planned else dict(wishes.request, models=[]), microarchitectures)
@@ -240,6 +243,15 @@ def _server(
         "refusals": [],
         "warnings": [],
     }
+
+
+def _name_in_start_lines(asked: Mapping[str, Any]) -> str | None:
+    """The name that a start line gives to the server's container. What is wrong with the request is no matter of a server that is stopped or goes back."""
+    try:
+        name: str | None = request.complete(asked)[0].get("serve", {}).get("name")
+    except FleetError:
+        return None
+    return name
 
 
 def _batched(found: ServingConfiguration, role: Mapping[str, Any]) -> ServingConfiguration:
@@ -368,6 +380,11 @@ def _whole(
             draft.decide(
                 f"model {tuning['model']}: tuning", changes.shown(tuning["configuration"]), "tfs_server_tunings"
             )
+    named = wishes.role.get("image") or wishes.request.get("image")
+    if found["backend"] == "docker" and named and "@" not in named and wishes.role.get("pull") != "always":
+        draft.warn(
+            f"the tag of {named} can move, and then hosts serve different images under one name: name it by digest, or set tfs_server_pull: always"
+        )
     if wishes.role.get("ssl_config_file"):
         draft.warn(flags.TLS)
     return dict(

@@ -52,6 +52,22 @@ def specific(message: Message, name: str) -> list[int] | None:
     return None
 
 
+def served(text: str, where: str) -> dict[str, dict[str, Any]]:
+    """{model: {version_policy, labels}} as the option models of model_server has them. text: the file's. Raises FleetError."""
+    message = parse(text, where)
+    return {
+        name: {"version_policy": _policy(message, name), "labels": labels(message, name)} for name in names(message)
+    }
+
+
+def _policy(message: Message, name: str) -> dict[str, Any] | None:
+    for kind, chosen in (one for policy in _values(_model(message, name), "model_version_policy") for one in policy):
+        if kind == "latest":
+            return {"latest": dict(chosen).get("num_versions", 1)}
+        return {"all": True} if kind == "all" else {"specific": specific(message, name)}
+    return None
+
+
 def with_versions(message: Message, name: str, numbers: Iterable[int]) -> Message:
     """The message where a model's policy lists these versions."""
     return _changed(

@@ -43,6 +43,8 @@ class RunningServer(_Server, total=False):
     """A server that runs on a host, the same from run to run: without process ids and times."""
 
     tls: bool
+    deployment: dict[str, str] | None  # {id, at} of the one that made the container, where it carries that
+    previous_deployment: dict[str, str] | None  # of the container that is kept for a rollback
     copy_of: str | None  # the name without its suffix, where it is one of several of one description
 
 

@@ -52,8 +52,8 @@ def derived_flags(configuration: ServingConfiguration, place: Place | None = Non
     lite = questions.tflite_flag(release)
     if lite and any((model.form or "").startswith("tflite") for model in configuration.models):
         found[lite] = True
-    if any(model.labels for model in configuration.models):
-        # Labels of the first configuration; later ones are moved by a server that has loaded their versions.
+    if place and configuration.backend == "docker" or any(model.labels for model in configuration.models):
+        # model_version gives labels while a model is served. The engine may start the server again with them, before it has loaded their versions.
         found[_LABELS] = True
     known = questions.flags(release)
     return {name: value for name, value in found.items() if name in known}

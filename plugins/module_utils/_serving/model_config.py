@@ -9,7 +9,7 @@ import enum
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -38,7 +38,8 @@ class ModelConfiguration:
     version_policy: Mapping[str, Any] | None = (
         None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
     )
-    labels: Mapping[str, int] = field(default_factory=dict)  # label: version
+    # {label: version}; None takes away a label that was given while the model was served
+    labels: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As data, without batching where it is not known; from_dict is the inverse."""
@@ -85,6 +86,33 @@ def form_of(base_path: str) -> str | None:
     """The form of the models below a folder of published models, or None."""
     name = posixpath.basename(base_path.rstrip("/"))
     return name if name in variants.SERVED else None
+
+
+def with_moved_labels(
+    models: Iterable[ModelConfiguration], before: Iterable[ModelConfiguration], served: Iterable[ModelConfiguration]
+) -> tuple[ModelConfiguration, ...]:
+    """The models with the labels and versions that others than their description moved while they were served, such as model_version.
+
+    before: those of the description of the server that serves now. served: the same by the server's file. What the new description says and the one
+    before did not wins.
+    """
+    described, now = ({one.name: one for one in group} for group in (before, served))
+    return tuple(_with_moved(one, described.get(one.name, one), now.get(one.name, one)) for one in models)
+
+
+def _with_moved(one: ModelConfiguration, before: ModelConfiguration, served: ModelConfiguration) -> ModelConfiguration:
+    given = one.labels
+    labels: dict[str, int] = {}
+    for label in sorted({*given, *served.labels}):
+        version, version_before = given.get(label), before.labels.get(label)
+        if version == version_before and not (label in given and version is None):
+            version = served.labels.get(label)
+        if version is not None:
+            labels[label] = version
+    policy = served.version_policy if one.version_policy == before.version_policy else one.version_policy
+    if policy and "specific" in policy:
+        policy = {"specific": sorted({*policy["specific"], *labels.values()})}
+    return replace(one, version_policy=policy, labels=labels)
 
 
 def check(models: Sequence[ModelConfiguration]) -> None:
@@ -138,7 +166,7 @@ def wanted_versions(one: ModelConfiguration, present: Collection[int]) -> list[i
             where=one.base_path,
             remedy="Publish it before it is asked for.",
         )
-    unlabelled = [f"{label}: {number}" for label, number in sorted(one.labels.items()) if number not in wanted]
+    unlabelled = [f"{label}: {number}" for label, number in labels_of(one).items() if number not in wanted]
     if unlabelled:
         raise FleetError(
             f"a label names a version that is not served ({unlabelled[0]}; served: {', '.join(map(str, wanted))})",
@@ -166,14 +194,19 @@ def _check_versions(one: ModelConfiguration, where: str) -> None:
         )
     if "latest" in policy:
         bounded(f"{where}.version_policy.latest", policy["latest"], 1)
-    for number in [*policy.get("specific", ()), *one.labels.values()]:
+    for number in [*policy.get("specific", ()), *labels_of(one).values()]:
         bounded(f"{where}: version", number, 0, 2**63 - 1)
+
+
+def labels_of(one: ModelConfiguration) -> dict[str, int]:
+    """The labels that a model has, without those that are taken away, sorted."""
+    return {label: number for label, number in sorted(one.labels.items()) if number is not None}
 
 
 def _message(one: ModelConfiguration) -> list[tuple[str, Any]]:
     """A model as the message ModelConfig (textproto.reader)."""
     policy = [("model_version_policy", [_policy(one.version_policy)])] if one.version_policy else []
-    labels = [("version_labels", [("key", label), ("value", number)]) for label, number in sorted(one.labels.items())]
+    labels = [("version_labels", [("key", label), ("value", number)]) for label, number in labels_of(one).items()]
     return [("name", one.name), ("base_path", one.base_path), ("model_platform", "tensorflow"), *policy, *labels]
 
 

@@ -28,6 +28,7 @@ RESULT = (
     "image",
     "gap_s",
     "judged",
+    "deployment",
     "model_config_file",
 )
 # Flags that options of model_server set, by the backends that have the option.

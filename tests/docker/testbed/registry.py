@@ -72,14 +72,18 @@ class Registry:
         with locked("registry"):
             digest = self.digest(name, tag)
             if digest is None:
-                repository = f"127.0.0.1:{self._port}/{name}"
-                image.tag(repository, tag)
-                for line in self._engine.images.push(repository, tag, stream=True, decode=True):
-                    if "error" in line:
-                        raise RuntimeError(f"{repository}:{tag}: {line['error']}")
-                self._engine.images.remove(f"{repository}:{tag}", noprune=True)
+                self._engine.images.remove(self.push(image, name, tag), noprune=True)
                 digest = self.digest(name, tag)
         return f"{self.address}/{name}@{digest}"
+
+    def push(self, image, name, tag):
+        """Push an image under a tag, which may have been another's; returns its name as this machine's engine knows it."""
+        repository = f"127.0.0.1:{self._port}/{name}"
+        image.tag(repository, tag)
+        for line in self._engine.images.push(repository, tag, stream=True, decode=True):
+            if "error" in line:
+                raise RuntimeError(f"{repository}:{tag}: {line['error']}")
+        return f"{repository}:{tag}"
 
     def digest(self, name, tag):
         """The digest of what the registry has under a tag, or None."""

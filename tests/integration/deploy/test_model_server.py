@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -152,6 +153,16 @@ def test_the_life_of_a_server(host):
     gone = host.absent()
     assert gone["changed"] and not lives(last["pid"]) and not (host.directory / "state" / "servers" / "m").exists()
     assert not host.absent()["changed"]
+
+
+def test_a_run_that_changes_nothing_waits_for_no_other(host):
+    """Another run holds the server's lock: for the whole of a model's proof, for instance. ready_timeout_s is also how long a run waits for the lock."""
+    _changed, server = host.server()
+    with open(host.directory / "state" / "servers" / ".m.lock", "w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert host.server() == (False, server)
+        assert host.run(check=True)["changed"] is False
+    assert host.server()[0] is False
 
 
 def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, tmp_path):
@@ -510,3 +521,19 @@ def test_a_port_in_use(host):
         and f"grpc_port: port {port} of 127.0.0.1 cannot be used: Address already in use" in result["msg"]
     )
     assert not (host.directory / "state" / "servers" / "m" / "server.json").exists()
+
+
+def test_the_only_server_of_a_host_need_not_be_named(tmp_path):
+    def absent():
+        return modules.call(
+            "model_server", state="absent", state_directory=tmp_path, engine_socket="/nonexistent.sock", check=True
+        )
+
+    assert "no server is named, and this host has none" in absent()["msg"]
+    for name in ("digits", "shop"):
+        (tmp_path / "servers" / name).mkdir(parents=True)
+        (tmp_path / "servers" / name / "server.json").write_text("{}", encoding="utf-8")
+        found = absent()
+        if name == "digits":
+            assert found["server"]["name"] == "digits"
+    assert "this host has digits, shop. Name the one that is meant (tfs_server_name" in found["msg"]

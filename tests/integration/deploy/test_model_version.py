@@ -169,10 +169,9 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     assert visible(folder) == before
     with GrpcClient("127.0.0.1", server.grpc_port) as asked:
         assert asked.predict("m", {"x": ONES})["y"].tolist() == [[2.5], [2.5]]
-    repaired = variant(model_directory, tmp_path / "repaired", "repaired")
-    assert good(source=repaired, version=20, **options)["published"], (
-        "what the server said of this number before is not taken for it"
-    )
+    repaired = variant(model_directory, tmp_path / "20", "repaired")
+    told = good(source=repaired, **options)
+    assert told["published"] and told["version"] == 20, "what the server said of this number before is not taken for it"
     # A version that was seen to serve well is not withdrawn because of samples that are wrong.
     refused(
         "is not served as it should be", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]}

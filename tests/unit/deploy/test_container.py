@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, container_labels
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
@@ -64,6 +64,7 @@ def test_a_container_is_hardened_and_published_on_loopback():
         "--model_config_file=/etc/tfserving/models.pbtxt",
         "--max_num_load_retries=0",
         "--enable_profiler=false",
+        "--allow_version_labels_for_unavailable_models=true",
     ]
     assert body["Env"] == ["KEY=s3cr3t", "TF_ENABLE_ONEDNN_OPTS=0"] and "s3cr3t" not in str(body["Labels"])
     assert container_labels.described(body["Labels"]) == GOOD and body["Labels"][
@@ -157,7 +158,8 @@ def test_what_files_and_labels_add_to_the_command_line():
         "--allow_version_labels_for_unavailable_models=true",
     ):
         assert word in words
-    assert container.arguments(replace(GOOD, flags={"enable_profiler": True}))[-1] == "--enable_profiler=true"
+    words = container.arguments(replace(GOOD, flags={"enable_profiler": True}))
+    assert "--enable_profiler=true" in words and "--enable_profiler=false" not in words
     assert "--enable_profiler" not in " ".join(container.arguments(replace(GOOD, release="2.4.0"))), (
         "a flag that the release does not know"
     )
@@ -235,6 +237,56 @@ def test_the_configuration_of_models():
         '    model_version_policy { specific { versions: 1 versions: 2 } }\n    version_labels { key: "stable" value: 1 }\n  }\n}\n'
     )
     assert model_config.folders([MODEL, model_config.model("b", "s3://x")]) == ["/srv/models/digits"]
+
+
+STABLE = {"version_policy": {"specific": [1]}, "labels": {"stable": 1}}
+MOVED = {"version_policy": {"specific": [1, 2]}, "labels": {"stable": 1, "canary": 2}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "served", "expected"),
+    [
+        # What was moved while it was served stays where the description says what it said.
+        (STABLE, STABLE, MOVED, MOVED),
+        ({}, {}, {"labels": {"canary": 2}}, {"labels": {"canary": 2}}),
+        (STABLE, STABLE, {"version_policy": {"specific": [2]}, "labels": {"stable": 2}}, None),
+        # What the description says anew wins; a label that stays has its version served.
+        (
+            {"version_policy": {"specific": [3]}, "labels": {"stable": 3}},
+            STABLE,
+            MOVED,
+            {"version_policy": {"specific": [2, 3]}, "labels": {"stable": 3, "canary": 2}},
+        ),
+        (
+            {"version_policy": {"specific": [1]}, "labels": {}},
+            STABLE,
+            MOVED,
+            {"version_policy": {"specific": [1, 2]}, "labels": {"canary": 2}},
+        ),
+        # A label of null is taken away, also where nothing serves yet.
+        (
+            {"version_policy": {"specific": [1]}, "labels": {"stable": 1, "canary": None}},
+            STABLE,
+            MOVED,
+            {"version_policy": {"specific": [1, 2]}, "labels": {"stable": 1}},
+        ),
+        ({"labels": {"canary": None}}, None, None, {"labels": {}}),
+        (STABLE, None, None, STABLE),
+    ],
+)
+def test_labels_that_were_moved_while_they_were_served_stay(asked, before, served, expected):
+    def model(values):
+        return model_config.model("m", "/m", **values)
+
+    (made,) = model_config.with_moved_labels(
+        [model(asked)],
+        [] if before is None else [model(before)],
+        []
+        if served is None
+        else [replace(model({}), **model_config_list.served(model_config.text([model(served)]), "f")["m"])],
+    )
+    assert made == model(served if expected is None else expected)
+    assert "canary: None" not in model_config.text([model(asked)])
 
 
 @pytest.mark.parametrize(

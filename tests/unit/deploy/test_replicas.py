@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, transaction
@@ -130,3 +132,26 @@ def test_a_fault_tells_what_serves_already():
     )
     told = ServesOn("it is full", remedy="Empty it. The server before it runs again.")
     assert replicas.in_part(told, before) is told and replicas.in_part(FleetError("x"), []).remedy is None
+
+
+def of(deployment, state="running", previous=True):
+    roles = seen(state, previous)
+    roles[transaction.SERVING] = replace(roles[transaction.SERVING], deployment=deployment, predecessor="2")
+    return roles
+
+
+def test_a_deployment_is_undone_where_it_made_what_serves_and_nowhere_else():
+    reached, stopped = (
+        {"a": of("new"), "b": of("old"), "c": of("new", previous=False)},
+        {"d": of("old", "exited", previous=False)},
+    )
+    assert replicas.back({**reached, **stopped}, "new") == [
+        ("a", replicas.PREVIOUS),
+        ("d", replicas.RESUME),
+        ("c", replicas.STOP),
+    ]
+    undone = {"a": of("old"), "b": of("old"), "c": of("new", "exited", previous=False)}
+    assert replicas.back(undone, "new") == [], "a second time nothing"
+    assert transaction.can_go_back(of("new"), "new") and not transaction.can_go_back(
+        {**of("new"), transaction.PREVIOUS: transaction.Seen("3", "exited", "d", "i")}, "new"
+    ), "what is kept is not what it replaced"

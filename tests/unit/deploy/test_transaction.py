@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_after_any_step_is_finished_or_undone_by_the_next(b
 
 def test_a_rollback_that_is_killed_after_any_step():
     before = {SERVING: NEW, PREVIOUS: Seen("1", "exited", "old", "image")}
-    steps = transaction.to_previous(before)
+    steps = transaction.to_previous(before, "its image")
     assert digests(played(before, steps)) == {SERVING: ("old", True), PREVIOUS: ("new", False)}
     for done in range(len(steps) + 1):
         left = played(before, steps[:done])

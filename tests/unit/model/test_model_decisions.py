@@ -285,6 +285,20 @@ def test_keys_follow_source_options_and_converter_alone():
     assert base not in others and len(others) == 3
 
 
+def test_how_a_form_is_judged_and_warmed_up_does_not_make_it_another_one():
+    def content(**options):
+        return manifest.content_key("d", {"form": "tflite_int8", "samples": "s", **options}, {"tensorflow": "2.21.0"})
+
+    assert content() == content(allowed_loss=0.1, metric="auc") == content(batch_sizes=[1, 8])
+    assert content() != content(samples="others it is calibrated with")
+    assert content() != content(select_tf_ops=True)
+    copies = [{"form": "none"}, {"form": "none", "samples": "s", "batch_sizes": [1, 8]}]
+    assert len({manifest.content_key("d", options, None) for options in copies}) == 1
+    assert manifest.content_key("d", {"form": "none", "tags": ["a"]}, None) != manifest.content_key(
+        "d", copies[0], None
+    )
+
+
 def test_a_manifest_survives_its_text_and_foreign_ones_are_none():
     assert manifest.parse(manifest.text(made("d")).encode()) == made("d")
     for foreign in (b"", b"{}", b"[]", b"\xff", b'{"schema": 2, "key": "a", "files": {}}', b'{"schema": 1}'):
@@ -309,7 +323,7 @@ A, B = made("a"), made("b")
     ],
 )
 def test_places(published, version, expected):
-    assert versions.place(published, manifest.holding(published, A["key"]), version) == expected
+    assert versions.place(published, manifest.holding(published, manifest.held_key(A)), version) == expected
 
 
 @pytest.mark.parametrize("there", [B, None])

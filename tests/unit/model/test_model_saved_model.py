@@ -14,8 +14,10 @@ import zipfile
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    digests,
+    manifest,
     meta_graph,
-    model_files,
+    published,
     saved_model,
     versions,
 )
@@ -294,9 +296,13 @@ def test_the_digest_follows_names_and_contents_and_nothing_else(tmp_path):
             for name, content in (("d/y", b"2"), ("x", b"1"))
         )
     ).hexdigest()
-    assert model_files.digest(first) == model_files.digest(second) == expected
+
+    def digest(directory):
+        return manifest.digest(published.inventory(directory, digests.Digests()))
+
+    assert digest(first) == digest(second) == expected
     os.rename(os.path.join(first, "x"), os.path.join(first, "z"))
-    assert model_files.digest(first) != expected
+    assert digest(first) != expected
 
 
 def packed(kind, *names):

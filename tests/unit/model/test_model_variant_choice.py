@@ -10,6 +10,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_choice import (
     conversions,
     plans_by_converter,
+    version,
 )
 
 
@@ -105,3 +106,17 @@ def test_names_are_part_of_paths_and_differ(names, words):
     with pytest.raises(FleetError) as caught:
         conversions([{"name": name} for name in names])
     assert str(caught.value).startswith(words)
+
+
+def test_all_hosts_give_a_form_the_same_number():
+    copy, lite = conversions([{"name": "m", "source": "/s"}])
+    looked = [
+        {"model": "m", "form": "saved_model", "version": 2},
+        {"model": "m", "form": "saved_model", "version": 4},
+        {"model": "m", "form": "tflite_dynamic_range", "version": None},
+        {"model": "other", "form": "saved_model", "version": 9},
+        {"failed": False, "msg": "what a host says that cannot tell"},
+    ]
+    assert version(copy, looked) == 4 and version(lite, looked) is None and version(copy, []) is None
+    (named,) = conversions([{"name": "m", "source": "/s", "version": 3, "optimize": "none"}])
+    assert version(named, looked) == 3

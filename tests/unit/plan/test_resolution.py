@@ -308,3 +308,27 @@ def test_a_variable_of_the_role_of_which_nothing_can_be_made_is_one_line(name, v
     with pytest.raises(FleetError) as fault:
         made({"models": [HALF]}, {name: value})
     assert str(fault.value).startswith(f"tfs_server_{name}") and "\n" not in str(fault.value)
+
+
+def test_a_server_that_goes_back_has_the_name_of_its_start_line():
+    line = "docker run -d --name shop -p 8500:8500 tensorflow/serving:2.20.0"
+    asked = {"models": [HALF], "options": [line]}
+    assert resolve(None, Wishes(asked, {}, serves=False))["server"]["name"] == "shop"
+    assert resolve(None, Wishes(asked, {"name": "mine"}, serves=False))["server"]["name"] == "mine"
+    assert resolve(None, Wishes({"models": [HALF], "options": [7]}, {}, serves=False))["server"]["name"] == "half"
+    assert resolve(None, Wishes({}, {}, serves=False))["server"]["name"] == "", "the module finds the only one"
+
+
+@pytest.mark.parametrize(
+    ("asked", "role", "warns"),
+    [
+        ({"image": "registry.example/serving:2.20.0"}, {}, True),
+        ({}, {"image": "registry.example/serving:2.20.0"}, True),
+        ({"image": "registry.example/serving:2.20.0"}, {"pull": "always"}, False),
+        ({"image": f"registry.example/serving@sha256:{'0' * 64}"}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_the_plan_warns_of_a_tag_that_can_move(asked, role, warns):
+    found = made({"models": [HALF], "backend": "docker", **asked}, role)
+    assert any("can move" in text for text in found["plan"]["warnings"]) == warns

@@ -10,10 +10,10 @@ import pytest
 text_format = pytest.importorskip("google.protobuf.text_format")
 hypothesis = pytest.importorskip("hypothesis")
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader, schema, writer
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
 from hypothesis import strategies as st
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -250,7 +250,7 @@ def test_batching_files_of_users_are_read_as_protobuf_reads_them():
         "num_batch_threads {} enable_large_batch_splitting: {} pad_variable_length_inputs: t"
     )
     read = judged(text, schema.BATCHING)
-    assert description.parameters_of(text) == {
+    assert parameters.read(text) == {
         "max_batch_size": read.max_batch_size.value,
         "batch_timeout_micros": read.batch_timeout_micros.value,
         "allowed_batch_sizes": list(read.allowed_batch_sizes),
@@ -259,4 +259,4 @@ def test_batching_files_of_users_are_read_as_protobuf_reads_them():
         "enable_large_batch_splitting": read.enable_large_batch_splitting.value,
         "pad_variable_length_inputs": read.pad_variable_length_inputs,
     }
-    assert description.parameters_of("max_batch_size: 32") is None
+    assert parameters.read("max_batch_size: 32") is None

@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was decided about a server while it served holds in later deployments: labels that were given, and which
+deployment made it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import docker
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client, tensors
+from ansible_collections.tfserving.fleet.tests.docker.testbed import images
+from ansible_collections.tfserving.fleet.tests.support import modules
+
+STABLE = {"version_policy": {"specific": [1]}, "labels": {"stable": 1}}
+
+
+def models(host, **values):
+    return [{"name": "m", "base_path": str(host.state / "models"), **values}]
+
+
+def answers(server, label):
+    """What the version of a label makes of ones."""
+    client = stdlib_client.Server(server["address"], server["grpc_port"], 30, False)
+    ones = tensors.Tensor("float32", (1, 4), struct.pack("<4f", *[1.0] * 4))
+    return client.predict("m", {"x": ones}, label=label)["y"].values()
+
+
+def test_a_label_that_was_given_while_the_model_is_served_stays(host):
+    host.options.update(model_name=None, model_base_path=None, samples=None, reference=None)
+    host.publish("wrong", version="2")
+    server = host.good(models=models(host, **STABLE))["server"]
+    labelled = modules.call(
+        "model_version",
+        path=str(host.state / "models"),
+        version=2,
+        server={"port": server["grpc_port"], "model": "m"},
+        label="canary",
+        config_file=server["model_config_file"],
+    )
+    assert not labelled.get("failed"), labelled
+    doubled, tripled = [2.0] * 4, [3.0] * 4
+    assert (answers(server, "stable"), answers(server, "canary")) == (doubled, tripled)
+    described, asked = host.info()
+    assert described["models"][0]["labels"] == {"stable": 1, "canary": 2} and asked["models"][0]["drift"] == []
+    assert not host.good(models=models(host, **STABLE))["changed"]
+
+    change = {"flags": {"num_load_threads": 2}}
+    planned = host.good(check_mode=True, models=models(host, **STABLE), **change)
+    assert "keep the label canary of m on version 2" in planned["actions"]
+    changed = host.good(models=models(host, **STABLE), **change)
+    assert changed["changed"]
+    assert (answers(server, "stable"), answers(server, "canary")) == (doubled, tripled)
+    assert not host.good(models=models(host, **STABLE), **change)["changed"]
+    host.engine.containers.get(host.name).restart()
+    assert not host.good(models=models(host, **STABLE), **change)["changed"]
+    assert answers(server, "canary") == tripled, "also after the engine started the server again"
+
+    without = {"version_policy": {"specific": [1]}, "labels": {"stable": 1, "canary": None}}
+    assert host.good(models=models(host, **without), **change)["changed"]
+    described, _asked = host.info()
+    assert described["models"][0]["labels"] == {"stable": 1} and answers(server, "stable") == doubled
+
+
+def test_a_rollback_undoes_a_deployment_and_nothing_else(host):
+    first, second, third = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2, 3))
+    change = {"flags": {"num_load_threads": 2}}
+    host.good(deployment=first)
+    assert host.good(deployment=second, **change)["server"]["deployment"] == second["id"]
+    assert not host.good(deployment=third, **change)["changed"], "nothing changed, so it is still the second's"
+    described, _asked = host.info()
+    assert (described["deployment"], described["previous_deployment"]) == (second, first)
+
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+    serving = host.container()["Id"]
+    for other in (third, first):
+        assert not host.good(deployment={"id": other["id"]}, **undo)["changed"] and host.container()["Id"] == serving
+    undone = host.good(deployment={"id": second["id"]}, **undo)
+    assert undone["changed"] and undone["server"]["deployment"] == first["id"] and host.container()["Id"] != serving
+    assert f"deployment {first['id']} {first['at']}" in " ".join(undone["actions"])
+    assert not host.good(deployment={"id": second["id"]}, **undo)["changed"]
+    said = host.refused(deployment={"id": first["id"]}, **undo)
+    assert f"no server before that of deployment {first['id']} was kept" in said
+
+
+class Names:
+    """Two names of this machine in an inventory, each with a server of its own on its engine."""
+
+    def __init__(self, host):
+        self._host, self._directory = host, host.state / "controller"
+        self._directory.mkdir()
+        self.names = {name: f"{host.name}-{name}" for name in ("one", "two")}
+
+    def play(self, playbook, *words, **variables):
+        """({host: changed tasks}, output) of a run that ends well."""
+        common = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "tfserving_backend": "docker",
+            "tfserving_image": self._host.options["image"],
+            "tfserving_version": "2.20.0",
+            "tfserving_state_directory": str(self._host.state),
+            "tfserving_models": [{"name": "m"}],
+            "tfs_server_model_base_path": self._host.options["model_base_path"],
+            "tfs_server_grpc_port": 0,
+            "tfs_server_rest_port": 0,
+            "tfs_server_ready_timeout_s": 600,
+            **variables,
+        }
+        hosts = {name: {"tfs_server_name": server} for name, server in self.names.items()}
+        path = self._directory / "inventory.json"
+        path.write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}), encoding="utf-8")
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", "-i", path, f"tfserving.fleet.{playbook}", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+            cwd=self._directory,
+        )
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        counts = re.findall(r"^(\w+) +: ok=.*changed=(\d+)", done.stdout, re.MULTILINE)
+        return {name: int(count) for name, count in counts}, re.sub(r"\s+", " ", done.stdout)
+
+    def containers(self):
+        """{host: (id of the container that serves, the deployment that made it)}."""
+        found = {name: self._host.engine.containers.get(server) for name, server in self.names.items()}
+        return {name: (one.id, one.labels["tfserving.fleet.deployment"]) for name, one in found.items()}
+
+    def remove(self):
+        for server in self.names.values():
+            for role in ("", ".previous"):
+                with contextlib.suppress(docker.errors.NotFound):
+                    self._host.engine.containers.get(f"{server}{role}").remove(force=True, v=True)
+
+
+def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
+    names = Names(host)
+    try:
+        assert names.play("deploy")[0] == {"one": 1, "two": 1}
+        first = names.containers()
+        assert first["one"][1].split()[1] == first["two"][1].split()[1], "one id on all hosts"
+        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 2})
+        second = names.containers()
+        assert second["one"][1] != first["one"][1] and second["two"] == first["two"]
+
+        changed, said = names.play("rollback")
+        assert changed == {"one": 1, "two": 0} and names.containers() == first, said[-4000:]
+        assert f"deployment {' '.join(reversed(first['one'][1].split()))}" in said, "what it went back to"
+        assert names.play("rollback")[0] == {"one": 0, "two": 0} and names.containers() == first
+    finally:
+        names.remove()
+
+
+def test_a_tag_that_was_pushed_again_is_noticed(host, engine, registry, serving_image):
+    first, second = (images.derived(engine, serving_image, f"LABEL pushed={number}") for number in (1, 2))
+    name = registry.push(first, "moved", host.name.lower())
+    try:
+        said = host.refused(image=name.replace("moved", "nowhere"), pull="never")
+        assert "is not on the host, and is not pulled" in said
+        assert host.good(image=name)["changed"] and not host.good(image=name, pull="always")["changed"]
+
+        registry.push(second, "moved", host.name.lower())
+        first.tag(*name.rsplit(":", 1))  # Somebody else pushed it: this engine knows the old one still.
+        assert not host.good(image=name)["changed"] and not host.good(image=name, pull="never")["changed"]
+        planned = host.good(image=name, pull="always", check_mode=True)
+        assert planned["changed"] and f"pull the image {name}" in planned["actions"]
+        assert host.container()["Image"] == first.id
+        moved = host.good(image=name, pull="always")
+        assert moved["changed"] and host.container()["Image"] == second.id
+        assert f"pull the image {name}, whose tag has moved" in moved["actions"]
+        assert not host.good(image=name, pull="always")["changed"]
+    finally:
+        host.remove()
+        engine.images.remove(name, noprune=True)
