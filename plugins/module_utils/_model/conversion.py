@@ -105,7 +105,7 @@ class Conversion:
         held = published.held(self.destination, content_key, self.digests)
         version, there = versions.place(
             held,
-            manifest.holding(held, content_key),
+            manifest.holding(held, content_key) | self._copies(held, files),
             versions.named_by(self.source) if self.options["version"] is None else self.options["version"],
             both=lambda number: f"{manifest.origin(held[number])} there, {manifest.shown(self.source, files)} now",
         )
@@ -127,6 +127,14 @@ class Conversion:
             raise FleetError(
                 f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
             ) from fault
+
+    def _copies(self, held: Mapping[int, Manifest | None], files: manifest.Content) -> set[int]:
+        """The versions without a manifest that hold what the source holds, such as those that somebody copied there."""
+        if self.converted or not held:
+            return set()
+        there = published.numbered(self.destination)
+        folders = {number: os.path.join(self.destination, there[number]) for number in held if held[number] is None}
+        return {number for number, path in folders.items() if published.is_sound(path, files, self.digests)}
 
     def _refusal(self, release: str | None) -> str | None:
         name = self.options["signature"]

@@ -102,6 +102,11 @@ def test_the_role_publishes_one_number_on_all_hosts(zoo, hosts, tmp_path):
     assert code == 0, said[-3000:]
     assert hosts.versions("m/saved_model") == {"one": ["1", "2", "7"], "two": ["2", "7"]}
 
+    (tmp_path / "two" / "m" / "saved_model" / "7" / "manifest.json").unlink()
+    code, changed, said = hosts.play("tfserving.fleet.convert", tfserving_models=[model])
+    assert (code, changed) == (0, {"one": 0, "two": 1}), "the model decides, with or without a manifest"
+    assert hosts.versions("m/saved_model") == {"one": ["1", "2", "7"], "two": ["2", "7"]}
+
 
 def test_other_content_under_the_number_stops_the_run_before_anything_changes(zoo, hosts, tmp_path):
     shutil.copytree(zoo / "strings", tmp_path / "two" / "m" / "saved_model" / "3")
