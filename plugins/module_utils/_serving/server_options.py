@@ -49,7 +49,8 @@ DOCKER_OWN_FLAGS = {
 }
 # Flags that make a server print and end.
 _NOT_SERVING = ("version",)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+LONGEST_NAME = 64
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -63,7 +64,7 @@ def check_name(name: str | None) -> str:
         )
     if not _NAME.fullmatch(name):
         raise FleetError(
-            f"{name!r} is no name for a server; allowed: 1 to 64 letters, digits, '_', '.' and '-', a letter or digit first",
+            f"{name!r} is no name for a server; allowed: 1 to {LONGEST_NAME} letters, digits, '_', '.' and '-', a letter or digit first",
             where="name",
         )
     return name

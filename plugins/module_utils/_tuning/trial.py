@@ -10,6 +10,7 @@ plan, whether it is kept from steps and comparison.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     saved_structure,
+    server_options,
     trial_configuration,
     tuning_files,
     tunings,
@@ -95,6 +97,13 @@ def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
         if entry["isdir"] or entry["islnk"]
     ]
     return {path.rpartition("/")[2]: path for path in sorted(entry["path"] for entry in found)}
+
+
+def server_name(model: str, key: str) -> str:
+    """The name of a trial server, legal whatever the model is called, and how long that is."""
+    legal = re.sub("[^A-Za-z0-9_.-]", "-", model).lstrip("_.-") or "model"
+    end = f"-trial-{key}"
+    return legal[: server_options.LONGEST_NAME - len(end)] + end
 
 
 class Trial:
@@ -368,7 +377,7 @@ class Trial:
         """The trial server of a configuration, started when it is not there yet."""
         key = steps.server_key(of) + suffix
         if key not in self.servers:
-            name = f"{self.options['name']}-trial-{key}"
+            name = server_name(self.options["name"], key)
             batching = None
             self.servers[key] = {"name": name, "batching": None}
             if of["batching"] is not None:

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 hdrh = pytest.importorskip("hdrh.histogram")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial
 
 REST_RPS, GRPC_TIMES, LITE_TIMES = 100.0, 3.0, 1.5
@@ -101,3 +104,16 @@ def test_where_only_clients_can_gain_the_start_is_kept():
 def test_a_candidate_that_mixes_the_clients_and_the_servers_part_is_refused():
     with pytest.raises(FleetError, match="Make two candidates of it"):
         tuned("rest", ("both", {"protocol": "grpc", "form": "tflite_dynamic_range"}))
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["digits", "m" * 200, "fraud-model-of-the-payments-team-for-the-european-market-v2", "größe+1", "_hidden", "…"],
+)
+def test_a_trial_server_has_a_name_that_the_engine_takes_whatever_the_model_is_called(model):
+    # Docker Engine's own rule for names of containers, in its message: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed.
+    for key in ("0123abcd", "0123abcdagain"):
+        name = trial.server_name(model, key)
+        assert re.fullmatch("[a-zA-Z0-9][a-zA-Z0-9_.-]+", name) and name.endswith(f"-trial-{key}")
+        assert server_options.check_name(name) == name
+    assert trial.server_name("digits", "0123abcd") == "digits-trial-0123abcd"
