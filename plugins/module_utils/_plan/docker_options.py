@@ -17,22 +17,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 LEAVE_OUT = "Leave it out of tfserving_options"
 GRPC_PORT, REST_PORT = 8500, 8501
 _LEAST_MIB = 64
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "k": 2**10,
-    "m": 2**20,
-    "g": 2**30,
-    "t": 2**40,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-    "kb": 2**10,
-    "mb": 2**20,
-    "gb": 2**30,
-    "tb": 2**40,
-}
 _RELEASE_TAG = re.compile(r"(\d+\.\d+(?:\.\d+)?)(-gpu)?")
 
 # Options that change nothing here: name -> why.
@@ -156,9 +140,8 @@ def image(name: str) -> Taken | Lost:
 
 def mib(text: str) -> int | None:
     """Mebibytes of a size as Docker, Kubernetes or compose spell it, or None."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    unit = _UNITS.get(found.group(2)) if found else None
-    return int(float(found.group(1)) * unit) >> 20 if found and unit else None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) >> 20 if found else None
 
 
 def _cpus(text: str, _context: Context) -> Any:

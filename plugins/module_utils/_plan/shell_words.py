@@ -198,7 +198,7 @@ def of_words(words: list[str]) -> list[Item]:
     words, at = _apart(words), 0
     while at < len(words):
         word = words[at]
-        name = word.rpartition("/")[2]
+        name = "" if re.match(r"-|\w+=", word) else word.rpartition("/")[2]
         at += 1
         if name in _OTHER_STARTERS:
             return [*found, Item("word", name, None, shlex.join(words[at - 1 :]))]
