@@ -327,7 +327,10 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[Item]:
                 for name, setting in (value.get("options") or {}).items()
             )
         elif isinstance(value, dict) and key in _COMPOSE:
-            yield from (shell_words.docker(_COMPOSE[key], f"{name}={setting}") for name, setting in value.items())
+            yield from (
+                shell_words.docker(_COMPOSE[key], name if setting in (None, {}) else f"{name}={setting}")
+                for name, setting in value.items()
+            )
         elif isinstance(value, list) and key in _COMPOSE:
             yield from (shell_words.docker(_COMPOSE[key], one) for one in value)
         elif not isinstance(value, (dict, list)):
