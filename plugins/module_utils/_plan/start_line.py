@@ -49,7 +49,6 @@ _COMPOSE = {
     "cpu": "cpus",
     "ports": "publish",
     "volumes": "volume",
-    "volumeMounts": "volume",
     "env_file": "env-file",
     "cap_add": "cap-add",
     "cap_drop": "cap-drop",

@@ -40,8 +40,19 @@ HISTORIES = {
         "2.11.1": "optimized with oneAPI Deep Neural Network Library (oneDNN)",
         "2.12.0": "optimized to use available CPU instructions",
     },
+    # github.com/tensorflow/serving issues 1963, 2062 and 2158: s3:// works up to 2.6.
+    "remote_file_systems": {"2.4.0": ("gs", "s3"), "2.6.5": ("gs", "s3"), "2.7.0": ("gs",), "2.20.0": ("gs",)},
     "tflite_interpreters_batch": {"2.4.0": False, "2.5.4": False, "2.6.0": True},
 }
+# gRPC's channel_arg_names.h: "Int valued" and "If set to zero/non-zero" arguments that a server reads, without the prefix "grpc.".
+WHOLE_NUMBERS = """
+    absolute_max_metadata_size census compression_enabled_algorithms_bitset default_compression_algorithm default_compression_level http2.bdp_probe
+    http2.hpack_table_size.decoder http2.hpack_table_size.encoder http2.initial_sequence_number http2.lookahead_bytes http2.max_frame_size
+    http2.max_ping_strikes http2.max_pings_without_data http2.min_ping_interval_without_data_ms http2.true_binary http2.write_buffer_size
+    keepalive_permit_without_calls keepalive_time_ms keepalive_timeout_ms max_concurrent_streams max_connection_age_grace_ms max_connection_age_ms
+    max_connection_idle_ms max_metadata_size max_receive_message_length max_send_message_length minimal_stack per_message_compression
+    per_message_decompression server_handshake_timeout_ms server_max_unrequested_time_in_server so_reuseport experimental.tcp_min_read_chunk_size
+    experimental.tcp_max_read_chunk_size""".split()
 # GCC's manual, "x86 Options"; in the kernel's words LZCNT is abm.
 OPTIONS = {
     "-msse4.2": "sse4_2",
@@ -461,3 +472,72 @@ def test_small_questions():
         "tfserving_version: the release table has no checksum of the sources of 2.21.0. "
         "Build 2.20.0, or name the sources (tfserving_build_sources)."
     )
+
+
+@pytest.mark.parametrize("name", WHOLE_NUMBERS)
+def test_an_argument_of_grpc_that_takes_a_whole_number(name):
+    for text in ("1", "-1", "+1", str(2**31 - 1), str(-(2**31))):
+        assert questions.check_flags("2.20.0", {"grpc_channel_arguments": f"grpc.{name}={text}"}) == []
+    for text in ("x", "1.5", "", str(2**31), str(-(2**31) - 1), "0x10", "1 2"):
+        (problem,) = questions.check_flags("2.20.0", {"grpc_channel_arguments": f"grpc.{name}={text}"})
+        assert f"grpc.{name} takes a whole number of 32 bits; {text!r}" in problem["reason"]
+
+
+@pytest.mark.parametrize("name", ["http2_scheme", "primary_user_agent", "secondary_user_agent", "not_known"])
+def test_an_argument_of_grpc_that_takes_a_text(name):
+    assert questions.check_flags("2.20.0", {"grpc_channel_arguments": f"grpc.{name}=x y"}) == []
+    assert (f"grpc.{name}" in table.CHANNEL_ARGUMENTS) is (name != "not_known")
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy", "change"),
+    [
+        ("grpc.census", "Leave it out", None),
+        ("grpc.census=1,grpc.census", "Leave it out", "grpc.census=1"),
+        ("grpc.census, a=b ,", "Leave it out", "a=b "),
+        ("a=b,grpc.census=x,c=d", "Leave it out", "a=b,c=d"),
+        ("grpc.census=2 * 3", "Write grpc.census=6", "grpc.census=6"),
+        ("a=b,grpc.census=2*3,c", "Write grpc.census=6", "a=b,grpc.census=6,c"),
+        ("grpc.census=32768*65535", "Write grpc.census=2147450880", "grpc.census=2147450880"),
+        ("grpc.census=32768*65536", "Leave it out", None),
+        ("grpc.census=2*2*2*2*2*2*2*2", "Write grpc.census=256", "grpc.census=256"),
+        ("grpc.census=1*1*1*1*1*1*1*1*1", "Leave it out", None),
+        ("grpc.census=2*-1", "Leave it out", None),
+    ],
+)
+def test_what_to_write_for_an_argument_that_grpc_ignores(given, remedy, change):
+    (problem,) = questions.check_flags("2.20.0", {"grpc_channel_arguments": given})
+    assert problem["flag"] == "grpc_channel_arguments" and problem["remedy"] == remedy
+    assert problem["change"] == {"grpc_channel_arguments": change}
+
+
+@pytest.mark.parametrize("flag", [*table.FLAGS, *table.FORMER_FLAGS])
+def test_a_text_for_a_flag_is_read_as_the_flags_type(flag):
+    """As main.cc declares it: an int, a float and a bool are parsed, a string is taken as it is."""
+    kind = table.FLAGS[
+        {"use_tflite_model": "prefer_tflite_model", "num_tflite_interpreters": "num_tflite_pools"}.get(flag, flag)
+    ][0]
+    expected = {
+        "int": [7, "0.5", "true"],
+        "float": [7.0, 0.5, "true"],
+        "bool": ["7", "0.5", True],
+        "string": ["7", "0.5", "true"],
+    }[kind]
+    found = [questions.typed(flag, text) for text in ("7", "0.5", "true")]
+    assert [(type(one), one) for one in found] == [(type(one), one) for one in expected]
+    assert questions.typed("not_known", "7") == "7"
+
+
+@pytest.mark.parametrize(
+    ("release", "needed"), [("2.4.0", False), ("2.11.1", False), ("2.19.1", False), ("2.20.0", True)]
+)
+def test_images_that_start_threads_by_clone3(release, needed):
+    """glibc 2.34 and later do; Ubuntu 18.04 and 20.04 have 2.27 and 2.31, 22.04 has 2.35."""
+    assert questions.needs_clone3(release) is needed
+
+
+def test_a_field_of_batching_is_as_old_as_the_table():
+    """All nine fields stand in session_bundle_config.proto at 2.4.0."""
+    proto = "tensorflow_serving/servables/tensorflow/session_bundle_config.proto@2.4.0"
+    assert [questions.source(name, "2.20.0") for name in EFFECTIVE] == 9 * [proto]
+    assert list(questions.batching_fields("2.4.0")) == list(EFFECTIVE)
