@@ -287,13 +287,13 @@ def _batching_text(text: str) -> Any:
 def _build_argument(text: str) -> Any:
     name, equals, value = text.partition("=")
     value = value.strip("\"'")
-    if re.match(r"--(config|copt)=", text):
-        name, equals, value = "TF_SERVING_BUILD_OPTIONS", "=", text
-    if name == "TF_SERVING_BUILD_OPTIONS" and equals:
+    is_option = re.match(r"--(config|copt)=", text)
+    if is_option or name == "TF_SERVING_BUILD_OPTIONS" and equals:
+        options = text if is_option else value
         return Answer(
-            f"tfserving_build: true with tfserving_build_options: {value}",
+            f"tfserving_build: true with tfserving_build_options: {options}",
             "the argument replaces the default --config=release, and --config=nativeopt binds the image to the machine that builds it",
-            {"build": True, "build_options": value},
+            {"build": True, "build_options": options},
         )
     if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
         release = re.match(r"[rv]?(\d+\.\d+(?:\.\d+)?)$", value)

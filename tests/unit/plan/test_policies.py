@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import types
+import typing
+
 import pytest
 
 pytest.importorskip("jmespath")
@@ -12,6 +15,9 @@ pytest.importorskip("ansible")
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import facts
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan
 
 HOST = {
     "schema": 1,
@@ -100,6 +106,19 @@ def test_conditions(condition, holds):
         ("cpu.[level, thread]", 13, "threads"),
         ("{level: cpu.lvl}", 13, "level"),
         ("gpus[*].compute.level", 17, "major"),
+        ("gpus[?driver == 'nvidia'] | [0].compute.majr", 41, "did you mean major"),
+        ("gpus[?driver == 'nvidia'].compute | [0].majr", 41, "did you mean major"),
+        ("gpus[*].compute | [0].majr", 23, "did you mean major"),
+        ("gpus[].devices[].uid", 18, "did you mean uuid"),
+        ("gpus[0].devices[0].uid", 20, "did you mean uuid"),
+        ("gpus[0:1].compute.majr", 19, "did you mean major"),
+        ("@.cpu.levle", 7, "did you mean level"),
+        ("cpu | levle", 7, "did you mean level"),
+        ("!(cpu.levle)", 7, "did you mean level"),
+        ("contains(cpu.levle, 'a')", 14, "did you mean level"),
+        ("gpus[?compute.major > `8` && compute.mior == `0`]", 38, "did you mean minor"),
+        ("cpu.threads > `4` && cpu.level <= 'x86-64-v3'", 35, "orders numbers only"),
+        ("cpu.level < 'x86-64-v3'", 13, "orders numbers only"),
         ("cpu.level ==", 13, "JMESPath"),
         ("cpu.level = 'a'", 11, "JMESPath"),
         ("cpu.level >= 'x86-64-v3'", 14, "orders numbers only"),
@@ -154,3 +173,97 @@ def test_policies_out_of_form(policy):
 def test_a_policy_chooses_only_what_it_may():
     with pytest.raises(AnsibleFilterError, match="'modles' is not known.*allowed: version"):
         planned({"when": "cpu", "choose": {"modles": []}})
+
+
+# What the author of a condition may write: every field of docs/architecture.md's "Capabilities", as _capability/facts.py types it.
+def paths(kind, name=""):
+    """The JMESPath expressions of all values below a type."""
+    origin, parts = typing.get_origin(kind), [part for part in typing.get_args(kind) if part is not type(None)]
+    if origin in (typing.Union, types.UnionType):
+        return [path for part in parts for path in paths(part, name)]
+    if origin is list and typing.is_typeddict(parts[0]):
+        return paths(parts[0], f"{name}[0]")
+    if typing.is_typeddict(kind):
+        fields = typing.get_type_hints(kind).items()
+        return [path for key, inner in fields for path in paths(inner, f"{name}.{key}" if name else key)]
+    return [name]
+
+
+# The SDK is of the controller's Python, and no reason to plan otherwise.
+FIELDS = [path for path in paths(facts.Capabilities) if not path.startswith("container.sdk")]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_condition_may_name_every_field(field):
+    assert "policy 1" not in [one["subject"] for one in planned({"when": f"{field} == 'x'", "choose": {}})["decisions"]]
+    parent, _dot, name = field.rpartition(".")
+    wrong = f"{name}_".lstrip("_")
+    assert f"{wrong!r} is not a field here" in fault(f"{parent}.{wrong}" if parent else wrong)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "version",
+        "backend",
+        "gpu",
+        "image",
+        "build",
+        "build_options",
+        "goal",
+        "flags",
+        "environment",
+        "optimize",
+        "batching",
+    ],
+)
+def test_a_policy_may_choose(key):
+    values = {"version": "2.19.1", "backend": "docker", "gpu": "none", "image": "a/b:1", "build": False, "goal": "bulk"}
+    values.update(build_options=None, flags={}, environment={}, optimize="none", batching="none")
+    value = values[key]
+    (decision,) = [
+        one
+        for one in planned({"when": "cpu", "choose": {key: value}}, gpu="none")["decisions"]
+        if one["subject"] == "policy 1"
+    ]
+    assert decision["choice"] == f"{key}: {value}" and decision["reason"] == "its condition holds here: cpu"
+
+
+def test_what_a_policy_chooses_goes_over_the_request():
+    request = {
+        "flags": {"num_load_threads": 1, "num_unload_threads": 1},
+        "environment": {"A": "a", "B": "b"},
+        "gpu": "none",
+    }
+    choose = {
+        "flags": {"num_load_threads": 2},
+        "environment": {"A": "c"},
+        "batching": {"max_batch_size": 8},
+        "goal": "bulk",
+    }
+    models = [{"name": "a"}, {"name": "b", "batching": "none"}, {"name": "c", "batching": "auto"}]
+    made = planned({"when": "cpu", "choose": choose}, models=models, **request)
+    flags = made["server"]["flags"]
+    assert (flags["num_load_threads"], flags["num_unload_threads"]) == (2, 1)
+    assert made["server"]["environment"] == {"A": "c", "B": "b"}
+    assert [(model["batching"] or {}).get("max_batch_size") for model in made["models"]] == [8, None, 8]
+
+
+def test_a_policy_must_not_hold_a_secret():
+    with pytest.raises(AnsibleFilterError, match="MY_PASSWORD looks like a secret.*tfs_server_secret_environment"):
+        planned({"when": "cpu", "choose": {"environment": {"A": "b", "MY_PASSWORD": "x"}}})
+
+
+@pytest.mark.parametrize(
+    ("policies", "where"),
+    [
+        ([{"when": "cpu"}], "tfserving_policies[0]: "),
+        ([{"when": "cpu", "choose": {}, "holds": False}, {"when": 1, "choose": {}}], "tfserving_policies[1]: "),
+        ([{"when": "cpu", "choose": {"modles": 1}}], "tfserving_policies[0].choose: "),
+        ({"when": "cpu"}, "tfserving_policies: "),
+    ],
+)
+def test_the_plan_itself_refuses_policies_out_of_form(policies, where):
+    with pytest.raises(FleetError) as fault_:
+        plan.plan(HOST, {"models": [], "policies": policies})
+    assert str(fault_.value).startswith(where)

@@ -288,26 +288,128 @@ def test_tunings_that_want_different_flags_of_one_server_are_a_conflict_that_is_
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "words"),
     [
-        ("flags", 3),
-        ("environment", ["A=b"]),
-        ("batching", "on"),
-        ("models", [{"base_path": "/m"}]),
-        ("models", "m"),
-        ("batching_per_model", [{"batching": {}}]),
-        ("devices", [3]),
-        ("copies", {"suffix": "a"}),
-        ("image", ["a"]),
-        ("name", {"a": 1}),
-        ("cpu_set", [0, 1]),
-        ("model_name", ["m"]),
+        ("flags", 3, "3 is not a mapping"),
+        ("flags", None, "None is not a mapping"),
+        ("environment", ["A=b"], "is not a mapping"),
+        ("batching", "on", "'on' is not a mapping"),
+        ("models", [{"base_path": "/m"}], "tfs_server_models[0].name"),
+        ("models", [{"name": "a"}, {"name": "b/c"}], "tfs_server_models[1].name"),
+        ("models", "m", "'m' is not a list of mappings"),
+        ("batching_per_model", [{"batching": {}}], "tfs_server_batching_per_model[0].name"),
+        ("batching_per_model", 1, "1 is not a list of mappings"),
+        ("devices", [3], "[3] is not a list of mappings"),
+        ("devices", {}, "{} is not a list of mappings"),
+        ("copies", {"suffix": "a"}, "is not a list of mappings"),
+        ("image", ["a"], "['a'] is not a single value"),
+        ("name", {"a": 1}, "is not a single value"),
+        ("cpu_set", (0, 1), "(0, 1) is not a single value"),
+        ("model_name", ["m"], "is not a single value"),
     ],
 )
-def test_a_variable_of_the_role_of_which_nothing_can_be_made_is_one_line(name, value):
+def test_a_variable_of_the_role_of_which_nothing_can_be_made_is_one_line(name, value, words):
     with pytest.raises(FleetError) as fault:
         made({"models": [HALF]}, {name: value})
     assert str(fault.value).startswith(f"tfs_server_{name}") and "\n" not in str(fault.value)
+    assert words in str(fault.value)
+    made({"models": [HALF]}, {"batching": None, "models": (), "devices": ()})
+
+
+@pytest.mark.parametrize("tunings", [{}, "x", [1], [{}, None]])
+def test_tunings_of_which_nothing_can_be_made(tunings):
+    with pytest.raises(FleetError, match="^tfs_server_tunings: .* is not a list of what the module tuning returns"):
+        made({"models": [HALF]}, tunings=tunings)
+
+
+def test_each_tuning_is_judged_for_itself():
+    """The first was measured on another image, the second here."""
+    stale = record(image="tensorflow/serving:2.19.1", release="2.19.1")
+    here = record("plain", {"flags": {"tensorflow_intra_op_parallelism": 2}})
+    for what in ("ignore", "fail"):
+        found = made(TWO, records=[record("unknown"), stale, here], stale_tunings=what)
+        assert found["server"]["flags"]["tensorflow_intra_op_parallelism"] == 2
+        assert bool(found["server"]["refusals"]) is (what == "fail")
+        tuned = {one["subject"]: one["reason"] for one in found["plan"]["decisions"] if "tuning" in one["subject"]}
+        assert tuned == {"model plain: tuning": "measured on web-1 at 2026-01-02"}
+    ignored = made(TWO, records=[stale], stale_tunings="ignore")["plan"]["warnings"]
+    kept = made(TWO, records=[stale], stale_tunings="keep")["plan"]["warnings"]
+    assert [text for text in ignored if "and is ignored" in text] and [text for text in kept if "and is kept" in text]
+
+
+def test_variables_of_the_role_hold_before_the_plan():
+    role = {
+        "name": "web",
+        "image": "registry.example/other:2",
+        "models": [{"name": "half", "base_path": "/elsewhere"}],
+        "environment": {"A": "b"},
+        "cpu_set": None,
+        "devices": [{"id": "x", "by": "cdi"}],
+        "copies": [{"suffix": "-gpu1"}],
+        "ready_timeout_s": 7,
+        "flags": {"num_load_threads": 2},
+        "batching": {"max_batch_size": 4},
+    }
+    asked = {"models": [HALF], "cpus": 2, "environment": {"C": "d"}, "version": "2.20.0"}
+    server = made(asked, role)["server"]
+    assert {name: server[name] for name in role} == role and server["per_model"] == []
+    assert server["release"] == "2.20.0" and server["backend"] == "docker"
+    planned = made(asked)["server"]
+    assert (planned["name"], planned["cpu_set"], planned["ready_timeout_s"], planned["copies"]) == (
+        "half",
+        "0-1",
+        120,
+        [],
+    )
+    assert planned["environment"] == {"C": "d"} and planned["devices"] == []
+    given = made({"models": [HALF]}, {"backend": "embedded", "release": "2.19.1"})["server"]
+    assert (given["backend"], given["release"]) == ("embedded", "2.19.1")
+
+
+def test_the_checks_of_a_server_have_what_the_role_says_of_its_only_model():
+    asked = {"models": [dict(HALF, samples="/a.npz", metric="accuracy")]}
+    role = {"samples": "/b.npz", "reference": "/r.npz", "metric": "rmse", "model_base_path": "/elsewhere"}
+    (check,) = made(asked, role)["server"]["checks"]
+    assert (check["samples"], check["metric"], check["batch"]) == ("/b.npz", "rmse", 16)
+    (model,) = made(asked, role)["server"]["models"]
+    assert model == {"name": "half", "base_path": "/elsewhere", "samples": "/b.npz", "reference": "/r.npz"}
+    (check,) = made(asked)["server"]["checks"]
+    assert (check["samples"], check["metric"]) == ("/a.npz", "accuracy")
+    assert made(asked, has_samples=False)["server"]["checks"] == []
+
+
+@pytest.mark.parametrize("key", ["build", "cpus", "environment", "flags", "gpu", "gpu_servers", "options", "policies"])
+def test_a_key_that_asks_for_nothing_needs_no_plan(key):
+    nothing = {"build": False, "environment": {}, "flags": {}, "gpu_servers": "one", "options": [], "policies": []}
+    assert not needs_plan(Wishes({key: nothing.get(key)}, {}))
+    assert not needs_plan(Wishes({key: () if isinstance(nothing.get(key), list) else None}, {}))
+    assert not any(needs_plan(Wishes({"gpu": gpu}, {})) for gpu in ("auto", "none"))
+
+
+@pytest.mark.parametrize("backend", ["docker", "embedded"])
+def test_a_flag_that_an_option_of_the_server_sets_is_named_with_it(backend):
+    """docs of model_server: each of these flags has an option there."""
+    own = {"port": "grpc_port", "rest_api_port": "rest_port", "model_name": "models", "model_base_path": "models"}
+    own.update(model_config_file="models", batching_parameters_file="batching_parameters_file")
+    if backend == "docker":
+        own.update(monitoring_config_file="monitoring", ssl_config_file="ssl_config_file")
+        own.update(tensorflow_session_config_file="session_config_file", grpc_socket_path="grpc_socket_directory")
+    for flag, option in own.items():
+        value = 1 if flag.endswith("port") else "x"
+        (refusal,) = made({"models": [HALF]}, {"flags": {flag: value}, "backend": backend})["plan"]["refusals"]
+        assert refusal["subject"] == f"flag {flag}" and refusal["change"] == {}
+        assert refusal["remedy"] == f"Leave it out of tfs_server_flags and set tfs_server_{option}"
+
+
+def test_a_plan_says_what_variables_of_the_role_set():
+    found = made(
+        {"models": [HALF]}, {"flags": {"num_load_threads": 2}, "cpu_set": "0-1", "name": "web"}, tunings=(TUNED,)
+    )
+    decided = {one["subject"]: (one["choice"], one["reason"]) for one in found["plan"]["decisions"]}
+    assert decided["tfs_server_flags"] == ("as given", "set for this host's server")
+    assert decided["tfs_server_cpu_set"] == ("0-1", "set for this host's server") and "tfs_server_name" not in decided
+    choice, reason = decided["model half: tuning"]
+    assert "tflite_dynamic_range" in choice and reason == "tfs_server_tunings"
 
 
 def test_a_server_that_goes_back_has_the_name_of_its_start_line():

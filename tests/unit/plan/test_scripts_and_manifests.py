@@ -434,6 +434,7 @@ def test_the_arguments_of_a_build_count():
         ("word --port=1", [("word", "word", None, False), ("flag", "port", "1", False)]),
         ("word other", [("word", "word", None, False), ("word", "other", None, False)]),
         ("-x", [("word", "-x", None, False)]),
+        ("-e A='b c' \\", [("environment", "A", "b c", False)]),
         ("-e=A=b", [("environment", "A", "b", False)]),
         ("--env=A", [("docker", "env", "A", False)]),
         ("--detach=true", [("docker", "detach", "true", False)]),
