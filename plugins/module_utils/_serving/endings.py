@@ -86,7 +86,7 @@ _SIGNALS = {
         (
             r"^aborted(?: \(core dumped\))?[ \t\r]*$",
             r"line \d+:\s+\d+ aborted\b",
-            r"^\[\d+\]\S*\s+(?:\d+ )?abort(?:ed)?\b",
+            r"^\[\d+\]\S*\s+(?:[+-] )?(?:\d+ )?abort(?:ed)?\b",
             r"\bzsh: abort\b",
             r"\bsignal: abort(?:ed)?\b",
             r"\bfatal python error: aborted\b",
@@ -100,7 +100,7 @@ _SIGNALS = {
         (
             r"^killed[ \t\r]*$",
             r"line \d+:\s+\d+ killed\b",
-            r"^\[\d+\]\S*\s+(?:\d+ )?killed\b",
+            r"^\[\d+\]\S*\s+(?:[+-] )?(?:\d+ )?killed\b",
             r"\bzsh: killed\b",
             r"\bsignal: killed\b",
         ),
