@@ -37,7 +37,7 @@ REFUSED = [
         {"max_batch_size": 8, "allowed_batch_sizes": [2, 4]},
         "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
         "allowed_batch_sizes",
-        ["4", "8"],
+        ["last entry 4 is not max_batch_size (8)", "End the list with 8, or set max_batch_size to 4."],
     ),
     (
         {"allowed_batch_sizes": [2, 4]},
@@ -102,6 +102,8 @@ REFUSED = [
     ({"allowed_batch_sizes": ["x"]}, "", "allowed_batch_sizes", ["'x'", "whole number"]),
     ({"pad_variable_length_inputs": "maybe"}, "", "pad_variable_length_inputs", ["'maybe'", "true", "false"]),
     ({"enable_large_batch_splitting": 1}, "", "enable_large_batch_splitting", ["1", "true", "false"]),
+    ({"thread_pool_name": "n" * 65}, "", "thread_pool_name", ["1 to 64"]),
+    ({"thread_pool_name": 1}, "", "thread_pool_name", ["1 is no name"]),
     ({"thread_pool_name": ""}, "", "thread_pool_name", ["''", "allowed"]),
     ({"thread_pool_name": 'a" }'}, "", "thread_pool_name", ['a" }', "allowed"]),
     ({"max_bach_size": 8}, "has no field named", "parameter", ["max_bach_size", "did you mean max_batch_size?"]),
@@ -115,6 +117,9 @@ ACCEPTED = [
     {**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "allowed_batch_sizes": [8, 32]},
     {**SPLIT, "max_batch_size": 32, "max_execution_batch_size": 8, "max_enqueued_batches": 4},
     {**SPLIT, "max_batch_size": 32},
+    {"thread_pool_name": "n" * 64},
+    {"pad_variable_length_inputs": False},
+    {**SPLIT, "max_batch_size": 80, "max_execution_batch_size": 8},
     {"max_batch_size": 128, "batch_timeout_micros": 0, "max_enqueued_batches": 1000000, "num_batch_threads": 8},
 ]
 
@@ -136,9 +141,20 @@ def test_what_a_server_takes_is_accepted(values):
     assert set(kept) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", RANGES)
+# Sizes are int32 within the server, an hour of microseconds is the longest wait, and a process has some 10,000 threads at most.
+ENDS = {
+    "max_batch_size": (1, 2147483647, "rows"),
+    "batch_timeout_micros": (0, 3600000000, "microseconds"),
+    "max_enqueued_batches": (1, 2147483647, "batches"),
+    "num_batch_threads": (1, 10000, "threads"),
+    "max_execution_batch_size": (1, 2147483647, "rows"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
 def test_ranges_include_their_ends_and_nothing_beyond(name):
-    minimum, maximum, _unit = RANGES[name]
+    assert set(ENDS) == set(RANGES)
+    minimum, maximum, unit = ENDS[name]
     beside = (
         {**SPLIT, "max_batch_size": maximum, "max_enqueued_batches": 2**31 - 1}
         if name == "max_execution_batch_size"
@@ -147,7 +163,7 @@ def test_ranges_include_their_ends_and_nothing_beyond(name):
     for value in (minimum, maximum):
         check({**beside, name: value})
     for value in (minimum - 1, maximum + 1):
-        with pytest.raises(FleetError, match="out of range"):
+        with pytest.raises(FleetError, match=f"out of range.*{minimum} to {maximum} {unit}"):
             check({**beside, name: value})
 
 

@@ -304,6 +304,93 @@ def test_batches_that_take_much_of_the_memory_are_warned_of():
     assert not any("batches of" in text for text in small["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("batching", "warned"),
+    [
+        # Rows of 8 MiB; an eighth of 40960 MiB is 5120 MiB: 640 rows at once.
+        ({"max_batch_size": 80, "num_batch_threads": 8}, None),
+        ({"max_batch_size": 81, "num_batch_threads": 8}, "8 batches of 81 rows at once take 5184 MiB"),
+        ({"max_batch_size": 640, "num_batch_threads": 1}, None),
+        ({"max_batch_size": 641, "num_batch_threads": 1}, "1 batches of 641 rows at once take 5128 MiB"),
+        ({"max_batch_size": 800, "max_execution_batch_size": 80, "num_batch_threads": 8}, None),
+        ({"max_batch_size": 800, "max_execution_batch_size": 81, "num_batch_threads": 8}, "8 batches of 81 rows"),
+    ],
+)
+def test_batches_up_to_an_eighth_of_the_memory_are_none_to_warn_of(batching, warned):
+    signatures = {
+        "serving_default": {"inputs": {"x": {"dtype": "float32", "shape": [None, 2048, 1024]}}, "outputs": {}}
+    }
+    if "max_execution_batch_size" in batching:
+        batching = dict(batching, enable_large_batch_splitting=True)
+    found = made(group(), model={"signatures": signatures, "batching": batching})
+    texts = [text for text in found["warnings"] if "rows at once" in text]
+    assert [warned in text for text in texts] == ([True] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("size_mib", "fits", "two_fit"),
+    # A fifth more than the weights, and 600 MiB for CUDA's context, in 15360 MiB: 12300 MiB once, 6150 MiB twice.
+    [(6149, True, True), (6151, True, False), (12299, True, False), (12301, False, None)],
+)
+def test_the_size_up_to_which_models_fit(size_mib, fits, two_fit):
+    found = made(group(compute="7.5", memory=15360), model={"size_bytes": size_mib << 20})
+    assert bool(ids(found)) is fits
+    if fits:
+        assert bool([text for text in found["warnings"] if "15360 MiB of GPU memory at once" in text]) is not two_fit
+    else:
+        assert any("about 15361 MiB of GPU memory" in text for text in found["warnings"])
+
+
+def test_what_a_server_on_a_gpu_is_told():
+    found = made(group(mig=MIG))
+    decided = {one["subject"]: (one["choice"], one["reason"]) for one in found["decisions"]}
+    assert decided["GPU"][0] == "0000:01:00.0 MIG 3g.20gb" and "device request (--gpus)" in decided["GPU"][1]
+    assert decided["CUDA cache"][0] == "kept" and decided["GPU memory"][0] == "as needed"
+    assert found["server"]["environment"] == {
+        "CUDA_CACHE_PATH": "/var/cache/tfserving/cuda",
+        "CUDA_CACHE_MAXSIZE": "4294967296",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+    both = made(group(count=2), flags={"per_process_gpu_memory_fraction": 0.5})
+    decided = {one["subject"]: (one["choice"], one["reason"]) for one in both["decisions"]}
+    assert decided["GPU"][0] == "0000:01:00.0, 0000:02:00.0" and decided["GPU memory"][0] == "a fraction"
+    assert "per_process_gpu_memory_fraction" in decided["GPU memory"][1]
+    each = made(group(count=2), gpu_servers="per_gpu")
+    assert ("GPU servers", "2") in [(one["subject"], one["choice"]) for one in each["decisions"]]
+    no = made(group(), gpu="none")
+    assert ("GPU", "none", "tfserving_gpu: none") in [tuple(one.values()) for one in no["decisions"]]
+    cpu_only = made(gpu="none")
+    assert "GPU" not in [one["subject"] for one in cpu_only["decisions"]]
+
+
+def test_a_gpu_without_a_device_to_give_names_its_problem():
+    found = refusal(made(group(mig=[], problem="its slices cannot be read: look at nvidia-smi"), gpu="require"))
+    assert found["reason"] == "its slices cannot be read" and found["remedy"].startswith("Look at nvidia-smi")
+    found = refusal(made(group(mig=None, compute="8.0", problem="broken") | {"compute": None}, gpu="require"))
+    assert found["reason"] == "broken" and "kernel's log" in found["remedy"]
+
+
+def test_a_gpu_stays_unused_with_a_reason():
+    for groups, words in (
+        ([group(), group(compute="3.7")], "1 of 2 GPUs stay unused: 2.20.0 does not support them"),
+        ([group(driver_version="470.1")], "a GPU stays unused: CUDA 12.5 of 2.20.0 needs NVIDIA's driver 525"),
+    ):
+        assert [text for text in made(*groups)["warnings"] if words in text]
+    unknown = made(group(driver_version=None))
+    assert [text for text in unknown["warnings"] if "driver is not known: CUDA 12.5 needs 525 or later" in text]
+    found = made(group(mig=[("1g.5gb", None), ("1g.5gb", 4864), ("2g.10gb", 9856)]))
+    assert ids(found) == [("MIG-0-2", "device_request")]
+
+
+def test_a_gpu_is_refused_where_its_host_or_server_cannot_use_it():
+    assert "has no NVIDIA GPU" in refusal(made(gpu="require"))["reason"]
+    assert refusal(made(gpu="require"))["change"] == {"gpu": "none"}
+    embedded = refusal(made(group(), gpu="require", backend="embedded"))
+    assert "computes on the CPU" in embedded["reason"] and "container engine" in embedded["remedy"]
+    old = refusal(made(group(compute="3.7"), gpu="require"))
+    assert old["change"] == {"version": "2.14.1"} and "tfserving_gpu: none" in old["remedy"]
+
+
 def test_tensorrt_is_said_to_be_usable_or_not():
     def tensorrt(found):
         return next(item for item in found["decisions"] if item["subject"] == "TensorRT")["choice"]
