@@ -345,3 +345,159 @@ def test_a_pentium_without_avx_is_no_damaged_text(cpuinfo_text):
         ]
         == []
     )
+
+
+# arch/x86/include/asm/intel-family.h of Linux: the models of family 6, the level by what Intel's ARK says of their instruction sets.
+INTEL = {
+    "x86-64-v3": """3C HASWELL  3D BROADWELL  3F HASWELL_X  45 HASWELL_L  46 HASWELL_G  47 BROADWELL_G  4E SKYLAKE_L  4F BROADWELL_X  56 BROADWELL_D
+        5E SKYLAKE  8E KABYLAKE_L  97 ALDERLAKE  9A ALDERLAKE_L  9E KABYLAKE  A5 COMETLAKE  A6 COMETLAKE_L  AA METEORLAKE_L  AC METEORLAKE
+        AF ATOM_CRESTMONT_X  B7 RAPTORLAKE  BA RAPTORLAKE_P  BD LUNARLAKE_M  BE ATOM_GRACEMONT  BF RAPTORLAKE_S  C5 ARROWLAKE_H  C6 ARROWLAKE
+        DD ATOM_DARKMONT_X""",
+    "x86-64-v4": """55 SKYLAKE_X  6A ICELAKE_X  6C ICELAKE_D  7D ICELAKE  7E ICELAKE_L  8C TIGERLAKE_L  8D TIGERLAKE  8F SAPPHIRERAPIDS_X  A7 ROCKETLAKE
+        AD GRANITERAPIDS_X  AE GRANITERAPIDS_D  CF EMERALDRAPIDS_X""",
+}
+# Linux's bsp_init_amd: families 17h and 18h are Zen and Zen 2, of 19h the models 10h to 1Fh and 60h to AFh Zen 4, others Zen 3; 1Ah is Zen 5.
+# AMD has AVX-512 since Zen 4.
+AMD = [
+    *((0x17, model, "x86-64-v3") for model in (0x00, 0x31, 0xFF)),
+    *((0x18, model, "x86-64-v3") for model in (0x00, 0xFF)),
+    *((0x19, model, "x86-64-v3") for model in (0x00, 0x0F, 0x20, 0x5F, 0xB0, 0xFF)),
+    *((0x19, model, "x86-64-v4") for model in (0x10, 0x1F, 0x60, 0x9F, 0xAF)),
+    *((0x1A, model, "x86-64-v4") for model in (0x00, 0xFF)),
+    *((family, 0, None) for family in (0x16, 0x1B)),
+]
+
+
+def of_model(vendor, family, model, brand="CPU"):
+    """What read() says of a CPU that shows the flags of x86-64-v2 alone."""
+    flags = "lm fpu cmov cx8 fxsr mmx syscall sse sse2 pni cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"
+    text = f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: {brand}\nflags\t\t: {flags}\n\n"
+    return cpuinfo.read(text)["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("model", "level"), [(int(word, 16), level) for level, words in INTEL.items() for word in words.split()[::2]]
+)
+def test_a_model_of_intel_that_hides_instructions(model, level):
+    (warning,) = of_model("GenuineIntel", 6, model)
+    assert (
+        f"family (6) and model ({model}) has {level}, but shows x86-64-v2" in warning
+        and "a hypervisor hides them" in warning
+    )
+    assert of_model("GenuineIntel", 15, model) == of_model("OtherVendor", 6, model) == []
+    for brand in ("Pentium(R) G", "Celeron N", "Atom(TM) x", "Intel(R) Processor N100"):
+        assert of_model("GenuineIntel", 6, model, brand) == []
+
+
+def test_other_models_of_intel_are_not_judged():
+    known = {int(word, 16) for words in INTEL.values() for word in words.split()[::2]}
+    assert [model for model in range(256) if of_model("GenuineIntel", 6, model)] == sorted(known)
+
+
+@pytest.mark.parametrize(("family", "model", "level"), AMD)
+@pytest.mark.parametrize("vendor", ["AuthenticAMD", "HygonGenuine"])
+def test_a_model_of_amd_that_hides_instructions(vendor, family, model, level):
+    found = of_model(vendor, family, model)
+    assert [f"has {level}, but shows x86-64-v2" in text for text in found] == ([True] if level else [])
+
+
+# sys-utils/lscpu-arm.c of util-linux.
+ARM = {
+    (0x41, 0xD08): ("ARM", "Cortex-A72"),
+    (0x41, 0xD0C): ("ARM", "Neoverse-N1"),
+    (0x41, 0xD40): ("ARM", "Neoverse-V1"),
+    (0x41, 0xD49): ("ARM", "Neoverse-N2"),
+    (0x41, 0xD4F): ("ARM", "Neoverse-V2"),
+    (0x41, 0xD83): ("ARM", "Neoverse-V3AE"),
+    (0x41, 0xD84): ("ARM", "Neoverse-V3"),
+    (0x41, 0xD8E): ("ARM", "Neoverse-N3"),
+    (0x42, 0x516): ("Broadcom", None),
+    (0x43, 0x0AF): ("Cavium", "ThunderX2-99xx"),
+    (0x46, 0x001): ("Fujitsu", "A64FX"),
+    (0x48, 0xD01): ("HiSilicon", "TaiShan-v110"),
+    (0x4E, 0x004): ("NVIDIA", "Carmel"),
+    (0x4E, 0x010): ("NVIDIA", "Olympus"),
+    (0x50, 0x000): ("APM", None),
+    (0x51, 0xC00): ("Qualcomm", None),
+    (0x53, 0x001): ("Samsung", None),
+    (0x56, 0x131): ("Marvell", None),
+    (0x61, 0x022): ("Apple", None),
+    (0x6D, 0xD49): ("Microsoft", None),
+    (0x70, 0x660): ("Phytium", None),
+    (0xC0, 0xAC3): ("Ampere", "Ampere-1"),
+    (0xC0, 0xAC4): ("Ampere", "Ampere-1a"),
+    (0x01, 0xD08): ("0x01", None),
+    (0xFF, 0xD08): ("0xff", None),
+}
+
+
+@pytest.mark.parametrize("code", ARM, ids=str)
+def test_arm_has_names_for_codes(code):
+    implementer, part = code
+    text = (
+        f"processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x{implementer:02x}\nCPU architecture: 8\nCPU variant\t: 0x3\n"
+        f"CPU part\t: 0x{part:03x}\nCPU revision\t: 1\n\n"
+    )
+    cpu = cpuinfo.read(text)["cpu"]
+    assert (cpu["vendor"], cpu["brand"]) == ARM[code]
+    # MIDR_EL1 has the variant above the revision, four bits each.
+    assert (cpu["family"], cpu["model"], cpu["stepping"], cpu["level"]) == (8, part, 0x31, "aarch64")
+
+
+@pytest.mark.parametrize(
+    ("lines", "architecture"),
+    [
+        # uname -m beside /proc/cpuinfo of the kernel's own formats: arch/*/kernel/cpu*.c and setup.c.
+        ("vendor_id: IBM/S390", "s390x"),
+        ("processor: 0\ncpu: POWER9 (architected)", "ppc64"),
+        ("processor: 0\nisa: rv64imafdc", "riscv64"),
+        ("processor: 0\nISA: loongarch64", "loongarch64"),
+        ("processor: 0\nisa: mips64r2", "mips"),
+        ("processor: 0\nisa: sparc", None),
+        ("processor: 0\nvendor_id: a\ncpu family: 6", "x86_64"),
+        ("processor: 0\nvendor_id: a\ncpu family: 6\nflags: fpu", "i686"),
+        ("processor: 0\nvendor_id: a\nflags: fpu lm", "x86_64"),
+        ("processor: 0\nvendor_id: a\nflags: fpu", None),
+        ("processor: 0\nCPU implementer: 0x41\nFeatures: fp asimd", "aarch64"),
+        ("processor: 0\nCPU implementer: 0x41\nFeatures: half thumb", "arm"),
+        ("processor: 0\nCPU implementer: 0x41\nCPU architecture: 8", "aarch64"),
+        ("processor: 0\nCPU implementer: 0x41\nCPU architecture: AArch64", "aarch64"),
+        ("processor: 0\nCPU implementer: 0x41\nCPU architecture: 7", "arm"),
+        ("", None),
+    ],
+)
+def test_the_architecture_that_a_text_shows(lines, architecture):
+    found = cpuinfo.read(lines + "\n")
+    assert found["architecture"] == architecture
+    assert cpuinfo.read(lines + "\n", "x86_64")["architecture"] == "x86_64"
+    if architecture not in ("x86_64", "aarch64"):
+        with pytest.raises(FleetError, match="^cpu_capability: "):
+            cpuinfo.require(lines + "\n")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "size", "kib"),
+    [
+        ("AuthenticAMD", "512 KB", 512),
+        ("HygonGenuine", "512 KB", 512),
+        ("GenuineIntel", "512 KB", None),
+        ("AuthenticAMD", "1 MB", None),
+        ("AuthenticAMD", "x KB", None),
+    ],
+)
+def test_the_cache_that_cpuinfo_shows_is_the_second_level_of_amd(vendor, size, kib):
+    text = f"processor: 0\nvendor_id: {vendor}\ncpu family: 23\nflags: fpu lm hypervisor\ncache size: {size}\n\n"
+    found = cpuinfo.read(text)
+    assert found["cpu"]["caches"] == {"l1d_kib": None, "l1i_kib": None, "l2_kib": kib, "l3_kib": None}
+    assert found["hypervisor"] is True
+
+
+@pytest.mark.parametrize("flag", ["lm", "hypervisor"])
+def test_a_flag_that_a_terminal_broke_is_whole_again(flag):
+    for at in range(1, len(flag)):
+        text = f"processor: 0\nvendor_id: a\ncpu family: 6\nflags: fpu lm hypervisor {flag[:at]}\n{flag[at:]} sse\n\n"
+        text = text.replace(f" {flag} {flag[:at]}", f" {flag[:at]}")
+        if flag == "lm":
+            text = text.replace("lm hypervisor l", "hypervisor l")
+        found = cpuinfo.read(text)
+        assert (found["architecture"], found["hypervisor"]) == ("x86_64", True), text

@@ -47,6 +47,23 @@ def test_the_log_of_a_server_on_its_gpu(log, memory):
             "lacks CUDA's libraries",
             "-gpu",
         ),
+        *(
+            (f"E cuda_driver.cc:271] failed call to cuInit: {name}: x", words, remedy)
+            for words, remedy, names in (
+                # cuda.h, CUresult
+                ("do not fit the driver", "reboot", ("SYSTEM_DRIVER_MISMATCH", "COMPAT_NOT_SUPPORTED_ON_DEVICE")),
+                (
+                    "CUDA refuses the GPU",
+                    "detail: full",
+                    ("INVALID_DEVICE", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "UNKNOWN"),
+                ),
+                ("memory is taken", "a fraction", ("OUT_OF_MEMORY",)),
+                ("holds no GPU", "DeviceRequests", ("NO_DEVICE",)),
+            )
+            for name in (f"CUDA_ERROR_{ending}" for ending in names)
+        ),
+        ("E cuda_driver.cc:1] no CUDA-capable device is detected", "holds no GPU", "DeviceRequests"),
+        ("I cudart_stub.cc:28] Could not find cuda drivers on your machine", "not in the container", "nvidia-ctk"),
         (
             "I gpu_device.cc:1700] Ignoring visible gpu device (device: 0, name: Tesla K80, pci bus id: 0000:00:04.0, "
             "compute capability: 3.7) with Cuda compute "
@@ -65,6 +82,19 @@ def test_the_drivers_processes_tell_where_the_log_is_silent():
     assert judge("", T4, processes=[4242, 9], pids=[4242])["used"] is True
     assert judge("", T4, processes=[9], pids=[4242])["used"] is False
     assert judge("", T4)["used"] is None
+    assert "lists its process 9" in judge("", T4, processes=[4242, 9], pids=[4242, 9, 1])["reason"]
+    silent = judge("", T4, processes=[], pids=[4242])
+    assert silent["used"] is False and "-gpu" in silent["remedy"] and "serves from the CPU" in silent["reason"]
+    for unknown in (judge("", T4, pids=[4242]), judge("", T4, processes=[9])):
+        assert unknown["used"] is None and unknown["remedy"] is None and "could not be read" in unknown["reason"]
+
+
+def test_all_gpus_that_the_log_names_are_listed():
+    second = SINCE_2_6.replace("GPU:0 ", "GPU:1 ").replace("00:04.0", "00:0A.0").replace("Tesla T4", "NVIDIA A10")
+    found = judge(SINCE_2_6 + second, [*T4, {"pci_bus_id": "0000:00:0a.0"}])
+    assert found["reason"] == "its log names Tesla T4, NVIDIA A10" and found["remedy"] is None
+    missing = judge(SINCE_2_6, [*T4, {"pci_bus_id": "b"}, {"pci_bus_id": "c"}])
+    assert "does not see b, c" in missing["reason"] and missing["remedy"] == "look at the server's log"
 
 
 def test_a_gpu_that_the_server_does_not_see_is_named():

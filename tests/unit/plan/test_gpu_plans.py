@@ -454,3 +454,20 @@ def test_cdi_descriptions_are_compared_with_the_gpus(texts, names, problem):
         assert found is None
     else:
         assert found["names"] == names and (problem in found["problem"] if problem else found["problem"] is None)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["MIG-0-0", "MIG-0-1", "all"], "uuid"),
+        (["0:0", "0:1", "all"], "index"),
+        (["0:0", "all"], None),
+        (["MIG-0-0", "0:1"], None),
+        (["GPU-0", "0"], None),
+    ],
+)
+def test_slices_have_their_uuids_or_the_gpus_index_and_their_own_in_cdi(names, found):
+    """As nvidia-ctk names them with --device-name-strategy uuid and index."""
+    text = '{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [%s]}'
+    devices = ", ".join('{"name": "%s"}' % name for name in names)
+    assert cdi.describe([text % devices], [group(mig=MIG[:2])])["names"] == found
