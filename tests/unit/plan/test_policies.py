@@ -112,6 +112,8 @@ def test_conditions(condition, holds):
         ("gpus[].devices[].uid", 18, "did you mean uuid"),
         ("gpus[0].devices[0].uid", 20, "did you mean uuid"),
         ("gpus[0:1].compute.majr", 19, "did you mean major"),
+        ("cpu.cachs.* | [0]", 5, "did you mean caches"),
+        ("{a: cpu.caches.*, b: cpu.levle}", 26, "did you mean level"),
         ("@.cpu.levle", 7, "did you mean level"),
         ("cpu | levle", 7, "did you mean level"),
         ("!(cpu.levle)", 7, "did you mean level"),
