@@ -366,3 +366,79 @@ def test_the_flag_enable_batching_stands_for_the_models_that_leave_it_open():
         assert [bool(model["batching"]) for model in made["models"]] == batched
     with pytest.raises(FleetError, match="'modles' is not known; allowed: version, models.*did you mean models"):
         plan.plan(host(), {"modles": []})
+
+
+@pytest.mark.parametrize(
+    ("cpu", "cpus", "cpu_set", "choice", "reason"),
+    [
+        ({}, None, None, "all", "4 usable"),
+        ({}, 2, "0-1", "0-1", "2 CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota"),
+        ({"affinity": "1-2", "usable": 2.0}, None, "1-2", "1-2", "the CPUs that this host's processes may use"),
+        ({"affinity": "1-2", "usable": 2.0}, 1, "1", "1", "1 CPUs as a set"),
+        (
+            {"affinity": None},
+            2,
+            None,
+            "all",
+            "planned for 2 CPUs; which ones this host's processes may use is not known",
+        ),
+        ({"affinity": None, "usable": None}, None, None, "all", "4 usable"),
+        ({"affinity": "0-2", "usable": None, "threads": None}, None, None, "all", "3 usable"),
+        ({"affinity": None, "usable": 0.5}, None, None, "all", "1 usable"),
+    ],
+)
+def test_a_plan_says_which_cpus_a_server_gets(cpu, cpus, cpu_set, choice, reason):
+    made = planned(capabilities=host(cpu=cpu), cpus=cpus)
+    assert made["server"]["cpu_set"] == cpu_set
+    assert decision(made, "CPU set")[0] == choice and reason in decision(made, "CPU set")[1]
+
+
+GPU = {
+    "pci_bus_id": "0000:01:00.0",
+    "device_id": "10de:2330",
+    "driver": "nvidia",
+    "driver_version": "550.54",
+    "compute": {"major": 9, "minor": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "request_", "choice", "reason"),
+    [
+        # TensorFlow's release notes: oneDNN by default since 2.9, on CPUs with VNNI, BF16 or AMX; serving's issue 1958: none before 2.5.
+        (host(), {"version": "2.4.4"}, "not there", "the image of 2.4.4 is built without it"),
+        (host(), {}, "off", "on is a candidate for the tuning"),
+        (host(flags=("avx", "sse4_2", "avx512_vnni")), {}, "on", "off is a candidate for the tuning"),
+        (host(flags=("avx", "sse4_2", "avx512_vnni")), {"version": "2.8.4"}, "off", "on is a candidate"),
+        (host(gpus=[GPU], container={"runtimes": ["nvidia"]}), {}, "as TensorFlow chooses", "the GPU does not compute"),
+        (
+            dict(host("aarch64", ()), architecture="aarch64"),
+            {"image": "a/b:1"},
+            "as TensorFlow chooses",
+            "knows nothing of it on aarch64",
+        ),
+    ],
+)
+def test_a_plan_says_whether_onednn_is_used(capabilities, request_, choice, reason):
+    made = planned(capabilities=capabilities, **request_)
+    assert made["refusals"] == []
+    assert decision(made, "oneDNN")[0] == choice and reason in decision(made, "oneDNN")[1]
+    assert bool(warned(made, "oneDNN is on", "wrong rank", "TF_ENABLE_ONEDNN_OPTS: '0'")) is (choice == "on")
+
+
+def test_a_plan_says_what_it_sets_for_the_forms_and_the_batching_of_models():
+    made = planned({"optimize": "tflite_dynamic_range"})
+    choice, reason = decision(made, "flag prefer_tflite_model")
+    assert choice == "true" and "model.tflite" in reason
+    assert not warned(made, "no model is planned in TensorFlow Lite's form")
+    flagged = planned(flags={"prefer_tflite_model": True})
+    assert warned(flagged, "--prefer_tflite_model", "no model.tflite", "optimize: tflite_dynamic_range")
+    models = [{"name": "a", "batching": {"max_batch_size": 8}}, {"name": "b"}]
+    flags = planned(models=models)["server"]["flags"]
+    assert flags["enable_batching"] is True and flags["enable_per_model_batching_parameters"] is True
+    choice, reason = decision(planned(models=models), "flag enable_per_model_batching_parameters")
+    assert choice == "true" and "batching_params.pbtxt" in reason and "new version" in reason
+    same = [dict(models[0], name=name) for name in "ab"]
+    flags = planned(models=same)["server"]["flags"]
+    assert flags["enable_batching"] is True and "enable_per_model_batching_parameters" not in flags
+    assert "enable_batching" not in planned()["server"]["flags"]
