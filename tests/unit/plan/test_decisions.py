@@ -1,0 +1,385 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a plan decides, refuses and warns of, with the reason and the remedy that a user reads: release, backend, image, forms, batching, candidates."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import SIGNATURES, V3, V4, gpu_host, host, request
+
+plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known())
+V2 = ("cx16", "popcnt", "sse4_2")
+BARE = host("x86-64-v2", V2)
+ARM = dict(host("aarch64", ("asimd",)), architecture="aarch64")
+POWER = dict(host(None, ()), architecture="ppc64le")
+NO_ENGINE = {"engine": None, "answers": None}
+NO_SDK = {"sdk": {"version": None, "problem": "No module named requests"}}
+EMBEDDED = {"backend": "embedded", "version": None}
+BUILD = {"build": True}
+HALF = {"batching": {"max_batch_size": 8}}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "asked", "subject", "choice", "reason"),
+    [
+        (host(), request(version=None), "release", "2.20.0", "the newest that the release table knows"),
+        (host(), request(version="2.19.1"), "release", "2.19.1", "as tfserving_version says"),
+        (host(), request(version="2.19"), "release", "2.19.1", "what the release table has for 2.19"),
+        (host(), request(version="2.21.0"), "release", "2.21.0", "as tfserving_version says"),
+        (host(), request(), "backend", "docker", "the default wherever a container engine answers; docker answers"),
+        (host(), request(backend="docker"), "backend", "docker", "asked for; docker answers"),
+        (host(), request(**EMBEDDED), "backend", "embedded", "asked for"),
+        (host(container=NO_ENGINE), request(version=None), "backend", "embedded", "no container engine was found"),
+        (ARM, request(**EMBEDDED), "backend", "embedded", "asked for"),
+        (host(), request(image="a/b:1"), "image", "a/b:1", "tfserving_image"),
+        (host(), request(), "image", "tensorflow/serving:2.20.0", "built for AVX, SSE4.2, which this CPU has"),
+        (gpu_host(9, 0), request(), "image", "tensorflow/serving:2.20.0-gpu", "the official image of 2.20.0"),
+        (host(), request(), "own build", "not yet", "measure it on and off first"),
+        (host(), request(measured=["oneDNN"]), "own build", "worth a trial", "tfserving_build: true tries"),
+        (host(), request(models=[]), "models", "none", "tfserving_models is empty"),
+        (host(), request(), "model m: form", "saved_model", "TensorFlow Lite is a candidate for the tuning"),
+        (host(), request({"optimize": "none"}), "model m: form", "saved_model", "as it is"),
+        (host(), request({"optimize": "tflite_int8"}), "model m: form", "tflite_int8", "only if it agrees"),
+        (
+            gpu_host(8, 0),
+            request({"optimize": "tensorrt"}, version="2.17.1"),
+            "model m: form",
+            "tensorrt",
+            "this GPU model",
+        ),
+        (host(), request({"batching": "none"}), "model m: batching", "off", "asked for"),
+        (host(), request(), "model m: batching", "off", "the tuning measures it"),
+        (host(), request(HALF), "model m: batching", "on", "the user's own values"),
+        (host(), request({"batching": "auto"}), "model m: batching", "on", "start values for online on the CPU"),
+        (
+            host(),
+            request({"batching": "auto"}, goal="bulk"),
+            "model m: batching",
+            "on",
+            "start values for bulk on the CPU",
+        ),
+        (
+            gpu_host(9, 0),
+            request({"batching": "auto"}),
+            "model m: batching",
+            "on",
+            "start values for online on the GPU",
+        ),
+        (
+            host(),
+            request(build_options="--config=release", **BUILD),
+            "build options",
+            "--config=release",
+            "tfserving_build_options",
+        ),
+    ],
+)
+def test_a_decision(capabilities, asked, subject, choice, reason):
+    made = plan(capabilities, asked)
+    assert made["refusals"] == []
+    (found,) = [one for one in made["decisions"] if one["subject"] == subject]
+    assert found["choice"] == choice and reason in found["reason"]
+    assert set(found) == {"subject", "choice", "reason"}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "asked", "subject", "reason", "remedy", "change"),
+    [
+        (host(), request(version="1.15"), "release", "'1.15'", "tfserving_version: 2.20.0", {"version": "2.20.0"}),
+        (host(), request(version="2.15.0"), "release", "'2.15.0'", "tfserving_version: 2.15.1", {"version": "2.15.1"}),
+        (
+            host(container=NO_ENGINE),
+            request(),
+            "backend",
+            "tfserving_version names TensorFlow Serving",
+            "tfserving_backend: embedded",
+            {"backend": "embedded"},
+        ),
+        (
+            host(container=NO_ENGINE),
+            request(version=None, image="a/b"),
+            "backend",
+            "tfserving_image names",
+            "tfserving_backend: embedded",
+            {"backend": "embedded"},
+        ),
+        (
+            host(container=NO_ENGINE),
+            request(version=None, build=True),
+            "backend",
+            "tfserving_build names",
+            "Start Docker Engine",
+            {"backend": "embedded"},
+        ),
+        (
+            host(container=NO_ENGINE),
+            request(version=None, engine_socket="/s"),
+            "backend",
+            "tfserving_engine_socket names",
+            "Start",
+            {"backend": "embedded"},
+        ),
+        (
+            host(container=NO_ENGINE),
+            request(backend="docker"),
+            "backend",
+            "no container engine was found",
+            "Podman's socket",
+            {"backend": "embedded"},
+        ),
+        (
+            host("x86-64-v2", V2, container=NO_ENGINE),
+            request(),
+            "backend",
+            "cannot run here either: TensorFlow's packages need",
+            "tfserving_models: []",
+            {"models": []},
+        ),
+        (
+            host("x86-64-v2", V2, container=NO_ENGINE),
+            request(version=None),
+            "backend",
+            "AVX, or aarch64: the embedded server cannot",
+            "Take it out: serve no models",
+            {"models": []},
+        ),
+        (
+            BARE,
+            request(**EMBEDDED),
+            "backend",
+            "this is x86-64-v2 without AVX",
+            "tfserving_backend: docker",
+            {"backend": "docker"},
+        ),
+        (POWER, request(**EMBEDDED), "backend", "this is ppc64le", "tfserving_backend: docker", {"backend": "docker"}),
+        (
+            host(container=NO_SDK),
+            request(),
+            "backend",
+            "cannot import the Docker SDK (No module named requests)",
+            "ansible_python_interpreter",
+            {"backend": "embedded"},
+        ),
+        (
+            host(container={"version": "20.10.9"}),
+            request(),
+            "backend",
+            "clone3, which Docker Engine 20.10.9",
+            "Docker Engine to 20.10.10 or later, or set tfserving_version: 2.19.1",
+            {"version": "2.19.1"},
+        ),
+        (
+            BARE,
+            request(),
+            "image",
+            "needs AVX, which this x86-64-v2 CPU lacks",
+            "Build an image for x86-64-v2: tfserving_build: true",
+            {"build": True, "build_options": None, "image": None},
+        ),
+        (
+            ARM,
+            request(),
+            "image",
+            "for x86_64, this host is aarch64",
+            "tfserving_backend: embedded",
+            {"backend": "embedded"},
+        ),
+        (POWER, request(), "image", "for x86_64, this host is ppc64le", "tfserving_models: []", {"models": []}),
+        (
+            host(),
+            request(version="2.21.0", **BUILD),
+            "build",
+            "no checksum of the sources of 2.21.0",
+            "tfserving_version: 2.20.0",
+            {"version": "2.20.0"},
+        ),
+        (
+            host(),
+            request(build_for=["x86-64-v4"], **BUILD),
+            "build",
+            "x86-64-v4 is one for x86-64-v4, which this x86-64-v3 CPU does not run",
+            "tfserving_build_for",
+            {"build_for": []},
+        ),
+        (
+            host(),
+            request(build_options="--copt=-mavx512f", **BUILD),
+            "build options",
+            "AVX512F",
+            "Let the plan choose for x86-64-v3",
+            {"build_options": None},
+        ),
+        (
+            host(),
+            request({"optimize": "tensorrt"}),
+            "model m: form",
+            "TF-TRT needs a GPU, and this server gets none",
+            "optimize: none",
+            {"models": {"m": {"optimize": "none"}}},
+        ),
+        (
+            gpu_host(8, 0),
+            request({"optimize": "tensorrt"}),
+            "model m: form",
+            "built without TensorRT",
+            "Use release 2.17.1",
+            {"version": "2.17.1"},
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 0}}),
+            "model m: batching",
+            "max_batch_size: 0",
+            "batching: none",
+            {"models": {"m": {"batching": "none"}}},
+        ),
+        (
+            host(),
+            request(version="2.10.1", models=[{"name": "a", **HALF}, {"name": "b"}]),
+            "batching",
+            "per-model files came with 2.11.0",
+            "Use release 2.11.0 or later (tfserving_version: 2.20.0)",
+            {"version": "2.20.0"},
+        ),
+    ],
+)
+def test_a_refusal(capabilities, asked, subject, reason, remedy, change):
+    (found,) = plan(capabilities, asked)["refusals"]
+    assert found["subject"] == subject and reason in found["reason"]
+    assert remedy in found["remedy"] and found["change"] == change
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "asked", "words"),
+    [
+        (host(), request(version="2.21.0"), ["2.21.0 is newer than the release table", "2.20.0 knows"]),
+        (host(), request(**EMBEDDED, image="a/b:1"), ["tfserving_image has no effect", "no container"]),
+        (host(), request(**EMBEDDED, build=True), ["tfserving_build has no effect", "no container"]),
+        (host(), request(options=["-m 1g"], **EMBEDDED), ["memory_mib of tfserving_options has no effect"]),
+        (host(), request(options=["-m 1g -u 1"], **EMBEDDED), ["memory_mib, user of tfserving_options have no effect"]),
+        (host(), request(image="a/b:1"), ["image a/b:1: its instruction set is not known"]),
+        (host(), request(image="a/b:1-mkl"), ["--config=mkl was slower", "no OpenMP"]),
+        (host(), request(build_options="--config=mkl", **BUILD), ["--config=mkl was slower"]),
+        (host(), request(**BUILD), ["oneDNN was not measured"]),
+        (host(), request({"optimize": "tflite_int8"}), ["m: TensorFlow Lite computes on the CPU", "0 rows"]),
+        (host(), request({"batching": {"max_batch_size": 8}, "signatures": None}), ["m: its signature is not known"]),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "num_batch_threads": 17}}),
+            ["num_batch_threads 17", "on 4 CPUs", "max_enqueued_batches"],
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "num_batch_threads": 11}}),
+            ["max_enqueued_batches 10", "11", "UNAVAILABLE"],
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "batch_timeout_micros": 1500}}),
+            ["lone client waits 1.5 ms"],
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "batch_timeout_micros": 9000}}, objective_p99_ms=9),
+            ["batch_timeout_micros 9000 alone", "9 ms"],
+        ),
+        (host(cpu={"usable": 2.0}), request(HALF), ["num_batch_threads is not given", "not 2", "CPU quota"]),
+        (
+            host("x86-64-v3", V3),
+            request(build_for=["x86-64-v2"], **BUILD),
+            ["every x86-64-v2 CPU does without AVX", "slower"],
+        ),
+    ],
+)
+def test_a_warning(capabilities, asked, words):
+    assert [text for text in plan(capabilities, asked)["warnings"] if all(word in text for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("batching", "asked", "word"),
+    [
+        ({"num_batch_threads": 16, "max_enqueued_batches": 16}, {}, "num_batch_threads"),
+        ({"num_batch_threads": 10}, {}, "UNAVAILABLE"),
+        ({"batch_timeout_micros": 0}, {}, "lone client"),
+        ({"batch_timeout_micros": 8999}, {"objective_p99_ms": 9}, "alone uses up"),
+        ({"num_batch_threads": 2}, {}, "not given"),
+    ],
+)
+def test_batching_up_to_its_bounds_is_nothing_to_warn_of(batching, asked, word):
+    quota = host(cpu={"usable": 2.0}) if word == "not given" else host()
+    made = plan(quota, request({"batching": {"max_batch_size": 8, **batching}}, **asked))
+    assert not [text for text in made["warnings"] if word in text]
+
+
+def candidates(capabilities, asked):
+    return {one["name"]: one for one in plan(capabilities, asked)["candidates"]}
+
+
+def test_what_a_tuning_may_try():
+    found = candidates(host(), request())
+    assert list(found) == ["REST to gRPC", "batching", "TensorFlow Lite", "oneDNN on", "threads"]
+    assert found["REST to gRPC"]["change"] == {"protocol": "grpc"} and "JSON" in found["REST to gRPC"]["reason"]
+    assert found["batching"]["model"] == "m" and "max_batch_size" in found["batching"]["change"]["batching"]
+    assert found["TensorFlow Lite"]["change"] == {"form": "tflite_dynamic_range"}
+    assert found["oneDNN on"]["change"] == {"environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}
+    threads = {"tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 4}
+    assert found["threads"]["change"] == {"flags": threads}
+    assert [one["model"] for one in found.values()] == [None, "m", "m", None, None]
+    assert all(one["reason"] for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "asked", "lacks", "has"),
+    [
+        (host(), request(HALF), "batching", "threads"),
+        (host(), request({"batching": "none"}), "batching", "threads"),
+        (host(), request({"signatures": {"serving_default": {"inputs": {}, "outputs": {}}}}), "batching", "threads"),
+        (host(), request({"optimize": "none"}), "TensorFlow Lite", "batching"),
+        (gpu_host(9, 0), request(), "TensorFlow Lite", "batching"),
+        (gpu_host(9, 0), request(), "oneDNN on", "batching"),
+        (host(), request(environment={"TF_ENABLE_ONEDNN_OPTS": "0"}), "oneDNN on", "batching"),
+        (host(), request(version="2.4.4"), "oneDNN on", "batching"),
+        (host(flags=(*V3, "avx512_vnni")), request(), "oneDNN on", "oneDNN off"),
+        (host(), request(flags={"tensorflow_intra_op_parallelism": 2}), "threads", "batching"),
+        (host(), request(flags={"tensorflow_inter_op_parallelism": 2}), "threads", "batching"),
+        (host(), request(models=[{"name": "a"}, {"name": "b"}]), "batching", "TensorFlow Lite (b)"),
+        (host(cpu={"usable": 1.0}), request(), "threads", "batching"),
+    ],
+)
+def test_what_a_tuning_does_not_try(capabilities, asked, lacks, has):
+    found = candidates(capabilities, asked)
+    assert lacks not in found and has in found
+    if "oneDNN off" in found:
+        assert found["oneDNN off"]["change"] == {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
+
+
+def test_what_is_served_where_nothing_is_refused():
+    made = plan(host("x86-64-v4", V4), request({"signatures": SIGNATURES}))
+    assert (made["release"], made["backend"], made["image"], made["build"]) == (
+        "2.20.0",
+        "docker",
+        "tensorflow/serving:2.20.0",
+        None,
+    )
+    assert made["host_class"] == "x86-64-v4-intel-4c-1n"
+    assert made["models"] == [{"name": "m", "form": "saved_model", "batching": None}]
+    refused = plan(BARE, request())
+    assert (refused["release"], refused["backend"], refused["image"], refused["models"]) == (
+        "2.20.0",
+        "docker",
+        None,
+        [],
+    )
+    assert refused["server"] == {
+        "flags": {},
+        "environment": {},
+        "cpu_set": None,
+        "devices": [],
+        "per_gpu": [],
+        "start_timeout_s": None,
+    }
