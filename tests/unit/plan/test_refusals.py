@@ -23,9 +23,10 @@ plan = functools.partial(plans.plan, microarchitectures=microarchitectures.known
 UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # Where refusals are made, and the functions there whose returned texts become one; elsewhere it is a call of one of _CALLS.
 WATCHED = {
-    f"plan/{path.stem}": ()
-    for path in (UTILS / "plan").glob("*.py")
-    if path.stem not in ("draft", "request", "policies", "__init__")
+    f"_plan/{path.stem}": ()
+    for path in (UTILS / "_plan").glob("*.py")
+    # Faults of form; the draft itself; what does not run in plan().
+    if path.stem not in ("draft", "request", "policies", "fleet_plans", "plan_file", "preparation", "resolution")
 }
 WATCHED.update(
     {
