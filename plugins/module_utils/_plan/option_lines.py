@@ -153,13 +153,7 @@ def is_secret(item: Item) -> bool:
 
 def shown(item: Item) -> str:
     """An Item as messages name it."""
-    return (
-        f"{item.name}=(not shown)"
-        if is_secret(item)
-        else item.given
-        if isinstance(item.given, str)
-        else str(item.given)
-    )
+    return f"{item.name}=(not shown)" if is_secret(item) else item.given
 
 
 def _unclothed(text: str) -> Any:

@@ -349,7 +349,7 @@ def _refuse_flags(draft: Draft, role: Mapping[str, Any], backend: str, release: 
         draft.refuse(
             f"flag {problem['flag']}",
             problem["reason"],
-            problem["remedy"].replace("tfserving_flags", "tfs_server_flags"),
+            problem["remedy"],
             {},
         )
 

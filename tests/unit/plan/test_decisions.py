@@ -21,6 +21,21 @@ NO_ENGINE = {"engine": None, "answers": None}
 NO_SDK = {"sdk": {"version": None, "problem": "No module named requests"}}
 EMBEDDED = {"backend": "embedded", "version": None}
 BUILD = {"build": True}
+NO_FORM = {"models": {"m": {"optimize": "none"}}}
+NO_BATCHES = {"models": {"m": {"batching": "none"}}}
+
+
+def signature(dtype, shape=(None, 8)):
+    return {side: {"x": {"dtype": dtype, "shape": list(shape)}} for side in ("inputs", "outputs")}
+
+
+def lite(chosen=None, **dtypes):
+    """A model for TensorFlow Lite with signatures of these types; chosen: the one that is served."""
+    signatures = {name: signature(dtype) for name, dtype in dtypes.items()}
+    return {"optimize": "tflite_dynamic_range", "signature": chosen, "signatures": signatures}
+
+
+SCALAR = {"signatures": {"a": signature("float32", ())}}
 HALF = {"batching": {"max_batch_size": 8}}
 
 
@@ -240,6 +255,54 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
         ),
         (
             host(),
+            request(lite(half="float16")),
+            "model m: form",
+            "signature half: ",
+            "Serve the SavedModel: optimize: none",
+            NO_FORM,
+        ),
+        (
+            host(),
+            request(lite("half", good="float32", half="float16")),
+            "model m: form",
+            "signature half: ",
+            "optimize: none",
+            NO_FORM,
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "x": 1}}),
+            "model m: batching",
+            "parameter: 'x' is not known",
+            "batching: none",
+            NO_BATCHES,
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8}, **SCALAR}),
+            "model m: batching",
+            "signature a, input x: is a scalar",
+            "Serve it unbatched: batching: none",
+            NO_BATCHES,
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "num_batch_threads": 0}}),
+            "model m: batching",
+            "num_batch_threads: 0 is out of range",
+            "Correct num_batch_threads, or serve the model unbatched (batching: none)",
+            NO_BATCHES,
+        ),
+        (
+            host(),
+            request({"batching": {"max_batch_size": 8, "max_execution_batch_size": 4}}),
+            "model m: batching",
+            "max_execution_batch_size: 4 has no effect",
+            "or set max_batch_size alone, or serve the model unbatched (batching: none)",
+            NO_BATCHES,
+        ),
+        (
+            host(),
             request(version="2.10.1", models=[{"name": "a", **HALF}, {"name": "b"}]),
             "batching",
             "per-model files came with 2.11.0",
@@ -383,3 +446,17 @@ def test_what_is_served_where_nothing_is_refused():
         "per_gpu": [],
         "start_timeout_s": None,
     }
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lite("good", good="float32", half="float16"),
+        # TensorFlow's own signature, which no client calls.
+        lite(good="float32", __saved_model_init_op="float16"),
+        lite("__saved_model_init_op", good="float32", __saved_model_init_op="float16"),
+    ],
+)
+def test_only_the_signatures_that_clients_call_must_be_convertible(model):
+    made = plan(host(), request(model))
+    assert made["refusals"] == [] and made["models"][0]["form"] == "tflite_dynamic_range"

@@ -215,6 +215,15 @@ def test_flags_that_do_not_go_together(flags, subject, change, words):
     assert refusal["remedy"].endswith("(tfserving_flags)") and subject not in made["server"]["flags"]
 
 
+def test_a_file_of_batching_parameters_is_written_by_the_role():
+    (refusal,) = planned({"batching": {"max_batch_size": 8}}, flags={"batching_parameters_file": "/x"})["refusals"]
+    assert (
+        "tfs_server writes this file itself" in refusal["reason"]
+        and "batching in tfserving_models" in refusal["remedy"]
+    )
+    assert refusal["change"] == {"flags": {"batching_parameters_file": None}}
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -14,9 +14,17 @@ from ansible_collections.tfserving.fleet.tests.unit.plan.test_docker_run import 
 
 
 @pytest.mark.parametrize(
-    "line", ["-e MODEL_NAME=m", "MODEL_NAME=m", "MODEL_BASE_PATH=/models", "-e MODEL_BASE_PATH=/x"]
+    "line",
+    [
+        "-e MODEL_NAME=m",
+        "MODEL_NAME=m",
+        "MODEL_BASE_PATH=/models",
+        "-e MODEL_BASE_PATH=/x",
+        "--model_name=m",
+        "--model_base_path=/models/m",
+    ],
 )
-def test_the_variables_of_the_image_stand_for_the_models(line):
+def test_what_names_a_model_of_the_request_stands_for_it(line):
     choice, reason, serve = understood(line)
     assert choice == "tfserving_models, with name and source" and "published on the host" in reason and serve == {}
 

@@ -412,6 +412,55 @@ def test_a_plan_says_what_variables_of_the_role_set():
     assert "tflite_dynamic_range" in choice and reason == "tfs_server_tunings"
 
 
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_plan_names_every_variable_that_holds_before_it(name):
+    values = {
+        "backend": "docker",
+        "batching": {"max_batch_size": 4},
+        "batching_per_model": [],
+        "copies": [],
+        "devices": [],
+        "environment": {},
+        "flags": {},
+        "image": "a/b:1",
+        "models": [{"name": "half", "base_path": "/m"}],
+        "ready_timeout_s": 7,
+        "release": "2.20.0",
+    }
+    found = made({"models": [HALF], "version": "2.20.0"}, {name: values.get(name, "0-1")})
+    subjects = [one["subject"] for one in found["plan"]["decisions"] if one["subject"].startswith("tfs_server_")]
+    assert subjects == [f"tfs_server_{name}"]
+
+
+def test_flags_of_the_role_are_refused_in_its_own_words():
+    found = made({"models": [HALF]}, {"flags": {"ssl_config_file": "/x"}, "backend": "embedded"})
+    (refusal,) = found["plan"]["refusals"]
+    assert "embedded server" in refusal["reason"] and refusal["remedy"] == "Leave it out (tfs_server_flags)"
+    assert found["server"]["refusals"] == [f"{refusal['reason']}. {refusal['remedy']}."]
+    for flags in ({"use_tflite_model": True}, {"mixed_precision": "x"}, {"rest_api_num_threads": 1}):
+        (refusal,) = made({"models": [HALF]}, {"flags": flags})["plan"]["refusals"]
+        assert "tfserving_flags" not in refusal["remedy"] and refusal["change"] == {}
+
+
+def test_a_first_start_that_compiles_gets_its_time():
+    """A compute capability without machine code in the image: the driver compiles PTX for up to 40 minutes."""
+    capabilities = host()
+    capabilities["container"]["runtimes"] = ["nvidia", "runc"]
+    gpu = {"device_id": "10de:2901", "driver": "nvidia", "driver_version": "580.65", "cuda_version": "13.0"}
+    device = {
+        "pci_bus_id": "0000:01:00.0",
+        "uuid": "GPU-0",
+        "index": 0,
+        "numa_node": 0,
+        "cpu_affinity": "0-7",
+        "mig_uuids": [],
+    }
+    capabilities["gpus"] = [dict(gpu, compute={"major": 10, "minor": 0}, devices=[device], count=1)]
+    server = made({"models": [PLAIN]}, capabilities=capabilities)["server"]
+    assert server["ready_timeout_s"] == 2400 and server["devices"][0]["id"] == "GPU-0"
+    assert made({"models": [PLAIN]}, {"ready_timeout_s": 7}, capabilities)["server"]["ready_timeout_s"] == 7
+
+
 def test_a_server_that_goes_back_has_the_name_of_its_start_line():
     line = "docker run -d --name shop -p 8500:8500 tensorflow/serving:2.20.0"
     asked = {"models": [HALF], "options": [line]}
