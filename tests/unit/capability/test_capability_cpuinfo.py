@@ -440,6 +440,8 @@ def test_arm_has_names_for_codes(code):
     )
     cpu = cpuinfo.read(text)["cpu"]
     assert (cpu["vendor"], cpu["brand"]) == ARM[code]
+    without = cpuinfo.read(re.sub("CPU part.*\n", "", text))["cpu"]
+    assert (without["vendor"], without["model"], without["brand"]) == (ARM[code][0], None, None)
     # MIDR_EL1 has the variant above the revision, four bits each.
     assert (cpu["family"], cpu["model"], cpu["stepping"], cpu["level"]) == (8, part, 0x31, "aarch64")
 
