@@ -177,6 +177,8 @@ def test_a_role_that_is_given_its_models_needs_no_capabilities(request_, role, b
         and found["server"]["backend"] == backend
         and found["server"]["models"] == [{"name": "m", "base_path": "/srv/m"}]
     )
+    assert found["server"]["image"] == (role.get("image") or request_.get("image"))
+    assert found["server"]["release"] == request_.get("version")
 
 
 @pytest.mark.parametrize(
