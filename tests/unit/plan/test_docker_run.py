@@ -446,5 +446,12 @@ def test_a_value_that_ends_as_a_program_is_a_value(program):
     assert planned(f"TF_LIBRARY=/opt/{program}")["server"]["environment"]["TF_LIBRARY"] == f"/opt/{program}"
 
 
+@pytest.mark.parametrize("target", ["/models/m", "/models/m/"])
+def test_a_model_is_known_by_the_directory_that_it_is_mounted_at(target):
+    """Whatever the entry point is asked to serve."""
+    line = f"-v /elsewhere:{target}"
+    assert options(planned(line, "-e MODEL_NAME=n"))[line][0] == "source of the model in tfserving_models"
+
+
 def test_plans_of_start_lines_are_data():
     assert json.loads(json.dumps(planned("-m 1g", "--publish=80:80"))) == planned("-m 1g", "--publish=80:80")
