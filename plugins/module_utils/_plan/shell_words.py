@@ -190,7 +190,7 @@ def of_words(words: list[str]) -> list[Item]:
         words = words[1:]
     if words and words[0].startswith("("):
         words = [words[0].lstrip("("), *words[1:-1], words[-1].rstrip(")")] if len(words) > 1 else []
-    if words and words[0].rpartition("/")[2] in _PREPARING:
+    if words and _program(words[0]) in _PREPARING:
         return [Item("silent", words[0], None, shlex.join(words))]
     if words and words[0] == "ulimit":
         return [docker("ulimit", " ".join(words[1:]))]
@@ -198,7 +198,7 @@ def of_words(words: list[str]) -> list[Item]:
     words, at = _apart(words), 0
     while at < len(words):
         word = words[at]
-        name = "" if re.match(r"-|\w+=", word) else word.rpartition("/")[2]
+        name = _program(word)
         at += 1
         if name in _OTHER_STARTERS:
             return [*found, Item("word", name, None, shlex.join(words[at - 1 :]))]
@@ -213,6 +213,11 @@ def of_words(words: list[str]) -> list[Item]:
             item, at = _item(words, at - 1)
             found.append(item)
     return found
+
+
+def _program(word: str) -> str:
+    """The program that a word may name; empty for an option and for a variable, whose values may end alike."""
+    return "" if re.match(r"-|\w+=", word) else word.rpartition("/")[2]
 
 
 def _of_wrapper(name: str, words: list[str], at: int) -> Any:

@@ -9,8 +9,7 @@ Sources: tf_serving_entrypoint.sh and Dockerfile.devel of tensorflow/serving; sa
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import apply
-from ansible_collections.tfserving.fleet.tests.unit.plan.test_docker_run import options, planned, refused, understood
+from ansible_collections.tfserving.fleet.tests.unit.plan.test_docker_run import options, planned, understood
 
 
 @pytest.mark.parametrize(
@@ -58,8 +57,8 @@ def test_what_names_a_model_of_the_request_stands_for_it(line):
         ("--version", "--version", "nothing instead"),
         ("--num_load_threads=$N", "the value of --num_load_threads holds $N", "write the value itself"),
         ("--num_load_threads=${N}", "the value of --num_load_threads holds ${N}", "write the value itself"),
-        ("--model_name=$(hostname)", "the value of --model_name holds $(", "write the value itself"),
-        ("--model_name=`cat`", "the value of --model_name holds `", "write the value itself"),
+        ("--saved_model_tags=$(hostname)", "the value of --saved_model_tags holds $(", "write the value itself"),
+        ("--saved_model_tags=`hostname`", "the value of --saved_model_tags holds `", "write the value itself"),
         ("A=$B", "the value of A holds $B", "write the value itself"),
         ("MY_TOKEN=x", "MY_TOKEN looks like a secret", "set MY_TOKEN in tfs_server_secret_environment, from a vault"),
         (
@@ -247,51 +246,3 @@ def test_what_says_the_same_is_no_conflict():
         ("--gpus=all", {"gpu": "require"}),
     ):
         assert not [text for text in planned(line, **request_)["warnings"] if "holds" in text], line
-
-
-LINES = [
-    "--port=1 --num_load_threads=2",
-    "-e A=b -e C=d",
-    "--cpus=2",
-    "--gpus all",
-    "tensorflow/serving:2.19.1",
-    "--use_tflite_model",
-]
-
-
-@pytest.mark.parametrize(
-    ("change", "left"),
-    [
-        ({"flags": {"port": None}}, ["--num_load_threads=2", *LINES[1:]]),
-        ({"flags": {"port": 2, "num_load_threads": 2}}, LINES[1:]),
-        ({"flags": {"prefer_tflite_model": None}}, LINES[:5]),
-        ({"environment": {"A": None}}, [LINES[0], "C=d", *LINES[2:]]),
-        ({"cpus": None}, [*LINES[:2], *LINES[3:]]),
-        ({"gpu": "none"}, [*LINES[:3], *LINES[4:]]),
-        ({"version": "2.20.0"}, [*LINES[:4], *LINES[5:]]),
-        ({"models": {"m": {"optimize": "none"}}}, LINES[:5]),
-        ({"models": [], "goal": "bulk"}, LINES),
-    ],
-)
-def test_a_correction_takes_out_the_lines_that_said_otherwise(change, left):
-    asked = {
-        "options": LINES,
-        "flags": {"port": 5, "version": True},
-        "environment": {"A": "x", "E": "f"},
-        "models": [{"name": "m", "source": "/m"}, {"name": "n"}],
-        "goal": "online",
-    }
-    made = apply(asked, change)
-    assert made["options"] == left
-    for key in ("flags", "environment"):
-        merged = {**asked[key], **change.get(key, {})}
-        assert made[key] == {name: value for name, value in merged.items() if value is not None}
-    if isinstance(change.get("models"), dict):
-        assert made["models"] == [{"name": "m", "source": "/m", "optimize": "none"}, {"name": "n"}]
-    assert made["goal"] == change.get("goal", "online")
-
-
-def test_lines_apart_from_a_correction_stay_as_they_were_written():
-    asked = {"options": ["- '--port=1'", "sudo docker run  -it a/serving"]}
-    assert apply(asked, {"goal": "bulk"})["options"] == asked["options"]
-    assert refused("--env=A") and apply({}, {"goal": "bulk"}) == {"options": [], "goal": "bulk"}

@@ -26,7 +26,8 @@ WATCHED = {
     f"_plan/{path.stem}": ()
     for path in (UTILS / "_plan").glob("*.py")
     # Faults of form; the draft itself; what does not run in plan().
-    if path.stem not in ("draft", "request", "policies", "fleet_plans", "plan_file", "preparation", "resolution")
+    if path.stem
+    not in ("draft", "request", "policies", "fleet_plans", "host_variables", "plan_file", "preparation", "resolution")
 }
 WATCHED.update(
     {

@@ -17,19 +17,15 @@ POLICIES = [None, {"latest": 2}, {"specific": [1, 2]}, {"all": True}]
     [("/m/", "/m"), ("/m", "/m"), ("/m//", "/m"), ("/", "/"), ("", ""), (None, ""), ("s3://b/m/", "s3://b/m")],
 )
 def test_a_path_has_no_slash_at_its_end(given, expected):
-    assert model_config.model("m", given)["base_path"] == expected
+    assert model_config.model("m", given).base_path == expected
 
 
 def test_a_model_has_a_policy_and_numbers_for_labels():
     whole = model_config.model("m", "/m", {"latest": 1, "specific": [], "all": False}, {"a": "2", "b": 3, "c": "x"})
-    assert whole == {
-        "name": "m",
-        "base_path": "/m",
-        "version_policy": {"latest": 1},
-        "labels": {"a": 2, "b": 3, "c": "x"},
-    }
-    assert model_config.model("m", "/m", {"latest": None})["version_policy"] is None
-    assert model_config.model("m", "/m", {"all": True})["version_policy"] == {"all": True}
+    assert (whole.name, whole.base_path, whole.version_policy) == ("m", "/m", {"latest": 1})
+    assert whole.labels == {"a": 2, "b": 3, "c": "x"}
+    assert model_config.model("m", "/m", {"latest": None}).version_policy is None
+    assert model_config.model("m", "/m", {"all": True}).version_policy == {"all": True}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -123,3 +119,11 @@ def test_the_folders_of_the_host():
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    "form", ["saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt"]
+)
+def test_the_folder_of_a_published_model_tells_its_form(form):
+    assert model_config.form_of(f"/srv/m/{form}") == model_config.form_of(f"/srv/m/{form}/") == form
+    assert model_config.form_of(f"/srv/{form}/m") is None

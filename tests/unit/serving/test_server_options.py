@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of a server that every backend checks, and the description of a server that runs."""
+"""Options of a server that every backend checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import types
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 # Which variable of tfs_server writes the file or port that a plan's flag of this name stands for: roles/tfs_server, argument_specs.
 BY_ROLE = {"port", "rest_api_port", "ssl_config_file", "tensorflow_session_config_file", "monitoring_config_file"}
@@ -135,87 +135,3 @@ def test_a_flag_that_does_not_serve(flag, value, words):
 
 def test_a_value_as_the_server_reads_it():
     assert [server_options.spelt(value) for value in (True, False, 1, 0.5, "a")] == ["true", "false", "1", "0.5", "a"]
-
-
-SPECIFICATION = {
-    "name": "web",
-    "backend": "embedded",
-    "image": "a:1",
-    "models": [{"name": "m", "base_path": "/m/tflite_int8/", "version_policy": {"latest": 1}, "labels": {"a": 1}}],
-    "flags": {"port": 1, "enable_batching": True, "num_load_threads": 2},
-    "environment": {"A": "b"},
-    "cpu_set": "0-1",
-    "devices": [{"id": "GPU-0"}],
-    "address": "127.0.0.1",
-    "grpc_port": 8500,
-    "rest_port": None,
-    "files": {},
-}
-COMMON = {
-    **{key: SPECIFICATION[key] for key in ("name", "environment", "cpu_set", "address", "grpc_port", "rest_port")},
-    "flags": {"port": 1, "num_load_threads": 2},
-    "state": "started",
-}
-MODEL = {"name": "m", "form": "tflite_int8", "base_path": "/m/tflite_int8/", "batching": None}
-
-
-def test_a_server_that_runs_is_described():
-    assert description.of_embedded(SPECIFICATION, True) == dict(
-        COMMON, backend="embedded", image=None, devices=[], models=[MODEL]
-    )
-    assert description.of_container(SPECIFICATION, True) == dict(
-        COMMON,
-        backend="docker",
-        image="a:1",
-        devices=[{"id": "GPU-0"}],
-        tls=False,
-        models=[dict(MODEL, version_policy={"latest": 1}, labels={"a": 1})],
-    )
-    with_tls = dict(SPECIFICATION, files={"ssl.pbtxt": ""})
-    assert description.of_container(with_tls, False)["tls"] is True
-    assert {describe(with_tls, False)["state"] for describe in (description.of_embedded, description.of_container)} == {
-        "stopped"
-    }
-    one = dict(SPECIFICATION, models=None, model_name="n", model_base_path="/elsewhere")
-    assert description.of_embedded(one, True)["models"] == [
-        {"name": "n", "form": None, "base_path": "/elsewhere", "batching": None}
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "batching"),
-    [
-        (
-            "max_batch_size { value: 8 } allowed_batch_sizes: 4 allowed_batch_sizes: 8",
-            {"max_batch_size": 8, "allowed_batch_sizes": [4, 8]},
-        ),
-        (
-            "pad_variable_length_inputs: true thread_pool_name { value: 'a' }",
-            {"pad_variable_length_inputs": True, "thread_pool_name": "a"},
-        ),
-        # A wrapper message without a value has the default of its type: 0, "" or false.
-        ("max_batch_size { } thread_pool_name { }", {"max_batch_size": 0, "thread_pool_name": ""}),
-        ("enable_large_batch_splitting { }", {"enable_large_batch_splitting": False}),
-        ("", {}),
-    ],
-)
-def test_the_batching_of_a_server_that_runs(text, batching):
-    found = description.of_embedded(SPECIFICATION, True, text)["models"][0]["batching"]
-    assert found == batching and [type(value) for value in found.values()] == [
-        type(value) for value in batching.values()
-    ]
-
-
-def test_batching_that_is_not_known_is_left_out():
-    assert "batching" not in description.of_embedded(SPECIFICATION, True, "nonsense {")["models"][0]
-    each = dict(SPECIFICATION, flags={"enable_batching": True, "enable_per_model_batching_parameters": True})
-    found = description.of_container(each, True, "max_batch_size { value: 8 }")
-    assert "batching" not in found["models"][0] and found["flags"] == {}
-
-
-@pytest.mark.parametrize(
-    "form", ["saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt"]
-)
-def test_the_folder_of_a_published_model_tells_its_form(form):
-    assert description.form_of(f"/srv/m/{form}") == description.form_of(f"/srv/m/{form}/") == form
-    assert description.form_of(f"/srv/{form}/m") is None
