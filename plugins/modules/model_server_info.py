@@ -125,7 +125,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_f
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 
@@ -154,7 +154,7 @@ def _embedded(path):
             remedy="Deploy the server again, or remove it with state: absent.",
         ) from fault
     lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
-    return description.running(configuration, lives)
+    return running_server.running(configuration, lives)
 
 
 def main():

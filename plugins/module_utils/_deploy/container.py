@@ -14,7 +14,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
+    derived_flags,
+    model_config,
+    server_options,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
     BATCHING_FILE,
     MODELS_FILE,
@@ -95,13 +99,13 @@ def keeps_cuda_cache(spec):
 
 def arguments(spec):
     """The server's command line behind the image's entry point, a list."""
-    place = effects.Place(
+    place = derived_flags.Place(
         GRPC_PORT,
         REST_PORT if spec.rest_port is not None else 0,
         {file: posixpath.join(container_labels.FOLDER, file) for file in (*spec.files, MODELS_FILE)},
         SOCKET if spec.grpc_socket_directory else None,
     )
-    return [f"--{name}={server_options.spelt(value)}" for name, value in effects.all_flags(spec, place).items()]
+    return [f"--{name}={server_options.spelt(value)}" for name, value in derived_flags.all_flags(spec, place).items()]
 
 
 def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
@@ -178,7 +182,7 @@ def labels_of(spec):
     """What the container carries so that the next run knows it."""
     return {
         container_labels.NAME: spec.name,
-        container_labels.DIGEST: effects.digest(spec),
+        container_labels.DIGEST: derived_flags.digest(spec),
         container_labels.DESCRIPTION: json.dumps(spec.to_dict(), sort_keys=True),
         container_labels.VERSION: VERSION,
     }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
     BATCHING_FILE,
     FILE_FLAGS,
@@ -58,7 +58,7 @@ def digests(files):
 
 def folder_of(directory, spec):
     """Where the configuration of one specification lies, below the server's directory."""
-    return os.path.join(directory, "config", effects.digest(spec)[:16])
+    return os.path.join(directory, "config", derived_flags.digest(spec)[:16])
 
 
 def write(folder, files, spec, cuda_cache, offset=(0, 0)):

@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine import eng
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, metrics_text, stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, running_server
 
 _METRICS = "/monitoring/prometheus/metrics"
 _DEADLINE_S = 5.0
@@ -87,7 +87,7 @@ def _of_container(servers, name, roles):
             where=f"container {name}",
             remedy="Deploy the server again, or remove it with state: absent.",
         )
-    return description.running(
+    return running_server.running(
         configuration,
         inspected["State"]["Running"],
         copy_of=inspected["Config"]["Labels"].get(container_labels.COPY_OF),

@@ -31,7 +31,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
-    effects,
+    derived_flags,
     image_labels,
     model_config,
     server_options,
@@ -65,7 +65,7 @@ class Backend:
         files[MODELS_FILE] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, before)
         image, moved = self._image(spec)
-        wanted = transaction.Wanted(effects.digest(spec), moved or (image["id"] if image else None))
+        wanted = transaction.Wanted(derived_flags.digest(spec), moved or (image["id"] if image else None))
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
@@ -434,7 +434,7 @@ class Backend:
                 gap_s=work.gap_s,
                 judged=work.judged,
                 log=f"{options['engine']} logs {options['name']}",
-                specification_digest=digest or effects.digest(spec),
+                specification_digest=digest or derived_flags.digest(spec),
             )
         if spec and not digest:
             server["model_config_file"] = f"{container_files.folder_of(self._folder.directory, spec)}/{MODELS_FILE}"

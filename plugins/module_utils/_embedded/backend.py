@@ -27,7 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 
@@ -204,7 +204,7 @@ class Backend:
                 rest_port=specification.rest_port,
                 log=self._home.log,
                 version=VERSION,
-                specification_digest=effects.digest(specification),
+                specification_digest=derived_flags.digest(specification),
             )
         return server
 

@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import flags as embedded_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
-    effects,
+    derived_flags,
     model_config,
     model_names,
     server_options,
@@ -55,9 +55,10 @@ def command(specification: ServingConfiguration, program_path: str, models_path:
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
         files[BATCHING_FILE] = specification.batching_parameters_file
-    place = effects.Place(specification.grpc_port, specification.rest_port or 0, files)
+    place = derived_flags.Place(specification.grpc_port, specification.rest_port or 0, files)
     return [specification.python or "", program_path] + [
-        f"--{name}={server_options.spelt(value)}" for name, value in effects.all_flags(specification, place).items()
+        f"--{name}={server_options.spelt(value)}"
+        for name, value in derived_flags.all_flags(specification, place).items()
     ]
 
 
@@ -75,7 +76,7 @@ def decide_started(
     """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives; beside: and its
     successor is proven beside it."""
     header = f"server {wanted.name}"
-    if running and found is not None and effects.digest(found) == effects.digest(wanted):
+    if running and found is not None and derived_flags.digest(found) == derived_flags.digest(wanted):
         return Decision(False, found.to_dict(), wanted.to_dict(), header=header)
     actions = [f"prove a candidate beside the server {wanted.name}"] if running and beside else []
     actions += [f"stop the server {wanted.name}, whose specification changed"] if running else []

@@ -10,7 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, served_models, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
+    derived_flags,
+    served_models,
+    server_options,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 # What a plan says of a server and of its models.
@@ -87,8 +91,8 @@ def _of_model(
         if name not in server_options.DOCKER_OWN_FLAGS
     }
     whole = ServingConfiguration.from_dict({**server, "flags": flags})
-    now = replace(_alone(whole, model["name"]), flags=effects.chosen_flags(whole))
-    differing = effects.diff(now, _alone(planned, model["name"]), _KEYS & {*server, *running})
+    now = replace(_alone(whole, model["name"]), flags=derived_flags.chosen_flags(whole))
+    differing = derived_flags.diff(now, _alone(planned, model["name"]), _KEYS & {*server, *running})
     own = f"models.{model['name']}."
     for key, (before, after) in sorted((key.removeprefix(own), values) for key, values in differing.items()):
         name = key.rpartition(".")[2]

@@ -223,7 +223,7 @@ def choose_flags(
 
 def _own_flags(draft: Draft, host: Host, release: str, models: list[dict[str, Any]], cpus: int) -> dict[str, Any]:
     batched = [model["batching"] for model in models if model["batching"]]
-    derived = served_models.derived_flags(models, release)
+    derived = served_models.flags_of_models(models, release)
     chosen = {**dict.fromkeys(_REASONS), **derived, "grpc_max_threads": grpc_threads(batched, cpus)}
     for name, reason in _REASONS.items():
         if name in questions.flags(release):

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.limits import format_cpu_list as ranges
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import shown
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.effects import flat
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.derived_flags import flat
 
 NO_PLAN = "no plan"
 _LABEL = 10

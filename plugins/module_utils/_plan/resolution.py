@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import chang
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
-    effects,
+    derived_flags,
     model_names,
     served_models,
     server_options,
@@ -398,7 +398,7 @@ def _whole(
             per_gpu=found["copies"],
             flags={
                 **{name: value for name, value in made["server"]["flags"].items() if name in server_options.BY_ROLE},
-                **effects.all_flags(configuration),
+                **derived_flags.all_flags(configuration),
             },
         ),
         decisions=draft.decisions,

@@ -7,7 +7,7 @@ The plan makes a ServingConfiguration, a tuning changes it, model_server applies
 embedded server carry it, model_server_info reads it back, and the plan compares what it wants with what runs.
 
 `flags` holds what somebody chose. What follows from other fields (batching, TensorFlow Lite, ports, files) stands there no second time:
-effects.derived_flags derives it. effects.digest and effects.diff compare configurations by what they come to, so a flag with the value
+derived_flags.of derives it. derived_flags.digest and derived_flags.diff compare configurations by what they come to, so a flag with the value
 that it has anyway makes no difference.
 """
 

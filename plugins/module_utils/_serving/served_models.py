@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
@@ -33,12 +33,12 @@ def planned(plan: Mapping[str, Any]) -> ServingConfiguration:
         devices=tuple(server.get("devices") or ()),
     )
     flags = {name: value for name, value in server["flags"].items() if name not in server_options.BY_ROLE}
-    return replace(made, flags=effects.chosen_flags(replace(made, flags=flags))).normalized()
+    return replace(made, flags=derived_flags.chosen_flags(replace(made, flags=flags))).normalized()
 
 
-def derived_flags(models: Iterable[Mapping[str, Any]], release: str | None) -> dict[str, Any]:
+def flags_of_models(models: Iterable[Mapping[str, Any]], release: str | None) -> dict[str, Any]:
     """The flags that follow from models as a plan has them."""
-    return effects.derived_flags(_of_models(models, release))
+    return derived_flags.of(_of_models(models, release))
 
 
 def _of_models(models: Iterable[Mapping[str, Any]], release: str | None) -> ServingConfiguration:

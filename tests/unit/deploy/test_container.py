@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, container_labels
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list, tensors
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 MODEL = model_config.model("digits", "/srv/models/digits/", None, {})
@@ -69,7 +69,7 @@ def test_a_container_is_hardened_and_published_on_loopback():
     assert body["Env"] == ["KEY=s3cr3t", "TF_ENABLE_ONEDNN_OPTS=0"] and "s3cr3t" not in str(body["Labels"])
     assert container_labels.described(body["Labels"]) == GOOD and body["Labels"][
         container_labels.DIGEST
-    ] == effects.digest(GOOD)
+    ] == derived_flags.digest(GOOD)
     assert "z" in container.body(GOOD, "/s", {}, False, selinux=True)["HostConfig"]["Binds"][0].rpartition(",")[2]
 
 
@@ -200,7 +200,7 @@ def test_what_no_server_can_have(change, where):
 
 def test_any_change_is_another_server():
     changes = ({"files": {"ssl.pbtxt": "2"}}, {"secrets": {"KEY": "1"}}, {"models": (replace(MODEL, labels={"a": 1}),)})
-    digests = {effects.digest(replace(GOOD, **change)) for change in changes} | {effects.digest(GOOD)}
+    digests = {derived_flags.digest(replace(GOOD, **change)) for change in changes} | {derived_flags.digest(GOOD)}
     assert len(digests) == 4
 
 

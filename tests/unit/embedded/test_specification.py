@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
 GOOD = ServingConfiguration(
@@ -53,7 +53,7 @@ def test_it_is_good_and_survives_its_way_through_a_file():
 )
 def test_any_change_is_another_server(field, value):
     other = replace(GOOD, **{field: value})
-    assert effects.digest(other) != effects.digest(GOOD)
+    assert derived_flags.digest(other) != derived_flags.digest(GOOD)
     decision = specification.decide_started(other, GOOD, running=True)
     assert decision.changed and decision.before == GOOD.to_dict() and decision.after == other.to_dict()
     assert decision.actions == ("stop the server digits, whose specification changed", "start the server digits")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, fleet_plans
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import form_of
 
@@ -160,7 +160,7 @@ def test_an_embedded_server_is_described_by_what_it_left():
         "batching_parameters": "0",
         "idle_exit_s": None,
     }
-    found = description.running(ServingConfiguration.from_dict(left), True)
+    found = running_server.running(ServingConfiguration.from_dict(left), True)
     assert found["state"] == "started" and found["flags"] == {"prefer_tflite_model": True} and found["cpu_set"] == "0"
     assert found["models"] == [
         {

@@ -14,13 +14,19 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, container_labels, secret_digests
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import description, effects, model_config
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
+    derived_flags,
+    model_config,
+    running_server,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SERVED
 from hypothesis import strategies as st
 
-TOLD = frozenset(description.RunningServer.__annotations__) | {"form", "batching", "version_policy", "labels"}
-TOLD |= frozenset(name for base in description.RunningServer.__mro__ for name in getattr(base, "__annotations__", ()))
+TOLD = frozenset(running_server.RunningServer.__annotations__) | {"form", "batching", "version_policy", "labels"}
+TOLD |= frozenset(
+    name for base in running_server.RunningServer.__mro__ for name in getattr(base, "__annotations__", ())
+)
 NAMES = st.text("abcxyz-_.", min_size=2, max_size=6)
 BATCHING = st.none() | st.fixed_dictionaries(
     {},
@@ -83,17 +89,21 @@ def configurations(draw):
 def test_it_survives_a_file_a_label_and_what_model_server_info_returns(one):
     assert ServingConfiguration.from_dict(json.loads(json.dumps(one.to_dict()))) == one
     labelled = container_labels.described(container.labels_of(one))
-    assert labelled == one and effects.diff(one, labelled) == {} and effects.digest(labelled) == effects.digest(one)
-    returned = json.loads(json.dumps(description.running(labelled, alive=True)))
-    assert effects.diff(one, ServingConfiguration.from_dict(returned), TOLD) == {}
+    assert (
+        labelled == one
+        and derived_flags.diff(one, labelled) == {}
+        and derived_flags.digest(labelled) == derived_flags.digest(one)
+    )
+    returned = json.loads(json.dumps(running_server.running(labelled, alive=True)))
+    assert derived_flags.diff(one, ServingConfiguration.from_dict(returned), TOLD) == {}
 
 
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(configurations(), configurations())
 def test_two_servers_share_a_digest_only_where_nothing_differs(one, other):
     other = replace(other, release=one.release)
-    assert (effects.digest(one) == effects.digest(other)) <= (effects.diff(one, other) == {})
-    assert effects.diff(one, one) == {}
+    assert (derived_flags.digest(one) == derived_flags.digest(other)) <= (derived_flags.diff(one, other) == {})
+    assert derived_flags.diff(one, one) == {}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +120,7 @@ def test_two_servers_share_a_digest_only_where_nothing_differs(one, other):
 def test_a_flag_with_the_value_that_it_has_anyway_makes_no_other_server(flags):
     plain = ServingConfiguration("s", models=(model_config.model("m", "/m/tflite_float16"),), release="2.20.0")
     same = replace(plain, flags=flags).normalized()
-    assert effects.digest(same) == effects.digest(plain) and effects.diff(same, plain) == {}
+    assert derived_flags.digest(same) == derived_flags.digest(plain) and derived_flags.diff(same, plain) == {}
 
 
 @pytest.mark.parametrize(
@@ -125,14 +135,16 @@ def test_a_flag_with_the_value_that_it_has_anyway_makes_no_other_server(flags):
 def test_a_flag_that_changes_something_makes_another_server(flags, path, values):
     plain = ServingConfiguration("s", models=(model_config.model("m", "/m"),), release="2.20.0")
     other = replace(plain, flags=flags).normalized()
-    assert effects.digest(other) != effects.digest(plain) and effects.diff(plain, other) == {path: values}
+    assert derived_flags.digest(other) != derived_flags.digest(plain) and derived_flags.diff(plain, other) == {
+        path: values
+    }
 
 
 def test_flags_follow_from_the_models_and_from_files():
     models = (model_config.model("m", "/m/tflite_int8", None, {"stable": 1}, {"max_batch_size": 4}),)
     one = ServingConfiguration("s", models=models, batched_per_model=True, files={"ssl.pbtxt": "1"})
-    place = effects.Place(8500, 0, {"ssl.pbtxt": "/etc/ssl.pbtxt", "models.pbtxt": "/etc/models.pbtxt"})
-    assert effects.derived_flags(one, place) == {
+    place = derived_flags.Place(8500, 0, {"ssl.pbtxt": "/etc/ssl.pbtxt", "models.pbtxt": "/etc/models.pbtxt"})
+    assert derived_flags.of(one, place) == {
         "port": 8500,
         "rest_api_port": 0,
         "ssl_config_file": "/etc/ssl.pbtxt",
@@ -176,9 +188,9 @@ def test_what_an_earlier_version_of_the_collection_labelled_is_read_and_is_anoth
     found = container_labels.described({container_labels.DESCRIPTION: json.dumps(before)})
     assert (found.models[0].form, found.models[0].batching) == ("tflite_int8", model_config.UNKNOWN)
     assert found.secrets == {} and found.grpc_port == 8500 and not found.speaks_tls
-    assert "batching" not in description.running(found, alive=True)["models"][0]
+    assert "batching" not in running_server.running(found, alive=True)["models"][0]
     now = replace(found, models=(model_config.model("digits", "/m/digits/tflite_int8", None, None, {}),))
-    assert effects.digest(now) != effects.digest(found)
+    assert derived_flags.digest(now) != derived_flags.digest(found)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Place:
     socket: str | None = None
 
 
-def derived_flags(configuration: ServingConfiguration, place: Place | None = None) -> dict[str, Any]:
+def of(configuration: ServingConfiguration, place: Place | None = None) -> dict[str, Any]:
     """The flags that follow from other fields, as far as the release knows them; those that somebody chose win over them. place: None for
     the flags alone that do not depend on where the server runs."""
     found: dict[str, Any] = {}
@@ -61,13 +61,13 @@ def derived_flags(configuration: ServingConfiguration, place: Place | None = Non
 
 def chosen_flags(configuration: ServingConfiguration) -> dict[str, Any]:
     """The flags that somebody chose other than they follow."""
-    derived = derived_flags(configuration)
+    derived = of(configuration)
     return {name: value for name, value in configuration.flags.items() if derived.get(name) != value}
 
 
 def all_flags(configuration: ServingConfiguration, place: Place | None = None) -> dict[str, Any]:
     """The flags that the server is started with."""
-    return {**derived_flags(configuration, place), **configuration.flags}
+    return {**of(configuration, place), **configuration.flags}
 
 
 def digest(configuration: ServingConfiguration) -> str:
