@@ -206,12 +206,7 @@ def _check_file_systems(spec):
 
 def _check_batching(spec):
     batching = BATCHING_FILE in spec.files
-    if batching and spec.flags.get("enable_batching") is False:
-        raise FleetError(
-            "false contradicts batching_parameters_file, which turns batching on",
-            where="flags.enable_batching",
-            remedy="Leave out one of the two.",
-        )
+    server_options.check_enable_batching(spec.flags, spec.is_batched)
     if spec.flags.get("enable_per_model_batching_parameters") and not (batching or spec.flags.get("enable_batching")):
         raise FleetError(
             "without enable_batching nothing would be batched, without a word",

@@ -52,6 +52,7 @@ class Backend:
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
+        self._secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
         self._warnings, self._also, self._work, self.is_unsure = [], [], None, False
 
     def started(self, prove_only=False):
@@ -212,7 +213,6 @@ class Backend:
 
     def _requested(self, files):
         options = self._options
-        secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
         return requested.configuration(
             options,
             files,
@@ -220,7 +220,7 @@ class Backend:
             image=options["image"],
             release=container.release_of(options["image"], options["release"]),
             files=container_files.digests(files),
-            secrets=secret_digests.of(secrets, options["state_directory"], self._check_mode),
+            secrets=secret_digests.of(self._secrets, options["state_directory"], self._check_mode),
             devices=tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"]),
             capabilities=tuple(sorted(options["capabilities"])),
             **{
@@ -367,12 +367,11 @@ class Backend:
         """Create the container of a role. models: with the labels that it starts with, of which its specification says only those that the user named."""
         folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
-        secrets = {name: str(value) for name, value in self._options["secret_environment"].items()}
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
         body = container.body(
             replace(spec, models=models),
             folder,
-            secrets,
+            self._secrets,
             role == transaction.CANDIDATE,
             container_files.selinux(),
             self._cuda_cache(),

@@ -37,12 +37,9 @@ def check(specification: ServingConfiguration) -> ServingConfiguration:
     server_options.check_ports(specification)
     for name in sorted(specification.flags):
         _check_flag(name, specification.flags[name])
-    if specification.batching_parameters_file and specification.flags.get("enable_batching") is False:
-        raise FleetError(
-            "false contradicts batching_parameters_file, which turns batching on",
-            where="flags.enable_batching",
-            remedy="Leave out one of the two.",
-        )
+    server_options.check_enable_batching(
+        specification.flags, specification.is_batched or bool(specification.batching_parameters_file)
+    )
     server_options.check_environment(specification.environment)
     server_options.check_cpu_set(specification.cpu_set)
     if specification.idle_exit_s is not None:

@@ -148,19 +148,24 @@ class Engine:
 
     def in_registry(self, name: str, login: Mapping[str, str] | None = None) -> str | None:
         """The reference by digest under which a registry has an image, or None where it has none. A registry that does not answer is a FleetError."""
-        repository = name.rpartition(":")[0]
-        try:
-            found = self.api.inspect_distribution(name, auth_config=login)
-        except docker.errors.NotFound:
-            return None
-        except docker.errors.APIError as fault:
-            if "manifest unknown" in str(fault) or "name unknown" in str(fault) or "not found" in str(fault).lower():
+        with self._asking(f"registry of {name}"):
+            try:
+                found = self.api.inspect_distribution(name, auth_config=login)
+            except docker.errors.NotFound:
                 return None
-            raise FleetError(
-                _explanation(fault),
-                where=f"registry of {name}",
-                remedy="See that the engine reaches it and is logged in (docker login).",
-            ) from fault
+            except docker.errors.APIError as fault:
+                if (
+                    "manifest unknown" in str(fault)
+                    or "name unknown" in str(fault)
+                    or "not found" in str(fault).lower()
+                ):
+                    return None
+                raise FleetError(
+                    _explanation(fault),
+                    where=f"registry of {name}",
+                    remedy="See that the engine reaches it and is logged in (docker login).",
+                ) from fault
+        repository = name.rpartition(":")[0]
         return f"{repository}@{found['Descriptor']['digest']}"
 
     def save(self, image_id: str) -> Iterator[bytes]:

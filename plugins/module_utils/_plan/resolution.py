@@ -24,8 +24,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     trial_configuration,
     tunings,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration, form_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING,
+    PER_MODEL_BATCHING,
+    ServingConfiguration,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import (
+    UNKNOWN,
+    ModelConfiguration,
+    form_of,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.tunings import Tuning
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 
@@ -137,7 +145,7 @@ def resolve(
     draft = Draft()
     records = _records(draft, made, asked, wishes) if made and planned else {}
     configuration, found = _server(made if planned else None, asked, wishes, records)
-    _refuse_flags(draft, wishes.role, found["backend"], found["release"])
+    _refuse_flags(draft, wishes.role, configuration)
     whole = _whole(made, configuration, found, wishes, draft) if made else None
     return {
         "plan": whole,
@@ -229,20 +237,28 @@ def _server(
     return found, {
         "name": role.get("name") or (found.models[0].name if found.models else ""),
         **{key: getattr(found, key) for key in ("backend", "image", "release", "environment", "cpu_set")},
-        "flags": dict(found.flags),
+        "flags": {**_flags_without_parameters(found), **found.flags},
         "models": [
             {**one, "batching": own[one["name"]]} if own.get(one["name"]) else one
             for one in role.get("models") or described["models"]
         ],
         "devices": role.get("devices", of_plan.get("devices") or []),
         "copies": role.get("copies", of_plan.get("per_gpu") or []),
-        "batching": None if per_model or not found.models else found.models[0].batching,
+        "batching": None if found.batched_per_model or not found.models else found.models[0].batching,
         "per_model": per_model,
         "ready_timeout_s": role.get("ready_timeout_s") or of_plan.get("start_timeout_s") or READY_TIMEOUT_S,
         "checks": described["checks"],
         "refusals": [],
         "warnings": [],
     }
+
+
+def _flags_without_parameters(found: ServingConfiguration) -> dict[str, Any]:
+    """Flags that turn on batching for which there are no parameters to write: the server's own, or those that the user put into the versions."""
+    batching = [model.batching for model in found.models]
+    if found.batched_per_model and UNKNOWN in batching:
+        return {BATCHING: True, PER_MODEL_BATCHING: True}
+    return {BATCHING: True} if {} in batching else {}
 
 
 def _name_in_start_lines(asked: Mapping[str, Any]) -> str | None:
@@ -329,9 +345,9 @@ def _records(
     return found
 
 
-def _refuse_flags(draft: Draft, role: Mapping[str, Any], backend: str, release: str | None) -> None:
+def _refuse_flags(draft: Draft, role: Mapping[str, Any], found: ServingConfiguration) -> None:
     """Refuse flags in tfs_server_flags that model_server refuses."""
-    given = role.get("flags")
+    given, backend, release = role.get("flags"), found.backend, found.release
     if not (isinstance(given, dict) and release in questions.releases()):
         return
     own = server_options.DOCKER_OWN_FLAGS if backend == "docker" else server_options.EMBEDDED_OWN_FLAGS
@@ -340,6 +356,13 @@ def _refuse_flags(draft: Draft, role: Mapping[str, Any], backend: str, release: 
             f"flag {name}",
             "an option of the server sets this flag",
             f"Leave it out of tfs_server_flags and set tfs_server_{own[name]}",
+            {},
+        )
+    if found.is_batched and given.get(BATCHING) is False:
+        draft.refuse(
+            f"flag {BATCHING}",
+            "it contradicts the batching parameters of the models",
+            "Leave it out of tfs_server_flags, or set batching: none for the models",
             {},
         )
     left = {name: value for name, value in given.items() if name not in own}
@@ -366,7 +389,10 @@ def _whole(
         for one in found["models"]
     ]
     configuration = replace(configuration, models=tuple(whole))
-    models = [{"name": one.name, "form": one.form, "batching": one.batching} for one in whole]
+    models = [
+        {"name": one.name, "form": one.form, "batching": None if one.batching is UNKNOWN else one.batching}
+        for one in whole
+    ]
     draft = Draft([*made["decisions"], *more.decisions], [*made["warnings"], *more.warnings])
     for name in sorted(set(wishes.role) & set(PLANNED)):
         value = wishes.role[name]

@@ -111,7 +111,10 @@ class ServingConfiguration:
         flags = {name: value for name, value in self.flags.items() if name not in (BATCHING, PER_MODEL_BATCHING)}
         batching, per_model = self.flags.get(BATCHING), self.flags.get(PER_MODEL_BATCHING)
         if per_model and not self.batched_per_model:
-            return replace(self, flags=flags, batched_per_model=True, models=self._batched(UNKNOWN))
+            models = tuple(
+                replace(model, batching=UNKNOWN if model.batching is None else model.batching) for model in self.models
+            )
+            return replace(self, flags=flags, batched_per_model=True, models=models)
         if batching and not self.is_batched and not any(model.batching is UNKNOWN for model in self.models):
             return replace(self, flags=flags, models=self._batched({}))
         return replace(self, flags=flags)

@@ -52,11 +52,16 @@ def of(configuration: ServingConfiguration, place: Place | None = None) -> dict[
     lite = questions.tflite_flag(release)
     if lite and any((model.form or "").startswith("tflite") for model in configuration.models):
         found[lite] = True
-    if place and configuration.backend == "docker" or any(model.labels for model in configuration.models):
-        # model_version gives labels while a model is served. The engine may start the server again with them, before it has loaded their versions.
-        found[_LABELS] = True
+    if place or any(model.labels for model in configuration.models):
+        found.update(_for_labels(configuration))
     known = questions.flags(release)
     return {name: value for name, value in found.items() if name in known}
+
+
+def _for_labels(configuration: ServingConfiguration) -> dict[str, Any]:
+    """The flag of a server that is started again with labels before it has loaded their versions: model_version gives labels while a model is served."""
+    needed = configuration.backend == "docker" or any(model.labels for model in configuration.models)
+    return {_LABELS: True} if needed else {}
 
 
 def chosen_flags(configuration: ServingConfiguration) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def digest(configuration: ServingConfiguration) -> str:
     defaults = questions.flags(_release(configuration))
     data["flags"] = {
         name: value
-        for name, value in all_flags(configuration).items()
+        for name, value in {**_for_labels(configuration), **all_flags(configuration)}.items()
         if name not in defaults or value != defaults[name][1]
     }
     # What the release decides stands in the flags; by itself it makes no other server.
@@ -114,7 +119,7 @@ def _leaves(configuration: ServingConfiguration, release: str | None, keys: Coll
     """The leaves that are compared. Flags are all that hold, the release's defaults among them, but those that other fields say for themselves."""
     data = configuration.to_dict()
     defaults = {name: default for name, (_kind, default) in questions.flags(release or _newest()).items()}
-    own = {name: value for name, value in _OWN_DEFAULTS.items() if name in defaults}
+    own = {name: value for name, value in {**_OWN_DEFAULTS, **_for_labels(configuration)}.items() if name in defaults}
     data["flags"] = {**defaults, **own, **chosen_flags(configuration)}
     models = {
         model["name"]: {key: value for key, value in model.items() if key != "name" and (keys is None or key in keys)}

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN, ModelConfiguration
 
 _OF_A_SERVER = ("name", "base_path", "samples", "reference", "signature")
 _FUNCTION = "function"
@@ -83,7 +83,7 @@ def description(
         "per_model": [
             {"name": one["name"], "directory": one["base_path"], "batching": one["batching"]}
             for one in whole
-            if configuration.batched_per_model
+            if configuration.batched_per_model and one["batching"] is not UNKNOWN
         ],
         # A function of the user's own has judged at the gates, if anywhere.
         "checks": [
@@ -91,12 +91,17 @@ def description(
                 "name": one["name"],
                 "samples": one["samples"],
                 "metric": one.get("metric") if one.get("metric") not in (None, _FUNCTION) else "",
-                "batch": min(_BATCH, (one["batching"] or {}).get("max_batch_size") or _BATCH),
+                "batch": min(_BATCH, _largest_batch(one["batching"])),
             }
             for one in whole
             if one.get("samples")
         ],
     }
+
+
+def _largest_batch(batching: Any) -> int:
+    parameters = {} if batching is UNKNOWN else batching or {}
+    return int(parameters.get("max_batch_size") or _BATCH)
 
 
 def check_known(known: Any) -> None:

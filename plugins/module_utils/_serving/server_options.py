@@ -123,6 +123,16 @@ def check_flag(name: str, value: Any, release: str) -> None:
         raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")
 
 
+def check_enable_batching(flags: Mapping[str, Any], is_batched: bool) -> None:
+    """Raise FleetError where a flag switches off the batching that parameters of a server or of its models switch on."""
+    if is_batched and flags.get("enable_batching") is False:
+        raise FleetError(
+            "false contradicts the batching parameters, which turn batching on",
+            where="flags.enable_batching",
+            remedy="Leave out one of the two.",
+        )
+
+
 def spelt(value: Any) -> str:
     """A flag's value as the server reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

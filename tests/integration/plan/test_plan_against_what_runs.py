@@ -109,7 +109,7 @@ def test_planned_converted_deployed_and_planned_again(machine):
         "thrice: not served yet",
         "half: batching.max_batch_size: none -> 8",
         "half: environment.TF_ENABLE_ONEDNN_OPTS: none -> 0",
-        "half: flags.rest_api_timeout_in_ms: none -> 5000",
+        "half: flags.rest_api_timeout_in_ms: 30000 -> 5000",
         "not asked now, compared with what was seen last [here]",
     ):
         assert words in said, (words, said[-3000:])

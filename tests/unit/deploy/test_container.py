@@ -393,3 +393,11 @@ def test_a_base_path_in_a_store_that_the_image_cannot_read_is_refused_before_it_
     with pytest.raises(FleetError, match=fault) as caught:
         container.check(spec)
     assert "model_version" in caught.value.remedy and (base_path in caught.value.remedy or base_path.startswith("hdfs"))
+
+
+@pytest.mark.parametrize("batched_per_model", [False, True])
+def test_a_flag_that_contradicts_the_batching_of_models_is_refused(batched_per_model):
+    models = (model_config.model("m", "/m", batching={"max_batch_size": 8}),)
+    given = replace(GOOD, models=models, batched_per_model=batched_per_model, flags={"enable_batching": False})
+    with pytest.raises(FleetError, match="flags.enable_batching: false contradicts the batching parameters"):
+        container.check(given)

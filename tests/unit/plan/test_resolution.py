@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -485,3 +486,29 @@ def test_a_server_that_goes_back_has_the_name_of_its_start_line():
 def test_the_plan_warns_of_a_tag_that_can_move(asked, role, warns):
     found = made({"models": [HALF], "backend": "docker", **asked}, role)
     assert any("can move" in text for text in found["plan"]["warnings"]) == warns
+
+
+BOTH_FLAGS = {"enable_batching": True, "enable_per_model_batching_parameters": True}
+
+
+def test_flags_that_turn_on_batching_for_each_model_keep_what_the_plan_chose():
+    """docs/plan.md: enable_batching lets the plan choose the parameters. With the other flag the server reads them from each version."""
+    found = made({"models": [PLAIN], "version": "2.20.0", "flags": BOTH_FLAGS})
+    (one,) = found["server"]["per_model"]
+    assert one["batching"]["max_batch_size"] >= 1 and found["server"]["batching"] is None
+    assert found["plan"]["models"][0]["batching"] == one["batching"]
+    assert {name: found["plan"]["server"]["flags"].get(name) for name in BOTH_FLAGS} == BOTH_FLAGS
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_batching_with_the_servers_own_parameters_is_on():
+    server = made({"models": [{"name": "half", "batching": {}}], "version": "2.20.0"})["server"]
+    assert server["flags"].get("enable_batching") is True
+
+
+@pytest.mark.parametrize("models", [[HALF], [HALF, {"name": "other", "batching": {"max_batch_size": 8}}]])
+def test_a_flag_that_switches_off_the_batching_of_models_is_refused(models):
+    refusals = made({"models": models, "version": "2.20.0"}, {"flags": {"enable_batching": False}})["server"][
+        "refusals"
+    ]
+    assert len(refusals) == 1 and "batching parameters" in refusals[0] and "tfs_server_flags" in refusals[0]

@@ -115,6 +115,7 @@ def test_two_servers_share_a_digest_only_where_nothing_differs(one, other):
         {"rest_api_timeout_in_ms": 30000},
         {"enable_batching": False},
         {"prefer_tflite_model": True},  # follows from the folder
+        {"allow_version_labels_for_unavailable_models": True},  # what each container gets
     ],
 )
 def test_a_flag_with_the_value_that_it_has_anyway_makes_no_other_server(flags):
@@ -130,6 +131,11 @@ def test_a_flag_with_the_value_that_it_has_anyway_makes_no_other_server(flags):
         ({"max_num_load_retries": 5}, "flags.max_num_load_retries", (0, 5)),
         ({"rest_api_timeout_in_ms": 1}, "flags.rest_api_timeout_in_ms", (30000, 1)),
         ({"enable_batching": True}, "models.m.batching.enabled", (None, True)),
+        (
+            {"allow_version_labels_for_unavailable_models": False},
+            "flags.allow_version_labels_for_unavailable_models",
+            (True, False),
+        ),
     ],
 )
 def test_a_flag_that_changes_something_makes_another_server(flags, path, values):
