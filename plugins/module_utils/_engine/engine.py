@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import importlib
 import os
 import re
 import time
@@ -34,14 +35,10 @@ def load_sdk() -> bool:
     """Whether Python has the Docker SDK. It is imported when an engine is asked first: that takes longer than all else that a module imports."""
     global docker, requests
     if docker is None:
-        try:
-            import docker
-            import docker.credentials
-            import docker.errors
-            import docker.utils.config
-            import requests.exceptions
-        except ImportError:
-            docker = None
+        with contextlib.suppress(ImportError):
+            for name in ("docker.credentials", "docker.errors", "docker.utils.config", "requests.exceptions"):
+                importlib.import_module(name)
+            docker, requests = importlib.import_module("docker"), importlib.import_module("requests")
     return docker is not None
 
 

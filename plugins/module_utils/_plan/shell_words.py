@@ -56,7 +56,16 @@ _COMMENT_LINE = re.compile(r"^[ \t]*#.*\n?", re.MULTILINE)
 _HERE_DOCUMENT = re.compile(r"(<<-?\s*(['\"]?)(\w+)\2[^\n]*)\n.*?^\s*\3[ \t]*$", re.DOTALL | re.MULTILINE)
 # What word processors make of quotes, dashes and blanks.
 _TYPESET = str.maketrans(
-    {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u200b": None, "\ufeff": None}
+    {
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u201e": '"',
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u00a0": " ",
+        "\u200b": None,
+        "\ufeff": None,
+    }
 )
 _DASH = re.compile(r"(?<!\S)[\u2010-\u2015]+(?=(\w?))(?=\w(\w?))")
 # A substitution that is not quoted is one word, whatever stands in it.
