@@ -77,7 +77,7 @@ def test_deploy_twice_and_undo(deployment):
     code, changed, said = deployment.run("--check", "--diff", **batching)
     assert code == 0 and changed == 2, said
     assert list(deployment.state.iterdir()) == [], "check mode changes nothing"
-    assert '+    "model_name": "m",' in said and "+max_batch_size { value: 8 }" in said
+    assert re.search(r'\+ +"base_path": "\S+"', said) and "+max_batch_size { value: 8 }" in said, said
 
     code, changed, said = deployment.run(**batching)
     assert code == 0 and changed == 2, said
