@@ -52,8 +52,8 @@ options:
       - Number of the version, 1 or more. A number that holds something else is refused, as a server does not notice that a version was replaced.
       - Without it, the number that names the folder of O(source), such as C(42) for C(/srv/sources/digits/42). A folder with another name gets the next number,
         unless the newest version is what is asked for.
-      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not. Changed warm-up requests replace those
-        of the version; a server reads them when it loads it.
+      - The model decides whether a version is the same. Its manifest, warm-up requests, answers to compare with and batching parameters do not. Changed
+        warm-up requests and another judgement replace those of the version; a server reads the requests when it loads it.
     type: int
   rehash:
     description:

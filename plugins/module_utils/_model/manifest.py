@@ -21,6 +21,8 @@ ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
 BATCHING = "batching_params.pbtxt"
 # Requests that a server replays when it loads a version.
 WARMUP = "assets.extra/tf_serving_warmup_requests"
+# What a published version may get anew while it stays the same version.
+RENEWED = (WARMUP, ANSWERS)
 # Options of a conversion that decide how it is judged and warmed up, not what it holds.
 _BESIDE_CONTENT = (
     "accept_unjudged",
@@ -81,8 +83,8 @@ def content_key(source_digest: str, options: Mapping[str, Any], converter: Mappi
 
 
 def content_of(files: Mapping[str, _Value]) -> dict[str, _Value]:
-    """The files of a version, {relative path: …}, that make it this version: without warm-up requests and batching parameters, which may change."""
-    return {name: one for name, one in files.items() if name not in (WARMUP, BATCHING)}
+    """The files of a version, {relative path: …}, that make it this version: without warm-up requests, answers and batching parameters, which may change."""
+    return {name: one for name, one in files.items() if name not in (*RENEWED, BATCHING)}
 
 
 def build(

@@ -105,14 +105,15 @@ def finish(staged: str, destination: str, version: int, content: Mapping[str, An
     return final
 
 
-def renew(staged: str, final: str, content: Manifest) -> None:
-    """Give a published version the warm-up requests of a staged one of the same model, and its manifest. A server reads both when it loads the version."""
-    there, new = os.path.join(final, manifest.WARMUP), os.path.join(staged, manifest.WARMUP)
-    if os.path.exists(new):
-        os.makedirs(os.path.dirname(there), exist_ok=True)
-        os.replace(new, there)
-    elif os.path.exists(there):
-        os.unlink(there)
+def renew(staged: str, final: str, content: Mapping[str, Any]) -> None:
+    """Give a published version the warm-up requests and answers of a staged one of the same model, and last its manifest. Servers read them as they load it."""
+    for name in manifest.RENEWED:
+        there, new = os.path.join(final, name), os.path.join(staged, name)
+        if os.path.exists(new):
+            os.makedirs(os.path.dirname(there), exist_ok=True)
+            os.replace(new, there)
+        elif os.path.exists(there):
+            os.unlink(there)
     atomic_files.write_file(os.path.join(final, model_files.MANIFEST), manifest.text(content).encode())
 
 

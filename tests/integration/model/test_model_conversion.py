@@ -280,6 +280,20 @@ def test_conversion_is_judged_published_and_idempotent(zoo, converted, tmp_path)
         )
 
 
+def test_another_judgement_renews_the_answers_of_the_version(zoo, tmp_path):
+    """The number is given: a version that is not what its manifest says would be refused as another one."""
+    destination = tmp_path / "models" / "dense" / "lite"
+    unjudged = lite(zoo, destination, metric=None, accept_unjudged=True, version=1)
+    assert run("model_conversion", tmp_path / "tmp", **unjudged)["changed"] and is_whole(destination / "1")
+    answers = destination / "1" / "assets.extra" / "tfserving_fleet_answers.npz"
+    assert "metric.before" not in numpy.load(answers)
+    judged = run("model_conversion", tmp_path / "tmp", **lite(zoo, destination, version=1))
+    assert judged["changed"] and judged["version"] == 1 and is_whole(destination / "1"), judged
+    assert numpy.load(answers)["metric.before"] == judged["gates"]["metric"]["before"] == 1.0
+    again = run("model_conversion", tmp_path / "tmp", **lite(zoo, destination, version=1))
+    assert not again.get("failed") and not again["changed"] and os.listdir(destination) == ["1"], again
+
+
 def records_of(file):
     """The records of a TFRecord file: each has 8 bytes of length, 4 of a checksum, its content, and 4 of another checksum."""
     found, rest = [], file.read_bytes()
