@@ -54,6 +54,8 @@ options:
         unless the newest version is what is asked for.
       - The model decides whether a version is the same. Its manifest, warm-up requests, answers to compare with and batching parameters do not. Changed
         warm-up requests and another judgement replace those of the version; a server reads the requests when it loads it.
+      - Another release of TensorFlow, or other samples of a form that is not calibrated on them, do not make it another version either. Give a new number to
+        convert with another release.
     type: int
   rehash:
     description:

@@ -101,17 +101,17 @@ class Conversion:
         if refused:
             return self._refused(refused, None)
         key = manifest.key(source["digest"], self._deciding(), release)
-        content_key = manifest.content_key(source["digest"], self._deciding(), release)
+        content_key = manifest.content_key(source["digest"], self._deciding())
         held = published.held(self.destination, content_key, self.digests)
         version, there = versions.place(
             held,
             manifest.holding(held, content_key) | self._copies(held, files),
-            versions.named_by(self.source) if self.options["version"] is None else self.options["version"],
+            self._number(),
             both=lambda number: f"{manifest.origin(held[number])} there, {manifest.shown(self.source, files)} now",
         )
         found = held.get(version)
-        if there and found and found["key"] == key:
-            return self._found(version, found)
+        if there and found and found["key"] == manifest.key(source["digest"], self._deciding(), found["converter"]):
+            return self._found(version, found, release)
         told = published.refusal(self.destination, key)
         if told:
             return self._refused(told["reason"], told["gates"])
@@ -127,6 +127,10 @@ class Conversion:
             raise FleetError(
                 f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
             ) from fault
+
+    def _number(self) -> int | None:
+        """The version's number where the user gives one, by the option or by the source's folder."""
+        return versions.named_by(self.source) if self.options["version"] is None else self.options["version"]
 
     def _copies(self, held: Mapping[int, Manifest | None], files: manifest.Content) -> set[int]:
         """The versions without a manifest that hold what the source holds, such as those that somebody copied there."""
@@ -214,19 +218,23 @@ class Conversion:
         }
         return dict({name: options[name] for name in names}, **files, **tags)
 
-    def _found(self, version: int, found: Manifest) -> dict[str, Any]:
+    def _found(
+        self, version: int, found: Manifest, release: Mapping[str, str] | None, warnings: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         """The result for a version that is there already; an older server may refuse what a newer one took."""
         problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
+        stays = found["converter"] if self.converted and found["converter"] != release else None
         judged: Judged = {
             "accepted": True,
-            "reason": self._reason(found["gates"]),
+            "reason": self._reason(found["gates"])
+            + (f"; it stays as TensorFlow {stays['tensorflow']} made it" if stays else ""),
             "lowest_runtime": found.get("lowest_runtime"),
             "warmup_batch_sizes": found.get("warmup_batch_sizes", []),
             "gates": found["gates"],
         }
-        return self._result(Decision(False), judged, version)
+        return self._result(Decision(False, warnings=warnings), judged, version)
 
     def _make(
         self, source: Source, release: Mapping[str, str] | None, version: int, newest: Manifest | None, key: str
@@ -239,7 +247,12 @@ class Conversion:
             content = manifest.build(
                 source, self._deciding(), release, judged, published.inventory(staged, self.digests)
             )
-            if version in published.numbered(self.destination):
+            there = version in published.numbered(self.destination)
+            if there and newest and manifest.digest(newest["files"]) != manifest.digest(content["files"]):
+                if self._number() is not None:
+                    return self._found(version, newest, release, (self._other(version),))
+                version, there = versions.place(published.numbered(self.destination), ())
+            if there:
                 published.renew(staged, os.path.join(self.destination, str(version)), content)
             else:
                 published.finish(staged, self.destination, version, content)
@@ -288,6 +301,12 @@ class Conversion:
         elif self.model["warmup"]:
             judged["warmup_batch_sizes"] = self.model["warmup"]["batch_sizes"]
         return judged
+
+    def _other(self, version: int) -> str:
+        return (
+            f"Made again for another judgement or other warm-up requests, {self.options['form']} has other files than version {version}, which stays as it is. "
+            "Give a new number to publish it."
+        )
 
     def _reason(self, judged: Gates | None) -> str:
         if judged is None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS
 
 SCHEMA = 1
 _Value = TypeVar("_Value")
@@ -75,11 +76,14 @@ def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, 
     return hashlib.sha256(json.dumps([SCHEMA, source_digest, options, converter], sort_keys=True).encode()).hexdigest()
 
 
-def content_key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:
-    """What decides the model's files alone. A copy holds its source, whatever samples and converter made its warm-up requests."""
+def content_key(source_digest: str, options: Mapping[str, Any]) -> str:
+    """What decides the model's files alone. A copy holds its source. Another release of the converter makes no other version."""
     if options.get("form", _COPY) == _COPY:
         return key(source_digest, {"tags": options.get("tags")}, None)
-    return key(source_digest, {name: one for name, one in options.items() if name not in _BESIDE_CONTENT}, converter)
+    form = FORMS.get(options["form"])
+    only_judged = form is not None and form.lite and not form.calibrated  # TensorRT builds its engines on the samples.
+    beside = (*_BESIDE_CONTENT, "samples") if only_judged else _BESIDE_CONTENT
+    return key(source_digest, {name: one for name, one in options.items() if name not in beside}, None)
 
 
 def content_of(files: Mapping[str, _Value]) -> dict[str, _Value]:
@@ -142,7 +146,7 @@ def holding(held: Mapping[int, Manifest | None], wanted: str) -> set[int]:
 def held_key(manifest: Manifest) -> str | None:
     """The content_key of a version by its manifest, None where no conversion made it."""
     source, options = manifest.get("source"), manifest.get("options")
-    return None if source is None or options is None else content_key(source["digest"], options, manifest["converter"])
+    return None if source is None or options is None else content_key(source["digest"], options)
 
 
 def origin(manifest: Manifest | None) -> str:

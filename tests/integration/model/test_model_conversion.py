@@ -294,6 +294,61 @@ def test_another_judgement_renews_the_answers_of_the_version(zoo, tmp_path):
     assert not again.get("failed") and not again["changed"] and os.listdir(destination) == ["1"], again
 
 
+def as_if_of_release(directory, release):
+    """A Python whose TensorFlow calls itself another release: importlib.metadata takes the first that sys.path has."""
+    (directory / f"tensorflow-{release}.dist-info").mkdir(parents=True)
+    (directory / f"tensorflow-{release}.dist-info" / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: tensorflow\nVersion: {release}\n", encoding="utf-8"
+    )
+    python = directory / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={directory} exec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    return python
+
+
+def test_a_numbered_source_stays_after_an_update_of_tensorflow_and_of_the_samples(zoo, tmp_path):
+    """The number cannot change, as it is the source's: what does not decide the files of the version must not refuse it."""
+    shutil.copytree(zoo / "dense", tmp_path / "42")
+    destination = tmp_path / "models" / "dense" / "lite"
+    options = lite(zoo, destination, source=tmp_path / "42")
+    made = run("model_conversion", tmp_path / "tmp", **options)
+    assert made["changed"] and made["version"] == 42
+    before = contents(destination)
+
+    newer = as_if_of_release(tmp_path / "newer", "99.1.0")
+    found = run("model_conversion", tmp_path / "tmp", **options, python=newer)
+    assert not found.get("failed") and not found["changed"] and found["version"] == 42, found
+    assert "it stays as TensorFlow" in found["reason"] and contents(destination) == before
+
+    archive = dict(numpy.load(zoo / "dense.npz"))
+    numpy.savez(tmp_path / "refreshed.npz", **{name: one[:150] for name, one in archive.items()})
+    refreshed = dict(options, samples=tmp_path / "refreshed.npz")
+    renewed = run("model_conversion", tmp_path / "tmp", **refreshed)
+    assert renewed["changed"] and renewed["version"] == 42 and renewed["gates"]["examples"] == 150, renewed
+    assert is_whole(destination / "42") and os.listdir(destination) == ["42"]
+    after = contents(destination)
+    assert after["42/model.tflite"] == before["42/model.tflite"]
+    assert not run("model_conversion", tmp_path / "tmp", **refreshed)["changed"] and contents(destination) == after
+
+
+def test_a_form_with_other_files_replaces_no_version(zoo, tmp_path):
+    """As where another release of the converter makes it for another judgement. The published form was not the one that was judged."""
+    destination = tmp_path / "models" / "dense" / "lite"
+    options = lite(zoo, destination)
+    assert run("model_conversion", tmp_path / "tmp", **options)["version"] == 1
+    (destination / "1" / "model.tflite").write_bytes(b"made by another release")
+    path = destination / "1" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["files"]["model.tflite"] = {"sha256": contents(destination)["1/model.tflite"], "bytes": 23}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    before = contents(destination)
+    kept = run("model_conversion", tmp_path / "tmp", **dict(options, allowed_loss=0.2, version=1))
+    assert not kept["changed"] and "has other files than version 1" in str(kept["warnings"]), kept
+    assert contents(destination) == before
+    made = run("model_conversion", tmp_path / "tmp", **dict(options, allowed_loss=0.2))
+    assert made["changed"] and made["version"] == 2 and is_whole(destination / "2") and is_whole(destination / "1")
+
+
 def records_of(file):
     """The records of a TFRecord file: each has 8 bytes of length, 4 of a checksum, its content, and 4 of another checksum."""
     found, rest = [], file.read_bytes()

@@ -287,16 +287,16 @@ def test_keys_follow_source_options_and_converter_alone():
 
 def test_how_a_form_is_judged_and_warmed_up_does_not_make_it_another_one():
     def content(**options):
-        return manifest.content_key("d", {"form": "tflite_int8", "samples": "s", **options}, {"tensorflow": "2.21.0"})
+        return manifest.content_key("d", {"form": "tflite_int8", "samples": "s", **options})
 
     assert content() == content(allowed_loss=0.1, metric="auc") == content(batch_sizes=[1, 8])
     assert content() != content(samples="others it is calibrated with")
+    assert content(form="tflite_float16") == content(form="tflite_float16", samples="others it is judged with")
+    assert content(form="tensorrt") != content(form="tensorrt", samples="others its engines are built on")
     assert content() != content(select_tf_ops=True)
     copies = [{"form": "none"}, {"form": "none", "samples": "s", "batch_sizes": [1, 8]}]
-    assert len({manifest.content_key("d", options, None) for options in copies}) == 1
-    assert manifest.content_key("d", {"form": "none", "tags": ["a"]}, None) != manifest.content_key(
-        "d", copies[0], None
-    )
+    assert len({manifest.content_key("d", options) for options in copies}) == 1
+    assert manifest.content_key("d", {"form": "none", "tags": ["a"]}) != manifest.content_key("d", copies[0])
 
 
 def test_a_manifest_survives_its_text_and_foreign_ones_are_none():
