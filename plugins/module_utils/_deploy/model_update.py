@@ -257,20 +257,32 @@ class Configuration:
                     remedy="Name the file that the server was started with, or start the server with it.",
                 )
 
+    def lacks(self, number):
+        """Whether the file lists versions, and not this one."""
+        return self.specific is not None and number not in self.specific
+
     def with_version(self, number):
-        """The message that lists the version too."""
+        """The message that lists the version too, where it lists versions."""
+        if self.specific is None:
+            return self.message
         return model_config_list.with_versions(self.message, self.model, {*self.specific, number})
 
     def with_label(self, label, number):
         """The message where the label names the version; a version that has lost its last label is listed no more."""
-        changed, before = model_config_list.with_label(self.message, self.model, label, number), self.labels.get(label)
+        before = self.labels.get(label)
+        changed = model_config_list.with_label(self.with_version(number), self.model, label, number)
         if (
             self.specific is not None
             and before not in (None, number)
             and before not in model_config_list.labels(changed, self.model).values()
         ):
-            changed = model_config_list.with_versions(changed, self.model, set(self.specific) - {before})
+            changed = model_config_list.with_versions(changed, self.model, {*self.specific, number} - {before})
         return changed
+
+    def listing(self, label, number):
+        """The versions that are listed once the version is, and has its label if any; None where the file lists none."""
+        message = self.with_label(label, number) if label else self.with_version(number)
+        return model_config_list.specific(message, self.model)
 
     def apply(self, message, server):
         """Write the file and let the server take it; where the server refuses, the file is what it was."""
@@ -369,6 +381,8 @@ class Update:
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
         actions = [] if there else [f"publish version {number} from {versions.public(options['source'])}"]
+        listed = config is not None and config.lacks(number)
+        actions += [f"list version {number}"] if listed else []
         actions += (
             [f"give the label {options['label']} to version {number}"]
             if options["label"] and labelled != number
@@ -376,12 +390,11 @@ class Update:
         )
         actions += [f"remove version {one}" for one in old]
         after = sorted({*numbers, number} - set(old))
-        listed = config is not None and config.specific is not None and number not in config.specific
         warnings = config.warnings if config and (listed or options["label"] and labelled != number) else ()
         decision = Decision(
             bool(actions),
-            before=_listed(numbers, options["label"], labelled),
-            after=_listed(after, options["label"], number),
+            before=_listed(numbers, options["label"], labelled, config and config.specific),
+            after=_listed(after, options["label"], number, config and config.listing(options["label"], number)),
             actions=tuple(actions),
             warnings=warnings,
             header=self._folder.path,
@@ -400,9 +413,9 @@ class Update:
                 return {"changed": False, "missing": lacking, "version": number}
         pruned = self._serve(number, config)
         decision = Decision(
-            not there or bool(pruned) or labelled != number and bool(options["label"]),
+            not there or listed or bool(pruned) or labelled != number and bool(options["label"]),
             decision.before,
-            _listed(self._folder.numbers(), options["label"], number),
+            _listed(self._folder.numbers(), options["label"], number, config and config.specific),
             tuple(actions),
             (*warnings, *self._faults),
             self._folder.path,
@@ -525,7 +538,7 @@ class Update:
         if not self._server:
             return []
         options = self._options
-        listed = config is not None and config.specific is not None and number not in config.specific
+        listed = config is not None and config.lacks(number)
         if listed:
             config.apply(config.with_version(number), self._server)
         fault = self._server.wait(number, options["ready_timeout_s"], self._before)
@@ -586,7 +599,8 @@ class Update:
         )
 
 
-def _listed(numbers, label=None, labelled=None):
-    return (
-        json.dumps({"versions": sorted(numbers), **({"labels": {label: labelled}} if label else {})}, indent=1) + "\n"
-    )
+def _listed(numbers, label=None, labelled=None, listed=None):
+    """The state as a diff shows it. listed: the versions that the configuration lists, None where it lists none."""
+    labels = {"labels": {label: labelled}} if label else {}
+    lists = {} if listed is None else {"listed": sorted(listed)}
+    return json.dumps({"versions": sorted(numbers), **labels, **lists}, indent=1) + "\n"

@@ -279,7 +279,11 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
     with Client(server) as client:
         canary = variant(model_directory, tmp_path / "two", "2")
         foreseen = good(source=canary, label="canary", check_mode=True, **options)
-        assert foreseen["actions"] == [f"publish version 2 from {canary}", "give the label canary to version 2"]
+        assert foreseen["actions"] == [
+            f"publish version 2 from {canary}",
+            "list version 2",
+            "give the label canary to version 2",
+        ]
         assert list(tmp_path.glob("models.config.*")) == []
         result = good(source=canary, label="canary", **options)
         (backup,) = tmp_path.glob("models.config.*.bak")
@@ -303,6 +307,7 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         )
         promoted = good(version=2, label="stable", keep=1, **options)
         assert (promoted["changed"], promoted["pruned"], promoted["served"]) == (True, [1], [2])
+        assert [json.loads(promoted["diff"][side])["listed"] for side in ("before", "after")] == [[1, 2], [2]]
         assert not good(version=2, label="stable", keep=1, **options)["changed"]
         refused("version 7 is not there; there: 2", version=7, label="stable", **options)
         listed = config.read_text(encoding="utf-8")
@@ -333,6 +338,32 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         "it lists the model new, which the server does not know", source=canary, version=9, label="canary", **options
     )
     assert visible(folder) == ["2"]
+
+
+def test_a_version_that_is_there_is_listed(serve, model_directory, tmp_path):
+    folder, config = tmp_path / "m", tmp_path / "models.config"
+    for number in "12":
+        shutil.copytree(model_directory / "half_plus_two" / "1", folder / number)
+    config.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
+        "model_version_policy { specific { versions: 1 } } } }",
+        encoding="utf-8",
+    )
+    server = serve(f"--model_config_file={config}").ready()
+    options = {
+        "path": str(folder),
+        "version": 2,
+        "server": {"port": server.grpc_port, "model": "m"},
+        "config_file": str(config),
+        "ready_timeout_s": 60,
+    }
+    for check_mode in (True, False):
+        result = good(check_mode=check_mode, **options)
+        assert (result["changed"], result["actions"], result["published"]) == (True, ["list version 2"], False)
+        assert [json.loads(result["diff"][side])["listed"] for side in ("before", "after")] == [[1], [1, 2]]
+    assert result["served"] == [2, 1]
+    again = good(**options)
+    assert (again["changed"], again["actions"]) == (False, []) and again["diff"]["before"] == again["diff"]["after"]
 
 
 def killed_when(appears, **options):
