@@ -31,7 +31,8 @@ options:
       - The version's number, 0 or more. Without it, the number that names the folder of O(source), such as C(42) for C(files/digits/42).
       - A folder with another name, and an archive, get the newest number where that version is the same, else the next one. The next number may be another
         one on each host. So a play with several hosts is refused without a number.
-      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not.
+      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not. Where the source is a folder, or
+        comes from the controller, its warm-up requests and manifest replace those of the version; a server reads the requests when it loads it.
       - A number that is there and holds something else is refused, since a server does not notice a version that is replaced.
       - Without O(source), the version must be there; it is seen to serve and may get a label.
     type: int

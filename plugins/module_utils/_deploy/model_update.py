@@ -35,6 +35,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 
+_OF_THIS_HOST = ("fetched_from", "fingerprint", "proven")  # What publish() adds to the manifest that came.
 _POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
 
 
@@ -114,6 +115,20 @@ class Folder:
             raise FleetError(
                 "there is something of this name already that is no version", where=self.of(number), remedy="Remove it."
             ) from fault
+
+    def renewed(self, number, content, brought):
+        """A version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
+
+        Without a manifest that came along (brought), only a version that publish() made follows its source.
+        """
+        held = self.manifest(number)
+        if held is None or brought is None and "fetched_from" not in held:
+            return None
+        files = {name: one for name, one in held["files"].items() if name not in manifest.RENEWED}
+        files.update({name: content[name] for name in manifest.RENEWED if name in content})
+        news = {name: one for name, one in (brought or {}).items() if name not in _OF_THIS_HOST}
+        told = {**held, **news, "files": files}
+        return None if told == held else told
 
     def prove(self, number):
         """Note that a version was seen to serve well."""
@@ -382,6 +397,12 @@ class Update:
         old = self._prunable(numbers, number, versions.used(self._before), config)
         actions = [] if there else [f"publish version {number} from {versions.public(options['source'])}"]
         listed = config is not None and config.lacks(number)
+        renewed = (
+            self._folder.renewed(number, self._content, self._brought())
+            if there and self._content is not None
+            else None
+        )
+        actions += [f"renew the warm-up requests and the judgement of version {number}"] if renewed else []
         actions += [f"list version {number}"] if listed else []
         actions += (
             [f"give the label {options['label']} to version {number}"]
@@ -391,10 +412,13 @@ class Update:
         actions += [f"remove version {one}" for one in old]
         after = sorted({*numbers, number} - set(old))
         warnings = config.warnings if config and (listed or options["label"] and labelled != number) else ()
+        held = self._folder.manifest(number) if renewed else None
         decision = Decision(
             bool(actions),
-            before=_listed(numbers, options["label"], labelled, config and config.specific),
-            after=_listed(after, options["label"], number, config and config.listing(options["label"], number)),
+            before=_listed(numbers, options["label"], labelled, config and config.specific, held),
+            after=_listed(
+                after, options["label"], number, config and config.listing(options["label"], number), renewed
+            ),
             actions=tuple(actions),
             warnings=warnings,
             header=self._folder.path,
@@ -407,15 +431,14 @@ class Update:
                 pruned=old,
                 served=versions.available(self._before),
             )
-        if not there:
-            lacking = self._bring(number)
-            if lacking:
-                return {"changed": False, "missing": lacking, "version": number}
+        lacking = self._renew(number, renewed) if renewed else [] if there else self._bring(number)
+        if lacking:
+            return {"changed": False, "missing": lacking, "version": number}
         pruned = self._serve(number, config)
         decision = Decision(
-            not there or listed or bool(pruned) or labelled != number and bool(options["label"]),
+            not there or renewed is not None or listed or bool(pruned) or labelled != number and bool(options["label"]),
             decision.before,
-            _listed(self._folder.numbers(), options["label"], number, config and config.specific),
+            _listed(self._folder.numbers(), options["label"], number, config and config.specific, renewed),
             tuple(actions),
             (*warnings, *self._faults),
             self._folder.path,
@@ -471,22 +494,15 @@ class Update:
         partial = transfer.Partial(self._folder.path, key)
         with transfer.disk_faults(partial):
             if content is not None:
-                partial.begin(sum(count for _name, _offset, count in versions.missing(content, partial.sizes(content))))
+                lacking = self._receive(partial, content)
+                if lacking:
+                    return lacking
             else:
                 partial.begin(sum((self._sizes or {}).values()))
-            if options["inventory"] is not None:
-                if options["piece"]:
-                    transfer.take_piece(partial, content, options["piece"])
-                lacking = versions.missing(content, partial.sizes(content))
-                if lacking:
-                    return [list(one) for one in lacking]
-            elif content is not None:
-                transfer.copy(self._local(), partial, content)
-            elif kind == "store":
-                object_store.fetch(source, partial, self._sizes, options["transfer_timeout_s"])
-            else:
-                self._unpack(kind, source, partial, key)
-            if content is None:
+                if kind == "store":
+                    object_store.fetch(source, partial, self._sizes, options["transfer_timeout_s"])
+                else:
+                    self._unpack(kind, source, partial, key)
                 try:
                     content = transfer.content_of(partial.path, versions.public(source), self._folder.digests)
                 except FleetError:
@@ -496,6 +512,28 @@ class Update:
             self._faults = self._look(partial)
             self._folder.publish(partial, number, source, self._fingerprint, content, self._brought(partial))
         return []
+
+    def _renew(self, number, told):
+        """Give a version that is there what its new manifest names; what the controller has to send still, where it comes from there."""
+        content = {name: told["files"][name] for name in manifest.RENEWED if name in told["files"]}
+        partial = transfer.Partial(self._folder.path, versions.digest(content))
+        with transfer.disk_faults(partial):
+            lacking = self._receive(partial, content)
+            if not lacking:
+                partial.verify(content, versions.public(self._options["source"]))
+                published.renew(partial.path, self._folder.of(number), told)
+                partial.drop()
+        return lacking
+
+    def _receive(self, partial, content):
+        """Bring a content here from a folder of this host or the controller's next piece; what the controller has to send still."""
+        partial.begin(sum(count for _name, _offset, count in versions.missing(content, partial.sizes(content))))
+        if self._options["inventory"] is None:
+            transfer.copy(self._local(), partial, content)
+            return []
+        if self._options["piece"]:
+            transfer.take_piece(partial, content, self._options["piece"])
+        return [list(one) for one in versions.missing(content, partial.sizes(content))]
 
     def _look(self, partial):
         """Sentences about what requests to the version will fail of. Raises FleetError for what no server can load or answer from."""
@@ -513,7 +551,7 @@ class Update:
             raise FleetError(fault.what, where=where, remedy=fault.remedy) from fault
         return tuple(signature.faults(signatures))
 
-    def _brought(self, partial):
+    def _brought(self, partial=None):
         """The manifest that the source has, or None: how a conversion was made and judged travels with it."""
         if self._options["inventory"] is not None:
             return self._options["manifest"]
@@ -599,8 +637,8 @@ class Update:
         )
 
 
-def _listed(numbers, label=None, labelled=None, listed=None):
-    """The state as a diff shows it. listed: the versions that the configuration lists, None where it lists none."""
-    labels = {"labels": {label: labelled}} if label else {}
-    lists = {} if listed is None else {"listed": sorted(listed)}
-    return json.dumps({"versions": sorted(numbers), **labels, **lists}, indent=1) + "\n"
+def _listed(numbers, label=None, labelled=None, listed=None, told=None):
+    """The state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. told: a manifest that changes."""
+    more = {"labels": {label: labelled} if label else None, "listed": listed and sorted(listed), "manifest": told}
+    given = {name: one for name, one in more.items() if one is not None}
+    return json.dumps({"versions": sorted(numbers), **given}, indent=1) + "\n"

@@ -824,6 +824,56 @@ def test_a_piece_that_was_damaged_on_its_way(model_directory, tmp_path):
     assert not (tmp_path / "outside").exists()
 
 
+WARMUP = (
+    "assets.extra/tf_serving_warmup_requests"  # Where TensorFlow Serving reads them (its guide "SavedModel Warmup").
+)
+
+
+def test_other_warm_up_requests_replace_those_of_the_version(model_directory, tmp_path):
+    """Brought by path, then by the controller in pieces as the action plugin sends them; and taken away where the source has none any more."""
+    source, other = tmp_path / "source" / "42", tmp_path / "other"
+    variant(model_directory, source, "renewed")
+    (source / WARMUP).write_bytes(b"first")
+    by_path = {"path": str(tmp_path / "m"), "source": str(source), "remote_src": True}
+    assert good(**by_path)["published"]
+    (source / WARMUP).write_bytes(b"second")
+    for check_mode in (True, False):
+        result = good(check_mode=check_mode, **by_path)
+        assert (result["changed"], result["published"], result["version"]) == (True, False, 42)
+        assert result["actions"] == ["renew the warm-up requests and the judgement of version 42"]
+        assert (tmp_path / "m" / "42" / WARMUP).read_bytes() == (b"first" if check_mode else b"second")
+    assert json.loads(result["diff"]["before"])["manifest"] != json.loads(result["diff"]["after"])["manifest"]
+    assert not good(**by_path)["changed"] and visible(tmp_path / "m") == ["42"]
+
+    shutil.copytree(source, other)
+    (other / WARMUP).write_bytes(b"third")
+    files = contents(other)
+    judged = {"schema": 1, "key": "judged", "gates": {"examples": 3}}
+    judged["files"] = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
+    }
+    sent = {"path": by_path["path"], "source": "42", "inventory": judged["files"], "manifest": judged}
+    lacking = good(**sent)["missing"]
+    assert lacking == [[WARMUP, 0, 5]], "nothing of the model is sent again"
+    (tmp_path / "piece").write_bytes(json.dumps(lacking).encode() + b"\nthird")
+    assert good(piece=str(tmp_path / "piece"), **sent)["changed"]
+    told = json.loads((tmp_path / "m" / "42" / "manifest.json").read_text(encoding="utf-8"))
+    assert contents(tmp_path / "m" / "42") == files
+    assert {name: told[name] for name in judged} == judged and told["fetched_from"] == str(source)
+    assert not good(**sent)["changed"]
+
+    (source / WARMUP).unlink()
+    assert good(**by_path)["changed"] and contents(tmp_path / "m" / "42") == contents(source)
+    assert not good(**by_path)["changed"] and visible(tmp_path / "m") == ["42"]
+
+
+def test_warm_up_requests_of_the_host_stay(model_directory, tmp_path):
+    options = {"path": str(tmp_path / "m"), "source": variant(model_directory, tmp_path / "v", "v"), "remote_src": True}
+    good(**options)
+    (tmp_path / "m" / "1" / WARMUP).write_bytes(b"of this host")
+    assert not good(**options)["changed"] and (tmp_path / "m" / "1" / WARMUP).read_bytes() == b"of this host"
+
+
 def playbook(tmp_path, **options):
     play = [
         {

@@ -921,6 +921,27 @@ def test_converters_of_the_inventory_convert_once_for_their_hosts(zoo, tmp_path,
     )
 
 
+def test_other_warm_up_requests_of_a_converter_reach_its_hosts(zoo, tmp_path):
+    """Of the same version, whose number the source's folder gives; and none where the model has no batch sizes any more."""
+    shutil.copytree(zoo / "dense", tmp_path / "42")
+    model = {"name": "dense", "source": str(tmp_path / "42"), "samples": str(zoo / "dense.npz"), "optimize": "none"}
+    plan = {"models": [{"name": "dense", "form": "saved_model", "batching": None}], "candidates": []}
+    hosts = {name: dict(LOCAL, tfserving_model_directory=str(tmp_path / name)) for name in ("one", "a")}
+    hosts["a"]["tfs_capabilities_plan_result"] = {"plan": plan}
+    children = {"tfserving_converters": {"hosts": {"one": hosts["one"]}}, "serving": {"hosts": {"a": hosts["a"]}}}
+    warmup = "assets.extra/tf_serving_warmup_requests"
+    converter, host = (tmp_path / name / "dense" / "saved_model" / "42" for name in ("one", "a"))
+    for sizes in ([1, 2], [1, 2, 4], []):
+        models = [{**model, "batch_sizes": sizes} if sizes else model]
+        inventory = {
+            "all": {"vars": {"tfserving_python": sys.executable, "tfserving_models": models}, "children": children}
+        }
+        assert "changed=0" not in play(tmp_path, inventory), sizes
+        assert (len(records_of(host / warmup)) if sizes else (host / warmup).exists()) == len(sizes)
+        assert is_whole(converter) and is_whole(host)
+    assert play(tmp_path, inventory).count("changed=0") == 2
+
+
 def killed_when_it_ships(directory, after_s):
     """The playbook convert, killed with SIGKILL so long after the first file came to a host. What it began on a host goes on and ends by itself."""
     with subprocess.Popen(
