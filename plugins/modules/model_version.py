@@ -124,7 +124,8 @@ options:
     default: 3600
   rehash:
     description:
-      - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times.
+      - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times. Nothing
+        is remembered of files on network file systems.
     type: bool
     default: false
   inventory:

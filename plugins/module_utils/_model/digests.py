@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Adapter that remembers the digests of large files between runs, so that a model that did not change is not read again.
 
-A file is the same while its device, inode, size and times of content and status are. Git calls the trap that is left "racily clean": a file that changes again
+A file is the same while its device, inode, size and times of content and status are. File systems of other machines may answer with a status of a while ago,
+so nothing is remembered of their files. Git calls the trap that is left "racily clean": a file that changes again
 within the clock's granularity keeps its times. So nothing is remembered of a file that was young when it was read.
 """
 
@@ -17,6 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import mode
 
 _YOUNG_S = 3.0  # FAT counts in steps of 2 s, others finer.
 _LARGEST_BYTES = 8 << 20
+_MOUNTS = "/proc/self/mountinfo"
+# How the types of other machines' file systems begin.
+_REMOTE = tuple("9p afs ceph cifs fuse. gfs gpfs lustre nfs ocfs smb virtiofs".split())
 
 
 class Digests:
@@ -27,18 +31,28 @@ class Digests:
         self._path = os.path.join(cache, "tfserving", "digests")
         self._rehash = rehash
         self._known: dict[str, str] | None = None
+        self._remote: set[str] | None = None
 
     def of(self, path: str) -> str:
         """The digest of a file, in hexadecimal. Raises FleetError where it cannot be read."""
-        began, key = time.time(), _key(path)
+        began, status = time.time(), _status(path)
+        key = _key(status) if status else None
         known = self._load()
         if not self._rehash and key in known:
             return known[key]
         digest = model_files.file_digest(path)
-        if key is not None and key == _key(path) and _age_s(path, began) > _YOUNG_S:
+        after = _status(path)
+        if status and after and key == _key(after) and _age_s(after, began) > _YOUNG_S and not self._is_remote(after):
             known[key] = digest
             self._keep(f"{key} {digest}\n")
         return digest
+
+    def _is_remote(self, status: os.stat_result) -> bool:
+        if self._remote is None:
+            self._remote = set()
+            with contextlib.suppress(OSError), open(_MOUNTS, encoding="utf-8", errors="replace") as stream:
+                self._remote = remote_devices(stream.read())
+        return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}" in self._remote
 
     def _load(self) -> dict[str, str]:
         if self._known is None:
@@ -64,15 +78,28 @@ class Digests:
                 os.close(handle)
 
 
-def _key(path: str) -> str | None:
+def remote_devices(mounts: str) -> set[str]:
+    """The devices (major:minor) of the file systems of other machines. mounts: a text such as /proc/self/mountinfo."""
+    halves = (line.partition(" - ") for line in mounts.splitlines())
+    return {before.split()[2] for before, _dash, after in halves if after.startswith(_REMOTE)}
+
+
+def _status(path: str) -> os.stat_result | None:
+    """A file's status, None where it cannot be opened. Opening asks a file server anew, where stat() may answer from memory; a pipe is not waited for."""
     try:
-        status = os.stat(path)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return None
+    try:
+        return os.fstat(handle)
+    finally:
+        os.close(handle)
+
+
+def _key(status: os.stat_result) -> str:
     return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
-def _age_s(path: str, now: float) -> float:
+def _age_s(status: os.stat_result, now: float) -> float:
     """For how long a file is as it is; less than 0 where its times lie ahead."""
-    status = os.stat(path)
     return now - max(status.st_mtime, status.st_ctime)

@@ -140,6 +140,22 @@ def test_digests_are_remembered_as_long_as_a_file_is_the_same(tmp_path):
     assert of(same, rehash=True) == of(same) == sha256(b"model"), "read, and remembered anew"
 
 
+def test_nothing_is_remembered_of_files_on_other_machines(tmp_path, monkeypatch):
+    """Their status may be one of a while ago: nfs(5), "Data and metadata coherence". The lines are those of proc_pid_mountinfo(5)."""
+    mounts, device = tmp_path / "mountinfo", os.stat(tmp_path).st_dev
+    line = "36 35 {}:{} / /srv rw,noatime shared:1 master:1 - {} storage:/models rw\n"
+    monkeypatch.setattr(digests, "_MOUNTS", str(mounts))
+    (tmp_path / "model").write_bytes(b"model")
+    time.sleep(3.1)
+    for kind in ("nfs4", "cifs", "fuse.sshfs", "9p"):
+        mounts.write_text(line.format(os.major(device), os.minor(device), kind), encoding="utf-8")
+        assert of(tmp_path / "model") == sha256(b"model") and not (tmp_path / "cache").exists(), kind
+    mounts.write_text(
+        line.format(os.major(device), os.minor(device), "ext4") + line.format(98, 0, "nfs"), encoding="utf-8"
+    )
+    assert of(tmp_path / "model") == sha256(b"model") and (tmp_path / "cache").exists()
+
+
 def of(path, rehash=False):
     return digests.Digests(rehash).of(str(path))
 
