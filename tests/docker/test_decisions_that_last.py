@@ -98,8 +98,8 @@ class Names:
         self._directory.mkdir()
         self.names = {name: f"{host.name}-{name}" for name in ("one", "two")}
 
-    def play(self, playbook, *words, **variables):
-        """({host: changed tasks}, output) of a run that ends well."""
+    def play(self, playbook, *words, fails=False, **variables):
+        """({host: changed tasks}, output) of a run that ends well, or that fails."""
         common = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
@@ -125,7 +125,7 @@ class Names:
             timeout=900,
             cwd=self._directory,
         )
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        assert bool(done.returncode) == fails, done.stdout[-4000:] + done.stderr[-2000:]
         counts = re.findall(r"^(\w+) +: ok=.*changed=(\d+)", done.stdout, re.MULTILINE)
         return {name: int(count) for name, count in counts}, re.sub(r"\s+", " ", done.stdout)
 
@@ -155,6 +155,24 @@ def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
         assert changed == {"one": 1, "two": 0} and names.containers() == first, said[-4000:]
         assert f"deployment {' '.join(reversed(first['one'][1].split()))}" in said, "what it went back to"
         assert names.play("rollback")[0] == {"one": 0, "two": 0} and names.containers() == first
+    finally:
+        names.remove()
+
+
+def test_a_rollback_that_undoes_nothing_fails(host):
+    names, number = Names(host), {"tfserving_deployment": 20260301}
+    try:
+        names.play("deploy")
+        first = names.containers()
+        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 2}, **number)
+        _changed, said = names.play("rollback", "-e", "tfserving_deployment=20260310", fails=True)
+        assert "no server of these hosts is of the deployment '20260310'" in said and "20260301" in said
+        unseen = {"tfserving_engine_socket": "/nonexistent.sock"}
+        _changed, said = names.play("rollback", fails=True, **unseen)
+        assert "servers in containers cannot be seen: there is no socket at /nonexistent.sock" in said
+
+        assert names.play("rollback", **number)[0] == {"one": 1, "two": 0} and names.containers() == first
+        assert names.play("rollback", **number)[0] == {"one": 0, "two": 0} and names.containers() == first
     finally:
         names.remove()
 
