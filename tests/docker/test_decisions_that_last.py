@@ -90,6 +90,18 @@ def test_a_rollback_undoes_a_deployment_and_nothing_else(host):
     assert f"no server before that of deployment {first['id']} was kept" in said
 
 
+def test_a_deployment_in_two_runs_is_undone_as_one(host):
+    first, second = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2))
+    host.good(deployment=first)
+    serving = host.container()["Id"]
+    for threads in (2, 3):
+        assert host.good(deployment=second, flags={"num_load_threads": threads})["changed"]
+    assert host.roles() == {"serving": True, "previous": False}
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+    assert host.good(deployment={"id": second["id"]}, **undo)["changed"] and host.container()["Id"] == serving
+    assert not host.good(deployment={"id": second["id"]}, **undo)["changed"] and host.container()["Id"] == serving
+
+
 class Names:
     """Two names of this machine in an inventory, each with a server of its own on its engine."""
 

@@ -66,7 +66,11 @@ class Backend:
         files[MODELS_FILE] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, before)
         image, moved = self._image(spec)
-        wanted = transaction.Wanted(derived_flags.digest(spec), moved or (image["id"] if image else None))
+        wanted = transaction.Wanted(
+            derived_flags.digest(spec),
+            moved or (image["id"] if image else None),
+            (options["deployment"] or {}).get("id"),
+        )
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
@@ -379,18 +383,15 @@ class Backend:
             self._options["engine"] == "podman",
         )
         body["Labels"] = container.labels_of(spec)
-        seen = self._engine.seen(spec.name)
         made = self._options["deployment"]
+        before = transaction.predecessor(self._engine.seen(spec.name), made and made["id"])
         body["Labels"].update(
             {
                 label: value
                 for label, value in (
                     (container_labels.COPY_OF, self._options["copy_of"]),
                     (container_labels.DEPLOYMENT, made and f"{made['at']} {made['id']}"),
-                    (
-                        container_labels.PREDECESSOR,
-                        seen[transaction.SERVING].id if transaction.SERVING in seen else None,
-                    ),
+                    (container_labels.PREDECESSOR, before),
                 )
                 if value
             }
