@@ -137,7 +137,9 @@ def _no_more(options, check_mode):
     names = servers.alike(options["name"])
     if options["state"] != replicas.PREVIOUS or len(names) < 2:
         return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
-    back = replicas.back({name: servers.seen(name) for name in names}, (options["deployment"] or {}).get("id"))
+    undone = (options["deployment"] or {}).get("id")
+    moments = {key: value for name in names if undone for key, value in servers.moments(name).items()}
+    back = replicas.back({name: servers.seen(name) for name in names}, undone, moments)
     if not back:
         return [_one(docker_backend, dict(options, name=names[0]), check_mode)]
     return [

@@ -148,8 +148,11 @@ def predecessor(seen, deployment):
 
 
 def is_of(seen, deployment):
-    """Whether the server that serves is of a deployment; None is any."""
-    return deployment is None or SERVING in seen and seen[SERVING].deployment == deployment
+    """Whether the server is of a deployment that can be undone; None is any. One that replaced none and is stopped is undone already."""
+    serving = seen.get(SERVING)
+    return deployment is None or bool(
+        serving and serving.deployment == deployment and (PREVIOUS in seen or not serving.is_down)
+    )
 
 
 def can_go_back(seen, deployment):
