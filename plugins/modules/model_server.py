@@ -33,7 +33,7 @@ options:
     description:
       - Name of the server and of its container, 1 to 64 letters, digits, C(_), C(.) and C(-).
       - Required for a server that shall run. For the other states it is found by itself where the host has one server. Where O(deployment) is undone, all
-        servers of the host in containers are looked at.
+        servers of O(state_directory) in containers go back, or none where one of them cannot.
     type: str
   state:
     description:

@@ -102,6 +102,55 @@ def test_a_deployment_in_two_runs_is_undone_as_one(host):
     assert not host.good(deployment={"id": second["id"]}, **undo)["changed"] and host.container()["Id"] == serving
 
 
+def test_a_deployment_is_undone_on_all_servers_of_a_host_or_on_none(host):
+    first, second = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2))
+    other = f"{host.name}-new"
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+    undo |= {"name": None, "deployment": {"id": second["id"]}}
+    host.good(deployment=first)
+    before = host.container()["Id"]
+    host.good(deployment=second, flags={"num_load_threads": 2})
+    try:
+        host.good(name=other, deployment=second, grpc_port=0)
+        bad = host.container()["Id"]
+        said = host.refused(**undo)
+        assert f"{other}: no server before that of deployment {second['id']} was kept" in said
+        assert host.container()["Id"] == bad, "nothing is touched"
+        host.good(name=other, state="stopped")
+        assert host.good(**undo)["changed"] and host.container()["Id"] == before
+        assert not host.good(**undo)["changed"] and host.container()["Id"] == before
+        assert host.engine.containers.get(other).status == "exited"
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            host.engine.containers.get(other).remove(force=True, v=True)
+
+
+def test_copies_go_back_with_the_deployment_that_stopped_them(host):
+    both, one = [{"suffix": ""}, {"suffix": "-gpu1"}], [{"suffix": ""}]
+    other = f"{host.name}-gpu1"
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+
+    def state():
+        return host.engine.containers.get(other).status
+
+    def deployment(name):
+        return {"id": f"{host.name}-{name}", "at": "2026-03-01T10:00:00Z"}
+
+    try:
+        host.good(copies=both, deployment=deployment("first"))
+        host.good(copies=one, deployment=deployment("second"), flags={"num_load_threads": 2})
+        assert state() == "exited"
+        assert host.good(deployment=deployment("second"), **undo)["changed"] and state() == "running"
+        assert not host.good(deployment=deployment("second"), **undo)["changed"] and state() == "running"
+
+        host.good(copies=one, deployment=deployment("third"), flags={"num_load_threads": 2})
+        host.good(copies=one, deployment=deployment("fourth"), flags={"num_load_threads": 3})
+        assert host.good(deployment=deployment("fourth"), **undo)["changed"] and state() == "exited"
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            host.engine.containers.get(other).remove(force=True, v=True)
+
+
 class Names:
     """Two names of this machine in an inventory, each with a server of its own on its engine."""
 
@@ -183,7 +232,9 @@ def test_a_rollback_that_undoes_nothing_fails(host):
         _changed, said = names.play("rollback", fails=True, **unseen)
         assert "servers in containers cannot be seen: there is no socket at /nonexistent.sock" in said
 
-        assert names.play("rollback", **number)[0] == {"one": 1, "two": 0} and names.containers() == first
+        # Not only the server that the inventory names now goes back.
+        names.play("deploy", "--limit", "two", tfserving_flags={"num_load_threads": 2}, **number)
+        assert names.play("rollback", "--limit", "one", **number)[0] == {"one": 1} and names.containers() == first
         assert names.play("rollback", **number)[0] == {"one": 0, "two": 0} and names.containers() == first
     finally:
         names.remove()

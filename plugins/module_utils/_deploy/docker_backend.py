@@ -23,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     deployment,
     expected_answers,
     host_resources,
+    replicas,
     requested,
     secret_digests,
     server_containers,
@@ -114,11 +115,7 @@ class Backend:
         if not transaction.is_of(seen, undone):
             return self._left(mending, seen)
         if not transaction.can_go_back(seen, undone):
-            raise FleetError(
-                f"no server before {f'that of deployment {undone}' if undone else 'this one'} was kept",
-                where=name,
-                remedy="Deploy what shall serve instead.",
-            )
+            raise replicas.none_before(name, undone)
         then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
         if then is None:
             raise FleetError(

@@ -39,7 +39,7 @@ def back(seen, deployment=None, moments=None):
     deployment: that alone is undone, so nothing where no server is of it. moments: {id of a container: (when it was made, when it ended)}.
 
     One that was stopped because it was not wanted any more starts again, but not one that was stopped before the deployment; one that nothing preceded was
-    not there before. Raises FleetError where nothing preceded any.
+    not there before. Raises FleetError where nothing preceded any, or where what is kept is not what the deployment replaced.
     """
 
     def what(roles):
@@ -56,13 +56,23 @@ def back(seen, deployment=None, moments=None):
                 found[name] = RESUME
         if not found:
             return []
-    if PREVIOUS not in found.values() and not (deployment is not None and RESUME in found.values()):
-        raise FleetError(
-            "no server before this one was kept",
-            where=", ".join(sorted(found)),
-            remedy="Deploy what shall serve instead.",
-        )
+    stuck = [
+        name for name, how in found.items() if how == PREVIOUS and not transaction.can_go_back(seen[name], deployment)
+    ]
+    if stuck or PREVIOUS not in found.values() and not (deployment is not None and RESUME in found.values()):
+        raise none_before(", ".join(sorted(stuck or found)), deployment)
     return sorted(found.items(), key=lambda one: (PREVIOUS, RESUME, STOP).index(one[1]))
+
+
+def none_before(where, deployment):
+    """The FleetError for a server that cannot go back."""
+    if deployment is None:
+        return FleetError("no server before this one was kept", where=where, remedy="Deploy what shall serve instead.")
+    return FleetError(
+        f"no server before that of deployment {deployment} was kept",
+        where=where,
+        remedy="Deploy what shall serve instead, or stop it (state: stopped), after which the others go back.",
+    )
 
 
 def in_part(fault, results):

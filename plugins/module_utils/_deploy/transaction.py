@@ -148,10 +148,10 @@ def predecessor(seen, deployment):
 
 
 def is_of(seen, deployment):
-    """Whether the server is of a deployment that can be undone; None is any. One that replaced none and is stopped is undone already."""
+    """Whether the server is of a deployment that can be undone; None is any. One that is stopped and cannot go back is undone already."""
     serving = seen.get(SERVING)
     return deployment is None or bool(
-        serving and serving.deployment == deployment and (PREVIOUS in seen or not serving.is_down)
+        serving and serving.deployment == deployment and (not serving.is_down or can_go_back(seen, deployment))
     )
 
 

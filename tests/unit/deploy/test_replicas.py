@@ -171,6 +171,18 @@ def test_what_an_earlier_deployment_stopped_stays_stopped():
     assert ("g1", replicas.RESUME) in replicas.back(servers), "with no deployment named, both go back"
 
 
+def test_nothing_goes_back_where_one_cannot():
+    other = {**of("new"), transaction.PREVIOUS: transaction.Seen("4", "exited", "d", "i")}
+    with pytest.raises(FleetError, match="no server before that of deployment new was kept") as caught:
+        replicas.back({"g0": of("new"), "g1": other}, "new", MOMENTS)
+    assert caught.value.where == "g1" and "stopped" in caught.value.remedy
+    with pytest.raises(FleetError, match="no server before that of deployment new"):
+        replicas.back({"g0": of("new", previous=False)}, "new", MOMENTS)
+    assert replicas.back({"g0": of("new", "exited", previous=False)}, "new", MOMENTS) == [], "it was stopped instead"
+    other[transaction.SERVING] = replace(other[transaction.SERVING], state="exited")
+    assert replicas.back({"g0": of("new"), "g1": other}, "new", MOMENTS) == [("g0", replicas.PREVIOUS)]
+
+
 def test_a_new_server_that_dies_again_and_again_is_stopped():
     servers = {"g0": of("new"), "g1": of("new", "restarting", previous=False)}
     assert dict(replicas.back(servers, "new", MOMENTS))["g1"] == dict(replicas.back(servers))["g1"] == replicas.STOP
