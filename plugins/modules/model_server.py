@@ -113,7 +113,7 @@ options:
         description:
           - Versions by label, such as C(stable) and C(canary). Each must be served.
           - A label that M(tfserving.fleet.model_version) gave while the model was served stays, with its version, as long as this option does not change its
-            value here. Null takes it away.
+            value here. Null takes it away in the first deployment that has it.
         type: dict
         default: {}
       batching:

@@ -296,6 +296,13 @@ class Backend:
             for label, version in one.labels.items()
             if given.labels.get(label) != version
         ]
+        kept = {one.name: one.labels for one in models}
+        self._also += [
+            f"take the label {label} of {one.name} away"
+            for one in (served.models if served else ())
+            for label in model_config.labels_of(one)
+            if label not in kept.get(one.name, {label})
+        ]
         return models
 
     def _side_by_side(self, spec, models, needed):
