@@ -74,13 +74,13 @@ def _one(backend, options, check_mode, how=None):
         ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
         how or options["state"],
     )
-    looking, found = backend.Backend(options, home, True), None
+    looking = backend.Backend(options, home, True)
+    looking.holds_lock = False
     try:
-        if how in _SERVING:
-            with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
-                found = _become(looking, how)
-        if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
-            return found if check_mode else looking.when_ready(found)
+        with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
+            found = _become(looking, how) if how in _SERVING else None
+            if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
+                return found if check_mode else looking.when_ready(found)
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)
     except PermissionError as fault:

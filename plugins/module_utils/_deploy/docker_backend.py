@@ -48,7 +48,10 @@ _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: 
 
 
 class Backend:
-    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held."""
+    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held; in check mode it may be used without,
+    where holds_lock is false."""
+
+    holds_lock = True
 
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
@@ -75,6 +78,9 @@ class Backend:
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
+        is_proving = not steps and [step.role for step in mending] == [transaction.CANDIDATE]
+        if is_proving and not self.holds_lock and self._folder.is_locked():
+            mending = []  # The candidate is that of the run that holds the lock, whose end decides what serves.
         pending = prove_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
         wished = {model.name: expected_answers.versions(model) for model in models} if steps else {}
