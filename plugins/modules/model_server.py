@@ -33,7 +33,7 @@ options:
     description:
       - Name of the server and of its container, 1 to 64 letters, digits, C(_), C(.) and C(-).
       - Required for a server that shall run. For the other states it is found by itself where the host has one server. Where O(deployment) is undone, all
-        servers of the host in containers are looked at.
+        servers of O(state_directory) in containers go back, or none where one of them cannot.
     type: str
   state:
     description:
@@ -113,7 +113,7 @@ options:
         description:
           - Versions by label, such as C(stable) and C(canary). Each must be served.
           - A label that M(tfserving.fleet.model_version) gave while the model was served stays, with its version, as long as this option does not change its
-            value here. Null takes it away.
+            value here. Null takes it away in the first deployment that has it.
         type: dict
         default: {}
       batching:

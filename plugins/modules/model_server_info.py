@@ -56,7 +56,7 @@ RETURN = r"""
 unseen:
   description:
     - Why the servers in containers cannot be seen, which then are not among RV(servers); null where all are seen.
-    - This account may not use the engine's socket, or its Python has no Docker SDK.
+    - This account may not use the engine's socket, its Python has no Docker SDK, or the engine that is named does not answer.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"

@@ -64,7 +64,8 @@ def test_a_label_that_was_given_while_the_model_is_served_stays(host):
     assert answers(server, "canary") == tripled, "also after the engine started the server again"
 
     without = {"version_policy": {"specific": [1]}, "labels": {"stable": 1, "canary": None}}
-    assert host.good(models=models(host, **without), **change)["changed"]
+    taken = host.good(models=models(host, **without), **change)
+    assert taken["changed"] and "take the label canary of m away" in taken["actions"]
     described, _asked = host.info()
     assert described["models"][0]["labels"] == {"stable": 1} and answers(server, "stable") == doubled
 
@@ -90,6 +91,67 @@ def test_a_rollback_undoes_a_deployment_and_nothing_else(host):
     assert f"no server before that of deployment {first['id']} was kept" in said
 
 
+def test_a_deployment_in_two_runs_is_undone_as_one(host):
+    first, second = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2))
+    host.good(deployment=first)
+    serving = host.container()["Id"]
+    for threads in (2, 3):
+        assert host.good(deployment=second, flags={"num_load_threads": threads})["changed"]
+    assert host.roles() == {"serving": True, "previous": False}
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+    assert host.good(deployment={"id": second["id"]}, **undo)["changed"] and host.container()["Id"] == serving
+    assert not host.good(deployment={"id": second["id"]}, **undo)["changed"] and host.container()["Id"] == serving
+
+
+def test_a_deployment_is_undone_on_all_servers_of_a_host_or_on_none(host):
+    first, second = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2))
+    other = f"{host.name}-new"
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+    undo |= {"name": None, "deployment": {"id": second["id"]}}
+    host.good(deployment=first)
+    before = host.container()["Id"]
+    host.good(deployment=second, flags={"num_load_threads": 2})
+    try:
+        host.good(name=other, deployment=second, grpc_port=0)
+        bad = host.container()["Id"]
+        said = host.refused(**undo)
+        assert f"{other}: no server before that of deployment {second['id']} was kept" in said
+        assert host.container()["Id"] == bad, "nothing is touched"
+        host.good(name=other, state="stopped")
+        assert host.good(**undo)["changed"] and host.container()["Id"] == before
+        assert not host.good(**undo)["changed"] and host.container()["Id"] == before
+        assert host.engine.containers.get(other).status == "exited"
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            host.engine.containers.get(other).remove(force=True, v=True)
+
+
+def test_copies_go_back_with_the_deployment_that_stopped_them(host):
+    both, one = [{"suffix": ""}, {"suffix": "-gpu1"}], [{"suffix": ""}]
+    other = f"{host.name}-gpu1"
+    undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
+
+    def state():
+        return host.engine.containers.get(other).status
+
+    def deployment(name):
+        return {"id": f"{host.name}-{name}", "at": "2026-03-01T10:00:00Z"}
+
+    try:
+        host.good(copies=both, deployment=deployment("first"))
+        host.good(copies=one, deployment=deployment("second"), flags={"num_load_threads": 2})
+        assert state() == "exited"
+        assert host.good(deployment=deployment("second"), **undo)["changed"] and state() == "running"
+        assert not host.good(deployment=deployment("second"), **undo)["changed"] and state() == "running"
+
+        host.good(copies=one, deployment=deployment("third"), flags={"num_load_threads": 2})
+        host.good(copies=one, deployment=deployment("fourth"), flags={"num_load_threads": 3})
+        assert host.good(deployment=deployment("fourth"), **undo)["changed"] and state() == "exited"
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            host.engine.containers.get(other).remove(force=True, v=True)
+
+
 class Names:
     """Two names of this machine in an inventory, each with a server of its own on its engine."""
 
@@ -98,8 +160,8 @@ class Names:
         self._directory.mkdir()
         self.names = {name: f"{host.name}-{name}" for name in ("one", "two")}
 
-    def play(self, playbook, *words, **variables):
-        """({host: changed tasks}, output) of a run that ends well."""
+    def play(self, playbook, *words, fails=False, **variables):
+        """({host: changed tasks}, output) of a run that ends well, or that fails."""
         common = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
@@ -125,7 +187,7 @@ class Names:
             timeout=900,
             cwd=self._directory,
         )
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        assert bool(done.returncode) == fails, done.stdout[-4000:] + done.stderr[-2000:]
         counts = re.findall(r"^(\w+) +: ok=.*changed=(\d+)", done.stdout, re.MULTILINE)
         return {name: int(count) for name, count in counts}, re.sub(r"\s+", " ", done.stdout)
 
@@ -155,6 +217,26 @@ def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
         assert changed == {"one": 1, "two": 0} and names.containers() == first, said[-4000:]
         assert f"deployment {' '.join(reversed(first['one'][1].split()))}" in said, "what it went back to"
         assert names.play("rollback")[0] == {"one": 0, "two": 0} and names.containers() == first
+    finally:
+        names.remove()
+
+
+def test_a_rollback_that_undoes_nothing_fails(host):
+    names, number = Names(host), {"tfserving_deployment": 20260301}
+    try:
+        names.play("deploy")
+        first = names.containers()
+        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 2}, **number)
+        _changed, said = names.play("rollback", "-e", "tfserving_deployment=20260310", fails=True)
+        assert "no server of these hosts is of the deployment '20260310'" in said and "20260301" in said
+        unseen = {"tfserving_engine_socket": "/nonexistent.sock"}
+        _changed, said = names.play("rollback", fails=True, **unseen)
+        assert "servers in containers cannot be seen: there is no socket at /nonexistent.sock" in said
+
+        # Not only the server that the inventory names now goes back.
+        names.play("deploy", "--limit", "two", tfserving_flags={"num_load_threads": 2}, **number)
+        assert names.play("rollback", "--limit", "one", **number)[0] == {"one": 1} and names.containers() == first
+        assert names.play("rollback", **number)[0] == {"one": 0, "two": 0} and names.containers() == first
     finally:
         names.remove()
 

@@ -5,8 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import signal
+import time
+
 import pytest
-from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, doubles
+from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, doubles, pids
+from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import SERVER
 from ansible_collections.tfserving.fleet.tests.docker.waiting import until
 
 
@@ -57,3 +64,45 @@ def test_two_runs_at_once(host):
     results = [run.result() for run in [host.start() for _run in range(2)]]
     assert sorted(result["changed"] for result in results) == [False, True], results
     assert doubles(results[0]["server"]) and host.roles() == {"serving": True}
+
+
+@contextlib.contextmanager
+def another_run(host):
+    """Hold the server's lock, as a run that changes it does."""
+    with open(host.state / "servers" / f".{host.name}.lock", "w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_run_that_changes_nothing_does_not_wait_for_a_candidate_of_another(host):
+    host.good()
+    host.engine.containers.create(host.options["image"], name=f"{host.name}.candidate", labels={SERVER: host.name})
+    with another_run(host):
+        assert not host.good(ready_timeout_s=1)["changed"]
+        assert not host.good(ready_timeout_s=1, check_mode=True)["changed"]
+    # Nobody proves it any more.
+    assert host.good(check_mode=True)["actions"] == ["remove the candidate of a run that did not end"]
+    assert host.good()["changed"] and host.roles() == {"serving": True}
+
+
+def test_a_run_that_changes_nothing_survives_the_swap_of_another(host):
+    host.good()
+    serving, processes = host.engine.containers.get(host.name), pids(host.container()["State"]["Pid"])
+
+    def send(number):
+        for process in processes:
+            os.kill(process, number)
+
+    send(signal.SIGSTOP)
+    try:
+        with another_run(host):
+            run = host.start()
+            time.sleep(8)  # It waits for an answer now. Where it does not yet, it looks later, and the test shows less.
+            serving.rename(f"{host.name}.replaced")
+            send(signal.SIGCONT)
+            time.sleep(3)
+            serving.rename(host.name)
+    finally:
+        send(signal.SIGCONT)
+    result = run.result()
+    assert not result.get("failed") and not result["changed"], result

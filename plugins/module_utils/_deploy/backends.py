@@ -12,7 +12,7 @@ import os
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, server_containers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, server_containers, transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
@@ -62,11 +62,7 @@ def work(options, check_mode, embedded):
         _refuse_options_of_containers(options)
         results = [_one(embedded(), options, check_mode)]
     else:
-        results = (
-            _in_containers(options, check_mode)
-            if serves
-            else [result for one in names for result in _no_more(dict(options, name=one), check_mode)]
-        )
+        results = _in_containers(options, check_mode) if serves else _no_more(options, names, check_mode)
     result = replicas.whole(results)
     return dict(result, summary=[replicas.said(server) for server in result["servers"]])
 
@@ -78,13 +74,13 @@ def _one(backend, options, check_mode, how=None):
         ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
         how or options["state"],
     )
-    looking, found = backend.Backend(options, home, True), None
+    looking = backend.Backend(options, home, True)
+    looking.holds_lock = False
     try:
-        if how in _SERVING:
-            with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
-                found = _become(looking, how)
-        if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
-            return found if check_mode else looking.when_ready(found)
+        with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
+            found = _become(looking, how) if how in _SERVING else None
+            if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
+                return found if check_mode else looking.when_ready(found)
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
             return _become(backend.Backend(options, home, check_mode), how)
     except PermissionError as fault:
@@ -129,20 +125,27 @@ def _in_containers(options, check_mode):
     return results
 
 
-def _no_more(options, check_mode):
-    """The results of the server and its copies as they are on the host, for the states in which nothing new is served."""
+def _no_more(options, names, check_mode):
+    """The results of the servers and their copies as they are on the host, for the states in which nothing new is served. What becomes of each is decided
+    before one is touched."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
-    servers = server_containers.Servers(options["engine_socket"])
-    names = servers.alike(options["name"])
-    if options["state"] != replicas.PREVIOUS or len(names) < 2:
-        return [_one(docker_backend, dict(options, name=name), check_mode) for name in names or [options["name"]]]
-    back = replicas.back({name: servers.seen(name) for name in names}, (options["deployment"] or {}).get("id"))
-    if not back:
-        return [_one(docker_backend, dict(options, name=names[0]), check_mode)]
+    servers, undone = server_containers.Servers(options["engine_socket"]), (options["deployment"] or {}).get("id")
+    becomes = []
+    for described in names:
+        alike = servers.alike(described) or [described]
+        if options["state"] != replicas.PREVIOUS or not undone and len(alike) < 2:
+            becomes += [(name, None) for name in alike]
+            continue
+        seen = {name: servers.seen(name) for name in alike}
+        seen = {name: transaction.expected(roles, transaction.mend(roles)) for name, roles in seen.items()}
+        moments = {key: value for name in alike if undone for key, value in servers.moments(name).items()}
+        becomes += replicas.back(seen, undone, moments) or [(alike[0], None)]
     return [
-        _one(docker_backend, dict(options, name=name, state=replicas.STATES[how]), check_mode, how)
-        for name, how in back
+        _one(
+            docker_backend, dict(options, name=name, state=replicas.STATES.get(how, options["state"])), check_mode, how
+        )
+        for name, how in becomes
     ]
 
 
@@ -151,9 +154,18 @@ def _names(options):
     found = (
         sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.load_sdk() else {"answers": False}
     )
-    contained = server_containers.Servers(found["socket"]).descriptions() if found["answers"] else []
-    if contained and options["state"] == replicas.PREVIOUS and options["deployment"]:
-        return contained
+    servers = server_containers.Servers(found["socket"]) if found["answers"] else None
+    contained = servers.descriptions() if servers else []
+    if options["state"] == replicas.PREVIOUS and options["deployment"]:
+        # Those of another state directory have locks of their own.
+        folder = options["state_directory"]
+        own = [
+            one
+            for one in contained
+            if any(os.path.isdir(ServerFolder(folder, each).directory) for each in servers.alike(one))
+        ]
+        if own:
+            return own
     embedded = glob.glob(os.path.join(options["state_directory"], "servers", "*", "server.json"))
     names = sorted({*contained, *(os.path.basename(os.path.dirname(path)) for path in embedded)})
     if len(names) != 1:

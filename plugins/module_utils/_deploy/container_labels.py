@@ -14,7 +14,7 @@ DIGEST = "tfserving.fleet.specification"
 DESCRIPTION = "tfserving.fleet.description"
 VERSION = "tfserving.fleet.version"
 COPY_OF = "tfserving.fleet.copy_of"
-# When the deployment that made it began, by the controller's clock, and its id; and the id of the container that it took the place of.
+# When the deployment that made it began, by the controller's clock, and its id; and the id of the container that served before it.
 DEPLOYMENT = "tfserving.fleet.deployment"
 PREDECESSOR = "tfserving.fleet.predecessor"
 

@@ -31,20 +31,14 @@ def in_containers(socket=None):
     """(the servers that run in containers, as description.py describes them, None, the names of those that a killed run left unfinished), or ([], why this
     user cannot see them, []).
 
-    Where no engine runs there are none.
+    Where no engine runs and none is named there are none.
     """
     found = sockets.find(Files(), socket, sockets.PATIENT_S)
-    if (
-        found["socket"]
-        and not found["answers"]
-        and os.path.exists(found["socket"])
-        and not os.access(found["socket"], os.R_OK | os.W_OK)
-    ):
-        return [], f"servers in containers cannot be seen: {found['reason']}", []
-    if not found["answers"] and found["engine"] and not found["socket"] and sockets.address(socket, os.environ)[1]:
-        return [], f"servers in containers cannot be seen: {found['reason']}", []
     if not found["answers"]:
-        return [], None, []
+        place = found["socket"]
+        is_denied = place and os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK)
+        is_named = socket or os.environ.get("DOCKER_HOST")
+        return [], f"servers in containers cannot be seen: {found['reason']}" if is_denied or is_named else None, []
     if not engine.load_sdk():
         return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}", []
     servers = server_containers.Servers(found["socket"])

@@ -23,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     deployment,
     expected_answers,
     host_resources,
+    replicas,
     requested,
     secret_digests,
     server_containers,
@@ -47,7 +48,10 @@ _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: 
 
 
 class Backend:
-    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held."""
+    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held; in check mode it may be used without,
+    where holds_lock is false."""
+
+    holds_lock = True
 
     def __init__(self, options, folder, check_mode):
         self._options, self._folder, self._check_mode = options, folder, check_mode
@@ -66,10 +70,17 @@ class Backend:
         files[MODELS_FILE] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, before)
         image, moved = self._image(spec)
-        wanted = transaction.Wanted(derived_flags.digest(spec), moved or (image["id"] if image else None))
+        wanted = transaction.Wanted(
+            derived_flags.digest(spec),
+            moved or (image["id"] if image else None),
+            (options["deployment"] or {}).get("id"),
+        )
         steps = transaction.to_started(
             seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
         )
+        is_proving = not steps and [step.role for step in mending] == [transaction.CANDIDATE]
+        if is_proving and not self.holds_lock and self._folder.is_locked():
+            mending = []  # The candidate is that of the run that holds the lock, whose end decides what serves.
         pending = prove_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
         wished = {model.name: expected_answers.versions(model) for model in models} if steps else {}
@@ -110,11 +121,7 @@ class Backend:
         if not transaction.is_of(seen, undone):
             return self._left(mending, seen)
         if not transaction.can_go_back(seen, undone):
-            raise FleetError(
-                f"no server before {f'that of deployment {undone}' if undone else 'this one'} was kept",
-                where=name,
-                remedy="Deploy what shall serve instead.",
-            )
+            raise replicas.none_before(name, undone)
         then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
         if then is None:
             raise FleetError(
@@ -295,6 +302,13 @@ class Backend:
             for label, version in one.labels.items()
             if given.labels.get(label) != version
         ]
+        kept = {one.name: one.labels for one in models}
+        self._also += [
+            f"take the label {label} of {one.name} away"
+            for one in (served.models if served else ())
+            for label in model_config.labels_of(one)
+            if label not in kept.get(one.name, {label})
+        ]
         return models
 
     def _side_by_side(self, spec, models, needed):
@@ -379,18 +393,15 @@ class Backend:
             self._options["engine"] == "podman",
         )
         body["Labels"] = container.labels_of(spec)
-        seen = self._engine.seen(spec.name)
         made = self._options["deployment"]
+        before = transaction.predecessor(self._engine.seen(spec.name), made and made["id"])
         body["Labels"].update(
             {
                 label: value
                 for label, value in (
                     (container_labels.COPY_OF, self._options["copy_of"]),
                     (container_labels.DEPLOYMENT, made and f"{made['at']} {made['id']}"),
-                    (
-                        container_labels.PREDECESSOR,
-                        seen[transaction.SERVING].id if transaction.SERVING in seen else None,
-                    ),
+                    (container_labels.PREDECESSOR, before),
                 )
                 if value
             }

@@ -34,33 +34,45 @@ def each(options):
     return found
 
 
-def back(seen, deployment=None):
+def back(seen, deployment=None, moments=None):
     """[(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
-    deployment: that alone is undone, so nothing where no server that runs is of it.
+    deployment: that alone is undone, so nothing where no server is of it. moments: {id of a container: (when it was made, when it ended)}.
 
-    One that was stopped because it was not wanted any more starts again; one that nothing preceded was not there before. Raises FleetError where nothing
-    preceded any.
+    One that was stopped because it was not wanted any more starts again, but not one that was stopped before the deployment; one that nothing preceded was
+    not there before. Raises FleetError where nothing preceded any, or where what is kept is not what the deployment replaced.
     """
-    up = {
-        name for name, roles in seen.items() if transaction.SERVING in roles and not roles[transaction.SERVING].is_down
-    }
-    others = {name for name in up if not transaction.is_of(seen[name], deployment)}
-    if deployment is not None and others == up:
-        return []
 
     def what(roles):
         if transaction.PREVIOUS in roles:
             return PREVIOUS
-        return STOP if transaction.SERVING in roles and roles[transaction.SERVING].runs else RESUME
+        return STOP if transaction.SERVING in roles and not roles[transaction.SERVING].is_down else RESUME
 
-    found = {name: what(roles) for name, roles in seen.items() if roles and name not in others}
-    if PREVIOUS not in found.values() and not (deployment is not None and RESUME in found.values()):
-        raise FleetError(
-            "no server before this one was kept",
-            where=", ".join(sorted(found)),
-            remedy="Deploy what shall serve instead.",
-        )
+    found = {name: what(roles) for name, roles in seen.items() if roles and transaction.is_of(roles, deployment)}
+    if deployment is not None:
+        began = min((moments[seen[name][transaction.SERVING].id][0] for name in found), default=None)
+        serving = {name: roles[transaction.SERVING] for name, roles in seen.items() if transaction.SERVING in roles}
+        for name, one in serving.items():
+            if found and one.is_down and one.deployment != deployment and moments[one.id][1] >= began:
+                found[name] = RESUME
+        if not found:
+            return []
+    stuck = [
+        name for name, how in found.items() if how == PREVIOUS and not transaction.can_go_back(seen[name], deployment)
+    ]
+    if stuck or PREVIOUS not in found.values() and not (deployment is not None and RESUME in found.values()):
+        raise none_before(", ".join(sorted(stuck or found)), deployment)
     return sorted(found.items(), key=lambda one: (PREVIOUS, RESUME, STOP).index(one[1]))
+
+
+def none_before(where, deployment):
+    """The FleetError for a server that cannot go back."""
+    if deployment is None:
+        return FleetError("no server before this one was kept", where=where, remedy="Deploy what shall serve instead.")
+    return FleetError(
+        f"no server before that of deployment {deployment} was kept",
+        where=where,
+        remedy="Deploy what shall serve instead, or stop it (state: stopped), after which the others go back.",
+    )
 
 
 def in_part(fault, results):

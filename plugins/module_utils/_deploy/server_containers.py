@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import replace
+from datetime import datetime
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
@@ -43,6 +45,11 @@ class Servers(Containers):
                     one["Labels"].get(container_labels.PREDECESSOR),
                 )
         return found
+
+    def moments(self, name):
+        """{id: (when it was made, when it ended last)} of a server's containers, by whole seconds."""
+        found = [self.inspect(one.id) for one in self.seen(name).values()]
+        return {one["Id"]: (_moment(one["Created"]), _moment(one["State"]["FinishedAt"])) for one in found}
 
     def servers(self):
         """The names of all servers on the host, sorted."""
@@ -83,6 +90,10 @@ def described(inspected):
         with open(os.path.join(folder, MODELS_FILE), encoding="utf-8") as stream:
             served = model_config_list.served(stream.read(), MODELS_FILE)
     return found and replace(found, models=tuple(replace(one, **served.get(one.name, {})) for one in found.models))
+
+
+def _moment(text):
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00"))
 
 
 def config_folder(inspected):

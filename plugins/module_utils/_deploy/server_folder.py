@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 
 class ServerFolder:
@@ -33,6 +34,14 @@ class ServerFolder:
             if create:
                 os.makedirs(self.directory, mode=0o755, exist_ok=True)
             yield
+
+    def is_locked(self) -> bool:
+        """Whether another run changes the server now."""
+        try:
+            with self.locked(0.0, create=False):
+                return False
+        except FleetError:
+            return True
 
     def process(self) -> int | None:
         """The process id of the embedded server that was last started, or None when it does not live."""

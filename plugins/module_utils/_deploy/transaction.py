@@ -25,7 +25,7 @@ _SUFFIXES = {CANDIDATE: ".candidate", PROVEN: ".proven", NEXT: ".next", REPLACED
 @dataclass(frozen=True)
 class Seen:
     """A container of the server. state: the engine's word (running, exited, created, restarting …). digest: of the specification it was made from.
-    deployment: id of the one that made it. deployed_at: when that began. predecessor: id of the container that it took the place of."""
+    deployment: id of the one that made it. deployed_at: when that began. predecessor: id of the container that served before that deployment."""
 
     id: str
     state: str
@@ -48,10 +48,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Wanted:
-    """digest: of the specification. image_id: what its image's name means on this host now, None where it is not there yet."""
+    """digest: of the specification. image_id: what its image's name means on this host now, None where it is not there yet. deployment: id of the one that
+    asks for it."""
 
     digest: str
     image_id: str | None
+    deployment: str | None = None
 
     def is_met_by(self, seen):
         """Whether the container is made from this specification and image."""
@@ -128,17 +130,29 @@ def to_started(seen, wanted, side_by_side, prove_only=False):
     )
     steps += [Step("remove", PROVEN)] if proven else []
     judged = "verify" if is_proven else "prove"
+    before = predecessor(seen, wanted.deployment)
+    kept = "the one before it" if PREVIOUS in seen and seen[PREVIOUS].id == before else "the old one"
     says = (
-        f"stop the server that ran, start the new one, {judged} it, keep the old one"
+        f"stop the server that ran, start the new one, {judged} it, keep {kept}"
         if serving
         else f"start it and {judged} it"
     )
-    return steps + swap(seen, NEXT, says, judged)
+    return steps + swap(seen, NEXT, says, judged, before)
+
+
+def predecessor(seen, deployment):
+    """The id of the container that a rollback of the deployment brings back, if it makes a server now: the one that serves or, where the deployment made
+    that one before, the one that this replaced. None where nothing serves."""
+    serving = seen.get(SERVING)
+    return serving and (serving.predecessor if deployment and serving.deployment == deployment else serving.id)
 
 
 def is_of(seen, deployment):
-    """Whether the server that serves is of a deployment; None is any."""
-    return deployment is None or SERVING in seen and seen[SERVING].deployment == deployment
+    """Whether the server is of a deployment that can be undone; None is any. One that is stopped and cannot go back is undone already."""
+    serving = seen.get(SERVING)
+    return deployment is None or bool(
+        serving and serving.deployment == deployment and (not serving.is_down or can_go_back(seen, deployment))
+    )
 
 
 def can_go_back(seen, deployment):
@@ -170,8 +184,9 @@ def to_absent(seen):
     return steps + [Step("remove", role, says=f"remove the container {role}") for role in sorted(seen)]
 
 
-def swap(seen, successor, says, verb):
-    """Steps from the container that serves, if there is one, to its successor. verb: verify or prove, how the successor is judged."""
+def swap(seen, successor, says, verb, before=None):
+    """Steps from the container that serves, if there is one, to its successor. verb: verify or prove, how the successor is judged. before: id of the
+    successor's predecessor."""
     steps = []
     if SERVING in seen:
         steps += [Step("rename", SERVING, REPLACED, says=says), Step("stop", REPLACED)]
@@ -180,16 +195,16 @@ def swap(seen, successor, says, verb):
         Step("start", SERVING),
         Step(verb, SERVING),
     ]
-    return steps + settle(
-        seen if successor != PREVIOUS else {role: one for role, one in seen.items() if role != PREVIOUS},
-        SERVING in seen,
-    )
+    if SERVING not in seen:
+        return steps
+    rest = {role: one for role, one in seen.items() if role != successor}
+    return steps + settle({**rest, SERVING: replace(seen[SERVING], predecessor=before)})
 
 
-def settle(seen, replaced=True):
-    """Steps after the successor is verified: what it replaced is kept, what was kept before goes."""
-    if not replaced:
-        return []
+def settle(seen):
+    """Steps after the successor is verified: its predecessor is kept, the others go."""
+    if PREVIOUS in seen and seen[PREVIOUS].id == seen[SERVING].predecessor:
+        return [Step("remove", REPLACED)]
     steps = [Step("remove", PREVIOUS)] if PREVIOUS in seen else []
     return [*steps, Step("rename", REPLACED, PREVIOUS)]
 

@@ -61,7 +61,7 @@ def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Chang
         now = _told(hosts[host], variable)
         seen: str | None = "now"
         servers, reason = now.get("servers"), None
-        if servers is None or _unseen(now, plan):
+        if servers is None or _unseen(now, plan, hosts[host]):
             servers = hosts[host]["ansible_facts"].get("tfserving_servers")
             seen, reason = None if servers is None else "remembered", _why_unseen(now)
         found[host] = {
@@ -79,7 +79,7 @@ def news(plans: Plans, hosts: Hosts, variable: str | None) -> list[str]:
         host
         for host, now in told.items()
         if "servers" in now
-        and not _unseen(now, plans[host])
+        and not _unseen(now, plans[host], hosts[host])
         and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers")
     )
 
@@ -94,9 +94,9 @@ def _why_unseen(now: Mapping[str, Any]) -> str | None:
     return said or None
 
 
-def _unseen(now: Mapping[str, Any], plan: Mapping[str, Any] | None) -> bool:
-    """Whether servers in containers may run that could not be seen, and matter to this plan."""
-    return bool(now.get("unseen")) and (plan or {}).get("backend") != "embedded"
+def _unseen(now: Mapping[str, Any], plan: Mapping[str, Any] | None, host: Mapping[str, Any]) -> bool:
+    """Whether servers in containers may run that could not be seen, and matter to this plan. A plan that serves nothing has no backend."""
+    return bool(now.get("unseen")) and ((plan or {}).get("backend") or host.get("tfserving_backend")) != "embedded"
 
 
 def _told(variables: Mapping[str, Any], variable: str | None) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ class ModelConfiguration:
     version_policy: Mapping[str, Any] | None = (
         None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
     )
-    # {label: version}; None takes away a label that was given while the model was served
+    # {label: version}; None takes away a label that was given before, once
     labels: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,7 +105,8 @@ def _with_moved(one: ModelConfiguration, before: ModelConfiguration, served: Mod
     labels: dict[str, int] = {}
     for label in sorted({*given, *served.labels}):
         version, version_before = given.get(label), before.labels.get(label)
-        if version == version_before and not (label in given and version is None):
+        takes_away = version is None and label in given and label not in before.labels
+        if version == version_before and not takes_away:
             version = served.labels.get(label)
         if version is not None:
             labels[label] = version

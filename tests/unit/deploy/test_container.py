@@ -271,6 +271,13 @@ MOVED = {"version_policy": {"specific": [1, 2]}, "labels": {"stable": 1, "canary
             {"version_policy": {"specific": [1, 2]}, "labels": {"stable": 1}},
         ),
         ({"labels": {"canary": None}}, None, None, {"labels": {}}),
+        # But once: what was given later stays.
+        (
+            {"version_policy": {"specific": [1]}, "labels": {"stable": 1, "canary": None}},
+            {"version_policy": {"specific": [1]}, "labels": {"stable": 1, "canary": None}},
+            MOVED,
+            MOVED,
+        ),
         (STABLE, None, None, STABLE),
     ],
 )

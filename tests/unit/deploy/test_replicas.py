@@ -134,9 +134,15 @@ def test_a_fault_tells_what_serves_already():
     assert replicas.in_part(told, before) is told and replicas.in_part(FleetError("x"), []).remedy is None
 
 
-def of(deployment, state="running", previous=True):
+# When the containers of seen() were made and ended: the one that serves was made after the one before it ended.
+MOMENTS = {"1": (3, 4), "2": (1, 2)}
+
+
+def of(deployment, state="running", previous=True, identifier="1"):
     roles = seen(state, previous)
-    roles[transaction.SERVING] = replace(roles[transaction.SERVING], deployment=deployment, predecessor="2")
+    roles[transaction.SERVING] = replace(
+        roles[transaction.SERVING], id=identifier, deployment=deployment, predecessor="2"
+    )
     return roles
 
 
@@ -145,13 +151,38 @@ def test_a_deployment_is_undone_where_it_made_what_serves_and_nowhere_else():
         {"a": of("new"), "b": of("old"), "c": of("new", previous=False)},
         {"d": of("old", "exited", previous=False)},
     )
-    assert replicas.back({**reached, **stopped}, "new") == [
+    assert replicas.back({**reached, **stopped}, "new", MOMENTS) == [
         ("a", replicas.PREVIOUS),
         ("d", replicas.RESUME),
         ("c", replicas.STOP),
     ]
     undone = {"a": of("old"), "b": of("old"), "c": of("new", "exited", previous=False)}
-    assert replicas.back(undone, "new") == [], "a second time nothing"
+    assert replicas.back(undone, "new", MOMENTS) == [], "a second time nothing"
     assert transaction.can_go_back(of("new"), "new") and not transaction.can_go_back(
         {**of("new"), transaction.PREVIOUS: transaction.Seen("3", "exited", "d", "i")}, "new"
     ), "what is kept is not what it replaced"
+
+
+def test_what_an_earlier_deployment_stopped_stays_stopped():
+    """One made the other copy superfluous, the next changed the image of the one that is left."""
+    servers = {"g0": of("second"), "g1": of("none", "exited", previous=False, identifier="3")}
+    for ended, how in ((2, []), (4, [("g1", replicas.RESUME)])):
+        assert replicas.back(servers, "second", {**MOMENTS, "3": (0, ended)}) == [("g0", replicas.PREVIOUS), *how]
+    assert ("g1", replicas.RESUME) in replicas.back(servers), "with no deployment named, both go back"
+
+
+def test_nothing_goes_back_where_one_cannot():
+    other = {**of("new"), transaction.PREVIOUS: transaction.Seen("4", "exited", "d", "i")}
+    with pytest.raises(FleetError, match="no server before that of deployment new was kept") as caught:
+        replicas.back({"g0": of("new"), "g1": other}, "new", MOMENTS)
+    assert caught.value.where == "g1" and "stopped" in caught.value.remedy
+    with pytest.raises(FleetError, match="no server before that of deployment new"):
+        replicas.back({"g0": of("new", previous=False)}, "new", MOMENTS)
+    assert replicas.back({"g0": of("new", "exited", previous=False)}, "new", MOMENTS) == [], "it was stopped instead"
+    other[transaction.SERVING] = replace(other[transaction.SERVING], state="exited")
+    assert replicas.back({"g0": of("new"), "g1": other}, "new", MOMENTS) == [("g0", replicas.PREVIOUS)]
+
+
+def test_a_new_server_that_dies_again_and_again_is_stopped():
+    servers = {"g0": of("new"), "g1": of("new", "restarting", previous=False)}
+    assert dict(replicas.back(servers, "new", MOMENTS))["g1"] == dict(replicas.back(servers))["g1"] == replicas.STOP

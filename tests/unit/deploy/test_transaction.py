@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import transaction
@@ -37,7 +38,7 @@ def played(seen, steps, digest="new"):
             assert step.role not in seen, "the name is taken"
             seen[step.role] = Seen("9", "created", digest, "image")
         elif step.verb == "stop":
-            seen[step.role] = Seen(seen[step.role].id, "exited", seen[step.role].digest, "image")
+            seen[step.role] = replace(seen[step.role], state="exited")
         elif step.verb == "settle":
             seen = played(seen, [Step("start", SERVING), *transaction.settle(seen)])
         elif step.verb == "start":
@@ -88,6 +89,30 @@ def test_a_rollback_that_is_killed_after_any_step():
         left = played(before, steps[:done])
         mended = played(left, transaction.mend(left))
         assert set(mended) == {SERVING, PREVIOUS} and mended[SERVING].runs, f"after {steps[:done]}"
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_what_served_before_a_deployment_is_kept_when_the_deployment_makes_its_server_again(side_by_side):
+    """Also where a run is killed after any step."""
+    before = {SERVING: replace(OLD, deployment="monday", predecessor=OLDER.id), PREVIOUS: OLDER}
+    steps = transaction.to_started(before, replace(WANTED, deployment="monday"), side_by_side)
+    assert transaction.predecessor(before, "monday") == OLDER.id
+    for done in range(len(steps) + 1):
+        left = played(before, steps[:done])
+        for role in {NEXT, SERVING} & {role for role, one in left.items() if one.id == "9"}:
+            left[role] = replace(left[role], deployment="monday", predecessor=OLDER.id)
+        ended = played(left, transaction.mend(left))
+        ended = played(ended, transaction.to_started(ended, replace(WANTED, deployment="monday"), side_by_side))
+        assert digests(ended) == {SERVING: ("new", True), PREVIOUS: ("older", False)}, f"after {steps[:done]}"
+
+    for other in (None, "tuesday"):
+        assert transaction.predecessor(before, other) == OLD.id
+        ended = played(before, transaction.to_started(before, replace(WANTED, deployment=other), side_by_side))
+        assert digests(ended) == {SERVING: ("new", True), PREVIOUS: ("old", False)}
+    # What is kept is of another deployment, which was undone: the server that served last is worth more.
+    undone = {**before, PREVIOUS: replace(OLDER, id="4")}
+    ended = played(undone, transaction.to_started(undone, replace(WANTED, deployment="monday"), side_by_side))
+    assert digests(ended) == {SERVING: ("new", True), PREVIOUS: ("old", False)}
 
 
 def test_what_serves_runs_until_its_successor_is_proven():

@@ -329,6 +329,20 @@ def test_facts_images_and_servers_follow_docker_host_alike(address, socket_path,
         }
 
 
+def test_the_servers_of_a_named_engine_that_does_not_answer_are_unseen(root):
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+
+    stopped = root / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as left:  # as an engine that was stopped leaves it
+        left.bind(str(stopped))
+    for named, why in ((stopped, "nothing listens at"), (root / "none.sock", "there is no socket at")):
+        assert current_servers.in_containers(str(named)) == (
+            [],
+            f"servers in containers cannot be seen: {why} {named}" + (": start the engine" if named == stopped else ""),
+            [],
+        )
+
+
 @pytest.mark.parametrize(
     "configuration, words",
     [
