@@ -170,9 +170,7 @@ def split(text: str) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    for attempt in (text, text.strip("\"'"), None):
-        if attempt is None:
-            return text.split()
+    for attempt in (text, text.strip("\"'")):
         lexer = shlex.shlex(attempt, posix=True, punctuation_chars=";&|<>")
         lexer.whitespace_split, lexer.commenters = True, ""
         try:
@@ -181,15 +179,10 @@ def _split(text: str) -> list[str]:
             continue
         end = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
         words = [word.rstrip(",") if word.startswith("-") or "=" in word else word for word in words[:end]]
-        if (
-            len(words) == 1
-            and re.search(r"\s", words[0])
-            and re.match(r"-|\w+=", words[0])
-            and re.search(r"\s-{1,2}\w", words[0])
-        ):
+        if len(words) == 1 and re.match(r"-|\w+=", words[0]) and re.search(r"\s-{1,2}\w", words[0]):
             return _split(words[0])
         return words
-    return []
+    return text.split()
 
 
 def of_words(words: list[str]) -> list[Item]:
