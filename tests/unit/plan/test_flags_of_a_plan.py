@@ -358,6 +358,13 @@ def test_a_key_of_the_request_out_of_form(key, value, words):
     assert words in str(fault.value) and f"tfserving_{key}" in str(fault.value)
 
 
+@pytest.mark.parametrize("value", [True, [], {}])
+def test_what_is_no_number_does_not_become_a_text_in_quotes(value):
+    with pytest.raises(FleetError) as fault:
+        plan.plan(host(), request(version=value))
+    assert str(fault.value) == f"tfserving_version: {value!r} is not a text."
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [("build", "true", True), ("build", "no", False), ("cpus", "2", 2.0), ("objective_p99_ms", "10.5", 10.5)],

@@ -21,6 +21,7 @@ from ansible_collections.tfserving.fleet.tests.unit.plan.test_docker_run import 
         "-e MODEL_BASE_PATH=/x",
         "--model_name=m",
         "--model_base_path=/models/m",
+        "--model_name=${MODEL_NAME}",
     ],
 )
 def test_what_names_a_model_of_the_request_stands_for_it(line):

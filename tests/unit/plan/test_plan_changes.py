@@ -84,6 +84,8 @@ def test_what_deploying_would_change():
         "digits: environment.TF_ENABLE_ONEDNN_OPTS: 1 -> none",
         "digits: form: tflite_dynamic_range -> saved_model",
     ]
+    secret = server(environment={"DB_PASSWORD": "hunter2"})
+    assert differences(PLAN, [secret]) == ["digits: environment.DB_PASSWORD: another value (not shown)"]
     assert differences(PLAN, [server(), server(name="old", model={"name": "letters"})]) == [
         "letters: served by old, and not asked for any more"
     ]

@@ -123,17 +123,21 @@ def test_what_the_inventory_asks_for_is_served_without_any_play_before():
     ]
 
 
-def test_models_that_the_user_batches_each_for_itself_get_the_flags_that_this_needs():
-    server = made(
-        {},
+@pytest.mark.parametrize(
+    "role",
+    [
         {
             "models": [{"name": "half", "base_path": "/m/half"}],
-            "backend": "embedded",
             "batching_per_model": [{"name": "half", "directory": "/m/half", "batching": {"max_batch_size": 8}}],
         },
-    )["server"]
+        {"models": [{"name": "half", "base_path": "/m/half", "batching": {"max_batch_size": 8}}]},
+    ],
+)
+def test_models_that_the_user_batches_each_for_itself_get_the_flags_that_this_needs(role):
+    server = made({}, {"backend": "embedded", **role})["server"]
     assert server["flags"] == {} and server["batching"] is None
     assert server["models"] == [{"name": "half", "base_path": "/m/half", "batching": {"max_batch_size": 8}}]
+    assert server["per_model"] == [{"name": "half", "directory": "/m/half", "batching": {"max_batch_size": 8}}]
 
 
 def test_one_batching_for_all_is_not_undone_by_models_that_the_plan_batches_differently():

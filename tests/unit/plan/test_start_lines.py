@@ -450,7 +450,20 @@ def test_cpus_that_other_programs_bind_count(line, cpu_set):
         ("containers: [{image: tensorflow/serving, envFrom: [{configMapRef: {name: c}}]}]\nx: 1", "--env-file="),
         ("[Service]\nLimitNOFILE=65536", "--ulimit=nofile=65536"),
         ("ulimit -n 65536\ntensorflow_model_server", "--ulimit='-n 65536'"),
-        ("numactl -m 0 tensorflow_model_server", "numactl -m 0"),
+        # numactl(8): its options for the nodes of CPUs and of memory.
+        *(
+            (f"numactl {option} tensorflow_model_server", f"numactl {option}")
+            for option in (
+                "-N 0",
+                "-m 0",
+                "-i 0",
+                "-p 0",
+                "--cpunodebind=0",
+                "--membind=0",
+                "--interleave=0",
+                "--preferred=0",
+            )
+        ),
         ("kubectl run tfs --image=tensorflow/serving -- --num_load_threads=2", "kubectl run tfs"),
     ],
 )
