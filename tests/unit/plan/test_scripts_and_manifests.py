@@ -309,6 +309,13 @@ def test_a_line_of_a_docker_file(line, expected):
 FLAG = [("flag", "port", "1")]
 
 
+def test_a_program_of_supervisord():
+    """supervisord.org/configuration.html, [program:x]: command, user and autostart."""
+    text = "[program:serving]\ncommand=tensorflow_model_server --port=1\nuser=1000\nautostart=true"
+    set_ = [item for item in understood(text) if item[0] != "silent"]
+    assert set_ == [*FLAG, *docker("user", "1000")]
+
+
 @pytest.mark.parametrize(
     "line",
     [
