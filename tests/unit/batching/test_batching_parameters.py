@@ -6,7 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, RANGES, check, text
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import (
+    NAMES,
+    RANGES,
+    check,
+    read,
+    text,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 SPLIT = {"enable_large_batch_splitting": True}
@@ -76,7 +82,12 @@ REFUSED = [
         "max_execution_batch_size",
         ["32", "8"],
     ),
-    (SPLIT, "an execution limit of 0", "enable_large_batch_splitting", ["max_batch_size"]),
+    (
+        SPLIT,
+        "an execution limit of 0",
+        "enable_large_batch_splitting",
+        ["needs", "Set max_batch_size to the most rows"],
+    ),
     (
         {**SPLIT, "max_execution_batch_size": 8},
         "an input limit of 1000 that nobody chose",
@@ -196,6 +207,12 @@ def test_text_is_what_the_server_reads():
         "enable_large_batch_splitting { value: true }",
         "max_execution_batch_size { value: 8 }",
     ]
+
+
+def test_all_sizes_of_a_text_are_read():
+    """session_bundle_config.proto: allowed_batch_sizes is a repeated int64, max_batch_size a google.protobuf.Int64Value."""
+    sizes = "allowed_batch_sizes: 8\nallowed_batch_sizes: 32\n"
+    assert read(f"max_batch_size {{ value: 32 }}\n{sizes}") == {"max_batch_size": 32, "allowed_batch_sizes": [8, 32]}
 
 
 def test_a_file_without_parameters_is_not_empty():
