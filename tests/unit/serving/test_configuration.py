@@ -146,6 +146,15 @@ def test_a_flag_that_changes_something_makes_another_server(flags, path, values)
     }
 
 
+@pytest.mark.parametrize("threads", [(128, 64), (64, 128)])
+def test_of_the_grpc_threads_that_models_need_the_most_hold(threads):
+    """grpc::ResourceQuota::SetMaxThreads limits a whole server, so that fewer would starve the model that needs more."""
+    made = ServingConfiguration("s", models=tuple(model_config.model(name, f"/m/{name}") for name in "ab"))
+    for name, needed in zip("ab", threads):
+        made = made.tuned(name, {"flags": {"grpc_max_threads": needed}})
+    assert made.flags == {"grpc_max_threads": 128}
+
+
 def test_flags_follow_from_the_models_and_from_files():
     models = (model_config.model("m", "/m/tflite_int8", None, {"stable": 1}, {"max_batch_size": 4}),)
     one = ServingConfiguration("s", models=models, batched_per_model=True, files={"ssl.pbtxt": "1"})
