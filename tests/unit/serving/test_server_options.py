@@ -121,7 +121,11 @@ def test_a_flag_that_an_option_sets_is_refused_with_the_option():
     ("flag", "value", "words"),
     [
         ("version", True, "a server prints and ends"),
-        ("num_load_thread", 1, "did you mean num_load_threads"),
+        (
+            "num_load_thread",
+            1,
+            "no such flag, and the server would ignore it without an error; did you mean num_load_threads",
+        ),
         ("num_load_threads", "x", "is not of type int"),
         ("use_tflite_model", True, "Use prefer_tflite_model instead"),
     ],

@@ -63,7 +63,7 @@ def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share(
     ("data", "words"),
     [
         (None, "not a tuning"),
-        ({"model": "m"}, "not a tuning"),
+        ({"model": "m"}, "Tune again, or remove the file."),
         (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
         (dict(record().as_dict(), change=[]), "change: [] is not a mapping"),
         (dict(record().as_dict(), model="../x"), "no name for a model"),
