@@ -289,6 +289,12 @@ def test_no_two_flags_that_stand_side_by_side_are_taken_for_a_flag_that_was_brok
     assert len(pairs) > 150 and [pair for pair in pairs if "".join(pair) in counting] == []
 
 
+def test_the_line_of_flags_alone_shows_them(cpuinfo_text):
+    text = cpuinfo_text("intel_haswell")
+    (line, *_others) = [line for line in text.splitlines() if line.startswith("flags")]
+    assert cpuinfo.read(line)["cpu"]["flags"] == cpuinfo.read(text)["cpu"]["flags"] != []
+
+
 def test_a_wrapped_text_that_ends_within_its_flags_is_still_cut(cpuinfo_text):
     text = cpuinfo_text("intel_haswell")
     assert any(
