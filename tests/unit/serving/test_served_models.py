@@ -35,6 +35,11 @@ def described(known, given, plan=None, names=None, directory="/m"):
     return description(planned(made), known, directory, given)
 
 
+def test_a_model_that_the_inventory_does_not_describe_has_its_name_and_folder():
+    found = described([], {}, PLAN)
+    assert {"name": "letters", "base_path": "/m/letters/saved_model"} in found["models"]
+
+
 def test_all_models_of_the_inventory_are_served_by_one_server():
     found = described(KNOWN, {"base_path": "/only/for/one", "samples": ""}, PLAN)
     assert found["models"] == [
