@@ -61,7 +61,9 @@ unseen:
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
 unfinished:
-  description: The names of servers in containers that a killed run left in the middle of a change. The next run of M(tfserving.fleet.model_server) finishes it.
+  description:
+    - The names of servers in containers of O(state_directory) that a killed run left in the middle of a change. The next run of
+      M(tfserving.fleet.model_server) finishes it.
   returned: success
   type: list
   elements: str
@@ -136,6 +138,9 @@ def work(module):
         for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
     ]
     contained, unseen, unfinished = current_servers.in_containers(module.params["engine_socket"])
+    # Others' servers, of another state directory, are for others to finish.
+    folder = os.path.join(module.params["state_directory"], "servers")
+    unfinished = [name for name in unfinished if os.path.isdir(os.path.join(folder, name))]
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
     if module.params["ask"]:

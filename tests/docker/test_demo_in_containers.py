@@ -22,7 +22,7 @@ SHORT = {
     "tfs_tuning_rounds": 4,
     "tfs_tuning_looks": 1,
     "tfs_tuning_window_s": 0.5,
-    "tfs_tuning_candidates": [{"name": "REST to gRPC", "change": {"protocol": "grpc"}}],
+    "tfs_tuning_candidates": [{"name": "more threads for gRPC", "change": {"flags": {"grpc_max_threads": 128}}}],
 }
 
 
