@@ -90,7 +90,8 @@ servers:
     rest_port: {description: "Its port for REST, or null.", type: int, sample: 8501}
     copy_of: {description: "The server's name, less its suffix, where it is one of several copies (O(tfserving.fleet.model_server#module:copies)), or null.",
               type: str, sample: null}
-    deployment: {description: "The deployment that made the container that serves, C(id) and C(at); null where it names none.",
+    deployment: {description: "The deployment that made the container that serves, C(id) and C(at).
+                               Null where it names none, and for servers of another state directory.",
                  type: dict, sample: {id: monday, at: "2026-03-02T10:00:00Z"}}
     previous_deployment: {description: That of the server that is kept for a rollback., type: dict, sample: null}
     tls: {description: Whether gRPC speaks TLS; with a container., type: bool, sample: false}
@@ -138,9 +139,12 @@ def work(module):
         for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
     ]
     contained, unseen, unfinished = current_servers.in_containers(module.params["engine_socket"])
-    # Others' servers, of another state directory, are for others to finish.
-    folder = os.path.join(module.params["state_directory"], "servers")
-    unfinished = [name for name in unfinished if os.path.isdir(os.path.join(folder, name))]
+    # What belongs to another state directory is for others to finish and to undo.
+    own = {os.path.basename(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*"))}
+    unfinished = [name for name in unfinished if name in own]
+    for server in contained:
+        if server["name"] not in own:
+            server["deployment"] = server["previous_deployment"] = None
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
     if module.params["ask"]:
