@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
 
 
 def evaluated(variables, template, is_own=lambda name: True):
-    """Variables that are evaluated by template when they are read; what an expression lacks is told with the variable's name."""
+    """Variables that are evaluated by template when they are read. An error names the variable."""
 
     def value_of(name):
         try:

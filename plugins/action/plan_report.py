@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
 
 
 def _plan(variables):
-    """The plan of a host, or None without its capabilities; faults of its variables are told all the same."""
+    """The plan of a host, or None without its capabilities. Faults of its variables are reported in any case."""
     role_variables.role(f"{_FOLDERS[0]}/{_ROLE}").refuse_unknown(variables, f"tfserving.fleet.{_ROLE}")
     known = role_variables.mentioned(*_FOLDERS) | {f"tfserving_{key}" for key in KEYS}
     role_variables.refuse_misspelt(variables, known, MODEL_KEYS)

@@ -24,7 +24,7 @@ GIVEN = "given"
 
 
 class FileResult(TypedDict):
-    """A file as modules return it; text is None where there is none."""
+    """A file as modules return it; text is None for a missing file."""
 
     path: str | None
     text: str | None

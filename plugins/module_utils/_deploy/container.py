@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server in a container: what a container engine is told to make of its ServingConfiguration."""
+"""A server in a container: what the container engine creates for its ServingConfiguration."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def in_containers(socket=None):
     """(the servers that run in containers, as description.py describes them, None, the names of those that a killed run left unfinished), or ([], why this
     user cannot see them, []).
 
-    Where no engine runs and none is named there are none.
+    The list is empty where no engine runs and the user names none.
     """
     found = sockets.find(Files(), socket, sockets.PATIENT_S)
     if not found["answers"]:

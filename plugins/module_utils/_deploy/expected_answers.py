@@ -46,7 +46,7 @@ def versions(model: ModelConfiguration) -> tuple[int, ...]:
         raise FleetError(
             f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports",
             where=model.base_path,
-            remedy=meant(model.base_path) or "Publish the model there, or mend the path.",
+            remedy=meant(model.base_path) or "Publish the model there, or correct the path.",
         ) from fault
     if not present and meant(model.base_path):
         raise FleetError(

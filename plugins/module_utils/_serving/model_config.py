@@ -159,7 +159,7 @@ def wanted_versions(one: ModelConfiguration, present: Collection[int]) -> list[i
         raise FleetError(
             "it holds no version, a folder named by a number: the server would wait for ever with closed ports",
             where=one.base_path,
-            remedy="Publish the model there, or mend the path.",
+            remedy="Publish the model there, or correct the path.",
         )
     if missing:
         raise FleetError(
