@@ -39,12 +39,13 @@ def _bind(name, path):
 
 
 def fix_examples():
-    """Draw the same examples in every run. `pytest --hypothesis-profile default`, as `make soak` runs it, draws new ones."""
+    """Draw the same examples in every run, however long a busy machine takes. `pytest --hypothesis-profile default`, as `make soak` runs it, draws new ones."""
     try:
         import hypothesis
     except ModuleNotFoundError:
         return
-    hypothesis.settings.register_profile("same", derandomize=True)
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=slow)
     hypothesis.settings.load_profile("same")
 
 
