@@ -35,8 +35,8 @@ OWN = [
         "roles": [{"role": "tfserving.fleet.tfs_server", "tags": ["serve"]}],
     },
 ]
-# A server that waits for 200 ms for each batch answers several times as fast when it does not wait.
-SLOW, QUICK = ({"max_batch_size": 32, "batch_timeout_micros": wait} for wait in (200000, 0))
+# A server that waits for 200 ms for each batch answers several times as fast when it waits for 20 ms, which costs the load generator little.
+SLOW, QUICK = ({"max_batch_size": 32, "batch_timeout_micros": wait} for wait in (200000, 20000))
 TUNING = {
     "tfs_tuning_start": {"protocol": "grpc", "batching": SLOW},
     "tfs_tuning_candidates": [{"name": "no wait", "change": {"batching": QUICK}}],
@@ -78,6 +78,9 @@ ORDERS = {
 }
 
 
+TUNES = {"tfserving.fleet.site", "tfserving.fleet.tune"}
+
+
 class Controller:
     """A controller whose only host is this machine. Each run is a process of its own."""
 
@@ -112,6 +115,11 @@ class Controller:
             **variables,
         }
         (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": {"here": variables}}}), encoding="utf-8")
+
+    def kept_a_tuning(self):
+        """Whether a tuning that beat the plan is kept beside the inventory."""
+        files = [path.read_text(encoding="utf-8") for path in self.directory.glob("tunings/*/*.yml")]
+        return any("fraction:" in text for text in files)
 
     def play(self, words, cache="none", rebooted=False):
         """The number of changed tasks of a run, which must succeed. cache: what the fact cache holds of earlier runs."""
@@ -159,6 +167,10 @@ def test_a_later_run_changes_nothing(order, controller, engine):
     first, wanted, variables, later = ORDERS[order]
     for words in first:
         controller.play(words, cache="kept")
+        for _again in range(2):
+            # A busy machine makes windows void, and nothing is kept without them.
+            if TUNES & {*words} and not controller.kept_a_tuning():
+                controller.play(words, cache="kept")
     served = engine.containers.get(controller.name)
     _check_served(controller, served, wanted, variables)
     for words, cache, rebooted in later:
