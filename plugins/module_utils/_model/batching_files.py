@@ -18,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomi
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model
 
 Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not there, or must not be.
 Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
@@ -63,7 +63,7 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     for number, model in enumerate(options["models"]):
         absolute_path(f"models[{number}].directory", model["directory"])
         if model["version"] is not None:
-            bounded(f"models[{number}].version", model["version"], 0, versions.LARGEST)
+            bounded(f"models[{number}].version", model["version"], 0, manifest.LARGEST_NUMBER)
     chosen = {model["name"]: _version_directory(model) for model in options["models"]}
     places = (
         {name: os.path.join(version, manifest.BATCHING) for name, version in chosen.items() if version}

@@ -26,7 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     variants,
     versions,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
@@ -165,7 +165,7 @@ class Conversion:
         options = self.options
         for name in ("source", "destination"):
             absolute_path(name, options[name])
-        bounded("version", 1 if options["version"] is None else options["version"], 1, versions.LARGEST)
+        bounded("version", 1 if options["version"] is None else options["version"], 1, manifest.LARGEST_NUMBER)
         bounded("allowed_loss", options["allowed_loss"], 0)
         bounded("maximum_difference", options["maximum_difference"] or 0, 0)
         bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")

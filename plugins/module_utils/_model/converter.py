@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import progr
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, convert, server_check
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 
 # A server for a moment: (staged version, model, python, directory for its files, seconds, environment) in, its gRPC port as the context's value.
