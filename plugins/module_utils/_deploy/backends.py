@@ -9,10 +9,16 @@ import contextlib
 import glob
 import os
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, server_containers, transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    replicas,
+    requested,
+    server_containers,
+    transaction,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
@@ -60,10 +66,20 @@ def work(options, check_mode, embedded):
     name = "embedded" if needs_none else _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
+    batching = requested.batching_text(options) if serves else None
+    written = (
+        None if batching is None else text_files.put({options["batching_parameters_file"]: batching}, check_mode)[1]
+    )
+    if name == "embedded":
         results = [_one(embedded(), options, check_mode)]
     else:
         results = _in_containers(options, check_mode) if serves else _no_more(options, names, check_mode)
     result = replicas.whole(results)
+    if written and written.changed:
+        diffs = result["diff"] if isinstance(result["diff"], list) else [result["diff"]]
+        result.update(
+            changed=True, diff=[written.result()["diff"], *diffs], actions=[*written.actions, *result["actions"]]
+        )
     return dict(result, summary=[replicas.said(server) for server in result["servers"]])
 
 

@@ -165,6 +165,42 @@ def test_a_run_that_changes_nothing_waits_for_no_other(host):
     assert host.server()[0] is False
 
 
+def test_batching_parameters_are_written_with_the_server(host, tmp_path):
+    path = tmp_path / "made" / "batching.pbtxt"
+    options = {"batching": {"max_batch_size": "4", "num_batch_threads": 2}, "batching_parameters_file": str(path)}
+    foreseen = host.run(check=True, **options)
+    assert foreseen["changed"] and not path.parent.exists()
+    assert foreseen["actions"] == [f"write {path}", "start the server m"]
+    changed, server = host.server(**options)
+    assert changed and answers(server)
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert lines == ["max_batch_size { value: 4 }", "num_batch_threads { value: 2 }"]
+    assert host.server(**options) == (False, server)
+
+    options["batching"]["max_batch_size"] = 8
+    before = path.read_bytes()
+    foreseen = host.run(check=True, **options)
+    assert foreseen["actions"][0] == f"write {path}" and "start the server m" in foreseen["actions"][1:], (
+        "check mode knows what will stand in the file"
+    )
+    assert [diff.get("before_header") for diff in foreseen["diff"]] == [str(path), "server m"]
+    assert path.read_bytes() == before
+    path.unlink()
+    options["batching"]["max_batch_size"] = 4
+    again = host.run(**options)
+    assert again["changed"] and again["actions"] == [f"write {path}"] and again["server"]["pid"] == server["pid"]
+
+    for wrong, message in (
+        ({"batching": {"max_batch_size": 0}}, "batching.max_batch_size: 0 "),
+        ({"batching": {"max_bach_size": 4}}, "batching.parameter: "),
+        ({"batching_parameters_file": None}, "batching_parameters_file: missing"),
+        ({"batching_parameters_file": "a/b"}, "batching_parameters_file: "),
+    ):
+        failed = host.run(**{**options, **wrong})
+        assert failed["failed"] and failed["msg"].startswith(message), failed["msg"]
+    assert lives(server["pid"])
+
+
 def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, tmp_path):
     """A load balancer gets the host back only where something serves."""
     port, remembered, python, batching = (
