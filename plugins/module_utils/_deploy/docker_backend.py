@@ -382,16 +382,15 @@ class Backend:
         folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
-        body = container.body(
-            replace(spec, models=models),
+        around = container.Around(
             folder,
             self._secrets,
-            role == transaction.CANDIDATE,
             container_files.selinux(),
             self._cuda_cache(),
             entry_point,
             self._options["engine"] == "podman",
         )
+        body = container.body(replace(spec, models=models), around, role == transaction.CANDIDATE)
         body["Labels"] = container.labels_of(spec)
         made = self._options["deployment"]
         before = transaction.predecessor(self._engine.seen(spec.name), made and made["id"])
