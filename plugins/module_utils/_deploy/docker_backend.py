@@ -296,19 +296,7 @@ class Backend:
         models = model_config.with_moved_labels(
             desired, before.models if served else (), served.models if served else ()
         )
-        self._also += [
-            f"keep the label {label} of {one.name} on version {version}"
-            for one, given in zip(models, desired)
-            for label, version in one.labels.items()
-            if given.labels.get(label) != version
-        ]
-        kept = {one.name: one.labels for one in models}
-        self._also += [
-            f"take the label {label} of {one.name} away"
-            for one in (served.models if served else ())
-            for label in model_config.labels_of(one)
-            if label not in kept.get(one.name, {label})
-        ]
+        self._also += model_config.label_sentences(models, desired, served.models if served else ())
         return models
 
     def _side_by_side(self, spec, models, needed):
