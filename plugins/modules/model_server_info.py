@@ -151,8 +151,10 @@ def work(module):
             server["deployment"] = server["previous_deployment"] = None
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
-    if module.params["ask"]:
-        result["asked"] = [current_servers.asked(server) for server in servers if server["state"] == "started"]
+    if module.params["ask"]:  # Most calls do not ask, and would be spent with the import of the clients.
+        from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import server_answers
+
+        result["asked"] = [server_answers.asked(server) for server in servers if server["state"] == "started"]
     return result
 
 

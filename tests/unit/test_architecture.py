@@ -26,7 +26,7 @@ ADAPTERS = {
     "_core": "archive_errors atomic_files host_files pid_file program role_variables shell text_files",
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
-        "host_resources model_update secret_digests server_containers server_folder verification"
+        "host_resources model_update secret_digests served_model server_answers server_containers server_folder verification"
     ),
     "_embedded": "backend process temporary_server",
     "_engine": "containers engine sockets",

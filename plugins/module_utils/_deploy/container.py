@@ -64,10 +64,11 @@ def check(spec: ServingConfiguration) -> ServingConfiguration:
         )
     server_options.check_ports(spec)
     model_config.check(spec.models)
-    _check_file_systems(spec)
+    release = spec.release or questions.releases()[-1]
+    _check_file_systems(spec, spec.image, release)
     for name, value in sorted(spec.flags.items()):
         server_options.refuse_own_flag(name, server_options.DOCKER_OWN_FLAGS)
-        server_options.check_flag(name, value, spec.release)
+        server_options.check_flag(name, value, release)
     _check_batching(spec)
     if MONITORING_FILE in spec.files and spec.rest_port is None:
         raise FleetError(
@@ -200,16 +201,16 @@ def labels_of(spec: ServingConfiguration) -> dict[str, str]:
     }
 
 
-def _check_file_systems(spec: ServingConfiguration) -> None:
+def _check_file_systems(spec: ServingConfiguration, image: str, release: str) -> None:
     """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
-    if questions.official_tag(spec.image) is None:
+    if questions.official_tag(image) is None:
         return
-    known = questions.cell("remote_file_systems", spec.release)
+    known = questions.cell("remote_file_systems", release)
     for position, one in enumerate(spec.models):
         scheme, marks, _rest = one.base_path.partition("://")
         if marks and scheme not in known:
             raise FleetError(
-                f"the official image of {spec.release} has no file system for {scheme}:// ({one.base_path})",
+                f"the official image of {release} has no file system for {scheme}:// ({one.base_path})",
                 where=f"models[{position}].base_path",
                 remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
                 f"{one.base_path if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.",

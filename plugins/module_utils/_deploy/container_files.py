@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
+"""Adapter for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def folder_of(directory: str, spec: ServingConfiguration) -> str:
 
 def write(
     folder: str,
-    files: Mapping[str, bytes | None],
+    files: Mapping[str, bytes],
     spec: ServingConfiguration,
     cuda_cache: str,
     offset: tuple[int, int] = (0, 0),

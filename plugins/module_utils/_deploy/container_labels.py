@@ -22,7 +22,7 @@ PREDECESSOR = "tfserving.fleet.predecessor"
 FOLDER = "/etc/tfserving"  # where a container's configuration lies
 
 
-def deployment(labels: Mapping[str, str]) -> tuple[str, str] | tuple[None, None]:
+def deployment(labels: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(id, when it began) of the deployment that made a container, or (None, None) where its labels name none."""
     at, _blank, name = labels.get(DEPLOYMENT, "").partition(" ")
     return (name, at) if name else (None, None)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -14,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import tra
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 
 Roles = transaction.Roles
-Moments = tuple[datetime, datetime]  # when a container was made, when it ended last
+Moments = tuple[Any, Any]  # times: when a container was made, when it ended last
 PREVIOUS, RESUME, STOP, SURPLUS = "previous", "resume", "stopped", "surplus"
 # What a server is that went back, in the words of the module's option.
 STATES = {PREVIOUS: "previous", RESUME: "started", STOP: "stopped"}
@@ -57,13 +56,14 @@ def back(
 
     found = {name: what(roles) for name, roles in seen.items() if roles and transaction.is_of(roles, deployment)}
     if deployment is not None:
-        began = min((moments[seen[name][transaction.SERVING].id][0] for name in found), default=None)
-        serving = {name: roles[transaction.SERVING] for name, roles in seen.items() if transaction.SERVING in roles}
-        for name, one in serving.items():
-            if found and one.is_down and one.deployment != deployment and moments[one.id][1] >= began:
-                found[name] = RESUME
         if not found:
             return []
+        known = moments or {}
+        began = min(known[seen[name][transaction.SERVING].id][0] for name in found)
+        serving = {name: roles[transaction.SERVING] for name, roles in seen.items() if transaction.SERVING in roles}
+        for name, one in serving.items():
+            if one.is_down and one.deployment != deployment and known[one.id][1] >= began:
+                found[name] = RESUME
     stuck = [
         name for name, how in found.items() if how == PREVIOUS and not transaction.can_go_back(seen[name], deployment)
     ]

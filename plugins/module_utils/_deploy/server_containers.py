@@ -40,12 +40,14 @@ class Servers(Containers):
                     remedy="Remove it, or choose another name.",
                 )
             if role:
+                deployment, deployed_at = container_labels.deployment(one["Labels"])
                 found[role] = Seen(
                     one["Id"],
                     one["State"],
                     one["Labels"].get(container_labels.DIGEST, ""),
                     one["ImageID"],
-                    *container_labels.deployment(one["Labels"]),
+                    deployment,
+                    deployed_at,
                     one["Labels"].get(container_labels.PREDECESSOR),
                 )
         return found
