@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that carry out what transaction.py decided, on a container engine, and prove candidates by asking them."""
+"""Adapter that carries out what transaction.py decided, on a container engine, and proves candidates by asking them."""
 
 from __future__ import annotations
 
