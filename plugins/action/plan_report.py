@@ -14,7 +14,12 @@ from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secr
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, fleet_plans, host_variables, plan_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    fleet_plans,
+    host_variables,
+    plan_file,
+    plan_text,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS, MODEL_KEYS
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
 
@@ -51,7 +56,7 @@ class ActionModule(ActionBase):
             decision = plan_file.write(plans, options["path"], self._task.check_mode)
         except FleetError as fault:
             return dict(result, failed=True, msg=f"plan_report: {fault}")
-        table = fleet.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running)
+        table = plan_text.text(plans, earlier, shutil.get_terminal_size((120, 24)).columns, running)
         if options["display"] and not _output.for_programs():
             _output.say("\n" + table)
         return dict(
@@ -60,7 +65,7 @@ class ActionModule(ActionBase):
                 plans=plans,
                 table=table,
                 refused_hosts=sorted(host for host, plan in plans.items() if plan and plan["refusals"]),
-                changes=None if earlier is None else fleet.differences(plans, earlier)[1:],
+                changes=None if earlier is None else plan_text.differences(plans, earlier)[1:],
                 running=running,
                 news=fleet_plans.news(plans, hosts, options["running"]),
             ),

@@ -9,7 +9,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.parsing.vault import VaultHelper
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, preparation
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text, preparation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 
@@ -32,7 +32,7 @@ def serving_plan(capabilities, request=None):
 def plan_table(plans, earlier=None, width=120):
     """The plans of hosts, {host: plan}, as text; with earlier plans of the same shape, what differs from them too."""
     try:
-        return fleet.text(plans, earlier, width)
+        return plan_text.text(plans, earlier, width)
     except FleetError as fault:
         raise AnsibleFilterError(f"plan_table: {fault}") from None
 

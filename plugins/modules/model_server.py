@@ -227,8 +227,14 @@ options:
     description: Environment variables whose values are shown nowhere, such as keys of an object store. Backend V(docker) only.
     type: dict
     default: {}
+  batching:
+    description:
+      - Batching parameters of all models, by name, as M(tfserving.fleet.batching_parameters) takes them. They are written to
+        O(batching_parameters_file), which needs no task of its own then.
+    type: dict
   batching_parameters_file:
-    description: Absolute path of a text file of batching parameters, as M(tfserving.fleet.batching_parameters) writes it. Turns batching on.
+    description:
+      - Absolute path of a text file of batching parameters, as M(tfserving.fleet.batching_parameters) or O(batching) writes it. Turns batching on.
     type: path
   monitoring:
     description: Publish metrics for Prometheus over REST, at C(/monitoring/prometheus/metrics). Backend V(docker) only.
@@ -499,7 +505,7 @@ server:
       type: str
       sample: 3f1c9be0-54a2
     model_config_file:
-      description: Path of the file on the host that lists the models of the backend V(docker).
+      description: Path of the file on the host that lists the server's models, for O(tfserving.fleet.model_version#module:config_file).
       type: str
       sample: /var/lib/tfserving/servers/digits/config/3f1c9be0d54a2a01/models.pbtxt
     specification_digest:
@@ -618,6 +624,7 @@ def main():
             "flags": {"type": "dict", "default": {}},
             "environment": {"type": "dict", "default": {}},
             "secret_environment": {"type": "dict", "default": {}, "no_log": True},
+            "batching": {"type": "dict"},
             "batching_parameters_file": {"type": "path"},
             "monitoring": {"type": "bool", "default": False},
             "session_config_file": {"type": "path"},

@@ -128,8 +128,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_f
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    MODELS_FILE,
+    ServingConfiguration,
+)
 
 
 def work(module):
@@ -147,8 +151,10 @@ def work(module):
             server["deployment"] = server["previous_deployment"] = None
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
-    if module.params["ask"]:
-        result["asked"] = [current_servers.asked(server) for server in servers if server["state"] == "started"]
+    if module.params["ask"]:  # Most calls do not ask, and would be spent with the import of the clients.
+        from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import server_answers
+
+        result["asked"] = [server_answers.asked(server) for server in servers if server["state"] == "started"]
     return result
 
 
@@ -163,7 +169,7 @@ def _embedded(path):
             remedy="Deploy the server again, or remove it with state: absent.",
         ) from fault
     lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
-    return running_server.running(configuration, lives)
+    return running_server.running(as_served(configuration, os.path.join(os.path.dirname(path), MODELS_FILE)), lives)
 
 
 def main():

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit" / "plan")]
 importlib.import_module("conftest")  # makes the collection importable
 import test_golden_plans as golden
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text
 
 MOST_SECONDS, MOST_MIB = 10.0, 1024
 REQUEST = {
@@ -52,7 +52,7 @@ def main():
     began = time.process_time()
     plans = {name: serving_plan(host, REQUEST) for name, host in hosts.items()}
     planned = time.process_time()
-    text = fleet.text(plans)
+    text = plan_text.text(plans)
     written = time.process_time()
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(

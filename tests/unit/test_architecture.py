@@ -23,17 +23,17 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # A new adapter is named here: the files of each package.
 ADAPTERS = {
     "_capability": "host nvidia nvidia_driver nvidia_smi nvml",
-    "_core": "archive_errors atomic_files host_files pid_file program role_variables shell",
+    "_core": "archive_errors atomic_files host_files pid_file program role_variables shell text_files",
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
-        "host_resources model_update secret_digests server_containers server_folder verification"
+        "host_resources model_update secret_digests served_model server_answers server_containers server_folder verification"
     ),
     "_embedded": "backend process temporary_server",
     "_engine": "containers engine sockets",
     "_image": "archives bazel_cache builder host_image microarchitectures sources trial_start",
     "_load": "connection generator histogram payloads traffic",
     "_model": (
-        "batching_files conversion convert convert_tensorrt convert_tflite converter digests metric_function "
+        "batching_files conversion conversion_call conversion_program convert_tensorrt convert_tflite digests metric_function "
         "metric_program model_files object_store probe published sample_files samples saved_model server_check tflite_file transfer"
     ),
     "_plan": "host_variables plan_file preparation",

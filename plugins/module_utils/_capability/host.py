@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that read what a host can do from its files, below a root directory, so that a recorded tree can stand for a host."""
+"""Adapter that reads what a host can do from its files, below a root directory, so that a recorded tree can stand for a host."""
 
 from __future__ import annotations
 

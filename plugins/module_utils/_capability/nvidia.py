@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that look whether a host has NVIDIA GPUs. Most hosts have none: for them this is all that runs, and all that is even compiled."""
+"""Adapter that looks whether a host has NVIDIA GPUs. Most hosts have none: for them this is all that runs, and all that is even compiled."""
 
 from __future__ import annotations
 

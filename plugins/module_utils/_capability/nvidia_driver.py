@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask NVIDIA's driver for a host's GPUs, and find what hands them to containers. Whatever fails here, the host is described."""
+"""Adapter that asks NVIDIA's driver for a host's GPUs, and finds what hands them to containers. Whatever fails here, the host is described."""
 
 from __future__ import annotations
 

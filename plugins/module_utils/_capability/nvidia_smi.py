@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that run nvidia-smi, for what the library did not tell, and NVIDIA's container tools for their version."""
+"""Adapter that runs nvidia-smi, for what the library did not tell, and NVIDIA's container tools for their version."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask NVIDIA's management library (libnvidia-ml.so.1) by ctypes, in a child process: a driver that hangs or crashes ends the child, not us.
+"""Adapter that asks NVIDIA's management library (libnvidia-ml.so.1) by ctypes, in a child process: a driver that hangs or crashes ends the child, not us.
 
 The child tells each question before it asks it and each answer as soon as it has it. So when it dies, all answers so far are kept, the question that killed
 it is known, and the next child leaves that one out. Layouts and codes are those of nvml.h; a library that lacks a function is asked for its predecessor.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other rooms rely on in capabilities that come from elsewhere: a fact cache, somebody's own variables."""
+"""What other packages rely on in capabilities that come from elsewhere: a fact cache, somebody's own variables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that put files and directories in place whole or not at all: written beside, flushed, then renamed; and a lock for who does so."""
+"""Adapter that puts files and directories in place whole or not at all: written beside, flushed, then renamed; and a lock for who does so."""
 
 from __future__ import annotations
 

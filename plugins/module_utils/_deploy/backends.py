@@ -1,26 +1,35 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that choose the backend of model_server and hold the server's lock while it works."""
+"""Adapter that chooses the backend of model_server and holds the server's lock while it works."""
 
 from __future__ import annotations
 
 import contextlib
 import glob
 import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import replicas, server_containers, transaction
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    replicas,
+    requested,
+    server_containers,
+    transaction,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 _SERVING = ("started", "proven")
 # Options that the embedded server has no use for, and what they are when nobody gave them.
-_OF_CONTAINERS = {
+_OF_CONTAINERS: dict[str, Any] = {
     "monitoring": False,
     "session_config_file": None,
     "ssl_config_file": None,
@@ -32,7 +41,7 @@ _OF_CONTAINERS = {
 }
 
 
-def work(options, check_mode, embedded):
+def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
     """The module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
     imported where it is needed alone: most of a run that changes nothing would be spent with the other one's import."""
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
@@ -52,22 +61,33 @@ def work(options, check_mode, embedded):
     needs_none = options["backend"] == "embedded" or (
         options["backend"] == "auto" and serves and not _names_tensorflow_serving(options)
     )
-    found = None if needs_none else sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S)
-    if found:
-        options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
-    else:
+    if needs_none:
         options["engine_socket"] = options["engine"] = None
-    name = "embedded" if needs_none else _chosen(options, found, home)
+        name = "embedded"
+    else:
+        found = sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S)
+        options["engine_socket"], options["engine"] = found["socket"] or options["engine_socket"], found["engine"]
+        name = _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
+    batching = requested.batching_text(options) if serves else None
+    written = (
+        None if batching is None else text_files.put({options["batching_parameters_file"]: batching}, check_mode)[1]
+    )
+    if name == "embedded":
         results = [_one(embedded(), options, check_mode)]
     else:
         results = _in_containers(options, check_mode) if serves else _no_more(options, names, check_mode)
     result = replicas.whole(results)
+    if written and written.changed:
+        diffs = result["diff"] if isinstance(result["diff"], list) else [result["diff"]]
+        result.update(
+            changed=True, diff=[written.result()["diff"], *diffs], actions=[*written.actions, *result["actions"]]
+        )
     return dict(result, summary=[replicas.said(server) for server in result["servers"]])
 
 
-def _one(backend, options, check_mode, how=None):
+def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | None = None) -> dict[str, Any]:
     """The result of one server, whose lock is held while it is changed; one that is as it should be needs none. how: what becomes of it, by default the
     state that was asked for."""
     home, how = (
@@ -78,11 +98,11 @@ def _one(backend, options, check_mode, how=None):
     looking.holds_lock = False
     try:
         with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
-            found = _become(looking, how) if how in _SERVING else None
+            found: Any = _become(looking, how) if how in _SERVING else None
             if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
-                return found if check_mode else looking.when_ready(found)
+                return dict(found if check_mode else looking.when_ready(found))
         with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
-            return _become(backend.Backend(options, home, check_mode), how)
+            return dict(_become(backend.Backend(options, home, check_mode), how))
     except PermissionError as fault:
         raise FleetError(
             f"permission denied: {fault.filename}",
@@ -91,7 +111,7 @@ def _one(backend, options, check_mode, how=None):
         ) from fault
 
 
-def _become(chosen, how):
+def _become(chosen: Any, how: str) -> Any:
     if how in _SERVING:
         return chosen.started(prove_only=how == "proven")
     if how in (replicas.PREVIOUS, replicas.RESUME):
@@ -99,7 +119,7 @@ def _become(chosen, how):
     return chosen.surplus() if how == replicas.SURPLUS else chosen.stopped(absent=how == "absent")
 
 
-def _in_containers(options, check_mode):
+def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[str, Any]]:
     """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
@@ -125,13 +145,13 @@ def _in_containers(options, check_mode):
     return results
 
 
-def _no_more(options, names, check_mode):
+def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool) -> list[dict[str, Any]]:
     """The results of the servers and their copies as they are on the host, for the states in which nothing new is served. What becomes of each is decided
     before one is touched."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
     servers, undone = server_containers.Servers(options["engine_socket"]), (options["deployment"] or {}).get("id")
-    becomes = []
+    becomes: list[tuple[str, str | None]] = []
     for described in names:
         alike = servers.alike(described) or [described]
         if options["state"] != replicas.PREVIOUS or not undone and len(alike) < 2:
@@ -143,20 +163,21 @@ def _no_more(options, names, check_mode):
         becomes += replicas.back(seen, undone, moments) or [(alike[0], None)]
     return [
         _one(
-            docker_backend, dict(options, name=name, state=replicas.STATES.get(how, options["state"])), check_mode, how
+            docker_backend,
+            dict(options, name=name, state=replicas.STATES.get(how or "", options["state"])),
+            check_mode,
+            how,
         )
         for name, how in becomes
     ]
 
 
-def _names(options):
+def _names(options: Mapping[str, Any]) -> list[str]:
     """The servers of this host that are meant where none is named: the only one, or all in containers where a deployment is undone. Raises FleetError."""
-    found = (
-        sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.load_sdk() else {"answers": False}
-    )
-    servers = server_containers.Servers(found["socket"]) if found["answers"] else None
+    found = sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.load_sdk() else None
+    servers = server_containers.Servers(found["socket"]) if found and found["answers"] else None
     contained = servers.descriptions() if servers else []
-    if options["state"] == replicas.PREVIOUS and options["deployment"]:
+    if servers and options["state"] == replicas.PREVIOUS and options["deployment"]:
         # Those of another state directory have locks of their own.
         folder = options["state_directory"]
         own = [
@@ -177,7 +198,7 @@ def _names(options):
     return names
 
 
-def _models(options):
+def _models(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models as the option models has them."""
     if options["models"] is None and options["model_name"]:
         return [
@@ -195,7 +216,7 @@ def _models(options):
     return options["models"] or []
 
 
-def _chosen(options, found, home):
+def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> str:
     """docker or embedded. Raises FleetError where that cannot be."""
     name = options["backend"]
     if options["state"] not in _SERVING:
@@ -207,12 +228,12 @@ def _chosen(options, found, home):
     return "docker"
 
 
-def _names_tensorflow_serving(options):
+def _names_tensorflow_serving(options: Mapping[str, Any]) -> bool:
     """Whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
     return any(options[name] for name in ("image", "release", "engine_socket"))
 
 
-def _refuse_options_of_containers(options):
+def _refuse_options_of_containers(options: Mapping[str, Any]) -> None:
     given = [option for option, default in _OF_CONTAINERS.items() if options[option] != default]
     if given:
         raise FleetError(
@@ -220,7 +241,7 @@ def _refuse_options_of_containers(options):
         )
 
 
-def _refuse_docker(options, found, home):
+def _refuse_docker(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> None:
     if not options["image"]:
         raise FleetError(
             "no image is named",
@@ -234,7 +255,7 @@ def _refuse_docker(options, found, home):
             remedy="Leave it out, or use backend: embedded.",
         )
     if not found["answers"] and sockets.address(options["engine_socket"], os.environ)[1]:
-        raise FleetError(found["reason"], where="engine")
+        raise FleetError(found["reason"] or "it does not answer", where="engine")
     if not found["answers"]:
         raise FleetError(
             found["reason"] or "this host has no container engine",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that judge whether this host has the memory for a candidate beside what serves."""
+"""Adapter that judges whether this host has the memory for a candidate beside what serves."""
 
 from __future__ import annotations
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, one_of
@@ -23,6 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
     BATCHING_FILE,
     MODELS_FILE,
     MONITORING_FILE,
+    ServingConfiguration,
 )
 
 GRPC_PORT, REST_PORT = 8500, 8501
@@ -35,19 +39,19 @@ _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
 
-def release_of(image, asked=None):
+def release_of(image: str, asked: str | None = None) -> str:
     """The release whose flags the image knows: the one asked for, the one its tag names, else the newest of the release table."""
     found = _TAG_OF_RELEASE.search(image.partition("@")[0])
     return questions.nearest(asked or (found[1] if found else questions.releases()[-1]))
 
 
-def registry_of(image):
+def registry_of(image: str) -> str | None:
     """HOST[:PORT] of the registry that an image's name begins with, or None."""
     first, slash, _rest = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else None
 
 
-def check(spec):
+def check(spec: ServingConfiguration) -> ServingConfiguration:
     """Return the specification; raise FleetError for the first value that no server can have."""
     if len(server_options.check_name(spec.name)) < 2:
         raise FleetError(
@@ -60,10 +64,11 @@ def check(spec):
         )
     server_options.check_ports(spec)
     model_config.check(spec.models)
-    _check_file_systems(spec)
+    release = spec.release or questions.releases()[-1]
+    _check_file_systems(spec, spec.image, release)
     for name, value in sorted(spec.flags.items()):
         server_options.refuse_own_flag(name, server_options.DOCKER_OWN_FLAGS)
-        server_options.check_flag(name, value, spec.release)
+        server_options.check_flag(name, value, release)
     _check_batching(spec)
     if MONITORING_FILE in spec.files and spec.rest_port is None:
         raise FleetError(
@@ -87,17 +92,17 @@ def check(spec):
     return spec
 
 
-def user_id(spec):
+def user_id(spec: ServingConfiguration) -> int:
     """The number of the user that serves."""
-    return int(_USER.fullmatch(spec.user)[1])
+    return int(spec.user.partition(":")[0])
 
 
-def keeps_cuda_cache(spec):
+def keeps_cuda_cache(spec: ServingConfiguration) -> bool:
     """Whether what CUDA compiles at the first start is kept for the next."""
     return spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE
 
 
-def arguments(spec):
+def arguments(spec: ServingConfiguration) -> list[str]:
     """The server's command line behind the image's entry point, a list."""
     place = derived_flags.Place(
         GRPC_PORT,
@@ -108,15 +113,23 @@ def arguments(spec):
     return [f"--{name}={server_options.spelt(value)}" for name, value in derived_flags.all_flags(spec, place).items()]
 
 
-def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_point=(), podman=False):
-    """What the engine's API takes to create the container.
+@dataclass(frozen=True)
+class Around:
+    """What a container finds on its host. folder: where its configuration lies. secrets: {variable: text} that stand in no label. cuda_cache: a folder, for
+    a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman shall make it."""
 
-    folder: where its configuration lies on the host. secrets: {variable: text} that stand in no label. trial: on a free loopback port, and once only.
-    cuda_cache: a folder on the host, for a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman
-    shall make it.
-    """
-    shared = "z" if selinux else ""
-    binds = [_bind(folder, container_labels.FOLDER, "ro", shared)] + [
+    folder: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    selinux: bool = False
+    cuda_cache: str | None = None
+    entry_point: Sequence[str] = ()
+    podman: bool = False
+
+
+def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, Any]:
+    """What the engine's API takes to create the container. trial: on a free loopback port, and once only."""
+    shared = "z" if around.selinux else ""
+    binds = [_bind(around.folder, container_labels.FOLDER, "ro", shared)] + [
         _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
     ]
     if spec.grpc_socket_directory and not trial:
@@ -124,14 +137,14 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
     temporary = {"/tmp": "rw,noexec,nosuid,size=64m"}
     if spec.grpc_socket_directory and trial:
         temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"  # Podman knows no uid= here.
-    if cuda_cache and keeps_cuda_cache(spec):
-        binds.append(_bind(cuda_cache, CUDA_CACHE, "rw", shared))
+    if around.cuda_cache and keeps_cuda_cache(spec):
+        binds.append(_bind(around.cuda_cache, CUDA_CACHE, "rw", shared))
     # Netavark 1.4 takes 0.0.0.0 for one address, which nobody has, and no address for all.
-    address = "" if podman and spec.address == ANY_ADDRESS else spec.address
+    address = "" if around.podman and spec.address == ANY_ADDRESS else spec.address
     ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
     if spec.rest_port is not None:
         ports[f"{REST_PORT}/tcp"] = spec.rest_port
-    host = {
+    host: dict[str, Any] = {
         "Binds": binds,
         "Tmpfs": temporary,
         "Init": True,
@@ -156,13 +169,13 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
         host["CpusetCpus"] = spec.cpu_set
     if spec.memory_mib:
         host["Memory"] = host["MemorySwap"] = spec.memory_mib * 1024 * 1024
-    environment = {**spec.environment, **secrets}
+    environment = {**spec.environment, **around.secrets}
     if spec.devices:
         _give(spec.devices, host, environment)
     # A server's umask keeps all but its own user from its socket; who may ask is for the folder to say.
     begin = (
-        {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *entry_point]}
-        if spec.grpc_socket_directory and entry_point
+        {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *around.entry_point]}
+        if spec.grpc_socket_directory and around.entry_point
         else {}
     )
     return {
@@ -178,7 +191,7 @@ def body(spec, folder, secrets, trial, selinux=False, cuda_cache=None, entry_poi
     }
 
 
-def labels_of(spec):
+def labels_of(spec: ServingConfiguration) -> dict[str, str]:
     """What the container carries so that the next run knows it."""
     return {
         container_labels.NAME: spec.name,
@@ -188,23 +201,23 @@ def labels_of(spec):
     }
 
 
-def _check_file_systems(spec):
+def _check_file_systems(spec: ServingConfiguration, image: str, release: str) -> None:
     """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
-    if questions.official_tag(spec.image) is None:
+    if questions.official_tag(image) is None:
         return
-    known = questions.cell("remote_file_systems", spec.release)
+    known = questions.cell("remote_file_systems", release)
     for position, one in enumerate(spec.models):
         scheme, marks, _rest = one.base_path.partition("://")
         if marks and scheme not in known:
             raise FleetError(
-                f"the official image of {spec.release} has no file system for {scheme}:// ({one.base_path})",
+                f"the official image of {release} has no file system for {scheme}:// ({one.base_path})",
                 where=f"models[{position}].base_path",
                 remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
                 f"{one.base_path if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.",
             )
 
 
-def _check_batching(spec):
+def _check_batching(spec: ServingConfiguration) -> None:
     batching = BATCHING_FILE in spec.files
     server_options.check_enable_batching(spec.flags, spec.is_batched)
     if spec.flags.get("enable_per_model_batching_parameters") and not (batching or spec.flags.get("enable_batching")):
@@ -215,7 +228,7 @@ def _check_batching(spec):
         )
 
 
-def _give(devices, host, environment):
+def _give(devices: Sequence[Mapping[str, Any]], host: dict[str, Any], environment: dict[str, str]) -> None:
     """Ask for GPUs in the way that the engine has."""
     names, by = [device["id"] for device in devices], devices[0]["by"]
     slices = [name for name in names if name.startswith("MIG-")]
@@ -229,5 +242,5 @@ def _give(devices, host, environment):
         host["DeviceRequests"] = [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}]
 
 
-def _bind(source, target, mode, shared):
+def _bind(source: str, target: str, mode: str, shared: str) -> str:
     return f"{source}:{target}:{mode}{',' + shared if shared else ''}"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
+"""Adapter for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, requested
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
     BATCHING_FILE,
@@ -23,7 +25,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
     MONITORING_FILE,
     SESSION_FILE,
     TLS_FILE,
+    ServingConfiguration,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _SECRET_FILES = (TLS_FILE,)
 _CERTIFICATES = "/etc/docker/certs.d"  # Podman looks there, too.
@@ -32,9 +36,12 @@ _READS_ALL = {"DAC_OVERRIDE", "DAC_READ_SEARCH", "ALL"}
 _SELINUX = "/sys/fs/selinux/enforce"
 
 
-def contents(options, models, check_mode):
+def contents(
+    options: Mapping[str, Any], models: Iterable[ModelConfiguration], check_mode: bool
+) -> dict[str, bytes | None]:
     """{file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
-    found = {MODELS_FILE: model_config.text(models).encode()}
+    found: dict[str, bytes | None] = {MODELS_FILE: model_config.text(models).encode()}
+    batching = requested.batching_text(options)
     if options["monitoring"]:
         found[MONITORING_FILE] = model_config.monitoring().encode()
     for file, option in (
@@ -42,12 +49,14 @@ def contents(options, models, check_mode):
         (SESSION_FILE, "session_config_file"),
         (TLS_FILE, "ssl_config_file"),
     ):
-        if options[option]:
+        if file == BATCHING_FILE and batching is not None:
+            found[file] = batching.encode()
+        elif options[option]:
             found[file] = None if check_mode and not os.path.exists(options[option]) else _read(options[option], option)
     return found
 
 
-def digests(files):
+def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
     """{file: digest of its content}, less the models, which the configuration has."""
     return {
         name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None
@@ -56,12 +65,18 @@ def digests(files):
     }
 
 
-def folder_of(directory, spec):
+def folder_of(directory: str, spec: ServingConfiguration) -> str:
     """Where the configuration of one specification lies, below the server's directory."""
     return os.path.join(directory, "config", derived_flags.digest(spec)[:16])
 
 
-def write(folder, files, spec, cuda_cache, offset=(0, 0)):
+def write(
+    folder: str,
+    files: Mapping[str, bytes],
+    spec: ServingConfiguration,
+    cuda_cache: str,
+    offset: tuple[int, int] = (0, 0),
+) -> None:
     """Write the configuration and make the folder of CUDA's cache where it is kept; nobody but the server's user and root reads its secrets.
     offset: what the engine adds to the numbers of user and group."""
     owner = container.user_id(spec) + offset[0]
@@ -82,7 +97,7 @@ def write(folder, files, spec, cuda_cache, offset=(0, 0)):
             os.chown(spec.grpc_socket_directory, owner, -1)
 
 
-def prune(directory, used):
+def prune(directory: str, used: Collection[str | None]) -> None:
     """Remove configurations that no container has mounted any more. used: the folders that some have."""
     parent = os.path.join(directory, "config")
     for name in os.listdir(parent) if os.path.isdir(parent) else []:
@@ -98,10 +113,10 @@ class Reader:
     gid: int | None
 
 
-def reader(spec, rootless, offset):
+def reader(spec: ServingConfiguration, rootless: bool, offset: tuple[int, int]) -> Reader | None:
     """The Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
-    user, _colon, group = spec.user.partition(":")
-    user, group = int(user), int(group or 0)  # A number that the image has no user of gets root's group.
+    name, _colon, of_group = spec.user.partition(":")
+    user, group = int(name), int(of_group or 0)  # A number that the image has no user of gets root's group.
     if rootless:
         return Reader(os.geteuid() if user == 0 else None, os.getegid() if group == 0 else None)
     if (
@@ -113,7 +128,7 @@ def reader(spec, rootless, offset):
     return Reader(user + offset[0], group + offset[1])
 
 
-def refuse_unreadable(model, wanted, user, who):
+def refuse_unreadable(model: ModelConfiguration, wanted: Iterable[int], user: int, who: Reader | None) -> None:
     """Raise FleetError for the first folder or file of the wanted versions that the server's user may not read. user: its number in the container.
     who: its Reader, or None where it reads everything."""
     base = model.base_path
@@ -130,20 +145,20 @@ def refuse_unreadable(model, wanted, user, who):
             )
 
 
-def _may_read(path, status, who):
+def _may_read(path: str, status: os.stat_result, who: Reader) -> bool:
     needed = 5 if stat.S_ISDIR(status.st_mode) else 4
     shift = 6 if status.st_uid == who.uid else 3 if status.st_gid == who.gid else 0
     return status.st_mode >> shift & needed == needed or _has_access_list(path)
 
 
-def _has_access_list(path):
+def _has_access_list(path: str) -> bool:
     """Whether a file has an access control list, which may allow what its mode does not."""
     with contextlib.suppress(OSError, AttributeError):
         return "system.posix_acl_access" in os.listxattr(path)
     return False
 
 
-def refuse_what_cannot_be_given(spec, rootless):
+def refuse_what_cannot_be_given(spec: ServingConfiguration, rootless: bool) -> None:
     """Raise FleetError where the server's user cannot have its secret files or the folder of its socket, since only root gives files to another."""
     user, giver = container.user_id(spec), os.geteuid()
     if giver == 0 and not rootless or giver != 0 and user == (0 if rootless else giver):
@@ -159,7 +174,7 @@ def refuse_what_cannot_be_given(spec, rootless):
         )
 
 
-def trust_registry(image, certificates, engine, rootless):
+def trust_registry(image: str, certificates: str | None, engine: str, rootless: bool) -> None:
     """Tell the engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None.
     engine: docker or podman."""
     if not certificates:
@@ -186,23 +201,23 @@ def trust_registry(image, certificates, engine, rootless):
         ) from fault
 
 
-def selinux():
+def selinux() -> bool:
     """Whether SELinux is there, which wants files labelled before a container may read them."""
     return os.path.exists(_SELINUX)
 
 
-def _everybody_writes(directory):
+def _everybody_writes(directory: str) -> bool:
     return os.path.isdir(directory) and os.stat(directory).st_mode & 0o003 == 0o003
 
 
-def _all_below(directory):
+def _all_below(directory: str) -> list[str]:
     found = [directory]
     for parent, folders, names in os.walk(directory, followlinks=True):
         found += [os.path.join(parent, name) for name in [*folders, *names]]
     return [path for path in found if os.path.exists(path)]
 
 
-def _read(path, option):
+def _read(path: str, option: str) -> bytes:
     try:
         with open(path, "rb") as stream:
             return stream.read()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
@@ -21,13 +22,13 @@ PREDECESSOR = "tfserving.fleet.predecessor"
 FOLDER = "/etc/tfserving"  # where a container's configuration lies
 
 
-def deployment(labels):
+def deployment(labels: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(id, when it began) of the deployment that made a container, or (None, None) where its labels name none."""
     at, _blank, name = labels.get(DEPLOYMENT, "").partition(" ")
     return (name, at) if name else (None, None)
 
 
-def described(container_labels):
+def described(container_labels: Mapping[str, str]) -> ServingConfiguration | None:
     """The ServingConfiguration that a container's labels tell; None where they tell none."""
     try:
         return ServingConfiguration.from_dict(json.loads(container_labels[DESCRIPTION]))

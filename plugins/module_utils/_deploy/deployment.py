@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that carry out what transaction.py decided, on a container engine, and prove candidates by asking them."""
+"""Adapter that carries out what transaction.py decided, on a container engine, and proves candidates by asking them."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Deployment:
         elif step.verb in ("prove", "verify"):
             self._judge(step, identifier)
 
-    def _id(self, role: str | None) -> str:
-        return str(transaction.container_name(self.name, role))
+    def _id(self, role: str) -> str:
+        return transaction.container_name(self.name, role)
 
     def _stop(self, identifier: str) -> None:
         if self._options["drain_s"]:
@@ -100,7 +100,7 @@ class Deployment:
         self._stopped_at = time.monotonic()
         self._engine.stop(identifier, _STOP_GRACE_S)
 
-    def _start(self, role: str | None, identifier: str) -> None:
+    def _start(self, role: str, identifier: str) -> None:
         try:
             self._engine.start(identifier)
         except FleetError as fault:
@@ -124,7 +124,7 @@ class Deployment:
         if step.verb == "prove":
             self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))
 
-    def _wait(self, role: str | None, identifier: str, timeout_s: float) -> Any:
+    def _wait(self, role: str, identifier: str, timeout_s: float) -> Any:
         """The verification.Place of a container whose server listens. Raises FleetError with its last words."""
         end = time.monotonic() + timeout_s
         inspected = self._engine.inspect(identifier)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
@@ -28,8 +30,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     secret_digests,
     server_containers,
     transaction,
+    verification,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Roles, Seen, Step
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     derived_flags,
@@ -41,6 +46,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
     MODELS_FILE,
     ServingConfiguration,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _DEADLINE_S = 10.0
 _QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}  # scripts/qemu-binfmt-conf.sh of QEMU
@@ -52,14 +58,17 @@ class Backend:
     where holds_lock is false."""
 
     holds_lock = True
+    _work: deployment.Deployment  # of started()
 
-    def __init__(self, options, folder, check_mode):
+    def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"])
         self._secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
-        self._warnings, self._also, self._work, self.is_unsure = [], [], None, False
+        self._warnings: list[str] = []
+        self._also: list[str] = []
+        self.is_unsure = False
 
-    def started(self, prove_only=False):
+    def started(self, prove_only: bool = False) -> dict[str, Any]:
         """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
         options = self._options
         files = container_files.contents(options, requested.models(options, None), self._check_mode)
@@ -69,7 +78,7 @@ class Backend:
         models = self._with_moved_labels(asked.models, before, seen)
         files[MODELS_FILE] = model_config.text(models).encode()
         spec = host_resources.choose_ports(asked, before)
-        image, moved = self._image(spec)
+        image, moved = self._image()
         wanted = transaction.Wanted(
             derived_flags.digest(spec),
             moved or (image["id"] if image else None),
@@ -99,8 +108,7 @@ class Backend:
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
             if makes and image is None:
-                self._pull(spec)
-                self._refuse_incompatible(spec, self._engine.image(spec.image))
+                self._refuse_incompatible(spec, self._pull())
             work.carry_out(steps, seen)
             if steps:
                 container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
@@ -109,12 +117,12 @@ class Backend:
         self._work = work
         return dict(self._result(decision, spec, work), pending=pending)
 
-    def when_ready(self, result):
+    def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
         """The result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
         self._work.wait_until_ready()
         return result
 
-    def previous(self):
+    def previous(self) -> dict[str, Any]:
         """Put the server before in the place of the one that serves."""
         name, undone = self._options["name"], (self._options["deployment"] or {}).get("id")
         mending, seen = self._mended(ServingConfiguration(name), ())
@@ -147,17 +155,21 @@ class Backend:
             seen[transaction.PREVIOUS].digest,
         )
 
-    def _left(self, mending, seen):
+    def _left(self, mending: Sequence[Step], seen: Roles) -> dict[str, Any]:
         """The result for a server that is not of the deployment to undo."""
         now = self._described(seen)
         work = deployment.Deployment(
-            self._engine, now or ServingConfiguration(self._options["name"]), self._options, None, None
+            self._engine,
+            now or ServingConfiguration(self._options["name"]),
+            self._options,
+            None,
+            self._questions((), {}, None),
         )
         return self._result(
-            self._decision(mending, (), now, now, True), now, work, now and seen[transaction.SERVING].digest
+            self._decision(mending, (), now, now, True), now, work, seen[transaction.SERVING].digest if now else None
         )
 
-    def resumed(self):
+    def resumed(self) -> dict[str, Any]:
         """Start again the server that was stopped and kept."""
         name = self._options["name"]
         mending, seen = self._mended(ServingConfiguration(name), ())
@@ -177,10 +189,13 @@ class Backend:
         if not self._check_mode and then:
             work.carry_out(steps, seen)
         return self._result(
-            self._decision(mending, steps, None, then, True), then, work, then and seen[transaction.SERVING].digest
+            self._decision(mending, steps, None, then, True),
+            then,
+            work,
+            seen[transaction.SERVING].digest if then else None,
         )
 
-    def surplus(self):
+    def surplus(self) -> dict[str, Any]:
         """Stop a server that is not wanted any more and keep it, but nothing that served before it: going back starts it again."""
         return self._stopped(
             lambda seen: [
@@ -189,11 +204,11 @@ class Backend:
             ]
         )
 
-    def stopped(self, absent=False):
+    def stopped(self, absent: bool = False) -> dict[str, Any]:
         """Stop the server and keep it, or leave nothing of it."""
         return self._stopped(transaction.to_absent if absent else transaction.to_stopped, absent)
 
-    def _stopped(self, steps_of, absent=False):
+    def _stopped(self, steps_of: Callable[[Roles], list[Step]], absent: bool = False) -> dict[str, Any]:
         spec = ServingConfiguration(self._options["name"])
         mending, seen = ((), self._engine.seen(spec.name)) if absent else self._mended(spec, ())
         steps = steps_of(seen)
@@ -205,7 +220,9 @@ class Backend:
                 self._folder.remove()
         return self._result(self._decision(mending, steps, before, None, True, stops=not absent), None, work)
 
-    def _mended(self, spec, models):
+    def _mended(
+        self, spec: ServingConfiguration, models: Sequence[ModelConfiguration]
+    ) -> tuple[Sequence[Step], dict[str, Seen]]:
         """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
         seen = self._engine.seen(spec.name)
         mending = transaction.mend(seen)
@@ -218,7 +235,7 @@ class Backend:
             self._engine, spec, self._options, None, self._questions(models if wished else (), wished, None)
         ).mend(seen)
 
-    def _requested(self, files):
+    def _requested(self, files: Mapping[str, bytes | None]) -> ServingConfiguration:
         options = self._options
         return requested.configuration(
             options,
@@ -246,80 +263,75 @@ class Backend:
             },
         )
 
-    def _described(self, seen):
+    def _described(self, seen: Roles) -> ServingConfiguration | None:
         """The ServingConfiguration that serves; None where none does, or where it cannot be read."""
         if transaction.SERVING not in seen:
             return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
 
-    def _image(self, spec):
+    def _image(self) -> tuple[Image | None, str | None]:
         """(what the host has under the image's name or None, the digest that its tag has now in the registry where that is another). Outside of check mode
         the image is pulled then."""
-        image, pull = self._engine.image(spec.image), self._options["pull"]
+        name, pull = self._options["image"], self._options["pull"]
+        image = self._engine.image(name)
         if pull == "never" and image is None:
             raise FleetError(
-                f"{spec.image} is not on the host, and is not pulled",
+                f"{name} is not on the host, and is not pulled",
                 where="pull",
                 remedy="Bring it there before, or set pull: missing (tfs_server_pull of the role).",
             )
-        if pull != "always" or image is None or "@" in spec.image:
+        if pull != "always" or image is None or "@" in name:
             return image, None
         if not self._check_mode:
-            self._pull(spec)
-            now = self._engine.image(spec.image)
-            self._also += [f"pull the image {spec.image}, whose tag has moved"] if now["id"] != image["id"] else []
+            now = self._pull()
+            self._also += [f"pull the image {name}, whose tag has moved"] if now["id"] != image["id"] else []
             return now, None
+        fault = "it is not in its registry"
         try:
-            there, fault = (
-                self._engine.in_registry(spec.image, self._options["registry_login"]),
-                "it is not in its registry",
-            )
+            there = self._engine.in_registry(name, self._options["registry_login"])
         except FleetError as unknown:
-            there, fault = None, unknown
+            there, fault = None, str(unknown)
         if there is None:
             self.is_unsure = True
-            self._warnings.append(f"whether the tag of {spec.image} has moved is not known in check mode: {fault}")
+            self._warnings.append(f"whether the tag of {name} has moved is not known in check mode: {fault}")
             return image, None
         digest = there.rpartition("@")[2]
         return image, digest if digest not in {known.rpartition("@")[2] for known in image["digests"]} else None
 
-    def _pull(self, spec):
-        options = self._options
-        container_files.trust_registry(
-            spec.image, options["registry_ca"], options["engine"], self._engine.is_rootless()
-        )
-        self._engine.fetch(spec.image, options["registry_login"])
+    def _pull(self) -> Image:
+        options, name = self._options, self._options["image"]
+        container_files.trust_registry(name, options["registry_ca"], options["engine"], self._engine.is_rootless())
+        self._engine.fetch(name, options["registry_login"])
+        return cast(Image, self._engine.image(name))
 
-    def _with_moved_labels(self, desired, before, seen):
+    def _with_moved_labels(
+        self, desired: Sequence[ModelConfiguration], before: ServingConfiguration | None, seen: Roles
+    ) -> tuple[ModelConfiguration, ...]:
         """The models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
-        served = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id)) if before else None
-        models = model_config.with_moved_labels(
-            desired, before.models if served else (), served.models if served else ()
-        )
-        self._also += [
-            f"keep the label {label} of {one.name} on version {version}"
-            for one, given in zip(models, desired)
-            for label, version in one.labels.items()
-            if given.labels.get(label) != version
-        ]
-        kept = {one.name: one.labels for one in models}
-        self._also += [
-            f"take the label {label} of {one.name} away"
-            for one in (served.models if served else ())
-            for label in model_config.labels_of(one)
-            if label not in kept.get(one.name, {label})
-        ]
+        if before is None:
+            return model_config.with_moved_labels(desired, (), ())
+        found = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id))
+        served = found.models if found else before.models
+        models = model_config.with_moved_labels(desired, before.models, served)
+        self._also += model_config.label_sentences(models, desired, served)
         return models
 
-    def _side_by_side(self, spec, models, needed):
+    def _side_by_side(self, spec: ServingConfiguration, models: Sequence[ModelConfiguration], needed: bool) -> bool:
         """Whether a candidate runs beside what serves: not with GPUs, which a server takes whole, nor where memory is short or nobody needs it."""
         if self._options["side_by_side"] is not None:
-            return self._options["side_by_side"]
+            return bool(self._options["side_by_side"])
         if spec.devices or not needed:
             return False
         return candidate_memory.fits(models, spec.memory_mib)
 
-    def _refuse_what_cannot_work(self, spec, models, wished, image, seen):
+    def _refuse_what_cannot_work(
+        self,
+        spec: ServingConfiguration,
+        models: Sequence[ModelConfiguration],
+        wished: Mapping[str, Sequence[int]],
+        image: Image | None,
+        seen: Roles,
+    ) -> None:
         rootless = self._engine.is_rootless()
         reader = container_files.reader(spec, rootless, self._engine.id_offset())
         for model in models:
@@ -335,10 +347,10 @@ class Backend:
         if image:
             self._refuse_incompatible(spec, image)
 
-    def _refuse_incompatible(self, spec, image):
+    def _refuse_incompatible(self, spec: ServingConfiguration, image: Image) -> None:
         self._refuse_foreign(spec, image["architecture"])
         cpu = cpuinfo.read(Files().text("proc/cpuinfo"), os.uname().machine)
-        fault = image_labels.refusal(image["labels"], cpu["architecture"], cpu["cpu"]["flags"])
+        fault = image_labels.refusal(image["labels"], cpu["architecture"] or "", cpu["cpu"]["flags"])
         if fault:
             raise checks.closed(
                 checks.COMPATIBLE,
@@ -347,13 +359,13 @@ class Backend:
                 remedy="Use the official image, or one built for this host's class.",
             )
 
-    def _refuse_foreign(self, spec, architecture):
+    def _refuse_foreign(self, spec: ServingConfiguration, architecture: str | None) -> None:
         """Refuse an image of another architecture; where the kernel hands its programs to an emulator, only warn."""
         machine = os.uname().machine
         own = image_labels.foreign_to(architecture, machine)
         if not own:
             return
-        interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
+        interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture or '', architecture)}")
         if interpreter.startswith("enabled"):
             self._warnings.append(
                 f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's"
@@ -366,32 +378,45 @@ class Backend:
             remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.",
         )
 
-    def _decision(self, mending, steps, before, after, image, stops=False):
-        before, after = (one.to_dict() if one else {} for one in (before, after))
+    def _decision(
+        self,
+        mending: Sequence[Step],
+        steps: Sequence[Step],
+        before: ServingConfiguration | None,
+        after: ServingConfiguration | None,
+        image: object,
+        stops: bool = False,
+    ) -> Decision:
+        was, will = (one.to_dict() if one else {} for one in (before, after))
         if stops:
-            after = dict(before, state="stopped")
+            will = dict(was, state="stopped")
         actions = list(transaction.sentences([*mending, *steps]))
         if any(step.verb == "create" for step in steps):
             actions += self._also
         if any(step.verb == "create" for step in steps) and image is None:
             actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
-        return Decision(bool(mending or steps), before, after, tuple(actions), header=f"server {self._options['name']}")
+        return Decision(bool(mending or steps), was, will, tuple(actions), header=f"server {self._options['name']}")
 
-    def _make(self, spec, files, role, models):
+    def _make(
+        self,
+        spec: ServingConfiguration,
+        files: Mapping[str, Any],
+        role: str,
+        models: tuple[ModelConfiguration, ...],
+    ) -> None:
         """Create the container of a role. models: with the labels that it starts with, of which its specification says only those that the user named."""
         folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
-        entry_point = self._engine.entry_point(spec.image) if spec.grpc_socket_directory else ()
-        body = container.body(
-            replace(spec, models=models),
+        entry_point = self._engine.entry_point(self._options["image"]) if spec.grpc_socket_directory else ()
+        around = container.Around(
             folder,
             self._secrets,
-            role == transaction.CANDIDATE,
             container_files.selinux(),
             self._cuda_cache(),
             entry_point,
             self._options["engine"] == "podman",
         )
+        body = container.body(replace(spec, models=models), around, role == transaction.CANDIDATE)
         body["Labels"] = container.labels_of(spec)
         made = self._options["deployment"]
         before = transaction.predecessor(self._engine.seen(spec.name), made and made["id"])
@@ -408,14 +433,19 @@ class Backend:
         )
         self._engine.make(transaction.container_name(spec.name, role), body)
 
-    def _cuda_cache(self):
+    def _cuda_cache(self) -> str:
         """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
         return os.path.join(
             ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
             "cuda",
         )
 
-    def _questions(self, models, wished, before):
+    def _questions(
+        self,
+        models: Sequence[ModelConfiguration],
+        wished: Mapping[str, Sequence[int]],
+        before: ServingConfiguration | None,
+    ) -> verification.Questions:
         """What the gates ask. before: the ServingConfiguration that serves now, or None."""
         serving = (
             stdlib_client.Server(
@@ -429,7 +459,13 @@ class Backend:
         )
         return expected_answers.questions(self._options, models, wished, serving)
 
-    def _result(self, decision, spec, work, digest=None):
+    def _result(
+        self,
+        decision: Decision,
+        spec: ServingConfiguration | None,
+        work: deployment.Deployment,
+        digest: str | None = None,
+    ) -> dict[str, Any]:
         options = self._options
         server = dict.fromkeys(server_options.RESULT)
         server.update(name=options["name"], backend="docker", state=options["state"])
@@ -453,7 +489,7 @@ class Backend:
         return result
 
 
-def _uuid(pci_bus_id):
+def _uuid(pci_bus_id: str) -> str:
     """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
     text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)

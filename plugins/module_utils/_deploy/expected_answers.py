@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that gather what a server's models are expected to answer: which versions, to which samples, and by what they are judged."""
+"""Adapter that gathers what a server's models are expected to answer: which versions, to which samples, and by what they are judged."""
 
 from __future__ import annotations
 

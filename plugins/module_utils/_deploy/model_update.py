@@ -1,22 +1,22 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that update a model while it is served: publish a version, see it served, withdraw it where it fails, move a label, prune what is old."""
+"""Adapter that updates a model while it is served: publish a version, see it served, withdraw it where it fails, move a label, prune what is old."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
-import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import IO, Any, NoReturn
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.served_model import Configuration, Served
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
-    digests,
     manifest,
     model_files,
     object_store,
@@ -25,28 +25,28 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     transfer,
     versions,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
-    agreement,
-    grpc_api,
     model_config_list,
     signature,
     stdlib_client,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
 
 _OF_THIS_HOST = ("fetched_from", "fingerprint", "proven")  # What publish() adds to the manifest that came.
-_POLL_S, _UNLOADING_S, _LOCK_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 60.0, 10.0, 10.0
+_LOCK_S = 60.0
+Lacking = list[list[Any]]  # what the controller has to send still: [path, offset, bytes] each
 
 
 class Folder:
     """A model's folder on this host: its versions, by number."""
 
-    def __init__(self, path, rehash=False):
-        self.path, self.digests = path, digests.Digests(rehash)
+    def __init__(self, path: str, rehash: bool = False) -> None:
+        self.path, self.digests = path, Digests(rehash)
 
     @contextlib.contextmanager
-    def locked(self, create):
+    def locked(self, create: bool) -> Iterator[None]:
         """Hold the folder's lock, so that two runs do not interleave. create: make the folder; without it a folder that is not there needs no lock."""
         stream = self._lock(create)
         if stream is None:
@@ -57,7 +57,7 @@ class Folder:
             atomic_files.sweep(self.path)
             yield
 
-    def _lock(self, create):
+    def _lock(self, create: bool) -> IO[str] | None:
         """The open file of the lock, which programs that are started here hold too; None without a folder."""
         try:
             if create:
@@ -73,27 +73,27 @@ class Folder:
         os.set_inheritable(stream.fileno(), True)
         return stream
 
-    def numbers(self):
+    def numbers(self) -> list[int]:
         """The versions, ascending; a number that begins with zeros counts as the server counts it."""
         return sorted(self._names())
 
-    def of(self, number):
+    def of(self, number: int) -> str:
         """The path of a version."""
         return os.path.join(self.path, self._names().get(number, str(number)))
 
-    def _names(self):
+    def _names(self) -> dict[int, str]:
         return published.numbered(self.path) if os.path.isdir(self.path) else {}
 
-    def manifest(self, number):
+    def manifest(self, number: int) -> Any:
         """A version's manifest, or None."""
         return published.manifest_of(self.of(number))
 
-    def holding(self, content=None, fingerprint=None):
+    def holding(self, content: Content | None = None, fingerprint: str | None = None) -> set[int]:
         """The versions that hold a content, or came from a source with this fingerprint and are what they were."""
         found = set()
         for number in self.numbers():
             path, told = self.of(number), self.manifest(number) or {}
-            files = told.get("files", content)
+            files: Any = told.get("files", content)
             same = (
                 manifest.content_of(files) == manifest.content_of(content)
                 if content is not None
@@ -103,10 +103,20 @@ class Folder:
                 found.add(number)
         return found
 
-    def publish(self, partial, number, source, fingerprint, content, brought):
-        """Give what came its number, whole, with a manifest that says that it is not proven yet. brought: the source's own, or None."""
-        told = dict(brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)})
-        told.update(files=content, fingerprint=fingerprint, fetched_from=versions.public(source), proven=False)
+    def publish(
+        self,
+        partial: transfer.Partial,
+        number: int,
+        content: Content,
+        fetched: Mapping[str, Any],
+        brought: Mapping[str, Any] | None,
+    ) -> None:
+        """Give what came its number, whole, with a manifest that says that it is not proven yet. fetched: {fetched_from,
+        fingerprint} of its source. brought: the source's own, or None."""
+        told: dict[str, Any] = dict(
+            brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)}
+        )
+        told.update(files=content, proven=False, **fetched)
         published.carry_batching(partial.path, self.path)
         atomic_files.write_file(os.path.join(partial.path, model_files.MANIFEST), manifest.text(told).encode())
         try:
@@ -116,7 +126,7 @@ class Folder:
                 "there is something of this name already that is no version", where=self.of(number), remedy="Remove it."
             ) from fault
 
-    def renewed(self, number, content, brought):
+    def renewed(self, number: int, content: Content, brought: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """A version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
 
         Without a manifest that came along (brought), only a version that publish() made follows its source.
@@ -130,7 +140,7 @@ class Folder:
         told = {**held, **news, "files": files}
         return None if told == held else told
 
-    def prove(self, number):
+    def prove(self, number: int) -> None:
         """Note that a version was seen to serve well."""
         told = self.manifest(number)
         if told is not None and told.get("proven") is False:
@@ -138,206 +148,44 @@ class Folder:
                 os.path.join(self.of(number), model_files.MANIFEST), manifest.text(dict(told, proven=True)).encode()
             )
 
-    def unproven(self, number):
+    def unproven(self, number: int) -> bool:
         """Whether a version was published by a run that did not see it serve."""
         return (self.manifest(number) or {}).get("proven") is False
 
-    def remove(self, number):
+    def remove(self, number: int) -> None:
         """Take a version away, whole: renamed first to what no server looks at."""
         gone = atomic_files.staging_directory(self.path)
         os.rename(self.of(number), os.path.join(gone, str(number)))
         shutil.rmtree(gone, ignore_errors=True)
 
 
-class Served:
-    """The server that serves the folder. options: {address, port, model, secure, deadline_s}."""
-
-    def __init__(self, options):
-        self.model = options["model"]
-        self._server = stdlib_client.Server(
-            options["address"], options["port"], options["deadline_s"], options["secure"]
-        )
-
-    def statuses(self, model=None):
-        """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
-        try:
-            return self._server.status(model or self.model)
-        except ServerFault as fault:
-            if fault.code == "NOT_FOUND":
-                return []
-            raise
-
-    def wait(self, number, timeout_s, before):
-        """Why a version does not become AVAILABLE, or None. before: what the server said before it was published; an earlier end counts only after a while."""
-        began, silent = time.monotonic(), None
-        end = began + timeout_s
-        while True:
-            try:
-                statuses, silent = self.statuses(), None
-            except ServerFault as fault:
-                silent = silent or time.monotonic()
-                if time.monotonic() - silent > _SILENCE_S:
-                    return f"the server does not answer any more: {fault.message}"
-                time.sleep(_POLL_S)
-                continue
-            decided, fault = versions.verdict(statuses, number, before if time.monotonic() - began < _STALE_S else ())
-            if decided:
-                return fault
-            if time.monotonic() > end:
-                state = [one for one in statuses if one["version"] == number]
-                why = (
-                    state[0]["error_message"] or "still loading"
-                    if state
-                    else (
-                        "the server does not look at it; its version policy may not want it, or it serves another folder"
-                        if statuses
-                        else f"the server knows no model {self.model}, or it has never seen a version of it"
-                    )
-                )
-                return f"it was not AVAILABLE after {timeout_s:g} s: {why}"
-            time.sleep(_POLL_S)
-
-    def settle(self):
-        """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
-        end = time.monotonic() + _UNLOADING_S
-        time.sleep(3 * _POLL_S)
-        while any(one["state"] == grpc_api.UNLOADING for one in self.statuses()) and time.monotonic() < end:
-            time.sleep(_POLL_S)
-        return self.statuses()
-
-    def wait_until_gone(self, number):
-        """Return when the server holds a version no more, or does not let go of it."""
-        end = time.monotonic() + _UNLOADING_S
-        while number in versions.used(self.statuses()) and time.monotonic() < end:
-            time.sleep(_POLL_S)
-
-    def judge(self, number, samples, signature, rows, tolerance):
-        """Why the answers to samples are not what they should be, or None."""
-        inputs = stdlib_client.arrays(samples, "inputs.", rows)
-        try:
-            answered = self._server.predict(self.model, inputs, signature, number)
-        except ServerFault as fault:
-            return f"it does not answer the samples: {fault.code}: {fault.message}"
-        if not has_outputs(samples):
-            return None
-        return (
-            "; ".join(agreement.disagreements(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance))
-            or None
-        )
-
-    def take(self, request):
-        """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
-        self._server.call(grpc_api.RELOAD_CONFIG, request)
-
-
-def has_outputs(samples):
-    """Whether a file of samples holds the outputs that are expected."""
-    with contextlib.suppress(FleetError):
-        return bool(stdlib_client.arrays(samples, "outputs.", 1))
-    return False
-
-
-class Configuration:
-    """The file that lists the server's models."""
-
-    def __init__(self, path, model):
-        self.path, self.model = path, model
-        content = model_files.read_file(path)
-        text = reader.decoded(content, path)
-        self._hold(model_config_list.parse(text, path))
-        lost = model_config_list.lost(text)
-        self.warnings = (
-            (f"{path}: writing it anew drops {lost}; the file as it was is kept as {self._backup(content)}",)
-            if lost
-            else ()
-        )
-
-    def _hold(self, message):
-        self.message = message
-        self.labels, self.specific = (
-            model_config_list.labels(message, self.model),
-            model_config_list.specific(message, self.model),
-        )
-
-    def _backup(self, content):
-        return f"{self.path}.{hashlib.sha256(content).hexdigest()[:8]}.bak"
-
-    def check(self, server):
-        """Raise FleetError for a model that the server does not have yet: a reload waits until it can be loaded, and everybody else's behind it."""
-        for name in model_config_list.names(self.message):
-            if not server.statuses(name):
-                raise FleetError(
-                    f"it lists the model {name}, which the server does not know",
-                    where=self.path,
-                    remedy="Name the file that the server was started with, or start the server with it.",
-                )
-
-    def lacks(self, number):
-        """Whether the file lists versions, and not this one."""
-        return self.specific is not None and number not in self.specific
-
-    def with_version(self, number):
-        """The message that lists the version too, where it lists versions."""
-        if self.specific is None:
-            return self.message
-        return model_config_list.with_versions(self.message, self.model, {*self.specific, number})
-
-    def with_label(self, label, number):
-        """The message where the label names the version; a version that has lost its last label is listed no more."""
-        before = self.labels.get(label)
-        changed = model_config_list.with_label(self.with_version(number), self.model, label, number)
-        if (
-            self.specific is not None
-            and before not in (None, number)
-            and before not in model_config_list.labels(changed, self.model).values()
-        ):
-            changed = model_config_list.with_versions(changed, self.model, {*self.specific, number} - {before})
-        return changed
-
-    def listing(self, label, number):
-        """The versions that are listed once the version is, and has its label if any; None where the file lists none."""
-        message = self.with_label(label, number) if label else self.with_version(number)
-        return model_config_list.specific(message, self.model)
-
-    def apply(self, message, server):
-        """Write the file and let the server take it; where the server refuses, the file is what it was."""
-        request, before = model_config_list.reload_request(message, self.path), model_files.read_file(self.path)
-        mode = os.stat(self.path).st_mode & 0o777
-        if model_config_list.lost(reader.decoded(before, self.path)):
-            atomic_files.write_file(self._backup(before), before, mode)
-        atomic_files.write_file(self.path, model_config_list.text(message).encode(), mode)
-        try:
-            server.take(request)
-        except ServerFault:
-            atomic_files.write_file(self.path, before, mode)
-            raise
-        self._hold(message)
-
-
 class Update:
     """One call of the module. options: its options."""
 
-    def __init__(self, options):
+    def __init__(self, options: Mapping[str, Any]) -> None:
         versions.check(options)
         self._options, self._folder = options, Folder(options["path"], options["rehash"])
         self._server = Served(options["server"]) if options["server"] else None
-        self._before, self._fingerprint, self._content, self._sizes = [], None, None, None
-        self._faults = ()
+        self._before: list[VersionStatus] = []
+        self._fingerprint: str | None = None
+        self._content: Content | None = None
+        self._sizes: Mapping[str, int] = {}
+        self._faults: tuple[str, ...] = ()
 
-    def run(self, check_mode):
+    def run(self, check_mode: bool) -> dict[str, Any]:
         """The module's result."""
         if self._options["samples"]:
             stdlib_client.arrays(self._options["samples"], "inputs.", 1)
         with self._folder.locked(
             create=not check_mode and self._options["state"] == "present" and self._options["source"] is not None
         ):
-            self._before = self._asked() if self._server else []
+            self._before = self._asked(self._server) if self._server else []
             return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
 
-    def _asked(self):
+    def _asked(self, server: Served) -> list[VersionStatus]:
         """What the server says before anything is changed. Raises FleetError."""
         try:
-            return self._server.statuses()
+            return server.statuses()
         except ServerFault as fault:
             raise FleetError(
                 fault.what,
@@ -345,7 +193,7 @@ class Update:
                 remedy="Nothing was changed. Look whether this is the gRPC port of a server that runs.",
             ) from fault
 
-    def _remove(self, check_mode):
+    def _remove(self, check_mode: bool) -> dict[str, Any]:
         number, numbers = self._options["version"], self._folder.numbers()
         if number in numbers and number in versions.used(self._before):
             raise FleetError(
@@ -370,7 +218,7 @@ class Update:
             served=versions.available(self._before),
         )
 
-    def _present(self, check_mode):
+    def _present(self, check_mode: bool) -> dict[str, Any]:
         options, numbers = self._options, self._folder.numbers()
         named = versions.named_by(options["source"]) if options["source"] is not None else None
         number, there = versions.place(
@@ -391,7 +239,7 @@ class Update:
             if options["config_file"] and self._server
             else None
         )
-        if config:
+        if config and self._server:
             config.check(self._server)
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
@@ -415,9 +263,9 @@ class Update:
         held = self._folder.manifest(number) if renewed else None
         decision = Decision(
             bool(actions),
-            before=_listed(numbers, options["label"], labelled, config and config.specific, held),
+            before=_listed(numbers, options["label"], labelled, config.specific if config else None, held),
             after=_listed(
-                after, options["label"], number, config and config.listing(options["label"], number), renewed
+                after, options["label"], number, config.listing(options["label"], number) if config else None, renewed
             ),
             actions=tuple(actions),
             warnings=warnings,
@@ -438,7 +286,7 @@ class Update:
         decision = Decision(
             not there or renewed is not None or listed or bool(pruned) or labelled != number and bool(options["label"]),
             decision.before,
-            _listed(self._folder.numbers(), options["label"], number, config and config.specific, renewed),
+            _listed(self._folder.numbers(), options["label"], number, config.specific if config else None, renewed),
             tuple(actions),
             (*warnings, *self._faults),
             self._folder.path,
@@ -451,7 +299,7 @@ class Update:
             served=versions.available(self._server.statuses()) if self._server else [],
         )
 
-    def _same(self):
+    def _same(self) -> set[int]:
         """The versions that hold what the source holds already; all of them where no source is named."""
         options = self._options
         if options["source"] is None:
@@ -476,17 +324,17 @@ class Update:
             self._sizes, self._fingerprint = object_store.listing(options["source"], options["transfer_timeout_s"])
         return self._folder.holding(self._content, self._fingerprint)
 
-    def _both(self, number):
+    def _both(self, number: int) -> str:
         """What a version and the source hold, for people."""
         source = versions.public(self._options["source"])
         now = source if self._content is None else manifest.shown(source, self._content)
         return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
 
-    def _local(self):
-        source = self._options["source"]
+    def _local(self) -> str:
+        source: str = self._options["source"]
         return source[len("file://") :] if source.lower().startswith("file://") else source
 
-    def _bring(self, number):
+    def _bring(self, number: int) -> Lacking:
         """Bring the version here and publish it; what the controller has to send still, where it comes from there."""
         options, source = self._options, self._options["source"]
         content, kind = self._content, versions.kind_of(source)
@@ -498,7 +346,7 @@ class Update:
                 if lacking:
                     return lacking
             else:
-                partial.begin(sum((self._sizes or {}).values()))
+                partial.begin(sum(self._sizes.values()))
                 if kind == "store":
                     object_store.fetch(source, partial, self._sizes, options["transfer_timeout_s"])
                 else:
@@ -510,10 +358,11 @@ class Update:
                     raise
             partial.verify(content, versions.public(source))
             self._faults = self._look(partial)
-            self._folder.publish(partial, number, source, self._fingerprint, content, self._brought(partial))
+            fetched = {"fetched_from": versions.public(source), "fingerprint": self._fingerprint}
+            self._folder.publish(partial, number, content, fetched, self._brought(partial.path))
         return []
 
-    def _renew(self, number, told):
+    def _renew(self, number: int, told: Mapping[str, Any]) -> Lacking:
         """Give a version that is there what its new manifest names; what the controller has to send still, where it comes from there."""
         content = {name: told["files"][name] for name in manifest.RENEWED if name in told["files"]}
         partial = transfer.Partial(self._folder.path, versions.digest(content))
@@ -525,7 +374,7 @@ class Update:
                 partial.drop()
         return lacking
 
-    def _receive(self, partial, content):
+    def _receive(self, partial: transfer.Partial, content: Content) -> Lacking:
         """Bring a content here from a folder of this host or the controller's next piece; what the controller has to send still."""
         partial.begin(sum(count for _name, _offset, count in versions.missing(content, partial.sizes(content))))
         if self._options["inventory"] is None:
@@ -535,7 +384,7 @@ class Update:
             transfer.take_piece(partial, content, self._options["piece"])
         return [list(one) for one in versions.missing(content, partial.sizes(content))]
 
-    def _look(self, partial):
+    def _look(self, partial: transfer.Partial) -> tuple[str, ...]:
         """Sentences about what requests to the version will fail of. Raises FleetError for what no server can load or answer from."""
         if not os.path.isfile(os.path.join(partial.path, "saved_model.pb")):
             return ()
@@ -551,14 +400,15 @@ class Update:
             raise FleetError(fault.what, where=where, remedy=fault.remedy) from fault
         return tuple(signature.faults(signatures))
 
-    def _brought(self, partial=None):
+    def _brought(self, path: str | None = None) -> Mapping[str, Any] | None:
         """The manifest that the source has, or None: how a conversion was made and judged travels with it."""
         if self._options["inventory"] is not None:
-            return self._options["manifest"]
+            sent: Mapping[str, Any] | None = self._options["manifest"]
+            return sent
         local = self._local()
-        return published.manifest_of(local if os.path.isdir(local) else partial.path)
+        return published.manifest_of(local if os.path.isdir(local) else path or local)
 
-    def _unpack(self, kind, source, partial, key):
+    def _unpack(self, kind: str, source: str, partial: transfer.Partial, key: str) -> None:
         if kind != "http":
             transfer.unpack(self._local(), partial)
             return
@@ -571,26 +421,26 @@ class Update:
             transfer.unpack(archive, partial)
         fetched.drop()
 
-    def _serve(self, number, config):
+    def _serve(self, number: int, config: Configuration | None) -> list[int]:
         """See the version served, move the label, prune; returns the versions that were removed. Raises FleetError, after a bad version was withdrawn."""
-        if not self._server:
+        server, options = self._server, self._options
+        if not server:
             return []
-        options = self._options
-        listed = config is not None and config.lacks(number)
+        listed = config if config is not None and config.lacks(number) else None
         if listed:
-            config.apply(config.with_version(number), self._server)
-        fault = self._server.wait(number, options["ready_timeout_s"], self._before)
+            listed.apply(listed.with_version(number), server)
+        fault = server.wait(number, options["ready_timeout_s"], self._before)
         if fault is None and options["samples"]:
-            fault = self._server.judge(
+            fault = server.judge(
                 number, options["samples"], options["signature"], options["sample_rows"], options["tolerance"]
             )
         if fault is not None:
-            self._withdraw(number, config if listed else None, fault)
+            self._withdraw(server, number, listed, fault)
         self._folder.prove(number)
         if config is not None and options["label"] and config.labels.get(options["label"]) != number:
-            config.apply(config.with_label(options["label"], number), self._server)
+            config.apply(config.with_label(options["label"], number), server)
         old = (
-            self._prunable(self._folder.numbers(), number, versions.used(self._server.settle()), config)
+            self._prunable(self._folder.numbers(), number, versions.used(server.settle()), config)
             if options["keep"]
             else []
         )
@@ -598,20 +448,24 @@ class Update:
             self._folder.remove(one)
         return old
 
-    def _prunable(self, numbers, number, used, config):
+    def _prunable(
+        self, numbers: Collection[int], number: int, used: Collection[int], config: Configuration | None
+    ) -> list[int]:
         if not self._options["keep"]:
             return []
         return versions.pruned(
             {*numbers, number}, self._options["keep"], {number, *used, *(config.labels.values() if config else ())}
         )
 
-    def _withdraw(self, number, config, fault):
+    def _withdraw(self, server: Served, number: int, config: Configuration | None, fault: str) -> NoReturn:
         fault = " ".join(fault.split())
         if config is not None:
             with contextlib.suppress(ServerFault):
                 config.apply(
-                    model_config_list.with_versions(config.message, config.model, set(config.specific) - {number}),
-                    self._server,
+                    model_config_list.with_versions(
+                        config.message, config.model, set(config.specific or ()) - {number}
+                    ),
+                    server,
                 )
         if self._options["source"] is None or not self._folder.unproven(number):
             stays = (
@@ -621,23 +475,29 @@ class Update:
             )
             raise FleetError(
                 f"version {number} is not served as it should be: {fault}",
-                where=self._server.model,
+                where=server.model,
                 remedy=f"{stays}: look at the server, the samples and the host.",
             )
         self._folder.remove(number)
         left = []
         with contextlib.suppress(ServerFault):
-            self._server.wait_until_gone(number)
-            left = versions.available(self._server.settle())
+            server.wait_until_gone(number)
+            left = versions.available(server.settle())
         serves = f"version {', '.join(map(str, left))} serves" if left else "no version serves"
         raise FleetError(
             f"version {number} was withdrawn, {serves}: {fault}",
-            where=self._server.model,
+            where=server.model,
             remedy="Repair the model and publish it again.",
         )
 
 
-def _listed(numbers, label=None, labelled=None, listed=None, told=None):
+def _listed(
+    numbers: Iterable[int],
+    label: str | None = None,
+    labelled: int | None = None,
+    listed: Iterable[int] | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> str:
     """The state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. told: a manifest that changes."""
     more = {"labels": {label: labelled} if label else None, "listed": listed and sorted(listed), "manifest": told}
     given = {name: one for name, one in more.items() if one is not None}

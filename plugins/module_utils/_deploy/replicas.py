@@ -5,20 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import transaction
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 
+Roles = transaction.Roles
+Moments = tuple[Any, Any]  # times: when a container was made, when it ended last
 PREVIOUS, RESUME, STOP, SURPLUS = "previous", "resume", "stopped", "surplus"
 # What a server is that went back, in the words of the module's option.
 STATES = {PREVIOUS: "previous", RESUME: "started", STOP: "stopped"}
 _PORTS = ("grpc_port", "rest_port")
 
 
-def each(options):
+def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
     if not options["copies"]:
-        return [options]
+        return [dict(options)]
     found = [_one(options, copy) for copy in options["copies"]]
     for key, values in {
         "suffix": [one["name"] for one in found],
@@ -34,7 +39,9 @@ def each(options):
     return found
 
 
-def back(seen, deployment=None, moments=None):
+def back(
+    seen: Mapping[str, Roles], deployment: str | None = None, moments: Mapping[str, Moments] | None = None
+) -> list[tuple[str, str]]:
     """[(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
     deployment: that alone is undone, so nothing where no server is of it. moments: {id of a container: (when it was made, when it ended)}.
 
@@ -42,20 +49,21 @@ def back(seen, deployment=None, moments=None):
     not there before. Raises FleetError where nothing preceded any, or where what is kept is not what the deployment replaced.
     """
 
-    def what(roles):
+    def what(roles: Roles) -> str:
         if transaction.PREVIOUS in roles:
             return PREVIOUS
         return STOP if transaction.SERVING in roles and not roles[transaction.SERVING].is_down else RESUME
 
     found = {name: what(roles) for name, roles in seen.items() if roles and transaction.is_of(roles, deployment)}
     if deployment is not None:
-        began = min((moments[seen[name][transaction.SERVING].id][0] for name in found), default=None)
-        serving = {name: roles[transaction.SERVING] for name, roles in seen.items() if transaction.SERVING in roles}
-        for name, one in serving.items():
-            if found and one.is_down and one.deployment != deployment and moments[one.id][1] >= began:
-                found[name] = RESUME
         if not found:
             return []
+        known = moments or {}
+        began = min(known[seen[name][transaction.SERVING].id][0] for name in found)
+        serving = {name: roles[transaction.SERVING] for name, roles in seen.items() if transaction.SERVING in roles}
+        for name, one in serving.items():
+            if one.is_down and one.deployment != deployment and known[one.id][1] >= began:
+                found[name] = RESUME
     stuck = [
         name for name, how in found.items() if how == PREVIOUS and not transaction.can_go_back(seen[name], deployment)
     ]
@@ -64,7 +72,7 @@ def back(seen, deployment=None, moments=None):
     return sorted(found.items(), key=lambda one: (PREVIOUS, RESUME, STOP).index(one[1]))
 
 
-def none_before(where, deployment):
+def none_before(where: str, deployment: str | None) -> FleetError:
     """The FleetError for a server that cannot go back."""
     if deployment is None:
         return FleetError("no server before this one was kept", where=where, remedy="Deploy what shall serve instead.")
@@ -75,7 +83,7 @@ def none_before(where, deployment):
     )
 
 
-def in_part(fault, results):
+def in_part(fault: FleetError, results: Sequence[Mapping[str, Any]]) -> FleetError:
     """The fault of one server, after others of the same description: results are theirs."""
     new = [result["server"]["name"] for result in results if result["changed"]]
     if not new or isinstance(fault, ServesOn):
@@ -83,7 +91,7 @@ def in_part(fault, results):
     return extended(fault, f"The server before it, {new[-1]}, serves already.", ServesOn)
 
 
-def whole(results):
+def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The module's result, of those of each server, the first of which stands for all."""
     found = dict(results[0], servers=[result["server"] for result in results])
     if len(results) == 1:
@@ -99,7 +107,7 @@ def whole(results):
     return found
 
 
-def said(server):
+def said(server: Mapping[str, Any]) -> str:
     """A server in a line, for people."""
     text = f"{server['name']}: {server['state']}"
     for what, key in (("gRPC", "grpc_port"), ("REST", "rest_port")):
@@ -108,7 +116,7 @@ def said(server):
     return f"{text} ({server['backend']})" + (f", silent for {server['gap_s']} s" if server["gap_s"] else "")
 
 
-def _one(options, copy):
+def _one(options: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:
     folder = options["grpc_socket_directory"]
     changes = {
         "name": options["name"] + copy["suffix"],

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config, server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
@@ -53,6 +55,21 @@ def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | No
     )
 
 
+def batching_text(options: Mapping[str, Any]) -> str | None:
+    """What stands in the file of batching parameters; None where the options do not say it. Raises FleetError for what no server takes."""
+    if not options["batching"]:
+        return None
+    if not options["batching_parameters_file"]:
+        raise FleetError(
+            "missing; the parameters need a file",
+            where="batching_parameters_file",
+            remedy="Set it, or leave batching out.",
+        )
+    absolute_path("batching_parameters_file", options["batching_parameters_file"])
+    with _said_of("batching"):
+        return parameters.text(parameters.check(options["batching"]))
+
+
 def _of_all(contents: Mapping[str, bytes | None]) -> Any:
     """The parameters of the one file that holds for all models."""
     if BATCHING_FILE not in contents:
@@ -68,9 +85,13 @@ def _each_by_its_own(options: Mapping[str, Any]) -> bool:
 
 def _own(one: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameters of a model's own. Raises FleetError for what no server takes."""
-    try:
+    with _said_of(f"models: {one['name']}: batching"):
         return parameters.given_of(one["batching"]) if one.get("batching") else None
+
+
+@contextlib.contextmanager
+def _said_of(option: str) -> Iterator[None]:
+    try:
+        yield
     except FleetError as fault:
-        raise FleetError(
-            fault.what, where=f"models: {one['name']}: batching.{fault.where}", remedy=fault.remedy
-        ) from fault
+        raise FleetError(fault.what, where=f"{option}.{fault.where}", remedy=fault.remedy) from fault

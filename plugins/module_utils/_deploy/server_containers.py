@@ -8,21 +8,25 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, role_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.containers import Containers
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import MODELS_FILE
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    MODELS_FILE,
+    ServingConfiguration,
+)
 
 
 class Servers(Containers):
     """The containers of servers."""
 
-    def seen(self, name):
+    def seen(self, name: str) -> dict[str, Seen]:
         """{role: Seen} of a server's containers. Raises FleetError for a foreign container under one of its names."""
         found = {}
         with self._asking("containers"):
@@ -36,30 +40,32 @@ class Servers(Containers):
                     remedy="Remove it, or choose another name.",
                 )
             if role:
+                deployment, deployed_at = container_labels.deployment(one["Labels"])
                 found[role] = Seen(
                     one["Id"],
                     one["State"],
                     one["Labels"].get(container_labels.DIGEST, ""),
                     one["ImageID"],
-                    *container_labels.deployment(one["Labels"]),
+                    deployment,
+                    deployed_at,
                     one["Labels"].get(container_labels.PREDECESSOR),
                 )
         return found
 
-    def moments(self, name):
+    def moments(self, name: str) -> dict[str, tuple[datetime, datetime]]:
         """{id: (when it was made, when it ended last)} of a server's containers, by whole seconds."""
         found = [self.inspect(one.id) for one in self.seen(name).values()]
         return {one["Id"]: (_moment(one["Created"]), _moment(one["State"]["FinishedAt"])) for one in found}
 
-    def servers(self):
+    def servers(self) -> list[str]:
         """The names of all servers on the host, sorted."""
         return sorted({found[container_labels.NAME] for found in self._labels()})
 
-    def descriptions(self):
+    def descriptions(self) -> list[str]:
         """The names of all servers on the host, sorted, those of copies without their suffix."""
         return sorted({found.get(container_labels.COPY_OF, found[container_labels.NAME]) for found in self._labels()})
 
-    def alike(self, name):
+    def alike(self, name: str) -> list[str]:
         """The names of the server and of its copies on this host, sorted."""
         return sorted(
             {
@@ -69,11 +75,11 @@ class Servers(Containers):
             }
         )
 
-    def _labels(self):
+    def _labels(self) -> list[dict[str, str]]:
         with self._asking("containers"):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
-    def config_folders(self, name):
+    def config_folders(self, name: str) -> set[str | None]:
         """Where on the host the folders lie that a server's containers read their configuration from."""
         found = set()
         for seen in self.seen(name).values():
@@ -82,21 +88,17 @@ class Servers(Containers):
         return found
 
 
-def described(inspected):
+def described(inspected: Mapping[str, Any]) -> ServingConfiguration | None:
     """The ServingConfiguration of an inspected container, its models with the labels and versions that it serves by its file; None where it tells none."""
     found, folder = container_labels.described(inspected["Config"]["Labels"]), config_folder(inspected)
-    served = {}
-    with contextlib.suppress(OSError, ValueError, FleetError, TypeError):
-        with open(os.path.join(folder, MODELS_FILE), encoding="utf-8") as stream:
-            served = model_config_list.served(stream.read(), MODELS_FILE)
-    return found and replace(found, models=tuple(replace(one, **served.get(one.name, {})) for one in found.models))
+    return as_served(found, os.path.join(folder, MODELS_FILE)) if found and folder else found
 
 
-def _moment(text):
+def _moment(text: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00"))
 
 
-def config_folder(inspected):
+def config_folder(inspected: Mapping[str, Any]) -> str | None:
     """Where on the host an inspected container's configuration lies, or None."""
     return next(
         (mount["Source"] for mount in inspected["Mounts"] if mount["Destination"] == container_labels.FOLDER), None

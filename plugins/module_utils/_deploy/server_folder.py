@@ -9,9 +9,24 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+
+
+def as_served(configuration: ServingConfiguration, models_file: str) -> ServingConfiguration:
+    """A configuration, its models with the labels and versions that the server's file of models says, as far as it can be read."""
+    served: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(OSError, ValueError, FleetError):
+        with open(models_file, encoding="utf-8") as stream:
+            served = model_config_list.served(stream.read(), models_file)
+    return replace(
+        configuration, models=tuple(replace(one, **served.get(one.name, {})) for one in configuration.models)
+    )
 
 
 class ServerFolder:

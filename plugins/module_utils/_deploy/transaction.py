@@ -16,6 +16,7 @@ NAME.previous    served before, stopped, kept for a rollback
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 SERVING, CANDIDATE, PROVEN, NEXT, REPLACED, PREVIOUS = "serving", "candidate", "proven", "next", "replaced", "previous"
@@ -36,12 +37,12 @@ class Seen:
     predecessor: str | None = None
 
     @property
-    def runs(self):
+    def runs(self) -> bool:
         """Whether it is up."""
         return self.state == "running"
 
     @property
-    def is_down(self):
+    def is_down(self) -> bool:
         """Whether it was stopped, or never started; one that dies and is started again is not."""
         return self.state in ("exited", "created")
 
@@ -55,7 +56,7 @@ class Wanted:
     image_id: str | None
     deployment: str | None = None
 
-    def is_met_by(self, seen):
+    def is_met_by(self, seen: Seen | None) -> bool:
         """Whether the container is made from this specification and image."""
         return seen is not None and seen.digest == self.digest and self.image_id in (None, seen.image_id)
 
@@ -66,22 +67,25 @@ class Step:
     people should hear of it."""
 
     verb: str
-    role: str | None = None
-    to: str | None = None
+    role: str
+    to: str = ""
     says: str | None = None
 
 
-def container_name(server, role):
+Roles = Mapping[str, Seen]  # the containers of a server
+
+
+def container_name(server: str, role: str) -> str:
     """The name of a server's container in a role."""
     return server + _SUFFIXES.get(role, "")
 
 
-def role_of(server, name):
+def role_of(server: str, name: str) -> str | None:
     """The role that a container's name tells, or None for another's."""
     return next((role for role in (SERVING, *_SUFFIXES) if container_name(server, role) == name), None)
 
 
-def mend(seen):
+def mend(seen: Roles) -> list[Step]:
     """Steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, proven and previous."""
     steps = []
     if CANDIDATE in seen:
@@ -104,16 +108,16 @@ def mend(seen):
     return steps
 
 
-def to_started(seen, wanted, side_by_side, prove_only=False):
+def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, prove_only: bool = False) -> list[Step]:
     """Steps from a mended state to a server of the wanted specification. prove_only: up to the swap, without it."""
     serving, proven = seen.get(SERVING), seen.get(PROVEN)
-    if wanted.is_met_by(serving):
+    if serving and wanted.is_met_by(serving):
         steps = [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if proven else []
         if not serving.runs and not prove_only:
             steps += [Step("start", SERVING, says="start the server"), Step("verify", SERVING)]
         return steps
     steps = []
-    if side_by_side and not (wanted.is_met_by(proven) and proven.runs):
+    if side_by_side and not (proven and wanted.is_met_by(proven) and proven.runs):
         steps += [Step("remove", PROVEN)] if proven else []
         steps += [
             Step("create", CANDIDATE, says="start a candidate beside it" if serving else "start a candidate"),
@@ -140,14 +144,16 @@ def to_started(seen, wanted, side_by_side, prove_only=False):
     return steps + swap(seen, NEXT, says, judged, before)
 
 
-def predecessor(seen, deployment):
+def predecessor(seen: Roles, deployment: str | None) -> str | None:
     """The id of the container that a rollback of the deployment brings back, if it makes a server now: the one that serves or, where the deployment made
     that one before, the one that this replaced. None where nothing serves."""
     serving = seen.get(SERVING)
-    return serving and (serving.predecessor if deployment and serving.deployment == deployment else serving.id)
+    if serving is None:
+        return None
+    return serving.predecessor if deployment and serving.deployment == deployment else serving.id
 
 
-def is_of(seen, deployment):
+def is_of(seen: Roles, deployment: str | None) -> bool:
     """Whether the server is of a deployment that can be undone; None is any. One that is stopped and cannot go back is undone already."""
     serving = seen.get(SERVING)
     return deployment is None or bool(
@@ -155,12 +161,12 @@ def is_of(seen, deployment):
     )
 
 
-def can_go_back(seen, deployment):
+def can_go_back(seen: Roles, deployment: str | None) -> bool:
     """Whether the server before is kept; of a deployment that is named, the one that it replaced."""
     return PREVIOUS in seen and (deployment is None or seen[SERVING].predecessor == seen[PREVIOUS].id)
 
 
-def to_previous(seen, what):
+def to_previous(seen: Roles, what: str) -> list[Step]:
     """Steps that put the server before in the place of the one that serves, and keep that one in turn. what: that server, for people."""
     steps = [Step("remove", PROVEN)] if PROVEN in seen else []
     return steps + swap(
@@ -168,7 +174,7 @@ def to_previous(seen, what):
     )
 
 
-def to_stopped(seen):
+def to_stopped(seen: Roles) -> list[Step]:
     """Steps that stop the server and keep it."""
     steps = (
         [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if PROVEN in seen else []
@@ -178,13 +184,13 @@ def to_stopped(seen):
     return steps
 
 
-def to_absent(seen):
+def to_absent(seen: Roles) -> list[Step]:
     """Steps that leave nothing of the server."""
     steps = [Step("stop", SERVING, says="stop the server")] if SERVING in seen and seen[SERVING].runs else []
     return steps + [Step("remove", role, says=f"remove the container {role}") for role in sorted(seen)]
 
 
-def swap(seen, successor, says, verb, before=None):
+def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None = None) -> list[Step]:
     """Steps from the container that serves, if there is one, to its successor. verb: verify or prove, how the successor is judged. before: id of the
     successor's predecessor."""
     steps = []
@@ -201,7 +207,7 @@ def swap(seen, successor, says, verb, before=None):
     return steps + settle({**rest, SERVING: replace(seen[SERVING], predecessor=before)})
 
 
-def settle(seen):
+def settle(seen: Roles) -> list[Step]:
     """Steps after the successor is verified: its predecessor is kept, the others go."""
     if PREVIOUS in seen and seen[PREVIOUS].id == seen[SERVING].predecessor:
         return [Step("remove", REPLACED)]
@@ -209,28 +215,28 @@ def settle(seen):
     return [*steps, Step("rename", REPLACED, PREVIOUS)]
 
 
-def bring_back(seen, says=None):
+def bring_back(seen: Roles, says: str | None = None) -> list[Step]:
     """Steps back to what was replaced, after its successor failed or never came."""
     steps = [Step("remove", SERVING)] if SERVING in seen else []
     return [*steps, Step("rename", REPLACED, SERVING), Step("start", SERVING, says=says)]
 
 
-def expected(seen, steps):
+def expected(seen: Roles, steps: Iterable[Step]) -> dict[str, Seen]:
     """{role: Seen} as it will be after steps that go well; for check mode, which does none of them."""
-    seen = dict(seen)
+    found = dict(seen)
     for step in steps:
         if step.verb == "remove":
-            seen.pop(step.role, None)
+            found.pop(step.role, None)
         elif step.verb == "rename":
-            seen[step.to] = seen.pop(step.role)
-        elif step.verb == "start" and step.role in seen:
-            seen[step.role] = replace(seen[step.role], state="running")
+            found[step.to] = found.pop(step.role)
+        elif step.verb == "start" and step.role in found:
+            found[step.role] = replace(found[step.role], state="running")
         elif step.verb == "settle":
-            seen[step.role] = replace(seen[step.role], state="running")
-            seen = expected(seen, settle(seen))
-    return seen
+            found[step.role] = replace(found[step.role], state="running")
+            found = expected(found, settle(found))
+    return found
 
 
-def sentences(steps):
+def sentences(steps: Iterable[Step]) -> tuple[str, ...]:
     """What the steps say, for people."""
     return tuple(step.says for step in steps if step.says)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask a server the questions of the gates: is every wanted version AVAILABLE, does it answer, does it answer right, and does it live on."""
+"""Adapter that asks a server the questions of the gates: is every wanted version AVAILABLE, does it answer, does it answer right, and does it live on."""
 
 from __future__ import annotations
 

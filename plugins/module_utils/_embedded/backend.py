@@ -22,13 +22,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     requested,
     verification,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder, as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
+    derived_flags,
+    model_config,
+    server_options,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 
 class Backend:
@@ -38,6 +43,9 @@ class Backend:
     _questions: Any
     _warnings: list[str]
     _gap_s: float | None
+    # Of the server that is wanted, with labels that were moved while the one before served; and as that one serves them.
+    _models: tuple[ModelConfiguration, ...]
+    _served: tuple[ModelConfiguration, ...]
     _wanted: ServingConfiguration
 
     def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
@@ -56,10 +64,14 @@ class Backend:
         host_resources.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()
         wanted = host_resources.choose_ports(asked, before)
+        served = self._served = as_served(before, home.models_file).models if before else ()
+        self._models = model_config.with_moved_labels(wanted.models, before.models if before else (), served)
         serving = before if pid else None
         side_by_side = serving is not None and self._side_by_side()
         decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
         if decision.changed:
+            labels = model_config.label_sentences(self._models, wanted.models, served)
+            decision = replace(decision, actions=(*decision.actions, *labels))
             host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid and before else ())
         if decision.changed and not self._check_mode:
             self._ask_for(serving)
@@ -121,7 +133,7 @@ class Backend:
 
     def _ask_for(self, serving: ServingConfiguration | None) -> None:
         """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
-        models = self._asked.models
+        models = self._models
         wished = {model.name: expected_answers.versions(model) for model in models}
         self._questions = expected_answers.questions(
             self._options, models, wished, _place(serving).server if serving else None
@@ -130,7 +142,8 @@ class Backend:
     def _prove(self, wanted: ServingConfiguration) -> None:
         """Let a candidate pass the gates beside the server that serves."""
         try:
-            with self._home.candidate(wanted, self._options["ready_timeout_s"]) as (tried, ended):
+            candidate = replace(wanted, models=self._models)
+            with self._home.candidate(candidate, self._options["ready_timeout_s"]) as (tried, ended):
                 self._pass_gates(tried, ended)
         except FleetError as fault:
             raise extended(fault, "The server before it goes on serving.", ServesOn) from fault
@@ -144,7 +157,7 @@ class Backend:
         home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
         home.stop()
         try:
-            home.start(wanted, timeout_s)
+            home.start(wanted, self._models, timeout_s)
             if proven:
                 self._questions.first(_place(wanted), False)
             else:
@@ -154,7 +167,7 @@ class Backend:
             if before is None:
                 raise
             try:
-                home.start(before, timeout_s)
+                home.start(before, self._served, timeout_s)
             except FleetError as second:
                 raise extended(
                     fault, f"The server before it could not be started again either: {second.what}."
@@ -204,6 +217,7 @@ class Backend:
                 rest_port=specification.rest_port,
                 log=self._home.log,
                 version=VERSION,
+                model_config_file=self._home.models_file,
                 specification_digest=derived_flags.digest(specification),
             )
         return server

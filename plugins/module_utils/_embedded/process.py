@@ -19,7 +19,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
@@ -29,7 +30,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import fai
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    MODELS_FILE,
+    ServingConfiguration,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 if TYPE_CHECKING:  # So that Ansible brings the program along; it loads NumPy and gRPC, which its starter does not need.
     from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main  # noqa: F401
@@ -52,7 +57,7 @@ class Home(ServerFolder):
 
     def __init__(self, state_directory: str, name: str) -> None:
         super().__init__(state_directory, name)
-        self.log = self.path("server.log")
+        self.log, self.models_file = self.path("server.log"), self.path(MODELS_FILE)
 
     def last_started(self) -> ServingConfiguration | None:
         """The ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
@@ -62,15 +67,16 @@ class Home(ServerFolder):
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def start(self, wanted: ServingConfiguration, ready_timeout_s: float) -> None:
-        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words."""
+    def start(self, wanted: ServingConfiguration, models: Sequence[ModelConfiguration], ready_timeout_s: float) -> None:
+        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words.
+        models: with the labels that it starts with, of which wanted says only those that the user named."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path("server.pid"))
         before = self.last_started()
         self._remember(wanted)
         try:
             log = _Log(self.log)
-            started = self._launch(wanted, log, self.path("models.pbtxt"), self._begin)
+            started = self._launch(replace(wanted, models=tuple(models)), log, self.models_file, self._begin)
             self._wait_until_ready(wanted, started.poll, log, ready_timeout_s)
         except FleetError:
             self._remember(before)  # What never served has no ports that the next one should keep.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that serve one version for a moment, on a free port of the loopback, so that it can be asked as its clients will ask it."""
+"""Adapter that serves one version for a moment, on a free port of the loopback, so that it can be asked as its clients will ask it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask a container engine for images and their containers: Docker 20.10 and later, or Podman's compatible socket, through Python's Docker SDK."""
+"""Adapter that asks a container engine for images and their containers: Docker 20.10 and later, or Podman's compatible socket, through Python's Docker SDK."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask the container engine of a host over its socket: Docker's, or Podman's, which speaks the same language."""
+"""Adapter that asks the container engine of a host over its socket: Docker's, or Podman's, which speaks the same language."""
 
 from __future__ import annotations
 

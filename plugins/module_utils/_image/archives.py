@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands for shipping an image without a registry: parts with checksums. Those that arrived are not sent again; an image is whole or not there."""
+"""Adapter for shipping an image without a registry: parts with checksums. Those that arrived are not sent again; an image is whole or not there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that keep Bazel's work: a cache as `--remote_cache=http://…` asks for it, on loopback, in a directory that outlives a failed build.
+"""Adapter that keeps Bazel's work: a cache as `--remote_cache=http://…` asks for it, on loopback, in a directory that outlives a failed build.
 
 The protocol is Bazel's HTTP caching protocol: PUT and GET of /cas/<SHA-256> (content, checked here) and /ac/<SHA-256> (results of actions).
 """

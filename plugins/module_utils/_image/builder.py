@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that build: one build at a time on a builder, from checked sources, tried with fewer jobs where memory ran out, with nothing left behind."""
+"""Adapter that builds: one build at a time on a builder, from checked sources, tried with fewer jobs where memory ran out, with nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that ask archspec, a library on the controller, what compilers know of x86-64's microarchitectures; _image/recipe.py gets its answers as plain data."""
+"""Adapter that asks archspec, a library on the controller, what compilers know of x86-64's microarchitectures; _image/recipe.py gets its answers as data."""
 
 from __future__ import annotations
 

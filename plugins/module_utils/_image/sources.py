@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that bring a recipe's sources to a builder: fetched or taken from a path, checked against git's id of all their files, packed the same each time."""
+"""Adapter that brings a recipe's sources to a builder: fetched or taken from a path, checked against git's id of all their files, packed the same each time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that start an image once, with a model of 200 bytes and no network, and read what its server says of itself."""
+"""Adapter that starts an image once, with a model of 200 bytes and no network, and reads what its server says of itself."""
 
 from __future__ import annotations
 

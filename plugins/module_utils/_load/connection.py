@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that carry pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
+"""Adapter that carries pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
 
 A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code),
 code being the name of a gRPC status, or NOT_TAKEN. It takes one request at once, more when ready says that the server's limits are known.

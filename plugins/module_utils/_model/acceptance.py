@@ -6,52 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import parity, task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.parity import Output
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged, MetricChange, Output
 
 UNJUDGED = "its accuracy was not judged, because {why}. Give labelled samples and a metric, or set accept_unjudged"
-
-
-class MetricChange(TypedDict):
-    """What a metric became. after: of the variant. allowed_loss: in the metric's own unit. goal: which value is better, "higher" or "lower"."""
-
-    name: str
-    before: float
-    after: float
-    allowed_loss: float
-    goal: str
-
-
-class Served(TypedDict):
-    """What a server that loaded the variant answered."""
-
-    outputs: dict[str, Output] | None
-    metric: MetricChange | None
-
-
-class _Gates(TypedDict):
-    examples: int
-    synthetic: bool
-    outputs: dict[str, Output] | None
-    metric: MetricChange | None
-
-
-class Gates(_Gates, total=False):
-    """What was measured of a variant; None where nothing was compared or judged. synthetic: the inputs were made up. served: only where a server was asked."""
-
-    served: Served
-
-
-class Judged(TypedDict):
-    """How a conversion ended. accepted: None where that is not known yet. reason: a sentence. gates: None where nothing was compared."""
-
-    accepted: bool | None
-    reason: str
-    lowest_runtime: str | None
-    warmup_batch_sizes: list[int]
-    gates: Gates | None
 
 
 def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:

@@ -8,19 +8,17 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, given_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.text_files import Texts
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model
 
-Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not there, or must not be.
 Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
 _NOTHING = {"text": None, "parameters": None, "reasons": None}
@@ -35,12 +33,7 @@ def run(
     """
     _check_attributes(options, check_mode)
     wanted, returned, warnings = _plan(options, check_mode)
-    before = {path: _read(path) for path in wanted}
-    decision = _decide(before, wanted, warnings)
-    if not check_mode:
-        for path, text in wanted.items():
-            if before[path] != text:
-                _write(path, text)
+    before, decision = text_files.put(wanted, check_mode, warnings)
     differences = {
         path: set_attributes(path) for path, text in wanted.items() if text is not None and os.path.exists(path)
     }
@@ -63,7 +56,7 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     for number, model in enumerate(options["models"]):
         absolute_path(f"models[{number}].directory", model["directory"])
         if model["version"] is not None:
-            bounded(f"models[{number}].version", model["version"], 0, versions.LARGEST)
+            bounded(f"models[{number}].version", model["version"], 0, manifest.LARGEST_NUMBER)
     chosen = {model["name"]: _version_directory(model) for model in options["models"]}
     places = (
         {name: os.path.join(version, manifest.BATCHING) for name, version in chosen.items() if version}
@@ -164,54 +157,6 @@ def _versions(directory: str) -> dict[int, str]:
         for number, name in found.items()
         if any(os.path.exists(os.path.join(directory, name, file)) for file in _MODEL_FILES)
     }
-
-
-def _read(path: str) -> str | None:
-    """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
-    try:
-        with open(path, "rb") as stream:
-            text = stream.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        text = None
-    except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
-    directory = os.path.dirname(path)
-    while not os.path.exists(directory):
-        directory = os.path.dirname(directory)
-    if not os.access(directory, os.W_OK):
-        raise FleetError(f"this user may not write to {directory}", where=path, remedy="Use become, or another path.")
-    return text
-
-
-def _write(path: str, text: str | None) -> None:
-    """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
-    try:
-        if text is None:
-            os.unlink(path)
-        elif os.path.exists(path):
-            former = os.stat(path)
-            atomic_files.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
-            if os.geteuid() == 0:
-                os.chown(path, former.st_uid, former.st_gid)
-        else:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            atomic_files.write_file(path, text.encode())
-    except OSError as fault:
-        raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
-
-
-def _decide(before: Texts, wanted: Texts, warnings: Iterable[str]) -> Decision:
-    """The Decision from {path: text or None} as it is and as it shall be."""
-    changing = [path for path in wanted if before[path] != wanted[path]]
-    actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
-    if len(changing) == 1:
-        return Decision(
-            True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0]
-        )
-    before_all, after_all = (
-        "".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted)
-    )
-    return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))
 
 
 def _with_attributes(result: dict[str, Any], differences: Mapping[str, Difference]) -> dict[str, Any]:

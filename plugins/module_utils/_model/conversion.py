@@ -16,17 +16,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     analysis,
-    converter,
+    conversion_call,
     digests,
     manifest,
     meta_graph,
     model_files,
     published,
     saved_model,
-    variants,
+    variant_refusals,
     versions,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SavedModel
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
@@ -64,7 +64,7 @@ class Conversion:
     samples: str | None
     dropped: list[str]  # The source's signatures that the form does not have.
 
-    def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: converter.Serve) -> None:
+    def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: conversion_call.Serve) -> None:
         self.options, self.check_mode, self._serve = options, check_mode, serve
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.name, self.converted = os.path.basename(os.path.dirname(self.destination)), options["form"] != NONE
@@ -96,7 +96,7 @@ class Conversion:
             "digest": manifest.digest(files),
             "tensorflow_version": self.model["tensorflow_version"],
         }
-        release = converter.call(self.options, {"action": "release"}) if self.needs_program else None
+        release = conversion_call.call(self.options, {"action": "release"}) if self.needs_program else None
         refused = self._refusal((release or {}).get("tensorflow"))
         if refused:
             return self._refused(refused, None)
@@ -142,7 +142,7 @@ class Conversion:
 
     def _refusal(self, release: str | None) -> str | None:
         name = self.options["signature"]
-        return refusal(self.model["signatures"], name) or variants.refusal(
+        return refusal(self.model["signatures"], name) or variant_refusals.refusal(
             self.options,
             self.contract,
             self.samples,
@@ -165,7 +165,7 @@ class Conversion:
         options = self.options
         for name in ("source", "destination"):
             absolute_path(name, options[name])
-        bounded("version", 1 if options["version"] is None else options["version"], 1, versions.LARGEST)
+        bounded("version", 1 if options["version"] is None else options["version"], 1, manifest.LARGEST_NUMBER)
         bounded("allowed_loss", options["allowed_loss"], 0)
         bounded("maximum_difference", options["maximum_difference"] or 0, 0)
         bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
@@ -173,7 +173,7 @@ class Conversion:
         bounded("workspace_mib", options["workspace_mib"], 1, unit="MiB")
         if options["server_release"]:
             questions.parse(options["server_release"], "server_release")
-        variants.check(options)
+        variant_refusals.check(options)
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
             raise FleetError(
@@ -222,7 +222,7 @@ class Conversion:
         self, version: int, found: Manifest, release: Mapping[str, str] | None, warnings: tuple[str, ...] = ()
     ) -> dict[str, Any]:
         """The result for a version that is there already; an older server may refuse what a newer one took."""
-        problem = variants.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
+        problem = variant_refusals.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
         stays = found["converter"] if self.converted and found["converter"] != release else None
@@ -264,12 +264,12 @@ class Conversion:
     def _convert(self, staged: str, key: str) -> Judged:
         with atomic_files.scratch_directory() as asked:
             request = self._request("convert", staged, asked)
-            judged = converter.converted(self.options, request)
+            judged = conversion_call.converted(self.options, request)
             reason = None
             if judged["accepted"]:
-                reason = variants.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
+                reason = variant_refusals.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
                 if not reason and self.options["through_server"]:
-                    reason = converter.served(self.options, request, judged, self._serve)
+                    reason = conversion_call.served(self.options, request, judged, self._serve)
             elif judged["gates"]:
                 published.remember_refusal(
                     self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]}
@@ -297,7 +297,7 @@ class Conversion:
             )
         judged = acceptance.ending(True, self._reason(None))
         if self.needs_program:
-            judged.update(converter.call(self.options, self._request("warm_up", staged)))
+            judged.update(conversion_call.call(self.options, self._request("warm_up", staged)))
         elif self.model["warmup"]:
             judged["warmup_batch_sizes"] = self.model["warmup"]["batch_sizes"]
         return judged

@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS
 
 SCHEMA = 1
+LARGEST_NUMBER = 2**63 - 1
 _Value = TypeVar("_Value")
 _COPY = "none"
 # Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
@@ -69,6 +70,11 @@ class Manifest(TypedDict):
     files: dict[str, FileEntry]
     lowest_runtime: str | None
     warmup_batch_sizes: list[int]
+
+
+def number_of(name: str) -> int | None:
+    """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
+    return int(name) if name.isascii() and name.isdigit() and int(name) <= LARGEST_NUMBER else None
 
 
 def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:

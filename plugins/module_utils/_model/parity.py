@@ -6,18 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Output
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
-
-
-class Output(TypedDict):
-    """How far an output is from the reference's; see agreement.Distance."""
-
-    max_abs: float | None
-    max_rel: float | None
-    difference: str | None
 
 
 def compare(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> dict[str, Output]:

@@ -14,9 +14,9 @@ from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files, versions
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content, FileEntry, Manifest
 
 
@@ -33,7 +33,7 @@ def numbered(folder: str) -> dict[int, str]:
     names = [
         name
         for name in sorted(os.listdir(folder))
-        if versions.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))
+        if manifest.number_of(name) is not None and os.path.isdir(os.path.join(folder, name))
     ]
     return {int(name): name for name in names}
 

@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     parity,
     samples,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, MetricChange
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, MetricChange, Output
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
@@ -53,7 +53,7 @@ class Checked(TypedDict):
 
     examples: int
     metric: MetricValue | None
-    outputs: dict[str, parity.Output] | None
+    outputs: dict[str, Output] | None
 
 
 def run(options: Mapping[str, Any]) -> dict[str, Any]:

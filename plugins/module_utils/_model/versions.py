@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import other_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, other_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
@@ -27,17 +27,11 @@ STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-LARGEST = 2**63 - 1
-
-
-def number_of(name: str) -> int | None:
-    """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
-    return int(name) if name.isascii() and name.isdigit() and int(name) <= LARGEST else None
 
 
 def named_by(source: str) -> int | None:
     """The number that the folder of a source is named by, such as 42 for /srv/digits/42, or None."""
-    return number_of(posixpath.basename(public(source).rstrip("/")))
+    return manifest.number_of(posixpath.basename(public(source).rstrip("/")))
 
 
 def refuse_many_numbers(options: Mapping[str, Any], hosts: int) -> None:
@@ -94,7 +88,7 @@ def secrets(source: str) -> set[str]:
 def check(options: Mapping[str, Any]) -> None:
     """Raise FleetError for options that do not go together."""
     version, server = options["version"], options["server"]
-    bounded("version", version or 0, 0, LARGEST)
+    bounded("version", version or 0, 0, manifest.LARGEST_NUMBER)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
         raise FleetError(
             f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum"
@@ -186,8 +180,8 @@ def place(
     """
     if version is None:
         newest = max(published, default=0)
-        if newest not in same and max(newest, *known, 0) == LARGEST:
-            raise FleetError(f"no number is left above {LARGEST}", where="version", remedy="Give one.")
+        if newest not in same and max(newest, *known, 0) == manifest.LARGEST_NUMBER:
+            raise FleetError(f"no number is left above {manifest.LARGEST_NUMBER}", where="version", remedy="Give one.")
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(

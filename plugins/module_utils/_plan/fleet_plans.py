@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes, fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes, plan_text
 
 Hosts = Mapping[str, Mapping[str, Any]]
 Plans = Mapping[str, "dict[str, Any] | None"]
@@ -49,7 +49,7 @@ def plan_all(
             faults.setdefault(str(fault), []).append(host)
     if faults:
         raise FleetError(
-            " ".join(f"{text.rstrip('.')} (on {fleet.shortened(named)})." for text, named in faults.items())
+            " ".join(f"{text.rstrip('.')} (on {plan_text.shortened(named)})." for text, named in faults.items())
         )
     return plans
 

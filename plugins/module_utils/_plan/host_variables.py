@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import number_of, one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import preparation, resolution
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import desired_server, preparation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
@@ -79,7 +79,7 @@ def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) 
     """The result of the module host_plan. detect: gives the result of capability_facts on the host."""
     variables, detected = host.variables, {}
     capabilities = variables["ansible_facts"].get("tfserving_capabilities")
-    if not capabilities and resolution.needs_plan(wishes_of(variables, purpose)):
+    if not capabilities and desired_server.needs_plan(host_request_of(variables, purpose)):
         detected = detect()
         if detected.get("failed") or detected.get("unreachable"):
             return detected
@@ -97,36 +97,40 @@ def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) 
 
 
 def resolved(host: Host, capabilities: Mapping[str, Any] | None, purpose: Purpose = WHOLE) -> dict[str, Any]:
-    """{plan, server} of a host (resolution.resolve)."""
+    """{plan, server} of a host (desired_server.resolve)."""
     variables = host.variables
-    wishes = wishes_of(variables, purpose)
+    desired = host_request_of(variables, purpose)
     tuning_class = ((capabilities or {}).get("classes") or {}).get("tuning")
     if purpose.tunings and tuning_class:
         records = tuning_files.read(tunings_directory(variables), tuning_class)
-        asked = {one.get("name") for one in wishes.request.get("models") or () if isinstance(one, dict)}
-        wishes = replace(
-            wishes,
+        asked = {one.get("name") for one in desired.request.get("models") or () if isinstance(one, dict)}
+        desired = replace(
+            desired,
             records=records,
             stale_tunings=_stale_tunings(variables),
             structures={
-                record.model: host.structure_of(f"{wishes.directory}/{record.model}/{SAVED_MODEL}") or {}
+                record.model: host.structure_of(f"{desired.directory}/{record.model}/{SAVED_MODEL}") or {}
                 for record in records
                 if record.model in asked and record.valid_for.get("graph")
             },
         )
-    given, microarchitectures, secrets = preparation.prepared(capabilities or {}, wishes.request, host.secret_variables)
-    found = resolution.resolve(capabilities, replace(wishes, request=given), microarchitectures)
+    given, microarchitectures, secrets = preparation.prepared(
+        capabilities or {}, desired.request, host.secret_variables
+    )
+    found = desired_server.resolve(capabilities, replace(desired, request=given), microarchitectures)
     if found["plan"] and secrets:
         before, found["plan"] = len(found["plan"]["refusals"]), preparation.with_secrets(found["plan"], secrets)
-        found["server"]["refusals"] += [resolution.spoken(refusal) for refusal in found["plan"]["refusals"][before:]]
+        found["server"]["refusals"] += [
+            desired_server.spoken(refusal) for refusal in found["plan"]["refusals"][before:]
+        ]
     return found
 
 
-def wishes_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> resolution.Wishes:
+def host_request_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> desired_server.HostRequest:
     """What the user asks for on a host, from its variables."""
     role = {
         name: variables[f"{_OF_SERVER}{name}"]
-        for name in (*resolution.PLANNED, *resolution.READ)
+        for name in (*desired_server.PLANNED, *desired_server.READ)
         if f"{_OF_SERVER}{name}" in variables
     }
     judges = role.get("metric_functions")
@@ -136,7 +140,7 @@ def wishes_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> resolut
             raise FleetError(f"{judges!r} is not true or false", where=f"{_OF_SERVER}metric_functions")
     groups, host = variables["groups"], variables["inventory_hostname"]
     state = variables[f"{_OF_SERVER}state"] if purpose.for_server and f"{_OF_SERVER}state" in variables else "started"
-    return resolution.Wishes(
+    return desired_server.HostRequest(
         request=request_of(variables),
         role=role,
         serves=state in _SERVING,

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import tflite
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import batches
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_view as hosts
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import model_batching
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
@@ -142,10 +142,12 @@ def _batching(
             else "batching helps some models and costs a lone client the whole timeout: the tuning measures it",
         )
         return None
-    parameters = batches.start_values(host, wanted["goal"], bool(gpus), model, cpus) if asked == "auto" else asked
-    problem = batches.problem(parameters, model, release)
+    parameters = (
+        model_batching.start_values(host, wanted["goal"], bool(gpus), model, cpus) if asked == "auto" else asked
+    )
+    problem = model_batching.problem(parameters, model, release)
     if problem:
-        of_a_parameter = problem.where in (None, "parameter", *batches.NAMES)
+        of_a_parameter = problem.where in (None, "parameter", *model_batching.NAMES)
         remedy = f"{(problem.remedy or f'Correct {problem.where}').rstrip('.')}, or serve the model unbatched (batching: none)"
         draft.refuse(
             subject,
@@ -154,7 +156,7 @@ def _batching(
             {"models": {model["name"]: {"batching": "none"}}},
         )
         return None
-    for text in batches.doubts(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
+    for text in model_batching.doubts(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
         draft.warn(f"{model['name']}: {text}")
     draft.decide(
         subject,

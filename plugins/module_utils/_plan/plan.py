@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import validation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
-    batches,
     flags,
     gpus,
     image,
+    model_batching,
     models,
     policies,
     request,
@@ -130,11 +130,11 @@ def _candidates(
         )
     ]
     for model, made in zip(wanted["models"], planned):
-        parameters = batches.start_values(host, wanted["goal"], bool(devices), model, cpus)
+        parameters = model_batching.start_values(host, wanted["goal"], bool(devices), model, cpus)
         if (
             made["batching"] is None
             and model["batching"] != "none"
-            and batches.problem(parameters, model, release) is None
+            and model_batching.problem(parameters, model, release) is None
         ):
             found.append(
                 _candidate(

@@ -116,6 +116,27 @@ def _with_moved(one: ModelConfiguration, before: ModelConfiguration, served: Mod
     return replace(one, version_policy=policy, labels=labels)
 
 
+def label_sentences(
+    models: Sequence[ModelConfiguration], desired: Sequence[ModelConfiguration], served: Iterable[ModelConfiguration]
+) -> list[str]:
+    """What with_moved_labels() made of the desired models, for people. served: as there."""
+    kept = {one.name: one.labels for one in models}
+    return [
+        *(
+            f"keep the label {label} of {one.name} on version {version}"
+            for one, given in zip(models, desired)
+            for label, version in one.labels.items()
+            if given.labels.get(label) != version
+        ),
+        *(
+            f"take the label {label} of {one.name} away"
+            for one in served
+            for label in labels_of(one)
+            if label not in kept.get(one.name, {label})
+        ),
+    ]
+
+
 def check(models: Sequence[ModelConfiguration]) -> None:
     """Raise FleetError for the first thing that a server would refuse, or take and serve something else."""
     if not models:

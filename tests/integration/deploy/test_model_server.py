@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ import pytest
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, RestClient
 from ansible_collections.tfserving.fleet.tests.support import made, modules, ports
 
@@ -163,6 +166,91 @@ def test_a_run_that_changes_nothing_waits_for_no_other(host):
         assert host.server() == (False, server)
         assert host.run(check=True)["changed"] is False
     assert host.server()[0] is False
+
+
+def test_batching_parameters_are_written_with_the_server(host, tmp_path):
+    path = tmp_path / "made" / "batching.pbtxt"
+    options = {"batching": {"max_batch_size": "4", "num_batch_threads": 2}, "batching_parameters_file": str(path)}
+    foreseen = host.run(check=True, **options)
+    assert foreseen["changed"] and not path.parent.exists()
+    assert foreseen["actions"] == [f"write {path}", "start the server m"]
+    changed, server = host.server(**options)
+    assert changed and answers(server)
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert lines == ["max_batch_size { value: 4 }", "num_batch_threads { value: 2 }"]
+    assert host.server(**options) == (False, server)
+
+    options["batching"]["max_batch_size"] = 8
+    before = path.read_bytes()
+    foreseen = host.run(check=True, **options)
+    assert foreseen["actions"][0] == f"write {path}" and "start the server m" in foreseen["actions"][1:], (
+        "check mode knows what will stand in the file"
+    )
+    assert [diff.get("before_header") for diff in foreseen["diff"]] == [str(path), "server m"]
+    assert path.read_bytes() == before
+    path.unlink()
+    options["batching"]["max_batch_size"] = 4
+    again = host.run(**options)
+    assert again["changed"] and again["actions"] == [f"write {path}"] and again["server"]["pid"] == server["pid"]
+
+    for wrong, message in (
+        ({"batching": {"max_batch_size": 0}}, "batching.max_batch_size: 0 "),
+        ({"batching": {"max_bach_size": 4}}, "batching.parameter: "),
+        ({"batching_parameters_file": None}, "batching_parameters_file: missing"),
+        ({"batching_parameters_file": "a/b"}, "batching_parameters_file: "),
+    ):
+        failed = host.run(**{**options, **wrong})
+        assert failed["failed"] and failed["msg"].startswith(message), failed["msg"]
+    assert lives(server["pid"])
+
+
+def test_a_label_that_was_moved_while_the_server_ran_stays(host, model_directory, tmp_path):
+    """model_version gives it; then flags change, the server is killed, the option takes the label away. The versions answer differently."""
+    folder = tmp_path / "models"
+    shutil.copytree(model_directory / "half_plus_two" / "1", folder / "1")
+    model = {"name": "m", "base_path": str(folder), "version_policy": {"specific": [1]}, "labels": {"stable": 1}}
+    described = {"models": [model], "model_name": None, "model_base_path": None}
+
+    def label(name, server):
+        one = tensors.Tensor("float32", (1, 1), struct.pack("<f", 1.0))
+        client = stdlib_client.Server(server["address"], server["grpc_port"], 30, False)
+        return client.predict("m", {"x": one}, label=name)["y"].values()
+
+    _changed, server = host.server(**described)
+    publish = {
+        "path": str(folder),
+        "source": str(model_directory / "half_plus_three" / "1"),
+        "remote_src": True,
+        "version": 2,
+        "label": "canary",
+        "config_file": server["model_config_file"],
+        "server": {"port": server["grpc_port"], "model": "m"},
+    }
+    published = modules.call("model_version", **publish)
+    assert not published.get("failed"), published
+    stable, canary = [2.5], [3.5]
+    assert (label("stable", server), label("canary", server)) == (stable, canary)
+    ((running,), (asked,)) = (host.info()[key] for key in ("servers", "asked"))
+    assert running["models"][0]["labels"] == {"stable": 1, "canary": 2} and asked["models"][0]["drift"] == []
+    assert host.server(**described) == (False, server)
+
+    described["flags"] = {"num_load_threads": 2}
+    assert "keep the label canary of m on version 2" in host.run(check=True, **described)["actions"]
+    changed, server = host.server(**described)
+    assert changed and (label("stable", server), label("canary", server)) == (stable, canary)
+    kill(server["pid"])
+    changed, server = host.server(**described)
+    assert changed and label("canary", server) == canary
+    wrong = host.run(**{**described, "flags": CONTRADICTION, "side_by_side": False})
+    assert wrong["msg"].endswith("The server before it runs again.")
+    assert label("canary", server) == canary
+
+    model["labels"] = {"stable": 1, "canary": None}
+    taken = host.run(**described)
+    assert taken["changed"] and "take the label canary of m away" in taken["actions"]
+    with pytest.raises(FleetError, match="Unrecognized servable version label"):
+        label("canary", taken["server"])
+    assert host.server(**described)[0] is False
 
 
 def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, tmp_path):

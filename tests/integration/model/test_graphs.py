@@ -22,10 +22,10 @@ import unset_models
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     analysis,
-    convert,
+    conversion_program,
     saved_model,
     statefulness,
-    variants,
+    variant_refusals,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
@@ -87,7 +87,7 @@ def test_what_a_request_does_not_run_refuses_no_conversion(models, name):
         statefulness.RANDOM if name.startswith(("noise_that", "nothing_to")) else set()
     )  # Drawn, and no answer depends on it.
     assert impure(executed) - unread == set(), "the session itself ran it"
-    assert variants.refusal(OPTIONS, signature, None, None, ops) is None
+    assert variant_refusals.refusal(OPTIONS, signature, None, None, ops) is None
     found = analysis.analyse("serving_default", signature, ops)
     assert not found["parses_examples"] and not [
         reason for reason in analysis.warnings(described) if "TensorFlow 1" not in reason
@@ -104,7 +104,7 @@ def test_what_a_request_runs_refuses_the_conversion(models, name):
     else:
         executed, _answers = ran(models / name, x=X)
         assert impure(ops) == impure(executed) != set()
-    assert variants.refusal(OPTIONS, signature, None, None, ops)
+    assert variant_refusals.refusal(OPTIONS, signature, None, None, ops)
 
 
 @pytest.mark.parametrize("name", names(graph_models.OPEN))
@@ -113,7 +113,7 @@ def test_a_branch_that_nobody_can_know_is_a_warning(models, name):
     assert impure(ops) == set() and statefulness.random_ops(described["uncertain_ops"]["serving_default"]) == [
         "RandomUniform"
     ]
-    assert variants.refusal(OPTIONS, signature, None, None, ops) is None
+    assert variant_refusals.refusal(OPTIONS, signature, None, None, ops) is None
     assert any(warning.startswith("RandomUniform: in a branch that") for warning in analysis.warnings(described))
 
 
@@ -215,7 +215,7 @@ def test_a_signature_that_changes_or_reveals_things_is_named(failing, name):
         any(f"{files[0]}: what a client sends decides" in warning for warning in warnings) is chosen if files else True
     )
     assert bool(state or files) == bool(warnings), warnings
-    assert bool(variants.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
+    assert bool(variant_refusals.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
 
 
 def test_a_model_without_a_signature_is_named(failing):
@@ -235,7 +235,7 @@ def test_the_graph_that_the_servers_tags_name_is_read_and_converted(failing, tmp
         loaded = tf1.saved_model.load(session, tags, str(path)).signature_def["serving_default"]
         assert loaded.outputs["y"].name == signature["outputs"]["y"]["tensor"]
         assert session.run(loaded.outputs["y"].name, {loaded.inputs["x"].name: X})[0, 0] == factor
-    made = convert.work(
+    made = conversion_program.work(
         dict(
             OPTIONS,
             action="convert",

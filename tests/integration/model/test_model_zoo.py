@@ -20,14 +20,14 @@ numpy = pytest.importorskip("numpy")
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     analysis,
-    convert,
+    conversion_program,
     samples,
     saved_model,
     server_check,
     tensorflow_ops,
     tensorrt,
     tflite_file,
-    variants,
+    variant_refusals,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
 from ansible_collections.tfserving.fleet.tests.integration.model import model_zoo, odd_models
@@ -90,7 +90,7 @@ def outcome(zoo, name, staged, form="tflite_dynamic_range", select=False):
         "memory_mib": 4096 if name == "gigabyte" else None,
     }
     samples_file = files[0] if files else None
-    refusal = variants.refusal(
+    refusal = variant_refusals.refusal(
         options,
         contract,
         samples_file,
@@ -100,7 +100,7 @@ def outcome(zoo, name, staged, form="tflite_dynamic_range", select=False):
     )
     if refusal:
         return "refused", refusal, None
-    made = convert.work(
+    made = conversion_program.work(
         dict(
             options,
             action="convert",
@@ -321,7 +321,7 @@ def test_what_tensorrt_is_asked_for_is_what_its_converter_takes(zoo, tmp_path):
     ):
         assert words <= set(inspect.signature(getattr(trt_convert.TrtGraphConverterV2, method)).parameters)
     contract = saved_model.read(str(zoo / "dense"))["signatures"]["serving_default"]
-    made = convert.work(
+    made = conversion_program.work(
         {
             "action": "convert",
             "form": "tensorrt",

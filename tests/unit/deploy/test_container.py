@@ -39,8 +39,12 @@ GOOD = ServingConfiguration(
 )
 
 
+def created(spec, folder, secrets, trial, **more):
+    return container.body(spec, container.Around(folder, secrets, **more), trial)
+
+
 def test_a_container_is_hardened_and_published_on_loopback():
-    body = container.body(container.check(GOOD), "/state/config", {"KEY": "s3cr3t"}, trial=False)
+    body = created(container.check(GOOD), "/state/config", {"KEY": "s3cr3t"}, trial=False)
     host = body["HostConfig"]
     assert (
         host["ReadonlyRootfs"],
@@ -70,13 +74,13 @@ def test_a_container_is_hardened_and_published_on_loopback():
     assert container_labels.described(body["Labels"]) == GOOD and body["Labels"][
         container_labels.DIGEST
     ] == derived_flags.digest(GOOD)
-    assert "z" in container.body(GOOD, "/s", {}, False, selinux=True)["HostConfig"]["Binds"][0].rpartition(",")[2]
+    assert "z" in created(GOOD, "/s", {}, False, selinux=True)["HostConfig"]["Binds"][0].rpartition(",")[2]
 
 
 def test_a_slice_is_named_to_cuda_and_its_cache_is_kept():
     part = {"pci_bus_id": "0000:07:00.0", "id": "MIG-1", "by": "device_request"}
     spec = replace(GOOD, environment={"CUDA_CACHE_PATH": container.CUDA_CACHE}, devices=(part,))
-    body = container.body(spec, "/state/config", {}, False, cuda_cache="/state/servers/digits/cuda")
+    body = created(spec, "/state/config", {}, False, cuda_cache="/state/servers/digits/cuda")
     assert body["HostConfig"]["DeviceRequests"] == [
         {"Driver": "nvidia", "DeviceIDs": ["MIG-1"], "Capabilities": [["gpu"]]}
     ]
@@ -84,37 +88,32 @@ def test_a_slice_is_named_to_cuda_and_its_cache_is_kept():
         "CUDA_VISIBLE_DEVICES=MIG-1" in body["Env"]
         and "/state/servers/digits/cuda:/var/cache/tfserving/cuda:rw" in body["HostConfig"]["Binds"]
     )
-    whole = container.body(
+    whole = created(
         replace(spec, environment={}, devices=(dict(part, id="GPU-1", by="runtime"),)), "/s", {}, False, cuda_cache="/c"
     )
     assert whole["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-1"] and whole["HostConfig"]["Runtime"] == "nvidia"
     assert not any("/c:" in bind for bind in whole["HostConfig"]["Binds"])
-    described = container.body(replace(spec, devices=(dict(part, id="0:1", by="cdi"),)), "/s", {}, False)
+    described = created(replace(spec, devices=(dict(part, id="0:1", by="cdi"),)), "/s", {}, False)
     assert described["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=0:1"]}]
 
 
 def test_podman_publishes_on_all_addresses_where_none_is_named():
     everywhere = replace(GOOD, address="0.0.0.0")
     assert (
-        container.body(everywhere, "/s", {}, trial=False)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"]
-        == "0.0.0.0"
+        created(everywhere, "/s", {}, trial=False)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"] == "0.0.0.0"
     )
     assert (
-        container.body(everywhere, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0][
-            "HostIp"
-        ]
+        created(everywhere, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"]
         == ""
     )
     assert (
-        container.body(GOOD, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"]
+        created(GOOD, "/s", {}, trial=False, podman=True)["HostConfig"]["PortBindings"]["8500/tcp"][0]["HostIp"]
         == "127.0.0.1"
     )
 
 
 def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
-    host = container.body(replace(GOOD, address="0.0.0.0", rest_port=8501), "/state/config", {}, trial=True)[
-        "HostConfig"
-    ]
+    host = created(replace(GOOD, address="0.0.0.0", rest_port=8501), "/state/config", {}, trial=True)["HostConfig"]
     assert host["PortBindings"] == {
         inside: [{"HostIp": "127.0.0.1", "HostPort": ""}] for inside in ("8500/tcp", "8501/tcp")
     }
@@ -123,27 +122,27 @@ def test_a_candidate_takes_no_port_of_the_host_and_does_not_come_back():
 
 def test_a_socket_is_for_whoever_may_enter_its_folder():
     spec = replace(GOOD, grpc_socket_directory="/srv/socket")
-    body = container.body(spec, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
+    body = created(spec, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
     assert body["Entrypoint"] == ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", "/usr/bin/entry.sh"] and body[
         "Cmd"
     ] == container.arguments(spec)
     assert "/srv/socket:/run/tfserving:rw" in body["HostConfig"]["Binds"]
-    trial = container.body(spec, "/s", {}, trial=True, entry_point=["/usr/bin/entry.sh"])["HostConfig"]
+    trial = created(spec, "/s", {}, trial=True, entry_point=["/usr/bin/entry.sh"])["HostConfig"]
     assert "/run/tfserving" in trial["Tmpfs"] and not any("/srv/socket" in bind for bind in trial["Binds"]), (
         "a candidate touches no socket that serves"
     )
-    assert "Entrypoint" not in container.body(GOOD, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
+    assert "Entrypoint" not in created(GOOD, "/s", {}, trial=False, entry_point=["/usr/bin/entry.sh"])
 
 
 def test_devices():
     device = {"pci_bus_id": "0000:01:00.0", "id": "GPU-1", "by": "device_request"}
-    body = container.body(replace(GOOD, devices=(device,)), "/s", {}, False)
+    body = created(replace(GOOD, devices=(device,)), "/s", {}, False)
     assert body["HostConfig"]["DeviceRequests"] == [
         {"Driver": "nvidia", "DeviceIDs": ["GPU-1"], "Capabilities": [["gpu"]]}
     ]
-    body = container.body(replace(GOOD, devices=(dict(device, by="cdi"),)), "/s", {}, False)
+    body = created(replace(GOOD, devices=(dict(device, by="cdi"),)), "/s", {}, False)
     assert body["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-1"]}]
-    body = container.body(replace(GOOD, devices=(dict(device, by="runtime"),)), "/s", {}, False)
+    body = created(replace(GOOD, devices=(dict(device, by="runtime"),)), "/s", {}, False)
     assert body["HostConfig"]["Runtime"] == "nvidia" and "NVIDIA_VISIBLE_DEVICES=GPU-1" in body["Env"]
 
 

@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine import con
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     conversion_memory,
     tensorrt,
-    variants,
+    variant_refusals,
 )
 
 SIGNATURE = {
@@ -60,13 +60,13 @@ def options(form="tflite_int8", **others):
 )
 def test_options_that_do_not_go_together(given, words):
     with pytest.raises(FleetError, match="(?s).*" + words.replace("(", r"\(")):
-        variants.check(given)
+        variant_refusals.check(given)
 
 
 def test_options_that_do():
-    for form in variants.FORMS:
-        variants.check(options(form, batch_sizes=[1, 8]))
-    variants.check(options(select_tf_ops=True, metric="function", metric_function="/m.py"))
+    for form in variant_refusals.FORMS:
+        variant_refusals.check(options(form, batch_sizes=[1, 8]))
+    variant_refusals.check(options(select_tf_ops=True, metric="function", metric_function="/m.py"))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_options_that_do():
     ],
 )
 def test_refusals_before_anything_starts(given, samples, words):
-    found = variants.refusal(given, SIGNATURE, samples, None)
+    found = variant_refusals.refusal(given, SIGNATURE, samples, None)
     assert found is None if words is None else words in found
 
 
@@ -94,10 +94,12 @@ def test_no_form_stands_for_answers_that_depend_on_more_than_the_request(form):
         accept_unjudged=True,
         **({"server_release": "2.17.1", "compute_capability": "8.6", "batch_sizes": [1]} if form == "tensorrt" else {}),
     )
-    assert variants.refusal(given, SIGNATURE, True, None, ["MatMul"]) is None
-    assert "(AssignVariableOp)" in variants.refusal(given, SIGNATURE, True, None, ["MatMul", "AssignVariableOp"])
-    assert "has defaults for x" in variants.refusal(given, SIGNATURE, True, None, ["MatMul"], ["x"])
-    assert variants.refusal(options("none"), SIGNATURE, True, None, ["AssignVariableOp"]) is None
+    assert variant_refusals.refusal(given, SIGNATURE, True, None, ["MatMul"]) is None
+    assert "(AssignVariableOp)" in variant_refusals.refusal(
+        given, SIGNATURE, True, None, ["MatMul", "AssignVariableOp"]
+    )
+    assert "has defaults for x" in variant_refusals.refusal(given, SIGNATURE, True, None, ["MatMul"], ["x"])
+    assert variant_refusals.refusal(options("none"), SIGNATURE, True, None, ["AssignVariableOp"]) is None
 
 
 TRT = {"server_release": "2.17.1", "compute_capability": "8.6", "precision": "FP16", "batch_sizes": [1, 8]}
@@ -156,7 +158,7 @@ def test_what_is_no_compute_capability(text):
     ],
 )
 def test_the_lowest_runtime_is_compared_with_the_server(lowest, release, fits):
-    assert (variants.runtime_problem(lowest, release) is None) == fits
+    assert (variant_refusals.runtime_problem(lowest, release) is None) == fits
 
 
 MEMINFO = {"proc/meminfo": "MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n"}

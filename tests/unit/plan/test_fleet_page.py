@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text
 
 
 def plan(**changes):
@@ -64,7 +64,7 @@ REFUSED = plan(
 def test_the_page_of_a_fleet():
     plans = {"web2": plan(), "web1": plan(), "big": BATCHED, "old": REFUSED, "lost": None}
     assert (
-        fleet.text(plans, width=110)
+        plan_text.text(plans, width=110)
         == """\
 PLAN for 5 hosts of 3 classes; something is refused on 1; 1 not known yet
 
@@ -106,9 +106,11 @@ SAID ONCE for several of the groups above
 
 
 def test_the_page_of_one_host():
-    assert fleet.text({"web": plan(candidates=[])}).splitlines()[0] == "PLAN for 1 host of 1 class; nothing is refused"
-    assert "SAID ONCE" not in fleet.text({"web": plan()})
-    embedded = fleet.text({"web": plan(image=None, backend="embedded")})
+    assert (
+        plan_text.text({"web": plan(candidates=[])}).splitlines()[0] == "PLAN for 1 host of 1 class; nothing is refused"
+    )
+    assert "SAID ONCE" not in plan_text.text({"web": plan()})
+    embedded = plan_text.text({"web": plan(image=None, backend="embedded")})
     assert "  embedded 2.20.0  " in embedded and "  server    embedded, 2.20.0\n" in embedded
 
 
@@ -117,13 +119,13 @@ def test_long_lines_are_wrapped_below_their_beginning():
     assert """
   mind      word word word word word word word word word word word word
             word word word word word word word word
-""" in fleet.text({"web": long}, width=10)
+""" in plan_text.text({"web": long}, width=10)
     hosts = {f"host-with-a-long-name-{number}": plan() for number in range(8)}
     assert """
 1. x86-64-v3-intel-4c-1n: host-with-a-long-name-0, host-with-a-long-name-1,
   host-with-a-long-name-2, host-with-a-long-name-3, host-with-a-long-name-4,
   host-with-a-long-name-5 and 2 more
-""" in fleet.text(hosts, width=76)
+""" in plan_text.text(hosts, width=76)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +151,13 @@ def test_columns_give_way_in_their_order(width, row):
         image="tensorflow/serving:2.20.0-with-a-tag",
         models=[{"name": "digits-of-the-house", "form": "saved_model", "batching": None}],
     )
-    assert fleet.text({"web": wide}, width=width).splitlines()[3] == row
+    assert plan_text.text({"web": wide}, width=width).splitlines()[3] == row
 
 
 @pytest.mark.parametrize(("count", "names"), [(6, "0, 1, 2, 3, 4, 5"), (7, "0, 1, 2, 3, 4, 5 and 1 more"), (1, "0")])
 def test_long_lists_of_hosts_are_shortened(count, names):
-    assert fleet.shortened([str(number) for number in range(count)]) == names
-    assert fleet.shortened(["a", "b", "c"], most=1) == "a and 2 more"
+    assert plan_text.shortened([str(number) for number in range(count)]) == names
+    assert plan_text.shortened(["a", "b", "c"], most=1) == "a and 2 more"
 
 
 def test_what_a_plan_changes_against_an_earlier_one():
@@ -165,7 +167,7 @@ def test_what_a_plan_changes_against_an_earlier_one():
         server=dict(plan()["server"], cpu_set="0-1", flags={"port": 8500}),
         refusals=[{"subject": "image"}],
     )
-    assert fleet.differences(
+    assert plan_text.differences(
         {"web": now, "same": plan()}, {"web": plan(), "same": plan(decisions=[], warnings=["another"])}
     ) == [
         "CHANGED since the earlier plan",
@@ -177,11 +179,11 @@ def test_what_a_plan_changes_against_an_earlier_one():
         "  server.flags.enable_profiler: false -> none   [web]",
     ]
     for key, value in (("backend", "embedded"), ("image", "other"), ("build", {"image": "x"})):
-        assert fleet.differences({"web": plan(**{key: value})}, {"web": plan()})[1].startswith(f"  {key}")
+        assert plan_text.differences({"web": plan(**{key: value})}, {"web": plan()})[1].startswith(f"  {key}")
 
 
 def test_hosts_and_plans_that_come_and_go():
-    assert fleet.differences(
+    assert plan_text.differences(
         {"a": plan(), "b": None, "c": plan(), "d": None}, {"a": None, "b": plan(), "d": None, "e": plan()}
     ) == [
         "CHANGED since the earlier plan",
@@ -190,14 +192,14 @@ def test_hosts_and_plans_that_come_and_go():
         "  host is gone   [e]",
         "  host is new   [c]",
     ]
-    assert fleet.differences({"a": plan()}, {"a": copy.deepcopy(plan())}) == [
+    assert plan_text.differences({"a": plan()}, {"a": copy.deepcopy(plan())}) == [
         "CHANGED since the earlier plan",
         "  nothing",
     ]
 
 
 def test_changes_stand_at_the_end_of_the_page():
-    text = fleet.text(
+    text = plan_text.text(
         {"a": plan()},
         earlier={"a": plan(release="2.19.1")},
         running={"a": {"seen": "now", "reason": None, "differences": ["x", "w"]}},
@@ -211,19 +213,21 @@ CHANGES to what runs now
 CHANGED since the earlier plan
   release: 2.19.1 -> 2.20.0   [a]
 """)
-    assert "CHANGED since" in fleet.text({"a": plan()}, earlier={}) and "CHANGED since" not in fleet.text({"a": plan()})
+    assert "CHANGED since" in plan_text.text({"a": plan()}, earlier={}) and "CHANGED since" not in plan_text.text(
+        {"a": plan()}
+    )
 
 
 def test_what_is_known_of_what_runs():
-    assert fleet.against_running({"a": {"seen": "now", "reason": None, "differences": []}}) == [
+    assert plan_text.against_running({"a": {"seen": "now", "reason": None, "differences": []}}) == [
         "CHANGES to what runs now",
         "  nothing",
     ]
-    assert fleet.against_running({"a": {"seen": None, "reason": "timed out", "differences": []}}) == [
+    assert plan_text.against_running({"a": {"seen": None, "reason": "timed out", "differences": []}}) == [
         "CHANGES to what runs now",
         "  not known what runs: timed out   [a]",
     ]
-    assert fleet.against_running({"a": {"seen": "remembered", "reason": None, "differences": ["x"]}}) == [
+    assert plan_text.against_running({"a": {"seen": "remembered", "reason": None, "differences": ["x"]}}) == [
         "CHANGES to what runs now",
         "  x   [a]",
         "  not asked now, compared with what was seen last   [a]",
@@ -236,6 +240,6 @@ def test_groups_that_share_all_are_said_to():
   why       release: 2.20.0 - as asked   [all]
             backend: docker - it answers   [all]
   mind      look at the log   [all]
-""" in fleet.text(two)
+""" in plan_text.text(two)
     four = dict(two, c=plan(host_class="x86-64-v5", warnings=[]), d=plan(host_class="x86-64-v6"))
-    assert "look at the log   [1-2, 4]" in fleet.text(four)
+    assert "look at the log   [1-2, 4]" in plan_text.text(four)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet, fleet_plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet_plans, plan_text
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
@@ -210,19 +210,19 @@ def test_the_page_tells_what_would_change_and_how_that_is_known():
         "c": {"seen": None, "reason": None, "differences": []},
         "d": {"seen": None, "reason": None, "differences": []},
     }
-    text = fleet.text(plans, running=known)
+    text = plan_text.text(plans, running=known)
     assert text.endswith("""CHANGES to what runs now
   digits: not served yet   [a]
   not asked now, compared with what was seen last: timed out   [b]
   not known what runs   [c, d]
 """)
-    assert "CHANGES" not in fleet.text(plans)
+    assert "CHANGES" not in plan_text.text(plans)
 
 
 def test_no_line_is_wider_than_asked_where_words_allow():
     plans = {f"host-{number}": PLAN for number in range(30)}
     for width in (72, 80, 120, 160):
-        assert max(len(line) for line in fleet.text(plans, width=width).splitlines()) <= width
+        assert max(len(line) for line in plan_text.text(plans, width=width).splitlines()) <= width
 
 
 def test_what_several_groups_share_is_said_once():
@@ -230,6 +230,6 @@ def test_what_several_groups_share_is_said_once():
         dict(HOST, cpu=dict(HOST["cpu"], threads=8, usable=8.0, affinity="0-7")),
         {"version": "2.20.0", "models": [{"name": "digits"}]},
     )
-    text = fleet.text({"a": PLAN, "b": other})
+    text = plan_text.text({"a": PLAN, "b": other})
     assert text.count("as tfserving_version says") == 1 and "as tfserving_version says   [all]" in text
     assert "CPU set: all - 4 usable" in text and "CPU set: all - 8 usable" in text

@@ -18,8 +18,8 @@ hypothesis = pytest.importorskip("hypothesis")
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import compatibility, parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
@@ -323,7 +323,7 @@ def test_every_plan_keeps_the_rules(host, request):
         assert not questions.check_flags(made["release"], candidate["change"].get("flags", {}))
         parameters.check(candidate["change"].get("batching") or {})
     assert request.get("gpu") != "require" or made["server"]["devices"] or not made["models"]
-    assert "nothing" in fleet.text({"h": made}, {"h": made}).splitlines()[-1]
+    assert "nothing" in plan_text.text({"h": made}, {"h": made}).splitlines()[-1]
     assert isinstance(differences(made, []), list)
 
 
@@ -400,7 +400,7 @@ def test_nonsense_anywhere_is_one_line(host, request, data):
     for holder, key in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=2)):
         holder[key] = data.draw(nonsense)
     try:
-        json.dumps(fleet.text({"h": plan(host, request)}))
+        json.dumps(plan_text.text({"h": plan(host, request)}))
     except FleetError as fault:
         assert "\n" not in str(fault) and str(fault).endswith((".", "!", "?"))
 
@@ -414,4 +414,4 @@ def test_a_fleet_is_planned_the_same_in_any_order(hosts, request, chance):
     chance.shuffle(pairs)
     shuffled = {name: plan(host, request) for name, host in pairs}
     assert shuffled == straight
-    assert fleet.text(shuffled) == fleet.text(straight)
+    assert plan_text.text(shuffled) == plan_text.text(straight)

@@ -12,7 +12,7 @@ pytest.importorskip("ansible")
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables, serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret, secrets_in, wrong_type
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text
 from ansible_collections.tfserving.fleet.plugins.plugin_utils._output import for_programs
 from ansible_collections.tfserving.fleet.tests.unit.plan.test_traps import host, plan, request
 
@@ -45,7 +45,7 @@ def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name
     assert "hunter2" not in str(made) and made["server"]["environment"] == {"TF_X": "1"} and made["refusals"] == []
     assert "environment " + name in [decision["subject"] for decision in made["decisions"]]
     assert secret_variables(environment) == {name: "hunter2"}
-    shown = fleet.text({"h": plan(host(), request(environment=environment))})
+    shown = plan_text.text({"h": plan(host(), request(environment=environment))})
     assert "hunter2" not in shown and "TF_X=1" in shown
 
 
@@ -63,7 +63,7 @@ def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name
 def test_a_value_that_holds_a_secret_is_shown_nowhere_whatever_its_name(name, value):
     made = serving_plan(host(), request(environment={name: value, "TF_X": "1"}, options=[f"-e {name}={value!r}"]))
     assert "hunter2" not in str(made) and made["server"]["environment"] == {"TF_X": "1"}
-    assert "hunter2" not in fleet.text({"h": plan(host(), request(environment={name: value}))})
+    assert "hunter2" not in plan_text.text({"h": plan(host(), request(environment={name: value}))})
 
 
 @pytest.mark.parametrize(

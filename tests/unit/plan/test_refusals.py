@@ -27,13 +27,13 @@ WATCHED = {
     for path in (UTILS / "_plan").glob("*.py")
     # Faults of form; the draft itself; what does not run in plan().
     if path.stem
-    not in ("draft", "request", "policies", "fleet_plans", "host_variables", "plan_file", "preparation", "resolution")
+    not in ("draft", "request", "policies", "fleet_plans", "host_variables", "plan_file", "preparation", "desired_server")
 }
 WATCHED.update(
     {
         "_plan/gpus": ("_usable", "_support", "_of_problem", "_too_small"),
         "_plan/models": ("lite_problem",),
-        "_plan/batches": ("problem",),
+        "_plan/model_batching": ("problem",),
         "_release/questions": (),
         "_image/recipe": ("problem", "march_problem"),
         "_model/tflite": ("refusal",),

@@ -86,7 +86,7 @@ _REQUESTED = {"backend": "backend", "image": "image", "release": "version", "eng
 
 
 @dataclass(frozen=True)
-class Wishes:
+class HostRequest:
     """What the user asks for on one host.
 
     request: the mapping of docs/architecture.md, "Request"; its policies carry `holds`. role: the variables of tfs_server that the user set, without their
@@ -108,54 +108,56 @@ class Wishes:
     serves: bool = True
 
 
-def needs_plan(wishes: Wishes) -> bool:
+def needs_plan(desired: HostRequest) -> bool:
     """Whether the inventory asks for something that depends on the host. Variables that say everything need no plan, and so no capabilities."""
-    given = wishes.request
+    given = desired.request
     asks = bool(given.get("models")) or any(
         given.get(key) is not None and given[key] not in nothing for key, nothing in _NOTHING.items()
     )
-    return asks and wishes.serves and not set(PLANNED) <= set(wishes.role)
+    return asks and desired.serves and not set(PLANNED) <= set(desired.role)
 
 
 def resolve(
-    capabilities: Mapping[str, Any] | None, wishes: Wishes, microarchitectures: Mapping[str, Any] | None = None
+    capabilities: Mapping[str, Any] | None, desired: HostRequest, microarchitectures: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """{plan, server}: the host's plan (None without capabilities), and what tfs_server gives to model_server.
 
     server: {name, backend, image, release, models, flags, environment, cpu_set, devices, copies, batching, per_model, ready_timeout_s, checks, refusals}.
     Raises FleetError for a request out of form; what cannot be had is a refusal.
     """
-    _check(wishes)
-    asked = _with_role(request.with_texts_as_keys(dict(wishes.request)), wishes.role)
-    if not wishes.serves:
-        found = _server(None, asked, wishes)[1]
-        name = wishes.role.get("name") or _name_in_start_lines(asked) or found["name"]
+    _check(desired)
+    asked = _with_role(request.with_texts_as_keys(dict(desired.request)), desired.role)
+    if not desired.serves:
+        found = _server(None, asked, desired)[1]
+        name = desired.role.get("name") or _name_in_start_lines(asked) or found["name"]
         return {"plan": None, "server": dict(found, name=name, backend=asked.get("backend") or "auto")}
-    planned = needs_plan(wishes)
+    planned = needs_plan(desired)
     made = (
-        plan.plan(capabilities, asked if planned else dict(wishes.request, models=[]), microarchitectures)
+        plan.plan(capabilities, asked if planned else dict(desired.request, models=[]), microarchitectures)
         if planned or capabilities
         else None
     )
     if made and made["refusals"]:
         return {
             "plan": made,
-            "server": dict(_server(None, asked, wishes)[1], refusals=[spoken(refusal) for refusal in made["refusals"]]),
+            "server": dict(
+                _server(None, asked, desired)[1], refusals=[spoken(refusal) for refusal in made["refusals"]]
+            ),
         }
     draft = Draft()
-    records = _records(draft, made, asked, wishes) if made and planned else {}
-    configuration, found = _server(made if planned else None, asked, wishes, records)
-    _refuse_flags(draft, wishes.role, configuration)
-    whole = _whole(made, configuration, found, wishes, draft) if made else None
+    records = _records(draft, made, asked, desired) if made and planned else {}
+    configuration, found = _server(made if planned else None, asked, desired, records)
+    _refuse_flags(draft, desired.role, configuration)
+    whole = _whole(made, configuration, found, desired, draft) if made else None
     return {
         "plan": whole,
         "server": dict(found, refusals=[spoken(refusal) for refusal in draft.refusals], warnings=list(draft.warnings)),
     }
 
 
-def _check(wishes: Wishes) -> None:
+def _check(desired: HostRequest) -> None:
     """Raise FleetError for the first variable of tfs_server, or tuning, of which nothing can be made."""
-    for name, value in wishes.role.items():
+    for name, value in desired.role.items():
         where = f"tfs_server_{name}"
         if name in _MAPPINGS and not (isinstance(value, dict) or (name == "batching" and value is None)):
             raise FleetError(f"{value!r} is not a mapping", where=where)
@@ -165,9 +167,9 @@ def _check(wishes: Wishes) -> None:
             model_names.check(one.get("name"), f"{where}[{number}].name")
         if name not in (*_MAPPINGS, *_LISTS) and isinstance(value, (dict, list, tuple)):
             raise FleetError(f"{value!r} is not a single value", where=where)
-    if not isinstance(wishes.tunings, (list, tuple)) or not all(isinstance(one, dict) for one in wishes.tunings):
+    if not isinstance(desired.tunings, (list, tuple)) or not all(isinstance(one, dict) for one in desired.tunings):
         raise FleetError(
-            f"{wishes.tunings!r} is not a list of what the module tuning returns", where="tfs_server_tunings"
+            f"{desired.tunings!r} is not a list of what the module tuning returns", where="tfs_server_tunings"
         )
 
 
@@ -195,18 +197,18 @@ def _with_role(given: dict[str, Any], role: Mapping[str, Any]) -> dict[str, Any]
 def _server(
     made: Mapping[str, Any] | None,
     asked: Mapping[str, Any],
-    wishes: Wishes,
+    desired: HostRequest,
     records: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[ServingConfiguration, dict[str, Any]]:
     """The host's configuration, and what tfs_server gives to model_server; made: the plan, or None where there is none. records: what tunings that are
     kept change, by model."""
-    role = wishes.role
+    role = desired.role
     served_models.check_known(asked.get("models") or [])
     if made:
         found = served_models.planned(made)
         for model, change in (records or {}).items():
             found = found.tuned(model, change)
-        found = trial_configuration.proved(found, wishes.tunings)
+        found = trial_configuration.proved(found, desired.tunings)
     else:
         models = tuple(ModelConfiguration(one["name"], form=SAVED_MODEL) for one in asked.get("models") or [])
         found = ServingConfiguration(models=models)
@@ -221,12 +223,12 @@ def _server(
     described = served_models.description(
         found,
         asked.get("models") or [],
-        wishes.directory,
+        desired.directory,
         {
             **{key: role.get(key) for key in ("samples", "reference", "metric")},
             "base_path": role.get("model_base_path"),
-            "has_samples": wishes.has_samples,
-            "metric_functions": found.backend == "embedded" and wishes.converts
+            "has_samples": desired.has_samples,
+            "metric_functions": found.backend == "embedded" and desired.converts
             if metric_functions is None
             else metric_functions,
         },
@@ -301,15 +303,15 @@ def _backend(asked: Mapping[str, Any]) -> str:
 
 
 def _records(
-    draft: Draft, made: Mapping[str, Any], asked: Mapping[str, Any], wishes: Wishes
+    draft: Draft, made: Mapping[str, Any], asked: Mapping[str, Any], desired: HostRequest
 ) -> dict[str, dict[str, Any]]:
     """{model: what its tuning that is kept changes}."""
     models = {model["name"]: model for model in asked["models"]}
     found = {}
-    for record in (record for record in wishes.records if record.model in models):
-        now = tunings.stale(record, made, wishes.structures.get(record.model))
+    for record in (record for record in desired.records if record.model in models):
+        now = tunings.stale(record, made, desired.structures.get(record.model))
         subject = f"model {record.model}: tuning"
-        if now and wishes.stale_tunings == "fail":
+        if now and desired.stale_tunings == "fail":
             draft.refuse(
                 subject,
                 f"it was measured elsewhere: {', '.join(now)}",
@@ -319,10 +321,10 @@ def _records(
             continue
         if now:
             draft.warn(
-                f"{subject} was measured elsewhere ({', '.join(now)}) and is {'kept' if wishes.stale_tunings == 'keep' else 'ignored'}; "
+                f"{subject} was measured elsewhere ({', '.join(now)}) and is {'kept' if desired.stale_tunings == 'keep' else 'ignored'}; "
                 "measure again with: ansible-playbook tfserving.fleet.tune"
             )
-            if wishes.stale_tunings == "ignore":
+            if desired.stale_tunings == "ignore":
                 continue
         found[record.model] = tunings.without_settings(
             tunings.legal(record.change, made["release"]), asked, models[record.model]
@@ -333,7 +335,7 @@ def _records(
             f"measured on {record.measured.get('host')} at {record.measured.get('at')}",
         )
     for key, names in tunings.conflicts(found).items():
-        if key not in wishes.role:
+        if key not in desired.role:
             name, wanted = next(iter(names.items()))
             spelt = ", ".join(f"{model}: {changes.shown(value)}" for model, value in sorted(wanted.items()))
             draft.refuse(
@@ -378,7 +380,11 @@ def _refuse_flags(draft: Draft, role: Mapping[str, Any], found: ServingConfigura
 
 
 def _whole(
-    made: Mapping[str, Any], configuration: ServingConfiguration, found: Mapping[str, Any], wishes: Wishes, more: Draft
+    made: Mapping[str, Any],
+    configuration: ServingConfiguration,
+    found: Mapping[str, Any],
+    desired: HostRequest,
+    more: Draft,
 ) -> dict[str, Any]:
     """The plan with everything that the server gets. more: what was decided after the plan."""
     if not found["models"]:
@@ -394,24 +400,24 @@ def _whole(
         for one in whole
     ]
     draft = Draft([*made["decisions"], *more.decisions], [*made["warnings"], *more.warnings])
-    for name in sorted(set(wishes.role) & set(PLANNED)):
-        value = wishes.role[name]
+    for name in sorted(set(desired.role) & set(PLANNED)):
+        value = desired.role[name]
         draft.decide(
             f"tfs_server_{name}",
             "as given" if isinstance(value, (dict, list)) else changes.shown(value),
             "set for this host's server",
         )
-    for tuning in wishes.tunings:
+    for tuning in desired.tunings:
         if tuning and tuning.get("model") in known:
             draft.decide(
                 f"model {tuning['model']}: tuning", changes.shown(tuning["configuration"]), "tfs_server_tunings"
             )
-    named = wishes.role.get("image") or wishes.request.get("image")
-    if found["backend"] == "docker" and named and "@" not in named and wishes.role.get("pull") != "always":
+    named = desired.role.get("image") or desired.request.get("image")
+    if found["backend"] == "docker" and named and "@" not in named and desired.role.get("pull") != "always":
         draft.warn(
             f"the tag of {named} can move, and then hosts serve different images under one name: name it by digest, or set tfs_server_pull: always"
         )
-    if wishes.role.get("ssl_config_file"):
+    if desired.role.get("ssl_config_file"):
         draft.warn(flags.TLS)
     return dict(
         made,

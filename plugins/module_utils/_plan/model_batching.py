@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the plan asks of the batching room: start values, and whether parameters are legal for a model and a release."""
+"""Batching of a planned model: start values, and whether parameters are legal for a model and a release."""
 
 from __future__ import annotations
 

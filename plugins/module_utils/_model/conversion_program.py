@@ -32,7 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     tflite_file,
     warmup,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Gates, Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused, first_line
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature

@@ -11,9 +11,9 @@ import json
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan.resolution import (
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.desired_server import (
     PLANNED,
-    Wishes,
+    HostRequest,
     needs_plan,
     resolve,
 )
@@ -44,8 +44,8 @@ HALF = {"name": "half", "batching": {"max_batch_size": 16}}
 PLAIN = {"name": "plain"}
 
 
-def made(request, role=None, capabilities=None, **wishes):
-    return resolve(capabilities or host(), Wishes(request, role or {}, **wishes))
+def made(request, role=None, capabilities=None, **desired):
+    return resolve(capabilities or host(), HostRequest(request, role or {}, **desired))
 
 
 REQUESTS = {
@@ -174,9 +174,9 @@ def test_a_host_without_an_engine_is_refused_where_the_role_names_tensorflow_ser
     ],
 )
 def test_a_role_that_is_given_its_models_needs_no_capabilities(request_, role, backend):
-    wishes = Wishes(request_, {"model_name": "m", "model_base_path": "/srv/m", **role})
-    assert not needs_plan(wishes)
-    found = resolve(None, wishes)
+    desired = HostRequest(request_, {"model_name": "m", "model_base_path": "/srv/m", **role})
+    assert not needs_plan(desired)
+    found = resolve(None, desired)
     assert (
         found["plan"] is None
         and found["server"]["backend"] == backend
@@ -200,13 +200,13 @@ def test_a_role_that_is_given_its_models_needs_no_capabilities(request_, role, b
     ],
 )
 def test_whatever_the_inventory_asks_for_is_planned(asked):
-    assert needs_plan(Wishes(asked, {"model_name": "m", "model_base_path": "/srv/m", "backend": "embedded"}))
-    assert not needs_plan(Wishes(asked, {}, serves=False))
-    assert not needs_plan(Wishes(asked, dict.fromkeys(PLANNED)))
+    assert needs_plan(HostRequest(asked, {"model_name": "m", "model_base_path": "/srv/m", "backend": "embedded"}))
+    assert not needs_plan(HostRequest(asked, {}, serves=False))
+    assert not needs_plan(HostRequest(asked, dict.fromkeys(PLANNED)))
 
 
 def test_a_server_that_is_removed_is_named_without_capabilities():
-    server = resolve(None, Wishes({"models": [HALF]}, {}, serves=False))["server"]
+    server = resolve(None, HostRequest({"models": [HALF]}, {}, serves=False))["server"]
     assert server["name"] == "half" and server["backend"] == "auto"
 
 
@@ -388,9 +388,9 @@ def test_the_checks_of_a_server_have_what_the_role_says_of_its_only_model():
 @pytest.mark.parametrize("key", ["build", "cpus", "environment", "flags", "gpu", "gpu_servers", "options", "policies"])
 def test_a_key_that_asks_for_nothing_needs_no_plan(key):
     nothing = {"build": False, "environment": {}, "flags": {}, "gpu_servers": "one", "options": [], "policies": []}
-    assert not needs_plan(Wishes({key: nothing.get(key)}, {}))
-    assert not needs_plan(Wishes({key: () if isinstance(nothing.get(key), list) else None}, {}))
-    assert not any(needs_plan(Wishes({"gpu": gpu}, {})) for gpu in ("auto", "none"))
+    assert not needs_plan(HostRequest({key: nothing.get(key)}, {}))
+    assert not needs_plan(HostRequest({key: () if isinstance(nothing.get(key), list) else None}, {}))
+    assert not any(needs_plan(HostRequest({"gpu": gpu}, {})) for gpu in ("auto", "none"))
 
 
 @pytest.mark.parametrize("backend", ["docker", "embedded"])
@@ -471,10 +471,10 @@ def test_a_first_start_that_compiles_gets_its_time():
 def test_a_server_that_goes_back_has_the_name_of_its_start_line():
     line = "docker run -d --name shop -p 8500:8500 tensorflow/serving:2.20.0"
     asked = {"models": [HALF], "options": [line]}
-    assert resolve(None, Wishes(asked, {}, serves=False))["server"]["name"] == "shop"
-    assert resolve(None, Wishes(asked, {"name": "mine"}, serves=False))["server"]["name"] == "mine"
-    assert resolve(None, Wishes({"models": [HALF], "options": [7]}, {}, serves=False))["server"]["name"] == "half"
-    assert resolve(None, Wishes({}, {}, serves=False))["server"]["name"] == "", "the module finds the only one"
+    assert resolve(None, HostRequest(asked, {}, serves=False))["server"]["name"] == "shop"
+    assert resolve(None, HostRequest(asked, {"name": "mine"}, serves=False))["server"]["name"] == "mine"
+    assert resolve(None, HostRequest({"models": [HALF], "options": [7]}, {}, serves=False))["server"]["name"] == "half"
+    assert resolve(None, HostRequest({}, {}, serves=False))["server"]["name"] == "", "the module finds the only one"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, convert, server_check
-from ansible_collections.tfserving.fleet.plugins.module_utils._model.acceptance import Judged
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, conversion_program, server_check
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 
 # A server for a moment: (staged version, model, python, directory for its files, seconds, environment) in, its gRPC port as the context's value.
@@ -33,14 +33,16 @@ def python_of(options: Mapping[str, Any]) -> str:
 
 
 def call(options: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
-    """The result of convert.work. options: those of model_conversion."""
+    """The result of conversion_program.work. options: those of model_conversion."""
     environment = dict(_QUIET, **({} if options["form"] == "tensorrt" else _NO_GPU))
     python = _container(options, request, environment) if options["container_image"] else python_of(options)
-    return program.call(convert.__name__, request, python, timeout_s=options["timeout_s"], environment=environment)
+    return program.call(
+        conversion_program.__name__, request, python, timeout_s=options["timeout_s"], environment=environment
+    )
 
 
 def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
-    """The result of convert.convert; a crash of TensorFlow is a refusal."""
+    """The result of conversion_program.convert; a crash of TensorFlow is a refusal."""
     try:
         judged: Judged = call(options, request)
         return judged
@@ -52,7 +54,7 @@ def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
 
 def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:
     """Ask a server that loaded the staged version the same, over gRPC; return why the version is refused, or None. Adds the answers to judged."""
-    archive = os.path.join(request["asked"], convert.ASKED)
+    archive = os.path.join(request["asked"], conversion_program.ASKED)
     if not os.path.exists(archive):
         return "through_server asks for examples that both models answer, and there are none"
     model, python, timeout_s = request["model"], python_of(options), options["timeout_s"]

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for text files that are as a module describes them, or not there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from typing import Optional
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not there, or must not be.
+
+
+def put(wanted: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple[Texts, Decision]:
+    """(the files as they were, the Decision that makes them what is wanted). It is carried out unless in check mode."""
+    before = {path: _read(path) for path in wanted}
+    if not check_mode:
+        for path, text in wanted.items():
+            if before[path] != text:
+                _write(path, text)
+    return before, _decide(before, wanted, warnings)
+
+
+def _read(path: str) -> str | None:
+    """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        text = None
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+    directory = os.path.dirname(path)
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    if not os.access(directory, os.W_OK):
+        raise FleetError(f"this user may not write to {directory}", where=path, remedy="Use become, or another path.")
+    return text
+
+
+def _write(path: str, text: str | None) -> None:
+    """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
+    try:
+        if text is None:
+            os.unlink(path)
+        elif os.path.exists(path):
+            former = os.stat(path)
+            atomic_files.write_file(path, text.encode(), stat.S_IMODE(former.st_mode))
+            if os.geteuid() == 0:
+                os.chown(path, former.st_uid, former.st_gid)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            atomic_files.write_file(path, text.encode())
+    except OSError as fault:
+        raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
+
+
+def _decide(before: Texts, wanted: Texts, warnings: Iterable[str]) -> Decision:
+    """The Decision from {path: text or None} as it is and as it shall be."""
+    changing = [path for path in wanted if before[path] != wanted[path]]
+    actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
+    if len(changing) == 1:
+        return Decision(
+            True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0]
+        )
+    before_all, after_all = (
+        "".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted)
+    )
+    return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))

@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the server that serves a model's folder, and for the file that lists its models."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, versions
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
+    agreement,
+    grpc_api,
+    model_config_list,
+    stdlib_client,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Message
+
+_POLL_S, _UNLOADING_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 10.0, 10.0
+
+
+class Served:
+    """The server that serves the folder. options: {address, port, model, secure, deadline_s}."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.model = options["model"]
+        self._server = stdlib_client.Server(
+            options["address"], options["port"], options["deadline_s"], options["secure"]
+        )
+
+    def statuses(self, model: str | None = None) -> list[VersionStatus]:
+        """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
+        try:
+            return self._server.status(model or self.model)
+        except ServerFault as fault:
+            if fault.code == "NOT_FOUND":
+                return []
+            raise
+
+    def wait(self, number: int, timeout_s: float, before: Sequence[VersionStatus]) -> str | None:
+        """Why a version does not become AVAILABLE, or None. before: what the server said before it was published; an earlier end counts only after a while."""
+        began, silent = time.monotonic(), None
+        end = began + timeout_s
+        while True:
+            try:
+                statuses, silent = self.statuses(), None
+            except ServerFault as fault:
+                silent = silent or time.monotonic()
+                if time.monotonic() - silent > _SILENCE_S:
+                    return f"the server does not answer any more: {fault.message}"
+                time.sleep(_POLL_S)
+                continue
+            decided, why = versions.verdict(statuses, number, before if time.monotonic() - began < _STALE_S else ())
+            if decided:
+                return why
+            if time.monotonic() > end:
+                state = [one for one in statuses if one["version"] == number]
+                why = (
+                    state[0]["error_message"] or "still loading"
+                    if state
+                    else (
+                        "the server does not look at it; its version policy may not want it, or it serves another folder"
+                        if statuses
+                        else f"the server knows no model {self.model}, or it has never seen a version of it"
+                    )
+                )
+                return f"it was not AVAILABLE after {timeout_s:g} s: {why}"
+            time.sleep(_POLL_S)
+
+    def settle(self) -> list[VersionStatus]:
+        """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
+        end = time.monotonic() + _UNLOADING_S
+        time.sleep(3 * _POLL_S)
+        while any(one["state"] == grpc_api.UNLOADING for one in self.statuses()) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+        return self.statuses()
+
+    def wait_until_gone(self, number: int) -> None:
+        """Return when the server holds a version no more, or does not let go of it."""
+        end = time.monotonic() + _UNLOADING_S
+        while number in versions.used(self.statuses()) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+
+    def judge(self, number: int, samples: str, signature: str, rows: int, tolerance: float) -> str | None:
+        """Why the answers to samples are not what they should be, or None."""
+        inputs = stdlib_client.arrays(samples, "inputs.", rows)
+        try:
+            answered = self._server.predict(self.model, inputs, signature, number)
+        except ServerFault as fault:
+            return f"it does not answer the samples: {fault.code}: {fault.message}"
+        if not has_outputs(samples):
+            return None
+        return (
+            "; ".join(agreement.disagreements(stdlib_client.arrays(samples, "outputs.", rows), answered, tolerance))
+            or None
+        )
+
+    def take(self, request: bytes) -> None:
+        """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
+        self._server.call(grpc_api.RELOAD_CONFIG, request)
+
+
+def has_outputs(samples: str) -> bool:
+    """Whether a file of samples holds the outputs that are expected."""
+    with contextlib.suppress(FleetError):
+        return bool(stdlib_client.arrays(samples, "outputs.", 1))
+    return False
+
+
+class Configuration:
+    """The file that lists the server's models."""
+
+    def __init__(self, path: str, model: str) -> None:
+        self.path, self.model = path, model
+        content = model_files.read_file(path)
+        text = reader.decoded(content, path)
+        self._hold(model_config_list.parse(text, path))
+        lost = model_config_list.lost(text)
+        self.warnings = (
+            (f"{path}: writing it anew drops {lost}; the file as it was is kept as {self._backup(content)}",)
+            if lost
+            else ()
+        )
+
+    def _hold(self, message: Message) -> None:
+        self.message = message
+        self.labels, self.specific = (
+            model_config_list.labels(message, self.model),
+            model_config_list.specific(message, self.model),
+        )
+
+    def _backup(self, content: bytes) -> str:
+        return f"{self.path}.{hashlib.sha256(content).hexdigest()[:8]}.bak"
+
+    def check(self, server: Served) -> None:
+        """Raise FleetError for a model that the server does not have yet: a reload waits until it can be loaded, and everybody else's behind it."""
+        for name in model_config_list.names(self.message):
+            if not server.statuses(name):
+                raise FleetError(
+                    f"it lists the model {name}, which the server does not know",
+                    where=self.path,
+                    remedy="Name the file that the server was started with, or start the server with it.",
+                )
+
+    def lacks(self, number: int) -> bool:
+        """Whether the file lists versions, and not this one."""
+        return self.specific is not None and number not in self.specific
+
+    def with_version(self, number: int) -> Message:
+        """The message that lists the version too, where it lists versions."""
+        if self.specific is None:
+            return self.message
+        return model_config_list.with_versions(self.message, self.model, {*self.specific, number})
+
+    def with_label(self, label: str, number: int) -> Message:
+        """The message where the label names the version; a version that has lost its last label is listed no more."""
+        before = self.labels.get(label)
+        changed = model_config_list.with_label(self.with_version(number), self.model, label, number)
+        if (
+            self.specific is not None
+            and before not in (None, number)
+            and before not in model_config_list.labels(changed, self.model).values()
+        ):
+            changed = model_config_list.with_versions(changed, self.model, {*self.specific, number} - {before})
+        return changed
+
+    def listing(self, label: str | None, number: int) -> list[int] | None:
+        """The versions that are listed once the version is, and has its label if any; None where the file lists none."""
+        message = self.with_label(label, number) if label else self.with_version(number)
+        return model_config_list.specific(message, self.model)
+
+    def apply(self, message: Message, server: Served) -> None:
+        """Write the file and let the server take it; where the server refuses, the file is what it was."""
+        request, before = model_config_list.reload_request(message, self.path), model_files.read_file(self.path)
+        mode = os.stat(self.path).st_mode & 0o777
+        if model_config_list.lost(reader.decoded(before, self.path)):
+            atomic_files.write_file(self._backup(before), before, mode)
+        atomic_files.write_file(self.path, model_config_list.text(message).encode(), mode)
+        try:
+            server.take(request)
+        except ServerFault:
+            atomic_files.write_file(self.path, before, mode)
+            raise
+        self._hold(message)
