@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ PATIENT_S = 30.0  # Where something is to be done there.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
 _LONGEST = 128
+_USER = re.compile(r"//[^/@]*@")  # of an address; a password may stand there
 _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
@@ -62,13 +64,17 @@ def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOU
 def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(the path of the one socket to use or None for the usual places, why it cannot be used or None). What was given holds, else DOCKER_HOST."""
     name, value = ("engine_socket", given) if given else ("DOCKER_HOST", environment.get("DOCKER_HOST"))
+    value = (value or "").strip()
+    scheme, mark, rest = value.partition("://")
     if not value:
         return None, None
-    scheme, mark, rest = value.partition("://")
-    if not mark or scheme == "unix":
-        return ("/" + rest.lstrip("/") if mark else value), None
+    if mark and scheme == "unix":
+        return "/" + rest.lstrip("/") if rest.strip("/") else _SYSTEM_SOCKETS[0], None
+    if value.startswith("/"):
+        return value, None
+    shown = _USER.sub("//(not shown)@", value)[:_LONGEST]
     return None, (
-        f"{name} is {value[:_LONGEST]!r}, and only an engine of this host can be used, by its unix socket: "
+        f"{name} is {shown!r}, and only an engine of this host can be used, by its unix socket: "
         "unset it, or name a socket (tfserving_engine_socket)"
     )
 

@@ -253,21 +253,44 @@ def test_permission_denied_says_what_to_do(root, serve):
         ("/run/given.sock", "unix:///run/other.sock", "/run/given.sock"),
         ("unix:///run/given.sock", "tcp://10.0.0.1:2375", "/run/given.sock"),
         (None, "unix://run/other.sock", "/run/other.sock"),
+        (None, " unix:///run/other.sock\r\n", "/run/other.sock"),
+        (None, "unix://", "/var/run/docker.sock"),
+        (None, "  ", None),
+        ("/run/given.sock", "10.0.0.1:2375", "/run/given.sock"),
     ],
 )
 def test_the_socket_that_is_given_holds_and_then_docker_host(given, docker_host, path):
-    """DOCKER_HOST as docker(1) reads it."""
+    """DOCKER_HOST as docker(1) reads it; blanks and the empty address as docker.utils.parse_host of its SDK reads them."""
     assert sockets.address(given, {"DOCKER_HOST": docker_host} if docker_host is not None else {}) == (path, None)
 
 
 @pytest.mark.parametrize(
     "value",
-    ["tcp://10.0.0.1:2375", "ssh://user@host", "http://localhost:2375", "npipe:////./pipe/docker_engine", "fd://"],
+    [
+        "tcp://10.0.0.1:2375",
+        "http://localhost:2375",
+        "npipe:////./pipe/docker_engine",
+        "fd://",
+        # Without a scheme it is tcp:// (opts.ParseHost of the docker CLI, docker.utils.parse_host of the SDK), and no path.
+        "10.0.0.1:2375",
+        ":2375",
+        "localhost",
+        "[::1]:2375",
+        "engine.example:2376",
+    ],
 )
 @pytest.mark.parametrize("option", ["engine_socket", "DOCKER_HOST"])
 def test_an_engine_of_another_machine_is_answered_by_name(value, option):
     path, problem = sockets.address(value if option == "engine_socket" else None, {"DOCKER_HOST": value})
     assert path is None and problem.startswith(f"{option} is {value!r}") and "unix socket" in problem
+
+
+@pytest.mark.parametrize(
+    "value", ["ssh://user:hunter2@host", "https://user:hunter2@host:2376", "tcp://hunter2@10.0.0.1"]
+)
+def test_a_password_in_the_address_of_an_engine_is_shown_nowhere(value):
+    problem = sockets.address(None, {"DOCKER_HOST": value})[1]
+    assert "hunter2" not in problem and f"{value.partition('://')[0]}://" in problem and "unix socket" in problem
 
 
 # In a process of its own, whose environment names the engine: all that look for one follow it. argv: conftest.py, the socket or address.
