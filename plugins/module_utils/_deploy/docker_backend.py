@@ -43,7 +43,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 )
 
 _DEADLINE_S = 10.0
-_QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}  # scripts/qemu-binfmt-conf.sh of QEMU
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
 
 
@@ -353,8 +352,8 @@ class Backend:
         own = image_labels.foreign_to(architecture, machine)
         if not own:
             return
-        interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture, architecture)}")
-        if interpreter.startswith("enabled"):
+        files, binfmt = Files(), "proc/sys/fs/binfmt_misc"
+        if image_labels.is_emulated(architecture, (files.text(f"{binfmt}/{name}") for name in files.names(binfmt))):
             self._warnings.append(
                 f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's"
             )
