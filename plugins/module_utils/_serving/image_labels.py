@@ -60,7 +60,9 @@ def read(labels: Mapping[str, str]) -> ImageContents | None:
 
 # Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
 _ARCHITECTURES = {
-    **{"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"},
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    **{name: name for name in ("ppc64le", "s390x", "riscv64")},
     **dict.fromkeys(("armv6l", "armv7l", "armv8l"), "arm"),
     **dict.fromkeys(("i386", "i586", "i686"), "386"),
 }
