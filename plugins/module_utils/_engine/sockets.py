@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -80,13 +81,18 @@ def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | No
 
 
 def sdk() -> Sdk:
-    """Python's Docker SDK for this interpreter."""
+    """Python's Docker SDK for this interpreter. One that can be imported may still not speak over a socket with the requests and urllib3 that are there."""
+    version = None
     try:
         import docker
+        import requests
 
-        return {"version": str(docker.DockerClient and docker.__version__)[:_LONGEST], "problem": None}
+        version = str(docker.DockerClient and docker.__version__)[:_LONGEST]
+        with contextlib.suppress(requests.exceptions.ConnectionError):
+            docker.APIClient(f"unix://{os.devnull}", version=docker.constants.DEFAULT_DOCKER_API_VERSION).ping()
+        return {"version": version, "problem": None}
     except Exception as fault:  # a broken package raises what it likes
-        return {"version": None, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
+        return {"version": version, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
 def ask(path: str, what: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
