@@ -71,6 +71,15 @@ def test_the_tag_of_an_image_as_release_is_answered_with_its_release(tag, releas
         (["fraud/saved_model/3/saved_model.pb"], "fraud", "Did you mean '{}/fraud/saved_model'?"),
         (["fraud/1/saved_model.pb"], "fraud/7", "Did you mean '{}/fraud'?"),
         (["fraud/x"], "fraud", "Publish the model there"),
+        (["fraud/1/saved_model.pb"], "fraud/1/saved_model.pb", "Did you mean '{}/fraud'?"),
+        (["fraud/1/saved_model.pb", "fraud/1/variables/x"], "fraud/1/variables/", "Did you mean '{}/fraud'?"),
+        (["fraud/1/saved_model.pb"], "fraud/1/assets", "Did you mean '{}/fraud'?"),
+        (["fraud/v1/saved_model.pb"], "fraud", "Rename {}/fraud/v1 to a number"),
+        (["fraud/1.0/saved_model.pb"], "fraud", "Rename {}/fraud/1.0 to a number"),
+        (["fraud/2024-05-01/model.tflite"], "fraud", "Rename {}/fraud/2024-05-01 to a number"),
+        (["fraud/1/saved_model.pb"], "fruad", "Did you mean fraud? {} has that."),
+        (["fraud/1/saved_model.pb"], "Fraud/", "Did you mean fraud? {} has that."),
+        (["2024/other/1/saved_model.pb"], "2024/fraud", "Publish the model there"),
     ],
 )
 def test_a_base_path_without_versions_names_the_one_that_was_meant(there, path, remedy, tmp_path):
