@@ -218,7 +218,7 @@ ansible_facts:
           description:
             - The container engine. C(answers) says whether its API does, C(reason) why it does not.
             - C(runtimes) and C(cdi_directories) are what the engine can give a container.
-            - C(sdk) is Python's Docker SDK for the interpreter that Ansible uses. C(problem) says why it cannot be imported, null where it can.
+            - C(sdk) is Python's Docker SDK for the interpreter that Ansible uses. C(problem) says why it cannot be used, null where it can.
             - C(nvidia) is null without a GPU. C(toolkit) is the version of NVIDIA's container toolkit, C(hook) whether the hook behind C(--gpus) is there.
               C(cdi) says what the CDI descriptions name the GPUs by (C(names)), or why they do not fit (C(problem)).
           returned: success

@@ -31,8 +31,9 @@ def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str |
         is_denied = place and os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK)
         is_named = socket or os.environ.get("DOCKER_HOST")
         return [], f"servers in containers cannot be seen: {found['reason']}" if is_denied or is_named else None, []
-    if not engine.load_sdk():
-        return [], f"servers in containers cannot be seen: {engine.NO_SDK}: {engine.SDK_REMEDY}", []
+    fault = engine.sdk_fault()
+    if fault:
+        return [], f"servers in containers cannot be seen: {fault}", []
     servers = server_containers.Servers(found["socket"])
     seen = {name: servers.seen(name) for name in servers.servers()}
     described = [_of_container(servers, name, roles) for name, roles in seen.items() if transaction.SERVING in roles]

@@ -49,7 +49,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _DEADLINE_S = 10.0
-_QEMUS = {"amd64": "x86_64", "arm64": "aarch64"}  # scripts/qemu-binfmt-conf.sh of QEMU
 _NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
 
 
@@ -365,8 +364,8 @@ class Backend:
         own = image_labels.foreign_to(architecture, machine)
         if not own:
             return
-        interpreter = Files().line(f"proc/sys/fs/binfmt_misc/qemu-{_QEMUS.get(architecture or '', architecture)}")
-        if interpreter.startswith("enabled"):
+        files, binfmt = Files(), "proc/sys/fs/binfmt_misc"
+        if image_labels.is_emulated(architecture, (files.text(f"{binfmt}/{name}") for name in files.names(binfmt))):
             self._warnings.append(
                 f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's"
             )

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
@@ -29,6 +30,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _JUDGE = metric_program.__name__.partition("module_utils.")[2]
+_MODELS = {"saved_model.pb", "saved_model.pbtxt", "model.tflite"}
 _FUNCTION, _FUNCTION_S = "function", 600
 _EXAMPLES = 8
 _TIMES = (
@@ -60,18 +62,24 @@ def versions(model: ModelConfiguration) -> tuple[int, ...]:
 def meant(base_path: str) -> str | None:
     """What a base path without versions was probably meant to be, as a remedy, or None: the parent of a version, a folder below it, or a model to move."""
     parent, name = os.path.split(base_path.rstrip("/"))
+    above, version = os.path.split(parent)
     if name.isdecimal():
         return f"Did you mean {parent!r}? This path names one of its versions."
-    with contextlib.suppress(OSError):
-        names = sorted(os.listdir(base_path))
-        if "saved_model.pb" in names or "model.tflite" in names:
-            return f"Move the model into a folder named by a number, such as {base_path}/1."
-        below = [name for name in names if any(other.isdecimal() for other in _names(os.path.join(base_path, name)))]
-        if below:
-            return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (
-                f" Others there: {', '.join(below[1:4])}." if below[1:] else ""
-            )
-    return None
+    if version.isdecimal() and _MODELS & {name, *_names(parent)}:
+        return f"Did you mean {above!r}? This path lies in one of its versions."
+    names = sorted(_names(base_path))
+    if _MODELS & set(names):
+        return f"Move the model into a folder named by a number, such as {base_path}/1."
+    below = [name for name in names if any(other.isdecimal() for other in _names(os.path.join(base_path, name)))]
+    if below:
+        return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (
+            f" Others there: {', '.join(below[1:4])}." if below[1:] else ""
+        )
+    unnumbered = [name for name in names if _MODELS & set(_names(os.path.join(base_path, name)))]
+    if unnumbered:
+        return f"Rename {os.path.join(base_path, unnumbered[0])} to a number, such as 1: versions are folders named by numbers."
+    near = "" if os.path.exists(base_path) else did_you_mean(name, _names(parent))
+    return f"D{near[3:]} {parent} has that." if near else None
 
 
 def _names(directory: str) -> list[str]:

@@ -21,10 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts impo
 
 docker: Any = None
 requests: Any = None
-NO_SDK = "the Python package docker (Docker SDK) is missing for the Python that Ansible uses on this host"
-SDK_REMEDY = (
-    "Install it, for instance apt-get install python3-docker, or name another Python in ansible_python_interpreter."
-)
+SDK_REMEDY = "Install it, or a newer one (apt-get install python3-docker, pip install -U docker), or name another Python in ansible_python_interpreter."
 SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
 _HELPER = re.compile(r"docker-credential-[\w.-]*\w")
@@ -35,19 +32,29 @@ def load_sdk() -> bool:
     """Whether Python has the Docker SDK. It is imported when an engine is asked first: that takes longer than all else that a module imports."""
     global docker, requests
     if docker is None:
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # a broken package raises what it likes
             for name in ("docker.credentials", "docker.errors", "docker.utils.config", "requests.exceptions"):
                 importlib.import_module(name)
             docker, requests = importlib.import_module("docker"), importlib.import_module("requests")
     return docker is not None
 
 
+def sdk_fault() -> FleetError | None:
+    """The FleetError where the SDK cannot be used, else None."""
+    problem = sockets.sdk()["problem"] or (None if load_sdk() else "it is not whole")
+    if not problem:
+        return None
+    what = f"the Python that Ansible uses on this host cannot use its package docker (Docker SDK): {problem}"
+    return FleetError(what, where="docker", remedy=SDK_REMEDY)
+
+
 class Engine:
     """One engine. Faults are FleetErrors that name the engine and what was asked of it."""
 
     def __init__(self, url: str | None = None) -> None:
-        if not load_sdk():
-            raise FleetError(NO_SDK, where="docker", remedy=SDK_REMEDY)
+        fault = sdk_fault()
+        if fault:
+            raise fault
         path, problem = sockets.address(url, os.environ)
         if problem:
             raise FleetError(problem, where="engine")

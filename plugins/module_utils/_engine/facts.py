@@ -25,7 +25,7 @@ class Sdk(TypedDict):
     """Python's Docker SDK."""
 
     version: str | None
-    problem: str | None  # why this Python cannot import it
+    problem: str | None  # why this Python cannot use it
 
 
 class Image(TypedDict):

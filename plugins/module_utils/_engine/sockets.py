@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ PATIENT_S = 30.0  # Where something is to be done there.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
 _LONGEST = 128
+_USER = re.compile(r"//[^/@]*@")  # of an address; a password may stand there
 _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
@@ -62,25 +65,34 @@ def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOU
 def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(the path of the one socket to use or None for the usual places, why it cannot be used or None). What was given holds, else DOCKER_HOST."""
     name, value = ("engine_socket", given) if given else ("DOCKER_HOST", environment.get("DOCKER_HOST"))
+    value = (value or "").strip()
+    scheme, mark, rest = value.partition("://")
     if not value:
         return None, None
-    scheme, mark, rest = value.partition("://")
-    if not mark or scheme == "unix":
-        return ("/" + rest.lstrip("/") if mark else value), None
+    if mark and scheme == "unix":
+        return "/" + rest.lstrip("/") if rest.strip("/") else _SYSTEM_SOCKETS[0], None
+    if value.startswith("/"):
+        return value, None
+    shown = _USER.sub("//(not shown)@", value)[:_LONGEST]
     return None, (
-        f"{name} is {value[:_LONGEST]!r}, and only an engine of this host can be used, by its unix socket: "
+        f"{name} is {shown!r}, and only an engine of this host can be used, by its unix socket: "
         "unset it, or name a socket (tfserving_engine_socket)"
     )
 
 
 def sdk() -> Sdk:
-    """Python's Docker SDK for this interpreter."""
+    """Python's Docker SDK for this interpreter. One that can be imported may still not speak over a socket with the requests and urllib3 that are there."""
+    version = None
     try:
         import docker
+        import requests
 
-        return {"version": str(docker.DockerClient and docker.__version__)[:_LONGEST], "problem": None}
+        version = str(docker.DockerClient and docker.__version__)[:_LONGEST]
+        with contextlib.suppress(requests.exceptions.ConnectionError):
+            docker.APIClient(f"unix://{os.devnull}", version=docker.constants.DEFAULT_DOCKER_API_VERSION).ping()
+        return {"version": version, "problem": None}
     except Exception as fault:  # a broken package raises what it likes
-        return {"version": None, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
+        return {"version": version, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
 def ask(path: str, what: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:

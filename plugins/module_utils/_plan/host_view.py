@@ -124,7 +124,7 @@ class Host:
         """Why Ansible's Python cannot speak with the engine that answers, or None."""
         problem = (self._part("container").get("sdk") or {}).get("problem")
         python = self._part("python").get("executable") or "the Python that Ansible uses"
-        return f"{python} on this host cannot import the Docker SDK ({problem})" if problem else None
+        return f"{python} on this host cannot use the Docker SDK ({problem})" if problem else None
 
     def is_docker_before(self, version: Any) -> bool:
         """Whether the engine is a Docker Engine older than a version (major, minor, patch); not where that is unknown."""

@@ -16,8 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.options impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
-# The tag of an image: perhaps behind its name, a release with what variant it is, or only that.
-_TAG = re.compile(r"(?:\S*[/:])?(?:v?(?P<release>\d+\.\d+(?:\.\d+)?)|latest|nightly)-(?P<variant>[a-z][\w.-]*)$")
+_MEANT = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 _OFFICIAL = re.compile(rf"(?:docker\.io/)?{table.IMAGES['repository']}(?::([\w.-]+))?(?:@.*)?")
 Flag = tuple[str, Any]  # type (int, float, bool or string), default
 ComputeCapability = tuple[int, int]  # major, minor
@@ -56,24 +55,20 @@ def releases() -> tuple[str, ...]:
 
 def parse(release: str, option: str = "tfserving_version") -> tuple[int, int, int | None]:
     """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'. option: what it was given by."""
-    found = _RELEASE.match(str(release))
-    tag = _TAG.match(str(release))
-    if tag:
-        gpu = (
-            " tfserving_gpu chooses the GPU variant: auto takes it on hosts with a GPU, require insists on one."
-            if "gpu" in tag["variant"]
-            else ""
-        )
-        raise FleetError(
-            f"{release!r} is the tag of an image, not a release of TensorFlow Serving",
-            where=option,
-            remedy=f"Set {option}: {instead_of(release)}.{gpu}",
-        )
+    text = str(release)
+    found = _RELEASE.match(text)
     if not found:
+        tag = "-" in text or ":" in text
+        what = (
+            "the tag of an image, not a release of TensorFlow Serving"
+            if tag
+            else f"not a release of TensorFlow Serving (the release table knows {_minors()})"
+        )
+        gpu = " tfserving_gpu chooses the GPU variant: auto takes it on hosts with a GPU, require insists on one."
         raise FleetError(
-            f"{release!r} is not a release of TensorFlow Serving (the release table knows {_minors()})",
+            f"{release!r} is {what}",
             where=option,
-            remedy=f"Set {option}: {table.RELEASES[-1]}.",
+            remedy=f"Set {option}: {instead_of(text)}.{gpu if 'gpu' in text else ''}",
         )
     major, minor, patch = found.groups()
     return int(major), int(minor), int(patch) if patch is not None else None
@@ -103,15 +98,11 @@ def nearest(release: str) -> str:
 
 
 def instead_of(release: str) -> str:
-    """The release to name in place of one that nearest() refuses: that of an image's tag, the newest of the same minor, else the newest of all."""
-    tag = _TAG.match(str(release))
-    named = (tag["release"] or "") if tag else str(release)
-    found = _RELEASE.match(named)
-    if tag and found and (named in table.RELEASES or numbers(named) > numbers(table.RELEASES[-1])):
-        return named
-    same_minor = [
-        known for known in table.RELEASES if found and numbers(known)[:2] == (int(found.group(1)), int(found.group(2)))
-    ]
+    """The release to name in place of one that parse() or nearest() refuses: that in an image's tag, the newest of the same minor, else the newest of all."""
+    found = _MEANT.search(re.split("[/:]", str(release).partition("@")[0])[-1])
+    if found and (found[0] in table.RELEASES or numbers(found[0]) > numbers(table.RELEASES[-1])):
+        return found[0]
+    same_minor = [known for known in table.RELEASES if found and numbers(known)[:2] == (int(found[1]), int(found[2]))]
     return (same_minor or table.RELEASES)[-1]
 
 

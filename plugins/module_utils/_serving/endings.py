@@ -42,7 +42,11 @@ _SIGNALS = {
         "ILL",
         f"SIGILL: {_CPU}",
         _LEVEL_REMEDY,
-        (r"\billegal (?:hardware )?instruction\b", r"\btrap invalid opcode\b"),
+        (
+            r"\billegal (?:hardware )?instruction\b",
+            r"\btrap invalid opcode\b",
+            r"\]: (?:unhandled exception: )?undefined instruction(?:: pc=| in )",  # arch/arm64/kernel/traps.c of Linux
+        ),
     ),
     11: (
         "SEGV",
@@ -120,6 +124,7 @@ ILLEGAL_SIGNS = (
     "/ILL",
     "=ILL",
     "invalid opcode",
+    "ndefined instruction",
     "132",
     "-4",
     "ignal 4",
@@ -130,10 +135,13 @@ ILLEGAL_SIGNS = (
 # Those that a log explains a death by. SIGTERM is not among them: it ends healthy servers as well.
 _SAID = (4, 11, 7, 8, 5, 31, 6, 9)
 
-# Sources: systemd.service(5) (oom-kill), mm/oom_kill.c of Linux, Kubernetes' reason OOMKilled.
+# Sources: systemd.service(5) (oom-kill), mm/oom_kill.c of Linux, Kubernetes' reason OOMKilled and its kubelet's event, src/oom/oomd-manager.c of systemd,
+# kill.c of earlyoom, "Stopped tasks error codes" of Amazon ECS, the event oom of docker events.
 _KILLED_FOR_MEMORY = (
     r"\boom-kill\b|\boom_kill_process\b|invoked oom-killer|[Oo]ut of memory: Kill|\boom_reaper: reaped|"
-    r"\bOOM ?Killed\b(?!\"?\s*[:=]\s*\"?false)|\bkilled by the OOM killer\b|\bOOMKilling\b"
+    r"\bOOM ?Killed\b(?!\"?\s*[:=]\s*\"?false)|\bkilled by the OOM killer\b|\bOOMKilling\b|"
+    r"\bKilled process \d+ \(|\bSystem OOM encountered\b|\bKilled \S+ due to memory (?:used|pressure)\b|"
+    r"\bearlyoom\S*: sending SIG\w+ to process\b|\bkilled due to memory usage\b|\bcontainer oom [0-9a-f]+ \("
 )
 
 # The first that matches holds: what says more stands before what says less. Sources: framework/op.cc, framework/node_def_util.cc, framework/op_kernel.cc,
@@ -209,7 +217,22 @@ _SPECIFIC = (
         "Update the driver, or serve a release whose CUDA it supports.",
     ),
     (
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice",
+        r"Loaded runtime CuDNN library: [^\n]* but source was compiled with",
+        "the image's cuDNN is not the one that its server was built with",
+        "Use the release's own GPU image.",
+    ),
+    (
+        r"Could not create cudnn handle|CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN cannot start, as where the GPU's memory is used up",
+        "Serve fewer models on this GPU, set per_process_gpu_memory_fraction, or end what else uses it (nvidia-smi).",
+    ),
+    (
+        r"libdevice not found at|[Cc]ouldn't find libdevice",
+        "XLA finds no libdevice of CUDA in the image",
+        "Leave xla_gpu_compilation_enabled out, or use an image that has CUDA's folder nvvm.",
+    ),
+    (
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|ptxas fatal\s*: Value 'sm_\w+' is not defined",
         "the image has no code for this GPU",
         "Use an image that was built for the GPU's compute capability.",
     ),
@@ -228,6 +251,26 @@ _SPECIFIC = (
         r"Unrecognized (?:DataType|dtype)",
         "the model was exported by a newer TensorFlow than the server's",
         "Serve a newer release (tfserving_version), or export the model with the server's release of TensorFlow.",
+    ),
+    (
+        r"below min producer \d+ supported by TensorFlow",
+        "the model was exported by a TensorFlow that is too old for this server",
+        "Export the model with a newer TensorFlow, or serve an older release (tfserving_version).",
+    ),
+    (
+        r"[Tt]oo many open files|\bEMFILE\b|\bENFILE\b",
+        "the limit of open files is reached",
+        "Raise it (default-ulimits nofile of the engine, LimitNOFILE of its unit, fs.inotify.max_user_instances).",
+    ),
+    (
+        r"[Rr]ead-only file system",
+        "something is written where the container may not write",
+        "Write below /tmp, or set read_only to false (tfs_server_read_only).",
+    ),
+    (
+        r"\bexec /\S+: permission denied|\bexec: \"[^\"]+\": permission denied",
+        "the image's command cannot be run",
+        "Use an image of TensorFlow Serving, whose entry point starts the server.",
     ),
     (
         r"Could not find meta ?graph def matching supplied tags",

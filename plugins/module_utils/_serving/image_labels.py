@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict, cast
 
@@ -58,8 +59,25 @@ def read(labels: Mapping[str, str]) -> ImageContents | None:
 
 
 # Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    **{name: name for name in ("ppc64le", "s390x", "riscv64")},
+    **dict.fromkeys(("armv6l", "armv7l", "armv8l"), "arm"),
+    **dict.fromkeys(("i386", "i586", "i686"), "386"),
+}
 _ALSO_RUNS = {"amd64": "386", "arm64": "arm"}
+# How their programs begin (elf(5)): class and byte order; e_type and e_machine in that order.
+_ELF = {
+    "386": "0101 0200 0300",
+    "amd64": "0201 0200 3e00",
+    "arm": "0101 0200 2800",
+    "arm64": "0201 0200 b700",
+    "ppc64le": "0201 0200 1500",
+    "riscv64": "0201 0200 f300",
+    "s390x": "0202 0002 0016",
+}
+_BINFMT = re.compile(r"enabled\n.*flags: \w*F.*offset 0\nmagic (\w+)(?:\nmask (\w+))?", re.DOTALL)
 
 
 def refusal(
@@ -88,6 +106,26 @@ def foreign_to(architecture: str | None, machine: str) -> str | None:
     own = _ARCHITECTURES.get(machine)
     image = _ARCHITECTURES.get(architecture or "", architecture)
     return own if own and image and image not in (own, _ALSO_RUNS.get(own)) else None
+
+
+def is_emulated(architecture: str | None, entries: Iterable[str]) -> bool:
+    """Whether the kernel hands programs of an image's architecture to an emulator that it holds open (flag F), as no container has it.
+
+    entries: the texts of the files of /proc/sys/fs/binfmt_misc (admin-guide/binfmt-misc.rst and fs/binfmt_misc.c of Linux).
+    """
+    elf = _ELF.get(_ARCHITECTURES.get(architecture or "", architecture or ""))
+    if elf is None:
+        return False
+    ends = bytes.fromhex(elf)
+    program = b"\x7fELF" + ends[:2] + b"\1" + bytes(9) + ends[2:]
+    for entry in entries:
+        found = _BINFMT.match(entry)
+        magic, mask = (bytes.fromhex(text or "") for text in found.groups()) if found else (b"", b"")
+        if magic and all(
+            not (one ^ own) & bits for one, own, bits in zip(magic, program, mask or b"\xff" * len(magic))
+        ):
+            return True
+    return False
 
 
 def lies(labels: Mapping[str, str], unused: Iterable[str]) -> list[str]:

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ansible")
+yaml = pytest.importorskip("yaml")
+
+PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 
 SETTINGS = """[defaults]
 any_errors_fatal = True
-strategy = host_pinned
+strategy = free
 error_on_missing_handler = True
 gathering = explicit
 forks = 1
@@ -47,6 +50,9 @@ def play(tmp_path, model_directory):
         ],
         "tfs_server_grpc_port": 0,
         "tfs_server_rest_port": 0,
+        "tfs_tuning_rounds": 2,  # What the windows measure is not asked for here.
+        "tfs_tuning_looks": 1,
+        "tfs_tuning_window_s": 0.1,
         **{f"tfserving_{name}_directory": str(tmp_path / name) for name in ("model", "state", "tunings", "report")},
     }
     (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": {"höst": host}}}), encoding="utf-8")
@@ -85,3 +91,10 @@ def test_detecting_planning_converting_tuning_serving_and_reporting_work_under_a
     said = play("tfserving.fleet.site")
     assert "PLAN for 1 host" in said and "undefined" not in said and "half: saved_model" in said
     assert (tmp_path / "report" / "report.json").exists() and list((tmp_path / "model" / "half").iterdir())
+
+
+@pytest.mark.parametrize("path", sorted(PLAYBOOKS.glob("*.yml")), ids=lambda path: path.stem)
+def test_every_play_names_the_strategy_that_it_depends_on(path):
+    """Tasks that add hosts or run once are for the strategy linear: docs.ansible.com, Controlling playbook execution. So host_pinned and free are alike."""
+    plays = [play for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
+    assert [play["name"] for play in plays if play.get("strategy") != "linear"] == []

@@ -128,8 +128,64 @@ def test_an_engine_without_userns_remap_adds_nothing(information):
         ("arm", "aarch64", None),
         (None, "x86_64", None),
         ("amd64", "sparc64", None),
+        ("amd64", "armv7l", "arm"),
+        ("arm64", "armv7l", "arm"),
+        ("arm", "armv8l", None),
+        ("amd64", "i686", "386"),
+        ("386", "i686", None),
+        ("ppc64le", "x86_64", "amd64"),
+        ("amd64", "ppc64le", "ppc64le"),
+        ("amd64", "s390x", "s390x"),
+        ("riscv64", "aarch64", "arm64"),
     ],
 )
 def test_an_image_of_another_architecture_is_known_before_it_starts(image, machine, own):
     """GOARCH in the image's configuration (OCI Image Format Specification), uname -m on the host."""
     assert image_labels.foreign_to(image, machine) == own
+
+
+def entry(magic, mask, name="qemu-x", flags="OCF", state="enabled"):
+    return f"{state}\ninterpreter /usr/libexec/{name}\nflags: {flags}\noffset 0\nmagic {magic}\nmask {mask}\n"
+
+
+_AARCH64 = ("7f454c460201010000000000000000000200b700", "ffffffffffffff00fffffffffffffffffeffffff")
+_X86_64 = ("7f454c4602010100000000000000000002003e00", "fffffffffffefe00fffffffffffffffffeffffff")
+
+
+@pytest.mark.parametrize(
+    "image, entries, emulated",
+    [
+        ("arm64", [entry(*_AARCH64, "qemu-aarch64-static")], True),
+        ("aarch64", [entry(*_AARCH64)], True),
+        ("arm64", ["enabled\n", entry(*_X86_64), entry(*_AARCH64)], True),
+        ("amd64", [entry(*_X86_64, "rosetta", "CF")], True),
+        ("amd64", [entry(*_X86_64, "FEXInterpreter", "POCF")], True),
+        ("386", [entry("7f454c4601010100000000000000000002000300", _X86_64[1], "qemu-i386")], True),
+        ("arm", [entry("7f454c4601010100000000000000000002002800", _AARCH64[1], "qemu-arm")], True),
+        (
+            "s390x",
+            [entry("7f454c4602020100000000000000000000020016", "ffffffffffffff00fffffffffffffffffffeffff")],
+            True,
+        ),
+        (
+            "ppc64le",
+            [entry("7f454c4602010100000000000000000002001500", "fffffffffffffffcfffffffffffffffffeffff00")],
+            True,
+        ),
+        ("riscv64", [entry("7f454c460201010000000000000000000200f300", _AARCH64[1])], True),
+        ("arm64", [entry(*_X86_64), entry("7f454c4601010100000000000000000002002800", _AARCH64[1])], False),
+        ("arm64", [entry(*_AARCH64, state="disabled")], False),
+        ("arm64", [entry(*_AARCH64, flags="OC")], False),
+        ("arm64", [entry(*_AARCH64, flags="")], False),
+        ("arm64", ["enabled\n", "", "enabled\ninterpreter /usr/bin/jexec\nflags: \nextension .jar\n"], False),
+        ("arm64", [], False),
+        (None, [entry(*_AARCH64)], False),
+        ("mips64le", [entry(*_AARCH64)], False),
+    ],
+)
+def test_whether_an_image_of_another_architecture_is_emulated(image, entries, emulated):
+    """Texts as fs/binfmt_misc.c of Linux writes them; magic and mask of QEMU's scripts/qemu-binfmt-conf.sh and of Apple's page on Rosetta in Linux machines.
+
+    Without the flag F the kernel looks for the emulator in the container, where it is not (admin-guide/binfmt-misc.rst).
+    """
+    assert image_labels.is_emulated(image, entries) is emulated

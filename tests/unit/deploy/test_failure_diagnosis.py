@@ -149,6 +149,31 @@ def test_what_a_server_says_and_serves_on():
         ("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x", "out of memory"),
         ('"OOMKilled": true,\n"ExitCode": 137', "out of memory"),
         ('"OOMKilled": false,\n"ExitCode": 139', "SIGSEGV"),
+        # arch/arm64/kernel/traps.c of Linux 4.14 and 6.1.
+        ("tensorflow_mode[912]: undefined instruction: pc=0000aaaad5f1c2b0", "SIGILL"),
+        (
+            "tensorflow_mode[9]: unhandled exception: undefined instruction in tensorflow_model_server[aaaa+1000]",
+            "SIGILL",
+        ),
+        (
+            "Killed process 4242 (tensorflow_mode) total-vm:18383924kB, anon-rss:15932412kB, file-rss:0kB",
+            "out of memory",
+        ),
+        ("System OOM encountered, victim process: tensorflow_mode, pid: 4242", "out of memory"),
+        (
+            "systemd-oomd[7]: Killed /system.slice/tfs.service due to memory used (1) / total (2) and swap used (3)",
+            "out of memory",
+        ),
+        (
+            "systemd-oomd[7]: Killed /user.slice/x.scope due to memory pressure for /user.slice being 72.5% > 50%",
+            "out of memory",
+        ),
+        (
+            'earlyoom[6]: sending SIGTERM to process 42 uid 0 "tensorflow_mode": oom_score 900, VmRSS 12000 MiB',
+            "out of memory",
+        ),
+        ("OutOfMemoryError: Container killed due to memory usage", "out of memory"),
+        ("2024-05-01T10:00:00.0Z container oom 0123456789ab (image=tensorflow/serving, name=serving)", "out of memory"),
     ],
 )
 def test_a_death_that_another_program_tells_is_known(log, cause):

@@ -253,21 +253,44 @@ def test_permission_denied_says_what_to_do(root, serve):
         ("/run/given.sock", "unix:///run/other.sock", "/run/given.sock"),
         ("unix:///run/given.sock", "tcp://10.0.0.1:2375", "/run/given.sock"),
         (None, "unix://run/other.sock", "/run/other.sock"),
+        (None, " unix:///run/other.sock\r\n", "/run/other.sock"),
+        (None, "unix://", "/var/run/docker.sock"),
+        (None, "  ", None),
+        ("/run/given.sock", "10.0.0.1:2375", "/run/given.sock"),
     ],
 )
 def test_the_socket_that_is_given_holds_and_then_docker_host(given, docker_host, path):
-    """DOCKER_HOST as docker(1) reads it."""
+    """DOCKER_HOST as docker(1) reads it; blanks and the empty address as docker.utils.parse_host of its SDK reads them."""
     assert sockets.address(given, {"DOCKER_HOST": docker_host} if docker_host is not None else {}) == (path, None)
 
 
 @pytest.mark.parametrize(
     "value",
-    ["tcp://10.0.0.1:2375", "ssh://user@host", "http://localhost:2375", "npipe:////./pipe/docker_engine", "fd://"],
+    [
+        "tcp://10.0.0.1:2375",
+        "http://localhost:2375",
+        "npipe:////./pipe/docker_engine",
+        "fd://",
+        # Without a scheme it is tcp:// (opts.ParseHost of the docker CLI, docker.utils.parse_host of the SDK), and no path.
+        "10.0.0.1:2375",
+        ":2375",
+        "localhost",
+        "[::1]:2375",
+        "engine.example:2376",
+    ],
 )
 @pytest.mark.parametrize("option", ["engine_socket", "DOCKER_HOST"])
 def test_an_engine_of_another_machine_is_answered_by_name(value, option):
     path, problem = sockets.address(value if option == "engine_socket" else None, {"DOCKER_HOST": value})
     assert path is None and problem.startswith(f"{option} is {value!r}") and "unix socket" in problem
+
+
+@pytest.mark.parametrize(
+    "value", ["ssh://user:hunter2@host", "https://user:hunter2@host:2376", "tcp://hunter2@10.0.0.1"]
+)
+def test_a_password_in_the_address_of_an_engine_is_shown_nowhere(value):
+    problem = sockets.address(None, {"DOCKER_HOST": value})[1]
+    assert "hunter2" not in problem and f"{value.partition('://')[0]}://" in problem and "unix socket" in problem
 
 
 # In a process of its own, whose environment names the engine: all that look for one follow it. argv: conftest.py, the socket or address.
@@ -395,3 +418,64 @@ def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuratio
     assert words in done.stdout and f"{root}/config.json" in done.stdout and "credsStore" in done.stdout, (
         done.stdout + done.stderr
     )
+
+
+# What modules say where the SDK is broken. argv: conftest.py, a socket where an engine answers, what breaks the SDK.
+BROKEN = """
+import runpy, sys
+exec(sys.argv[3])
+runpy.run_path(sys.argv[1])
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import host
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
+print(host.read(engine_socket=sys.argv[2])[0]["container"]["sdk"]["problem"])
+print(current_servers.in_containers(sys.argv[2])[1])
+try:
+    engine.Engine(sys.argv[2])
+except FleetError as fault:
+    print(fault)
+"""
+ANOTHER = "import sys, types; docker = sys.modules['docker'] = types.ModuleType('docker'); "
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        # docker 7.0.0 and earlier lack this method, which requests 2.32 calls: docker/docker-py#3256.
+        (
+            "import docker.transport.basehttpadapter as b; del b.BaseHTTPAdapter.get_connection_with_tls_context",
+            "Not supported URL scheme http+docker",
+        ),
+        # docker 6.0.1 and earlier and urllib3 2: docker/docker-py#3113. So its connection answered.
+        (
+            "import docker.transport.unixconn as u; u.UnixHTTPConnection.request = lambda self, method, url, body=None, headers={}: None",
+            "got an unexpected keyword argument",
+        ),
+        ("import sys; sys.modules['requests'] = None", "import of requests halted"),
+        ("import sys; sys.modules['docker'] = None", "import of docker halted"),
+        (
+            ANOTHER + "docker.__version__ = '1.10.6'",
+            "has no attribute 'DockerClient'",
+        ),  # docker-py, as it was called then
+        (ANOTHER + "docker.__version__, docker.DockerClient = '2.0', 1", "has no attribute 'APIClient'"),
+    ],
+)
+def test_a_docker_sdk_that_is_missing_or_broken_is_named_with_its_fault(fault, words, root, serve):
+    pytest.importorskip("docker")
+    serve(root / "engine.sock", answering(DOCKER))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            BROKEN,
+            str(Path(__file__).resolve().parents[2] / "conftest.py"),
+            str(root / "engine.sock"),
+            fault,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout.count(words), done.stdout.count("python3-docker")) == (3, 2), done.stdout + done.stderr

@@ -176,7 +176,7 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
             host(container=NO_SDK),
             request(),
             "backend",
-            "cannot import the Docker SDK (No module named requests)",
+            "cannot use the Docker SDK (No module named requests)",
             "ansible_python_interpreter",
             {"backend": "embedded"},
         ),

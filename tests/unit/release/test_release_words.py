@@ -427,7 +427,7 @@ def test_the_parts_of_a_release(release, parts):
 
 @pytest.mark.parametrize(
     ("release", "instead"),
-    [("2.5.0", "2.5.4"), ("2.15.0", "2.15.1"), ("2.3.0", "2.20.0"), ("3.15", "2.20.0"), ("latest", "2.20.0")],
+    [("2.5.0", "2.5.4"), ("2.15.0", "2.15.1"), ("2.3.0", "2.20.0"), ("3.15.0-gpu", "3.15.0"), ("latest", "2.20.0")],
 )
 def test_the_release_to_name_instead(release, instead):
     assert questions.instead_of(release) == instead

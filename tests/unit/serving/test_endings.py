@@ -339,6 +339,30 @@ ROWS = [
     ("error mounting /x", "cannot be mounted", "folder is there"),
     ('exec: "x": executable file not found in $PATH', "no such program", "image of TensorFlow Serving"),
     ("stat /usr/bin/x: no such file or directory", "no such program", "image of TensorFlow Serving"),
+    # framework/versions.cc of TensorFlow; strerror(3); runc; stream_executor/cuda/cuda_dnn.cc, ptxas and nvptx_backend_lib.cc of XLA.
+    (
+        FAILED
+        + "INVALID_ARGUMENT: GraphDef producer version 20 below min producer 21 supported by TensorFlow 2.20.0.  Please regenerate your graph.",
+        "too old for this server",
+        "newer TensorFlow",
+    ),
+    ("accept4(): Too many open files", "limit of open files", "LimitNOFILE"),
+    ("inotify_init1: too many open files", "limit of open files", "max_user_instances"),
+    (FAILED + "mkdir /var/x: Read-only file system", "may not write", "tfs_server_read_only"),
+    ("exec /usr/bin/tf_serving_entrypoint.sh: permission denied", "cannot be run", "image of TensorFlow Serving"),
+    ('exec: "/models": permission denied: unknown', "cannot be run", "image of TensorFlow Serving"),
+    (
+        "Loaded runtime CuDNN library: 8.0.5 but source was compiled with: 8.6.0.  CuDNN library needs to have matching major version",
+        "cuDNN",
+        "GPU image",
+    ),
+    ("Could not create cudnn handle: CUDNN_STATUS_INTERNAL_ERROR", "GPU's memory", "per_process_gpu_memory_fraction"),
+    (
+        "ptxas fatal   : Value 'sm_120' is not defined for option 'gpu-name'",
+        "no code for this GPU",
+        "compute capability",
+    ),
+    ("INTERNAL: libdevice not found at ./libdevice.10.bc", "libdevice", "xla_gpu_compilation_enabled"),
     ("Couldn't interpret value x for flag port.", "a flag's value cannot be read", "in flags"),
     ("x: OCI permission denied", "the engine may not start it so", "nothing of the server ran"),
     (FAILED + "Could not find base path /m", "folder is not there", "model_base_path"),
