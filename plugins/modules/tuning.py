@@ -36,9 +36,11 @@ options:
     type: path
     required: true
   samples:
-    description: NumPy archive on the host with C(inputs.<name>) for each input and, where labelled, C(labels). It feeds the load and the accuracy check.
+    description:
+      - NumPy archive on the host with C(inputs.<name>) for each input and, where labelled, C(labels). It feeds the load and the accuracy check.
+      - Without it requests are made up from the signature, as O(tfserving.fleet.load_test#module:samples) says. What can change answers, another variant of the
+        model, is then measured and reported, and not kept.
     type: path
-    required: true
   signature:
     description: Signature to call.
     type: str

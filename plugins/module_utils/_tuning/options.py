@@ -17,7 +17,7 @@ ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "python": {"type": "path", "required": True},
     "model_directory": {"type": "path", "required": True},
-    "samples": {"type": "path", "required": True},
+    "samples": {"type": "path"},
     "signature": {"type": "str", "default": "serving_default"},
     **task_metrics.DECIDING_OPTIONS,
     "start": {"type": "dict", "default": {}},
@@ -66,6 +66,8 @@ def check(options: Mapping[str, Any]) -> None:
         bounded("budget_min", options["budget_min"], 0.1, 10000, "minutes")
     if (options["backend"] == "docker") != bool(options["image"]):
         raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
+    if options["metric"] and not options["samples"]:
+        raise FleetError("a metric is measured on samples, and none are given", where="metric")
     task_metrics.check_function(options["metric"], options["metric_function"])
 
     if options["keep_in"] is not None and not (options["keep_in"] and options["tuning_class"]):

@@ -156,6 +156,8 @@ class Trial:
         """The start against itself on a second server: what noise alone shows."""
         began = time.monotonic()
         comparison, windows, accuracy = self._compare(self.start, self.start, looks=1)
+        if not any(window["goodput_rps"] for window in windows):
+            raise FleetError(_why_nothing(windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self.noise_pairs = paired(windows, "baseline", "candidate")
         self._say(
             f"{self.options['name']}: noise: the start against itself showed {comparison.reason}; "
@@ -170,6 +172,11 @@ class Trial:
             _merged(windows, "candidate"),
             {"before": accuracy["before"], "after": accuracy["before"]},
         )
+
+    def _remedy_for_nothing(self) -> str:
+        if not self.options["samples"]:
+            return "The requests were made up from the signature. Give samples (an .npz file) that the model takes."
+        return "Check that the samples fit the model, and that the latency objective can be met."
 
     def _duration(self, comparison_s: float) -> str:
         """How long the tuning will take, from what one comparison took, and what the budget leaves out."""
@@ -249,6 +256,8 @@ class Trial:
             self.options["metric"] or "accuracy",
             self.options["metric_goal"],
         )
+        if kept and tried["form"] != best["form"] and not self.options["samples"]:
+            kept, reason = False, f"{reason}; kept only with samples on which its answers can be judged"
         fragile = self.servers.fragile(tried)
         if fragile and kept:
             kept = self.options["accept_fragile"]
@@ -390,6 +399,7 @@ class Trial:
         return dict(
             {key: self.options[key] for key in keys},
             loop="closed",
+            requests_from="samples" if self.options["samples"] else "signature",
             examples=self.servers.examples,
             server_cpus=self.servers.server_cpus,
             generator_cpus=self.servers.generator_cpus,
@@ -397,6 +407,18 @@ class Trial:
             void_reasons=sorted(set(self.voids)),
             note=self.servers.note,
         )
+
+
+def _why_nothing(windows: Sequence[Any]) -> str:
+    """What became of the requests of windows without goodput."""
+    errors = collections.Counter[str]()
+    for window in windows:
+        errors.update(window["errors"])
+    sent = sum(window["requests"] for window in windows)
+    counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
+    return f"none of {sent} requests was answered well within the latency objective" + (
+        f": {counted}" if counted else ""
+    )
 
 
 def _merged(windows: Sequence[Any], name: str) -> Any:

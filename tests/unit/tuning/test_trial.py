@@ -98,8 +98,8 @@ def tuned(protocol, *candidates, host=None, say=lambda text: None, **changes):
         cpus="0-3",
         start={"protocol": protocol},
         candidates=[{"name": name, "change": change} for name, change in candidates],
-        **changes,
     )
+    given.update(changes)
     controller = trial.Controller((host or Host()).call, say, "web-1")
     return trial.tune(controller, given, False)["tuning"]
 
@@ -242,3 +242,36 @@ def test_windows_of_a_slow_model_hold_enough_requests():
     loads = [given for module, given in host.calls if module == "load_test"]
     assert {(one["window_requests"], one["window_max_s"]) for one in loads} == {(40, 90.0)}
     assert all(one["deadline_s"] >= 60 for one in loads), "eight in flight wait for each other"
+
+
+def test_without_samples_settings_are_tuned_and_another_variant_is_only_reported():
+    host = Host(lambda server, _rounds: 1.2 if server["flags"] else 1.0)
+    found = tuned("grpc", LITE, THREADS, host=host, samples=None)
+    lite, threads = found["steps"][:2]
+    assert lite["kept"] is False and lite["gain"] == pytest.approx(LITE_TIMES - 1, abs=0.01)
+    assert "kept only with samples on which its answers can be judged" in lite["reason"]
+    assert threads["kept"] is True and found["configuration"]["form"] == "saved_model"
+    assert found["method"]["requests_from"] == "signature"
+    assert tuned("grpc", LITE)["method"]["requests_from"] == "samples"
+
+
+@pytest.mark.parametrize(
+    "samples, remedy", [(None, "Give samples (an .npz file)"), ("/s.npz", "Check that the samples fit")]
+)
+def test_a_model_that_answers_no_request_well_is_an_error_with_what_became_of_them(samples, remedy):
+    class Refusing(Host):
+        def _window(self, target):
+            window = super()._window(target)
+            return dict(window, goodput_rps=0.0, errors={"INVALID_ARGUMENT": 200})
+
+    with pytest.raises(FleetError) as caught:
+        tuned("grpc", LITE, host=Refusing(), samples=samples)
+    assert str(caught.value).startswith(
+        "m: none of 2400 requests was answered well within the latency objective: 2400 INVALID_ARGUMENT."
+    )
+    assert remedy in str(caught.value)
+
+
+def test_a_metric_needs_samples():
+    with pytest.raises(FleetError, match="metric: a metric is measured on samples, and none are given"):
+        tuned("grpc", LITE, samples=None, metric="accuracy")
