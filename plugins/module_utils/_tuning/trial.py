@@ -156,7 +156,7 @@ class Trial:
         """The start against itself on a second server: what noise alone shows."""
         began = time.monotonic()
         comparison, windows, accuracy = self._compare(self.start, self.start, looks=1)
-        if not any(window["goodput_rps"] for window in windows):
+        if not any(window["throughput_rps"] for window in windows):
             raise FleetError(_why_nothing(windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self.noise_pairs = paired(windows, "baseline", "candidate")
         self._say(
@@ -176,7 +176,7 @@ class Trial:
     def _remedy_for_nothing(self) -> str:
         if not self.options["samples"]:
             return "The requests were made up from the signature. Give samples (an .npz file) that the model takes."
-        return "Check that the samples fit the model, and that the latency objective can be met."
+        return "Check that the samples fit the model."
 
     def _duration(self, comparison_s: float) -> str:
         """How long the tuning will take, from what one comparison took, and what the budget leaves out."""
@@ -410,15 +410,13 @@ class Trial:
 
 
 def _why_nothing(windows: Sequence[Any]) -> str:
-    """What became of the requests of windows without goodput."""
+    """What became of the requests of windows without a good answer."""
     errors = collections.Counter[str]()
     for window in windows:
         errors.update(window["errors"])
     sent = sum(window["requests"] for window in windows)
     counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
-    return f"none of {sent} requests was answered well within the latency objective" + (
-        f": {counted}" if counted else ""
-    )
+    return f"none of {sent} requests was answered well" + (f": {counted}" if counted else "")
 
 
 def _merged(windows: Sequence[Any], name: str) -> Any:

@@ -262,14 +262,22 @@ def test_a_model_that_answers_no_request_well_is_an_error_with_what_became_of_th
     class Refusing(Host):
         def _window(self, target):
             window = super()._window(target)
-            return dict(window, goodput_rps=0.0, errors={"INVALID_ARGUMENT": 200})
+            return dict(window, goodput_rps=0.0, throughput_rps=0.0, errors={"INVALID_ARGUMENT": 200})
 
     with pytest.raises(FleetError) as caught:
         tuned("grpc", LITE, host=Refusing(), samples=samples)
-    assert str(caught.value).startswith(
-        "m: none of 2400 requests was answered well within the latency objective: 2400 INVALID_ARGUMENT."
-    )
+    assert str(caught.value).startswith("m: none of 2400 requests was answered well: 2400 INVALID_ARGUMENT.")
     assert remedy in str(caught.value)
+
+
+def test_a_start_that_misses_the_objective_does_not_hide_what_meets_it():
+    class Late(Host):
+        def _window(self, target):
+            window = super()._window(target)
+            return window if "tflite" in self._server(target)["model_base_path"] else dict(window, goodput_rps=0.0)
+
+    found = tuned("grpc", LITE, host=Late(), objective_p99_ms=8.0)
+    assert found["steps"][0]["kept"] is True and found["configuration"]["form"] == "tflite_dynamic_range"
 
 
 def test_a_metric_needs_samples():
