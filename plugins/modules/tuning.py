@@ -169,6 +169,7 @@ options:
   keep_in:
     description:
       - Folder on the controller in which the tuning is kept for later runs, as C(TUNING_CLASS/NAME.yml). Without it nothing is kept.
+      - Each comparison is logged there as it ends, in a hidden file that the end of the tuning removes. One that was killed goes on after the last comparison.
       - The file holds what beat the plan, the gain with its interval, where and when it was measured, and the backend, image and release that it is valid for.
     type: str
   tuning_class:

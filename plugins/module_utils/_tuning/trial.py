@@ -9,10 +9,10 @@ What to try comes from the plan, servers from trial_servers, whether a change is
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
@@ -39,12 +39,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
+# Options that change what is tried or kept, and not what a comparison of two configurations shows.
+_NOT_MEASURED = ("candidates", "accept_fragile", "allowed_loss", "budget_min", "keep_in", "progress", "release")
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Controller:
     """What a tuning needs of whoever runs it. call: runs a module on the host and returns its result, or raises FleetError. say: tells people where
     it is. host: the host's name."""
@@ -67,7 +70,11 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             where=options["name"],
             remedy="Publish it first, with the role tfserving.fleet.tfs_model.",
         )
-    trial = Trial(controller, options, forms)
+    structure, log = None, TrialLog(None)
+    if options["keep_in"] and not check_mode:
+        log = TrialLog(_log_path(options))
+        structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
+    trial = Trial(controller, options, forms, log, structure)
     if check_mode:
         missing = (
             []
@@ -80,9 +87,16 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
     at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
     record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
-    return tuning_files.write(record, options["keep_in"]).result(tuning=found)
+    kept = tuning_files.write(record, options["keep_in"]).result(tuning=found)
+    log.remove()
+    return kept
+
+
+def _log_path(options: Mapping[str, Any]) -> str:
+    """Where the log of a tuning lies until it ends: beside the file that it will write."""
+    folder, _slash, name = tunings.path(options["keep_in"], options["tuning_class"], options["name"]).rpartition("/")
+    return f"{folder}/.{name}.log"
 
 
 def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
@@ -99,8 +113,17 @@ def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
 class Trial:
     """The order of one tuning's steps, and what they showed. Leaving the context stops every server."""
 
-    def __init__(self, controller: Controller, options: Mapping[str, Any], forms: Mapping[str, str]) -> None:
-        self._say = controller.say
+    def __init__(
+        self,
+        controller: Controller,
+        options: Mapping[str, Any],
+        forms: Mapping[str, str],
+        log: TrialLog,
+        structure: Mapping[str, str] | None,
+    ) -> None:
+        self._say, self._log = controller.say, log
+        measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
+        self._measured = [controller.host, measured, sorted(forms), structure]
         self.options, self.forms = options, forms
         self.start = trial_configuration.complete(options["start"])
         if forms:
@@ -217,7 +240,7 @@ class Trial:
         tried = trial_configuration.changed(best, candidate["change"])
         reason = None
         if set(candidate["change"]) == {"protocol"}:
-            return best, self._advise(candidate)
+            return best, self._advise(candidate, accuracy)
         if tried == best:
             reason = "this is what runs already"
         elif tried["form"] not in self.forms:
@@ -227,21 +250,22 @@ class Trial:
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return best, self._step(candidate, False, reason, None, [], unmeasured)
-        return tried, self._try(best, tried, candidate)
+        return tried, self._try(best, tried, candidate, accuracy)
 
     def _is_over(self) -> bool:
         """Whether the budget does not hold another comparison and the final one."""
         budget_min = self.options["budget_min"]
         return budget_min is not None and self._spent_min() + 2 * self._longest_s / 60 > budget_min
 
-    def _try(self, best: Configuration, tried: Configuration, candidate: Candidate) -> dict[str, Any]:
+    def _try(
+        self, best: Configuration, tried: Configuration, candidate: Candidate, accuracy_before: float | None
+    ) -> dict[str, Any]:
         self._say(f"{self.options['name']}: {candidate['name']}: starting it beside the best so far")
         try:
             comparison, windows, accuracy = self._compare(best, tried)
         except FleetError as fault:
-            return self._step(
-                candidate, False, f"it could not be measured: {fault}", None, [], {"before": None, "after": None}
-            )
+            unknown: BeforeAfter = {"before": accuracy_before, "after": None}
+            return self._step(candidate, False, f"it could not be measured: {fault}", None, [], unknown)
         figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
         latency: BeforeAfter = {
             "before": old["p99_ms"] if old else None,
@@ -268,11 +292,11 @@ class Trial:
             reason += f"; and {fragile}"
         return self._step(candidate, kept, reason, comparison, windows, accuracy, fragile=fragile)
 
-    def _advise(self, candidate: Candidate) -> dict[str, Any]:
+    def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
         """The step of a candidate that only clients can make: the start asked over one protocol and the other."""
         (protocol,) = candidate["change"].values()
         other = next(one for one in trial_configuration.PROTOCOLS if one != protocol)
-        comparison, windows, accuracy = None, list[dict[str, Any]](), BeforeAfter(before=None, after=None)
+        comparison, windows, accuracy = None, list[dict[str, Any]](), BeforeAfter(before=accuracy_before, after=None)
         try:
             before, after = (trial_configuration.changed(self.start, {"protocol": one}) for one in (other, protocol))
             comparison, windows, accuracy = self._compare(before, after)
@@ -354,10 +378,14 @@ class Trial:
 
         Both servers are fresh and have answered the same requests before their first window: one that has served for a while is faster.
         """
-        began, windows = time.monotonic(), list[dict[str, Any]]()
-        self.servers.stop()
         number, seed = self._comparisons, self.options["seed"] * 1000
         self._comparisons += 1
+        key = steps.digest([number, before, after, looks, self._measured])
+        known = self._log.get(key)
+        if known:
+            return Comparison.from_dict(known["comparison"]), known["windows"], known["accuracy"]
+        began, windows = time.monotonic(), list[dict[str, Any]]()
+        self.servers.stop()
         sides = self._sides(before, after)
         accuracy: BeforeAfter = {
             "before": self.servers.accuracy(before, sides["baseline"]),
@@ -380,6 +408,7 @@ class Trial:
                 break
         self.voids += [window["void"] for window in windows if window["void"]]
         self._longest_s = max(self._longest_s, time.monotonic() - began)
+        self._log.add(key, {"comparison": dataclasses.asdict(comparison), "windows": windows, "accuracy": accuracy})
         return comparison, windows, accuracy
 
     def _method(self) -> dict[str, Any]:

@@ -283,3 +283,69 @@ def test_a_start_that_misses_the_objective_does_not_hide_what_meets_it():
 def test_a_metric_needs_samples():
     with pytest.raises(FleetError, match="metric: a metric is measured on samples, and none are given"):
         tuned("grpc", LITE, samples=None, metric="accuracy")
+
+
+class Kept(Host):
+    """A host whose models have a structure that is kept with a tuning."""
+
+    structure = "0" * 16
+
+    def find(self, paths, **given):
+        if paths[0].endswith("/saved_model"):
+            return {"files": [{"path": f"{paths[0]}/1", "isdir": True}]}
+        return super().find(paths=paths, **given)
+
+    def saved_model_info(self, **_given):
+        return {"saved_model": {"structure": {"graph": self.structure}}}
+
+
+def test_a_tuning_that_was_killed_goes_on_after_the_last_comparison(tmp_path):
+    class Dying(Kept):
+        def load_test(self, **given):
+            if sum(module == "load_test" for module, _given in self.calls) > 2:
+                raise KeyboardInterrupt
+            return super().load_test(**given)
+
+    kept = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}
+    whole = tuned("grpc", LITE, THREADS, host=Kept(), **dict(kept, keep_in=str(tmp_path / "whole")))
+    with pytest.raises(KeyboardInterrupt):
+        tuned("grpc", LITE, THREADS, host=Dying(), **kept)
+    (log,) = tmp_path.glob("c/.*")
+    log.write_text(log.read_text(encoding="utf-8") + '{"key": "cut', encoding="utf-8")  # the line it was writing
+    host = Kept()
+    found = tuned("grpc", LITE, THREADS, host=host, **kept)
+    names = ("name", "kept", "change", "accuracy")
+    assert [[step[name] for name in names] for step in found["steps"]] == [
+        [step[name] for name in names] for step in whole["steps"]
+    ]
+    assert found["noise"]["gain"] == whole["noise"]["gain"] and found["steps"][0]["gain"] == whole["steps"][0]["gain"]
+    loads = [given for module, given in host.calls if module == "load_test"]
+    assert len(loads) == 3, "threads, the final comparison, and its open loop"
+    assert not list(tmp_path.glob("c/.*")) and list(tmp_path.glob("c/m.yml"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"concurrency": 4},
+        {"server": {"memory_mib": 512}},
+        {"samples": "/other.npz"},
+        {"cpus": "0-1"},
+        {"structure": "1" * 16},
+    ],
+)
+def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes):
+    class Dying(Kept):
+        def load_test(self, **given):
+            if sum(module == "load_test" for module, _given in self.calls) > 2:
+                raise KeyboardInterrupt
+            return super().load_test(**given)
+
+    kept, host = {"keep_in": str(tmp_path), "tuning_class": "c"}, Kept()
+    with pytest.raises(KeyboardInterrupt):
+        tuned("grpc", LITE, host=Dying(), **kept)
+    host.structure = changes.pop("structure", host.structure)
+    tuned("grpc", LITE, host=host, **kept, **changes)
+    assert sum(module == "load_test" for module, _given in host.calls) >= 4, (
+        "noise, the candidate, the final comparison, its open loop"
+    )
