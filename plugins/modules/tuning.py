@@ -14,7 +14,7 @@ description:
     interleaved windows of one run, and keeps it only where accuracy holds, the latency objective holds and the gain is larger than the noise.
   - The noise is measured first, as the start against itself on a second server. That nothing is kept is a normal result.
   - Each comparison starts both servers anew and asks both the same before it measures. A candidate that lost is tried once more after another one was kept,
-    as two changes together can gain what one alone does not.
+    as two changes together can gain what one alone does not. At last the numbers of what was kept are doubled and halved until nothing more is gained.
   - At the end the final configuration is compared with the start. Unless that confirms a gain, the start is kept.
   - The trial servers are separate from those that serve. All are stopped at the end. Should the controller die, those of the backend V(embedded) end by
     themselves ten minutes after their last request; containers stay until the next tuning of the model, which takes them up again.

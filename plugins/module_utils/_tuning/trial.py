@@ -28,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import refinement, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
     Comparison,
     Pair,
@@ -215,18 +215,34 @@ class Trial:
         return (time.monotonic() - self._began) / 60
 
     def _search(self, accuracy: float | None) -> tuple[Configuration, list[dict[str, Any]]]:
-        """(best configuration, steps): each candidate against the best so far, and once more where another one was kept after it lost."""
-        best, found = self.start, []
-        waiting, lost = collections.deque((candidate, "") for candidate in self.candidates), list[Candidate]()
-        while waiting:
-            candidate, suffix = waiting.popleft()
-            tried, step = self._next(best, {**candidate, "name": candidate["name"] + suffix}, accuracy)
+        """(best configuration, steps): each candidate against the best so far. Then those that lost before another one was kept, once more, and at last
+        other values of the numbers that were kept."""
+        best, found, lost = self.start, [], list[Candidate]()
+        first, again = collections.deque(self.candidates), collections.deque[Candidate]()
+        directions = collections.deque[refinement.Direction]()
+        while first or again or directions:
+            is_first, direction = bool(first), None
+            candidate: Candidate | None
+            if first or again:
+                candidate = (first or again).popleft()
+            else:
+                direction = directions.popleft()
+                candidate = refinement.candidate(best, direction)
+            if candidate is None:
+                continue
+            tried, step = self._next(best, candidate, accuracy)
             found.append(step)
             if step["kept"]:
                 best = tried
-                waiting += [(one, f", with {step['name']}") for one in lost]
+                if direction:
+                    directions = collections.deque(
+                        [direction, *(one for one in directions if one[:2] != direction[:2])]
+                    )
+                else:
+                    directions += refinement.directions(candidate["change"])
+                again += [{**one, "name": f"{one['name']}, with {candidate['name']}"} for one in lost]
                 lost = []
-            elif not suffix and step["gain"] is not None and not step.get("advice"):
+            elif is_first and step["gain"] is not None and not step.get("advice"):
                 lost.append(candidate)
             self._say(
                 f"{self.options['name']}: {step['name']}: {'kept' if step['kept'] else 'not kept'}: {step['reason']}"

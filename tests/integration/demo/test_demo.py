@@ -23,7 +23,7 @@ SHORT = {
     "tfs_tuning_rounds": 4,
     "tfs_tuning_looks": 1,
     "tfs_tuning_window_s": 0.5,
-    "tfs_tuning_budget_min": 60,
+    "tfs_tuning_budget_min": 5,
 }
 STEP_KEYS = {
     "name",
@@ -96,7 +96,8 @@ def test_the_report_holds_every_figure_that_was_promised(finished):
     onednn = "oneDNN on" if _no_vnni(host) else "oneDNN off"
     names = [step["name"] for step in report["steps"]]
     assert names[:5] == ["REST to gRPC", "batching", "TensorFlow Lite", onednn, "threads"]
-    assert all(", with " in name for name in names[5:]), "what lost is tried again beside what was kept after it"
+    # What lost is tried again beside what was kept after it, and other values of the numbers that were kept.
+    assert all(", with " in name or name.rpartition(" ")[2].isdecimal() for name in names[5:]), names
     for step in [*report["steps"], report["total"]]:
         assert set(step) >= STEP_KEYS
         assert set(step["accuracy"]) == {"before", "after"} and step["accuracy"]["before"] > 0.97

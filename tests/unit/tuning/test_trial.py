@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -163,7 +164,7 @@ def test_a_change_that_pays_only_beside_another_is_found():
         )
     )
     found = tuned("grpc", BATCHING, LITE, host=host)
-    assert [(step["name"], step["kept"]) for step in found["steps"]] == [
+    assert [(step["name"], step["kept"]) for step in found["steps"]][:3] == [
         ("batching", False),
         ("TensorFlow Lite", True),
         ("batching, with TensorFlow Lite", True),
@@ -175,7 +176,8 @@ def test_a_change_that_pays_only_beside_another_is_found():
 def test_what_loses_beside_each_change_is_tried_twice_and_no_more():
     host = Host(lambda server, _rounds: 0.9 if server["batching_parameters_file"] else 1.3 if server["flags"] else 1.0)
     names = [step["name"] for step in tuned("grpc", BATCHING, LITE, THREADS, host=host)["steps"]]
-    assert names == ["batching", "TensorFlow Lite", "threads", "batching, with TensorFlow Lite"]
+    assert names[:4] == ["batching", "TensorFlow Lite", "threads", "batching, with TensorFlow Lite"]
+    assert not [name for name in names[4:] if "batching" in name]
 
 
 def test_a_gain_that_the_final_comparison_does_not_confirm_is_not_kept():
@@ -349,3 +351,31 @@ def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes):
     assert sum(module == "load_test" for module, _given in host.calls) >= 4, (
         "noise, the candidate, the final comparison, its open loop"
     )
+
+
+@pytest.mark.parametrize("best_size, best_timeout", [(16, 0), (128, 0), (4, 0), (16, 4000), (64, 2000)])
+def test_numbers_of_what_was_kept_are_refined_until_nothing_is_gained(best_size, best_timeout):
+    def times(server, _rounds):
+        batching = server["batching"]
+        if not batching:
+            return 1.0
+        size = abs(math.log2(batching["max_batch_size"] / best_size))
+        waiting = abs(math.log2(max(batching["batch_timeout_micros"], 500) / max(best_timeout, 500)))
+        return 2.0 * 0.9**size * 0.9**waiting
+
+    class Batching(Host):
+        """Remembers what the batching file of a server says."""
+
+        def batching_parameters(self, path, state="present", **given):
+            self.files = {**getattr(self, "files", {}), path: given}
+            return {}
+
+        def model_server(self, name, state, batching_parameters_file=None, **given):
+            batching = getattr(self, "files", {}).get(batching_parameters_file)
+            return super().model_server(name, state, batching=batching, **given)
+
+    start = {"max_batch_size": 16, "batch_timeout_micros": 0}
+    found = tuned("grpc", ("batching", {"batching": start}), host=Batching(times))
+    assert found["configuration"]["batching"] == {"max_batch_size": best_size, "batch_timeout_micros": best_timeout}
+    needed = abs(math.log2(best_size / 16)) + (math.log2(best_timeout / 500) if best_timeout else 0)
+    assert len(found["steps"]) <= 1 + needed + 4, "each direction ends at the first value that gains nothing"
