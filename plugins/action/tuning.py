@@ -40,7 +40,8 @@ def module_runner(action, task_vars):
     def call(module, **arguments):
         answer = action._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
         if answer.get("failed"):
-            raise FleetError(answer.get("msg", "failed"), where=module)
+            cause = FleetError.from_dict(answer["fault"]) if answer.get("fault") else None
+            raise FleetError(answer.get("msg", "failed"), where=module) from cause
         return answer
 
     return call

@@ -89,6 +89,16 @@ options:
     description: Length of a window in seconds, 0.1 to 3600.
     type: float
     default: 5
+  window_requests:
+    description:
+      - Requests that a window should hold, 0 to 100000. Where O(window_s) is too short for them, by the rate that a target showed while it
+        warmed up, the windows of that target are longer, up to O(window_max_s).
+    type: int
+    default: 0
+  window_max_s:
+    description: The longest window in seconds that O(window_requests) may lead to, 0.1 to 3600.
+    type: float
+    default: 120
   warmup_max_s:
     description: The most seconds that warming up one target may take, 0 to 600. Whether it was steady by then is in the result.
     type: float
@@ -306,6 +316,8 @@ def main():
             "rate_rps": {"type": "float"},
             "windows": {"type": "list", "elements": "str"},
             "window_s": {"type": "float", "default": 5},
+            "window_requests": {"type": "int", "default": 0},
+            "window_max_s": {"type": "float", "default": 120},
             "warmup_max_s": {"type": "float", "default": 10},
             "objective_ms": {"type": "float"},
             "deadline_s": {"type": "float", "default": 10},

@@ -13,6 +13,9 @@ description:
   - Starts trial servers of one model on the host, measures each candidate side by side with the best configuration so far, in
     interleaved windows of one run, and keeps it only where accuracy holds, the latency objective holds and the gain is larger than the noise.
   - The noise is measured first, as the start against itself on a second server. That nothing is kept is a normal result.
+  - Each comparison starts both servers anew and asks both the same before it measures. A candidate that lost is tried once more after another one was kept,
+    as two changes together can gain what one alone does not. At last the numbers of what was kept are doubled and halved until nothing more is gained.
+  - At the end the final configuration is compared with the start. Unless that confirms a gain, the start is kept.
   - The trial servers are separate from those that serve. All are stopped at the end. Should the controller die, those of the backend V(embedded) end by
     themselves ten minutes after their last request; containers stay until the next tuning of the model, which takes them up again.
   - The generator runs on the same host. Where there are two CPUs or more, it gets CPUs of its own.
@@ -33,9 +36,11 @@ options:
     type: path
     required: true
   samples:
-    description: NumPy archive on the host with C(inputs.<name>) for each input and, where labelled, C(labels). It feeds the load and the accuracy check.
+    description:
+      - NumPy archive on the host with C(inputs.<name>) for each input and, where labelled, C(labels). It feeds the load and the accuracy check.
+      - Without it requests are made up from the signature, as O(tfserving.fleet.load_test#module:samples) says. What can change answers, another variant of the
+        model, is then measured and reported, and not kept.
     type: path
-    required: true
   signature:
     description: Signature to call.
     type: str
@@ -90,6 +95,12 @@ options:
   objective_p99_ms:
     description: Latency objective in milliseconds. Only answers within it count as goodput, and a candidate whose p99 misses it is not kept.
     type: float
+  accept_fragile:
+    description:
+      - Whether to keep a faster configuration although a malformed request ends its server, as O(tfserving.fleet.model_server#module:accept_fragile).
+        Such a configuration is measured and reported in any case.
+    type: bool
+    default: false
   concurrency:
     description: Requests in flight in the closed loop, 1 to 512.
     type: int
@@ -98,6 +109,20 @@ options:
     description: Length of one measured window in seconds, 0.5 to 600.
     type: float
     default: 1.5
+  window_requests:
+    description:
+      - Requests that a window should hold, 0 to 10000. Where O(window_s) is too short for them, windows are longer, up to O(window_max_s).
+    type: int
+    default: 30
+  window_max_s:
+    description: The longest window in seconds that O(window_requests) may lead to, 0.5 to 3600.
+    type: float
+    default: 120
+  budget_min:
+    description:
+      - Minutes that the tuning may take, 0.1 to 10000. Candidates that no longer fit are listed as not measured; how many fit is said as soon as the
+        first comparison shows how long one takes. The final comparison is always made.
+    type: float
   rounds:
     description: Rounds (one window of each side) between two looks at the result, 4 to 100.
     type: int
@@ -144,6 +169,7 @@ options:
   keep_in:
     description:
       - Folder on the controller in which the tuning is kept for later runs, as C(TUNING_CLASS/NAME.yml). Without it nothing is kept.
+      - Each comparison is logged there as it ends, in a hidden file that the end of the tuning removes. One that was killed goes on after the last comparison.
       - The file holds what beat the plan, the gain with its interval, where and when it was measured, and the backend, image and release that it is valid for.
     type: str
   tuning_class:

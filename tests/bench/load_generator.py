@@ -50,6 +50,8 @@ def generator(port, samples, protocol, loop, size):
         "rate_rps": size if loop == "open" else None,
         "batch": 1,
         "window_s": WINDOW_S,
+        "window_requests": 0,
+        "window_max_s": WINDOW_S,
         "warmup_max_s": 0.5,
         "objective_ms": None,
         "deadline_s": 2,

@@ -54,6 +54,8 @@ def measure(ports, order, samples):
         "rate_rps": None,
         "batch": 1,
         "window_s": WINDOW_S,
+        "window_requests": 0,
+        "window_max_s": WINDOW_S,
         "warmup_max_s": 2,
         "objective_ms": None,
         "deadline_s": 5,

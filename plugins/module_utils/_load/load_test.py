@@ -22,6 +22,8 @@ _RANGES = {
     "concurrency": (1, 512, ""),
     "rate_rps": (0.01, 100000, "requests/s"),
     "window_s": (0.1, 3600, "s"),
+    "window_requests": (0, 100000, "requests"),
+    "window_max_s": (0.1, 3600, "s"),
     "warmup_max_s": (0, 600, "s"),
     "objective_ms": (0.001, 600000, "ms"),
     "deadline_s": (0.001, 600, "s"),
@@ -48,7 +50,9 @@ class Request(TypedDict):
     concurrency: int
     rate_rps: float | None
     batch: int
-    window_s: float
+    window_s: float  # the least; see window_s() below
+    window_requests: int
+    window_max_s: float
     warmup_max_s: float
     objective_ms: float | None
     deadline_s: float
@@ -137,17 +141,31 @@ def told(request: Request) -> list[str]:
         if request["loop"] == "open"
         else f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight"
     )
+    longer = (
+        f", or what {request['window_requests']} requests take, at most {request['window_max_s']:g} s"
+        if request["window_requests"]
+        else ""
+    )
     size = f"{request['batch']} example{'s' * (request['batch'] != 1)}"
     return [
         f"Send {target['protocol']} requests of {size} to {target['name']} ({authority(target)}, model {target['model']}) for "
-        f"{request['windows'].count(target['name'])} x {request['window_s']:g} s, {how}"
+        f"{request['windows'].count(target['name'])} x {request['window_s']:g} s{longer}, {how}"
         for target in request["targets"]
     ]
 
 
+def window_s(request: Request, rate_rps: float) -> float:
+    """The length, in seconds, of the windows of a target that was seen to answer so many requests a second."""
+    if rate_rps * request["window_s"] >= request["window_requests"]:
+        return request["window_s"]
+    needed_s = request["window_requests"] / rate_rps if rate_rps else request["window_max_s"]
+    return max(request["window_s"], min(needed_s, request["window_max_s"]))
+
+
 def longest_s(request: Request) -> float:
     """An upper bound, in seconds, of the time that a checked request takes."""
-    windows = len(request["windows"]) * (request["window_s"] + LEAD_IN_S + request["deadline_s"])
+    most_s = max(request["window_s"], request["window_max_s"]) if request["window_requests"] else request["window_s"]
+    windows = len(request["windows"]) * (most_s + LEAD_IN_S + request["deadline_s"])
     warm = len(request["targets"]) * (request["warmup_max_s"] + 2 * request["deadline_s"])
     return 60 + 2 * (windows + warm)
 

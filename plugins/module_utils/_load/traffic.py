@@ -74,6 +74,7 @@ class Traffic:
         self._messages, self._bodies = messages(target, bodies, self._deadline_s), len(bodies)
         self._place = _place(target)
         self._poll, self._connections, self._usable, self._newest = poll, connections, [], None
+        self._window_s = request["window_s"]
         self._begin(0.0, "")
 
     def warm_up(self) -> Warmth:
@@ -87,6 +88,7 @@ class Traffic:
             slices.append(sorted(self._latencies)[len(self._latencies) // 2] if self._latencies else None)
         took = time.perf_counter() - start
         self._drain()
+        self._window_s = load_test.window_s(self._request, self._request["rate_rps"] or self._answered_rps(start))
         return {
             "target": self._target["name"],
             "duration_s": took,
@@ -94,9 +96,14 @@ class Traffic:
             "steady": schedule.steady(slices),
         }
 
+    def _answered_rps(self, start: float) -> float:
+        """Good answers a second of a load that began at start and was awaited to its end."""
+        ends = [end for number, end in enumerate(self._end) if number not in self._faults]
+        return len(ends) / (max(ends) - start) if ends else 0.0
+
     def window(self, seed: str) -> load_test.Window:
         """One measured window; the same seed gives the same arrivals."""
-        length_s = self._request["window_s"]
+        length_s = self._window_s
         gc.collect()
         gc.disable()
         start = self._begin(load_test.LEAD_IN_S + length_s, seed) + load_test.LEAD_IN_S

@@ -24,6 +24,8 @@ _CALLED = {
     "objective_p99_ms": "Latency objective (p99)",
     "noise_floor": "Noise floor",
     "requests": "Requests counted in the steps",
+    "requests_from": "Requests made from the",
+    "window_requests": "Requests that a window should hold",
     "void_windows": "Void windows",
     "looks": "Looks at the result, at most",
     "allowed_loss": "Allowed loss of accuracy",

@@ -38,6 +38,11 @@ class Comparison:
     reason: str  # a sentence
     rounds: int  # pairs that counted
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
+        """The inverse of dataclasses.asdict, also after a way through JSON."""
+        return cls(**{**data, "interval": tuple(data["interval"])})
+
 
 def compare(
     pairs: Sequence[Pair], noise_pairs: Sequence[Pair] = (), minimum_gain: float = 0.03, confidence: float = 0.95

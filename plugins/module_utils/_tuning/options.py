@@ -17,14 +17,18 @@ ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "python": {"type": "path", "required": True},
     "model_directory": {"type": "path", "required": True},
-    "samples": {"type": "path", "required": True},
+    "samples": {"type": "path"},
     "signature": {"type": "str", "default": "serving_default"},
     **task_metrics.DECIDING_OPTIONS,
     "start": {"type": "dict", "default": {}},
     "candidates": {"type": "list", "elements": "dict", "required": True},
     "objective_p99_ms": {"type": "float"},
+    "accept_fragile": {"type": "bool", "default": False},
     "concurrency": {"type": "int", "default": 8},
     "window_s": {"type": "float", "default": 1.5},
+    "window_requests": {"type": "int", "default": 30},
+    "window_max_s": {"type": "float", "default": 120.0},
+    "budget_min": {"type": "float"},
     "rounds": {"type": "int", "default": 6},
     "looks": {"type": "int", "default": 2},
     "minimum_gain": {"type": "float", "default": 0.03},
@@ -47,6 +51,8 @@ def check(options: Mapping[str, Any]) -> None:
     for name, minimum, maximum, unit in (
         ("concurrency", 1, 512, "requests in flight"),
         ("window_s", 0.5, 600, "s"),
+        ("window_requests", 0, 10000, "requests"),
+        ("window_max_s", 0.5, 3600, "s"),
         ("rounds", MINIMUM_ROUNDS, 100, "rounds"),
         ("looks", 1, 10, "looks"),
         ("minimum_gain", 0, 10, "as a fraction"),
@@ -56,8 +62,12 @@ def check(options: Mapping[str, Any]) -> None:
         bounded(name, options[name], minimum, maximum, unit)
     if options["objective_p99_ms"] is not None:
         bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
+    if options["budget_min"] is not None:
+        bounded("budget_min", options["budget_min"], 0.1, 10000, "minutes")
     if (options["backend"] == "docker") != bool(options["image"]):
         raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
+    if options["metric"] and not options["samples"]:
+        raise FleetError("a metric is measured on samples, and none are given", where="metric")
     task_metrics.check_function(options["metric"], options["metric_function"])
 
     if options["keep_in"] is not None and not (options["keep_in"] and options["tuning_class"]):

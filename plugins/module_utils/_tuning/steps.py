@@ -57,10 +57,14 @@ def candidates(given: Iterable[Any], model: str, start: Configuration) -> list[C
     return [candidate for candidate in found if candidate["model"] in (None, model)]
 
 
+def digest(of: Any) -> str:
+    """Names a value of JSON."""
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def server_key(of: Configuration) -> str:
     """Names the server that a configuration needs: two configurations that differ only in protocol share one."""
-    needs = {key: value for key, value in of.items() if key != "protocol"}
-    return hashlib.sha256(json.dumps(needs, sort_keys=True).encode()).hexdigest()[:8]
+    return digest({key: value for key, value in of.items() if key != "protocol"})
 
 
 def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None, str | None]:

@@ -1,36 +1,34 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The trial servers of one tuning: start them on the host, measure them side by side, keep what proved faster.
+"""One tuning: what is compared with what, in which order, and what is kept.
 
-It only orders the collection's modules (model_server, batching_parameters, model_server_check, load_test); what to try comes from the
-plan, whether it is kept from steps and comparison.
+What to try comes from the plan, servers from trial_servers, whether a change is kept from steps and comparison.
 """
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import datetime
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     saved_structure,
-    server_options,
     trial_configuration,
     tuning_files,
     tunings,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import refinement, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
     Comparison,
     Pair,
@@ -41,13 +39,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
-CHECK_ROWS = 32
-IDLE_EXIT_S = 600
+# Options that change what is tried or kept, and not what a comparison of two configurations shows.
+_NOT_MEASURED = ("candidates", "accept_fragile", "allowed_loss", "budget_min", "keep_in", "progress", "release")
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Controller:
     """What a tuning needs of whoever runs it. call: runs a module on the host and returns its result, or raises FleetError. say: tells people where
     it is. host: the host's name."""
@@ -70,7 +70,11 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             where=options["name"],
             remedy="Publish it first, with the role tfserving.fleet.tfs_model.",
         )
-    trial = Trial(controller, options, forms)
+    structure, log = None, TrialLog(None)
+    if options["keep_in"] and not check_mode:
+        log = TrialLog(_log_path(options))
+        structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
+    trial = Trial(controller, options, forms, log, structure)
     if check_mode:
         missing = (
             []
@@ -83,9 +87,16 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
     at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
     record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
-    return tuning_files.write(record, options["keep_in"]).result(tuning=found)
+    kept = tuning_files.write(record, options["keep_in"]).result(tuning=found)
+    log.remove()
+    return kept
+
+
+def _log_path(options: Mapping[str, Any]) -> str:
+    """Where the log of a tuning lies until it ends: beside the file that it will write."""
+    folder, _slash, name = tunings.path(options["keep_in"], options["tuning_class"], options["name"]).rpartition("/")
+    return f"{folder}/.{name}.log"
 
 
 def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
@@ -99,20 +110,21 @@ def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
     return {path.rpartition("/")[2]: path for path in sorted(entry["path"] for entry in found)}
 
 
-def server_name(model: str, key: str) -> str:
-    """The name of a trial server, legal whatever the model is called, and how long that is."""
-    legal = re.sub("[^A-Za-z0-9_.-]", "-", model).lstrip("_.-") or "model"
-    end = f"-trial-{key}"
-    return legal[: server_options.LONGEST_NAME - len(end)] + end
-
-
 class Trial:
-    """The servers of one tuning, the order of its steps, and what they showed. Leaving the context stops every server."""
+    """The order of one tuning's steps, and what they showed. Leaving the context stops every server."""
 
-    def __init__(self, host: Controller, options: Mapping[str, Any], forms: Mapping[str, str]) -> None:
-        self.call, self._say = host.call, host.say
-        self.options = options
-        self.forms = forms
+    def __init__(
+        self,
+        controller: Controller,
+        options: Mapping[str, Any],
+        forms: Mapping[str, str],
+        log: TrialLog,
+        structure: Mapping[str, str] | None,
+    ) -> None:
+        self._say, self._log = controller.say, log
+        measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
+        self._measured = [controller.host, measured, sorted(forms), structure]
+        self.options, self.forms = options, forms
         self.start = trial_configuration.complete(options["start"])
         if forms:
             one_of("start.form", self.start["form"], sorted(forms))
@@ -121,20 +133,17 @@ class Trial:
         except FleetError as fault:
             raise FleetError(fault.what, where=f"start.batching.{fault.where}", remedy=fault.remedy) from fault
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
-        self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(
-            limits.parse_cpu_list(options["cpus"], "cpus")
-        )
-        self.servers: dict[str, dict[str, Any]] = {}
+        self.servers = TrialServers(controller.call, options, forms)
         self.voids: list[str] = []
-        self.examples: int | None = None
         self.noise_pairs: list[Pair] = []
+        self._comparisons, self._longest_s = 0, 0.0
+        self._began = time.monotonic()
 
     def __enter__(self) -> Trial:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for key in list(self.servers):
-            self._stop(key)
+        self.servers.stop()
 
     def intentions(self) -> list[str]:
         """What run() would try, as sentences, for check mode."""
@@ -144,24 +153,16 @@ class Trial:
 
     def run(self) -> dict[str, Any]:
         """All steps in order, each against the best so far."""
-        before = self._accuracy(self.start)
-        noise = self._measure_noise(before)
-        best, found = self.start, []
-        for number, candidate in enumerate(self.candidates):
-            if set(candidate["change"]) == {"protocol"}:
-                found.append(self._advise(candidate, before, seed=number + 1))
-                continue
-            tried, step = self._try(best, candidate, before, seed=number + 1)
-            found.append(step)
-            if step["kept"]:
-                self._stop_unless(best, {steps.server_key(self.start), steps.server_key(tried)})
-                best = tried
-            else:
-                self._stop_unless(tried, {steps.server_key(self.start), steps.server_key(best)})
-            self._say(
-                f"{self.options['name']}: {step['name']}: {'kept' if step['kept'] else 'not kept'}: {step['reason']}"
-            )
-        total = self._measure_total(best, before)
+        noise = self._measure_noise()
+        best, found = self._search(noise["accuracy"]["before"])
+        total = self._measure_total(best)
+        if best != self.start and not total["kept"]:
+            best = self.start
+            for step in found:
+                if step["kept"]:
+                    step.update(
+                        kept=False, reason=f"{step['reason']}; the final comparison with the start did not confirm it"
+                    )
         return {
             "model": self.options["name"],
             "backend": self.options["backend"],
@@ -174,62 +175,113 @@ class Trial:
             "method": self._method(),
         }
 
-    def _measure_noise(self, accuracy: float | None) -> dict[str, Any]:
+    def _measure_noise(self) -> dict[str, Any]:
         """The start against itself on a second server: what noise alone shows."""
-        again = "again"
-        sides = {
-            "baseline": self._target(self.start, "baseline"),
-            "candidate": self._target(self.start, "candidate", again),
-        }
-        comparison, windows = self._compare(sides, seed=0, looks=1)
-        self._stop(steps.server_key(self.start) + again)
+        began = time.monotonic()
+        comparison, windows, accuracy = self._compare(self.start, self.start, looks=1)
+        if not any(window["throughput_rps"] for window in windows):
+            raise FleetError(_why_nothing(windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self.noise_pairs = paired(windows, "baseline", "candidate")
-        figures = _merged(windows, "candidate")
-        self._say(f"{self.options['name']}: noise: the start against itself showed {comparison.reason}")
+        self._say(
+            f"{self.options['name']}: noise: the start against itself showed {comparison.reason}; "
+            + self._duration(time.monotonic() - began)
+        )
         return steps.step(
             "baseline against itself",
             {},
             False,
             comparison.reason,
             comparison,
-            figures,
-            {"before": accuracy, "after": accuracy},
+            _merged(windows, "candidate"),
+            {"before": accuracy["before"], "after": accuracy["before"]},
         )
 
-    def _try(
-        self, best: Configuration, candidate: Candidate, accuracy_before: float | None, seed: int
+    def _remedy_for_nothing(self) -> str:
+        if not self.options["samples"]:
+            return "The requests were made up from the signature. Give samples (an .npz file) that the model takes."
+        return "Check that the samples fit the model."
+
+    def _duration(self, comparison_s: float) -> str:
+        """How long the tuning will take, from what one comparison took, and what the budget leaves out."""
+        count, least_min = len(self.candidates), comparison_s * (len(self.candidates) + 1) / 60
+        text = f"{count} candidate{'s' * (count != 1)} will take {least_min:.0f} minutes or more"
+        budget_min = self.options["budget_min"]
+        if budget_min is None or least_min <= budget_min - self._spent_min():
+            return text
+        fitting = max(0, int((budget_min - self._spent_min()) * 60 / comparison_s) - 1)
+        return f"{text}, and only the first {fitting} fit into the budget of {budget_min:g} minutes"
+
+    def _spent_min(self) -> float:
+        return (time.monotonic() - self._began) / 60
+
+    def _search(self, accuracy: float | None) -> tuple[Configuration, list[dict[str, Any]]]:
+        """(best configuration, steps): each candidate against the best so far. Then those that lost before another one was kept, once more, and at last
+        other values of the numbers that were kept."""
+        best, found, lost = self.start, [], list[Candidate]()
+        first, again = collections.deque(self.candidates), collections.deque[Candidate]()
+        directions = collections.deque[refinement.Direction]()
+        while first or again or directions:
+            is_first, direction = bool(first), None
+            candidate: Candidate | None
+            if first or again:
+                candidate = (first or again).popleft()
+            else:
+                direction = directions.popleft()
+                candidate = refinement.candidate(best, direction)
+            if candidate is None:
+                continue
+            tried, step = self._next(best, candidate, accuracy)
+            found.append(step)
+            if step["kept"]:
+                best = tried
+                if direction:
+                    directions = collections.deque(
+                        [direction, *(one for one in directions if one[:2] != direction[:2])]
+                    )
+                else:
+                    directions += refinement.directions(candidate["change"])
+                again += [{**one, "name": f"{one['name']}, with {candidate['name']}"} for one in lost]
+                lost = []
+            elif is_first and step["gain"] is not None and not step.get("advice"):
+                lost.append(candidate)
+            self._say(
+                f"{self.options['name']}: {step['name']}: {'kept' if step['kept'] else 'not kept'}: {step['reason']}"
+            )
+        return best, found
+
+    def _next(
+        self, best: Configuration, candidate: Candidate, accuracy: float | None
     ) -> tuple[Configuration, dict[str, Any]]:
         """(configuration, step) of one candidate against the best so far."""
-        name, change = candidate["name"], candidate["change"]
-        tried = trial_configuration.changed(best, change)
+        tried = trial_configuration.changed(best, candidate["change"])
+        reason = None
+        if set(candidate["change"]) == {"protocol"}:
+            return best, self._advise(candidate, accuracy)
         if tried == best:
-            return best, steps.step(
-                name,
-                change,
-                False,
-                "this is what runs already",
-                None,
-                None,
-                {"before": accuracy_before, "after": accuracy_before},
-            )
-        if tried["form"] not in self.forms:
+            reason = "this is what runs already"
+        elif tried["form"] not in self.forms:
             reason = f"there is no {tried['form']} form of the model: its conversion was refused or not asked for"
-            return best, steps.step(name, change, False, reason, None, None, {"before": accuracy_before, "after": None})
-        self._say(f"{self.options['name']}: {name}: starting it beside the best so far")
+        elif self._is_over():
+            reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
+        if reason:
+            unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
+            return best, self._step(candidate, False, reason, None, [], unmeasured)
+        return tried, self._try(best, tried, candidate, accuracy)
+
+    def _is_over(self) -> bool:
+        """Whether the budget does not hold another comparison and the final one."""
+        budget_min = self.options["budget_min"]
+        return budget_min is not None and self._spent_min() + 2 * self._longest_s / 60 > budget_min
+
+    def _try(
+        self, best: Configuration, tried: Configuration, candidate: Candidate, accuracy_before: float | None
+    ) -> dict[str, Any]:
+        self._say(f"{self.options['name']}: {candidate['name']}: starting it beside the best so far")
         try:
-            sides = {"baseline": self._target(best, "baseline"), "candidate": self._target(tried, "candidate")}
-            accuracy: BeforeAfter = {"before": accuracy_before, "after": self._accuracy(tried)}
-            comparison, windows = self._compare(sides, seed)
+            comparison, windows, accuracy = self._compare(best, tried)
         except FleetError as fault:
-            return tried, steps.step(
-                name,
-                change,
-                False,
-                f"it could not be measured: {fault}",
-                None,
-                None,
-                {"before": accuracy_before, "after": None},
-            )
+            unknown: BeforeAfter = {"before": accuracy_before, "after": None}
+            return self._step(candidate, False, f"it could not be measured: {fault}", None, [], unknown)
         figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
         latency: BeforeAfter = {
             "before": old["p99_ms"] if old else None,
@@ -244,51 +296,74 @@ class Trial:
             self.options["metric"] or "accuracy",
             self.options["metric_goal"],
         )
-        return tried, steps.step(name, change, kept, reason, comparison, figures, accuracy, **_against(old, figures))
+        if kept and tried["form"] != best["form"] and not self.options["samples"]:
+            kept, reason = False, f"{reason}; kept only with samples on which its answers can be judged"
+        fragile = self.servers.fragile(tried)
+        if fragile and kept:
+            kept = self.options["accept_fragile"]
+            reason += f"; but {fragile}: " + (
+                "accept_fragile accepts it" if kept else "kept only with accept_fragile: true"
+            )
+        elif fragile:
+            reason += f"; and {fragile}"
+        return self._step(candidate, kept, reason, comparison, windows, accuracy, fragile=fragile)
 
-    def _advise(self, candidate: Candidate, accuracy: float | None, seed: int) -> dict[str, Any]:
+    def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
         """The step of a candidate that only clients can make: the start asked over one protocol and the other."""
         (protocol,) = candidate["change"].values()
         other = next(one for one in trial_configuration.PROTOCOLS if one != protocol)
+        comparison, windows, accuracy = None, list[dict[str, Any]](), BeforeAfter(before=accuracy_before, after=None)
         try:
-            sides = {
-                "baseline": self._target(trial_configuration.changed(self.start, {"protocol": other}), "baseline"),
-                "candidate": self._target(trial_configuration.changed(self.start, {"protocol": protocol}), "candidate"),
-            }
-            comparison, windows = self._compare(sides, seed)
-            figures, old, reason = _merged(windows, "candidate"), _merged(windows, "baseline"), comparison.reason
+            before, after = (trial_configuration.changed(self.start, {"protocol": one}) for one in (other, protocol))
+            comparison, windows, accuracy = self._compare(before, after)
+            reason = comparison.reason
         except FleetError as fault:
-            comparison, figures, old, reason = None, None, None, f"it could not be measured: {fault}"
+            reason = f"it could not be measured: {fault}"
         reason = f"advice to the owners of clients that use {other}; no part of the total: {reason}"
-        self._say(f"{self.options['name']}: {candidate['name']}: {reason}")
+        return self._step(candidate, False, reason, comparison, windows, accuracy, advice=True)
+
+    def _step(
+        self,
+        candidate: Candidate,
+        kept: bool,
+        reason: str,
+        comparison: Comparison | None,
+        windows: Sequence[Any],
+        accuracy: BeforeAfter,
+        **more: Any,
+    ) -> dict[str, Any]:
+        figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
         return steps.step(
             candidate["name"],
             candidate["change"],
-            False,
+            kept,
             reason,
             comparison,
             figures,
-            {"before": accuracy, "after": accuracy},
-            advice=True,
-            **_against(old, figures),
+            accuracy,
+            **(_against(old, figures) if windows else {}),
+            **more,
         )
 
-    def _measure_total(self, best: Configuration, accuracy_before: float | None) -> dict[str, Any]:
+    def _measure_total(self, best: Configuration) -> dict[str, Any]:
         """The final configuration against the start: closed loop for the gain, open loop at one rate for the latencies."""
-        same = best == self.start
-        suffix = "again" if same else ""
-        sides = {"baseline": self._target(self.start, "baseline"), "candidate": self._target(best, "candidate", suffix)}
         self._say(f"{self.options['name']}: total: the final configuration against the start")
-        comparison, windows = self._compare(sides, seed=len(self.candidates) + 1)
-        accuracy: BeforeAfter = {"before": accuracy_before, "after": accuracy_before if same else self._accuracy(best)}
+        comparison, windows, accuracy = self._compare(self.start, best)
         figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
+        same = best == self.start
         reason = "nothing beat the start by more than noise: the baseline is kept" if same else comparison.reason
-        total = steps.step(
-            "total", {}, not same, reason, comparison, figures, accuracy, open_loop=None, **_against(old, figures)
+        total = self._step(
+            Candidate(name="total", change={}, reason=None, model=None),
+            not same and comparison.verdict == "gain",
+            reason,
+            comparison,
+            windows,
+            accuracy,
+            open_loop=None,
         )
         if old and figures:
             total["open_loop"] = self._measure_open_loop(
-                sides, OPEN_LOOP_SHARE * min(old["goodput_rps"], figures["goodput_rps"])
+                self._sides(self.start, best), OPEN_LOOP_SHARE * min(old["goodput_rps"], figures["goodput_rps"])
             )
         return total
 
@@ -296,7 +371,7 @@ class Trial:
         if rate_rps < 1:
             return None
         seconds = max(self.options["window_s"], min(10.0, 1200 / rate_rps))
-        windows = self._load(
+        windows = self.servers.load(
             sides, list(sides), loop="open", rate_rps=rate_rps, window_s=seconds, seed=self.options["seed"]
         )
         merged = {side: _merged(windows, side) for side in sides}
@@ -305,129 +380,58 @@ class Trial:
             **{key: merged[side] for key, side in (("before", "baseline"), ("after", "candidate"))},
         }
 
+    def _sides(self, before: Configuration, after: Configuration) -> dict[str, dict[str, Any]]:
+        """The targets of two configurations, each with a server of its own unless they differ in the protocol alone."""
+        return {
+            "baseline": self.servers.target(before, "baseline"),
+            "candidate": self.servers.target(after, "candidate", "again" if after == before else ""),
+        }
+
     def _compare(
-        self, sides: Mapping[str, dict[str, Any]], seed: int, looks: int | None = None
-    ) -> tuple[Comparison, list[dict[str, Any]]]:
-        """(Comparison, windows): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds."""
-        windows = []
+        self, before: Configuration, after: Configuration, looks: int | None = None
+    ) -> tuple[Comparison, list[dict[str, Any]], BeforeAfter]:
+        """(Comparison, windows, accuracies): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds.
+
+        Both servers are fresh and have answered the same requests before their first window: one that has served for a while is faster.
+        """
+        number, seed = self._comparisons, self.options["seed"] * 1000
+        self._comparisons += 1
+        key = steps.digest([number, before, after, looks, self._measured])
+        known = self._log.get(key)
+        if known:
+            return Comparison.from_dict(known["comparison"]), known["windows"], known["accuracy"]
+        began, windows = time.monotonic(), list[dict[str, Any]]()
+        self.servers.stop()
+        sides = self._sides(before, after)
+        accuracy: BeforeAfter = {
+            "before": self.servers.accuracy(before, sides["baseline"]),
+            "after": self.servers.accuracy(after, sides["candidate"]),
+        }
         confidence = look_confidence(self.options["confidence"], self.options["looks"])
         for look in range(looks or self.options["looks"]):
-            order = schedule.interleaved(
-                list(sides), self.options["rounds"], self.options["seed"] * 1000 + seed * 10 + look
-            )
-            windows += self._load(
+            order = schedule.interleaved(list(sides), self.options["rounds"], seed + number * 10 + look)
+            windows += self.servers.load(
                 sides,
                 order,
                 loop="closed",
                 concurrency=self.options["concurrency"],
                 window_s=self.options["window_s"],
-                seed=seed,
+                seed=number,
             )
             pairs = paired(windows, "baseline", "candidate")
             comparison = compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
             if settled(comparison):
                 break
         self.voids += [window["void"] for window in windows if window["void"]]
-        return comparison, windows
-
-    def _load(self, sides: Mapping[str, dict[str, Any]], order: Sequence[str], **load: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call(
-            "tfserving.fleet.load_test",
-            python=self.options["python"],
-            targets=list(sides.values()),
-            samples=self.options["samples"],
-            windows=order,
-            objective_ms=self.options["objective_p99_ms"],
-            cpu_set=self.generator_cpus,
-            progress=self.options["progress"],
-            **load,
-        )["windows"]
-        return found
-
-    def _accuracy(self, of: Configuration) -> float | None:
-        if not self.options["metric"]:
-            return None
-        rows = min(CHECK_ROWS, (of["batching"] or {}).get("max_batch_size") or CHECK_ROWS)
-        checked = self.call(
-            "tfserving.fleet.model_server_check",
-            python=self.options["python"],
-            target=self._target(of, "check"),
-            samples=self.options["samples"],
-            metric=self.options["metric"],
-            metric_output=self.options["metric_output"],
-            metric_function=self.options["metric_function"],
-            batch=rows,
-        )
-        self.examples = checked["examples"]
-        found: float = checked["metric"]["value"]
-        return found
-
-    def _target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
-        server = self._server(of, suffix)
-        return {
-            "name": name,
-            "protocol": of["protocol"],
-            "address": server["address"],
-            "port": server[f"{of['protocol']}_port"],
-            "model": self.options["name"],
-            "signature": self.options["signature"],
-        }
-
-    def _server(self, of: Configuration, suffix: str = "") -> dict[str, Any]:
-        """The trial server of a configuration, started when it is not there yet."""
-        key = steps.server_key(of) + suffix
-        if key not in self.servers:
-            name = server_name(self.options["name"], key)
-            batching = None
-            self.servers[key] = {"name": name, "batching": None}
-            if of["batching"] is not None:
-                batching = self.servers[key]["batching"] = f"{self.options['state_directory']}/{name}.batching.pbtxt"
-                self.call("tfserving.fleet.batching_parameters", path=batching, **of["batching"])
-            self.servers[key].update(
-                self._call_server(
-                    name,
-                    "started",
-                    model_name=self.options["name"],
-                    model_base_path=self.forms[of["form"]],
-                    grpc_port=0,
-                    rest_port=0,
-                    flags=of["flags"],
-                    environment=of["environment"],
-                    cpu_set=limits.format_cpu_list(self.server_cpus) if self.server_cpus else None,
-                    batching_parameters_file=batching,
-                )["server"]
-            )
-        return self.servers[key]
-
-    def _call_server(self, name: str, state: str, **described: Any) -> Any:
-        if self.options["backend"] == "docker":
-            by = {"image": self.options["image"], "restart_policy": "no"}
-        else:
-            by = {"python": self.options["python"], "idle_exit_s": IDLE_EXIT_S}
-        return self.call(
-            "tfserving.fleet.model_server",
-            name=name,
-            state=state,
-            backend=self.options["backend"],
-            state_directory=self.options["state_directory"],
-            **{**by, **self.options["server"], **described},
-        )
-
-    def _stop_unless(self, of: Configuration, needed: Collection[str]) -> None:
-        if steps.server_key(of) not in needed:
-            self._stop(steps.server_key(of))
-
-    def _stop(self, key: str) -> None:
-        server = self.servers.pop(key, None)
-        if server:
-            self._call_server(server["name"], "absent")
-            if server["batching"]:
-                self.call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
+        self._longest_s = max(self._longest_s, time.monotonic() - began)
+        self._log.add(key, {"comparison": dataclasses.asdict(comparison), "windows": windows, "accuracy": accuracy})
+        return comparison, windows, accuracy
 
     def _method(self) -> dict[str, Any]:
         keys = (
             "concurrency",
             "window_s",
+            "window_requests",
             "rounds",
             "looks",
             "minimum_gain",
@@ -440,13 +444,24 @@ class Trial:
         return dict(
             {key: self.options[key] for key in keys},
             loop="closed",
-            examples=self.examples,
-            server_cpus=self.server_cpus,
-            generator_cpus=self.generator_cpus,
+            requests_from="samples" if self.options["samples"] else "signature",
+            examples=self.servers.examples,
+            server_cpus=self.servers.server_cpus,
+            generator_cpus=self.servers.generator_cpus,
             void_windows=len(self.voids),
             void_reasons=sorted(set(self.voids)),
-            note=self.note,
+            note=self.servers.note,
         )
+
+
+def _why_nothing(windows: Sequence[Any]) -> str:
+    """What became of the requests of windows without a good answer."""
+    errors = collections.Counter[str]()
+    for window in windows:
+        errors.update(window["errors"])
+    sent = sum(window["requests"] for window in windows)
+    counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
+    return f"none of {sent} requests was answered well" + (f": {counted}" if counted else "")
 
 
 def _merged(windows: Sequence[Any], name: str) -> Any:

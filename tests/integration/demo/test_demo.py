@@ -18,7 +18,13 @@ from ansible_collections.tfserving.fleet.tests.support import demo as demonstrat
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOME = ROOT / "build" / "test-demo"
-SHORT = {"demo_directory": str(HOME), "tfs_tuning_rounds": 4, "tfs_tuning_looks": 1, "tfs_tuning_window_s": 0.5}
+SHORT = {
+    "demo_directory": str(HOME),
+    "tfs_tuning_rounds": 4,
+    "tfs_tuning_looks": 1,
+    "tfs_tuning_window_s": 0.5,
+    "tfs_tuning_budget_min": 5,
+}
 STEP_KEYS = {
     "name",
     "kept",
@@ -88,13 +94,10 @@ def test_the_report_holds_every_figure_that_was_promised(finished):
     (host,) = report["hosts"]
     assert set(host["class"]) == {"image", "tuning"} and host["plan"]["backend"] == "embedded"
     onednn = "oneDNN on" if _no_vnni(host) else "oneDNN off"
-    assert [step["name"] for step in report["steps"]] == [
-        "REST to gRPC",
-        "batching",
-        "TensorFlow Lite",
-        onednn,
-        "threads",
-    ]
+    names = [step["name"] for step in report["steps"]]
+    assert names[:5] == ["REST to gRPC", "batching", "TensorFlow Lite", onednn, "threads"]
+    # What lost is tried again beside what was kept after it, and other values of the numbers that were kept.
+    assert all(", with " in name or name.rpartition(" ")[2].isdecimal() for name in names[5:]), names
     for step in [*report["steps"], report["total"]]:
         assert set(step) >= STEP_KEYS
         assert set(step["accuracy"]) == {"before", "after"} and step["accuracy"]["before"] > 0.97

@@ -93,6 +93,8 @@ def measure(tmp_path):
             "rate_rps": None,
             "batch": 1,
             "window_s": 1,
+            "window_requests": 0,
+            "window_max_s": 60,
             "warmup_max_s": 0.4,
             "objective_ms": None,
             "deadline_s": 5,
@@ -323,6 +325,24 @@ def test_a_window_with_few_requests_is_void_and_supports_no_percentile(serve, me
     assert window["requests"] < 20 and window["void"]  # on a busy machine for another reason, too
     assert {window["latency_ms"][name] for name in ("p50", "p90", "p95", "p99", "p999")} == {None}
     assert window["latency_ms"]["mean"] >= 300
+
+
+@pytest.mark.parametrize(
+    "service_ms, warmup_max_s",
+    [
+        (5, 0.4),
+        (120, 0.4),
+        (400, 10),
+    ],  # 0.4 s: fewer requests than windows need, or none; the last is called steady before its first answer
+)
+def test_a_slow_server_gets_windows_with_enough_requests(serve, measure, service_ms, warmup_max_s):
+    server = serve("--service-ms", service_ms, "--workers", 2)
+    window = measure(
+        [server.target("grpc")], concurrency=4, window_s=0.5, window_requests=30, warmup_max_s=warmup_max_s
+    )["windows"][0]
+    # Two at a time: 1000 / service_ms * 2 requests a second.
+    needed_s = 30 * service_ms / 2000
+    assert window["requests"] >= 25 and window["duration_s"] == pytest.approx(max(0.5, needed_s), rel=0.35)
 
 
 def test_warming_up_ends_when_steady_and_at_its_limit(serve, measure):

@@ -18,6 +18,8 @@ PLAIN = {
     "rate_rps": None,
     "batch": 1,
     "window_s": 5.0,
+    "window_requests": 0,
+    "window_max_s": 120.0,
     "warmup_max_s": 10.0,
     "objective_ms": None,
     "deadline_s": 10.0,
@@ -52,6 +54,8 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
         ({"batch": -1}, "batch: -1 is out of range; allowed: 1 to 1000000."),
         ({"window_s": 0.0}, "window_s: 0.0 is out of range; allowed: 0.1 to 3600 s."),
         ({"window_s": float("nan")}, "window_s: nan is out of range; allowed: 0.1 to 3600 s."),
+        ({"window_requests": -1}, "window_requests: -1 is out of range; allowed: 0 to 100000 requests."),
+        ({"window_max_s": 0.0}, "window_max_s: 0.0 is out of range; allowed: 0.1 to 3600 s."),
         ({"warmup_max_s": -1.0}, "warmup_max_s: -1.0 is out of range; allowed: 0 to 600 s."),
         ({"objective_ms": 0.0}, "objective_ms: 0.0 is out of range; allowed: 0.001 to 600000 ms."),
         ({"deadline_s": float("inf")}, "deadline_s: inf is out of range; allowed: 0.001 to 600 s."),
@@ -81,7 +85,28 @@ def test_the_test_is_told_in_words():
     assert load_test.told(
         load_test.checked(dict(PLAIN, targets=[dict(TARGET, address="::1")], loop="open", rate_rps=20.0))
     ) == ["Send grpc requests of 1 example to a ([::1]:8500, model m) for 1 x 5 s, 20 requests/s with Poisson arrivals"]
+    slow = load_test.checked(dict(PLAIN, windows=["a"], window_requests=30))
+    assert load_test.told(slow)[0].endswith(
+        "for 1 x 5 s, or what 30 requests take, at most 120 s, 2 requests in flight"
+    )
 
 
 def test_the_time_is_bounded():
     assert load_test.longest_s(load_test.checked(PLAIN)) > 2 * 5 + 2 * 10
+    assert load_test.longest_s(load_test.checked(dict(PLAIN, window_requests=30))) > 2 * 120 + 2 * 10
+
+
+@pytest.mark.parametrize(
+    "rate_rps, length_s",
+    [
+        (400.0, 5.0),
+        (6.0, 5.0),  # just 30
+        (5.0, 6.0),
+        (0.5, 60.0),
+        (0.1, 120.0),  # 300 s would be too long
+        (0.0, 120.0),
+    ],
+)
+def test_windows_are_as_long_as_their_requests_need(rate_rps, length_s):
+    assert load_test.window_s(dict(PLAIN, window_requests=30), rate_rps) == length_s
+    assert load_test.window_s(PLAIN, rate_rps) == 5.0, "nobody wants more"

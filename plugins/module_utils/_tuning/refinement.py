@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to try around a configuration that was kept: twice and half of each number of it, and on in the direction that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import Candidate
+
+# The numbers of a configuration that change its speed: (part, name), the more promising ones first.
+KNOBS = (
+    ("batching", "max_execution_batch_size"),
+    ("batching", "max_batch_size"),
+    ("batching", "batch_timeout_micros"),
+    ("batching", "num_batch_threads"),
+    ("flags", "tensorflow_intra_op_parallelism"),
+    ("flags", "tensorflow_inter_op_parallelism"),
+)
+FACTORS = (2.0, 0.5)
+_FIRST_TIMEOUT_MICROS = 1000  # what comes after no waiting
+_LEAST_TIMEOUT_MICROS = 250  # half of it and less is no waiting
+
+
+Direction = tuple[str, str, float]  # part and name of a number, and the factor to the next value
+
+
+def directions(change: Mapping[str, Any]) -> list[Direction]:
+    """Where to go from the numbers that a change has set."""
+    return [(part, name, factor) for part, name in KNOBS if name in (change.get(part) or {}) for factor in FACTORS]
+
+
+def candidate(kept: Configuration, direction: Direction) -> Candidate | None:
+    """The next candidate in a direction from the configuration that was kept, or None where there is no legal one."""
+    part, name, factor = direction
+    now: dict[str, Any] = dict(kept[part] or {})  # type: ignore[literal-required]
+    value = _next(name, now[name], factor) if isinstance(now.get(name), int) else None
+    if value is None:
+        return None
+    whole = {**now, name: value}
+    if part == "batching":
+        try:
+            parameters.check(whole)
+        except FleetError:
+            return None
+    return {
+        "name": f"{name} {value}",
+        "change": {part: whole if part == "batching" else {name: value}},
+        "reason": f"{'more' if factor > 1 else 'less'} than the {now[name]} that was kept",
+        "model": None,
+    }
+
+
+def _next(name: str, value: int, factor: float) -> int | None:
+    """The next value in a direction, or None where there is none."""
+    if name == "batch_timeout_micros":
+        if value == 0:
+            return _FIRST_TIMEOUT_MICROS if factor > 1 else None
+        changed = int(value * factor)
+        return changed if changed > _LEAST_TIMEOUT_MICROS else 0
+    changed = int(value * factor)
+    return changed if 1 <= changed != value else None

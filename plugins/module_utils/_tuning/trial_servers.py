@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The servers of one tuning on its host: started for a comparison, asked by the load generator, judged, stopped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+
+CHECK_ROWS = 32
+IDLE_EXIT_S = 600
+DEADLINE_S = 60.0  # of a request: eight in flight on a model of some seconds wait for each other
+_FRAGILE = checks.closed(checks.CARELESS, "").what
+
+
+def server_name(model: str, key: str) -> str:
+    """The name of a trial server, legal whatever the model is called, and how long that is."""
+    legal = re.sub("[^A-Za-z0-9_.-]", "-", model).lstrip("_.-") or "model"
+    end = f"-trial-{key}"
+    return legal[: server_options.LONGEST_NAME - len(end)] + end
+
+
+class TrialServers:
+    """The servers of one tuning. Leaving the context stops all of them.
+
+    call: runs a module on the host and returns its result, or raises FleetError. forms: {form: base path} of the model.
+    """
+
+    def __init__(self, call: Callable[..., Any], options: Mapping[str, Any], forms: Mapping[str, str]) -> None:
+        self._call, self._options, self._forms = call, options, forms
+        self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(
+            limits.parse_cpu_list(options["cpus"], "cpus")
+        )
+        self.examples: int | None = None  # that accuracy was judged on
+        self._running: dict[str, dict[str, Any]] = {}
+        self._fragile: dict[str, str] = {}
+
+    def __enter__(self) -> TrialServers:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop all servers, so that the next comparison begins with fresh ones on both sides."""
+        for key in list(self._running):
+            server = self._running.pop(key)
+            self._model_server(server["name"], "absent")
+            if server["batching"]:
+                self._call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
+
+    def target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
+        """A configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""
+        server = self._server(of, suffix)
+        return {
+            "name": name,
+            "protocol": of["protocol"],
+            "address": server["address"],
+            "port": server[f"{of['protocol']}_port"],
+            "model": self._options["name"],
+            "signature": self._options["signature"],
+        }
+
+    def fragile(self, of: Configuration) -> str | None:
+        """Which malformed request ends the servers of a configuration, as a clause, or None where none was seen to."""
+        return self._fragile.get(steps.server_key(of))
+
+    def load(self, sides: Mapping[str, dict[str, Any]], order: Sequence[str], **load: Any) -> list[dict[str, Any]]:
+        """The windows that the load generator measured, in this order of targets."""
+        found: list[dict[str, Any]] = self._call(
+            "tfserving.fleet.load_test",
+            python=self._options["python"],
+            targets=list(sides.values()),
+            samples=self._options["samples"],
+            windows=order,
+            window_requests=self._options["window_requests"],
+            window_max_s=self._options["window_max_s"],
+            deadline_s=DEADLINE_S,
+            objective_ms=self._options["objective_p99_ms"],
+            cpu_set=self.generator_cpus,
+            progress=self._options["progress"],
+            **load,
+        )["windows"]
+        return found
+
+    def accuracy(self, of: Configuration, target: Mapping[str, Any]) -> float | None:
+        """The metric of a configuration as its server answers, or None where none was asked for."""
+        if not self._options["metric"]:
+            return None
+        checked = self._call(
+            "tfserving.fleet.model_server_check",
+            python=self._options["python"],
+            target=dict(target, name="check"),
+            samples=self._options["samples"],
+            metric=self._options["metric"],
+            metric_output=self._options["metric_output"],
+            metric_function=self._options["metric_function"],
+            batch=min(CHECK_ROWS, (of["batching"] or {}).get("max_batch_size") or CHECK_ROWS),
+        )
+        self.examples = checked["examples"]
+        found: float = checked["metric"]["value"]
+        return found
+
+    def _server(self, of: Configuration, suffix: str) -> dict[str, Any]:
+        """The server of a configuration, started when it is not there yet."""
+        key = steps.server_key(of) + suffix
+        if "address" in self._running.get(key, {}):
+            return self._running[key]
+        name = server_name(self._options["name"], key)
+        self._running[key] = {"name": name, "batching": None}
+        if of["batching"] is not None:
+            path = self._running[key]["batching"] = f"{self._options['state_directory']}/{name}.batching.pbtxt"
+            self._call("tfserving.fleet.batching_parameters", path=path, **of["batching"])
+        described = {
+            "model_name": self._options["name"],
+            "model_base_path": self._forms[of["form"]],
+            "grpc_port": 0,
+            "rest_port": 0,
+            "flags": of["flags"],
+            "environment": of["environment"],
+            "cpu_set": limits.format_cpu_list(self.server_cpus) if self.server_cpus else None,
+            "batching_parameters_file": self._running[key]["batching"],
+        }
+        self._running[key].update(self._started(steps.server_key(of), name, described)["server"])
+        return self._running[key]
+
+    def _started(self, key: str, name: str, described: Mapping[str, Any]) -> Any:
+        """The result of starting a server. One that a malformed request ends is measured all the same, and remembered as fragile."""
+        if key in self._fragile:
+            return self._model_server(name, "started", accept_fragile=True, **described)
+        try:
+            return self._model_server(name, "started", **described)
+        except FleetError as fault:
+            what = getattr(fault.__cause__, "what", "")
+            if not what.startswith(_FRAGILE):
+                raise
+            self._fragile[key] = what[len(_FRAGILE) :].partition("; it says")[0]
+            return self._model_server(name, "started", accept_fragile=True, **described)
+
+    def _model_server(self, name: str, state: str, **described: Any) -> Any:
+        if self._options["backend"] == "docker":
+            by = {"image": self._options["image"], "restart_policy": "no"}
+        else:
+            by = {"python": self._options["python"], "idle_exit_s": IDLE_EXIT_S}
+        return self._call(
+            "tfserving.fleet.model_server",
+            name=name,
+            state=state,
+            backend=self._options["backend"],
+            state_directory=self._options["state_directory"],
+            **{**by, **self._options["server"], **described},
+        )
