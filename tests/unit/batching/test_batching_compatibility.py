@@ -81,6 +81,20 @@ def test_unknown_rank_is_a_doubt():
 def test_tensorflows_own_signature_is_not_a_user_s():
     internal = {"method_name": "", "inputs": {}, "outputs": {"op": {"dtype": "invalid", "shape": None}}}
     assert judge(dict(LEGAL[0], __saved_model_init_op=internal)) == ([], [])
+    (fault,), _doubts = judge(dict(model({"x": []}), __saved_model_init_op=internal))
+    assert fault.where == "signature serving_default, input x", "those behind it are judged"
+
+
+@pytest.mark.parametrize(
+    "signatures, what",
+    [
+        (model({"x": []}), "is a scalar; batching needs a first dimension to join requests along"),
+        (model({"x": [None]}, {"y": []}), "is a scalar; batching needs a first dimension to cut answers apart along"),
+    ],
+)
+def test_what_a_scalar_lacks_is_said(signatures, what):
+    (fault,), _doubts = judge(signatures)
+    assert fault.what == what
 
 
 def capabilities(usable=4.0, gpus=(), memory=8192):

@@ -295,6 +295,13 @@ def test_the_line_of_flags_alone_shows_them(cpuinfo_text):
     assert cpuinfo.read(line)["cpu"]["flags"] == cpuinfo.read(text)["cpu"]["flags"] != []
 
 
+def test_what_is_no_flag_is_seen_on_a_wrapped_line_too(cpuinfo_text):
+    text = cpuinfo_text("intel_haswell").replace(" avx2 ", " av#x2 ")
+    for pasted in (text, wrapped(text, 72), wrapped(text, 81)):
+        with pytest.raises(FleetError, match="'av#x2' among its flags is not one"):
+            cpuinfo.require(pasted)
+
+
 def test_a_wrapped_text_that_ends_within_its_flags_is_still_cut(cpuinfo_text):
     text = cpuinfo_text("intel_haswell")
     assert any(

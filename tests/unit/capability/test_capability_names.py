@@ -351,6 +351,8 @@ def test_cores_that_differ_or_are_cut_are_warned_of():
         ["avx", "fma"],
         ["the cores differ in avx2; only what all cores have counts"],
     )
+    least = cpuinfo.read(whole + x86(processor="1", flags="lm avx"))
+    assert least["warnings"] == ["the cores differ in avx2 fma; only what all cores have counts"]
     cut = cpuinfo.read(whole + less.partition(" made_up")[0])
     assert (cut["cpu"]["flags"], cut["warnings"]) == (
         ["avx", "avx2", "fma"],

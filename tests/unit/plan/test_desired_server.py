@@ -205,6 +205,12 @@ def test_whatever_the_inventory_asks_for_is_planned(asked):
     assert not needs_plan(HostRequest(asked, dict.fromkeys(PLANNED)))
 
 
+def test_a_role_that_is_given_its_models_is_planned_without_any_where_the_host_is_known():
+    role = {"model_name": "m", "model_base_path": "/srv/m", "backend": "embedded"}
+    assert not needs_plan(HostRequest({}, role))
+    assert resolve(host(), HostRequest({}, role))["plan"]["refusals"] == []
+
+
 def test_a_server_that_is_removed_is_named_without_capabilities():
     server = resolve(None, HostRequest({"models": [HALF]}, {}, serves=False))["server"]
     assert server["name"] == "half" and server["backend"] == "auto"

@@ -62,6 +62,7 @@ def test_what_names_a_model_of_the_request_stands_for_it(line):
         ("--saved_model_tags=`hostname`", "the value of --saved_model_tags holds `", "write the value itself"),
         ("A=$B", "the value of A holds $B", "write the value itself"),
         ("MY_TOKEN=x", "MY_TOKEN looks like a secret", "set MY_TOKEN in tfs_server_secret_environment, from a vault"),
+        # strtol and strtod read no underscores, Python does.
         (
             "--no.flag=1",
             "it is no server flag, docker run option, build argument or saved_model_cli line",
@@ -75,6 +76,12 @@ def test_what_a_line_is_refused_with(line, reason, remedy):
     (refusal,) = made["refusals"]
     assert reason in refusal["reason"] and remedy in refusal["remedy"] and options(made) == {}
     assert refusal["remedy"].startswith("Leave it out of tfserving_options") and refusal["change"] == {"options": []}
+
+
+def test_an_underscore_makes_no_number():
+    """strtol and strtod, which read a server's flags, stop there; Python alone reads 1_000."""
+    (refusal,) = planned("--num_load_threads=1_000")["refusals"]
+    assert "'1_000'" in refusal["reason"] and "int" in refusal["reason"]
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,42 @@ def test_what_surrounds_a_server_sets_nothing(line):
 
 
 @pytest.mark.parametrize(
+    "wrapper",
+    # Of GNU coreutils, util-linux, gosu and su-exec: how many words of their own stand before the program that they start.
+    [
+        "stdbuf -oL",
+        "nice -n 10",
+        "ionice -c 2",
+        "timeout 60",
+        "chrt 1",
+        "gosu tf",
+        "su-exec tf",
+        "sudo -u tf",
+        "time -o log",
+    ],
+)
+def test_a_program_that_starts_another_takes_its_own_words_and_no_more(wrapper):
+    assert understood(f"{wrapper} another_server --port=1")[-2:] == [("word", "another_server", None), *FLAG]
+
+
+@pytest.mark.parametrize(
+    "line", ["cd /srv && tensorflow_model_server --port=1 2>&1", "cd 1; tensorflow_model_server --port=1 2> log"]
+)
+def test_the_number_of_a_stream_belongs_to_its_own_command(line):
+    assert understood(line) == [("silent", "cd", None), *FLAG]
+
+
+def test_a_script_that_a_docker_file_writes_is_read():
+    """As tensorflow_serving/tools/docker/Dockerfile writes its entry point."""
+    line = (
+        "RUN echo '#!/bin/bash \\n\\n\\\ntensorflow_model_server --port=1 --rest_api_port=2 "
+        '"$@"\' > /usr/bin/tf_serving_entrypoint.sh'
+    )
+    assert understood(line) == [*FLAG, ("flag", "rest_api_port", "2")]
+    assert understood(line.replace("echo", "printf"))[0][0] == "silent"
+
+
+@pytest.mark.parametrize(
     "program",
     [
         "cd",
