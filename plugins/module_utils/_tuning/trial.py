@@ -30,6 +30,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_con
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import refinement, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
+    MINIMUM_ROUNDS,
     Comparison,
     Pair,
     compare,
@@ -44,6 +45,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_serv
 
 # Options that change what is tried or kept, and not what a comparison of two configurations shows.
 _NOT_MEASURED = ("candidates", "accept_fragile", "allowed_loss", "budget_min", "keep_in", "progress", "release")
+_SPARE_LOOKS = 2
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
 
@@ -408,7 +410,7 @@ class Trial:
             "after": self.servers.accuracy(after, sides["candidate"]),
         }
         confidence = look_confidence(self.options["confidence"], self.options["looks"])
-        for look in range(looks or self.options["looks"]):
+        for look in range((looks or self.options["looks"]) + _SPARE_LOOKS):
             order = schedule.interleaved(list(sides), self.options["rounds"], seed + number * 10 + look)
             windows += self.servers.load(
                 sides,
@@ -420,7 +422,8 @@ class Trial:
             )
             pairs = paired(windows, "baseline", "candidate")
             comparison = compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
-            if settled(comparison):
+            # Rounds that void windows took are made up for: no verdict was possible without them.
+            if settled(comparison) or look + 1 >= (looks or self.options["looks"]) and len(pairs) >= MINIMUM_ROUNDS:
                 break
         self.voids += [window["void"] for window in windows if window["void"]]
         self._longest_s = max(self._longest_s, time.monotonic() - began)

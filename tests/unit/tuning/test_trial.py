@@ -379,3 +379,17 @@ def test_numbers_of_what_was_kept_are_refined_until_nothing_is_gained(best_size,
     assert found["configuration"]["batching"] == {"max_batch_size": best_size, "batch_timeout_micros": best_timeout}
     needed = abs(math.log2(best_size / 16)) + (math.log2(best_timeout / 500) if best_timeout else 0)
     assert len(found["steps"]) <= 1 + needed + 4, "each direction ends at the first value that gains nothing"
+
+
+@pytest.mark.parametrize("busy_windows, loads", [(2, 2), (10, 3), (1000, 3)])
+def test_rounds_that_a_busy_machine_made_void_are_measured_again(busy_windows, loads):
+    class Busy(Host):
+        def _window(self, target):
+            window = super()._window(target)
+            return dict(window, void="the generator woke late", errors={}) if self.rounds <= busy_windows else window
+
+    host = Busy()
+    found = tuned("grpc", host=host, rounds=4, looks=1)
+    noise = [given for module, given in host.calls if module == "load_test"][:loads]
+    assert len({given["seed"] for given in noise}) == 1, "the noise was measured so often"
+    assert (found["noise"]["gain_interval"] != [None, None]) is (busy_windows < 1000)
