@@ -27,7 +27,16 @@ WATCHED = {
     for path in (UTILS / "_plan").glob("*.py")
     # Faults of form; the draft itself; what does not run in plan().
     if path.stem
-    not in ("draft", "request", "policies", "fleet_plans", "host_variables", "plan_file", "preparation", "desired_server")
+    not in (
+        "draft",
+        "request",
+        "policies",
+        "fleet_plans",
+        "host_variables",
+        "plan_file",
+        "preparation",
+        "desired_server",
+    )
 }
 WATCHED.update(
     {
