@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import hashlib
-import importlib.util
 import io
 import json
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -175,15 +176,21 @@ def _collect(name: str, sources: dict[str, str]) -> None:
     """Add a module and what it imports from this collection. Nothing of it is imported here: some of it loads libraries that take seconds."""
     if name in sources:
         return
-    specification: Any = importlib.util.find_spec(name)
-    text: str = specification.loader.get_source(name)
-    sources[name] = text
-    for origin, several, one in _IMPORT.findall(text):
-        imported: Any = importlib.util.find_spec(origin)
-        is_package = imported.submodule_search_locations is not None
+    sources[name] = cast(str, _source(name))
+    for origin, several, one in _IMPORT.findall(sources[name]):
         names = [part.split()[0] for part in (several or one).split(",") if part.strip()]
-        for candidate in [f"{origin}.{name}" for name in names] if is_package else [origin]:
+        for candidate in [f"{origin}.{name}" for name in names] if _source(origin) is None else [origin]:
             _collect(candidate, sources)
+
+
+@functools.cache
+def _source(name: str) -> str | None:
+    """The source of a module, None for a package. Its specification would tell, too, but is compiled for it in what Ansible sends."""
+    package, _dot, module = name.rpartition(".")
+    with contextlib.suppress(OSError):
+        data = pkgutil.get_data(package, f"{module}.py")
+        return None if data is None else data.decode("utf-8")
+    return None
 
 
 def bind_to_caller(cpu_set: Collection[int] | None = None) -> None:

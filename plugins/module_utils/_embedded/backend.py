@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend embedded of model_server: read, decide, and unless in check mode carry out."""
+"""The backend embedded of model_server: read, decide, and unless in check mode carry out.
+
+What asks servers is imported where it is needed: a run that changes nothing would spend most of its time with that.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
-    candidate_memory,
     container_files,
-    expected_answers,
     host_resources,
     requested,
-    verification,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder, as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     derived_flags,
     model_config,
@@ -67,7 +66,8 @@ class Backend:
         served = self._served = as_served(before, home.models_file).models if before else ()
         self._models = model_config.with_moved_labels(wanted.models, before.models if before else (), served)
         serving = before if pid else None
-        side_by_side = serving is not None and self._side_by_side()
+        is_same = serving is not None and derived_flags.digest(serving) == derived_flags.digest(wanted)
+        side_by_side = serving is not None and not is_same and self._side_by_side()
         decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
         if decision.changed:
             labels = model_config.label_sentences(self._models, wanted.models, served)
@@ -128,11 +128,15 @@ class Backend:
         return decision.result(server=self._server())
 
     def _side_by_side(self) -> bool:
+        from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory
+
         chosen = self._options["side_by_side"]
         return bool(candidate_memory.fits(self._asked.models) if chosen is None else chosen)
 
     def _ask_for(self, serving: ServingConfiguration | None) -> None:
         """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
+        from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
+
         models = self._models
         wished = {model.name: expected_answers.versions(model) for model in models}
         self._questions = expected_answers.questions(
@@ -228,6 +232,9 @@ class Backend:
 
 def _place(specification: ServingConfiguration) -> Any:
     """Where a server of the specification is asked."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
+    from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+
     return verification.Place(
         stdlib_client.Server(specification.address, specification.grpc_port, verification.DEADLINE_S)
     )
