@@ -39,12 +39,15 @@ _TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false"
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
 _SECRET = re.compile(
-    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private)(_|$)"
-    r"|password|secret|apikey|private_?key|access_?key"
+    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private|jwt|webhook)(_|$)"
+    r"|auth_?token|password|secret|apikey|private_?key|access_?key"
 )
-# A password in an address (RFC 3986, userinfo), an authorization (RFC 9110), a key in a connection string.
+# A password in an address (RFC 3986, userinfo), an authorization (RFC 9110), a key in a connection string; a signed address; a private key (RFC 7468),
+# a JSON web token (RFC 7519), and the tokens of "Supported secret scanning patterns" (docs.github.com) that their beginnings tell.
 _SECRET_VALUE = re.compile(
     r"(?i)://[^/@\s:]*:[^/@\s]+@|\b(bearer|basic)\s+[\w+/.=~-]{4,}|\b(password|pwd|accountkey|sharedaccesskey|api_?key|token|secret)\s*=\s*[^\s;]"
+    r"|[?&](sig|signature|x-(?:amz|goog)-signature|key)=\w|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.eyJ[\w-]+|hooks\.slack\.com/services/"
+    r"|\b(gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|AIza|A[KS]IA)[\w-]{12,}"
 )
 
 

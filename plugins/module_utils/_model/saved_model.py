@@ -121,6 +121,13 @@ def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> in
     """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs, or a tensor in them, is missing."""
     folder = os.path.join(directory, "variables")
     names = os.listdir(folder) if os.path.isdir(folder) else []
+    lost = [name for name in sorted(names) if not os.path.exists(os.path.join(folder, name))]
+    if lost:
+        raise FleetError(
+            f"{lost[0]} is a link to a file that is not there",
+            where=folder,
+            remedy="Get the file where the model comes from (git annex get, dvc pull), and copy it instead of the link (cp -L).",
+        )
     sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
     shards = [match for match in map(_SHARD.match, names) if match]
     if needed:
@@ -133,9 +140,8 @@ def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> in
                 where=folder,
                 remedy="Export or copy the model again, whole.",
             )
-    for name in names:
-        path = os.path.join(folder, name)
-        checkpoint.refuse_pointer(path, model_files.read_file(path, 64) if os.path.isfile(path) else b"")
+    for path in filter(os.path.isfile, (os.path.join(folder, name) for name in names)):
+        checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
     if checkpoint.INDEX in names:
         checkpoint.check(folder, model_files.read_file(os.path.join(folder, checkpoint.INDEX)), sizes, restored)
     return sum(sizes.values())

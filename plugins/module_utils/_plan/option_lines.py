@@ -367,7 +367,7 @@ def _own(flag: Any, value: Any, context: Context) -> Any:
         )
     if flag == "model_base_path" and "://" in str(value):
         return docker_options.Lost(
-            f"{value} is not read by the server: official images have no file system for s3:// since 2.7",
+            f"{value} is not read by the server: models are published on the host, and official images have no file system for s3:// since 2.7",
             f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
             "tfserving.fleet.model_version",
         )

@@ -8,6 +8,7 @@ The result is a list of Items (_plan/shell_words.py). What an Item means is for 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -93,11 +94,13 @@ _SILENT = frozenset(
     livenessProbe readinessProbe startupProbe replicas selector matchLabels app build context dockerfile logging driver options securityContext value
     valueFrom containerPort hostPort protocol mountPath mode x-tfserving profiles lifecycle
     terminationMessagePath terminationMessagePolicy
-    annotations develop attach     allowPrivilegeEscalation runAsNonRoot stdinOnce""".split()
+    annotations develop attach     allowPrivilegeEscalation runAsNonRoot stdinOnce key optional""".split()
 )
 
 
-_KEY = re.compile(r"([A-Za-z_][\w.\-/]*):(?:\s+(.*))?", re.DOTALL)
+_VARIABLE = {"name", "value", "valueFrom"}
+_KEY = re.compile(r"\"?([A-Za-z_][\w.\-/]*)\"?:(?:\s+(.*))?", re.DOTALL)
+_COMMAND = re.compile(r"(image|command|args|entrypoint)\s+=\s+(.*)", re.DOTALL)
 _DOCKERFILE = re.compile(
     r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME|HEALTHCHECK|SHELL|STOPSIGNAL|ONBUILD|MAINTAINER)\s+(.*)",
     re.DOTALL,
@@ -123,20 +126,35 @@ _UNIT = {
 _SECTION = re.compile(r"\[[\w:.-]+\]")
 _UNIT_LINE = re.compile(r"([A-Z][A-Za-z]+[a-z]\w*)\s*=\s*(.*)", re.DOTALL)
 _SETTING = re.compile(r"([a-z_]+)\s*=\s*(.*)", re.DOTALL)
+# A list that has a name, as in JSON, HCL, TOML and Python.
+_NAMED_LIST = re.compile(r"\"?([A-Za-z_]\w*)\"?\s*[:=]\s*(\[.*\])[,;]?", re.DOTALL)
+# A variable of Kubernetes on two lines, and where its value comes from.
+_TWO_LINES = re.compile(
+    r"^[ \t]*-?[ \t]*name:[ \t]*[\"']?(\w+)[\"']?[ \t]*\r?\n[ \t]*value(From)?:[ \t]*(.*)$", re.MULTILINE
+)
+# How cmd, PowerShell and csh set a variable.
+_ASSIGNED = re.compile(r"(?:(?i:set)\s+(?=\"?\w+=)|\$[Ee]nv:|setenv\s+)\"?(\w+)(?:\s*=\s*|\s+)(.*)", re.DOTALL)
+# What opens or closes a list or a block around lines.
+_BRACKET = re.compile(r"\"?\w*\"?\s*[:=]?\s*[\[{(]|[\]})]+[,;]?")
 
 
 def items(given: Any) -> list[Item]:
     """The Items of what a user pasted: a text of one or many lines, a list of words, or a mapping out of a compose file or a manifest."""
     if isinstance(given, dict):
-        return list(_of_mapping(given))
+        return list(_variables([given]) if "name" in given and set(given) <= _VARIABLE else _of_mapping(given))
     if isinstance(given, (list, tuple)):
         return (
             [item for part in given for item in items(part)]
             if any(isinstance(part, dict) for part in given)
             else shell_words.of_words([str(part) for part in given])
         )
+    text = str(given).strip().rstrip(",")
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            return items(json.loads(text))
+    text = _TWO_LINES.sub(lambda found: f"-e {found[1]}" if found[2] else f"{found[1]}: {found[3]}", str(given))
     section, found = None, []
-    for line in map(str.strip, shell_words.joined(str(given))):
+    for line in map(str.strip, shell_words.joined(text)):
         if _SECTION.fullmatch(line):
             section = line.strip("[]")
         elif line:
@@ -152,15 +170,21 @@ def _of_line(text: str, section: str | None = None) -> list[Item]:
     found = _DOCKERFILE.fullmatch(text)
     if found:
         return _of_docker_file(*found.groups())
-    if text.startswith("["):
-        return shell_words.of_words(_listed(text))
+    named = _NAMED_LIST.fullmatch(text)
+    if text.startswith("[") or named:
+        return shell_words.of_words(_listed(named[2] if named else text))
+    assigned = _ASSIGNED.fullmatch(text)
+    if assigned:
+        return [shell_words.environment(assigned[1], assigned[2].strip("\"'"))]
+    if _BRACKET.fullmatch(text):
+        return []
     found = _UNIT_LINE.fullmatch(text)
     if found and (section or found.group(1) in (*_UNIT, "Environment") or found.group(1).startswith(("Exec", "Limit"))):
         return _of_unit(*found.groups())
     found = _SETTING.fullmatch(text) if section else None
     if found:
         return _of_setting(*found.groups())
-    found = _KEY.fullmatch(text)
+    found = _KEY.fullmatch(text) or _COMMAND.fullmatch(text)
     if found and not text.startswith(("http:", "https:")):
         return list(_of_key(found.group(1), _plain(found.group(2))))
     return shell_words.of_line(text)
@@ -191,7 +215,7 @@ def _of_setting(key: str, value: Any) -> list[Item]:
 
 def _plain(text: str) -> str | None:
     """A YAML value on one line, without its comment; None for none."""
-    text = re.sub(r"\s+#.*$", "", text or "").strip()
+    text = re.sub(r"\s+#.*$", "", text or "").strip().rstrip(",")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1]
     return text if text not in ("", "|", ">", "|-", ">-", "{}", "[]") else None

@@ -347,6 +347,13 @@ def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
             f"Use {today} instead",
             {name: None, today: value},
         )
+    if name in table.BATCHING_FIELDS and name not in known:
+        return _problem(
+            name,
+            f"it is a batching parameter, and the server would ignore --{name} without an error",
+            "Leave it out, and set it in the model's batching (tfserving_models)",
+            {name: None},
+        )
     if name not in known:
         first = first_release_with_flag(name)
         hint = f"it appeared in {first}" if first else f"no release knows it{did_you_mean(name, known)}"

@@ -216,6 +216,17 @@ def test_files_are_counted(tmp_path):
     assert "no TFRecord file" in described["warmup"]["faults"][0]
 
 
+@pytest.mark.parametrize("lost", [ONE, INDEX])
+def test_a_link_to_a_file_that_was_not_fetched_is_named(lost, tmp_path):
+    """What git-annex (internals: .git/annex/objects) and DVC (cache.type symlink) leave where the content was not fetched."""
+    files = {"saved_model.pb": VARIABLES, ONE: b"abcd", INDEX: index(1, ("v", 0, 0, 4))}
+    directory = write(tmp_path, {name: content for name, content in files.items() if name != lost})
+    (tmp_path / lost).symlink_to("../../.git/annex/objects/zK/Q1/SHA256E-s4--88d4266f")
+    with pytest.raises(FleetError, match="is a link to a file that is not there") as caught:
+        saved_model.read(directory)
+    assert lost.rpartition("/")[2] in caught.value.what and "git annex get" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     "files, words",
     [

@@ -58,6 +58,18 @@ def test_a_variable_that_looks_like_a_secret_is_handed_on_and_shown_nowhere(name
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2"),
         ("CONNECTION_STRING", "AccountName=me;AccountKey=hunter2;EndpointSuffix=x"),
         ("GITHUB_PAT", "hunter2"),
+        # Signed addresses of Azure, S3 and GCS; RFC 7519, RFC 7468; "Supported secret scanning patterns" of docs.github.com.
+        ("MODEL_ADDRESS", "https://a.blob.core.windows.net/m?sv=2020&sig=hunter2%3D"),
+        ("MODEL_ADDRESS", "https://b.s3.amazonaws.com/m?X-Amz-Expires=60&X-Amz-Signature=hunter2"),
+        ("SESSION", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hunter2"),
+        ("CERTIFICATE", "-----BEGIN RSA PRIVATE KEY----- hunter2"),
+        ("HUB", "ghp_16C7e42F292c6912hunter2"),
+        ("CHAT", "xoxb-123456789012-hunter2"),
+        ("LAB", "glpat-abcdefghijhunter2"),
+        ("CLOUD", "AIzaSyA1234567890hunter2"),
+        ("ALERTS", "https://hooks.slack.com/services/T0/B0/hunter2"),
+        ("ALERTS_WEBHOOK_URL", "https://example.com/hunter2"),
+        ("npm_config__authToken", "hunter2"),
     ],
 )
 def test_a_value_that_holds_a_secret_is_shown_nowhere_whatever_its_name(name, value):
@@ -67,7 +79,18 @@ def test_a_value_that_holds_a_secret_is_shown_nowhere_whatever_its_name(name, va
 
 
 @pytest.mark.parametrize(
-    "value", ["http://proxy:3128", "localhost,127.0.0.1", "http_server=1,grpc=2", "/var/lib/tokens", "basic", "a@b:c"]
+    "value",
+    [
+        "http://proxy:3128",
+        "localhost,127.0.0.1",
+        "http_server=1,grpc=2",
+        "/var/lib/tokens",
+        "basic",
+        "a@b:c",
+        "https://x/m?version=3&size=2",
+        "task-of-a-long-name",
+        "eyJ",
+    ],
 )
 def test_ordinary_values_are_shown(value):
     assert not looks_secret("NO_PROXY", value)

@@ -305,6 +305,7 @@ CASES = {
     "a flag under its old name": (host(), {"flags": {"use_tflite_model": True}}),
     "a flag of a later release": (host(), {"version": "2.14.1", "flags": {"mixed_precision": "bfloat16"}}),
     "a flag that nobody knows": (host(), {"flags": {"prot": 8500}}),
+    "a batching parameter among the flags": (host(), {"flags": {"max_batch_size": 16}}),
     "a flag of the wrong type": (host(), {"flags": {"port": "http"}}),
     "a flag's value that is too low": (host(), {"flags": {"rest_api_num_threads": 1}}),
     "a flag's value that is too high": (host(), {"flags": {"per_process_gpu_memory_fraction": 1.5}}),

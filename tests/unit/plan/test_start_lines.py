@@ -273,6 +273,68 @@ def test_the_clothes_of_a_script_do_not_get_into_a_value(line):
     assert made["server"]["flags"]["num_load_threads"] == 2 and made["refusals"] == []
 
 
+# Container definitions of Amazon ECS, HCL of Nomad, TOML and Python's lists; the words are those between the quotes.
+@pytest.mark.parametrize(
+    "text",
+    [
+        'args = ["--num_load_threads=3", "--port=9000"]',
+        'args = [\n  "--num_load_threads=3",\n  "--port=9000",\n]',
+        'config {\n  image = "tensorflow/serving"\n  args  = ["--num_load_threads=3", "--port=9000"]\n}',
+        "command=['--num_load_threads=3', '--port=9000'],",
+        'cmd = ["tensorflow_model_server", "--num_load_threads=3", "--port=9000"]',
+        '"command": ["--num_load_threads=3","--port=9000"],',
+        '"image": "tensorflow/serving",\n"command": [\n"--num_load_threads=3",\n"--port=9000"\n],',
+        '{"image": "tensorflow/serving", "command": ["--num_load_threads=3", "--port=9000"]}',
+    ],
+)
+def test_a_list_of_words_is_understood_in_the_clothes_of_any_language(text):
+    made = planned(text)
+    assert made["refusals"] == [] and made["server"]["flags"]["num_load_threads"] == 3
+    assert made["server"]["flags"]["port"] == 9000
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "- name: TF_CPP_MIN_LOG_LEVEL\n  value: '2'",
+        'env:\n  - name: TF_CPP_MIN_LOG_LEVEL\n    value: "2"  # less\n',
+        {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "2"},
+        '{"environment": [{"name": "TF_CPP_MIN_LOG_LEVEL", "value": "2"}]}',
+        "set TF_CPP_MIN_LOG_LEVEL=2",
+        'SET "TF_CPP_MIN_LOG_LEVEL=2"',
+        '$env:TF_CPP_MIN_LOG_LEVEL = "2"',
+        "$Env:TF_CPP_MIN_LOG_LEVEL='2'",
+        "setenv TF_CPP_MIN_LOG_LEVEL 2",
+    ],
+)
+def test_a_variable_is_not_lost_however_it_is_set(given):
+    """Define Environment Variables for a Container (kubernetes.io), Amazon ECS, set of cmd, about_Environment_Variables of PowerShell, csh(1)."""
+    made = planned(given)
+    assert made["refusals"] == [] and made["server"]["environment"] == {"TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "- name: LEVEL\n  valueFrom:\n    configMapKeyRef:\n      name: s\n      key: k\n      optional: true",
+        {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}},
+    ],
+)
+def test_a_variable_whose_value_stands_elsewhere_is_refused_by_name(given):
+    (refusal,) = planned(given)["refusals"]
+    assert "LEVEL" in refusal["reason"] and "tfserving_environment" in refusal["remedy"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--max_batch_size=10", "--batch_timeout_micros=1000", "--num_batch_threads=6", "--pad_variable_length_inputs"],
+)
+def test_a_batching_parameter_among_the_flags_is_answered_with_where_it_belongs(line):
+    """As in https://github.com/tensorflow/serving/issues/1440; they are fields of session_bundle_config.proto and no flags of main.cc."""
+    (refusal,) = planned(line)["refusals"]
+    assert "batching parameter" in refusal["reason"] and "batching (tfserving_models)" in refusal["remedy"]
+
+
 def test_two_flags_on_one_line_are_two():
     flags = planned("--num_load_threads=2 --num_unload_threads=3 --enable_model_warmup")["server"]["flags"]
     assert (flags["num_load_threads"], flags["num_unload_threads"], flags["enable_model_warmup"]) == (2, 3, True)
