@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
@@ -31,7 +30,7 @@ class ActionModule(ActionBase):
             )
             return dict(result, **trial.tune(controller, arguments, self._task.check_mode))
         except FleetError as fault:
-            raise AnsibleActionFail(str(fault)) from None
+            return dict(result, failed=True, msg=str(fault))
 
 
 def module_runner(action, task_vars):
