@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from ansible_collections.tfserving.fleet.tests.docker.local_host import doubles
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
@@ -26,22 +24,12 @@ def batched(host, more=""):
     return {"batching_parameters_file": str(path)}
 
 
-def test_trap_54_a_request_without_rows_costs_a_batched_deployment_no_time(host, double):
-    """At a real server a batched deployment took 35.5 s, one without batching 5.7 s: the check waited for its deadline of 30 s."""
-    took, results = {}, {}
-    for name, options in (("plain", {}), ("batched", batched(host))):
-        began = time.monotonic()
-        results[name] = host.good(image=double, **options)
-        took[name] = time.monotonic() - began
-        assert doubles(results[name]["server"])
-        host.remove()
-    assert took["batched"] < took["plain"] + 20, took
+def test_trap_54_a_batched_server_that_does_not_answer_requests_without_rows_is_deployed(host, double):
+    """tests/bench/batched_deployment.py measures that this costs no time: at a real server the check waited for its deadline of 30 s."""
+    result = host.good(image=double, **batched(host))
+    assert doubles(result["server"])
     words = "m is batched: a request without rows is not answered before another client's joins it"
-    told = {
-        name: [text for text in map(str, result.get("warnings", ())) if "without rows" in text]
-        for name, result in results.items()
-    }
-    assert told["plain"] == [] and len(told["batched"]) == 1 and words in told["batched"][0], told
+    assert sum(words in str(text) for text in result["warnings"]) == 1
 
 
 def test_trap_56_a_padded_batch_that_ends_the_server_takes_no_traffic(host, double):

@@ -15,11 +15,13 @@ import base64
 import contextlib
 import gzip
 import json
+import os
 import re
 import socket
 import time
 import zlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,43 @@ def test_every_recorded_exchange_is_answered_as_recorded(served):
             if was != now and "kind" not in exchange:
                 different[exchange["id"]] = f"recorded: {was}\nembedded: {now}"
     assert different == {}, "\n".join(f"{name}\n{text}" for name, text in different.items())
+
+
+def slow_call(channel, steps, timeout_s):
+    """The code that a call gets which multiplies so many matrices."""
+    request = wire.message("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "slow"
+    request.inputs["n"].dtype = 3
+    request.inputs["n"].tensor_shape.dim.add(size=1)
+    request.inputs["n"].int_val.append(steps)
+    try:
+        channel.unary_unary(grpc_api.PREDICT)(request.SerializeToString(), timeout=timeout_s)
+    except grpc.RpcError as fault:
+        return fault.code().name
+    return "OK"
+
+
+def test_calls_beyond_the_threads_are_refused(served):
+    """A TensorFlow Serving 2.20.0 refused 39 to 48 % of the calls where 16 were in flight on 2 CPUs, which are 8 threads."""
+    threads = 4 * len(os.sched_getaffinity(0))
+    with grpc.insecure_channel(f"127.0.0.1:{served[1].grpc_port}") as channel, ThreadPoolExecutor(2 * threads) as pool:
+        codes = Counter(pool.map(lambda _call: slow_call(channel, 20000, 120), range(2 * threads)))
+    assert codes == {"OK": threads, "RESOURCE_EXHAUSTED": threads}
+
+
+def test_a_deadline_stops_the_computation(served):
+    """As a TensorFlow Serving 2.20.0 did, with and without batching: idle after the deadline."""
+
+    def cpu_s():
+        fields = Path(f"/proc/{served[1].process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    with grpc.insecure_channel(f"127.0.0.1:{served[1].grpc_port}") as channel:
+        assert slow_call(channel, 5_000_000, 0.4) == "DEADLINE_EXCEEDED"
+    time.sleep(1)
+    before = cpu_s()
+    time.sleep(1)
+    assert cpu_s() - before < 0.2
 
 
 def test_the_kinds_of_exchanges_that_may_differ_are_few_and_known():
