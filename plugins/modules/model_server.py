@@ -216,7 +216,8 @@ options:
       - What other options say cannot be said again here.
       - Flags that follow from other options need not be given; batching turns C(enable_batching) on, and a model in a folder of a TensorFlow Lite
         form C(prefer_tflite_model).
-      - C(enable_profiler) is false and C(max_num_load_retries) is 0 unless you set them. A flag with the value that it has anyway makes no other server.
+      - C(enable_profiler) is false, C(max_num_load_retries) is 0 and C(num_load_threads) is 2 unless you set them. A flag with the value that it has
+        anyway makes no other server.
     type: dict
     default: {}
   environment:

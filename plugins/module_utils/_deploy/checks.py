@@ -25,11 +25,16 @@ COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
     "survives careless requests",
 )
 
+NO_ROWS = "no rows"
 # Another dtype for each, one that a careless client could send.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
 ONEDNN_REMEDY = (
     'Set TF_ENABLE_ONEDNN_OPTS: "0" in environment, with which TensorFlow refuses such a request, or accept the danger with '
     "accept_fragile: true."
+)
+PADDING_REMEDY = (
+    "Leave pad_variable_length_inputs out of the batching parameters, or accept the danger with accept_fragile: true and keep "
+    "malformed requests away."
 )
 FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: true and keep careless clients away."
 
@@ -103,7 +108,7 @@ def careless(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list
             key: tensors.Tensor(one.dtype, (0, *one.shape[1:]), () if one.dtype == "string" else b"")
             for key, one in good.items()
         }
-        found.append(("no rows", empty))
+        found.append((NO_ROWS, empty))
     return found
 
 

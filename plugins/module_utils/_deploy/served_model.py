@@ -24,6 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import reader
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Message
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
 _POLL_S, _UNLOADING_S, _SILENCE_S, _STALE_S = 0.1, 10.0, 10.0, 10.0
 
@@ -106,7 +107,12 @@ class Served:
 
     def take(self, request: bytes) -> None:
         """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
-        self._server.call(grpc_api.RELOAD_CONFIG, request)
+        try:
+            self._server.call(grpc_api.RELOAD_CONFIG, request)
+        except ServerFault as fault:
+            ending = endings.find(fault.message)
+            fault.remedy = ending.remedy if ending else None
+            raise
 
 
 def has_outputs(samples: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import en
 _ANY = "0.0.0.0"
 DEADLINE_S = 30.0
 _DYING_S, _POLL_S = 30.0, 0.1
+# How long a request without rows may wait in a batching queue, and how long it is alone there.
+_LONE_S, _ALONE_S = 2.0, 0.2
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is asked."""
+    """Where a server is asked. batching: whether it joins requests to batches."""
 
     server: stdlib_client.Server
+    batching: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) ->
             port,
             DEADLINE_S,
             any(word.startswith("--ssl_config_file=") for word in arguments),
-        )
+        ),
+        "--enable_batching=true" in arguments,
     )
 
 
@@ -251,22 +256,25 @@ class Questions:
         for what, request in [] if self._accept_fragile else checks.careless(contract["inputs"], inputs):
             if None in request.values():
                 continue
-            try:
-                found.server.predict(model.name, request, model.signature)
-                if what == "another dtype":
-                    warnings.append(
-                        f"{model.name} answers a request of another dtype as if it were right: its clients must take care"
-                    )
-            except ServerFault:
-                pass
+            if what == checks.NO_ROWS and found.batching:
+                warnings += _in_one_batch(found, model, request, inputs)
+            elif _fault_of(found, model, request) is None and what == "another dtype":
+                warnings.append(
+                    f"{model.name} answers a request of another dtype as if it were right: its clients must take care"
+                )
             words = _end_of(found, ended)
             if words:
                 onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
+                padded = found.batching and "size >= 0" in words.lines
                 raise checks.closed(
                     checks.CARELESS,
                     f"one request with {what} ends the server ({words.cause}); it says: {words.lines}",
                     where=model.name,
-                    remedy=checks.ONEDNN_REMEDY if onednn else checks.FRAGILE_REMEDY,
+                    remedy=checks.ONEDNN_REMEDY
+                    if onednn
+                    else checks.PADDING_REMEDY
+                    if padded
+                    else checks.FRAGILE_REMEDY,
                 )
         return warnings
 
@@ -275,6 +283,33 @@ class Questions:
             return question()
         except ServerFault as fault:
             raise checks.closed(gate, str(fault).rstrip("."), where=model.name) from fault
+
+
+def _fault_of(found: Place, model: Model, request: dict[str, tensors.Tensor]) -> ServerFault | None:
+    try:
+        found.server.predict(model.name, request, model.signature)
+    except ServerFault as fault:
+        return fault
+    return None
+
+
+def _in_one_batch(
+    found: Place, model: Model, request: dict[str, tensors.Tensor], good: dict[str, tensors.Tensor]
+) -> list[str]:
+    """Send a request without rows and, while it waits alone in its queue, a good one, which joins it. Returns warnings."""
+    found = Place(found.server.within(_LONE_S), found.batching)
+    with ThreadPoolExecutor(1) as pool:
+        lone = pool.submit(_fault_of, found, model, request)
+        time.sleep(_ALONE_S)
+        waits = not lone.done()
+        joined = _fault_of(found, model, good)
+    if not waits:
+        return []
+    then = f"; that one then gets {joined}".rstrip(".") if joined else ""
+    return [
+        f"{model.name} is batched: a request without rows is not answered before another client's joins it{then}. Its "
+        "clients must not send one"
+    ]
 
 
 def _end_of(found: Place, ended: Callable[[], failure_diagnosis.Words | None]) -> Any:

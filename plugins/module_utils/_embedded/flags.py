@@ -22,7 +22,6 @@ WITHOUT_EFFECT = frozenset(
     (
         "enable_profiler",
         "flush_filesystem_caches",
-        "num_load_threads",
         "num_tflite_interpreters_per_pool",
         "num_unload_threads",
         "remove_unused_fields_from_bundle_metagraph",
@@ -40,7 +39,7 @@ NOT_BUILT = frozenset(
     )
 )
 
-_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _TYPE_NAMES = {"int": "int32", "float": "float", "bool": "bool", "string": "string"}
 
@@ -114,11 +113,13 @@ def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
             "INVALID_ARGUMENT",
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         )
-    if values["grpc_max_threads"] < 1:
-        return (
-            "INVALID_ARGUMENT",
-            f"server_options.grpc_max_threads must be at least 1, is {values['grpc_max_threads']}.",
-        )
+    # TensorFlow Serving aborts without a sentence where these are wrong.
+    for name in ("grpc_max_threads", *(["rest_api_num_threads"] if values["rest_api_port"] else [])):
+        if values[name] < 1:
+            return "INVALID_ARGUMENT", f"server_options.{name} must be at least 1, is {values[name]}."
+    arguments = values["grpc_channel_arguments"]
+    if arguments and not all("=" in argument for argument in arguments.split(",")):
+        return "INVALID_ARGUMENT", f"server_options.grpc_channel_arguments must be NAME=VALUE,..., is {arguments}."
     threads = [values[f"tensorflow_{part}_parallelism"] for part in ("session", "intra_op", "inter_op")]
     if all(count > 0 for count in threads):
         return "INVALID_ARGUMENT", (

@@ -24,6 +24,7 @@ _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_paralleli
 # Why the plan sets these on every server whose release knows them.
 _REASONS = {
     "max_num_load_retries": "models are published whole, so a load that fails is a broken model: told at once and not after 5 minutes",
+    "num_load_threads": "with the default of 0 one version that is slow to load, or is retried, holds up all others, also those of other models",
     "enable_profiler": "it answers on the serving port, to anybody",
     "grpc_max_threads": "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)",
 }

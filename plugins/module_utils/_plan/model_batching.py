@@ -56,6 +56,14 @@ def doubts(
         found.append(
             f"num_batch_threads is not given: the server takes one for every CPU of the host and not {cpus}, since it does not see the CPU quota"
         )
+    found.append(
+        "a request without rows is not answered before another client's joins it, and that client may then get an error: clients must not send one"
+    )
+    if parameters.get("pad_variable_length_inputs"):
+        found.append(
+            "pad_variable_length_inputs: a request without rows, or two ranks, in one batch can end the server (Check failed: size >= 0); a candidate that "
+            "ends so never serves, unless accept_fragile"
+        )
     threads = parameters.get("num_batch_threads") or cpus
     if threads > _FEW * cpus:
         found.append(

@@ -54,6 +54,7 @@ def encode_tensor(array: Any, typed: bool = False, into: Any = None) -> Any:
     dtype = DTYPES[name]
     tensor = wire.message("tensorflow.TensorProto")() if into is None else into
     tensor.dtype = dtype.number
+    tensor.tensor_shape.SetInParent()
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
     values = getattr(tensor, dtype.field)
@@ -71,7 +72,8 @@ def encode_tensor(array: Any, typed: bool = False, into: Any = None) -> Any:
 
 
 def decode_tensor(tensor: Any, bfloat16: Any = None) -> Array:
-    """The array of a TensorProto, from raw bytes or single values; the last single value fills up what is missing, as in TensorFlow.
+    """The array of a TensorProto, from raw bytes or single values, as TensorFlow reads it: the last single value fills up what is missing, values beyond
+    the shape are left out, and an unknown rank is that of a scalar.
 
     The array may be read-only. bfloat16: numpy's dtype for it where a library brings one; without it such tensors become float32, which holds all
     their values. Raises FleetError when shape and content do not fit or the dtype is unknown.
@@ -80,7 +82,7 @@ def decode_tensor(tensor: Any, bfloat16: Any = None) -> Array:
     if name not in DTYPES:
         raise FleetError(f"a tensor of dtype {name} cannot be read; allowed: {', '.join(DTYPES)}")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    if (tensor.tensor_shape.unknown_rank and shape) or any(size < 0 for size in shape):
         raise FleetError(f"a tensor needs a whole shape; this one has {list(shape)}")
     if len(shape) > MOST_DIMENSIONS:
         raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {MOST_DIMENSIONS}")
@@ -345,6 +347,8 @@ def _from_content(content: bytes, name: str, bfloat16: Any) -> Array:
     kind = numpy.dtype(name)
     if len(content) % kind.itemsize:
         raise FleetError(f"a tensor's content of {len(content)} bytes does not hold whole values of {name}")
+    if name == "bool" and max(content) > 1:
+        raise FleetError("a tensor's content has booleans that are neither 0 nor 1")
     return numpy.frombuffer(content, kind.newbyteorder("<"))
 
 
@@ -388,10 +392,8 @@ def _widened(bits: Array) -> Array:
 
 
 def _filled(values: Array, count: int) -> Array:
-    if len(values) > count:
-        raise FleetError(f"a tensor for {count} values holds {len(values)}")
-    if len(values) == count:
-        return values
+    if len(values) >= count:
+        return values[:count]
     # A few bytes could ask for any memory; no message holds more than this otherwise.
     if count * (_TEXT_BYTES if values.dtype == object else values.itemsize) > _MOST_BYTES:
         raise FleetError(f"a tensor of {count} values is larger than {_MOST_BYTES >> 30} GiB")

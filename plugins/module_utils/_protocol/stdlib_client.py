@@ -32,6 +32,10 @@ class Server:
         self.address, self.port = address, port
         self._where, self._deadline_s, self._secure = f"grpc://{address}:{port}", deadline_s, secure
 
+    def within(self, deadline_s: float) -> Server:
+        """The same port, asked with another deadline."""
+        return Server(self.address, self.port, deadline_s, self._secure)
+
     def status(self, model: str) -> list[VersionStatus]:
         """What the server says of all versions that it knows."""
         return tensors.status_response(self.call(grpc_api.GET_MODEL_STATUS, tensors.status_request(model)))

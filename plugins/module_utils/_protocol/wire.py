@@ -92,6 +92,7 @@ _MESSAGES = {
     "tensorflow.serving.GetModelStatusResponse": {
         "model_version_status": (1, "repeated tensorflow.serving.ModelVersionStatus")
     },
+    "grpc.health.v1.HealthCheckRequest": {"service": (1, "string")},
     "tensorflow.serving.ReloadConfigRequest": {"config": (1, "tensorflow.serving.ModelServerConfig")},
     "tensorflow.serving.ReloadConfigResponse": {"status": (1, "tensorflow.serving.StatusProto")},
     "tensorflow.serving.PredictLog": {
@@ -136,7 +137,7 @@ def _pool() -> Any:
     pool = descriptor_pool.DescriptorPool()
     for known in (wrappers_pb2, any_pb2):
         pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
-    for package in ("tensorflow", "tensorflow.serving"):
+    for package in ("tensorflow", "tensorflow.serving", "grpc.health.v1"):
         pool.Add(_file(package))
     return pool
 

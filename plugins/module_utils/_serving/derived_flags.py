@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 )
 
 # What this collection sets where nobody says otherwise.
-_OWN_DEFAULTS = {"max_num_load_retries": 0, "enable_profiler": False}
+_OWN_DEFAULTS = {"max_num_load_retries": 0, "num_load_threads": 2, "enable_profiler": False}
 _LABELS = "allow_version_labels_for_unavailable_models"
 
 

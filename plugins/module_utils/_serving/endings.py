@@ -330,6 +330,11 @@ _GENERIC = (
         "the server refuses the batching parameters",
         "Mend the file; tfserving.fleet.batching_parameters checks it before it is written.",
     ),
+    (
+        r"Illegal setting neither ModelServerConfig::model_type",
+        "a list of models had an entry without model_platform, and the server refuses every list until it is restarted",
+        "Restart the server.",
+    ),
     (r"Invalid protobuf file", "a configuration file is no valid text proto", "Mend the file that the server names."),
     (
         r"[Pp]ermission denied",

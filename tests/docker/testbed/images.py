@@ -97,6 +97,17 @@ def serving(engine):
     )
 
 
+def double(engine):
+    """The serving image as a double of TensorFlow Serving: it hangs, joins requests and aborts as the real one was seen to do."""
+    return derived(
+        engine,
+        serving(engine),
+        "COPY double.py /usr/lib/tfserving-fleet/",
+        "RUN sed -i s/tensorflow_model_server.pyz/double.py/ /usr/bin/tensorflow_model_server",
+        files={"double.py": (HERE / "double" / "double.py").read_bytes()},
+    )
+
+
 def named(engine, name):
     """Somebody else's image, pulled where this machine does not have it."""
     return _found(engine, name) or engine.images.pull(name)

@@ -20,6 +20,7 @@ grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 text_format = pytest.importorskip("google.protobuf.text_format")
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import served_model
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, encode_tensor
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
@@ -44,11 +45,15 @@ def call(server, path, request, timeout_s=30):
         channel.close()
 
 
-def reload(server, text, timeout_s=30):
-    """(code, text) of a reload with the configuration in text form."""
+def reload_request(text):
     request = wire.message("tensorflow.serving.ReloadConfigRequest")()
     text_format.Parse(text, request.config)
-    code, answer = call(server, grpc_api.RELOAD_CONFIG, request, timeout_s)
+    return request
+
+
+def reload(server, text, timeout_s=30):
+    """(code, text) of a reload with the configuration in text form."""
+    code, answer = call(server, grpc_api.RELOAD_CONFIG, reload_request(text), timeout_s)
     if code == "OK":
         assert answer == b"\x0a\x00"  # ReloadConfigResponse {1: StatusProto {}}, which is OK
         answer = ""
@@ -198,7 +203,7 @@ def test_a_reload_changes_which_versions_are_served(servers, folder):
     server.wait_for(
         "Version 99 of servable m, which was requested to be served as a 'specific' version in the servable's version policy, was not found"
     )
-    assert ask(server, "m") == ("OK", 3), "a version that does not exist leaves what serves"
+    until(("NOT_FOUND", "Servable not found for request: Latest(m)"), lambda: ask(server, "m"))
     assert reload(server, listed(entry("m", f"{folder}/h"))) == ("OK", "")
 
 
@@ -240,14 +245,9 @@ def test_requests_in_flight_survive_the_removal_of_their_model(serve, model_dire
             "Illegal to list model m multiple times in config list",
         ),
         (
-            listed('config { name: "m" base_path: "/a" }'),
-            "INVALID_ARGUMENT",
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, model name is m",
-        ),
-        (
             listed('config { name: "m" base_path: "/a" model_platform: "onnx" }'),
             "INVALID_ARGUMENT",
-            "Illegal to change a model's platform. For model m platform was tensorflow and new platform requested is onnx",
+            "Model m requests unsupported platform onnx",
         ),
         (
             listed('config { name: "n" base_path: "/a" model_platform: "onnx" }'),
@@ -297,7 +297,73 @@ def test_a_reload_with_a_missing_path_waits_and_the_next_ones_behind_it(servers,
     until(("OK", 1), lambda: ask(server, "late"))
     assert ask(server, "m") == ("OK", 3)
     assert server.words().count("Finished adding/updating models") == 4
-    assert server.stop() == 0
+    assert server.stop() == 143
+
+
+def test_an_entry_without_a_platform_makes_the_server_refuse_every_later_reload(serve, folder):
+    """Trap 59, as recorded with TensorFlow Serving 2.20.0."""
+    server = serve("--model_name=m", f"--model_base_path={folder}/h", "--max_num_load_retries=0").ready()
+    refusal = (
+        "INVALID_ARGUMENT",
+        "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, model name is q",
+    )
+    good = listed(entry("m", f"{folder}/h", ONE))
+    assert reload(server, listed(f'config {{ name: "q" base_path: "{folder}/h" }}')) == refusal
+    assert [reload(server, good), reload(server, good)] == [refusal, refusal] and ask(server, "m") == ("OK", 3)
+    where = {"address": "127.0.0.1", "port": server.grpc_port, "secure": False, "deadline_s": 20}
+    with pytest.raises(ServerFault) as caught:
+        served_model.Served({"model": "m", **where}).take(reload_request(good).SerializeToString())
+    assert caught.value.remedy == "Restart the server."
+
+
+# --- Loads that fail, retries: what a TensorFlow Serving 2.20.0 did
+
+
+def started_with(serve, base, *flags):
+    return serve(f"--model_config_file={base}.config", "--file_system_poll_wait_seconds=1", *flags)
+
+
+@pytest.fixture(name="half_broken")
+def folder_with_a_broken_version(folder, tmp_path):
+    """m/1 is good, m/2 an empty folder; beside it the configuration that serves both."""
+    shutil.copytree(folder / "h" / "1", tmp_path / "m" / "1")
+    (tmp_path / "m" / "2").mkdir()
+    rewrite(tmp_path / "m.config", listed(entry("m", tmp_path / "m", "model_version_policy { all {} }")))
+    return tmp_path / "m"
+
+
+def test_without_retries_one_broken_version_ends_the_server_at_its_start(serve, half_broken):
+    """Trap 57."""
+    server = started_with(serve, half_broken, "--max_num_load_retries=0")
+    assert server.ended() == 255
+    assert (
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: m version: 2} due to error: NOT_FOUND: "
+        in server.words()
+    )
+
+
+def seconds_behind_a_broken_version(server, folder, base, broken, good):
+    """Let a broken version be retried, publish a good one, and return how long it took to be served."""
+    (base / str(broken)).mkdir()
+    until("LOADING", lambda: states(server, "m").get(broken))
+    began = time.monotonic()
+    shutil.copytree(folder / "h" / "1", base.parent / "staged")
+    os.rename(base.parent / "staged", base / str(good))
+    until(("OK", good), lambda: ask(server, "m", good))
+    return time.monotonic() - began
+
+
+def test_retries_hold_up_the_start_and_all_other_loads(serve, folder, half_broken):
+    """Trap 58: the server listens once they are over; a good version waits behind another's retries, unless more threads load."""
+    retried, began = ("--max_num_load_retries=2", "--load_retry_interval_micros=2000000"), time.monotonic()
+    server = started_with(serve, half_broken, *retried).ready()
+    assert time.monotonic() - began > 4 and states(server, "m") == {1: "AVAILABLE", 2: "END"}
+    behind = seconds_behind_a_broken_version(server, folder, half_broken, 3, 4)
+    server.stop()
+    for number in (2, 3):
+        (half_broken / str(number)).rmdir()
+    server = started_with(serve, half_broken, *retried, "--num_load_threads=2").ready()
+    assert behind > seconds_behind_a_broken_version(server, folder, half_broken, 5, 6) + 1
 
 
 # --- A configuration that is polled, labels

@@ -937,7 +937,7 @@ def test_versions_come_and_go(serve, model_directory, tmp_path):
         shutil.rmtree(base / "3")
         shutil.rmtree(base / "2")
         wait(client, {1: "AVAILABLE", 2: "END", 3: "END"})
-    assert server.stop() == 0
+    assert server.stop() == 143
     assert "Successfully loaded servable version {name: m version: 3}" in server.words()
 
 
@@ -1137,7 +1137,7 @@ def test_ports_stay_closed_while_there_is_no_version(endings):
         r"\(eg\. '/1/'\)\?"
     )
     assert servers["nowhere"].process.poll() is None and "Running gRPC" not in servers["nowhere"].words()
-    assert servers["nowhere"].stop() == 0
+    assert servers["nowhere"].stop() == 143
 
 
 def first_answer(server, model, inputs):
@@ -1190,7 +1190,7 @@ def test_requests_in_flight_are_finished(serve, model_directory):
         client.predict("m", {"x": numpy.ones((1, 4), F)})
         asked = [pool.submit(client.predict, "m", {"x": numpy.ones((1, 4), F)}) for _request in range(4)]
         time.sleep(0.02)
-        assert server.stop() == 0
+        assert server.stop() == 143
         answers = [one.exception() or one.result() for one in asked]
     assert any(isinstance(answer, dict) for answer in answers), answers
     assert all(isinstance(answer, dict) or answer.code == "UNAVAILABLE" for answer in answers)
@@ -1220,7 +1220,7 @@ def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_dire
         asked = [pool.submit(ask) for _request in range(16)]
         sent.wait(60)
         time.sleep(0.1)  # One works at a time, some 20 ms each: most of them still wait for their turn.
-        assert server.stop() == 0
+        assert server.stop() == 143
         answers = [one.result() for one in asked]
     assert all(b" 200 OK" in answer and b'"y": [2.0, 4.0, 6.0, 8.0]' in answer for answer in answers), answers
 

@@ -67,6 +67,7 @@ def test_a_container_is_hardened_and_published_on_loopback():
         "--rest_api_port=0",
         "--model_config_file=/etc/tfserving/models.pbtxt",
         "--max_num_load_retries=0",
+        "--num_load_threads=2",
         "--enable_profiler=false",
         "--allow_version_labels_for_unavailable_models=true",
     ]

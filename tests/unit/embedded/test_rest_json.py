@@ -141,7 +141,8 @@ def test_numbers_are_read_alike_in_all_forms(rows):
         ({"inputs": 3}, "int8", 3),
         ({"inputs": [[], []]}, "float32", [[], []]),
         ({"inputs": [18446744073709551615]}, "uint64", [2**64 - 1]),
-        ({"inputs": ["a", {"b64": "_-8"}]}, "string", [b"a", b"\xff\xef"]),
+        ({"inputs": ["a", {"b64": "/+8"}]}, "string", [b"a", b"\xff\xef"]),
+        ({"inputs": [{"b64": " aGVs\n bG8= "}]}, "string", [b"hello"]),
         ({"inputs": {"b64": "YQ=="}}, "string", b"a"),
         ({"instances": [{"b64": "YQ=="}, "b"]}, "string", [b"a", b"b"]),
         ({"inputs": [10**30]}, "float64", [1e30]),
@@ -162,7 +163,10 @@ def test_values(body, dtype, expected):
         ),
         ({"inputs": [[1, 2], [3]]}, "float32", "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
         ({"inputs": [None]}, "float32", "JSON Value: null Type: Null is not of expected type: float"),
-        ({"inputs": [{"b64": "!"}]}, "string", "Unable to base64 decode"),
+        *(
+            ({"inputs": [{"b64": text}]}, "string", "Unable to base64 decode")  # absl::Base64Unescape
+            for text in ("!", "AP_-", "====", "YQ=", "YQ===", "Y", "Y===", "YQ==YQ==")
+        ),
         (
             {"inputs": [{"b": "YQ"}]},
             "string",

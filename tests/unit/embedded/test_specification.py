@@ -81,6 +81,7 @@ def test_command_and_environment():
         "--model_config_file=/state/models.pbtxt",
         "--batching_parameters_file=/etc/batching.pbtxt",
         "--max_num_load_retries=0",
+        "--num_load_threads=2",
         "--enable_profiler=false",
         "--enable_batching=true",
         "--grpc_max_threads=64",
@@ -97,6 +98,7 @@ def test_command_and_environment():
         "--rest_api_port=0",
         "--model_config_file=m",
         "--max_num_load_retries=0",
+        "--num_load_threads=2",
         "--enable_profiler=false",
     ]
 
@@ -112,6 +114,7 @@ def test_several_models_come_from_a_file():
         "--rest_api_port=8501",
         "--model_config_file=/state/models.pbtxt",
         "--max_num_load_retries=0",
+        "--num_load_threads=2",
         "--enable_profiler=false",
         "--allow_version_labels_for_unavailable_models=true",
     ]

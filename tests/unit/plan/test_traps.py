@@ -460,6 +460,36 @@ def test_trap_53_tls_covers_grpc_only():
     warned(planned(host(), request(flags={"ssl_config_file": "/etc/tls"})), "gRPC only", "PEM texts")
 
 
+def test_trap_54_and_55_requests_without_rows():
+    batched = planned(host(), request({"batching": {"max_batch_size": 8}}))
+    warned(batched, "without rows", "joins it", "may then get an error")
+    assert not [text for text in planned(host(), request())["warnings"] if "without rows" in text]
+
+
+def test_trap_56_padded_batches_that_end_the_server():
+    padded = {"max_batch_size": 8, "pad_variable_length_inputs": True}
+    warned(planned(host(), request({"batching": padded})), "two ranks", "size >= 0", "accept_fragile")
+
+
+def test_trap_58_one_load_does_not_hold_up_the_others():
+    made = planned(host(), request())
+    assert made["server"]["flags"]["num_load_threads"] >= 2
+    assert "holds up all others" in decision(made, "flag num_load_threads")["reason"]
+    assert planned(host(), request(flags={"num_load_threads": 4}))["server"]["flags"]["num_load_threads"] == 4
+
+
+def test_trap_62_the_monitoring_file_is_written():
+    warned(planned(host(), request(flags={"monitoring_config_file": "/etc/m"})), "writes this file itself")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [{"rest_api_num_threads": 0}, {"grpc_max_threads": 0}, {"grpc_max_threads": -3}, {"grpc_channel_arguments": "a"}],
+)
+def test_trap_63_values_that_abort_the_start(flag):
+    refused(host(), request(flags=flag), f"flag {next(iter(flag))}")
+
+
 def test_session_parallelism_beside_the_other_two():
     assert (
         "ignored"

@@ -86,11 +86,24 @@ def test_single_values_fill_the_shape(made, expected):
 
 
 @pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (tensor("DT_FLOAT", [1], float_val=[1, 2]), [1.0]),
+        (tensor("DT_FLOAT", [0], float_val=[1]), []),
+        (tensor("DT_FLOAT", [], float_val=[1, 2]), 1.0),
+    ],
+)
+def test_values_beyond_the_shape_are_left_out(made, expected):
+    """As a TensorFlow Serving 2.20.0 answered."""
+    assert client.decode_tensor(made).tolist() == expected
+
+
+@pytest.mark.parametrize(
     ("made", "words"),
     [
         (tensor("DT_FLOAT", [2], tensor_content=b"1234"), "needs 2 values, its content has 1"),
         (tensor("DT_FLOAT", [1], tensor_content=b"12345"), "whole values"),
-        (tensor("DT_FLOAT", [1], float_val=[1, 2]), "holds 2"),
+        (tensor("DT_BOOL", [2], tensor_content=b"\x02\x00"), "neither 0 nor 1"),
         (tensor("DT_FLOAT", [-1], float_val=[1]), "whole shape"),
         (tensor("DT_RESOURCE", [1]), "DT_RESOURCE"),
     ],

@@ -165,6 +165,7 @@ def test_flags_follow_from_the_models_and_from_files():
         "ssl_config_file": "/etc/ssl.pbtxt",
         "model_config_file": "/etc/models.pbtxt",
         "max_num_load_retries": 0,
+        "num_load_threads": 2,
         "enable_profiler": False,
         "enable_batching": True,
         "enable_per_model_batching_parameters": True,

@@ -192,7 +192,10 @@ class BatchingSession:
             return self._session.run(feeds, fetches, timeout_ms)
         task = _Task(self, feeds, tuple(sorted(set(fetches))), timeout_ms)
         if not task.rows:
-            return self._session.run(feeds, fetches, timeout_ms)
+            raise status.Status(
+                "INVALID_ARGUMENT",
+                "The request has no rows: with batching, TensorFlow Serving does not answer it before another request joins it",
+            )
         for _array in feeds:
             metrics.INPUT_BATCH_SIZE.add(task.rows)
         try:
@@ -242,7 +245,8 @@ class BatchingSession:
         }
         wanted = parts[0][0].wanted
         metrics.WRAPPED_RUN_COUNT.add()
-        arrays = self._session.run(feeds, wanted, max(task.timeout_ms for task, _first, _last in parts))
+        timeouts = {task.timeout_ms for task, _first, _last in parts}
+        arrays = self._session.run(feeds, wanted, 0 if 0 in timeouts else max(timeouts))
         for array in arrays:
             if not array.ndim:
                 raise status.Status("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
@@ -382,7 +386,12 @@ def _joined(name: str, arrays: list[Any], padding: int, pad_variable_length: boo
 def _of_one_shape(arrays: list[Any]) -> list[Any]:
     """The arrays, each padded behind every dimension but the first to the largest among them, with its own first value."""
     ranks = {array.ndim for array in arrays}
-    if len(ranks) > 1 or max(ranks) > 6:
+    if len(ranks) > 1:
+        raise status.Status(
+            "INVALID_ARGUMENT",
+            "Tensors of different ranks are in one batch to be padded: TensorFlow Serving would abort",
+        )
+    if max(ranks) > 6:
         raise status.Status("INVALID_ARGUMENT", "Only tensors with rank from 1 to 6 can be padded.")
     largest = [max(array.shape[axis] for array in arrays) for axis in range(1, ranks.pop())]
     padded = []

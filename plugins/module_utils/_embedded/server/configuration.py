@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -26,8 +26,12 @@ def of_flags(options: Mapping[str, Any]) -> list[models.ModelConfig]:
     return of_list(of_file(options["model_config_file"]).model_config_list.config)
 
 
-def of_list(listed: Iterable[Any], served: Collection[str] = ()) -> list[models.ModelConfig]:
-    """The ModelConfigs of a list of ModelConfig messages. served: names of the models that are served now. Raises Status."""
+class NoPlatform(status.Status):
+    """An entry of a list of models does not say with what it is served."""
+
+
+def of_list(listed: Iterable[Any]) -> list[models.ModelConfig]:
+    """The ModelConfigs of a list of ModelConfig messages. Raises Status."""
     configs = _checked(
         [
             models.ModelConfig(
@@ -38,16 +42,10 @@ def of_list(listed: Iterable[Any], served: Collection[str] = ()) -> list[models.
     )
     for one in listed:
         if not one.model_platform:
-            raise status.Status(
+            raise NoPlatform(
                 "INVALID_ARGUMENT",
                 "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
                 f"ModelServerConfig::model_platform, model name is {one.name}",
-            )
-        if one.model_platform != _PLATFORM and one.name in served:
-            raise status.Status(
-                "INVALID_ARGUMENT",
-                f"Illegal to change a model's platform. For model {one.name} platform was {_PLATFORM} and new platform "
-                f"requested is {one.model_platform}",
             )
         if one.model_platform != _PLATFORM:
             raise status.Status(
@@ -74,9 +72,20 @@ def reload(library: models.Library, config: Any) -> None:
             log.info(
                 f"\nConfig entry\n\tindex : {index}\n\tpath : {one.base_path}\n\tname : {one.name}\n\tplatform : {one.model_platform}"
             )
-        library.apply(of_list(config.model_config_list.config, library.names()))
+        _apply(library, config.model_config_list.config)
     except status.Status as fault:
         log.error(f"ReloadConfig failed: {fault.message}")
+        raise
+
+
+def _apply(library: models.Library, listed: Iterable[Any]) -> None:
+    """Serve what is listed. An entry without a platform makes TensorFlow Serving refuse all that follows it."""
+    if library.poison:
+        raise library.poison
+    try:
+        library.apply(of_list(listed))
+    except NoPlatform as fault:
+        library.poison = fault
         raise
 
 
@@ -94,7 +103,7 @@ def _poll(library: models.Library, path: str, interval_s: float) -> None:
             log.error(f"Failed to read ModelServerConfig file: {fault.message}")
             continue
         try:
-            library.apply(of_list(listed, library.names()))
+            _apply(library, listed)
         except status.Status as fault:
             log.error(f"PollFilesystemAndReloadConfig failed to ReloadConfig: {fault.message}")
 

@@ -9,7 +9,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -29,16 +29,19 @@ try:
 except ImportError:
     grpc = None
 
-_HEALTH_CHECK = "/grpc.health.v1.Health/Check"
-_SERVING = b"\x08\x01"
-_HEALTHY = (b"", b"\n\x0cModelService", b"\n\x11PredictionService")
+_HEALTH_CHECK, _HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
+_SERVING, _SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x03"
+_HEALTHY = ("", "ModelService", "PredictionService")
+# Workers beside those that serve: for calls that are refused, and for clients that watch the health.
+_MORE_WORKERS = 64
 _SIGNATURES = "signature_def"
 _MOST_CHARACTERS = 1024
 _HIGHEST_PORT = 65535
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
-_Method = Callable[[bytes], bytes]
+# (request, milliseconds until the client's deadline, 0 without one) -> answer
+_Method = Callable[[bytes, int], bytes]
 
 
 class GrpcService:
@@ -55,6 +58,7 @@ class GrpcService:
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
         self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
+        self._stopped = threading.Event()
         self._methods = {
             grpc_api.PREDICT: self._predict,
             grpc_api.GET_MODEL_METADATA: self._metadata,
@@ -65,10 +69,13 @@ class GrpcService:
             self._methods[_HEALTH_CHECK] = self._health
         self._predict_request = wire.message("tensorflow.serving.PredictRequest")
         self._predict_response = wire.message("tensorflow.serving.PredictResponse")
-        # Two workers more than calls are served at once, so that there is one to refuse the next.
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(self._threads + 2),
-            handlers=[_Handlers(self._methods, self._serve)],
+            futures.ThreadPoolExecutor(self._threads + _MORE_WORKERS),
+            handlers=[
+                _Handlers(
+                    self._methods, self._serve, self._watch if options["enable_grpc_healthcheck_service"] else None
+                )
+            ],
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", -1),
@@ -93,6 +100,7 @@ class GrpcService:
 
     def stop(self, grace_s: float) -> None:
         """Take no more calls, and wait so long for those that run."""
+        self._stopped.set()
         self._server.stop(grace_s).wait()
 
     def _serve(self, method: _Method, content: bytes, context: Any) -> bytes:
@@ -104,7 +112,7 @@ class GrpcService:
                 raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
             # To reload may take for ever, and is no request that somebody waits for at the end.
             with self._activity if method != self._reload else contextlib.nullcontext():
-                return method(content)
+                return method(content, _timeout_ms(context.time_remaining()))
         except Exception as fault:
             found = _status_of(fault)
             context.set_code(getattr(grpc.StatusCode, found.code))
@@ -114,12 +122,12 @@ class GrpcService:
             with self._lock:
                 self._running -= 1
 
-    def _predict(self, content: bytes) -> bytes:
+    def _predict(self, content: bytes, timeout_ms: int) -> bytes:
         began, name, code = time.monotonic(), "", "OK"
         try:
             request = _parsed(self._predict_request, content)
             name = request.model_spec.name
-            return self._predicted(request)
+            return self._predicted(request, timeout_ms)
         except Exception as fault:
             code = status.of(fault).code
             raise
@@ -128,12 +136,12 @@ class GrpcService:
             if code == "OK":
                 metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, "Predict", "GRPC")
 
-    def _predicted(self, request: Any) -> bytes:
+    def _predicted(self, request: Any, timeout_ms: int) -> bytes:
         asked = _asked(request)
         response = self._predict_response()
         with self._predictor.use(asked) as (number, session):
             outputs = self._predictor.predict(
-                asked, session, request.model_spec.signature_name, request.inputs, request.output_filter
+                asked, session, request.model_spec.signature_name, request.inputs, request.output_filter, timeout_ms
             )
         spec = response.model_spec
         spec.name, spec.version.value, spec.signature_name = (
@@ -145,7 +153,7 @@ class GrpcService:
             client.encode_tensor(array, typed=not self._as_content, into=response.outputs[name])
         return _bytes(response)
 
-    def _metadata(self, content: bytes) -> bytes:
+    def _metadata(self, content: bytes, _timeout_ms: int) -> bytes:
         request = _parsed(wire.message("tensorflow.serving.GetModelMetadataRequest"), content)
         asked = _asked(request)
         if not request.metadata_field:
@@ -159,7 +167,7 @@ class GrpcService:
         response.model_spec.name, response.model_spec.version.value = asked.name, number
         return _bytes(response)
 
-    def _status(self, content: bytes) -> bytes:
+    def _status(self, content: bytes, _timeout_ms: int) -> bytes:
         asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
@@ -170,7 +178,7 @@ class GrpcService:
             added.status.error_message = fault.message if fault else ""
         return _bytes(response)
 
-    def _reload(self, content: bytes) -> bytes:
+    def _reload(self, content: bytes, _timeout_ms: int) -> bytes:
         configuration.reload(
             self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config
         )
@@ -178,26 +186,56 @@ class GrpcService:
         response.status.SetInParent()
         return _bytes(response)
 
-    def _health(self, content: bytes) -> bytes:
-        if content not in _HEALTHY:
+    def _health(self, content: bytes, _timeout_ms: int) -> bytes:
+        if not _is_healthy(content):
             raise status.Status("NOT_FOUND", "service name unknown")
         return _SERVING
+
+    def _watch(self, content: bytes, context: Any) -> Iterator[bytes]:
+        """What a service's health is, once, since it does not change while the server runs."""
+        yield _SERVING if _is_healthy(content) else _SERVICE_UNKNOWN
+        while context.is_active() and not self._stopped.wait(1):
+            pass
 
 
 if grpc is not None:
 
     class _Handlers(grpc.GenericRpcHandler):
-        """Hands the bytes of a known method's request to serve(method, bytes, context)."""
+        """Hands the bytes of a known method's request to serve(method, bytes, context), and who watches the health to watch(bytes, context)."""
 
-        def __init__(self, methods: Mapping[str, _Method], serve: Callable[[_Method, bytes, Any], bytes]) -> None:
+        def __init__(
+            self,
+            methods: Mapping[str, _Method],
+            serve: Callable[[_Method, bytes, Any], bytes],
+            watch: Callable[[bytes, Any], Iterator[bytes]] | None,
+        ) -> None:
             def handler(method: _Method) -> Any:
                 return grpc.unary_unary_rpc_method_handler(lambda content, context: serve(method, content, context))
 
             self._handlers = {path: handler(method) for path, method in methods.items()}
+            if watch:
+                self._handlers[_HEALTH_WATCH] = grpc.unary_stream_rpc_method_handler(watch)
 
         def service(self, handler_call_details: Any) -> Any:
             """The method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
+
+
+def _timeout_ms(left_s: float | None) -> int:
+    """What TensorFlow may take until a deadline, rounded up to few different values, since it prepares a run for each."""
+    if left_s is None:
+        return 0
+    left_ms = max(1, round(left_s * 1000))
+    step = 1 << max(0, left_ms.bit_length() - 3)
+    return -(-left_ms // step) * step
+
+
+def _is_healthy(content: bytes) -> bool:
+    try:
+        service = wire.message("grpc.health.v1.HealthCheckRequest").FromString(content).service
+    except Exception as fault:
+        raise status.Status("INVALID_ARGUMENT", "could not parse request") from fault
+    return service in _HEALTHY
 
 
 def _bytes(message: Any) -> bytes:

@@ -44,7 +44,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.t
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFlow Serving"
-_FAILED = 255
+# 128 and the signal's number, as of a TensorFlow Serving that is the first process of a container.
+_FAILED, _SIGNALLED = 255, 128
 _GRACE_S = 5.0
 
 
@@ -70,11 +71,11 @@ def main() -> int:
         _need_packages()
         # TensorFlow imports Keras, which takes as long as the rest and serves nothing here; both names stay without a module.
         sys.modules.update(keras=None, tf_keras=None)  # type: ignore[call-overload]
-        Server(line.values).serve()
+        code = Server(line.values).serve()
     except Exception as fault:
         _say(f"Failed to start server. Error: {status.of(fault)}\n")
         _end(_FAILED)
-    _end(0)
+    _end(code)
 
 
 class Server:
@@ -82,13 +83,13 @@ class Server:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._stopping, self._listening = threading.Event(), False
+        self._stopping, self._listening, self._code = threading.Event(), False, 0
         self._activity = Activity()
         self._address = os.environ.get("TFSERVING_EMBEDDED_ADDRESS", "127.0.0.1")
         self._idle_exit_s = float(os.environ.get("TFSERVING_EMBEDDED_IDLE_EXIT_S", "inf"))
 
-    def serve(self) -> None:
-        """Load, listen, and return after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
+    def serve(self) -> int:
+        """Load, listen, and return the exit status after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         options = self._options
@@ -99,15 +100,18 @@ class Server:
             options["load_retry_interval_micros"] / 1e6,
             options["file_system_poll_wait_seconds"],
             options["allow_version_labels_for_unavailable_models"],
+            options["num_load_threads"],
         )
         library.apply(configs)
         if options["model_config_file"] and options["model_config_file_poll_wait_seconds"] > 0:
             configuration.poll(library, options["model_config_file"], options["model_config_file_poll_wait_seconds"])
         self._listen(library, tls, metrics_path)
+        return self._code
 
-    def _stop(self, *_signal: object) -> None:
+    def _stop(self, number: int, _frame: object) -> None:
+        self._code = _SIGNALLED + number
         if not self._listening:
-            os._exit(0)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
+            os._exit(self._code)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
         self._stopping.set()
 
     def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:

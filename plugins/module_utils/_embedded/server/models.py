@@ -53,6 +53,9 @@ class Version:
 class Library:
     """Keeps the versions that the folders hold loaded. load(name, number, path) makes a servable, an object with close(), or raises."""
 
+    # The refusal of a list that TensorFlow Serving repeats for every later one, until it is restarted.
+    poison: status.Status | None
+    _turns: contextlib.AbstractContextManager[Any]
     _configs: list[ModelConfig] | None
     _versions: dict[str, dict[int, Version]]
     _labels: dict[str, dict[str, int]]
@@ -64,19 +67,25 @@ class Library:
         retry_interval_s: float,
         poll_interval_s: float,
         early_labels: bool = False,
+        load_threads: int = 0,
     ) -> None:
-        """early_labels: a label that the model does not have yet may be given to a version that is not available."""
+        """early_labels: a label that the model does not have yet may be given to a version that is not available. load_threads: how many versions are
+        loaded at once, with the retries of each, once the first list of models is served; 0 is as good as 1."""
         self._load, self._early_labels = load, early_labels
         self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
         self._configs, self._versions, self._labels = None, {}, {}
         self._changed = threading.Condition()
         self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
+        self._load_threads, self._turns = load_threads, contextlib.nullcontext()
+        self.poison = None
 
     def apply(self, configs: list[ModelConfig]) -> None:
         """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
-        not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too.
+        not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too; without retries one
+        that fails is enough, since it fails before others are loaded.
 
-        Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it.
+        Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it; the first list waits for all
+        retries.
         """
         with self._reloading:
             before = self._configs
@@ -93,13 +102,11 @@ class Library:
             self._poll_once()
             if before is None:
                 threading.Thread(target=self._poll, name="versions", daemon=True).start()
-            self._wait_for(new, known, "model(s)" if before is not None else "servable(s)")
+            self._wait_for(new, known, before is None)
+            if before is None:
+                self._turns = threading.BoundedSemaphore(max(1, self._load_threads))
             if configs != before:
                 log.info("Finished adding/updating models")
-
-    def names(self) -> list[str]:
-        """The names of the models that are served now."""
-        return [config.name for config in self._configs or ()]
 
     def labelled(self, name: str, label: str) -> int:
         """The version that has the label. Raises Status."""
@@ -123,8 +130,9 @@ class Library:
                             "available for inference",
                         )
 
-    def _wait_for(self, names: Collection[str], known: Collection[int], words: str) -> None:
+    def _wait_for(self, names: Collection[str], known: Collection[int], first: bool) -> None:
         """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
+        whole = first or not self._retries
 
         def fresh(name: str) -> list[Version]:
             return [
@@ -134,11 +142,16 @@ class Library:
             ]
 
         with self._changed:
-            self._changed.wait_for(lambda: all(_settled(fresh(name)) for name in names))
+            self._changed.wait_for(lambda: all(_settled(fresh(name), whole) for name in names))
             failed = [
-                version for name in sorted(names) if not _any_in(AVAILABLE, fresh(name)) for version in fresh(name)
+                version
+                for name in sorted(names)
+                if not self._retries or not _any_in(AVAILABLE, fresh(name))
+                for version in fresh(name)
+                if version.fault
             ]
         if failed:
+            words = "servable(s)" if first else "model(s)"
             listed = "".join(f"{{{version} due to error: {version.fault}}}, " for version in failed)
             raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
 
@@ -207,8 +220,7 @@ class Library:
                         f"No versions of servable {config.name} found under base path {config.base_path}. "
                         "Did you forget to name your leaf directory as a number (eg. '/1/')?"
                     )
-                if aspired or config.specific is None:
-                    self._reconcile(config, aspired)
+                self._reconcile(config, aspired)
             self._let_go()
 
     def _let_go(self) -> None:
@@ -249,7 +261,8 @@ class Library:
     def _bring_up(self, version: Version) -> None:
         log.info(f"Loading servable version {version}")
         self._enter(version, LOADING)
-        servable, fault = self._try_to_load(version)
+        with self._turns:
+            servable, fault = self._try_to_load(version)
         if fault:
             log.error(f"Encountered an error for servable version {version}: {fault}")
         else:
@@ -295,9 +308,10 @@ def _any_in(state: str, versions: Iterable[Version]) -> bool:
     return any(version.state == state for version in versions)
 
 
-def _settled(versions: Collection[Version]) -> bool:
-    """Whether it is known of a model's versions that one is available, or that none will be."""
-    return _any_in(AVAILABLE, versions) or (bool(versions) and all(version.state == END for version in versions))
+def _settled(versions: Collection[Version], whole: bool) -> bool:
+    """Whether it is known of a model's versions that one is available, or that none will be; whole: of each of them what became of it."""
+    known = bool(versions) and all(version.state in (AVAILABLE, END) for version in versions)
+    return known or (not whole and _any_in(AVAILABLE, versions))
 
 
 def aspired_versions(config: ModelConfig, names: Iterable[str]) -> dict[int, str]:

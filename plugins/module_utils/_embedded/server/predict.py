@@ -106,6 +106,11 @@ def _feeds(signature: Any, inputs: Mapping[str, Any], bfloat16: Any) -> dict[str
                 f"provided. Inputs expected to be in the request {{{_listed(inputs)}}}, or default input alias set: {_listed(signature.defaults)}",
             )
         feeds[signature.inputs[alias].name] = _array(alias, given, bfloat16)
+    if extra:
+        raise status.Status(
+            "INVALID_ARGUMENT",
+            f"Inputs contains invalid name. Used request inputs: {_listed(set(inputs) - set(extra))}, request input: {_listed(inputs)}",
+        )
     return feeds
 
 

@@ -22,6 +22,12 @@ except ImportError:
     numpy = None  # type: ignore[assignment]
 
 
+# The members of a TensorProto for single values; TensorFlow writes defaults as content.
+_VALUE_FIELDS = (
+    "float double int string scomplex int64 bool dcomplex half resource_handle variant uint32 uint64".split()
+)
+
+
 def answer(outputs: Mapping[str, Any], form: str) -> bytes:
     """The body (bytes) for {output: array}: in the row form an object or value per example, in the column form one per output. Raises Status."""
     if not outputs:
@@ -88,7 +94,10 @@ def _tensor_proto(tensor: Any) -> dict[str, Any]:
     return {
         "dtype": wire.enum_name("tensorflow.DataType", tensor.dtype),
         "tensor_shape": _shape(tensor.tensor_shape),
+        "version_number": tensor.version_number,
         "tensor_content": base64.b64encode(tensor.tensor_content).decode(),
+        **{f"{field}_val": [] for field in _VALUE_FIELDS},
+        "float8_val": "",
     }
 
 

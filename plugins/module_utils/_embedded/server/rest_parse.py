@@ -15,6 +15,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
 
 _DEBUG_BYTES = 256
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
+# RapidJSON's short word for infinity, outside of texts.
+_INFINITY = re.compile(r'("(?:[^"\\]|\\.)*"|Infinity)|Inf')
 # No number is too big for a double that has neither this many digits nor an exponent of two.
 _FEW_DIGITS = 298
 _MANY_DIGITS = re.compile(rf"(?<!\d)\d{{{_FEW_DIGITS}}}")
@@ -31,10 +33,13 @@ _PARSE_ERRORS = (
 )
 
 
+class _Repeated(dict):  # type: ignore[type-arg]
+    """An object that has several members with one name; RapidJSON finds the first."""
+
+
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of a list of members; of several with one name RapidJSON finds the first."""
     members = dict(pairs)
-    return members if len(members) == len(pairs) else dict(reversed(pairs))
+    return members if len(members) == len(pairs) else _Repeated(reversed(pairs))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
@@ -44,7 +49,9 @@ def parse(body: bytes) -> dict[str, Any]:
     """The object of a request's body (bytes). Raises Status."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    text = body.decode("utf-8", "surrogateescape")
+    text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    if "Inf" in text:
+        text = _INFINITY.sub(lambda found: found[1] or "Infinity", text)
     start = len(text) - len(text.lstrip(" \t\r\n"))
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -66,6 +73,9 @@ def invalid(message: str) -> status.Status:
 
 
 def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
+    at = text[fault.pos : fault.pos + 1]
+    if fault.msg == "Expecting ',' delimiter" and text[fault.pos - 1].isdigit() and at in (".", "e", "E"):
+        return "Miss fraction part in number." if at == "." else "Miss exponent in number."
     if fault.msg == "Expecting ',' delimiter":
         inside = _container(text[: fault.pos])
         return (
@@ -74,11 +84,9 @@ def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
             else "Missing a comma or ']' after an array element."
         )
     if fault.msg == "Expecting value":
-        return (
-            "The document is empty."
-            if not text[fault.pos :].strip() and not text[: fault.pos].strip()
-            else "Invalid value."
-        )
+        return "Invalid value." if text[: fault.pos].strip() or at not in ("", *"]}:,") else "The document is empty."
+    if at == "\0":
+        return "Missing a closing quotation mark in string."
     return next((words for start, words in _PARSE_ERRORS if fault.msg.startswith(start)), "Invalid value.")
 
 

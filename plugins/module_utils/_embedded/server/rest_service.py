@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import socket
 import threading
@@ -39,6 +40,8 @@ _REASONS = {
     403: "Forbidden",
     404: "Not Found",
     409: "Conflict",
+    413: "Request Entity Too Large",
+    417: "Expectation Failed",
     429: "Too Many Requests",
     499: "Client Closed Request",
     500: "Internal Server Error",
@@ -46,9 +49,14 @@ _REASONS = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
-_NO_SUCH_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+_PAGE = "<HTML><HEAD>\n<TITLE>{0} {1}</TITLE>\n</HEAD><BODY>\n<H1>{1}</H1>\n</BODY></HTML>\n"
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)(?: .*)?\r?\n")
 _PAUSE_S = 0.1
 _MAX_LINE, _MAX_HEADERS, _MAX_INFLATED, _MAX_BODY, _PIECE = 65536, 128, 100 << 20, (1 << 31) - 1, 1 << 20
+
+
+class _Refused(ValueError):
+    """A request that the HTTP server of TensorFlow Serving answers itself, with the HTTP status that is its argument; then it closes the connection."""
 
 
 class RestService:
@@ -113,34 +121,43 @@ class RestService:
             try:
                 while self._exchange(connection, stream):
                     pass
-            except ValueError:
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            except ValueError as fault:
+                code = fault.args[0] if isinstance(fault, _Refused) else 400
+                page = _PAGE.format(code, _REASONS[code])
+                head = f"HTTP/1.1 {code} {_REASONS[code]}\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close"
+                connection.sendall(f"{head}\r\n\r\n{page}".encode())
             except OSError:
                 pass  # The client went away.
 
-    def _exchange(self, connection: socket.socket, stream: IO[bytes]) -> bool:
+    def _exchange(self, connection: socket.socket, stream: io.BufferedReader) -> bool:
         """Answer one request; returns whether the connection stays open."""
         first = stream.readline(_MAX_LINE)
         if not first.strip():
             return bool(first)
         verb, target, protocol = first.decode("latin-1").split()
         headers = _read_headers(stream)
-        if headers.get("expect", "").lower() == "100-continue":
-            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        old = protocol == "HTTP/1.0"
+        if "expect" in headers and not old:
+            _send_continue(headers["expect"], connection, stream)
         body = _read_body(stream, headers)
-        stays = headers.get("connection", "keep-alive" if protocol == "HTTP/1.1" else "close").lower() != "close"
+        wish = headers.get("connection", "").lower()
+        stays = wish == "keep-alive" if old else wish != "close"
         with self._activity:  # A request waits for its turn in it, and ends with the last byte of its answer.
             with self._slots:
                 code, kind, content = self.answer(verb, target, body, headers)
-            head = [f"HTTP/1.1 {code} {_REASONS[code]}", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
+            head = [
+                f"HTTP/1.{'0' if old else '1'} {code} {_REASONS[code]}",
+                f"Content-Type: {kind}",
+                f"Content-Length: {len(content)}",
+            ]
             if self._cors:
                 head += [
                     "Access-Control-Allow-Origin: *",
                     "Access-Control-Allow-Methods: POST, GET",
                     "Access-Control-Allow-Headers: Content-Type",
                 ]
-            if not stays:
-                head.append("Connection: close")
+            if stays == old:  # Not what the protocol implies.
+                head.append(f"Connection: {'keep-alive' if old else 'close'}")
             connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if verb == "HEAD" else content))
         return stays
 
@@ -149,7 +166,10 @@ class RestService:
         if target == self._metrics_path:
             return 200, "text/plain", metrics.page().encode()
         if not _API.fullmatch(target):
-            return 404, "text/html", _NO_SUCH_PAGE
+            raise _Refused(404)
+        if verb == "OPTIONS":
+            allowed = headers.get("origin", "").startswith(("http://", "https://"))
+            return 200 if allowed else 400, "text/html; charset=ISO-8859-1", b""
         found = _CALL.fullmatch(target) if verb == "POST" else _LOOK.fullmatch(target) if verb == "GET" else None
         began, name, method, code = time.monotonic(), *(_named(found) if found else ("", "")), "OK"
         try:
@@ -166,8 +186,6 @@ class RestService:
                 metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, method, "REST")
 
     def _process(self, verb: str, target: str, found: Any, body: bytes) -> bytes:
-        if verb == "OPTIONS":
-            return b""
         if not found:
             raise status.Status("INVALID_ARGUMENT", f"Malformed request: {verb} {target}")
         asked = _asked(found)
@@ -215,6 +233,17 @@ def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
     return {alias: dtypes.name_of(info.dtype) for alias, info in session.signatures[name].inputs.items()}
 
 
+def _send_continue(wish: str, connection: socket.socket, stream: io.BufferedReader) -> None:
+    """Ask for a body that the client holds back; one that is there already needs no word."""
+    if wish.lower() != "100-continue":
+        raise _Refused(417)
+    connection.setblocking(False)
+    there = stream.peek(1)
+    connection.setblocking(True)
+    if not there:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def _read_headers(stream: IO[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for _line in range(_MAX_HEADERS):
@@ -232,7 +261,10 @@ def _read_body(stream: IO[bytes], headers: Mapping[str, str]) -> bytes:
     chunks: list[bytes]
     chunks, left = [], _MAX_BODY
     while True:
-        size = int(stream.readline(_MAX_LINE).partition(b";")[0], 16)
+        found = _CHUNK_SIZE.fullmatch(stream.readline(_MAX_LINE))
+        if not found:
+            raise _Refused(413)
+        size = int(found[1], 16)
         if not size:
             _read_headers(stream)
             return b"".join(chunks)
@@ -254,13 +286,12 @@ def _read_exactly(stream: IO[bytes], size: int, most: int = _MAX_BODY) -> bytes:
 
 
 def _inflated(body: bytes, headers: Mapping[str, str]) -> bytes:
-    if headers.get("content-encoding", "").lower() != "gzip" or not body:
+    """The body itself; nothing of a body that is not one whole member of gzip, as in TensorFlow Serving."""
+    if "gzip" not in headers.get("content-encoding", ""):
         return body
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         inflated = inflater.decompress(body, _MAX_INFLATED)
-    except zlib.error as fault:
-        raise status.Status("INVALID_ARGUMENT", f"The body is not gzip: {fault}") from fault
-    if not inflater.eof:
-        raise status.Status("INVALID_ARGUMENT", "The gzip body is cut short or too large")
-    return inflated
+    except zlib.error:
+        return b""
+    return inflated if inflater.eof and not inflater.unused_data else b""

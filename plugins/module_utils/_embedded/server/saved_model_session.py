@@ -153,15 +153,8 @@ def _explained(fault: BaseException, path: str, tags: Sequence[str]) -> BaseExce
 
 
 def _aborts_below_rank(graph_def: Any) -> bool:
-    """Whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, ops that know a data format do so."""
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return False
-    from tensorflow.python.framework import op_def_registry
+    """Whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, convolutions do so."""
+    from tensorflow.python.util import _pywrap_util_port
 
-    used = {
-        node.op
-        for body in [graph_def.node, *(function.node_def for function in graph_def.library.function)]
-        for node in body
-    }
-    known = [op_def_registry.get(name) for name in used]
-    return any(attribute.name == "data_format" for op_def in known if op_def for attribute in op_def.attr)
+    bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+    return _pywrap_util_port.IsMklEnabled() and any("Conv" in node.op for body in bodies for node in body)
