@@ -15,10 +15,10 @@ import ctypes
 import errno
 import functools
 import hashlib
+import importlib.util
 import io
 import json
 import os
-import pkgutil
 import re
 import signal
 import subprocess
@@ -187,9 +187,14 @@ def _collect(name: str, sources: dict[str, str]) -> None:
 def _source(name: str) -> str | None:
     """The source of a module, None for a package. Its specification would tell, too, but is compiled for it in what Ansible sends."""
     package, _dot, module = name.rpartition(".")
-    with contextlib.suppress(OSError):
-        data = pkgutil.get_data(package, f"{module}.py")
-        return None if data is None else data.decode("utf-8")
+    specification: Any = importlib.util.find_spec(package)
+    for folder in specification.submodule_search_locations:
+        path = os.path.join(folder, f"{module}.py")
+        with contextlib.suppress(OSError):
+            if not os.path.isdir(folder):
+                return cast(bytes, specification.loader.get_data(path)).decode("utf-8")
+            with open(path, encoding="utf-8") as stream:
+                return stream.read()
     return None
 
 
