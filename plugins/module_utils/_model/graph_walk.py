@@ -49,7 +49,8 @@ _FILLS = frozenset(
 _HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
 _HANDING_ON = _PASSING | _SWITCHES | _MERGES | _HARMLESS_TO_UNSET | {"IdentityN"}
 _CALLING = _CALLS | _IFS | _CASES | _LOOPS
-_XLA = frozenset("XlaCallModule XlaLaunch XlaLaunchV2".split())
+_XLA = frozenset("XlaCallModule XlaClusterOutput XlaLaunch XlaLaunchV2".split())
+_COMPILED = ("_XlaMustCompile", "_XlaCompile")  # set by jit_compile=True, and by tf.xla.experimental.jit_scope
 _FALSE_TRUE = {"output_false": 0, "output_true": 1}
 
 
@@ -176,7 +177,7 @@ class _Run:
             node, call = self._body.nodes[name], self._calls.get(name)
             counts = not self._graph.is_function(node.op) and (node.op not in statefulness.RANDOM or name in heard)
             own = Walked(
-                frozenset([node.op] if counts else []), compiled=node.op in _XLA or node.is_true("_XlaMustCompile")
+                frozenset([node.op] if counts else []), compiled=node.op in _XLA or any(map(node.is_true, _COMPILED))
             )
             own.read, own.filled = self._touched(node)
             if node.op == "RestoreV2" and len(node.inputs) > 1 and node.inputs[1][0] in self._body.nodes:

@@ -108,11 +108,16 @@ def parse(content: bytes, where: str, tags: Sequence[str] = SERVED_TAGS) -> Meta
             remedy="Export or copy the model again, whole.",
         )
     there = "; ".join(", ".join(one) or "no tag" for one, _graph in tagged)
+    usable = next((",".join(one) for one, _graph in tagged if one), None)  # No value of the flag names none.
     raise FleetError(
         f"no graph is tagged {','.join(tags)!r} (there are: {there})",
         where=where,
-        remedy="Export the model for serving, or name its tags, for instance "
-        f"saved_model_tags: {','.join(tagged[0][0]) or 'serve'} in tfserving_flags (tags of a module).",
+        remedy="Export the model for serving"
+        + (
+            f", or name its tags, for instance saved_model_tags: {usable} in tfserving_flags (tags of a module)."
+            if usable
+            else "."
+        ),
     )
 
 

@@ -140,7 +140,7 @@ _SAID = (4, 11, 7, 8, 5, 31, 6, 9)
 _KILLED_FOR_MEMORY = (
     r"\boom-kill\b|\boom_kill_process\b|invoked oom-killer|[Oo]ut of memory: Kill|\boom_reaper: reaped|"
     r"\bOOM ?Killed\b(?!\"?\s*[:=]\s*\"?false)|\bkilled by the OOM killer\b|\bOOMKilling\b|"
-    r"\bKilled process \d+ \(|\bSystem OOM encountered\b|\bKilled \S+ due to memory (?:used|pressure)\b|"
+    r"\bKilled process \d+ \(|\bSystem OOM encountered\b|\b(?:Killed|Marked) \S+ (?:for killing )?due to memory (?:used|pressure)\b|"
     r"\bearlyoom\S*: sending SIG\w+ to process\b|\bkilled due to memory usage\b|\bcontainer oom [0-9a-f]+ \("
 )
 

@@ -43,6 +43,15 @@ def compiled_inside(module, x):
     return {"y": tf.nn.relu(module.inner(x))}
 
 
+def scoped(_module, x):
+    with tf.xla.experimental.jit_scope():
+        return {"y": x * 2.0}
+
+
+def clustered(_module, x):
+    return {"y": tf.xla.experimental.compile(lambda rows: rows * 2.0, [x])[0]}
+
+
 def stablehlo(_module, x):
     from tensorflow.compiler.tf2xla.python import xla
 
@@ -116,7 +125,7 @@ def bound(make, module):
 
 
 COMPOSITE = {"ragged": "RaggedTensor", "sparse": "SparseTensor", "sparse_of_tensorflow1": "SparseTensor"}
-XLA = ("compiled", "compiled_inside", "stablehlo")
+XLA = ("compiled", "compiled_inside", "scoped", "clustered", "stablehlo")
 # Of each signature: what is random, what keeps state, what works with files, and whether requests choose the file.
 EFFECTS = {
     "plain": ([], [], [], False),
@@ -146,6 +155,8 @@ def build(directory):
         dense_of_ragged,
         compiled,
         compiled_inside,
+        scoped,
+        clustered,
         stablehlo,
         plain,
         reads,

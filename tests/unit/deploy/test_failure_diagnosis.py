@@ -161,6 +161,10 @@ def test_what_a_server_says_and_serves_on():
         ),
         ("System OOM encountered, victim process: tensorflow_mode, pid: 4242", "out of memory"),
         (
+            "systemd-oomd[7]: Marked /system.slice/x.service for killing due to memory used (1) / total (2)",
+            "out of memory",
+        ),
+        (
             "systemd-oomd[7]: Killed /system.slice/tfs.service due to memory used (1) / total (2) and swap used (3)",
             "out of memory",
         ),

@@ -156,6 +156,16 @@ def test_what_is_no_saved_model_is_one_clear_line(content, words):
     assert words in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).startswith("here: ")
 
 
+@pytest.mark.parametrize(
+    "tags, named", [((), None), (("",), None), (("gpu", "serve"), "gpu,serve"), (("train",), "train")]
+)
+def test_a_graph_that_the_server_can_reach_by_tags_has_a_remedy_that_names_them(tags, named):
+    """tensorflow_serving/model_servers/server.cc splits --saved_model_tags at commas, so that no value names a graph without tags."""
+    with pytest.raises(FleetError, match="no graph is tagged 'x'") as caught:
+        meta_graph.parse(model(*SIMPLE, tags=tags), "here", ["x"])
+    assert ("saved_model_tags" in caught.value.remedy) is bool(named) and (named or "Export") in caught.value.remedy
+
+
 def test_any_cut_ends_in_a_fleet_error_or_a_description():
     content = model(*SIMPLE)
     for length in range(len(content)):
