@@ -25,6 +25,7 @@ SDK_REMEDY = "Install it, or a newer one (apt-get install python3-docker, pip in
 SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
 _HELPER = re.compile(r"docker-credential-[\w.-]*\w")
+_HELPER_REMEDY = "Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead."
 _PART_BYTES = 1 << 20
 
 
@@ -286,6 +287,10 @@ class Engine:
             helper = _HELPER.search(str(fault))
             if helper:
                 raise _helper_fault(helper[0], str(fault)) from fault
+            path = docker.utils.config.find_config_file()
+            if path and isinstance(fault, ValueError) and not isinstance(fault, requests.exceptions.RequestException):
+                what = f"a login in this file, or the answer of a credential helper that it names, cannot be read ({_short(fault)})"
+                raise HelperFault(what, where=path, remedy=_HELPER_REMEDY) from fault
             raise FleetError(
                 f"the container engine does not answer any more ({_short(fault)})"
                 if what != "connect"
@@ -302,7 +307,7 @@ def _helper_fault(helper: str, words: str) -> HelperFault:
     return HelperFault(
         f"the credential helper {helper!r} that this file names {what}",
         where=path,
-        remedy="Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead.",
+        remedy=_HELPER_REMEDY,
     )
 
 

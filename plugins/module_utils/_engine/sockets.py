@@ -88,8 +88,10 @@ def sdk() -> Sdk:
         import requests
 
         version = str(docker.DockerClient and docker.__version__)[:_LONGEST]
+        session = requests.Session()
+        session.mount("http+docker://", docker.transport.UnixHTTPAdapter(f"http+unix://{os.devnull}"))
         with contextlib.suppress(requests.exceptions.ConnectionError):
-            docker.APIClient(f"unix://{os.devnull}", version=docker.constants.DEFAULT_DOCKER_API_VERSION).ping()
+            session.get("http+docker://localhost/_ping")
         return {"version": version, "problem": None}
     except Exception as fault:  # a broken package raises what it likes
         return {"version": version, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}

@@ -374,6 +374,8 @@ def test_the_servers_of_a_named_engine_that_does_not_answer_are_unseen(root):
             {"credHelpers": {"registry.example": "ecr-login"}},
             "'docker-credential-ecr-login' that this file names is not there",
         ),
+        ({"credsStore": "garbled"}, "the answer of a credential helper that it names, cannot be read"),
+        ({"auths": {"registry.example": {"auth": "???"}}}, "a login in this file"),
     ],
 )
 @pytest.mark.parametrize("ask", ["pull", "build", "fetch"])
@@ -388,13 +390,15 @@ def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuratio
         ),
     )
     (root / "config.json").write_text(json.dumps(configuration))
+    (root / "docker-credential-garbled").write_text("#!/bin/sh\necho no JSON\n")
+    (root / "docker-credential-garbled").chmod(0o755)
     program = (
         "import io, runpy, sys\nrunpy.run_path(sys.argv[1])\n"
         "from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError\n"
         "from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_containers import Servers\n"
-        "engine = Servers(sys.argv[2])\n"
-        "asks = {'pull': lambda: engine.pull('registry.example/x:1'), 'build': lambda: engine.build(io.BytesIO(b''), print),\n"
-        "        'fetch': lambda: engine.fetch('registry.example/x:1')}\n"
+        "asks = {'pull': lambda: Servers(sys.argv[2]).pull('registry.example/x:1'),\n"
+        "        'build': lambda: Servers(sys.argv[2]).build(io.BytesIO(b''), print),\n"
+        "        'fetch': lambda: Servers(sys.argv[2]).fetch('registry.example/x:1')}\n"
         "try:\n    asks[sys.argv[3]]()\n"
         "except FleetError as fault:\n    print(fault)\n"
     )
@@ -412,7 +416,7 @@ def test_a_credential_helper_that_is_missing_is_named_with_its_file(configuratio
         capture_output=True,
         text=True,
         check=False,
-        env=dict(os.environ, DOCKER_CONFIG=str(root)),
+        env=dict(os.environ, DOCKER_CONFIG=str(root), PATH=f"{root}:{os.environ['PATH']}"),
         timeout=60,
     )
     assert words in done.stdout and f"{root}/config.json" in done.stdout and "credsStore" in done.stdout, (
@@ -458,7 +462,7 @@ ANOTHER = "import sys, types; docker = sys.modules['docker'] = types.ModuleType(
             ANOTHER + "docker.__version__ = '1.10.6'",
             "has no attribute 'DockerClient'",
         ),  # docker-py, as it was called then
-        (ANOTHER + "docker.__version__, docker.DockerClient = '2.0', 1", "has no attribute 'APIClient'"),
+        (ANOTHER + "docker.__version__, docker.DockerClient = '2.0', 1", "has no attribute 'transport'"),
     ],
 )
 def test_a_docker_sdk_that_is_missing_or_broken_is_named_with_its_fault(fault, words, root, serve):
