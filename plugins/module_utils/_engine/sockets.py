@@ -85,9 +85,10 @@ def sdk() -> Sdk:
     version = None
     try:
         import docker
-        import requests
 
         version = str(docker.DockerClient and docker.__version__)[:_LONGEST]
+        import requests
+
         session = requests.Session()
         session.mount("http+docker://", docker.transport.UnixHTTPAdapter(f"http+unix://{os.devnull}"))
         with contextlib.suppress(requests.exceptions.ConnectionError):
