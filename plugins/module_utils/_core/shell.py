@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ class FleetModule(AnsibleModule):
     """AnsibleModule, but what it says of a value of the wrong type names the option, the value and what is allowed, also inside of lists and mappings."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
+        os.umask(
+            os.umask(0o022) | 0o022
+        )  # What is made here, and by what is started here, is written by its owner alone.
         self._given: dict[str, Any] | None = {}
         try:
             super().__init__(*arguments, **settings)

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from typing import Optional
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
@@ -46,6 +46,7 @@ def _read(path: str) -> str | None:
 
 def _write(path: str, text: str | None) -> None:
     """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
+    shared_folders.refuse_foreign(os.path.dirname(path))
     try:
         if text is None:
             os.unlink(path)

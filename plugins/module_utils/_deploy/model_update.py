@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, NoReturn
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.served_model import Configuration, Served
@@ -59,12 +59,13 @@ class Folder:
 
     def _lock(self, create: bool) -> IO[str] | None:
         """The open file of the lock, which programs that are started here hold too; None without a folder."""
+        shared_folders.refuse_foreign(self.path)
         try:
             if create:
                 os.makedirs(self.path, mode=0o755, exist_ok=True)
             if not os.path.isdir(self.path):
                 return None
-            stream = open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8")
+            stream = shared_folders.lock_file(os.path.join(self.path, ".tfserving-lock"))
         except OSError as fault:
             remedy = "Run as the user whose folder it is." if isinstance(fault, PermissionError) else None
             raise FleetError(

@@ -28,7 +28,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
@@ -65,7 +65,7 @@ class Partial:
                 where=self._parent,
                 remedy="Make room, for instance with keep.",
             )
-        os.makedirs(self.path, exist_ok=True)
+        shared_folders.own_folder(self.path)
 
     def file(self, name: str) -> str:
         """The path of one of its files; the folders above it are made."""
@@ -142,7 +142,7 @@ def write_piece(stream: IO[bytes], folder: str, piece: Iterable[versions.Part]) 
     """Write a piece for take_piece(): some bytes of some files, as versions.pieces lists them, of a folder."""
     stream.write(json.dumps([list(one) for one in piece]).encode() + b"\n")
     for name, offset, count in piece:
-        with open(os.path.join(folder, name), "rb") as source:
+        with shared_folders.open_inside(folder, name) as source:
             source.seek(offset)
             while count:
                 block = source.read(min(count, _BLOCK))
@@ -180,7 +180,7 @@ def copy(source: str, partial: Partial, content: Content) -> None:
             and os.path.getsize(path) == one["bytes"]
             and model_files.file_digest(path) == one["sha256"]
         ):
-            shutil.copyfile(os.path.join(source, name), path)
+            shared_folders.copy_inside(source, name, path)
 
 
 @contextlib.contextmanager
