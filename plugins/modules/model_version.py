@@ -228,7 +228,6 @@ actions:
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import versions
 
 SERVER = {
     "address": {"type": "str", "default": "127.0.0.1"},
@@ -268,7 +267,6 @@ def main():
         required_if=[("state", "absent", ("version",))],
         supports_check_mode=True,
     )
-    module.no_log_values.update(versions.secrets(module.params["source"] or ""))
     shell.run(module, lambda: model_update.Update(module.params).run(module.check_mode))
 
 

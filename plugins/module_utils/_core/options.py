@@ -39,6 +39,7 @@ _MOST_MODE = 0o7777
 _TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
+_PAIR = re.compile(r"[=:]\s*[\"']?([^\s,\"'}]+)")
 _SECRET = re.compile(
     r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private|jwt|webhook)(_|$)"
     r"|auth_?token|password|secret|apikey|private_?key|access_?key"
@@ -189,6 +190,8 @@ def secrets_in(specification: Specification, values: Mapping[str, Any] | None) -
         inner = option.get("options") or {}
         if _holds_secrets(option) and not isinstance(value, dict):
             found |= _texts(value)
+            if option.get("type") == "dict" and isinstance(value, str):
+                found |= _texts(_PAIR.findall(value))  # Ansible reads key=value, and then prints what it read.
         elif isinstance(value, dict):
             for key, part in value.items():
                 if key not in inner and (_holds_secrets(option) or looks_secret(str(key))):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import options, urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 
@@ -37,7 +37,7 @@ class FleetModule(AnsibleModule):
     def _load_params(self) -> None:
         super()._load_params()
         self._given = dict(self.params)
-        self.no_log_values.update(options.secrets_in(self.argument_spec, self.params))
+        self.no_log_values.update(options.secrets_in(self.argument_spec, self.params), urls.secrets(self.params))
 
     def fail_json(self, msg: str, **result: Any) -> None:
         fault = options.wrong_type(self.argument_spec, self._given) if self._given else None

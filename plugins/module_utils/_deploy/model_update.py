@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, NoReturn
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders, urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.served_model import Configuration, Served
@@ -244,7 +244,7 @@ class Update:
             config.check(self._server)
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
-        actions = [] if there else [f"publish version {number} from {versions.public(options['source'])}"]
+        actions = [] if there else [f"publish version {number} from {urls.public(options['source'])}"]
         listed = config is not None and config.lacks(number)
         renewed = (
             self._folder.renewed(number, self._content, self._brought())
@@ -327,7 +327,7 @@ class Update:
 
     def _both(self, number: int) -> str:
         """What a version and the source hold, for people."""
-        source = versions.public(self._options["source"])
+        source = urls.public(self._options["source"])
         now = source if self._content is None else manifest.shown(source, self._content)
         return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
 
@@ -353,13 +353,13 @@ class Update:
                 else:
                     self._unpack(kind, source, partial, key)
                 try:
-                    content = transfer.content_of(partial.path, versions.public(source), self._folder.digests)
+                    content = transfer.content_of(partial.path, urls.public(source), self._folder.digests)
                 except FleetError:
                     partial.drop()
                     raise
-            partial.verify(content, versions.public(source))
+            partial.verify(content, urls.public(source))
             self._faults = self._look(partial)
-            fetched = {"fetched_from": versions.public(source), "fingerprint": self._fingerprint}
+            fetched = {"fetched_from": urls.public(source), "fingerprint": self._fingerprint}
             self._folder.publish(partial, number, content, fetched, self._brought(partial.path))
         return []
 
@@ -370,7 +370,7 @@ class Update:
         with transfer.disk_faults(partial):
             lacking = self._receive(partial, content)
             if not lacking:
-                partial.verify(content, versions.public(self._options["source"]))
+                partial.verify(content, urls.public(self._options["source"]))
                 published.renew(partial.path, self._folder.of(number), told)
                 partial.drop()
         return lacking
@@ -389,7 +389,7 @@ class Update:
         """Sentences about what requests to the version will fail of. Raises FleetError for what no server can load or answer from."""
         if not os.path.isfile(os.path.join(partial.path, "saved_model.pb")):
             return ()
-        source = versions.public(self._options["source"])
+        source = urls.public(self._options["source"])
         try:
             signatures = saved_model.read(partial.path, self._options["tags"])["signatures"]
             refused = signature.refusal(signatures, self._options["signature"])
