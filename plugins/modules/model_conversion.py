@@ -185,6 +185,13 @@ options:
   progress:
     description: A file on this host to which a line is appended when a stage of the conversion begins.
     type: path
+  trusted:
+    description:
+      - Whether a model with operations that work with files, processes or the network, or that call Python (RV(ignore:untrusted_ops) of
+        M(tfserving.fleet.saved_model_info)), may run on this host, as this module's user. Without it such a model is converted in a container alone
+        (O(container_image)), and copied.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -368,6 +375,7 @@ def main():
             "container_gpus": {"type": "str"},
             "container_engine": {"type": "path", "default": "docker"},
             "progress": {"type": "path"},
+            "trusted": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -23,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     model_files,
     published,
     saved_model,
+    statefulness,
     variant_refusals,
     versions,
 )
@@ -90,6 +91,10 @@ class Conversion:
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
+        if self.needs_program and not (self.options["trusted"] or self.options["container_image"]):
+            statefulness.refuse_untrusted(
+                self.model["untrusted_ops"], self.source, "or convert it in a container (container_image)"
+            )
         files = published.inventory(self.source, self.digests)
         source: Source = {
             "path": self.source,
