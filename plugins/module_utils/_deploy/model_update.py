@@ -57,7 +57,7 @@ class Folder:
             atomic_files.sweep(self.path)
             yield
 
-    def _lock(self, create: bool) -> IO[str] | None:
+    def _lock(self, create: bool) -> IO[bytes] | None:
         """The open file of the lock, which programs that are started here hold too; None without a folder."""
         shared_folders.refuse_foreign(self.path)
         try:
