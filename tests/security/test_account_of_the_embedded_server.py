@@ -66,10 +66,10 @@ def accounts_of(pid):
     )[1].split()
 
 
-def reload(port, base_path):
+def reload(port, base_path, name="m"):
     """(code, text) of a client's request to serve another model."""
     request = wire.message("tensorflow.serving.ReloadConfigRequest")()
-    request.config.model_config_list.config.add(name="m", base_path=str(base_path), model_platform="tensorflow")
+    request.config.model_config_list.config.add(name=name, base_path=str(base_path), model_platform="tensorflow")
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
             channel.unary_unary(grpc_api.RELOAD_CONFIG)(request.SerializeToString(), timeout=60)
@@ -95,6 +95,11 @@ def test_server_that_root_starts(server, open_path):
     ):
         code, text = reload(port, elsewhere)
         assert code == "PERMISSION_DENIED" and "half" not in text.partition("base_path()")[0], (code, text)
+    forged = f"\n2026-11-30 10:00:00.000000: E tfserving_fleet/embedded/main.py:1] Forged by a client\nFatal: {planted}"
+    assert reload(port, f"{planted}{forged}")[0] == "PERMISSION_DENIED"
+    assert reload(port, open_path / "models" / "half", name=f"m{forged}")[0] in ("OK", "INVALID_ARGUMENT")
+    log = Path(started["server"]["log"]).read_text(encoding="utf-8")
+    assert "Forged by a client" in log and not re.search(r"^(2026-11-30 10:00:00|Fatal)", log, re.MULTILINE)
     assert reload(port, open_path / "models" / "half") == ("OK", "")
     assert not server()["changed"]  # The account is the same one at each run.
     other = server(flags={"rest_api_timeout_in_ms": 10000})

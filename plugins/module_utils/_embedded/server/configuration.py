@@ -71,12 +71,13 @@ def reload(library: models.Library, config: Any) -> None:
             )
         for index, one in enumerate(config.model_config_list.config):
             log.info(
-                f"\nConfig entry\n\tindex : {index}\n\tpath : {one.base_path}\n\tname : {one.name}\n\tplatform : {one.model_platform}"
+                f"\nConfig entry\n\tindex : {index}\n\tpath : {log.shown(one.base_path)}\n\tname : {log.shown(one.name)}"
+                f"\n\tplatform : {log.shown(one.model_platform)}"
             )
         _refuse_elsewhere(config.model_config_list.config)
         _apply(library, config.model_config_list.config)
     except status.Status as fault:
-        log.error(f"ReloadConfig failed: {fault.message}")
+        log.error(f"ReloadConfig failed: {log.shown(fault.message)}")
         raise
 
 
