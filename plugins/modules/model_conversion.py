@@ -57,6 +57,11 @@ options:
       - Another release of TensorFlow, or other samples of a form that is not calibrated on them, do not make it another version either. Give a new number to
         convert with another release.
     type: int
+  folder_owner:
+    description:
+      - An account, by name or UID, in whose folders root works beside its own and those of the account that root was reached from, such as the account that
+        the server runs as. Links that it puts there are not followed.
+    type: str
   rehash:
     description:
       - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times. Nothing
@@ -354,6 +359,7 @@ def main():
             "destination": {"type": "path", "required": True},
             "tags": {"type": "list", "elements": "str", "default": ["serve"]},
             "version": {"type": "int"},
+            "folder_owner": {"type": "str"},
             "rehash": {"type": "bool", "default": False},
             "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
             "signature": {"type": "str", "default": "serving_default"},

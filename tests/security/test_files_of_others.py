@@ -122,6 +122,20 @@ def test_folder_of_the_account_that_root_was_reached_from(version, tmp_path, mon
     assert publish(tmp_path / "models", version)["published"]
 
 
+@pytest.mark.parametrize("account", ["nobody", str(NOBODY)])
+def test_folder_of_the_account_that_the_server_runs_as(version, secret, tmp_path, account):
+    models = tmp_path / "models"
+    models.mkdir()
+    os.chown(models, NOBODY, NOBODY)
+    assert publish(models, version, folder_owner=account)["published"]
+    assert publish(models, version, folder_owner="no-such-account")["failed"]
+    before = snapshot(secret.parent)
+    (models / ".tfserving-lock").unlink()
+    (models / ".tfserving-lock").symlink_to(secret)
+    refused = publish(models, version, folder_owner=account)
+    assert refused["failed"] and "link" in refused["msg"] and snapshot(secret.parent) == before
+
+
 def test_lock_that_is_a_link(version, secret, tmp_path, monkeypatch):
     monkeypatch.setenv(
         "SUDO_UID", str(NOBODY)

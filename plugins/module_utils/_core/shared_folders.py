@@ -19,14 +19,26 @@ _NO_LOGIN = "4294967295"
 _MOST_LINKS = 40  # As Linux has it (path_resolution(7)).
 
 
-def refuse_foreign(path: str, also: int | None = None) -> None:
+_accepted: set[int] = set()  # Of this module's run.
+
+
+def accept(account: str | None) -> None:
+    """Accept the folders of one more account, by name or UID, such as that of a server. Raises FleetError where there is none."""
+    if account:
+        try:
+            _accepted.add(int(account) if account.isdecimal() else pwd.getpwnam(account).pw_uid)
+        except KeyError as fault:
+            raise FleetError(f"{account!r} is no account of this host", where="folder_owner") from fault
+
+
+def refuse_foreign(path: str) -> None:
     """Raise FleetError where root would work with what another account owns, or could replace: it may put links there.
 
-    Accepted are root, the account that root was reached from (sudo, or the login), and also: that of the server.
+    Accepted are root, the account that root was reached from (sudo, or the login), and those of accept().
     """
     if os.geteuid() != 0:
         return
-    accepted = {0, also, *connecting()}
+    accepted = {0, *_accepted, *connecting()}
     for part, owner in _way(os.path.abspath(path)):
         if owner not in accepted:
             name = _name_of(owner)
@@ -37,9 +49,9 @@ def refuse_foreign(path: str, also: int | None = None) -> None:
             )
 
 
-def lock_file(path: str, also: int | None = None) -> IO[bytes]:
+def lock_file(path: str) -> IO[bytes]:
     """Open a file for atomic_files.lock(), which other accounts can neither open, and so hold, nor make a link to another file."""
-    refuse_foreign(path, also)
+    refuse_foreign(path)
     handle = open_file(path, os.O_RDWR | os.O_CREAT, 0o600)
     status = os.fstat(handle)
     if status.st_uid == os.geteuid() and status.st_nlink == 1:

@@ -19,6 +19,8 @@ Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not 
 
 def put(wanted: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple[Texts, Decision]:
     """(the files as they were, the Decision that makes them what is wanted). It is carried out unless in check mode."""
+    for path in wanted:
+        shared_folders.refuse_foreign(os.path.dirname(path))
     before = {path: _read(path) for path in wanted}
     if not check_mode:
         for path, text in wanted.items():
@@ -46,7 +48,6 @@ def _read(path: str) -> str | None:
 
 def _write(path: str, text: str | None) -> None:
     """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
-    shared_folders.refuse_foreign(os.path.dirname(path))
     try:
         if text is None:
             os.unlink(path)

@@ -165,6 +165,7 @@ class Update:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         versions.check(options)
+        shared_folders.accept(options["folder_owner"])
         self._options, self._folder = options, Folder(options["path"], options["rehash"])
         self._server = Served(options["server"]) if options["server"] else None
         self._before: list[VersionStatus] = []

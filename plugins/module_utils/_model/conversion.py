@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
@@ -76,6 +76,7 @@ class Conversion:
     def run(self) -> dict[str, Any]:
         """The module's result."""
         self._check_options()
+        shared_folders.accept(self.options["folder_owner"])
         missing = [
             path
             for path in (self.source, self.options["samples"], self.options["metric_function"])
