@@ -22,7 +22,7 @@ SECRET = "hunter2-Zq8!x"
 QUOTED = urllib.parse.quote(SECRET)
 TOKEN = "ghp_Zq8x7Lw3Vn1Rt5"
 SIGNED = "http://127.0.0.1:9/m.tar.gz?X-Amz-Credential=AKIAZQ8&X-Amz-Signature=5d672d79c15b13162d9279b0855cfba6"
-VERSION = {"path": "/nonexistent/models", "remote_src": True}
+VERSION = {"path": "the test's own", "remote_src": True}
 SERVER = {"name": "m", "image": "i", "engine_socket": "/nonexistent.sock", "model_name": "m", "model_base_path": "/m"}
 IMAGE = {"recipe": {"image": "i"}, "state": "built", "engine_socket": "/nonexistent.sock"}
 CALLS = [
@@ -52,12 +52,17 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("module", "options"), CALLS, ids=range(len(CALLS)))
-def test_what_a_module_prints(module, options):
-    process = modules.start(module, **options)
+def test_what_a_module_prints(module, options, tmp_path):
+    process = modules.start(module, **_in(tmp_path, options))
     printed = "".join(process.communicate(timeout=120))
     assert '"failed": true' in printed
     for secret in (SECRET, QUOTED, TOKEN, "5d672d79c15b13162d9279b0855cfba6"):
         assert secret not in printed
+
+
+def _in(directory, options):
+    """The options of a call, with a path of the test's own where there is one."""
+    return {**options, "path": directory / "models"} if "path" in options else options
 
 
 @contextlib.contextmanager
@@ -88,10 +93,10 @@ def syslog():
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or os.path.exists("/dev/log"), reason="needs root, and no other syslog")
-def test_what_a_module_tells_the_syslog():
+def test_what_a_module_tells_the_syslog(tmp_path):
     with syslog() as lines:
         for module, options in CALLS[::3]:
-            modules.call(module, **options)
+            modules.call(module, **_in(tmp_path, options))
     said = "\n".join(lines)
     assert "Invoked with" in said and "remote_src=True" in said
     for secret in (SECRET, QUOTED, TOKEN, "5d672d79c15b13162d9279b0855cfba6"):
@@ -145,7 +150,10 @@ def test_redirects_to_less_protection(tmp_path, target):
     tls.load_cert_chain(certificate, key)
     with serving(target, tls) as address:
         result = modules.call(
-            "model_version", **VERSION, source=f"{address}/m.tar.gz", environment={"SSL_CERT_FILE": str(certificate)}
+            "model_version",
+            **_in(tmp_path, VERSION),
+            source=f"{address}/m.tar.gz",
+            environment={"SSL_CERT_FILE": str(certificate)},
         )
         assert result["failed"] and "which is not followed" in result["msg"], result
 
