@@ -28,6 +28,11 @@ options:
       - The server's own file, an absolute path. Missing directories are made.
       - With O(per_model=true) it is optional and gets the thread parameters alone, as a server then reads nothing else from it.
     type: path
+  folder_owner:
+    description:
+      - An account, by name or UID, in whose folders root works beside its own and those of the account that root was reached from, such as the account that
+        the server runs as. Links that it puts there are not followed.
+    type: str
   per_model:
     description: Write a file for each of O(models) instead of one for all.
     type: bool
@@ -249,6 +254,7 @@ def main():
         "capabilities": {"type": "dict"},
         "saved_model_tags": {"type": "list", "elements": "str", "default": ["serve"]},
         "goal": {"type": "str", "choices": ["online", "bulk"], "default": "online"},
+        "folder_owner": {"type": "str"},
         "max_batch_size": {"type": "int"},
         "batch_timeout_micros": {"type": "int"},
         "max_enqueued_batches": {"type": "int"},

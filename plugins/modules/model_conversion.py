@@ -57,6 +57,11 @@ options:
       - Another release of TensorFlow, or other samples of a form that is not calibrated on them, do not make it another version either. Give a new number to
         convert with another release.
     type: int
+  folder_owner:
+    description:
+      - An account, by name or UID, in whose folders root works beside its own and those of the account that root was reached from, such as the account that
+        the server runs as. Links that it puts there are not followed.
+    type: str
   rehash:
     description:
       - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times. Nothing
@@ -185,6 +190,13 @@ options:
   progress:
     description: A file on this host to which a line is appended when a stage of the conversion begins.
     type: path
+  trusted:
+    description:
+      - Whether a model with operations that work with files, processes or the network, or that call Python (RV(ignore:untrusted_ops) of
+        M(tfserving.fleet.saved_model_info)), may run on this host, as this module's user. Without it such a model is converted in a container alone
+        (O(container_image)), and copied.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -347,6 +359,7 @@ def main():
             "destination": {"type": "path", "required": True},
             "tags": {"type": "list", "elements": "str", "default": ["serve"]},
             "version": {"type": "int"},
+            "folder_owner": {"type": "str"},
             "rehash": {"type": "bool", "default": False},
             "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
             "signature": {"type": "str", "default": "serving_default"},
@@ -368,6 +381,7 @@ def main():
             "container_gpus": {"type": "str"},
             "container_engine": {"type": "path", "default": "docker"},
             "progress": {"type": "path"},
+            "trusted": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -303,9 +303,18 @@ options:
         type: int
         default: 0
   user:
-    description: The user, UID or UID:GID, as whom the server runs. It must be able to read the models. Backend V(docker) only.
+    description:
+      - The user, UID or UID:GID, as whom the server runs. It must be able to read the models.
+      - The embedded server runs as another user only where root starts it. A name is allowed for it, and the user must also be able to read O(python) and
+        O(state_directory). Where the default user cannot, the user that root was reached from by C(sudo) and the owners of the models are tried.
     type: str
     default: "65534:65534"
+  embedded_allow_root:
+    description:
+      - Whether the embedded server may run as root where no O(user) can read what it needs. A model can then read and write any file of the host, and whoever
+        reaches the server's ports can make it load a model.
+    type: bool
+    default: false
   read_only:
     description: Whether the container's root cannot be written. Backend V(docker) only.
     type: bool
@@ -635,6 +644,7 @@ def main():
             "devices": devices,
             "copies": {"type": "list", "elements": "dict", "default": [], "options": copy},
             "user": {"type": "str", "default": "65534:65534"},
+            "embedded_allow_root": {"type": "bool", "default": False},
             "read_only": {"type": "bool", "default": True},
             "capabilities": {"type": "list", "elements": "str", "default": []},
             "restart_policy": {

@@ -122,6 +122,11 @@ options:
     description: The longest that an object store's client may take, in seconds.
     type: float
     default: 3600
+  folder_owner:
+    description:
+      - An account, by name or UID, in whose folders root works beside its own and those of the account that root was reached from, such as the account that
+        the server runs as. Links that it puts there are not followed.
+    type: str
   rehash:
     description:
       - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times. Nothing
@@ -228,7 +233,6 @@ actions:
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import versions
 
 SERVER = {
     "address": {"type": "str", "default": "127.0.0.1"},
@@ -260,6 +264,7 @@ def main():
             "keep": {"type": "int"},
             "ready_timeout_s": {"type": "float", "default": 120},
             "transfer_timeout_s": {"type": "float", "default": 3600},
+            "folder_owner": {"type": "str"},
             "rehash": {"type": "bool", "default": False},
             "inventory": {"type": "dict"},
             "manifest": {"type": "dict"},
@@ -268,7 +273,6 @@ def main():
         required_if=[("state", "absent", ("version",))],
         supports_check_mode=True,
     )
-    module.no_log_values.update(versions.secrets(module.params["source"] or ""))
     shell.run(module, lambda: model_update.Update(module.params).run(module.check_mode))
 
 

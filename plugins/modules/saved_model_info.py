@@ -34,6 +34,10 @@ options:
         say what became of the process. It runs beside the module in a process of its own, with oneDNN on.
     type: bool
     default: false
+  trusted:
+    description: Whether O(load) may load a model with RV(saved_model.untrusted_ops) on this host, as this module's user.
+    type: bool
+    default: false
   python:
     description: A Python interpreter of this host that has TensorFlow, for O(load). Without it, the Python that Ansible uses here.
     type: path
@@ -132,6 +136,13 @@ saved_model:
       description: For each signature that has such, the operations on files or other processes that take something that clients send.
       type: dict
       sample: {}
+    untrusted_ops:
+      description:
+        - Operations anywhere in the graph that work with files, processes or the network, or call Python, less those with which every SavedModel saves and
+          restores itself. Whoever loads the model lets it run them.
+      type: list
+      elements: str
+      sample: []
     foreign_ops:
       description: Operations of the graph that are none of TensorFlow's. A server has to know them, whichever signature is called.
       type: list
@@ -252,13 +263,15 @@ import os
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, probe, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, probe, saved_model, statefulness
 
 
 def describe(options):
     """The module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
     described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
+    if options["load"] and not options["trusted"]:
+        statefulness.refuse_untrusted(described["untrusted_ops"], described["path"], "or leave out load")
     loaded = probe.run(described, options) if options["load"] else None
     analyzed = analysis.of_model(described, options["server_release"])
     shown = {key: value for key, value in described.items() if key != "restored"}
@@ -275,6 +288,7 @@ def main():
             "load": {"type": "bool", "default": False},
             "python": {"type": "path"},
             "timeout_s": {"type": "float", "default": 300},
+            "trusted": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -42,6 +42,7 @@ class Names:
             "ansible_python_interpreter": sys.executable,
             "tfserving_python": sys.executable,
             "tfserving_backend": "embedded",
+            "tfserving_embedded_allow_root": True,
             "tfserving_engine_socket": "/nonexistent.sock",
             "tfserving_models": [{"name": "half", "batching": {"max_batch_size": 16}}],
             "tfserving_state_directory": str(directory / "state"),

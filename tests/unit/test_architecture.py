@@ -23,12 +23,15 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 # A new adapter is named here: the files of each package.
 ADAPTERS = {
     "_capability": "host nvidia nvidia_driver nvidia_smi nvml",
-    "_core": "archive_errors atomic_files host_files pid_file program role_variables shell text_files",
+    "_core": (
+        "archive_errors atomic_files bounded_archives downloads host_files pid_file program role_variables shared_folders shell "
+        "text_files"
+    ),
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
         "host_resources model_update secret_digests served_model server_answers server_containers server_folder verification"
     ),
-    "_embedded": "backend process temporary_server",
+    "_embedded": "account backend process temporary_server",
     "_engine": "containers engine sockets",
     "_image": "archives bazel_cache builder host_image microarchitectures sources trial_start",
     "_load": "connection generator histogram payloads traffic",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 STAGING_PREFIX = ".tfserving-staging-"
@@ -28,8 +29,8 @@ def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
+            os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        os.chmod(staged, mode)
         os.replace(staged, path)
     except BaseException:
         os.unlink(staged)
@@ -61,7 +62,7 @@ def publish_directory(staged: str, final: str) -> None:
             with open(os.path.join(directory, name), "rb") as stream:
                 os.fsync(stream.fileno())
         _flush_directory(directory)
-    os.chmod(staged, 0o755)
+    shared_folders.set_mode(staged, 0o755)
     os.rename(staged, final)
     _flush_directory(os.path.dirname(os.path.abspath(final)))
 

@@ -34,10 +34,12 @@ Specification = Mapping[str, Option]
 # More than anybody waits; the clocks of sockets and processes cannot count much further.
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_MODE = 0o7777
 _TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 # Shorter ones would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
+_PAIR = re.compile(r"[=:]\s*[\"']?([^\s,\"'}]+)")
 _SECRET = re.compile(
     r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private|jwt|webhook)(_|$)"
     r"|auth_?token|password|secret|apikey|private_?key|access_?key"
@@ -99,7 +101,23 @@ def absolute_path(name: str, value: _Path) -> _Path:
     """Return value, a path or None; raise FleetError for one that is not absolute: nobody knows where a module's working directory is."""
     if value is not None and not posixpath.isabs(value):
         raise FleetError(f"{value!r} is not an absolute path", where=name)
+    one_line(name, value or "")
     return value
+
+
+def one_line(name: str, value: str) -> None:
+    """Raise FleetError for a text with control characters: it would forge lines of logs and of configurations."""
+    if _CONTROL.search(value):
+        raise FleetError(f"{value!r} has a line break or another control character", where=name, remedy="Leave it out.")
+
+
+def is_at(path: Any, directory: str, rest: str) -> bool:
+    """Whether what a host calls a path is directory/rest. A directory that the host completes itself (~, $HOME) may be anywhere."""
+    found = str(path)
+    if not posixpath.isabs(found) or ".." in found.split("/") or _CONTROL.search(found):
+        return False
+    completed = directory.startswith(("~", "$")) and found.endswith(f"/{rest}")
+    return completed or posixpath.normpath(found) == posixpath.normpath(f"{directory}/{rest}")
 
 
 def file_mode(name: str, value: _Value) -> _Value:
@@ -172,6 +190,8 @@ def secrets_in(specification: Specification, values: Mapping[str, Any] | None) -
         inner = option.get("options") or {}
         if _holds_secrets(option) and not isinstance(value, dict):
             found |= _texts(value)
+            if option.get("type") == "dict" and isinstance(value, str):
+                found |= _texts(_PAIR.findall(value))  # Ansible reads key=value, and then prints what it read.
         elif isinstance(value, dict):
             for key, part in value.items():
                 if key not in inner and (_holds_secrets(option) or looks_secret(str(key))):

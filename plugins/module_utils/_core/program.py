@@ -26,7 +26,7 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import IO, Any, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
@@ -63,14 +63,24 @@ def digest(entry: str) -> str:
 
 
 def install(entry: str, directory: str) -> str:
-    """Put the packed program below directory unless it is there; return its path."""
+    """Put the packed program below directory unless it is there, as it is here and out of the reach of other accounts; return its path."""
     packed = pack(entry)
     name = f"{entry.rpartition('.')[2]}-{hashlib.sha256(packed).hexdigest()[:16]}.pyz"
     path = os.path.join(directory, name)
-    if not os.path.exists(path):
+    shared_folders.refuse_foreign(directory)
+    if not _is_installed(path, packed):
         os.makedirs(directory, exist_ok=True)
         atomic_files.write_file(path, packed)
     return path
+
+
+def _is_installed(path: str, packed: bytes) -> bool:
+    try:
+        with os.fdopen(shared_folders.open_file(path, os.O_RDONLY), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022 and stream.read() == packed
+    except (OSError, FleetError):
+        return False
 
 
 def call(
@@ -198,8 +208,9 @@ def _source(name: str) -> str | None:
     return None
 
 
-def bind_to_caller(cpu_set: Collection[int] | None = None) -> None:
+def bind_to_caller(cpu_set: Collection[int] | None = None, ends_with_caller: bool = True) -> None:
     """In a new process: end with the one that started it, however that dies; run on these CPUs alone."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if ends_with_caller:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if cpu_set:
         os.sched_setaffinity(0, cpu_set)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import options, urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 
@@ -17,6 +18,9 @@ class FleetModule(AnsibleModule):
     """AnsibleModule, but what it says of a value of the wrong type names the option, the value and what is allowed, also inside of lists and mappings."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
+        os.umask(
+            os.umask(0o022) | 0o022
+        )  # What is made here, and by what is started here, is written by its owner alone.
         self._given: dict[str, Any] | None = {}
         try:
             super().__init__(*arguments, **settings)
@@ -33,7 +37,7 @@ class FleetModule(AnsibleModule):
     def _load_params(self) -> None:
         super()._load_params()
         self._given = dict(self.params)
-        self.no_log_values.update(options.secrets_in(self.argument_spec, self.params))
+        self.no_log_values.update(options.secrets_in(self.argument_spec, self.params), urls.secrets(self.params))
 
     def fail_json(self, msg: str, **result: Any) -> None:
         fault = options.wrong_type(self.argument_spec, self._given) if self._given else None

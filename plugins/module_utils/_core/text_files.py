@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from typing import Optional
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
@@ -19,6 +19,8 @@ Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not 
 
 def put(wanted: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple[Texts, Decision]:
     """(the files as they were, the Decision that makes them what is wanted). It is carried out unless in check mode."""
+    for path in wanted:
+        shared_folders.refuse_foreign(os.path.dirname(path))
     before = {path: _read(path) for path in wanted}
     if not check_mode:
         for path, text in wanted.items():

@@ -35,6 +35,7 @@ SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
 USER = "65534:65534"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
+_MOST_PROCESSES = 16384  # Threads count. A server on 256 CPUs has some 3,000.
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
@@ -164,6 +165,7 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
             "Config": {"max-size": f"{spec.log_max_mib}m", "max-file": str(spec.log_files)},
         },
         "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+        "PidsLimit": _MOST_PROCESSES,
     }
     if spec.cpu_set:
         host["CpusetCpus"] = spec.cpu_set

@@ -90,11 +90,11 @@ def write(
     if container.keeps_cuda_cache(spec):
         os.makedirs(cuda_cache, mode=0o700, exist_ok=True)
         with contextlib.suppress(PermissionError):
-            os.chown(cuda_cache, owner, -1)
+            os.chown(cuda_cache, owner, -1, follow_symlinks=False)
     if spec.grpc_socket_directory:
         os.makedirs(spec.grpc_socket_directory, mode=0o755, exist_ok=True)
         with contextlib.suppress(PermissionError):
-            os.chown(spec.grpc_socket_directory, owner, -1)
+            os.chown(spec.grpc_socket_directory, owner, -1, follow_symlinks=False)
 
 
 def prune(directory: str, used: Collection[str | None]) -> None:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, NoReturn
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders, urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.served_model import Configuration, Served
@@ -57,14 +57,15 @@ class Folder:
             atomic_files.sweep(self.path)
             yield
 
-    def _lock(self, create: bool) -> IO[str] | None:
+    def _lock(self, create: bool) -> IO[bytes] | None:
         """The open file of the lock, which programs that are started here hold too; None without a folder."""
+        shared_folders.refuse_foreign(self.path)
         try:
             if create:
                 os.makedirs(self.path, mode=0o755, exist_ok=True)
             if not os.path.isdir(self.path):
                 return None
-            stream = open(os.path.join(self.path, ".tfserving-lock"), "w", encoding="utf-8")
+            stream = shared_folders.lock_file(os.path.join(self.path, ".tfserving-lock"))
         except OSError as fault:
             remedy = "Run as the user whose folder it is." if isinstance(fault, PermissionError) else None
             raise FleetError(
@@ -164,6 +165,7 @@ class Update:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         versions.check(options)
+        shared_folders.accept(options["folder_owner"])
         self._options, self._folder = options, Folder(options["path"], options["rehash"])
         self._server = Served(options["server"]) if options["server"] else None
         self._before: list[VersionStatus] = []
@@ -243,7 +245,7 @@ class Update:
             config.check(self._server)
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
-        actions = [] if there else [f"publish version {number} from {versions.public(options['source'])}"]
+        actions = [] if there else [f"publish version {number} from {urls.public(options['source'])}"]
         listed = config is not None and config.lacks(number)
         renewed = (
             self._folder.renewed(number, self._content, self._brought())
@@ -326,7 +328,7 @@ class Update:
 
     def _both(self, number: int) -> str:
         """What a version and the source hold, for people."""
-        source = versions.public(self._options["source"])
+        source = urls.public(self._options["source"])
         now = source if self._content is None else manifest.shown(source, self._content)
         return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
 
@@ -352,13 +354,13 @@ class Update:
                 else:
                     self._unpack(kind, source, partial, key)
                 try:
-                    content = transfer.content_of(partial.path, versions.public(source), self._folder.digests)
+                    content = transfer.content_of(partial.path, urls.public(source), self._folder.digests)
                 except FleetError:
                     partial.drop()
                     raise
-            partial.verify(content, versions.public(source))
+            partial.verify(content, urls.public(source))
             self._faults = self._look(partial)
-            fetched = {"fetched_from": versions.public(source), "fingerprint": self._fingerprint}
+            fetched = {"fetched_from": urls.public(source), "fingerprint": self._fingerprint}
             self._folder.publish(partial, number, content, fetched, self._brought(partial.path))
         return []
 
@@ -369,7 +371,7 @@ class Update:
         with transfer.disk_faults(partial):
             lacking = self._receive(partial, content)
             if not lacking:
-                partial.verify(content, versions.public(self._options["source"]))
+                partial.verify(content, urls.public(self._options["source"]))
                 published.renew(partial.path, self._folder.of(number), told)
                 partial.drop()
         return lacking
@@ -388,7 +390,7 @@ class Update:
         """Sentences about what requests to the version will fail of. Raises FleetError for what no server can load or answer from."""
         if not os.path.isfile(os.path.join(partial.path, "saved_model.pb")):
             return ()
-        source = versions.public(self._options["source"])
+        source = urls.public(self._options["source"])
         try:
             signatures = saved_model.read(partial.path, self._options["tags"])["signatures"]
             refused = signature.refusal(signatures, self._options["signature"])

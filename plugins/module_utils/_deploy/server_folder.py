@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
@@ -40,11 +40,12 @@ class ServerFolder:
     def locked(self, timeout_s: float = 60.0, create: bool = True) -> Iterator[None]:
         """Hold the server's lock. create: make it, and the server's folder; without it a server that never was needs none."""
         lock = os.path.join(os.path.dirname(self.directory), f".{self.name}.lock")
+        shared_folders.refuse_foreign(self.directory)
         if not create and not os.path.exists(lock):
             yield
             return
         os.makedirs(os.path.dirname(lock), mode=0o755, exist_ok=True)
-        with open(lock, "w", encoding="utf-8") as stream:
+        with shared_folders.lock_file(lock) as stream:
             atomic_files.lock(stream, timeout_s, "server", self.name)
             if create:
                 os.makedirs(self.directory, mode=0o755, exist_ok=True)

@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder, as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import account, process
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     derived_flags,
@@ -59,7 +59,9 @@ class Backend:
     def started(self, prove_only: bool = False) -> dict[str, Any]:
         """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
         options, home = self._options, self._home
-        asked = self._asked = specifications.check(self._requested()).normalized()
+        asked = specifications.check(self._requested()).normalized()
+        user = account.chosen(asked, options["user"], options["state_directory"], options["embedded_allow_root"])
+        asked = self._asked = replace(asked, user=user)
         host_resources.refuse_foreign_cpus(asked)
         before, pid = home.last_started(), home.process()
         wanted = host_resources.choose_ports(asked, before)

@@ -19,15 +19,21 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, pid_file, program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
+    atomic_files,
+    pid_file,
+    program,
+    shared_folders,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import failure_diagnosis, host_resources
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import account
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
@@ -98,7 +104,7 @@ class Home(ServerFolder):
         the failure_diagnosis.Words of its end, or None. It ends with the block, and with this process however that dies. Raises FleetError as start() does."""
         tried = wanted.with_ports(host_resources.free_port(wanted.address), None)
         log = _Log(self.path("candidate.log"))
-        started = self._launch(tried, log, self.path("candidate.pbtxt"), program.bind_to_caller)
+        started = self._launch(tried, log, self.path("candidate.pbtxt"), None)
         try:
             self._wait_until_ready(tried, started.poll, log, ready_timeout_s)
             yield (
@@ -139,12 +145,19 @@ class Home(ServerFolder):
         wanted: ServingConfiguration,
         log: _Log,
         models_path: str,
-        begin: Callable[[Collection[int] | None], object],
+        begin: Callable[[], object] | None,
     ) -> subprocess.Popen[bytes]:
-        """The Popen of a server. begin: called in the new process with the numbers of its CPUs, before it becomes the server."""
+        """The Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
         path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
         atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
+
+        def become_server() -> None:
+            if begin:
+                begin()
+            account.become(wanted.user)  # Before the rest: a change of the account takes away what binds to the caller.
+            program.bind_to_caller(cpus, ends_with_caller=begin is None)
+
         with open(log.path, "ab") as stream:
             try:
                 return subprocess.Popen(
@@ -155,7 +168,7 @@ class Home(ServerFolder):
                     cwd="/",
                     start_new_session=True,
                     env=dict(os.environ, **specifications.environment(wanted)),
-                    preexec_fn=lambda: begin(cpus),
+                    preexec_fn=become_server,
                 )
             except OSError as fault:
                 raise FleetError(
@@ -164,11 +177,10 @@ class Home(ServerFolder):
                     remedy="Name a Python interpreter that exists.",
                 ) from fault
 
-    def _begin(self, cpus: Collection[int] | None) -> None:
+    def _begin(self) -> None:
         """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
-        if cpus:
-            os.sched_setaffinity(0, cpus)
-        with open(self.path("server.pid"), "w", encoding="utf-8") as stream:
+        handle = shared_folders.open_file(self.path("server.pid"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with open(handle, "w", encoding="utf-8") as stream:
             json.dump([os.getpid(), pid_file.birth_of(os.getpid())], stream)
 
     def _wait_until_ready(self, wanted: ServingConfiguration, ended: _Ended, log: _Log, timeout_s: float) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
@@ -61,7 +62,10 @@ def command(specification: ServingConfiguration, program_path: str, models_path:
 
 def environment(specification: ServingConfiguration) -> dict[str, str]:
     """The variables that the server gets beside those of its host."""
-    own = {"TFSERVING_EMBEDDED_ADDRESS": specification.address}
+    own = {
+        "TFSERVING_EMBEDDED_ADDRESS": specification.address,
+        "TFSERVING_EMBEDDED_RELOAD_BELOW": json.dumps([model.base_path for model in specification.models]),
+    }
     if specification.idle_exit_s is not None:
         own["TFSERVING_EMBEDDED_IDLE_EXIT_S"] = str(specification.idle_exit_s)
     return {**specification.environment, **own}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -50,7 +51,7 @@ def version(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env=dict(os.environ, **environment),
+            env=dict(os.environ, **environment, TFSERVING_EMBEDDED_RELOAD_BELOW=json.dumps([directory])),
             preexec_fn=program.bind_to_caller,
         )
     try:

@@ -52,7 +52,7 @@ def write(directory: str, image: Described, stream: Iterable[bytes]) -> Manifest
     try:
         parts: list[Part] = []
         for number, content in enumerate(_parts(stream)):
-            name = f"part-{number:05d}"
+            name = _part(number)
             with open(os.path.join(staged, name), "wb") as file:
                 file.write(content)
             parts.append({"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
@@ -76,15 +76,21 @@ def read(directory: str) -> Manifest | None:
     try:
         with open(os.path.join(directory, MANIFEST), encoding="utf-8") as stream:
             found: Manifest = json.load(stream)
+            if [part["name"] for part in found["parts"]] != [_part(number) for number in range(len(found["parts"]))]:
+                raise ValueError  # It came from a builder, and is no list of files to read.
             return found
     except FileNotFoundError:
         return None
-    except ValueError as fault:
+    except (ValueError, TypeError, KeyError, RecursionError) as fault:
         raise FleetError(
             "the manifest is damaged",
             where=os.path.join(directory, MANIFEST),
             remedy="Remove the directory and ship the image again.",
         ) from fault
+
+
+def _part(number: int) -> str:
+    return f"part-{number:05d}"
 
 
 def names(parent: str) -> list[str]:

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.levels import may_run
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import is_at
 from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import UNSTARTED, Recipe
 
+PART = re.compile(r"manifest\.json|part-[0-9]{5}")
 _NEEDED = {"image", "level", "digest"}
 
 
@@ -33,6 +36,27 @@ def missing(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
                 remedy="Give build of the host's plan, or leave it out.",
             )
     return {one["image"]: one for one in wanted}
+
+
+def parts(built: Iterable[Mapping[str, Any]], directory: str) -> list[dict[str, str]]:
+    """[{path, archive}] of the files of archives that builders wrote: where each lies on its builder, and the name of its archive.
+
+    built: the results of the module serving_image, with the controller's own recipe as item. directory: where the builder's archives lie. Raises FleetError
+    for a builder that names other files: they become files of the controller.
+    """
+    found = []
+    for one in built:
+        for path in one.get("files") or ():
+            archive = one["item"]["digest"][:12]
+            name = str(path).rpartition("/")[2]
+            if not PART.fullmatch(name) or not is_at(path, directory, f"{archive}/{name}"):
+                raise FleetError(
+                    f"the builder wrote {path!r}, which is no file of the archive {archive}",
+                    where=one["item"]["image"],
+                    remedy="Look what runs on the builder: its answers are not those of this collection.",
+                )
+            found.append({"path": path, "archive": archive})
+    return found
 
 
 def assign(

@@ -3,21 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Adapter that keeps Bazel's work: a cache as `--remote_cache=http://…` asks for it, on loopback, in a directory that outlives a failed build.
 
-The protocol is Bazel's HTTP caching protocol: PUT and GET of /cas/<SHA-256> (content, checked here) and /ac/<SHA-256> (results of actions).
+The protocol is Bazel's HTTP caching protocol: PUT and GET of /cas/<SHA-256> (content, checked here) and /ac/<SHA-256> (results of actions), below a path
+that is drawn for each build, as every account of the host can reach the loopback.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import http.server
 import os
 import re
+import secrets
 import tempfile
 import threading
 from collections.abc import Iterator
 
-_PATH = re.compile(r"^/(cas|ac)/([0-9a-f]{64})$")
+_PATH = re.compile(r"/([\w-]+)/(cas|ac)/([0-9a-f]{64})", re.ASCII)
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _PART_BYTES = 1 << 20
 
 
@@ -29,22 +33,42 @@ def serving(directory: str, limit_mib: int) -> Iterator[str]:
     for left in os.scandir(directory):
         if left.is_file():
             os.unlink(left)
-    _shrink(directory, limit_mib << 20)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"directory": directory}))
+    place = {"directory": directory, "secret": secrets.token_urlsafe(32), "room": _Room(directory, limit_mib << 20)}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), place))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://127.0.0.1:{server.server_address[1]}/{place['secret']}"
     finally:
         server.shutdown()
         server.server_close()
         _shrink(directory, limit_mib << 20)
 
 
+class _Room:
+    """How much of the cache's limit is left."""
+
+    def __init__(self, directory: str, limit_bytes: int) -> None:
+        self._directory, self._limit, self._lock = directory, limit_bytes, threading.Lock()
+        self._used = _shrink(directory, limit_bytes)
+
+    def take(self, size: int) -> bool:
+        """Make room for a file; what was used longest ago goes. False where there will never be room."""
+        with self._lock:
+            if size > self._limit:
+                return False
+            if self._used + size > self._limit:
+                self._used = _shrink(self._directory, max(0, self._limit * 9 // 10 - size))
+            self._used += size
+            return True
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    directory = ""
+    timeout = 600
+    directory, secret = "", ""
+    room: _Room
 
     def do_GET(self) -> None:
         """Give what is there, and note that it was used."""
@@ -67,10 +91,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """Take it whole or not at all; content that is not what its name says is refused."""
-        path, left, digest = self._path(), int(self.headers.get("Content-Length") or 0), hashlib.sha256()
-        if path is None:
-            self._answer(400)
+        path, length, digest = self._path(), self.headers.get("Content-Length") or "", hashlib.sha256()
+        if path is None or not _LENGTH.fullmatch(length) or not self.room.take(int(length)):
+            self.close_connection = True  # The body is not read.
+            self._answer(413 if path and _LENGTH.fullmatch(length) else 400)
             return
+        left = int(length)
         try:
             handle, staged = tempfile.mkstemp(dir=self.directory)
         except OSError:
@@ -106,8 +132,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing for each of a million requests."""
 
     def _path(self) -> str | None:
-        found = _PATH.match(self.path)
-        return os.path.join(self.directory, found[1], found[2]) if found else None
+        found = _PATH.fullmatch(self.path)
+        if not found or not hmac.compare_digest(found[1], self.secret):
+            return None
+        return os.path.join(self.directory, found[2], found[3])
 
     def _answer(self, status: int) -> None:
         self.send_response(status)
@@ -115,7 +143,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def _shrink(directory: str, limit_bytes: int) -> None:
+def _shrink(directory: str, limit_bytes: int) -> int:
+    """How much is left."""
     files = []
     for folder, _names, names in os.walk(directory):
         for name in names:
@@ -126,5 +155,7 @@ def _shrink(directory: str, limit_bytes: int) -> None:
     for _used, bytes_, path in sorted(files):
         if size <= limit_bytes:
             break
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         size -= bytes_
+    return size

@@ -6,12 +6,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def blob_id(content: bytes) -> str:
     """Git's id of a file's content."""
-    return _object(b"blob", content)
+    return blob_id_of([content], len(content))
+
+
+def blob_id_of(blocks: Iterable[bytes], size: int) -> str:
+    """Git's id of a file's content that comes in blocks. size: their bytes together."""
+    total = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    for block in blocks:
+        total.update(block)
+    return total.hexdigest()
 
 
 def tree_id(files: Mapping[str, tuple[str, str]]) -> str:
@@ -29,8 +37,5 @@ def tree_id(files: Mapping[str, tuple[str, str]]) -> str:
         mode.encode() + b" " + name.rstrip(b"/") + b"\0" + bytes.fromhex(identity)
         for name, (mode, identity) in sorted(entries.items())
     )
-    return _object(b"tree", b"".join(rows))
-
-
-def _object(kind: bytes, content: bytes) -> str:
-    return hashlib.sha1(kind + b" %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    content = b"".join(rows)
+    return hashlib.sha1(b"tree %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -14,16 +14,22 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import IO, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors, atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
+    archive_errors,
+    atomic_files,
+    bounded_archives,
+    downloads,
+    urls,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import source_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import Recipe
 
 _TIMEOUT_S = 60
+_MOST_BYTES, _MOST_MEMBERS, _READ_BYTES = 1 << 30, 100_000, 1 << 20
 
 
 class Sources:
@@ -46,15 +52,15 @@ class Sources:
             except KeyError:
                 raise FleetError(
                     f"the sources have no {name}",
-                    where=self.wanted["archive"],
+                    where=urls.public(self.wanted["archive"]),
                     remedy="Name sources of TensorFlow Serving.",
                 ) from None
 
     def _is_whole(self) -> bool:
         try:
             with open(self.path, "rb") as stream:
-                return source_tree.tree_id(_identities(_members(stream))) == self.wanted["tree"]
-        except archive_errors.FAULTS:
+                return _tree_id(_opened(stream, self.path)[1]) == self.wanted["tree"]
+        except (*archive_errors.FAULTS, FleetError):
             return False
 
     def _bring(self, stream: IO[bytes], mirrors: Mapping[str, str]) -> None:
@@ -66,12 +72,12 @@ class Sources:
                 if archive.startswith(prefix):
                     archive = mirror + archive[len(prefix) :]
             try:
-                with urllib.request.build_opener().open(archive, timeout=_TIMEOUT_S) as answer:
+                with downloads.opener().open(archive, timeout=_TIMEOUT_S) as answer:
                     shutil.copyfileobj(answer, stream)
             except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as fault:
                 raise FleetError(
                     f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}",
-                    where=archive,
+                    where=urls.public(archive),
                     remedy="Let the builder reach it, name a mirror, or bring the archive to the builder and name its path.",
                 ) from fault
         else:
@@ -81,7 +87,7 @@ class Sources:
             except OSError as fault:
                 raise FleetError(
                     f"cannot read the sources: {fault.strerror}",
-                    where=archive,
+                    where=urls.public(archive),
                     remedy="Name an archive on the builder.",
                 ) from fault
         stream.seek(0)
@@ -116,42 +122,43 @@ class Sources:
 
     def _keep(self, stream: IO[bytes]) -> None:
         try:
-            members = _members(stream)
+            archive, members = _opened(stream, urls.public(self.wanted["archive"]))
         except archive_errors.FAULTS as fault:
             raise FleetError(
                 f"this is no whole tar archive: {archive_errors.why(fault)}",
-                where=self.wanted["archive"],
+                where=urls.public(self.wanted["archive"]),
                 remedy="Name the archive of a release's sources.",
             ) from None
         for candidate in (members, _without_top(members)):
-            found = source_tree.tree_id(_identities(candidate))
+            found = _tree_id(candidate)
             if found == self.wanted["tree"]:
-                atomic_files.write_file(self.path, _packed(candidate))
+                atomic_files.write_file(self.path, _packed(archive, candidate))
                 return
         raise FleetError(
             f"the sources are not those of commit {self.wanted['commit']}: the checksum of their files is {found}, not {self.wanted['tree']}",
-            where=self.wanted["archive"],
+            where=urls.public(self.wanted["archive"]),
             remedy="Fetch them anew from a source you trust; nothing was built.",
         )
 
 
-# {path: (mode as git writes it, content)}
-_Members = dict[str, "tuple[str, bytes]"]
+# {path: (mode as git writes it, git's id of the content, where that lies in the archive)}
+_Members = dict[str, "tuple[str, str, tarfile.TarInfo]"]
 
 
-def _members(stream: IO[bytes]) -> _Members:
+def _opened(stream: IO[bytes], where: str) -> tuple[tarfile.TarFile, _Members]:
+    """An archive and its members. No content is kept in memory: it is a stranger's until its checksum was found to be the right one."""
+    limits = bounded_archives.Limits(where, _MOST_BYTES, _MOST_MEMBERS)
+    archive = bounded_archives.open_tar(stream, limits)
     found: _Members = {}
-    with tarfile.open(fileobj=stream) as archive:
-        for member in archive:
-            name = member.name[2:] if member.name.startswith("./") else member.name
-            if member.issym():
-                found[name] = ("120000", member.linkname.encode())
-            elif member.isfile():
-                found[name] = (
-                    "100755" if member.mode & 0o100 else "100644",
-                    cast(IO[bytes], archive.extractfile(member)).read(),
-                )
-    return found
+    for member in bounded_archives.members(archive, limits):
+        name = member.name[2:] if member.name.startswith("./") else member.name
+        if member.issym():
+            found[name] = ("120000", source_tree.blob_id(member.linkname.encode()), member)
+        elif member.isfile():
+            content = cast(IO[bytes], archive.extractfile(member))
+            identity = source_tree.blob_id_of(iter(lambda: content.read(_READ_BYTES), b""), member.size)  # noqa: B023
+            found[name] = ("100755" if member.mode & 0o100 else "100644", identity, member)
+    return archive, found
 
 
 def _without_top(members: _Members) -> _Members:
@@ -159,21 +166,21 @@ def _without_top(members: _Members) -> _Members:
     return {name.partition("/")[2]: entry for name, entry in members.items() if "/" in name}
 
 
-def _identities(members: _Members) -> dict[str, tuple[str, str]]:
-    return {name: (mode, source_tree.blob_id(content)) for name, (mode, content) in members.items()}
+def _tree_id(members: _Members) -> str:
+    return source_tree.tree_id({name: (mode, identity) for name, (mode, identity, _member) in members.items()})
 
 
-def _packed(members: _Members) -> bytes:
+def _packed(archive: tarfile.TarFile, members: _Members) -> bytes:
     """The same bytes for the same files, so that an engine finds its layers again."""
     packed = io.BytesIO()
-    with contextlib.closing(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)) as archive:
-        for name, (mode, content) in sorted(members.items()):
+    with contextlib.closing(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)) as target:
+        for name, (mode, _identity, given) in sorted(members.items()):
             member = tarfile.TarInfo(name)
             member.mode = 0o755 if mode == "100755" else 0o644
             if mode == "120000":
-                member.type, member.linkname = tarfile.SYMTYPE, content.decode()
-                archive.addfile(member)
+                member.type, member.linkname = tarfile.SYMTYPE, given.linkname
+                target.addfile(member)
             else:
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
+                member.size = given.size
+                target.addfile(member, archive.extractfile(given))
     return packed.getvalue()

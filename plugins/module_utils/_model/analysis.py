@@ -161,6 +161,12 @@ def warnings(described: SavedModel, server_release: str | None = None) -> list[s
         )
     found += perhaps_warnings(perhaps)
     found += _outside_warnings(every | perhaps, {op for ops in described.get("fed_ops", {}).values() for op in ops})
+    hidden = sorted({*described.get("untrusted_ops", ())} - every - perhaps)
+    if hidden:
+        found.append(
+            f"{', '.join(hidden)}: no signature runs it, and loading the model may. Load it only where you trust whose model it is with the files that the "
+            "account can reach."
+        )
     written = described["tensorflow_version"]
     if server_release and written and _minor(written) > _minor(server_release):
         found.append(

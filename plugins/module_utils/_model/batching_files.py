@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching.parameters import NAMES, given_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders, text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.text_files import Texts
@@ -31,6 +31,7 @@ def run(
 
     set_attributes: a function that gives the file at a path the mode, owner and group of the options, and returns what that changes, if anything.
     """
+    shared_folders.accept(options["folder_owner"])
     _check_attributes(options, check_mode)
     wanted, returned, warnings = _plan(options, check_mode)
     before, decision = text_files.put(wanted, check_mode, warnings)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
@@ -23,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     model_files,
     published,
     saved_model,
+    statefulness,
     variant_refusals,
     versions,
 )
@@ -75,6 +76,7 @@ class Conversion:
     def run(self) -> dict[str, Any]:
         """The module's result."""
         self._check_options()
+        shared_folders.accept(self.options["folder_owner"])
         missing = [
             path
             for path in (self.source, self.options["samples"], self.options["metric_function"])
@@ -90,6 +92,10 @@ class Conversion:
         refused = self._refusal(None)
         if refused:
             return self._refused(refused, None)
+        if self.needs_program and not (self.options["trusted"] or self.options["container_image"]):
+            statefulness.refuse_untrusted(
+                self.model["untrusted_ops"], self.source, "or convert it in a container (container_image)"
+            )
         files = published.inventory(self.source, self.digests)
         source: Source = {
             "path": self.source,

@@ -127,13 +127,14 @@ def parse(content: bytes) -> Manifest | None:
     """The manifest of its text (bytes), or None where it is not one of ours."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return (
         cast("Manifest", found)
         if isinstance(found, dict)
         and found.get("schema") == SCHEMA
         and isinstance(found.get("files"), dict)
+        and all(isinstance(one, dict) and {"sha256", "bytes"} <= set(one) for one in found["files"].values())
         and "key" in found
         else None
     )

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk, structure
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk, statefulness, structure
+from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.warmup import WarmUp
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf
@@ -59,8 +60,8 @@ class MetaGraph(TypedDict):
 
     exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
     for each signature. uncertain_ops: those that run only where a value decides so that is not known before. fed_ops: those that work with files or
-    processes and take something that clients send. foreign_ops: operations of the graph that are none of TensorFlow's. restored: what loading takes
-    out of the variables' files. Lists are sorted.
+    processes and take something that clients send. untrusted_ops: those for which the model has to be trusted by whoever loads it. foreign_ops: operations
+    of the graph that are none of TensorFlow's. restored: what loading takes out of the variables' files. Lists are sorted.
     """
 
     tags: list[str]
@@ -73,6 +74,7 @@ class MetaGraph(TypedDict):
     ops: dict[str, list[str]]
     uncertain_ops: dict[str, list[str]]
     fed_ops: dict[str, list[str]]
+    untrusted_ops: list[str]
     foreign_ops: list[str]
     assets: list[str]
     variables: Variables
@@ -153,6 +155,7 @@ def _describe(graph: Fields) -> MetaGraph:
         "ops": {key: sorted(run.ops) for key, run in runs.items()},
         "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},
         "fed_ops": {key: sorted(run.fed_ops) for key, run in runs.items() if run.fed_ops},
+        "untrusted_ops": _untrusted(nodes, [loading, *runs.values()]),
         "foreign_ops": sorted(op for op in nodes.ops if op not in NAMES and not op.startswith("_")),
         "assets": sorted(
             {protobuf.text(protobuf.last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}
@@ -160,6 +163,17 @@ def _describe(graph: Fields) -> MetaGraph:
         "variables": _variables(definition.get(_NODES, [])),
         "restored": sorted(loading.restored),
     }
+
+
+def _untrusted(nodes: graph_walk.Graph, runs: Iterable[Walked]) -> list[str]:
+    running = {op for run in runs for op in run.ops | run.uncertain_ops}
+    found = statefulness.untrusted_ops(nodes.ops, running)
+    prints = any(
+        node.op == "PrintV2" and node.text("output_stream").startswith("file:")
+        for body in nodes.bodies.values()
+        for node in body.nodes.values()
+    )
+    return sorted([*found, "PrintV2"]) if prints else found
 
 
 def _tensors(side: Mapping[str, TensorInfo]) -> list[str]:

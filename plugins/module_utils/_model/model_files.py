@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 MANIFEST = "manifest.json"
@@ -25,14 +26,18 @@ def read_file(path: str, limit: int = -1) -> bytes:
         raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
 
 
-def files(directory: str) -> list[str]:
+def files(directory: str, leaving: bool = False) -> list[str]:
     """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model.
 
-    Raises FleetError for what cannot be copied: a link that leads nowhere or back to where it lies, a pipe, a socket, a device.
+    Raises FleetError for what cannot be copied: a link that leads nowhere, back to where it lies or, unless leaving, out of the directory, a pipe, a
+    socket, a device.
     """
-    found = []
+    found, root = [], os.path.realpath(directory)
     for parent, folders, names in os.walk(directory, followlinks=True):
         real = os.path.realpath(parent)
+        for path in filter(os.path.islink, (os.path.join(parent, name) for name in [*folders, *names])):
+            if not leaving and os.path.exists(path) and not shared_folders.is_inside(os.path.realpath(path), root):
+                raise shared_folders.leaves(path, os.path.realpath(path))
         looping = [
             name
             for name in folders

@@ -13,6 +13,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
 
@@ -51,12 +52,12 @@ def listing(source: str, timeout_s: float) -> tuple[dict[str, int], str]:
     if not found:
         raise FleetError(
             "there is nothing below it",
-            where=versions.public(source),
+            where=urls.public(source),
             remedy="Name the folder of one version, not an archive.",
         )
-    versions.check_content(found, versions.public(source))
+    versions.check_content(found, urls.public(source))
     return {name: size for name, (size, _moment) in found.items()}, transfer.hash_of(
-        [versions.public(base), sorted(found.items())]
+        [urls.public(base), sorted(found.items())]
     )
 
 
@@ -78,7 +79,7 @@ def fetch(source: str, partial: transfer.Partial, sizes: Mapping[str, int], time
         if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size
     ]
     if wrong:
-        raise FleetError(f"{wrong[0]} did not come whole", where=versions.public(source), remedy="Run again.")
+        raise FleetError(f"{wrong[0]} did not come whole", where=urls.public(source), remedy="Run again.")
 
 
 def _client(source: str) -> str:
@@ -95,7 +96,7 @@ def _client(source: str) -> str:
 
 def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
     """The lines that a client says, times in UTC. Raises FleetError with its last words."""
-    where, death = versions.public(source), ctypes.CDLL(None).prctl
+    where, death = urls.public(source), ctypes.CDLL(None).prctl
     # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
     process = subprocess.Popen(
         command,

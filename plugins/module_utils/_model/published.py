@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, model_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
@@ -76,11 +76,12 @@ def carry_batching(staged: str, destination: str) -> None:
     there = numbered(destination)
     newest = os.path.join(destination, there[max(there)], manifest.BATCHING) if there else None
     if newest and os.path.isfile(newest) and not os.path.exists(os.path.join(staged, manifest.BATCHING)):
-        shutil.copyfile(newest, os.path.join(staged, manifest.BATCHING))
+        shared_folders.copy_inside(os.path.dirname(newest), manifest.BATCHING, os.path.join(staged, manifest.BATCHING))
 
 
 def stage(destination: str) -> str:
     """An empty directory below destination, after what killed runs left there is gone."""
+    shared_folders.refuse_foreign(destination)
     atomic_files.sweep(destination)
     return atomic_files.staging_directory(destination)
 
@@ -90,7 +91,7 @@ def copy(source: str, staged: str) -> None:
     for name in model_files.files(source):
         path = os.path.join(staged, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        shutil.copyfile(os.path.join(source, name), path)
+        shared_folders.copy_inside(source, name, path)
 
 
 def finish(staged: str, destination: str, version: int, content: Mapping[str, Any]) -> str:

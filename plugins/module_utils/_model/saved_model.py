@@ -47,7 +47,7 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
             )
         path = os.path.join(directory, "assets", name)
         checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
-    size = sum(os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory))
+    size = sum(os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory, leaving=True))
     assets = sum(os.path.getsize(os.path.join(directory, "assets", name)) for name in described["assets"])
     requests = warmup_requests(directory)
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TypedDict
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import STATEFUL
 
 # They call Python code of the process that exported the model.
@@ -54,6 +55,16 @@ NETWORK = frozenset(
 """.split()
 )
 OUTSIDE = READS_FILES | WRITES_FILES | PROCESS | NETWORK
+# They write what they see to the addresses of their attributes, files among them.
+_DEBUG = frozenset(
+    "DebugIdentity DebugIdentityV2 DebugIdentityV3 DebugNanCount DebugNumericSummary DebugNumericSummaryV2".split()
+)
+# Every SavedModel has some of them, to save and restore itself, and to fill tables of its assets.
+_OF_EVERY_MODEL = frozenset(
+    """
+    InitializeTableFromTextFile InitializeTableFromTextFileV2 MergeV2Checkpoints Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2
+""".split()
+)
 # Stateful for TensorFlow, yet no request notices another one by them: they read, name, or look after something that lives as long as the request.
 _HARMLESS = frozenset(
     """
@@ -122,6 +133,26 @@ def file_ops(ops: Iterable[str]) -> list[str]:
 def outside_ops(ops: Iterable[str]) -> list[str]:
     """The operations that touch the server's process or other processes, sorted."""
     return sorted((PROCESS | NETWORK) & set(ops))
+
+
+def untrusted_ops(every: Iterable[str], running: Iterable[str]) -> list[str]:
+    """The operations for which a model has to be trusted by whoever loads it, sorted: they work with files, processes or the network, or call Python.
+
+    every: those of the whole graph, as TensorFlow's loader in Python runs initializers that no signature has. running: those that run for a signature or when a
+    server loads the model: there, nothing needs to save a model.
+    """
+    found = (OUTSIDE | PYTHON | _DEBUG) & set(every) - _OF_EVERY_MODEL
+    return sorted(found | WRITES_FILES & set(running))
+
+
+def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:
+    """Raise FleetError for a model that whoever loads it has to trust. ops: untrusted_ops() of it. instead: what may be done beside trusting it."""
+    if ops:
+        raise FleetError(
+            f"it has operations that work with files, processes or the network, or call Python ({', '.join(ops)}), and loading it can run them",
+            where=where,
+            remedy=f"Look whose model it is; then set trusted: true, {instead}.",
+        )
 
 
 def refusal(ops: Iterable[str], optional_inputs: Collection[str]) -> str | None:

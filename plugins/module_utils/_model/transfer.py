@@ -28,7 +28,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
+    archive_errors,
+    bounded_archives,
+    downloads,
+    shared_folders,
+    urls,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.bounded_archives import Limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     manifest,
@@ -43,6 +50,7 @@ PREFIX = ".tfserving-partial-"
 _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
 _SILENCE_S = 60
 _KEPT_S = 86400
+_MOST_MEMBERS = 10_000
 
 
 class Partial:
@@ -65,7 +73,7 @@ class Partial:
                 where=self._parent,
                 remedy="Make room, for instance with keep.",
             )
-        os.makedirs(self.path, exist_ok=True)
+        shared_folders.own_folder(self.path)
 
     def file(self, name: str) -> str:
         """The path of one of its files; the folders above it are made."""
@@ -142,7 +150,7 @@ def write_piece(stream: IO[bytes], folder: str, piece: Iterable[versions.Part]) 
     """Write a piece for take_piece(): some bytes of some files, as versions.pieces lists them, of a folder."""
     stream.write(json.dumps([list(one) for one in piece]).encode() + b"\n")
     for name, offset, count in piece:
-        with open(os.path.join(folder, name), "rb") as source:
+        with shared_folders.open_inside(folder, name) as source:
             source.seek(offset)
             while count:
                 block = source.read(min(count, _BLOCK))
@@ -180,7 +188,7 @@ def copy(source: str, partial: Partial, content: Content) -> None:
             and os.path.getsize(path) == one["bytes"]
             and model_files.file_digest(path) == one["sha256"]
         ):
-            shutil.copyfile(os.path.join(source, name), path)
+            shared_folders.copy_inside(source, name, path)
 
 
 @contextlib.contextmanager
@@ -201,9 +209,12 @@ def unpacked(archive: str, checksum: str | None) -> Iterator[str]:
 def unpack(archive: str, partial: Partial) -> None:
     """Unpack one version from an archive. Raises FleetError for an archive that is none, holds links or devices, or would write elsewhere."""
     try:
+        limits = Limits(archive, bounded_archives.unpacked_bytes(os.path.getsize(archive)), _MOST_MEMBERS)
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                packed = {one.filename: one for one in opened.infolist() if not one.is_dir()}
+                for one in opened.infolist():
+                    limits.add(one.filename, one.file_size)
+                packed = {one.filename: one for one in opened.infolist() if not one.filename.endswith("/")}
                 _refuse_strange(
                     [
                         name
@@ -212,10 +223,10 @@ def unpack(archive: str, partial: Partial) -> None:
                     ],
                     archive,
                 )
-                _unpack(packed, opened.open, archive, partial)
+                _unpack(packed, opened.open, limits, partial)
             return
-        with tarfile.open(archive) as opened:
-            members = [member for member in opened.getmembers() if not member.isdir()]
+        with open(archive, "rb") as file, bounded_archives.open_tar(file, limits) as opened:
+            members = [member for member in bounded_archives.members(opened, limits) if not member.isdir()]
             stream: Any = opened.fileobj
             stream.seek(opened.offset)
             if (
@@ -225,7 +236,7 @@ def unpack(archive: str, partial: Partial) -> None:
             while stream.read(_BLOCK):  # Checksums of compressed archives stand at their end.
                 pass
             _refuse_strange([member.name for member in members if not member.isfile()], archive)
-            _unpack({member.name: member for member in members}, opened.extractfile, archive, partial)
+            _unpack({member.name: member for member in members}, opened.extractfile, limits, partial)
     except archive_errors.FAULTS as fault:
         if archive_errors.is_of_disk(fault):
             raise
@@ -242,32 +253,38 @@ def _refuse_strange(names: Sequence[str], archive: str) -> None:
         raise FleetError(f"{names[0]} is a link or a device", where=archive, remedy="Pack plain files.")
 
 
-def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], archive: str, partial: Partial) -> None:
+def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], limits: Limits, partial: Partial) -> None:
+    archive, left = limits.where, limits.bytes
     named = {posixpath.normpath(name): member for name, member in members.items()}
     for name in named:
-        if posixpath.isabs(name) or name.startswith("../") or name == "..":
+        if posixpath.isabs(name) or name.startswith("../") or name in ("..", "."):
             raise FleetError(f"{name} would be written outside of the version", where=archive)
     root = versions.root_of(named, archive)
+    partial.begin(limits.bytes)
     for name, member in named.items():
         inside = posixpath.relpath(name, root) if root else name
         if not inside.startswith("../"):
             with opened(member) as source, open(partial.file(inside), "wb") as target:
-                shutil.copyfileobj(source, target, _BLOCK)
+                while block := source.read(_BLOCK):
+                    left -= len(block)
+                    if left < 0:
+                        raise limits.fault("it holds more than it says")
+                    target.write(block)
 
 
 def fingerprint_of_url(source: str, checksum: str | None) -> str:
     """What tells this download from a later one of the same address: its checksum, else what the server says about it."""
     if checksum:
-        return hash_of([versions.public(source), checksum])
+        return hash_of([urls.public(source), checksum])
     with _open(source, {}, "HEAD") as answer:
         told = [answer.headers.get("ETag"), answer.headers.get("Last-Modified"), answer.headers.get("Content-Length")]
     if not told[0] and not told[1]:
         raise FleetError(
             "the server tells neither ETag nor Last-Modified, so that nobody knows whether it is here already",
-            where=versions.public(source),
+            where=urls.public(source),
             remedy="Give its checksum.",
         )
-    return hash_of([versions.public(source), *told])
+    return hash_of([urls.public(source), *told])
 
 
 def download(source: str, partial: Partial, checksum: str | None) -> str:
@@ -294,20 +311,20 @@ def download(source: str, partial: Partial, checksum: str | None) -> str:
                 raise
             raise FleetError(
                 f"the transfer broke off: {fault}",
-                where=versions.public(source),
+                where=urls.public(source),
                 remedy="Run again: it goes on where it ended.",
             ) from fault
         if end is not None and target.tell() != end:
             raise FleetError(
                 f"the transfer broke off after {target.tell()} of {end} bytes",
-                where=versions.public(source),
+                where=urls.public(source),
                 remedy="Run again: it goes on where it ended.",
             )
     try:
         check_digest(path, checksum)
     except FleetError as fault:
         partial.drop()
-        raise FleetError(fault.what, where=versions.public(source), remedy=fault.remedy) from fault
+        raise FleetError(fault.what, where=urls.public(source), remedy=fault.remedy) from fault
     return path
 
 
@@ -352,7 +369,7 @@ def _open(source: str, headers: Mapping[str, str], method: str = "GET") -> Any:
     try:
         parts = urllib.parse.urlsplit(source)
     except ValueError as fault:
-        raise FleetError(f"is no address: {fault}", where=versions.public(source)) from fault
+        raise FleetError(f"is no address: {fault}", where=urls.public(source)) from fault
     if parts.username:
         source = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
@@ -363,19 +380,19 @@ def _open(source: str, headers: Mapping[str, str], method: str = "GET") -> Any:
             urllib.parse.unquote(parts.password or ""),
             is_authenticated=True,
         )
-        opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
+        opener = downloads.opener(urllib.request.HTTPBasicAuthHandler(passwords))
     else:
-        opener = urllib.request.build_opener()
+        opener = downloads.opener()
     request = urllib.request.Request(source, headers=dict(headers, **{"User-Agent": "tfserving.fleet"}), method=method)
     try:
         return opener.open(request, timeout=_SILENCE_S)
     except urllib.error.HTTPError as fault:
         raise FleetError(
-            f"the server answers with HTTP status {fault.code} {fault.reason}", where=versions.public(source)
+            f"the server answers with HTTP status {fault.code} {fault.reason}", where=urls.public(source)
         ) from fault
     except (OSError, ValueError, http.client.HTTPException) as fault:
         raise FleetError(
-            f"cannot be fetched: {getattr(fault, 'reason', None) or fault}", where=versions.public(source)
+            f"cannot be fetched: {getattr(fault, 'reason', None) or fault}", where=urls.public(source)
         ) from fault
 
 

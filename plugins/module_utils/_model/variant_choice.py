@@ -9,10 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import is_at, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, variants
 
 _AUTO = "auto"
+_OF_A_RESULT = (
+    "model",
+    "form",
+    "accepted",
+    "reason",
+    "version",
+    "path",
+    "gates",
+    "lowest_runtime",
+    "warmup_batch_sizes",
+    "changed",
+)
 _PLAN = {"models", "candidates"}
 _UNPLANNED = "tflite_dynamic_range"  # What auto tries where no plan says more.
 
@@ -94,6 +106,29 @@ def version(conversion: Mapping[str, Any], looked: Iterable[Mapping[str, Any]]) 
     seen = [one["version"] for one in looked if (one.get("model"), one.get("form")) == (model["name"], form)]
     number: int | None = model.get("version")
     return max((one for one in seen if one is not None), default=None) if number is None else number
+
+
+def results(made: Iterable[Mapping[str, Any]], directory: str, item: str) -> list[dict[str, Any]]:
+    """What a host said of conversions, {model, form, version, path, …} each, after its names and paths were found to be those that it was asked for.
+
+    made: the results of the module model_conversion, with the controller's own conversion under the name item. directory: where the host publishes models.
+    Raises FleetError for a host that names other ones: what it says becomes paths on the controller and on other hosts.
+    """
+    found = []
+    for one in made:
+        name, form, number = one[item]["model"]["name"], one[item]["published"], one.get("version")
+        path, told = one.get("path"), (one.get("model", name), one.get("form", form))
+        is_number = isinstance(number, int) and not isinstance(number, bool)
+        if told != (name, form) or not (
+            path is None and number is None or is_number and is_at(path, directory, f"{name}/{form}/{number}")
+        ):
+            raise FleetError(
+                f"the host published {path!r} as {told[0]!r}, {told[1]!r}, where it was asked for {name}, {form}",
+                where=name,
+                remedy="Look what runs on the host: its answers are not those of this collection.",
+            )
+        found.append({key: one[key] for key in _OF_A_RESULT if key in one})
+    return found
 
 
 def _batch_sizes(model: Mapping[str, Any]) -> list[int]:

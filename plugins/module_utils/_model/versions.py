@@ -9,10 +9,10 @@ import hashlib
 import json
 import posixpath
 import re
-import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, other_files
@@ -31,7 +31,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 def named_by(source: str) -> int | None:
     """The number that the folder of a source is named by, such as 42 for /srv/digits/42, or None."""
-    return manifest.number_of(posixpath.basename(public(source).rstrip("/")))
+    return manifest.number_of(posixpath.basename(urls.public(source).rstrip("/")))
 
 
 def refuse_many_numbers(options: Mapping[str, Any], hosts: int) -> None:
@@ -54,7 +54,7 @@ def kind_of(source: str) -> str:
     if scheme in ("http", "https"):
         if not source.partition("?")[0].lower().endswith(ARCHIVES):
             raise FleetError(
-                f"{public(source)} is no archive; allowed: {', '.join(ARCHIVES)}",
+                f"{urls.public(source)} is no archive; allowed: {', '.join(ARCHIVES)}",
                 where="source",
                 remedy="Pack the version into one archive.",
             )
@@ -66,25 +66,6 @@ def kind_of(source: str) -> str:
     return "file" if scheme == "file" else "store"
 
 
-def public(source: str) -> str:
-    """The source as it may be shown and kept: without a user, a password and what follows a question mark."""
-    found = _SCHEME.match(source)
-    if not found:
-        return source
-    host, slash, path = source[found.end() :].partition("/")
-    return f"{found.group(0)}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-
-
-def secrets(source: str) -> set[str]:
-    """What of a source must not be shown: a password, and what follows a question mark."""
-    found = _SCHEME.match(source)
-    if not found:
-        return set()
-    rest, _mark, query = source[found.end() :].partition("?")
-    password = rest.partition("/")[0].rpartition("@")[0].partition(":")[2]
-    return {one for one in (password, urllib.parse.unquote(password), query) if one}
-
-
 def check(options: Mapping[str, Any]) -> None:
     """Raise FleetError for options that do not go together."""
     version, server = options["version"], options["server"]
@@ -94,7 +75,7 @@ def check(options: Mapping[str, Any]) -> None:
             f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum"
         )
     if options["checksum"] and options["source"] is not None and kind_of(options["source"]) == "store":
-        raise no_checksum_of_a_folder(public(options["source"]))
+        raise no_checksum_of_a_folder(urls.public(options["source"]))
     if options["source"] == "":
         raise FleetError(
             "it is empty", where="source", remedy="Name a version, or leave it out to use the one that is there."

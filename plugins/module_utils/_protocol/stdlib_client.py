@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2, tensors, text_arrays
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
@@ -180,9 +181,10 @@ def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True
                 for name in sorted(names)
                 if name.startswith(prefix) and name.endswith(".npy")
             }
-    except (OSError, zipfile.BadZipFile, EOFError) as fault:
+    except archive_errors.FAULTS as fault:
         raise FleetError(
-            f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or fault}", where=path
+            f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or archive_errors.why(fault)}",
+            where=path,
         ) from fault
     if needed and not found:
         raise FleetError(

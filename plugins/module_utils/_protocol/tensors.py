@@ -101,6 +101,8 @@ def from_file(content: bytes, where: str, lengths: bytes | None = None) -> Tenso
         start = 12 if wide else 10
         length = struct.unpack_from("<I" if wide else "<H", content, 8)[0]
         header: Any = _HEADER.match(content[start : start + length].decode("latin-1"))
+        if header is None:
+            raise ValueError("its header is not NumPy's")
         kind, fortran, sizes = header.groups()
         shape, raw = tuple(int(size) for size in sizes.split(",") if size.strip()), content[start + length :]
         if fortran == "True" and len(shape) > 1:
@@ -187,6 +189,8 @@ def metadata_response(content: bytes) -> dict[str, Signature]:
 
 def _texts(kind: str, raw: bytes, number: int) -> tuple[bytes, ...]:
     size = int(kind[2:]) * (4 if kind[1] == "U" else 1)
+    if number * max(size, 1) > len(raw):
+        raise ValueError("it is cut short")
     parts = [raw[at * size : (at + 1) * size] for at in range(number)]
     if kind[1] == "U":
         return tuple(part.decode("utf-32-le").rstrip("\0").encode() for part in parts)

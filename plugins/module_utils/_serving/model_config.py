@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, one_line
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import writer
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import variants
 
@@ -155,6 +155,9 @@ def check(models: Sequence[ModelConfiguration]) -> None:
             )
         if not is_remote(one.base_path) and (not one.base_path.startswith("/") or ":" in one.base_path):
             raise FleetError(f"{one.base_path!r} is not an absolute path without ':'", where=f"{where}.base_path")
+        one_line(f"{where}.base_path", one.base_path)
+        for label in one.labels:
+            one_line(f"{where}.labels", label)
         _check_versions(one, where)
 
 

@@ -112,6 +112,7 @@ def said(tmp_path_factory):
     variables = {
         "ansible_python_interpreter": sys.executable,
         "tfserving_backend": "embedded",
+        "tfserving_embedded_allow_root": True,
         "tfserving_state_directory": str(place / "state"),
         "tfs_server_grpc_port": 0,
         "tfs_server_rest_port": 0,

@@ -44,6 +44,7 @@ def play(tmp_path, model_directory):
         "ansible_python_interpreter": str(python),
         "tfserving_python": sys.executable,
         "tfserving_backend": "embedded",
+        "tfserving_embedded_allow_root": True,
         "tfserving_version": "2.20.0",
         "tfserving_models": [
             {"name": "half", "source": str(model_directory / "half_plus_two" / "1"), "optimize": "none"}

@@ -46,6 +46,7 @@ class Machine:
             "ansible_python_interpreter": sys.executable,
             "tfserving_python": sys.executable,
             "tfserving_backend": "embedded",
+            "tfserving_embedded_allow_root": True,
             "tfserving_state_directory": str(directory / "state"),
             "tfserving_model_directory": str(directory / "models"),
             "tfserving_models": [{"name": "half", "batching": {"max_batch_size": 16}}],

@@ -51,6 +51,7 @@ class Host:
                 "state_directory": str(directory / "state"),
                 "environment": {"CUDA_VISIBLE_DEVICES": "-1"},
                 "ready_timeout_s": 240,
+                "embedded_allow_root": True,
             },
         )
 

@@ -771,15 +771,11 @@ def test_a_full_disk(model_directory, tmp_path):
     try:
         large = variant(model_directory, tmp_path / "v", b"x" * (2 << 20))
         refused("the version needs 3 MiB more", "Make room", path=str(disk / "m"), source=large, remote_src=True)
-        with zipfile.ZipFile(
-            tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED
-        ) as archive:  # What an archive needs is known only when it is unpacked.
+        with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in contents(tmp_path / "v").items():
                 archive.writestr(name, content)
         refused(
-            "the disk is full; what was on its way is removed",
-            path=str(disk / "m"),
-            source=f"file://{tmp_path}/small.zip",
+            "the version needs 3 MiB more", "Make room", path=str(disk / "m"), source=f"file://{tmp_path}/small.zip"
         )
         assert visible(disk / "m") == []
     finally:

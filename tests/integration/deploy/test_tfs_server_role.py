@@ -30,6 +30,7 @@ class Deployment:
         self.variables = {
             "ansible_python_interpreter": sys.executable,
             "tfserving_python": sys.executable,
+            "tfserving_embedded_allow_root": True,
             "tfserving_state_directory": str(self.state),
             "tfs_server_model_name": "m",
             "tfs_server_model_base_path": str(base_path),

@@ -91,6 +91,7 @@ def test_command_and_environment():
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "TFSERVING_EMBEDDED_ADDRESS": "127.0.0.1",
         "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0",
+        "TFSERVING_EMBEDDED_RELOAD_BELOW": '["/srv/models/digits"]',
     }
     plain = replace(GOOD, rest_port=None, batching_parameters_file=None, files={}, flags={}, idle_exit_s=None)
     assert specification.command(plain, "p", "m")[2:] == [

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -70,12 +71,29 @@ def reload(library: models.Library, config: Any) -> None:
             )
         for index, one in enumerate(config.model_config_list.config):
             log.info(
-                f"\nConfig entry\n\tindex : {index}\n\tpath : {one.base_path}\n\tname : {one.name}\n\tplatform : {one.model_platform}"
+                f"\nConfig entry\n\tindex : {index}\n\tpath : {log.shown(one.base_path)}\n\tname : {log.shown(one.name)}"
+                f"\n\tplatform : {log.shown(one.model_platform)}"
             )
+        _refuse_elsewhere(config.model_config_list.config)
         _apply(library, config.model_config_list.config)
     except status.Status as fault:
-        log.error(f"ReloadConfig failed: {fault.message}")
+        log.error(f"ReloadConfig failed: {log.shown(fault.message)}")
         raise
+
+
+def _refuse_elsewhere(listed: Iterable[Any]) -> None:
+    """Raise Status for a base path that is not below the folders that the server was started for: any client on this host may ask for a reload."""
+    folders = json.loads(os.environ.get("TFSERVING_EMBEDDED_RELOAD_BELOW", '["/"]'))
+    for config in listed:
+        if "\0" not in config.base_path and not any(
+            os.path.commonpath(paths) == paths[0]
+            for paths in ([os.path.realpath(folder), os.path.realpath(config.base_path)] for folder in folders)
+        ):
+            raise status.Status(
+                "PERMISSION_DENIED",
+                f"The base path of model {config.name} is not below those that the server was started with; "
+                f"got base_path()={config.base_path!r}",
+            )
 
 
 def _apply(library: models.Library, listed: Iterable[Any]) -> None:

@@ -10,6 +10,11 @@ import sys
 import time
 
 
+def shown(text: str) -> str:
+    """What a client sent, in one line: it forges no lines of the log."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def info(text: str) -> None:
     """Say what happened."""
     _write("I", text)

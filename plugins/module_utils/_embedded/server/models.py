@@ -47,7 +47,7 @@ class Version:
     dropped: threading.Event = field(default_factory=threading.Event)
 
     def __str__(self) -> str:
-        return f"{{name: {self.name} version: {self.number}}}"
+        return f"{{name: {log.shown(self.name)} version: {self.number}}}"
 
 
 class Library:
@@ -94,7 +94,7 @@ class Library:
             if configs != before:
                 log.info("Adding/updating models.")
                 for config in configs:
-                    log.info(f" (Re-)adding model: {config.name}")
+                    log.info(f" (Re-)adding model: {log.shown(config.name)}")
             new = {config.name for config in configs} - {config.name for config in before or ()}
             with self._changed:
                 self._labels, self._configs = labels, configs

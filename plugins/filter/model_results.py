@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter behind tfserving.fleet.model_results: what a host may say of its conversions."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
+
+
+def model_results(made, directory, item):
+    """[{model, form, version, path, …}] of a host's results of model_conversion."""
+    try:
+        return variant_choice.results(made, directory, item)
+    except FleetError as fault:
+        raise AnsibleFilterError(f"model_results: {fault}") from fault
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self):
+        return {"model_results": model_results}

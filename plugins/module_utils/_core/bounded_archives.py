@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter that reads archives of strangers: what they say of their size is compared with a limit before it is read, and counted while it is."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+from typing import IO, Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+_COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip), (b"BZh", bz2), (b"\xfd7zXZ", lzma), (b"]\0\0", lzma))
+_SMALL_BYTES, _RATIO = 256 << 20, 100
+_HEADER_BYTES = 1 << 20  # Names and attributes that are longer fit no file system.
+_FOLDERS = 100
+
+
+class Limits:
+    """What one archive may hold. where: its path or address, for errors. Each thing that it holds is counted by add()."""
+
+    def __init__(self, where: str, most_bytes: int, most_members: int) -> None:
+        self.where, self.most_bytes, self._most_members = where, most_bytes, most_members
+        self.bytes = self._members = 0
+
+    def add(self, name: str, size: int) -> None:
+        """Count a member. Raises FleetError."""
+        self.bytes += size
+        self._members += 1
+        if self._members > self._most_members:
+            raise self.fault(f"it holds more than {self._most_members} files and folders")
+        if name.count("/") > _FOLDERS:
+            raise self.fault(f"it holds folders that are more than {_FOLDERS} deep")
+        self.check(self.bytes)
+
+    def check(self, size: int) -> None:
+        """Raise FleetError where so much was unpacked, or would be."""
+        if size > self.most_bytes:
+            raise self.fault(f"it would be more than {self.most_bytes >> 20} MiB unpacked")
+
+    def fault(self, what: str) -> FleetError:
+        """The FleetError for an archive that is beyond the limits."""
+        return FleetError(what, where=self.where, remedy="Unpack it where that is safe, look, and name the folder.")
+
+
+def unpacked_bytes(packed_bytes: int) -> int:
+    """How large an archive of this size may be unpacked: models shrink to a tenth at best, those of zeros alone more."""
+    return max(_SMALL_BYTES, _RATIO * packed_bytes)
+
+
+def open_tar(stream: IO[bytes], limits: Limits) -> tarfile.TarFile:
+    """Open a tar archive, compressed or not, that cannot be read beyond the limits. Raises FleetError and archive_errors.FAULTS."""
+    stream.seek(0)
+    head = stream.read(8)
+    stream.seek(0)
+    module = next((module for magic, module in _COMPRESSED if head.startswith(magic)), None)
+    return tarfile.open(fileobj=_Bounded(module.open(stream) if module else stream, limits), mode="r:")  # type: ignore[call-overload, no-any-return]
+
+
+def members(archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
+    """The members of an archive, each counted before the next is looked for, which would unpack it."""
+    found = []
+    for member in archive:
+        limits.add(member.name, member.size)
+        found.append(member)
+    return found
+
+
+class _Bounded:
+    """What tarfile needs of a stream; it is read neither beyond the limits nor in pieces that memory has no room for."""
+
+    def __init__(self, stream: Any, limits: Limits) -> None:
+        self._stream, self._limits, self.tell = stream, limits, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """As of a file."""
+        if not 0 <= size <= _HEADER_BYTES:
+            raise self._limits.fault("a header of it is longer than any file system allows")
+        content: bytes = self._stream.read(size)
+        self._limits.check(self._stream.tell())
+        return content
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        """As of a file; whence is 0."""
+        self._limits.check(position)
+        return int(self._stream.seek(position, whence))

@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for folders in which other accounts may write: nothing there is opened through a link, and what is made has the mode that is given."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Iterator
+from typing import IO
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+_NO_LOGIN = "4294967295"
+_MOST_LINKS = 40  # As Linux has it (path_resolution(7)).
+
+
+_accepted: set[int] = set()  # Of this module's run.
+
+
+def accept(account: str | None) -> None:
+    """Accept the folders of one more account, by name or UID, such as that of a server. Raises FleetError where there is none."""
+    if account:
+        try:
+            _accepted.add(int(account) if account.isdecimal() else pwd.getpwnam(account).pw_uid)
+        except KeyError as fault:
+            raise FleetError(f"{account!r} is no account of this host", where="folder_owner") from fault
+
+
+def refuse_foreign(path: str) -> None:
+    """Raise FleetError where root would work with what another account owns, or could replace: it may put links there.
+
+    Accepted are root, the account that root was reached from (sudo, or the login), and those of accept().
+    """
+    if os.geteuid() != 0:
+        return
+    accepted = {0, *_accepted, *connecting()}
+    for part, owner in _way(os.path.abspath(path)):
+        if owner not in accepted:
+            name = _name_of(owner)
+            raise FleetError(
+                f"{part} belongs to {name}, who could make root write elsewhere",
+                where=path,
+                remedy=f"Give it to root (chown), run as {name} (become_user), or name another folder.",
+            )
+
+
+def lock_file(path: str) -> IO[bytes]:
+    """Open a file for atomic_files.lock(), which other accounts can neither open, and so hold, nor make a link to another file."""
+    refuse_foreign(path)
+    handle = open_file(path, os.O_RDWR | os.O_CREAT, 0o600)
+    status = os.fstat(handle)
+    if status.st_uid == os.geteuid() and status.st_nlink == 1:
+        os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "r+b")
+
+
+def open_file(path: str, flags: int, mode: int = 0o644) -> int:
+    """The descriptor of a plain file that is no link. Raises FleetError for anything else, and OSError as os.open() does."""
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    except OSError:
+        if os.path.islink(path):
+            raise _strange(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _strange(path)
+    return handle
+
+
+def own_folder(path: str, mode: int = 0o700) -> None:
+    """Make a folder of this account's; what another account, or a link, put in its place is removed."""
+    with contextlib.suppress(FileNotFoundError):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(path)
+        elif status.st_uid != os.geteuid():
+            shutil.rmtree(path)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+    set_mode(path, mode)
+
+
+def set_mode(path: str, mode: int) -> None:
+    """Give a folder a mode, unless a link has taken its place."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchmod(handle, mode)
+    finally:
+        os.close(handle)
+
+
+def open_inside(folder: str, name: str) -> IO[bytes]:
+    """Open a file below a folder for reading. Links are followed; what was opened, whoever changes them meanwhile, lies in the folder. Raises FleetError."""
+    path = os.path.join(folder, name)
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.fdopen(handle, "rb")
+        real = os.readlink(f"/proc/self/fd/{handle}")
+        if not stat.S_ISREG(os.fstat(handle).st_mode) or not is_inside(real, os.readlink(f"/proc/self/fd/{root}")):
+            opened.close()
+            raise leaves(path, real)
+        return opened
+    finally:
+        os.close(root)
+
+
+def copy_inside(folder: str, name: str, target: str) -> None:
+    """Copy a file below a folder to a new file, as open_inside() opens it."""
+    with open_inside(folder, name) as source, os.fdopen(open_file(target, _TO_WRITE), "wb") as copied:
+        shutil.copyfileobj(source, copied, 1 << 20)
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a path without links is a folder's, or below it."""
+    return os.path.commonpath([path, folder]) == folder
+
+
+def leaves(path: str, real: str) -> FleetError:
+    """The FleetError for a link that leaves the folder that is copied."""
+    return FleetError(
+        f"it is a link to {real}, outside of the folder",
+        where=path,
+        remedy="Copy the folder with what its links lead to (cp -rL), and name the copy.",
+    )
+
+
+_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+
+def _strange(path: str) -> FleetError:
+    return FleetError(
+        "it is a link or no plain file, where this collection keeps a file", where=path, remedy="Remove it."
+    )
+
+
+def _way(path: str, links: int = 0) -> Iterator[tuple[str, int]]:
+    """(path, owner) of all that a path leads through: folders, links and what these lead through, as far as they are there."""
+    current = "/"
+    for name in ["", *path.split("/")]:
+        current = os.path.join(current, name) if name else current
+        try:
+            status = os.lstat(current)
+        except OSError:
+            return
+        yield current, status.st_uid
+        if stat.S_ISLNK(status.st_mode) and links < _MOST_LINKS:
+            yield from _way(os.path.join(os.path.dirname(current), os.readlink(current)), links + 1)
+            current = os.path.realpath(current)
+
+
+def connecting() -> set[int]:
+    """The accounts that root was reached from: sudo's word, and the kernel's of the login."""
+    found = {os.environ.get("SUDO_UID", "")}
+    with contextlib.suppress(OSError), open("/proc/self/loginuid", encoding="ascii") as stream:
+        found.add(stream.read().strip())
+    return {int(text) for text in found if text.isdecimal() and text != _NO_LOGIN}
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make SavedModels that write a file: for a request, for a signature that nobody names, while they are loaded, and by what prints. Usage: PROGRAM DIRECTORY."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import tensorflow as tf
+
+WRITTEN = "/tmp/tfserving-security-written"  # The models are made once for all tests.
+
+
+def spec():
+    return tf.TensorSpec((None, 2), tf.float32, "x")
+
+
+class Base(tf.Module):
+    """Doubles."""
+
+    def touch(self):
+        """What a model does beside."""
+
+    @tf.function(input_signature=[spec()])
+    def serve(self, x):
+        self.touch()
+        return {"y": x * 2.0}
+
+
+class InSignature(Base):
+    def touch(self):
+        tf.io.write_file(WRITTEN, "in a signature")
+
+
+class Printing(Base):
+    def touch(self):
+        tf.print("printed", output_stream=f"file://{WRITTEN}")
+
+
+class OnLoad(Base):
+    def __init__(self):
+        super().__init__()
+        self.table = Writing()
+
+
+class Writing(tf.saved_model.experimental.TrackableResource):
+    """Initialized when the model is loaded."""
+
+    def __init__(self):
+        super().__init__(device="")
+        self.resource_handle  # noqa: B018 - makes it
+
+    def _create_resource(self):
+        return tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
+
+    def _initialize(self):
+        tf.io.write_file(WRITTEN, "on load")
+
+
+def main(directory):
+    for name, kind in {"plain": Base, "in_signature": InSignature, "printing": Printing, "on_load": OnLoad}.items():
+        model = kind()
+        tf.saved_model.save(model, os.path.join(directory, name), signatures=model.serve)
+    words = tf.lookup.TextFileInitializer(_words(directory), tf.string, 0, tf.int64, -1)
+
+    class WithWords(Base):
+        def __init__(self):
+            super().__init__()
+            self.table = tf.lookup.StaticHashTable(words, -1)
+
+        def touch(self):
+            self.table.lookup(tf.constant(["a"]))
+
+    model = WithWords()
+    tf.saved_model.save(model, os.path.join(directory, "with_words"), signatures=model.serve)
+
+
+def _words(directory):
+    path = os.path.join(directory, "words.txt")
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write("a\nb\n")
+    return path
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
