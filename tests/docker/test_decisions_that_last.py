@@ -52,7 +52,7 @@ def test_a_label_that_was_given_while_the_model_is_served_stays(host):
     assert described["models"][0]["labels"] == {"stable": 1, "canary": 2} and asked["models"][0]["drift"] == []
     assert not host.good(models=models(host, **STABLE))["changed"]
 
-    change = {"flags": {"num_load_threads": 2}}
+    change = {"flags": {"num_load_threads": 4}}
     planned = host.good(check_mode=True, models=models(host, **STABLE), **change)
     assert "keep the label canary of m on version 2" in planned["actions"]
     changed = host.good(models=models(host, **STABLE), **change)
@@ -72,7 +72,7 @@ def test_a_label_that_was_given_while_the_model_is_served_stays(host):
 
 def test_a_rollback_undoes_a_deployment_and_nothing_else(host):
     first, second, third = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2, 3))
-    change = {"flags": {"num_load_threads": 2}}
+    change = {"flags": {"num_load_threads": 4}}
     host.good(deployment=first)
     assert host.good(deployment=second, **change)["server"]["deployment"] == second["id"]
     assert not host.good(deployment=third, **change)["changed"], "nothing changed, so it is still the second's"
@@ -95,7 +95,7 @@ def test_a_deployment_in_two_runs_is_undone_as_one(host):
     first, second = ({"id": f"{host.name}-{name}", "at": f"2026-03-0{name}T10:00:00Z"} for name in (1, 2))
     host.good(deployment=first)
     serving = host.container()["Id"]
-    for threads in (2, 3):
+    for threads in (4, 5):
         assert host.good(deployment=second, flags={"num_load_threads": threads})["changed"]
     assert host.roles() == {"serving": True, "previous": False}
     undo = {"state": "previous", "model_name": None, "model_base_path": None, "samples": None, "reference": None}
@@ -110,7 +110,7 @@ def test_a_deployment_is_undone_on_all_servers_of_a_host_or_on_none(host):
     undo |= {"name": None, "deployment": {"id": second["id"]}}
     host.good(deployment=first)
     before = host.container()["Id"]
-    host.good(deployment=second, flags={"num_load_threads": 2})
+    host.good(deployment=second, flags={"num_load_threads": 4})
     try:
         host.good(name=other, deployment=second, grpc_port=0)
         bad = host.container()["Id"]
@@ -139,12 +139,12 @@ def test_copies_go_back_with_the_deployment_that_stopped_them(host):
 
     try:
         host.good(copies=both, deployment=deployment("first"))
-        host.good(copies=one, deployment=deployment("second"), flags={"num_load_threads": 2})
+        host.good(copies=one, deployment=deployment("second"), flags={"num_load_threads": 4})
         assert state() == "exited"
         assert host.good(deployment=deployment("second"), **undo)["changed"] and state() == "running"
         assert not host.good(deployment=deployment("second"), **undo)["changed"] and state() == "running"
 
-        host.good(copies=one, deployment=deployment("third"), flags={"num_load_threads": 2})
+        host.good(copies=one, deployment=deployment("third"), flags={"num_load_threads": 4})
         host.good(copies=one, deployment=deployment("fourth"), flags={"num_load_threads": 3})
         assert host.good(deployment=deployment("fourth"), **undo)["changed"] and state() == "exited"
     finally:
@@ -209,7 +209,7 @@ def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
         assert names.play("deploy")[0] == {"one": 1, "two": 1}
         first = names.containers()
         assert first["one"][1].split()[1] == first["two"][1].split()[1], "one id on all hosts"
-        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 2})
+        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 4})
         second = names.containers()
         assert second["one"][1] != first["one"][1] and second["two"] == first["two"]
 
@@ -226,7 +226,7 @@ def test_a_rollback_that_undoes_nothing_fails(host):
     try:
         names.play("deploy")
         first = names.containers()
-        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 2}, **number)
+        names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 4}, **number)
         _changed, said = names.play("rollback", "-e", "tfserving_deployment=20260310", fails=True)
         assert "no server of these hosts is of the deployment '20260310'" in said and "20260301" in said
         unseen = {"tfserving_engine_socket": "/nonexistent.sock"}
@@ -234,7 +234,7 @@ def test_a_rollback_that_undoes_nothing_fails(host):
         assert "servers in containers cannot be seen: there is no socket at /nonexistent.sock" in said
 
         # Not only the server that the inventory names now goes back.
-        names.play("deploy", "--limit", "two", tfserving_flags={"num_load_threads": 2}, **number)
+        names.play("deploy", "--limit", "two", tfserving_flags={"num_load_threads": 4}, **number)
         assert names.play("rollback", "--limit", "one", **number)[0] == {"one": 1} and names.containers() == first
         assert names.play("rollback", **number)[0] == {"one": 0, "two": 0} and names.containers() == first
     finally:

@@ -95,20 +95,20 @@ def test_the_engine_starts_a_server_that_died_and_the_module_leaves_it(deployed)
 @pytest.mark.slice
 def test_an_update_is_verified_alongside_and_can_be_rolled_back(host):
     server = host.good()["server"]
-    verified = host.good(state="proven", flags={"num_load_threads": 2})
+    verified = host.good(state="proven", flags={"num_load_threads": 4})
     assert verified["changed"] and host.roles() == {"serving": True, "proven": True} and doubles(server)
-    assert not host.good(state="proven", flags={"num_load_threads": 2})["changed"]
-    swapped = host.good(flags={"num_load_threads": 2})
+    assert not host.good(state="proven", flags={"num_load_threads": 4})["changed"]
+    swapped = host.good(flags={"num_load_threads": 4})
     assert swapped["changed"] and host.roles() == {"serving": True, "previous": False} and doubles(swapped["server"])
     assert swapped["server"]["gap_s"] > 0 and swapped["server"]["grpc_port"] == server["grpc_port"]
-    assert "--num_load_threads=2" in host.container()["Config"]["Cmd"]
+    assert "--num_load_threads=4" in host.container()["Config"]["Cmd"]
 
     back = host.good(state="previous")
     assert back["changed"] and host.roles() == {"serving": True, "previous": False} and doubles(back["server"])
-    assert "--num_load_threads=2" not in host.container()["Config"]["Cmd"]
+    assert "--num_load_threads=4" not in host.container()["Config"]["Cmd"]
     assert (
-        host.good(flags={"num_load_threads": 2})["changed"]
-        and "--num_load_threads=2" in host.container()["Config"]["Cmd"]
+        host.good(flags={"num_load_threads": 4})["changed"]
+        and "--num_load_threads=4" in host.container()["Config"]["Cmd"]
     )
 
 

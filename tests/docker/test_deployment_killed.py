@@ -41,7 +41,7 @@ MOMENTS = {
 )
 def test_a_killed_run_is_finished_or_undone_by_the_next(killed, moment):
     host, server = killed
-    number = 2 + list(MOMENTS).index(moment)
+    number = 3 + list(MOMENTS).index(moment)
     options = {"flags": {"num_load_threads": number}}
     process = host.start(**options)
     until(lambda: MOMENTS[moment] <= set(host.roles()) or not process.runs, pause_s=0.002)

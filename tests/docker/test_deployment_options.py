@@ -260,9 +260,9 @@ def test_a_unix_socket_for_clients_on_the_host(host):
         assert doubles(server)
 
         # A candidate has a socket of its own, so nothing changes before the swap; then the new server's is in its place.
-        assert host.good(grpc_socket_directory=str(folder), flags={"num_load_threads": 2}, state="proven")["changed"]
+        assert host.good(grpc_socket_directory=str(folder), flags={"num_load_threads": 4}, state="proven")["changed"]
         assert served_by(None) == first
-        assert host.good(grpc_socket_directory=str(folder), flags={"num_load_threads": 2})["changed"]
+        assert host.good(grpc_socket_directory=str(folder), flags={"num_load_threads": 4})["changed"]
         second = served_by(first)
         assert host.good(state="previous")["changed"]
         third = served_by(second)
@@ -294,7 +294,7 @@ def test_options_have_their_effect_on_the_server(host, engine):
         "capabilities": ["NET_BIND_SERVICE"],
         "read_only": False,
         "batching_parameters_file": str(batching),
-        "flags": {"num_load_threads": 2},
+        "flags": {"num_load_threads": 4},
     }
     try:
         server = host.good(**options)["server"]
@@ -309,7 +309,7 @@ def test_options_have_their_effect_on_the_server(host, engine):
             assert b"TF_CPP_MAX_VLOG_LEVEL=0" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         said = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         assert {
-            "--num_load_threads=2",
+            "--num_load_threads=4",
             "--enable_batching=true",
             "--monitoring_config_file=/etc/tfserving/monitoring.pbtxt",
         } <= set(said)

@@ -35,7 +35,7 @@ PATIENT = {"grpc_max_threads": 64}
 class Update:
     """Updates of the first host of a fleet, which serves. Each differs from those before."""
 
-    _numbers = itertools.count(2)
+    _numbers = itertools.count(3)
 
     def __init__(self, hosts, balancer, play, reference):
         self.hosts, self.balancer, self.host, self._play, self._reference = hosts, balancer, hosts[0], play, reference

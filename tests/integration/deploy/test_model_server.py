@@ -235,7 +235,7 @@ def test_a_label_that_was_moved_while_the_server_ran_stays(host, model_directory
     assert running["models"][0]["labels"] == {"stable": 1, "canary": 2} and asked["models"][0]["drift"] == []
     assert host.server(**described) == (False, server)
 
-    described["flags"] = {"num_load_threads": 2}
+    described["flags"] = {"num_load_threads": 4}
     assert "keep the label canary of m on version 2" in host.run(check=True, **described)["actions"]
     changed, server = host.server(**described)
     assert changed and (label("stable", server), label("canary", server)) == (stable, canary)

@@ -105,7 +105,7 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
     models[0]["batching"] = {"max_batch_size": 2}
     deployment.variables.update(
         tfserving_backend="embedded",
-        tfserving_flags={"num_load_threads": 2},
+        tfserving_flags={"num_load_threads": 4},
         tfserving_models=models,
         tfserving_model_directory=str(published),
         tfs_server_model_name="",
