@@ -43,7 +43,7 @@ def test_model_that_writes(models, tmp_path, name):
     assert not WRITTEN.exists()
     assert not modules.call("saved_model_info", **loading, trusted=True).get("failed")
     assert WRITTEN.exists()
-    copied = modules.call("model_conversion", **dict(convert, batch_sizes=[]))
+    copied = modules.call("model_conversion", **{**convert, "batch_sizes": []})
     assert copied["accepted"]
 
 

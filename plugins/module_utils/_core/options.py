@@ -41,7 +41,8 @@ _TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false"
 _SHORTEST_SECRET = 4
 _PAIR = re.compile(r"[=:]\s*[\"']?([^\s,\"'}]+)")
 _SECRET = re.compile(
-    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|private|jwt|webhook)(_|$)"
+    r"(?i)(^|_)(password|passwd|pass|pwd|passphrase|secrets?|tokens?|credentials?|creds?|keys?|apikey|auth|dsn|signature|sas|cookie|pat|"
+    r"private|jwt|webhook)(_|$)"
     r"|auth_?token|password|secret|apikey|private_?key|access_?key"
 )
 # A password in an address (RFC 3986, userinfo), an authorization (RFC 9110), a key in a connection string; a signed address; a private key (RFC 7468),

@@ -239,7 +239,7 @@ def control_flow():
 
     def collatz(x):
         steps = tf.zeros_like(x)
-        _, steps = tf.while_loop(
+        _last, steps = tf.while_loop(
             lambda v, n: tf.reduce_any(v > 1),
             lambda v, n: (
                 tf.where(v > 1, tf.where(v % 2 == 0, v // 2, 3 * v + 1), v),
@@ -258,7 +258,7 @@ def control_flow():
 
     def slow(n):
         ones = tf.ones([64, 64])
-        _, product = tf.while_loop(
+        _last, product = tf.while_loop(
             lambda i, _m: i < tf.reduce_max(n),
             lambda i, m: (i + 1, tf.tanh(tf.matmul(m, ones))),
             (tf.constant(0), ones),

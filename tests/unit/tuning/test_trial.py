@@ -309,7 +309,7 @@ def test_a_tuning_that_was_killed_goes_on_after_the_last_comparison(tmp_path):
             return super().load_test(**given)
 
     kept = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}
-    whole = tuned("grpc", LITE, THREADS, host=Kept(), **dict(kept, keep_in=str(tmp_path / "whole")))
+    whole = tuned("grpc", LITE, THREADS, host=Kept(), **{**kept, "keep_in": str(tmp_path / "whole")})
     with pytest.raises(KeyboardInterrupt):
         tuned("grpc", LITE, THREADS, host=Dying(), **kept)
     (log,) = tmp_path.glob("c/.*")

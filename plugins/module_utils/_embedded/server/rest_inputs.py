@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import invalid, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import Repeated, invalid, shown
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes
 
@@ -233,7 +233,8 @@ def _as_float(number: float) -> float:
 
 
 def _is_base64(value: Any) -> bool:
-    return type(value) is dict and list(value) == ["b64"] and isinstance(value["b64"], str)
+    one = isinstance(value, dict) and not isinstance(value, Repeated) and list(value) == ["b64"]
+    return one and isinstance(value["b64"], str)
 
 
 def _is_named(value: Any) -> bool:

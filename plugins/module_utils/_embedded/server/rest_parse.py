@@ -33,13 +33,13 @@ _PARSE_ERRORS = (
 )
 
 
-class _Repeated(dict):  # type: ignore[type-arg]
+class Repeated(dict):  # type: ignore[type-arg]
     """An object that has several members with one name; RapidJSON finds the first."""
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    return members if len(members) == len(pairs) else _Repeated(reversed(pairs))
+    return members if len(members) == len(pairs) else Repeated(reversed(pairs))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)

@@ -45,8 +45,9 @@ class Batching(batching.BatchingSession):
             with self._lock:
                 self._alone.append(joined)
             joined["came"].wait()
-            if joined["fault"]:
-                raise joined["fault"]
+            fault = joined["fault"]
+            if isinstance(fault, Exception):
+                raise fault
             return self._session.run(feeds, fetches, timeout_ms)
         with self._lock:
             joined, self._alone = self._alone, []
