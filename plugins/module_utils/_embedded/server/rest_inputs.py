@@ -14,7 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import Repeated, invalid, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import (
+    Repeated,
+    invalid,
+    shown,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes
 
