@@ -27,7 +27,7 @@ def accept(account: str | None) -> None:
     if account:
         try:
             _accepted.add(int(account) if account.isdecimal() else pwd.getpwnam(account).pw_uid)
-        except KeyError as fault:
+        except (KeyError, ValueError) as fault:
             raise FleetError(f"{account!r} is no account of this host", where="folder_owner") from fault
 
 

@@ -155,7 +155,7 @@ def _describe(graph: Fields) -> MetaGraph:
         "ops": {key: sorted(run.ops) for key, run in runs.items()},
         "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},
         "fed_ops": {key: sorted(run.fed_ops) for key, run in runs.items() if run.fed_ops},
-        "untrusted_ops": _untrusted(nodes, [loading, *runs.values()]),
+        "untrusted_ops": _untrusted(nodes, _OBJECTS in graph, [loading, *runs.values()]),
         "foreign_ops": sorted(op for op in nodes.ops if op not in NAMES and not op.startswith("_")),
         "assets": sorted(
             {protobuf.text(protobuf.last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}
@@ -165,9 +165,11 @@ def _describe(graph: Fields) -> MetaGraph:
     }
 
 
-def _untrusted(nodes: graph_walk.Graph, runs: Iterable[Walked]) -> list[str]:
+def _untrusted(nodes: graph_walk.Graph, has_objects: bool, runs: Iterable[Walked]) -> list[str]:
+    """What may run that needs trust. Objects of TensorFlow 2 may have any function as their initializer; other nodes run where something fetches them."""
     running = {op for run in runs for op in run.ops | run.uncertain_ops}
-    found = statefulness.untrusted_ops(nodes.ops, running)
+    functions = [body for name, body in nodes.bodies.items() if name and has_objects]
+    found = statefulness.untrusted_ops((node.op for body in functions for node in body.nodes.values()), running)
     prints = any(
         node.op == "PrintV2" and node.text("output_stream").startswith("file:")
         for body in nodes.bodies.values()

@@ -135,14 +135,14 @@ def outside_ops(ops: Iterable[str]) -> list[str]:
     return sorted((PROCESS | NETWORK) & set(ops))
 
 
-def untrusted_ops(every: Iterable[str], running: Iterable[str]) -> list[str]:
+def untrusted_ops(functions: Iterable[str], running: Iterable[str]) -> list[str]:
     """The operations for which a model has to be trusted by whoever loads it, sorted: they work with files, processes or the network, or call Python.
 
-    every: those of the whole graph, as TensorFlow's loader in Python runs initializers that no signature has. running: those that run for a signature or when a
-    server loads the model: there, nothing needs to save a model.
+    functions: of all functions that TensorFlow's loader in Python may run as initializers, though no signature has them; those that call Python fail there.
+    running: those that run for a signature or when a server loads the model: there, nothing needs to save a model.
     """
-    found = (OUTSIDE | PYTHON | _DEBUG) & set(every) - _OF_EVERY_MODEL
-    return sorted(found | WRITES_FILES & set(running))
+    found = (OUTSIDE | _DEBUG) & set(functions) | (OUTSIDE | PYTHON | _DEBUG) & set(running)
+    return sorted(found - _OF_EVERY_MODEL | WRITES_FILES & set(running))
 
 
 def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:

@@ -83,6 +83,7 @@ def test_what_a_request_does_not_run_refuses_no_conversion(models, name):
     for one, other in zip(first, second):
         numpy.testing.assert_array_equal(one, other)
     assert impure(ops) == set() and not described["uncertain_ops"]
+    assert not described["untrusted_ops"], "loading it runs none of that either"
     unread = executed & (
         statefulness.RANDOM if name.startswith(("noise_that", "nothing_to")) else set()
     )  # Drawn, and no answer depends on it.
