@@ -23,7 +23,7 @@ SHORT = {
     "tfs_tuning_rounds": 4,
     "tfs_tuning_looks": 1,
     "tfs_tuning_window_s": 0.5,
-    "tfs_tuning_budget_min": 5,
+    "tfs_tuning_budget_min": 3,
 }
 STEP_KEYS = {
     "name",
