@@ -95,6 +95,10 @@ options:
   objective_p99_ms:
     description: Latency objective in milliseconds. Only answers within it count as goodput, and a candidate whose p99 misses it is not kept.
     type: float
+  refine:
+    description: Whether to double and halve the numbers of what was kept until nothing more is gained. Without it O(candidates) is all that is tried.
+    type: bool
+    default: true
   accept_fragile:
     description:
       - Whether to keep a faster configuration although a malformed request ends its server, as O(tfserving.fleet.model_server#module:accept_fragile).

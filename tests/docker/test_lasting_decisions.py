@@ -40,6 +40,7 @@ SLOW, QUICK = ({"max_batch_size": 32, "batch_timeout_micros": wait} for wait in 
 TUNING = {
     "tfs_tuning_start": {"protocol": "grpc", "batching": SLOW},
     "tfs_tuning_candidates": [{"name": "no wait", "change": {"batching": QUICK}}],
+    "tfs_tuning_refine": False,
     "tfs_tuning_rounds": 4,
     "tfs_tuning_looks": 1,
     "tfs_tuning_window_s": 1,

@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, Any] = {
     "candidates": {"type": "list", "elements": "dict", "required": True},
     "objective_p99_ms": {"type": "float"},
     "accept_fragile": {"type": "bool", "default": False},
+    "refine": {"type": "bool", "default": True},
     "concurrency": {"type": "int", "default": 8},
     "window_s": {"type": "float", "default": 1.5},
     "window_requests": {"type": "int", "default": 30},

@@ -44,7 +44,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log 
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
 # Options that change what is tried or kept, and not what a comparison of two configurations shows.
-_NOT_MEASURED = ("candidates", "accept_fragile", "allowed_loss", "budget_min", "keep_in", "progress", "release")
+_NOT_MEASURED = (
+    "candidates",
+    "refine",
+    "accept_fragile",
+    "allowed_loss",
+    "budget_min",
+    "keep_in",
+    "progress",
+    "release",
+)
 _SPARE_LOOKS = 2
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
@@ -240,7 +249,7 @@ class Trial:
                     directions = collections.deque(
                         [direction, *(one for one in directions if one[:2] != direction[:2])]
                     )
-                else:
+                elif self.options["refine"]:
                     directions += refinement.directions(candidate["change"])
                 again += [{**one, "name": f"{one['name']}, with {candidate['name']}"} for one in lost]
                 lost = []

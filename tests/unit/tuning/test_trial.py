@@ -393,3 +393,8 @@ def test_rounds_that_a_busy_machine_made_void_are_measured_again(busy_windows, l
     noise = [given for module, given in host.calls if module == "load_test"][:loads]
     assert len({given["seed"] for given in noise}) == 1, "the noise was measured so often"
     assert (found["noise"]["gain_interval"] != [None, None]) is (busy_windows < 1000)
+
+
+def test_who_wants_no_other_values_gets_none():
+    host = Host(lambda server, _rounds: 1.5 if server["batching_parameters_file"] else 1.0)
+    assert [step["name"] for step in tuned("grpc", BATCHING, host=host, refine=False)["steps"]] == ["batching"]
