@@ -41,19 +41,18 @@ class Batching(batching.BatchingSession):
     def run(self, feeds, fetches, timeout_ms=0):
         """See BatchingSession."""
         if any(array.ndim and not len(array) for array in feeds.values()):
-            joined = {"feeds": feeds, "came": threading.Event(), "fault": None}
+            joined = {"feeds": feeds, "came": threading.Event(), "faults": []}
             with self._lock:
                 self._alone.append(joined)
             joined["came"].wait()
-            fault = joined["fault"]
-            if isinstance(fault, Exception):
+            for fault in joined["faults"]:
                 raise fault
             return self._session.run(feeds, fetches, timeout_ms)
         with self._lock:
             joined, self._alone = self._alone, []
         fault = self._fault(feeds, joined)
         for one in joined:
-            one["fault"] = fault
+            one["faults"] += [fault] if fault else []
             one["came"].set()
         if fault:
             raise fault
