@@ -243,13 +243,12 @@ class Trial:
                 continue
             tried, step = self._next(best, candidate, accuracy)
             found.append(step)
-            if step["kept"]:
+            if step["kept"] and direction:
                 best = tried
-                if direction:
-                    directions = collections.deque(
-                        [direction, *(one for one in directions if one[:2] != direction[:2])]
-                    )
-                elif self.options["refine"]:
+                directions = collections.deque([direction, *(one for one in directions if one[:2] != direction[:2])])
+            elif step["kept"]:
+                best = tried
+                if self.options["refine"]:
                     directions += refinement.directions(candidate["change"])
                 again += [{**one, "name": f"{one['name']}, with {candidate['name']}"} for one in lost]
                 lost = []
