@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import io
 import os
@@ -156,7 +157,7 @@ def _opened(stream: IO[bytes], where: str) -> tuple[tarfile.TarFile, _Members]:
             found[name] = ("120000", source_tree.blob_id(member.linkname.encode()), member)
         elif member.isfile():
             content = cast(IO[bytes], archive.extractfile(member))
-            identity = source_tree.blob_id_of(iter(lambda: content.read(_READ_BYTES), b""), member.size)  # noqa: B023
+            identity = source_tree.blob_id_of(iter(functools.partial(content.read, _READ_BYTES), b""), member.size)
             found[name] = ("100755" if member.mode & 0o100 else "100644", identity, member)
     return archive, found
 
