@@ -9,7 +9,7 @@ from ansible.errors import AnsibleFilterError
 
 
 def report_hosts(hosts, variables):
-    """A list of {host, capabilities, plan, server, tunings, checks}, one entry a host; what a host has not is None or empty.
+    """A list of {host, capabilities, plan, server, price_per_hour, tunings, checks}, one entry a host; what a host has not is None or empty.
 
     hosts: names. variables: a mapping from a name to the host's variables (hostvars).
     """
@@ -26,6 +26,7 @@ def _entry(host, known):
         "capabilities": (known.get("ansible_facts") or {}).get("tfserving_capabilities"),
         "plan": (known.get("tfs_capabilities_plan_result") or {}).get("plan"),
         "server": next((result["server"] for result in served if result.get("server")), None),
+        "price_per_hour": known.get("tfserving_price_per_hour"),
         "tunings": [{"model": _model(result), **result["tuning"]} for result in tuned if result.get("tuning")],
         "checks": [{"model": _model(check), **check} for result in served for check in result.get("checks") or ()],
     }

@@ -42,6 +42,10 @@ options:
       server:
         description: The server that was measured.
         type: dict
+      price_per_hour:
+        description:
+          - Price of the host per hour, in any currency, the same for all hosts. With it, the report says what a million requests cost before and after.
+        type: float
       tunings:
         description:
           - What the tunings on this host returned, one entry a model, each as M(tfserving.fleet.tuning) returns C(tuning), with C(model) added.

@@ -12,6 +12,7 @@ from typing import Any, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.costs import costs
 from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import (
     Curve,
     Document,
@@ -34,6 +35,7 @@ HOST_OPTIONS: dict[str, Any] = {
     "capabilities": {"type": "dict"},
     "plan": {"type": "dict"},
     "server": {"type": "dict"},
+    "price_per_hour": {"type": "float"},
     "tunings": {"type": "list", "elements": "dict"},
     "checks": {"type": "list", "elements": "dict"},
 }
@@ -70,6 +72,7 @@ def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = Non
             remedy="Make one report for each backend: the embedded server is not TensorFlow Serving.",
         )
     backend = backends[0] if backends else None
+    classes = _classes(entries)
     first = tunings[0] if tunings else None
     return {
         "schema": SCHEMA,
@@ -83,7 +86,8 @@ def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = Non
         "method": first["method"] if first else None,
         "steps": [_summary(step) for step in first["steps"]] if first else [],
         "total": _summary(first["total"]) if first else None,
-        "classes": _classes(entries),
+        "classes": classes,
+        "costs": costs(entries, classes),
         "hosts": entries,
     }
 
@@ -128,6 +132,7 @@ def _host(data: dict[str, Any]) -> Host:
         "capabilities": capabilities,
         "plan": data.get("plan"),
         "server": data.get("server"),
+        "price_per_hour": _number(data.get("price_per_hour"), f"hosts[{data['host']}].price_per_hour", minimum=0),
         "checks": [
             _check(check, f"hosts[{data['host']}].checks[{position}]")
             for position, check in enumerate(data.get("checks") or [])

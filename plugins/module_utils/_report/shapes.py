@@ -114,6 +114,7 @@ Host = TypedDict(
         "capabilities": "dict[str, Any] | None",
         "plan": "dict[str, Any] | None",
         "server": "dict[str, Any] | None",
+        "price_per_hour": "float | None",
         "checks": "list[dict[str, Any]]",
         "steps": list[StepSummary],
         "total": "StepSummary | None",
@@ -131,6 +132,20 @@ class TuningClass(TypedDict):
     tuned_host: str | None
 
 
+class Cost(TypedDict):
+    """What a million requests answered within the objective cost, in the unit of the hosts' prices, with the start and with the final configuration.
+
+    tuning: the class, or None for all classes on which the model was measured. hosts: how many have a price. price_per_hour: the sum of their prices.
+    """
+
+    model: str | None
+    tuning: str | None
+    hosts: int
+    price_per_hour: float
+    before: float | None
+    after: float | None
+
+
 class Document(TypedDict):
     """The document."""
 
@@ -146,4 +161,5 @@ class Document(TypedDict):
     steps: list[StepSummary]
     total: StepSummary | None
     classes: list[TuningClass]
+    costs: list[Cost]
     hosts: list[Host]

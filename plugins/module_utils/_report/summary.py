@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
-from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Document, StepSummary, Tuning
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Cost, Document, StepSummary, Tuning
 
 _NAME_WIDTH = 34
 _LINE_WIDTH = 100
@@ -97,7 +97,17 @@ def lines(document: Document) -> list[str]:
                     + (f", {words.plural(void, 'window')} void: the report says why" if void else "")
                 )
             )
+    for cost in document.get("costs", []):  # a report of an earlier version has none
+        told += textwrap.wrap(_line(_cost(cost)), _LINE_WIDTH)
     return told
+
+
+def _cost(cost: Cost) -> str:
+    """'1 million requests of digits on x86-64-v3 cost 0.42 before, 0.12 after (3 hosts, 1.20 per hour)'."""
+    where = f"on {cost['tuning']}" if cost["tuning"] else "on all classes"
+    hosts = f"{words.plural(cost['hosts'], 'host')}, {words.figure(cost['price_per_hour'])} an hour"
+    model = f" of {cost['model']}" if cost["model"] else ""
+    return f"1 million requests{model} {where} cost {words.figure(cost['before'])} before, {words.figure(cost['after'])} after ({hosts})"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -153,7 +153,8 @@ def play(tmp_path, *arguments, playbook=PLAYBOOK, hosts="tuned\nsame\nsilent\n")
 
 
 def test_role_reports_once_for_all_hosts_and_again_changes_nothing(tmp_path):
-    first = play(tmp_path)
+    hosts = "tuned tfserving_price_per_hour=0.72\nsame tfserving_price_per_hour=0.72\nsilent\n"
+    first = play(tmp_path, hosts=hosts)
     assert first.returncode == 0, first.stdout + first.stderr
     made = json.loads((tmp_path / "tfserving-report" / "report.json").read_text())
     assert [entry["host"] for entry in made["hosts"]] == ["same", "silent", "tuned"]
@@ -165,7 +166,14 @@ def test_role_reports_once_for_all_hosts_and_again_changes_nothing(tmp_path):
     assert f"The report: {tmp_path}/tfserving-report/report.html" in first.stdout
     assert "REST to gRPC                        yes          268" in first.stdout
     assert first.stdout.count("changed=1") == 1
-    second = play(tmp_path)
+    # 0.72 an hour for 3,600 s: 0.0002 a second, or 200 for a million seconds.
+    (cost,) = made["costs"]
+    assert (cost["hosts"], cost["before"]) == (
+        2,
+        pytest.approx(200 / made["hosts"][2]["tunings"][0]["total"]["before"]["goodput_rps"]),
+    )
+    assert cost["after"] == pytest.approx(200 / made["total"]["goodput_rps"])
+    second = play(tmp_path, hosts=hosts)
     assert "changed=1" not in second.stdout, second.stdout
 
 

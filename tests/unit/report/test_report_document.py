@@ -142,7 +142,7 @@ def test_a_class_is_told_once_and_measured_on_one_host():
         (lambda host: host.update(host="  "), "hosts[0]: every host is a mapping with its name"),
         (
             lambda host: host.update(tuning={}),
-            "'tuning' is not known; allowed: host, capabilities, plan, server, tunings, checks; did you mean tunings?",
+            "'tuning' is not known; allowed: host, capabilities, plan, server, price_per_hour, tunings, checks; did you mean tunings?",
         ),
         (lambda host: host.update(plan=[1]), "hosts[0] (localhost).plan: [1] is not a mapping"),
         (
