@@ -41,7 +41,7 @@ def main(arguments=None):
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="directory of the SavedModel to write")
-    parser.add_argument("--samples", required=True, help="file of labelled samples to write (.npz)")
+    parser.add_argument("--samples", required=True, help="file of labeled samples to write (.npz)")
     options = parser.parse_args(arguments)
     parameters = parameters_digest()
     if is_current(options.model, options.samples, parameters):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rest of what a host's files tell: operating system, memory, virtualisation, container."""
+"""The rest of what a host's files tell: operating system, memory, virtualization, container."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def trust_registry(image: str, certificates: str | None, engine: str, rootless: 
 
 
 def selinux() -> bool:
-    """Whether SELinux is there, which wants files labelled before a container may read them."""
+    """Whether SELinux is there, which wants files labeled before a container may read them."""
     return os.path.exists(_SELINUX)
 
 

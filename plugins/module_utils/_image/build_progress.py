@@ -67,7 +67,7 @@ class Progress:
 
 
 def plain(text: str) -> str:
-    """A line without a terminal's colours."""
+    """A line without a terminal's colors."""
     return _ESCAPES.sub("", text)
 
 

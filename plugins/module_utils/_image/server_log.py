@@ -162,7 +162,7 @@ def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog
 
 
 def _rows(lines: Iterable[str]) -> Iterator[str]:
-    """The rows of a log without a terminal's colours and line ends, whoever wrote it on whatever system."""
+    """The rows of a log without a terminal's colors and line ends, whoever wrote it on whatever system."""
     for line in lines:
         yield from (_ESCAPES.sub("", line) if "\x1b" in line else line).replace("\r", "\n").rstrip("\n").split("\n")
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads files of samples: NumPy archives with inputs.<name> for each input and, where labelled, labels; or what sample_files reads."""
+"""Reads files of samples: NumPy archives with inputs.<name> for each input and, where labeled, labels; or what sample_files reads."""
 
 from __future__ import annotations
 

@@ -323,7 +323,7 @@ FORMER_FLAGS = {
     ),
 }
 
-# Values that the server takes without a word and then does not honour: flag -> (allowed values, source).
+# Values that the server takes without a word and then does not honor: flag -> (allowed values, source).
 FLAG_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
     "mixed_precision": (("", "bfloat16"), "SERVING/servables/tensorflow/saved_model_bundle_factory.cc@2.20.0"),
 }

@@ -47,7 +47,7 @@ def facts(capabilities: dict[str, Any]) -> list[tuple[str, str]]:
         ("GPUs", ", ".join(_gpu(gpu) for gpu in capabilities.get("gpus") or []) or "none found"),
         ("Container engine", engine),
         ("System", f"{named}, kernel {words.plain(system.get('kernel'), _UNKNOWN)}"),
-        ("Virtualisation", words.plain((capabilities.get("virtualization") or {}).get("kind"))),
+        ("Virtualization", words.plain((capabilities.get("virtualization") or {}).get("kind"))),
     ]
 
 
