@@ -21,7 +21,7 @@ endif
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-rest soak lint sanity integration docker mutate bench format lock clean runtime tools $(STAGES)
+.PHONY: help demo test test-all test-rest soak lint sanity integration docker mutate bench bench-tuning format lock clean runtime tools $(STAGES)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ mutate: tools ## Change the pure functions in random places and list the changes
 
 bench: tools ## Measure what this collection itself costs
 	@for bench in $(filter-out %_server.py,$(wildcard tests/bench/*.py)); do echo "=== $$bench"; python "$$bench" || exit 1; done
+
+bench-tuning: tools ## Tune 400 simulated hosts with known truth, noise and faults, and count what was wrong
+	@python tests/bench/simulated_tunings.py
 
 format: tools ## Let ruff sort imports, fix what it can, and format
 	@ruff check --fix . && ruff format .

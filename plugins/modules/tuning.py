@@ -12,9 +12,11 @@ short_description: Try optimisations one by one and keep those that proved faste
 description:
   - Starts trial servers of one model on the host, measures each candidate side by side with the best configuration so far, in
     interleaved windows of one run, and keeps it only where accuracy holds, the latency objective holds and the gain is larger than the noise.
-  - The noise is measured first, as the start against itself on a second server. That nothing is kept is a normal result.
-  - Each comparison starts both servers anew and asks both the same before it measures. A candidate that lost is tried once more after another one was kept,
-    as two changes together can gain what one alone does not. At last the numbers of what was kept are doubled and halved until nothing more is gained.
+  - The noise is measured first, as the start against itself. That nothing is kept is a normal result.
+  - Each comparison measures several pairs of fresh servers, since one server of a configuration is faster than another for as long as it lives. Both of a pair
+    are asked the same before they are measured. A gain of several times takes two pairs, a small one more.
+  - A candidate that lost is tried once more after another one was kept, as two changes together can gain what one alone does not. At last the numbers of
+    what was kept are doubled and halved until nothing more is gained.
   - At the end the final configuration is compared with the start. Unless that confirms a gain, the start is kept.
   - The trial servers are separate from those that serve. All are stopped at the end. Should the controller die, those of the backend V(embedded) end by
     themselves ten minutes after their last request; containers stay until the next tuning of the model, which takes them up again.
@@ -128,19 +130,22 @@ options:
         first comparison shows how long one takes. The final comparison is always made.
     type: float
   rounds:
-    description: Rounds (one window of each side) between two looks at the result, 4 to 100.
-    type: int
-    default: 6
-  looks:
-    description: How often to look at the result at most; each look shares O(confidence), and measuring ends with the first that settles it.
+    description: Rounds (one window of each side) on each pair of fresh servers, 1 to 100. An even number lets a drift of the machine cancel.
     type: int
     default: 2
+  instances:
+    description:
+      - Pairs of fresh servers that one comparison takes at most, 1 to 100. The result is looked at after 1, 2, 3, 5, 8, 12, 18, … pairs. Measuring ends
+        with the first look that settles it, or after which more pairs would hardly show a gain worth keeping.
+    type: int
+    default: 28
   minimum_gain:
     description: The smallest gain worth keeping, as a fraction of goodput.
     type: float
     default: 0.03
   confidence:
-    description: Confidence of the interval over all looks, 0.5 to 0.999.
+    description:
+      - Confidence of the intervals, 0.5 to 0.999. It holds wherever measuring stops. All gains of a tuning together are wrong no more often than one interval.
     type: float
     default: 0.95
   cpus:
@@ -173,7 +178,7 @@ options:
   keep_in:
     description:
       - Folder on the controller in which the tuning is kept for later runs, as C(TUNING_CLASS/NAME.yml). Without it nothing is kept.
-      - Each comparison is logged there as it ends, in a hidden file that the end of the tuning removes. One that was killed goes on after the last comparison.
+      - Each pair of servers is logged there as it ends, in a hidden file that the end of the tuning removes. One that was killed goes on there.
       - The file holds what beat the plan, the gain with its interval, where and when it was measured, and the backend, image and release that it is valid for.
     type: str
   tuning_class:
@@ -244,21 +249,24 @@ tuning:
     steps:
       description:
         - One entry a candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain),
-          C(gain_interval), C(noise_floor), C(accuracy), C(curve_before) and C(curve_after). What was not measured is null.
+          C(gain_interval), C(noise_floor), C(accuracy), C(curve_before) and C(curve_after), and with C(instances) and C(rounds), the pairs of servers and the
+          rounds on them that counted. What was not measured is null.
       type: list
       elements: dict
       sample:
         - name: TensorFlow Lite
           change: {form: tflite_dynamic_range}
           kept: true
-          reason: "+151.2 % (97.5 % interval +143.4 % to +159.3 %, 6 rounds): faster, beyond the noise floor of +4.1 %"
+          reason: "+151.2 % (95 % interval +130.0 % to +174.4 %, 4 rounds on 2 pairs of servers): faster, beyond the noise floor of +14.1 %"
           goodput_rps: 406.0
           p50_ms: 15.3
           p99_ms: 72.6
           requests: 2437
           gain: 1.512
-          gain_interval: [1.434, 1.593]
-          noise_floor: 0.041
+          gain_interval: [1.3, 1.744]
+          noise_floor: 0.141
+          instances: 2
+          rounds: 4
           accuracy: {before: 0.989, after: 0.989}
           curve_before: [[0.5, 38.4], [0.99, 91.0]]
           curve_after: [[0.5, 15.3], [0.99, 72.6]]
@@ -273,7 +281,7 @@ tuning:
     method:
       description: How it was measured, with the number of void windows and why they were void.
       type: dict
-      sample: {loop: closed, concurrency: 8, window_s: 1.0, rounds: 6, looks: 2, confidence: 0.95, minimum_gain: 0.03, void_windows: 0, void_reasons: []}
+      sample: {loop: closed, concurrency: 8, window_s: 1.0, rounds: 2, instances: 28, confidence: 0.95, minimum_gain: 0.03, void_windows: 0, void_reasons: []}
 actions:
   description: What would be tried.
   returned: in check mode

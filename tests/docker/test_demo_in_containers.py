@@ -19,8 +19,7 @@ HOME = ROOT / "build" / "test-demo-docker"
 REPORT = HOME / "report.json"
 SHORT = {
     "demo_directory": str(HOME),
-    "tfs_tuning_rounds": 4,
-    "tfs_tuning_looks": 1,
+    "tfs_tuning_instances": 2,
     "tfs_tuning_window_s": 0.5,
     "tfs_tuning_candidates": [{"name": "more threads for gRPC", "change": {"flags": {"grpc_max_threads": 128}}}],
 }

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is B faster than A, or was that noise? Gains with intervals from interleaved rounds.
+"""Is B faster than A, or was that noise? Gains with intervals from pairs of fresh servers.
 
-The unit is the logarithm of candidate / baseline in one round, whose two windows lie side by side, so that drift hits both.
-Its mean gets a t-interval: for equal sides the log ratio is symmetric about 0, where Student's t keeps its error rate (or stays
-below it, for heavy tails) from 4 rounds on; a bootstrap of 4 to 20 values is too narrow. Rounds are nearly independent because
-schedule.interleaved draws the order of each block at random.
+The unit is the logarithm of candidate / baseline of one pair of servers, because an instance is faster or slower than another of the same configuration for
+as long as it lives (Georges et al., OOPSLA 2007). The mean over pairs gets a t-interval. Its deviation is that of all pairs of the run, or that of the
+comparison's own pairs where these scatter more. The result is looked at after a few fixed counts of pairs, and each look has its share of the error rate
+(Bonferroni: sound for any dependence), so that an interval holds wherever measuring stops.
 """
 
 from __future__ import annotations
@@ -15,82 +15,148 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+Verdict = Literal["gain", "loss", "none", "unlikely", "inconclusive"]
+_LOOKS = (1, 2, 3, 5, 8, 12, 18, 28, 42, 63, 95)  # each half as far again
 
-Verdict = Literal["gain", "loss", "none", "inconclusive"]
-Pair = tuple[float, float]  # baseline's and candidate's rate in one round
-MINIMUM_ROUNDS = 4
+
+class Pair(NamedTuple):
+    """What one pair of fresh servers showed. Rates are above 0."""
+
+    baseline: float
+    candidate: float
+    rounds: int  # that counted
+    silent: str = ""  # the side that had no goodput: its rate is that of half an answer
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How much pairs of servers scattered: a sum of squares of log ratios, and its degrees of freedom."""
+
+    squares: float = 0.0
+    degrees: int = 0
+
+    def with_pairs(self, pairs: Iterable[Pair], equal: bool = False) -> Scatter:
+        """This scatter and that of the pairs of a comparison. equal: its sides are the same configuration, so that the true ratio is 1.
+
+        A pair with a side that answered nothing has the size of a failure, not of noise.
+        """
+        logs = _logs(pair for pair in pairs if not pair.silent)
+        if not logs:
+            return self
+        mean = 0.0 if equal else _mean(logs)
+        squares = math.fsum((value - mean) ** 2 for value in logs)
+        return Scatter(self.squares + squares, self.degrees + len(logs) - (not equal))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a comparison is judged. looks: the counts of pairs after which the result is looked at."""
+
+    looks: tuple[int, ...]
+    minimum_gain: float = 0.03
+    confidence: float = 0.95
+    trials: int = 1  # comparisons that may each call a gain: together they are wrong no more often than one
+    optimism: float = (
+        1.64  # standard errors: measuring ends where even a gain so far above the estimate would not be shown
+    )
+
+    @property
+    def interval_level(self) -> float:
+        """The quantile of the ends of an interval."""
+        return 1 - (1 - self.confidence) / 2 / len(self.looks)
+
+    @property
+    def gain_level(self) -> float:
+        """The quantile that a gain exceeds."""
+        return 1 - (1 - self.confidence) / 2 / len(self.looks) / self.trials
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What pairs of windows say about a candidate.
+    """What pairs of servers say about a candidate.
 
-    The verdict 'none' says that a gain worth keeping is excluded. A gain is a fraction: 0.12 is 12 %.
+    The verdict 'none' says that a gain worth keeping is excluded, 'unlikely' that more pairs would hardly show one. A gain is a fraction: 0.12 is 12 %.
     """
 
-    gain: float | None  # geometric mean of candidate / baseline, less 1; None without a finite ratio
+    gain: float | None  # geometric mean of candidate / baseline, less 1; None where the baseline had no goodput
     interval: tuple[float | None, float | None]  # low and high end of the gain; None for an open end
-    noise_floor: float | None  # the gain that noise alone may show; None where it has no bound
+    noise_floor: float | None  # the gain that noise alone may show; None where noise is not known
     verdict: Verdict
     reason: str  # a sentence
-    rounds: int  # pairs that counted
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
-        """The inverse of dataclasses.asdict, also after a way through JSON."""
-        return cls(**{**data, "interval": tuple(data["interval"])})
+    instances: int  # pairs of fresh servers that counted
+    rounds: int  # on all of them
 
 
-def compare(
-    pairs: Sequence[Pair], noise_pairs: Sequence[Pair] = (), minimum_gain: float = 0.03, confidence: float = 0.95
-) -> Comparison:
-    """The Comparison of pairs, one per round; values are rates, the more the better.
+def looks(most: int) -> tuple[int, ...]:
+    """The counts of pairs after which to look at the result, for so many pairs at most."""
+    return (*(count for count in _LOOKS if count < most), most)
 
-    noise_pairs: the same of the baseline against itself in the same run (A/A); without two of them the scatter of pairs stands in. 'gain' and 'loss' need an
-    interval without 0 and a change larger than the noise floor and minimum_gain. A round without goodput on both sides does not count.
+
+def paired(windows: Sequence[Mapping[str, Any]]) -> Pair | None:
+    """What the windows of one pair of servers showed, in the order they ran; None where no round counts or both sides answered nothing.
+
+    A round with a void window does not count.
     """
-    told, noise = _informative(pairs), _informative(noise_pairs)
-    if any(0 in pair for pair in told):
-        return _compare_with_zeros(told, minimum_gain, confidence)
-    rounds = len(told)
-    logs = [math.log(candidate / baseline) for baseline, candidate in told]
-    gain = math.expm1(_mean(logs)) if logs else None
-    if gain is None or rounds < MINIMUM_ROUNDS:
-        counted = f"{rounds} round{'s' * (rounds != 1)} with goodput"
-        return Comparison(
-            gain, (None, None), None, "inconclusive", f"{counted}, at least {MINIMUM_ROUNDS} are needed", rounds
-        )
-    reach = _reach(logs, rounds, confidence)
-    interval = (math.expm1(_mean(logs) - reach), math.expm1(_mean(logs) + reach))
-    floor = _noise_floor(noise, rounds, confidence) if len(noise) > 1 else math.expm1(reach)
-    verdict, why = _verdict(gain, interval, floor, minimum_gain)
-    shown = f"{_percent(gain)} ({confidence * 100:.4g} % interval {_percent(interval[0])} to {_percent(interval[1])}, {rounds} rounds)"
-    return Comparison(gain, interval, floor, verdict, f"{shown}: {why}", rounds)
+    mine = [[window for window in windows if window["target"] == target] for target in ("baseline", "candidate")]
+    rounds = [(one, other) for one, other in zip(*mine) if not one["void"] and not other["void"]]
+    sides = []
+    for side in zip(*rounds):
+        answers = math.fsum(window["goodput_rps"] * window["duration_s"] for window in side)
+        sides.append((answers, max(answers, 0.5) / math.fsum(window["duration_s"] for window in side)))
+    if not sides or not sides[0][0] and not sides[1][0]:
+        return None
+    (first, baseline), (second, candidate) = sides
+    return Pair(baseline, candidate, len(rounds), "" if first and second else "candidate" if first else "baseline")
 
 
-def settled(comparison: Comparison) -> bool:
-    """Whether more rounds could no longer turn the verdict into a useful one: only 'inconclusive' is worth more rounds.
+def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0) -> Comparison:
+    """The Comparison of pairs of servers. scatter: of the other pairs of the run. left: how many more pairs could be measured.
 
-    Looking after each round and stopping at the first 'gain' would find gains in noise. So look at a few fixed counts of rounds, and give
-    each look the confidence of look_confidence; then all looks together keep the error rate of one.
+    'gain' and 'loss' need an interval without 0 and a change larger than the noise floor and than rules.minimum_gain. A gain needs a second pair where one
+    can be had.
     """
-    return comparison.verdict != "inconclusive"
-
-
-def look_confidence(confidence: float, looks: int) -> float:
-    """The confidence of each of a number of looks at growing data, so that together they keep confidence (Bonferroni: sound for any dependence)."""
-    return 1 - (1 - confidence) / looks
-
-
-def paired(windows: Iterable[Mapping[str, Any]], baseline: str, candidate: str) -> list[Pair]:
-    """[(baseline's goodput_rps, candidate's)] of measured windows in the order they ran; a round with a void window is left out."""
-    mine = [[window for window in windows if window["target"] == target] for target in (baseline, candidate)]
-    return [
-        (one["goodput_rps"], other["goodput_rps"]) for one, other in zip(*mine) if not one["void"] and not other["void"]
-    ]
+    count, rounds, whole = len(pairs), sum(pair.rounds for pair in pairs), scatter.with_pairs(pairs)
+    degrees = whole.degrees or count - 1
+    if not pairs or degrees < 1:
+        reason = f"{_counted(pairs)} with goodput, and the noise is not known"
+        return Comparison(_gain(pairs), (None, None), None, "inconclusive", reason, count, rounds)
+    mean = _mean(_logs(pairs))
+    deviation = math.sqrt(max(whole.squares / (whole.degrees or 1), _variance(pairs)))
+    error = deviation / math.sqrt(count)
+    reach, floor = (student_quantile(level, degrees) * error for level in (rules.interval_level, rules.gain_level))
+    low, high = mean - reach, mean + reach
+    threshold, worth = max(floor, math.log1p(rules.minimum_gain)), math.log1p(rules.minimum_gain)
+    silent = any(pair.silent == "baseline" for pair in pairs)
+    shown = (
+        f"{_percent(math.expm1(mean))} ({rules.confidence * 100:.4g} % interval "
+        f"{_percent(math.expm1(low))} to {_percent(math.expm1(high))}"
+    )
+    verdict: Verdict = "inconclusive"
+    if -mean > threshold:
+        verdict, why = "loss", f"slower, beyond the noise floor of {_percent(math.expm1(floor))}"
+    elif high < worth:
+        verdict, why = "none", f"a gain of {_percent(rules.minimum_gain)} or more is excluded"
+    elif mean > threshold and (count > 1 or left <= 0):
+        verdict, why = "gain", f"faster, beyond the noise floor of {_percent(math.expm1(floor))}"
+    elif left > 0 and mean + rules.optimism * error < _needed(rules, deviation, degrees + left, count + left):
+        verdict, why = "unlikely", f"{left} more pairs would hardly show a gain worth keeping"
+    elif mean > threshold:
+        why = "a gain needs a second pair"
+    elif mean > worth:
+        why = f"not more than the noise floor of {_percent(math.expm1(floor))}"
+    else:
+        why = "the interval holds both no gain and one worth keeping"
+    return Comparison(
+        _gain(pairs),
+        (math.expm1(low), None if silent else math.expm1(high)),
+        math.expm1(floor),
+        verdict,
+        f"{shown}, {_counted(pairs)}{_borrowed(count, scatter)}){_silent(pairs)}: {why}",
+        count,
+        rounds,
+    )
 
 
 @functools.cache
@@ -121,85 +187,47 @@ def _student_distribution(value: float, degrees: int) -> float:
     return 0.5 + ((angle + inside) / math.pi if odd else inside / 2)
 
 
-def _verdict(
-    gain: float, interval: tuple[float, float], floor: float | None, minimum_gain: float
-) -> tuple[Verdict, str]:
-    low, high = interval
-    threshold = minimum_gain if floor is None else max(floor, minimum_gain)
-    if high < 0 and floor is not None and -gain / (1 + gain) > threshold:
-        return "loss", f"slower, beyond the noise floor of {_percent(floor)}"
-    if high < minimum_gain:
-        return "none", f"a gain of {_percent(minimum_gain)} or more is excluded"
-    if low > 0 and floor is not None and gain > threshold:
-        return "gain", f"faster, beyond the noise floor of {_percent(floor)}"
-    if floor is None:
-        return "inconclusive", "the baseline against itself had rounds without goodput, so noise has no bound"
-    if low > 0:
-        return (
-            "inconclusive",
-            f"not more than the noise floor of {_percent(floor)} or the smallest gain worth keeping, {_percent(minimum_gain)}",
-        )
-    return "inconclusive", "the interval holds both no gain and one worth keeping"
+def _needed(rules: Rules, deviation: float, degrees: int, count: int) -> float:
+    """The logarithm of the smallest gain that so many pairs would show."""
+    return max(
+        student_quantile(rules.gain_level, degrees) * deviation / math.sqrt(count), math.log1p(rules.minimum_gain)
+    )
 
 
-def _compare_with_zeros(pairs: list[Pair], minimum_gain: float, confidence: float) -> Comparison:
-    """Rounds in which one side had no goodput have no logarithm: judge the median ratio by its order statistics (no shape assumed)."""
-    rounds = len(pairs)
-    failed = [sum(1 for pair in pairs if pair[side] == 0) for side in (0, 1)]
-    told = f"no goodput in {failed[0]} (baseline) and {failed[1]} (candidate) of {rounds} rounds"
-    total = sum(baseline for baseline, _candidate in pairs)
-    gain = sum(candidate for _baseline, candidate in pairs) / total - 1 if total else None
-    if failed[1] == rounds:
-        return Comparison(-1.0, (-1.0, -1.0), None, "loss", told, rounds)
-    ratios = sorted(math.inf if baseline == 0 else candidate / baseline for baseline, candidate in pairs)
-    outside = _order_outside(rounds, confidence)
-    if outside is None:
-        return Comparison(gain, (None, None), None, "inconclusive", f"{told}; more rounds are needed to tell", rounds)
-    low, high = ratios[outside], ratios[-1 - outside]
-    verdict: Verdict = "gain" if low > 1 + minimum_gain else "loss" if high < 1 else "inconclusive"
-    return Comparison(gain, (_open(low - 1), _open(high - 1)), None, verdict, told, rounds)
-
-
-def _order_outside(rounds: int, confidence: float) -> int | None:
-    """How many values on each side lie outside the sign test's interval of the median; None when even the whole range is too narrow."""
-    outside, tail = None, 0.0
-    for index in range((rounds + 1) // 2):
-        tail += math.comb(rounds, index) / 2**rounds
-        if 2 * tail > 1 - confidence:
-            break
-        outside = index
-    return outside
-
-
-def _noise_floor(noise: list[Pair], rounds: int, confidence: float) -> float | None:
-    """The outer end of the interval that the A/A pairs give for so many rounds, as a gain."""
-    if any(0 in pair for pair in noise):
-        return None
-    logs = [math.log(again / first) for first, again in noise]
-    return math.expm1(abs(_mean(logs)) + _reach(logs, rounds, confidence))
-
-
-def _reach(logs: Sequence[float], rounds: int, confidence: float) -> float:
-    """Half the width of the t-interval of a mean over so many rounds, with the deviation that logs show."""
+def _variance(pairs: Sequence[Pair]) -> float:
+    """The variance of the comparison's own pairs, failures included; 0 for a single one."""
+    logs = _logs(pairs)
     mean = _mean(logs)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in logs) / (len(logs) - 1))
-    return student_quantile((1 + confidence) / 2, len(logs) - 1) * deviation / math.sqrt(rounds)
+    return math.fsum((value - mean) ** 2 for value in logs) / max(len(logs) - 1, 1)
 
 
-def _informative(pairs: Sequence[Pair]) -> list[Pair]:
-    for pair in pairs:
-        for value in pair:
-            if not (value >= 0 and math.isfinite(value)):
-                raise FleetError(f"{value!r} is no rate; allowed: 0 or more", where="pairs")
-    return [(one, other) for one, other in pairs if one or other]
+def _gain(pairs: Sequence[Pair]) -> float | None:
+    if not pairs or any(pair.silent == "baseline" for pair in pairs):
+        return None
+    return math.expm1(_mean(_logs(pairs)))
+
+
+def _counted(pairs: Sequence[Pair]) -> str:
+    rounds = sum(pair.rounds for pair in pairs)
+    return f"{rounds} round{'s' * (rounds != 1)} on {len(pairs)} pair{'s' * (len(pairs) != 1)} of servers"
+
+
+def _borrowed(count: int, scatter: Scatter) -> str:
+    """What a single pair says of its interval."""
+    return "" if count > 1 else f" whose scatter is that of other pairs, {scatter.degrees} degrees of freedom"
+
+
+def _silent(pairs: Sequence[Pair]) -> str:
+    found = [f"{sum(pair.silent == side for pair in pairs)} ({side})" for side in ("baseline", "candidate")]
+    return f", no goodput in {' and '.join(found)} of them" if any(pair.silent for pair in pairs) else ""
+
+
+def _logs(pairs: Iterable[Pair]) -> list[float]:
+    return [math.log(pair.candidate / pair.baseline) for pair in pairs]
 
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
-
-
-def _open(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _percent(fraction: float) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import MINIMUM_ROUNDS
 
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -30,8 +29,8 @@ ARGUMENTS: dict[str, Any] = {
     "window_requests": {"type": "int", "default": 30},
     "window_max_s": {"type": "float", "default": 120.0},
     "budget_min": {"type": "float"},
-    "rounds": {"type": "int", "default": 6},
-    "looks": {"type": "int", "default": 2},
+    "rounds": {"type": "int", "default": 2},
+    "instances": {"type": "int", "default": 28},
     "minimum_gain": {"type": "float", "default": 0.03},
     "confidence": {"type": "float", "default": 0.95},
     "cpus": {"type": "str", "required": True},
@@ -54,8 +53,8 @@ def check(options: Mapping[str, Any]) -> None:
         ("window_s", 0.5, 600, "s"),
         ("window_requests", 0, 10000, "requests"),
         ("window_max_s", 0.5, 3600, "s"),
-        ("rounds", MINIMUM_ROUNDS, 100, "rounds"),
-        ("looks", 1, 10, "looks"),
+        ("rounds", 1, 100, "rounds"),
+        ("instances", 1, 100, "pairs of servers"),
         ("minimum_gain", 0, 10, "as a fraction"),
         ("confidence", 0.5, 0.999, "as a fraction"),
         ("allowed_loss", 0, None, "of the metric"),

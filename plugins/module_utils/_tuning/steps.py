@@ -129,5 +129,7 @@ def step(
         gain=comparison.gain if comparison else None,
         gain_interval=list(comparison.interval) if comparison else None,
         noise_floor=comparison.noise_floor if comparison else None,
+        instances=comparison.instances if comparison else 0,
+        rounds=comparison.rounds if comparison else 0,
         **more,
     )

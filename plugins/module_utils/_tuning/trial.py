@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching import p
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     saved_structure,
     trial_configuration,
@@ -28,25 +28,21 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import refinement, steps
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import (
-    MINIMUM_ROUNDS,
-    Comparison,
-    Pair,
-    compare,
-    look_confidence,
-    paired,
-    settled,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, refinement, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
-# Options that change what is tried or kept, and not what a comparison of two configurations shows.
+# Options that change what is tried or kept, and not what a pair of servers shows.
 _NOT_MEASURED = (
     "candidates",
     "refine",
+    "instances",
+    "minimum_gain",
+    "confidence",
     "accept_fragile",
     "allowed_loss",
     "budget_min",
@@ -54,18 +50,21 @@ _NOT_MEASURED = (
     "progress",
     "release",
 )
-_SPARE_LOOKS = 2
+NOISE_PAIRS = 3  # of the start against itself
+_RESERVED_PAIRS = 2  # that the budget keeps for each candidate to come and for the final comparison
+_PATIENT = 2.33  # optimism of the final comparison
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
 
 @dataclasses.dataclass(frozen=True)
 class Controller:
     """What a tuning needs of whoever runs it. call: runs a module on the host and returns its result, or raises FleetError. say: tells people where
-    it is. host: the host's name."""
+    it is. host: the host's name. clock: seconds that pass, from any beginning."""
 
     call: Callable[..., Any]
     say: Callable[[str], None]
     host: str
+    clock: Callable[[], float] = time.monotonic
 
 
 def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -132,9 +131,9 @@ class Trial:
         log: TrialLog,
         structure: Mapping[str, str] | None,
     ) -> None:
-        self._say, self._log = controller.say, log
+        self._say = controller.say
         measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
-        self._measured = [controller.host, measured, sorted(forms), structure]
+        identity = [controller.host, measured, sorted(forms), structure]
         self.options, self.forms = options, forms
         self.start = trial_configuration.complete(options["start"])
         if forms:
@@ -145,10 +144,10 @@ class Trial:
             raise FleetError(fault.what, where=f"start.batching.{fault.where}", remedy=fault.remedy) from fault
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
         self.servers = TrialServers(controller.call, options, forms)
-        self.voids: list[str] = []
-        self.noise_pairs: list[Pair] = []
-        self._comparisons, self._longest_s = 0, 0.0
-        self._began = time.monotonic()
+        self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
+        self._waiting = self._later = (
+            0  # candidates after the one that is measured; how many came after those that were given
+        )
 
     def __enter__(self) -> Trial:
         return self
@@ -165,8 +164,8 @@ class Trial:
     def run(self) -> dict[str, Any]:
         """All steps in order, each against the best so far."""
         noise = self._measure_noise()
-        best, found = self._search(noise["accuracy"]["before"])
-        total = self._measure_total(best)
+        best, found = self._search(noise.accuracy["before"])
+        total = self._measure_total(best, noise)
         if best != self.start and not total["kept"]:
             best = self.start
             for step in found:
@@ -182,48 +181,42 @@ class Trial:
             "configuration": best,
             "steps": found,
             "total": total,
-            "noise": noise,
+            "noise": steps.step(
+                "baseline against itself",
+                {},
+                False,
+                noise.comparison.reason,
+                noise.comparison,
+                noise.after,
+                {"before": noise.accuracy["before"], "after": noise.accuracy["before"]},
+            ),
             "method": self._method(),
         }
 
-    def _measure_noise(self) -> dict[str, Any]:
-        """The start against itself on a second server: what noise alone shows."""
-        began = time.monotonic()
-        comparison, windows, accuracy = self._compare(self.start, self.start, looks=1)
-        if not any(window["throughput_rps"] for window in windows):
-            raise FleetError(_why_nothing(windows), where=self.options["name"], remedy=self._remedy_for_nothing())
-        self.noise_pairs = paired(windows, "baseline", "candidate")
+    def _measure_noise(self) -> Measured:
+        """The start against itself: what noise alone shows."""
+        noise = self._measurement.compare(self.start, self.start, self._rules(looks=(NOISE_PAIRS,)))
+        if not any(window["throughput_rps"] for window in noise.windows):
+            raise FleetError(_why_nothing(noise.windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self._say(
-            f"{self.options['name']}: noise: the start against itself showed {comparison.reason}; "
-            + self._duration(time.monotonic() - began)
+            f"{self.options['name']}: noise: the start against itself showed {noise.comparison.reason}; {self._duration()}"
         )
-        return steps.step(
-            "baseline against itself",
-            {},
-            False,
-            comparison.reason,
-            comparison,
-            _merged(windows, "candidate"),
-            {"before": accuracy["before"], "after": accuracy["before"]},
-        )
+        return noise
 
     def _remedy_for_nothing(self) -> str:
         if not self.options["samples"]:
             return "The requests were made up from the signature. Give samples (an .npz file) that the model takes."
         return "Check that the samples fit the model."
 
-    def _duration(self, comparison_s: float) -> str:
-        """How long the tuning will take, from what one comparison took, and what the budget leaves out."""
-        count, least_min = len(self.candidates), comparison_s * (len(self.candidates) + 1) / 60
+    def _duration(self) -> str:
+        """How long the tuning will take, from what a pair of servers took, and what the budget leaves out."""
+        count = len(self.candidates)
+        least_min = self._measurement.pair_s * (count + _RESERVED_PAIRS) / 60
         text = f"{count} candidate{'s' * (count != 1)} will take {least_min:.0f} minutes or more"
-        budget_min = self.options["budget_min"]
-        if budget_min is None or least_min <= budget_min - self._spent_min():
+        left = self._measurement.pairs_left(_RESERVED_PAIRS)
+        if left is None or left >= count:
             return text
-        fitting = max(0, int((budget_min - self._spent_min()) * 60 / comparison_s) - 1)
-        return f"{text}, and only the first {fitting} fit into the budget of {budget_min:g} minutes"
-
-    def _spent_min(self) -> float:
-        return (time.monotonic() - self._began) / 60
+        return f"{text}, and the budget of {self.options['budget_min']:g} minutes holds {left} of them"
 
     def _search(self, accuracy: float | None) -> tuple[Configuration, list[dict[str, Any]]]:
         """(best configuration, steps): each candidate against the best so far. Then those that lost before another one was kept, once more, and at last
@@ -233,6 +226,7 @@ class Trial:
         directions = collections.deque[refinement.Direction]()
         while first or again or directions:
             is_first, direction = bool(first), None
+            self._waiting, self._later = max(len(first) - 1, 0), self._later + (not first)
             candidate: Candidate | None
             if first or again:
                 candidate = (first or again).popleft()
@@ -271,35 +265,32 @@ class Trial:
             reason = "this is what runs already"
         elif tried["form"] not in self.forms:
             reason = f"there is no {tried['form']} form of the model: its conversion was refused or not asked for"
-        elif self._is_over():
+        elif self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
             reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
-            return best, self._step(candidate, False, reason, None, [], unmeasured)
+            return best, self._step(candidate, False, reason, None, unmeasured)
         return tried, self._try(best, tried, candidate, accuracy)
-
-    def _is_over(self) -> bool:
-        """Whether the budget does not hold another comparison and the final one."""
-        budget_min = self.options["budget_min"]
-        return budget_min is not None and self._spent_min() + 2 * self._longest_s / 60 > budget_min
 
     def _try(
         self, best: Configuration, tried: Configuration, candidate: Candidate, accuracy_before: float | None
     ) -> dict[str, Any]:
         self._say(f"{self.options['name']}: {candidate['name']}: starting it beside the best so far")
         try:
-            comparison, windows, accuracy = self._compare(best, tried)
+            measured = self._measurement.compare(
+                best, tried, self._search_rules(), _RESERVED_PAIRS * (self._waiting + 1)
+            )
         except FleetError as fault:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
-            return self._step(candidate, False, f"it could not be measured: {fault}", None, [], unknown)
-        figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
+            return self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
+        figures, old = measured.after, measured.before
         latency: BeforeAfter = {
             "before": old["p99_ms"] if old else None,
             "after": figures["p99_ms"] if figures else None,
         }
         kept, reason = steps.judge(
-            comparison,
-            accuracy,
+            measured.comparison,
+            measured.accuracy,
             self.options["allowed_loss"],
             latency,
             self.options["objective_p99_ms"],
@@ -316,64 +307,69 @@ class Trial:
             )
         elif fragile:
             reason += f"; and {fragile}"
-        return self._step(candidate, kept, reason, comparison, windows, accuracy, fragile=fragile)
+        return self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
 
     def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
         """The step of a candidate that only clients can make: the start asked over one protocol and the other."""
         (protocol,) = candidate["change"].values()
         other = next(one for one in trial_configuration.PROTOCOLS if one != protocol)
-        comparison, windows, accuracy = None, list[dict[str, Any]](), BeforeAfter(before=accuracy_before, after=None)
+        measured, accuracy = None, BeforeAfter(before=accuracy_before, after=None)
         try:
             before, after = (trial_configuration.changed(self.start, {"protocol": one}) for one in (other, protocol))
-            comparison, windows, accuracy = self._compare(before, after)
-            reason = comparison.reason
+            measured = self._measurement.compare(
+                before, after, self._search_rules(), _RESERVED_PAIRS * (self._waiting + 1)
+            )
+            accuracy, reason = measured.accuracy, measured.comparison.reason
         except FleetError as fault:
             reason = f"it could not be measured: {fault}"
         reason = f"advice to the owners of clients that use {other}; no part of the total: {reason}"
-        return self._step(candidate, False, reason, comparison, windows, accuracy, advice=True)
+        return self._step(candidate, False, reason, measured, accuracy, advice=True)
 
     def _step(
         self,
         candidate: Candidate,
         kept: bool,
         reason: str,
-        comparison: Comparison | None,
-        windows: Sequence[Any],
+        measured: Measured | None,
         accuracy: BeforeAfter,
         **more: Any,
     ) -> dict[str, Any]:
-        figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
+        figures = measured.after if measured else None
         return steps.step(
             candidate["name"],
             candidate["change"],
             kept,
             reason,
-            comparison,
+            measured.comparison if measured else None,
             figures,
             accuracy,
-            **(_against(old, figures) if windows else {}),
+            **(_against(measured.before, figures) if measured else {}),
             **more,
         )
 
-    def _measure_total(self, best: Configuration) -> dict[str, Any]:
+    def _measure_total(self, best: Configuration, noise: Measured) -> dict[str, Any]:
         """The final configuration against the start: closed loop for the gain, open loop at one rate for the latencies."""
-        self._say(f"{self.options['name']}: total: the final configuration against the start")
-        comparison, windows, accuracy = self._compare(self.start, best)
-        figures, old = _merged(windows, "candidate"), _merged(windows, "baseline")
         same = best == self.start
-        reason = "nothing beat the start by more than noise: the baseline is kept" if same else comparison.reason
+        if same:
+            self.servers.stop()
+            measured, reason = noise, "nothing beat the start by more than noise: the baseline is kept"
+        else:
+            self._say(f"{self.options['name']}: total: the final configuration against the start")
+            measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
+            reason = measured.comparison.reason
         total = self._step(
             Candidate(name="total", change={}, reason=None, model=None),
-            not same and comparison.verdict == "gain",
+            not same and measured.comparison.verdict == "gain",
             reason,
-            comparison,
-            windows,
-            accuracy,
+            measured,
+            measured.accuracy,
             open_loop=None,
         )
+        old, figures = measured.before, measured.after
         if old and figures:
             total["open_loop"] = self._measure_open_loop(
-                self._sides(self.start, best), OPEN_LOOP_SHARE * min(old["goodput_rps"], figures["goodput_rps"])
+                self._measurement.sides(self.start, best, random.Random(self.options["seed"])),
+                OPEN_LOOP_SHARE * min(old["goodput_rps"], figures["goodput_rps"]),
             )
         return total
 
@@ -384,59 +380,20 @@ class Trial:
         windows = self.servers.load(
             sides, list(sides), loop="open", rate_rps=rate_rps, window_s=seconds, seed=self.options["seed"]
         )
-        merged = {side: _merged(windows, side) for side in sides}
         return {
             "rate_rps": rate_rps,
-            **{key: merged[side] for key, side in (("before", "baseline"), ("after", "candidate"))},
+            **{key: merged(windows, side) for key, side in (("before", "baseline"), ("after", "candidate"))},
         }
 
-    def _sides(self, before: Configuration, after: Configuration) -> dict[str, dict[str, Any]]:
-        """The targets of two configurations, each with a server of its own unless they differ in the protocol alone."""
-        return {
-            "baseline": self.servers.target(before, "baseline"),
-            "candidate": self.servers.target(after, "candidate", "again" if after == before else ""),
-        }
+    def _rules(self, **more: Any) -> Rules:
+        """How a comparison is judged."""
+        looks = comparison.looks(self.options["instances"])
+        return Rules(**{**{key: self.options[key] for key in ("minimum_gain", "confidence")}, "looks": looks, **more})
 
-    def _compare(
-        self, before: Configuration, after: Configuration, looks: int | None = None
-    ) -> tuple[Comparison, list[dict[str, Any]], BeforeAfter]:
-        """(Comparison, windows, accuracies): rounds until the verdict is settled, at most looks (or options.looks) times options.rounds.
-
-        Both servers are fresh and have answered the same requests before their first window: one that has served for a while is faster.
-        """
-        number, seed = self._comparisons, self.options["seed"] * 1000
-        self._comparisons += 1
-        key = steps.digest([number, before, after, looks, self._measured])
-        known = self._log.get(key)
-        if known:
-            return Comparison.from_dict(known["comparison"]), known["windows"], known["accuracy"]
-        began, windows = time.monotonic(), list[dict[str, Any]]()
-        self.servers.stop()
-        sides = self._sides(before, after)
-        accuracy: BeforeAfter = {
-            "before": self.servers.accuracy(before, sides["baseline"]),
-            "after": self.servers.accuracy(after, sides["candidate"]),
-        }
-        confidence = look_confidence(self.options["confidence"], self.options["looks"])
-        for look in range((looks or self.options["looks"]) + _SPARE_LOOKS):
-            order = schedule.interleaved(list(sides), self.options["rounds"], seed + number * 10 + look)
-            windows += self.servers.load(
-                sides,
-                order,
-                loop="closed",
-                concurrency=self.options["concurrency"],
-                window_s=self.options["window_s"],
-                seed=number,
-            )
-            pairs = paired(windows, "baseline", "candidate")
-            comparison = compare(pairs, self.noise_pairs, self.options["minimum_gain"], confidence)
-            # Rounds that void windows took are made up for: no verdict was possible without them.
-            if settled(comparison) or look + 1 >= (looks or self.options["looks"]) and len(pairs) >= MINIMUM_ROUNDS:
-                break
-        self.voids += [window["void"] for window in windows if window["void"]]
-        self._longest_s = max(self._longest_s, time.monotonic() - began)
-        self._log.add(key, {"comparison": dataclasses.asdict(comparison), "windows": windows, "accuracy": accuracy})
-        return comparison, windows, accuracy
+    def _search_rules(self) -> Rules:
+        """How the next candidate is judged: those that were given share half of the rate of error, and however many come later the other half."""
+        later = self._later
+        return self._rules(trials=2 * later * (later + 1) if later else 2 * len(self.candidates))
 
     def _method(self) -> dict[str, Any]:
         keys = (
@@ -444,7 +401,7 @@ class Trial:
             "window_s",
             "window_requests",
             "rounds",
-            "looks",
+            "instances",
             "minimum_gain",
             "confidence",
             "objective_p99_ms",
@@ -459,8 +416,8 @@ class Trial:
             examples=self.servers.examples,
             server_cpus=self.servers.server_cpus,
             generator_cpus=self.servers.generator_cpus,
-            void_windows=len(self.voids),
-            void_reasons=sorted(set(self.voids)),
+            void_windows=len(self._measurement.voids),
+            void_reasons=sorted(set(self._measurement.voids)),
             note=self.servers.note,
         )
 
@@ -473,12 +430,6 @@ def _why_nothing(windows: Sequence[Any]) -> str:
     sent = sum(window["requests"] for window in windows)
     counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
     return f"none of {sent} requests was answered well" + (f": {counted}" if counted else "")
-
-
-def _merged(windows: Sequence[Any], name: str) -> Any:
-    """The figures of one target's windows that are not void, or None: {goodput_rps, p50_ms, p99_ms, requests, curve}."""
-    mine = [window for window in windows if window["target"] == name and not window["void"]]
-    return histogram.merged(mine) if mine else None
 
 
 def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:

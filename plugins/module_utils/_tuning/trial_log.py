@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the log of a tuning on the controller: what each comparison showed, a line as it ends, so that a killed tuning goes on after the last one."""
+"""Adapter for the log of a tuning on the controller: what each pair of servers showed, a line as it ends, so that a killed tuning goes on after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LATEST_S = 24 * 3600  # what a host showed longer ago is measured again
 
 
 class TrialLog:
-    """What comparisons of one tuning showed, by a key that names what was compared and how. path: None keeps nothing."""
+    """What pairs of servers of one tuning showed, by a key that names what was compared and how. path: None keeps nothing."""
 
     def __init__(self, path: str | None) -> None:
         self._path = pathlib.Path(path).expanduser() if path else None

@@ -20,8 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOME = ROOT / "build" / "test-demo"
 SHORT = {
     "demo_directory": str(HOME),
-    "tfs_tuning_rounds": 4,
-    "tfs_tuning_looks": 1,
+    "tfs_tuning_instances": 2,
     "tfs_tuning_window_s": 0.5,
     "tfs_tuning_budget_min": 3,
 }
@@ -156,8 +155,7 @@ def tune(tmp_path, candidates, *options):
                         "metric": "accuracy",
                         "allowed_loss": 0.01,
                         "objective_p99_ms": 500,
-                        "rounds": 4,
-                        "looks": 1,
+                        "instances": 2,
                         "window_s": 0.5,
                         "cpus": _cpus(),
                         "state_directory": str(tmp_path / "state"),

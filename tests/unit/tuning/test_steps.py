@@ -15,8 +15,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tr
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 
 MODULES = "ansible_collections.tfserving.fleet.plugins.modules"
-FASTER = comparison.compare([(100, 150), (101, 152), (99, 149), (100, 151)])
-EQUAL = comparison.compare([(100, 100.1), (100, 99.9), (100, 100.2), (100, 99.8)])
+FASTER, EQUAL = (
+    comparison.compare([comparison.Pair(100.0, rate, 2)] * 2, comparison.Scatter(), comparison.Rules((2,)))
+    for rate in (150.0, 100.0)
+)
 GOOD = {"before": 0.98, "after": 0.98}
 FAST_ENOUGH = {"before": 20.0, "after": 15.0}
 
@@ -133,6 +135,8 @@ def test_a_step_has_every_key_of_the_contract_also_when_nothing_was_measured():
         "gain",
         "gain_interval",
         "noise_floor",
+        "instances",
+        "rounds",
         "accuracy",
     }
     assert set(steps.step("x", {}, False, "why", None, None, GOOD)) == wanted

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 
 import pytest
 
@@ -88,7 +89,7 @@ class Host:
         }
 
 
-def tuned(protocol, *candidates, host=None, say=lambda text: None, **changes):
+def tuned(protocol, *candidates, host=None, say=lambda text: None, clock=time.monotonic, **changes):
     given = {name: spec.get("default") for name, spec in options.ARGUMENTS.items()}
     given.update(
         name="m",
@@ -101,7 +102,7 @@ def tuned(protocol, *candidates, host=None, say=lambda text: None, **changes):
         candidates=[{"name": name, "change": change} for name, change in candidates],
     )
     given.update(changes)
-    controller = trial.Controller((host or Host()).call, say, "web-1")
+    controller = trial.Controller((host or Host()).call, say, "web-1", clock)
     return trial.tune(controller, given, False)["tuning"]
 
 
@@ -153,8 +154,27 @@ def test_servers_are_fresh_and_were_asked_the_same_before_they_are_compared():
     host = Host()
     found = tuned("grpc", LITE, THREADS, metric="accuracy", host=host)  # Host.load_test looks at both histories
     starts = [given["name"] for module, given in host.calls if module == "model_server" and given["state"] == "started"]
-    # Noise, two candidates, the one that lost once more with the one that was kept, and the final comparison.
-    assert len(starts) == 2 * 4 and not host.servers and found["total"]["accuracy"] == {"before": 0.9, "after": 0.9}
+    # Three pairs for the noise, two for the one that was kept, one for the other, and two for the final comparison.
+    assert len(starts) == 2 * (3 + 2 + 1 + 2) and not host.servers
+    assert [step["instances"] for step in (found["noise"], *found["steps"], found["total"])] == [3, 2, 1, 2]
+    assert found["total"]["accuracy"] == {"before": 0.9, "after": 0.9}
+    orders = {(one.endswith("again"), other.endswith("again")) for one, other in zip(starts[::2], starts[1::2])}
+    assert {(False, True), (True, False)} <= orders, "the order is drawn"
+
+
+def test_a_budget_that_holds_one_pair_of_servers_gives_a_verdict_that_says_so():
+    now = [0.0]
+
+    class Slow(Host):
+        def load_test(self, **given):
+            now[0] += 60
+            return super().load_test(**given)
+
+    found = tuned("grpc", LITE, host=Slow(), clock=lambda: now[0], budget_min=6.5)
+    (step,) = found["steps"]
+    assert step["kept"] and step["instances"] == 1 and found["total"]["instances"] == 2
+    assert "on 1 pair of servers whose scatter is that of other pairs, 3 degrees of freedom" in step["reason"]
+    assert now[0] <= 6.5 * 60 + 60, "the open loop comes on top"
 
 
 def test_a_change_that_pays_only_beside_another_is_found():
@@ -222,7 +242,7 @@ def test_another_fault_of_a_start_is_told():
     )
 
 
-def test_what_the_budget_leaves_out_is_said_before_and_listed_after(monkeypatch):
+def test_what_the_budget_leaves_out_is_said_before_and_listed_after():
     said, now = [], [0.0]
 
     class Slow(Host):
@@ -230,12 +250,11 @@ def test_what_the_budget_leaves_out_is_said_before_and_listed_after(monkeypatch)
             now[0] += 60
             return super().load_test(**given)
 
-    monkeypatch.setattr(trial.time, "monotonic", lambda: now[0])
-    found = tuned("grpc", LITE, THREADS, BATCHING, host=Slow(), say=said.append, budget_min=4)
+    found = tuned("grpc", LITE, THREADS, BATCHING, host=Slow(), say=said.append, clock=lambda: now[0], budget_min=6)
     measured = [step["name"] for step in found["steps"] if step["gain"] is not None]
-    assert "3 candidates will take 4 minutes or more, and only the first 2 fit into the budget of 4 minutes" in said[0]
+    assert "3 candidates will take 5 minutes or more, and the budget of 6 minutes holds 1 of them" in said[0]
     assert measured[0] == "TensorFlow Lite" and found["total"]["gain"] is not None
-    assert found["steps"][-1]["reason"] == "the budget of 4 minutes was used up before it was measured"
+    assert found["steps"][-1]["reason"] == "the budget of 6 minutes was used up before it was measured"
 
 
 def test_windows_of_a_slow_model_hold_enough_requests():
@@ -301,15 +320,15 @@ class Kept(Host):
         return {"saved_model": {"structure": {"graph": self.structure}}}
 
 
-def test_a_tuning_that_was_killed_goes_on_after_the_last_comparison(tmp_path):
+def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_path):
     class Dying(Kept):
         def load_test(self, **given):
-            if sum(module == "load_test" for module, _given in self.calls) > 2:
+            if sum(module == "load_test" for module, _given in self.calls) > 4:
                 raise KeyboardInterrupt
             return super().load_test(**given)
 
-    kept = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}
-    whole = tuned("grpc", LITE, THREADS, host=Kept(), **{**kept, "keep_in": str(tmp_path / "whole")})
+    kept, untouched = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy", "rounds": 3}, Kept()
+    whole = tuned("grpc", LITE, THREADS, host=untouched, **{**kept, "keep_in": str(tmp_path / "whole")})
     with pytest.raises(KeyboardInterrupt):
         tuned("grpc", LITE, THREADS, host=Dying(), **kept)
     (log,) = tmp_path.glob("c/.*")
@@ -321,8 +340,8 @@ def test_a_tuning_that_was_killed_goes_on_after_the_last_comparison(tmp_path):
         [step[name] for name in names] for step in whole["steps"]
     ]
     assert found["noise"]["gain"] == whole["noise"]["gain"] and found["steps"][0]["gain"] == whole["steps"][0]["gain"]
-    loads = [given for module, given in host.calls if module == "load_test"]
-    assert len(loads) == 3, "threads, the final comparison, and its open loop"
+    loads = [sum(module == "load_test" for module, _given in one.calls) for one in (host, untouched)]
+    assert loads[0] == loads[1] - 4, "three pairs of the noise and one of TensorFlow Lite"
     assert not list(tmp_path.glob("c/.*")) and list(tmp_path.glob("c/m.yml"))
 
 
@@ -381,17 +400,17 @@ def test_numbers_of_what_was_kept_are_refined_until_nothing_is_gained(best_size,
     assert len(found["steps"]) <= 1 + needed + 4, "each direction ends at the first value that gains nothing"
 
 
-@pytest.mark.parametrize("busy_windows, loads", [(2, 2), (10, 3), (1000, 3)])
-def test_rounds_that_a_busy_machine_made_void_are_measured_again(busy_windows, loads):
+@pytest.mark.parametrize("busy_windows, pairs, rounds", [(2, 3, 5), (4, 4, 6), (10, 5, 5), (1000, 3, 0)])
+def test_pairs_of_servers_that_a_busy_machine_made_void_are_measured_again(busy_windows, pairs, rounds):
     class Busy(Host):
         def _window(self, target):
             window = super()._window(target)
             return dict(window, void="the generator woke late", errors={}) if self.rounds <= busy_windows else window
 
     host = Busy()
-    found = tuned("grpc", host=host, rounds=4, looks=1)
-    noise = [given for module, given in host.calls if module == "load_test"][:loads]
-    assert len({given["seed"] for given in noise}) == 1, "the noise was measured so often"
+    found = tuned("grpc", host=host)
+    loads = [given for module, given in host.calls if module == "load_test" and given["loop"] == "closed"]
+    assert (len(loads), found["noise"]["rounds"]) == (pairs, rounds)
     assert (found["noise"]["gain_interval"] != [None, None]) is (busy_windows < 1000)
 
 

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two configurations measured against each other: pairs of fresh servers with the same history, until the verdict is settled."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison, Pair, Rules, Scatter
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
+
+_MOST_LOST = 3  # pairs of servers in a row of which no round counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a comparison of two configurations measured."""
+
+    comparison: Comparison
+    windows: list[dict[str, Any]]
+    accuracy: BeforeAfter
+
+    @functools.cached_property
+    def before(self) -> Any:
+        """The figures of the baseline: those of merged()."""
+        return merged(self.windows, "baseline")
+
+    @functools.cached_property
+    def after(self) -> Any:
+        """The figures of the candidate."""
+        return merged(self.windows, "candidate")
+
+
+class Measurement:
+    """The comparisons of one tuning, in order, and what they need of each other: the scatter of pairs of servers, and the time that one takes.
+
+    identity: what all comparisons have in common, as JSON; a pair of servers that is in the log is not measured again.
+    """
+
+    def __init__(
+        self,
+        servers: TrialServers,
+        options: Mapping[str, Any],
+        clock: Callable[[], float],
+        log: TrialLog,
+        identity: Sequence[Any],
+    ) -> None:
+        self.servers, self._options, self._clock, self._log, self._identity = servers, options, clock, log, identity
+        self.voids: list[str] = []
+        self.pair_s = 0.0  # the longest that a pair of servers took
+        self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
+
+    def pairs_left(self, reserved: int) -> int | None:
+        """How many more pairs of servers the budget holds beside those that are reserved; None without a limit."""
+        if self._options["budget_min"] is None or not self.pair_s:
+            return None
+        left_s = self._options["budget_min"] * 60 - (self._clock() - self._began)
+        return max(0, int(left_s / self.pair_s) - reserved)
+
+    def sides(self, before: Configuration, after: Configuration, draw: random.Random) -> dict[str, dict[str, Any]]:
+        """The targets of two configurations, started in an order that is drawn, each with a server of its own unless they differ in the protocol alone."""
+        wanted = {"baseline": (before, ""), "candidate": (after, "again" if after == before else "")}
+        order = draw.sample(list(wanted), len(wanted))
+        return {side: self.servers.target(wanted[side][0], side, wanted[side][1]) for side in order}
+
+    def compare(self, before: Configuration, after: Configuration, rules: Rules, reserved: int = 0) -> Measured:
+        """Measure pairs of fresh servers until the verdict is settled. reserved: pairs that the budget keeps for what comes later."""
+        self._comparisons += 1
+        pairs, windows, started, lost = list[Pair](), list[dict[str, Any]](), 0, 0
+        accuracy: BeforeAfter | None = None
+        while True:
+            mine, accuracy = self._measured(before, after, started, accuracy)
+            started += 1
+            windows += mine
+            pair = comparison.paired(mine)
+            pairs, lost = (pairs + [pair], 0) if pair else (pairs, lost + 1)
+            fitting = self.pairs_left(reserved)
+            left = rules.looks[-1] - len(pairs)
+            left = 0 if lost == _MOST_LOST else left if fitting is None else min(left, fitting)
+            if left > 0 and (not pair or len(pairs) not in rules.looks):
+                continue
+            found = comparison.compare(pairs, self._scatter, rules, left)
+            if left <= 0 or found.verdict != "inconclusive":
+                break
+        self.voids += [window["void"] for window in windows if window["void"]]
+        self._scatter = self._scatter.with_pairs(pairs, equal=before == after)
+        return Measured(found, windows, accuracy)
+
+    def _measured(
+        self, before: Configuration, after: Configuration, number: int, accuracy: BeforeAfter | None
+    ) -> tuple[list[dict[str, Any]], BeforeAfter]:
+        """(windows, accuracies) of one pair of fresh servers, from the log where it was measured before. accuracy: where another pair showed it."""
+        key = steps.digest([self._comparisons, number, before, after, self._identity])
+        known = self._log.get(key)
+        if known:
+            return known["windows"], known["accuracy"]
+        draw = random.Random(f"{self._options['seed']} {self._comparisons} {number}")
+        began = self._clock()
+        self.servers.stop()
+        sides = self.sides(before, after, draw)
+        accuracy = accuracy or {
+            "before": self.servers.accuracy(before, sides["baseline"]),
+            "after": self.servers.accuracy(after, sides["candidate"]),
+        }
+        windows = self.servers.load(
+            sides,
+            schedule.interleaved(list(sides), self._options["rounds"], draw.randrange(2**32)),
+            loop="closed",
+            concurrency=self._options["concurrency"],
+            window_s=self._options["window_s"],
+            seed=draw.randrange(2**31),
+        )
+        self.pair_s = max(self.pair_s, self._clock() - began)
+        self._log.add(key, {"windows": windows, "accuracy": accuracy})
+        return windows, accuracy
+
+
+def merged(windows: Sequence[Any], name: str) -> Any:
+    """The figures of one target's windows that are not void, or None: {goodput_rps, p50_ms, p99_ms, requests, curve}."""
+    mine = [window for window in windows if window["target"] == name and not window["void"]]
+    return histogram.merged(mine) if mine else None
