@@ -61,6 +61,7 @@ def measure(ports, order, samples):
         "deadline_s": 5,
         "samples": samples,
         "seed": 1,
+        "progress": None,
     }
     return program.call("_load.generator", request, sys.executable, timeout_s=120, cpu_set=CPUS[:1])["windows"]
 

@@ -216,6 +216,8 @@ def _step(step: Any, where: str) -> Step:
         "gain": _number(step["gain"], f"{where}.gain", minimum=-1),
         "gain_interval": _interval(step["gain_interval"], f"{where}.gain_interval"),
         "noise_floor": _number(step["noise_floor"], f"{where}.noise_floor", minimum=0),
+        "instances": _number(step.get("instances"), f"{where}.instances", minimum=0),
+        "rounds": _number(step.get("rounds"), f"{where}.rounds", minimum=0),
         "accuracy": _numbers(step["accuracy"], ("before", "after"), f"{where}.accuracy"),
         "change": step.get("change"),
         "before": _figures(step.get("before"), f"{where}.before"),

@@ -78,6 +78,8 @@ class Step(StepSummary, _Advice):
     """A tuning step as a tuning returned it."""
 
     change: Any
+    instances: int | None  # pairs of fresh servers that counted
+    rounds: int | None  # on all of them
     before: Figures
     curve_before: Curve | None
     curve_after: Curve | None
