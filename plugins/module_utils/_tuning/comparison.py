@@ -82,7 +82,7 @@ class Comparison:
 
     gain: float | None  # geometric mean of candidate / baseline, less 1; None where the baseline had no goodput
     interval: tuple[float | None, float | None]  # low and high end of the gain; None for an open end
-    noise_floor: float | None  # the gain that noise alone may show; None where noise is not known
+    noise_floor: float | None  # the gain that noise alone may show; None where it is not known or has no size
     verdict: Verdict
     reason: str  # a sentence
     instances: int  # pairs of fresh servers that counted
@@ -128,32 +128,33 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     reach, floor = (student_quantile(level, degrees) * error for level in (rules.interval_level, rules.gain_level))
     low, high = mean - reach, mean + reach
     threshold, worth = max(floor, math.log1p(rules.minimum_gain)), math.log1p(rules.minimum_gain)
-    silent = any(pair.silent == "baseline" for pair in pairs)
-    shown = (
-        f"{_percent(math.expm1(mean))} ({rules.confidence * 100:.4g} % interval "
-        f"{_percent(math.expm1(low))} to {_percent(math.expm1(high))}"
+    gain, silent = _gain(pairs), _silent(pairs)
+    noise = f"the noise floor of {_percent(math.expm1(floor))}" if not silent else "the noise"
+    shown = silent or (
+        f"{_percent(math.expm1(mean))} ({rules.confidence * 100:.4g} % interval {_percent(math.expm1(low))} to "
+        f"{_percent(math.expm1(high))}, {_counted(pairs)}{_borrowed(count, scatter)})"
     )
     verdict: Verdict = "inconclusive"
     if -mean > threshold:
-        verdict, why = "loss", f"slower, beyond the noise floor of {_percent(math.expm1(floor))}"
+        verdict, why = "loss", f"slower, beyond {noise}"
     elif high < worth:
         verdict, why = "none", f"a gain of {_percent(rules.minimum_gain)} or more is excluded"
     elif mean > threshold and (count > 1 or left <= 0):
-        verdict, why = "gain", f"faster, beyond the noise floor of {_percent(math.expm1(floor))}"
+        verdict, why = "gain", f"faster, beyond {noise}"
     elif left > 0 and mean + rules.optimism * error < _needed(rules, deviation, degrees + left, count + left):
         verdict, why = "unlikely", f"{left} more pairs would hardly show a gain worth keeping"
     elif mean > threshold:
         why = "a gain needs a second pair"
     elif mean > worth:
-        why = f"not more than the noise floor of {_percent(math.expm1(floor))}"
+        why = f"not more than {noise}"
     else:
         why = "the interval holds both no gain and one worth keeping"
     return Comparison(
-        _gain(pairs),
-        (math.expm1(low), None if silent else math.expm1(high)),
-        math.expm1(floor),
+        gain,
+        (math.expm1(low), None if gain is None else math.expm1(high)),
+        None if silent else math.expm1(floor),
         verdict,
-        f"{shown}, {_counted(pairs)}{_borrowed(count, scatter)}){_silent(pairs)}: {why}",
+        f"{shown}: {why}",
         count,
         rounds,
     )
@@ -218,8 +219,11 @@ def _borrowed(count: int, scatter: Scatter) -> str:
 
 
 def _silent(pairs: Sequence[Pair]) -> str:
+    """What is said where a side of a pair answered nothing: such ratios have no size."""
     found = [f"{sum(pair.silent == side for pair in pairs)} ({side})" for side in ("baseline", "candidate")]
-    return f", no goodput in {' and '.join(found)} of them" if any(pair.silent for pair in pairs) else ""
+    return (
+        f"{_counted(pairs)}, no goodput in {' and '.join(found)} of them" if any(pair.silent for pair in pairs) else ""
+    )
 
 
 def _logs(pairs: Iterable[Pair]) -> list[float]:

@@ -57,8 +57,13 @@ class Measurement:
     ) -> None:
         self.servers, self._options, self._clock, self._log, self._identity = servers, options, clock, log, identity
         self.voids: list[str] = []
-        self.pair_s = 0.0  # the longest that a pair of servers took
+        self._pairs_s: list[float] = []  # that pairs of servers took
         self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
+
+    @property
+    def pair_s(self) -> float:
+        """What a pair of servers took on average, or 0 before the first one."""
+        return sum(self._pairs_s) / max(len(self._pairs_s), 1)
 
     def pairs_left(self, reserved: int) -> int | None:
         """How many more pairs of servers the budget holds beside those that are reserved; None without a limit."""
@@ -120,7 +125,7 @@ class Measurement:
             window_s=self._options["window_s"],
             seed=draw.randrange(2**31),
         )
-        self.pair_s = max(self.pair_s, self._clock() - began)
+        self._pairs_s.append(self._clock() - began)
         self._log.add(key, {"windows": windows, "accuracy": accuracy})
         return windows, accuracy
 

@@ -195,7 +195,9 @@ class Trial:
 
     def _measure_noise(self) -> Measured:
         """The start against itself: what noise alone shows."""
-        noise = self._measurement.compare(self.start, self.start, self._rules(looks=(NOISE_PAIRS,)))
+        noise = self._measurement.compare(
+            self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
+        )
         if not any(window["throughput_rps"] for window in noise.windows):
             raise FleetError(_why_nothing(noise.windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self._say(
@@ -259,14 +261,14 @@ class Trial:
         """(configuration, step) of one candidate against the best so far."""
         tried = trial_configuration.changed(best, candidate["change"])
         reason = None
-        if set(candidate["change"]) == {"protocol"}:
+        if self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
+            reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
+        elif set(candidate["change"]) == {"protocol"}:
             return best, self._advise(candidate, accuracy)
-        if tried == best:
+        elif tried == best:
             reason = "this is what runs already"
         elif tried["form"] not in self.forms:
             reason = f"there is no {tried['form']} form of the model: its conversion was refused or not asked for"
-        elif self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
-            reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return best, self._step(candidate, False, reason, None, unmeasured)

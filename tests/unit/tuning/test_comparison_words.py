@@ -130,7 +130,10 @@ def test_measuring_ends_where_more_pairs_would_hardly_show_a_gain():
 def test_a_baseline_without_goodput_has_a_gain_without_an_end():
     found = comparison.compare([Pair(0.2, 100.0, 2, "baseline"), Pair(0.2, 110.0, 2, "baseline")], EQUAL, Rules((2,)))
     assert (found.gain, found.interval[1], found.verdict) == (None, None, "gain") and found.interval[0] > 100
-    assert "no goodput in 2 (baseline) and 0 (candidate) of them" in found.reason
+    assert found.noise_floor is None
+    assert found.reason == (
+        "4 rounds on 2 pairs of servers, no goodput in 2 (baseline) and 0 (candidate) of them: faster, beyond the noise"
+    )
 
 
 def test_a_candidate_that_answers_nothing_is_a_loss():
