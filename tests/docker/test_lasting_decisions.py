@@ -41,6 +41,7 @@ TUNING = {
     "tfs_tuning_start": {"protocol": "grpc", "batching": SLOW},
     "tfs_tuning_candidates": [{"name": "no wait", "change": {"batching": QUICK}}],
     "tfs_tuning_refine": False,
+    "tfs_tuning_instances": 2,
     "tfs_tuning_window_s": 1,
 }
 FLAGS = {"tfserving_flags": {"rest_api_timeout_in_ms": 10000}, "tfserving_environment": {"OWNER": "us"}}

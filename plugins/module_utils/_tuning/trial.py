@@ -195,9 +195,8 @@ class Trial:
 
     def _measure_noise(self) -> Measured:
         """The start against itself: what noise alone shows."""
-        noise = self._measurement.compare(
-            self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
-        )
+        rules = self._rules(looks=(min(NOISE_PAIRS, self.options["instances"]),))
+        noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
         if not any(window["throughput_rps"] for window in noise.windows):
             raise FleetError(_why_nothing(noise.windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self._say(
@@ -352,27 +351,29 @@ class Trial:
     def _measure_total(self, best: Configuration, noise: Measured) -> dict[str, Any]:
         """The final configuration against the start: closed loop for the gain, open loop at one rate for the latencies."""
         same = best == self.start
+        measured: Measured | None = noise
+        reason = "nothing beat the start by more than noise: the baseline is kept"
         if same:
             self.servers.stop()
-            measured, reason = noise, "nothing beat the start by more than noise: the baseline is kept"
         else:
             self._say(f"{self.options['name']}: total: the final configuration against the start")
-            measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
-            reason = measured.comparison.reason
+            try:
+                measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
+                reason = measured.comparison.reason
+            except FleetError as fault:
+                measured, reason = None, f"it could not be measured: {fault}"
         total = self._step(
             Candidate(name="total", change={}, reason=None, model=None),
-            not same and measured.comparison.verdict == "gain",
+            not same and measured is not None and measured.comparison.verdict == "gain",
             reason,
             measured,
-            measured.accuracy,
+            measured.accuracy if measured else BeforeAfter(before=noise.accuracy["before"], after=None),
             open_loop=None,
         )
-        old, figures = measured.before, measured.after
-        if old and figures:
-            total["open_loop"] = self._measure_open_loop(
-                self._measurement.sides(self.start, best, random.Random(self.options["seed"])),
-                OPEN_LOOP_SHARE * min(old["goodput_rps"], figures["goodput_rps"]),
-            )
+        if measured and measured.before and measured.after:
+            slower_rps = min(measured.before["goodput_rps"], measured.after["goodput_rps"])
+            sides = self._measurement.sides(self.start, best, random.Random(self.options["seed"]))
+            total["open_loop"] = self._measure_open_loop(sides, OPEN_LOOP_SHARE * slower_rps)
         return total
 
     def _measure_open_loop(self, sides: Mapping[str, dict[str, Any]], rate_rps: float) -> dict[str, Any] | None:

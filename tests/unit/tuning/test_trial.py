@@ -212,6 +212,19 @@ def test_a_gain_that_the_final_comparison_does_not_confirm_is_not_kept():
     )
 
 
+def test_where_the_final_comparison_fails_the_start_is_kept():
+    class Failing(Host):
+        def model_server(self, name, state, **given):
+            starts = [one for module, one in self.calls if module == "model_server" and one["state"] == "started"]
+            if state == "started" and len(starts) > 2 * (3 + 2 + 1):
+                raise FleetError("the candidate ended", where="model_server")
+            return super().model_server(name, state, **given)
+
+    found = tuned("grpc", LITE, host=Failing())
+    assert found["configuration"] == found["start"] and found["total"]["kept"] is found["steps"][0]["kept"] is False
+    assert found["total"]["reason"] == "it could not be measured: model_server: the candidate ended."
+
+
 @pytest.mark.parametrize("accepted", [False, True])
 def test_a_faster_variant_that_one_request_ends_is_measured_and_kept_only_where_that_is_accepted(accepted):
     found = tuned("grpc", LITE, host=Host(fragile=("tflite_dynamic_range",)), accept_fragile=accepted)
