@@ -135,7 +135,7 @@ options:
     default: 2
   instances:
     description:
-      - Pairs of fresh servers that one comparison takes at most, 1 to 100. The result is looked at after 1, 2, 3, 5, 8, 12, 18, … pairs. Measuring ends
+      - Pairs of fresh servers that one comparison takes at most, 1 to 95. The result is looked at after 1, 2, 3, 5, 8, 12, 18, … pairs. Measuring ends
         with the first look that settles it, or after which more pairs would hardly show a gain worth keeping.
     type: int
     default: 28

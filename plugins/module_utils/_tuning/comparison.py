@@ -11,14 +11,14 @@ comparison's own pairs where these scatter more. The result is looked at after a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["gain", "loss", "none", "unlikely", "inconclusive"]
-_LOOKS = (1, 2, 3, 5, 8, 12, 18, 28, 42, 63, 95)  # each half as far again
+LOOKS = (1, 2, 3, 5, 8, 12, 18, 28, 42, 63, 95)  # each half as far again
 
 
 class Pair(NamedTuple):
@@ -30,7 +30,7 @@ class Pair(NamedTuple):
     silent: str = ""  # the side that had no goodput: its rate is that of half an answer
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Scatter:
     """How much pairs of servers scattered: a sum of squares of log ratios, and its degrees of freedom."""
 
@@ -50,17 +50,22 @@ class Scatter:
         return Scatter(self.squares + squares, self.degrees + len(logs) - (not equal))
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Rules:
     """How a comparison is judged. looks: the counts of pairs after which the result is looked at."""
 
-    looks: tuple[int, ...]
+    looks: tuple[int, ...] = LOOKS
     minimum_gain: float = 0.03
     confidence: float = 0.95
     trials: int = 1  # comparisons that may each call a gain: together they are wrong no more often than one
     optimism: float = (
         1.64  # standard errors: measuring ends where even a gain so far above the estimate would not be shown
     )
+
+    def within(self, most: int) -> Rules:
+        """These rules for so many pairs at most: a look that is not reached needs no share of the error rate."""
+        looks = (*(count for count in self.looks if count < most), min(most, self.looks[-1]))
+        return dataclasses.replace(self, looks=looks)
 
     @property
     def interval_level(self) -> float:
@@ -73,7 +78,7 @@ class Rules:
         return 1 - (1 - self.confidence) / 2 / len(self.looks) / self.trials
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """What pairs of servers say about a candidate.
 
@@ -87,11 +92,6 @@ class Comparison:
     reason: str  # a sentence
     instances: int  # pairs of fresh servers that counted
     rounds: int  # on all of them
-
-
-def looks(most: int) -> tuple[int, ...]:
-    """The counts of pairs after which to look at the result, for so many pairs at most."""
-    return (*(count for count in _LOOKS if count < most), most)
 
 
 def paired(windows: Sequence[Mapping[str, Any]]) -> Pair | None:

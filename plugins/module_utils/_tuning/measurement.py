@@ -81,6 +81,8 @@ class Measurement:
     def compare(self, before: Configuration, after: Configuration, rules: Rules, reserved: int = 0) -> Measured:
         """Measure pairs of fresh servers until the verdict is settled. reserved: pairs that the budget keeps for what comes later."""
         self._comparisons += 1
+        fitting = self.pairs_left(reserved)
+        rules = rules if fitting is None else rules.within(max(1, fitting))
         pairs, windows, started, lost = list[Pair](), list[dict[str, Any]](), 0, 0
         accuracy: BeforeAfter | None = None
         while True:

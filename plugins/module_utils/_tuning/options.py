@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import LOOKS
 
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -54,7 +55,7 @@ def check(options: Mapping[str, Any]) -> None:
         ("window_requests", 0, 10000, "requests"),
         ("window_max_s", 0.5, 3600, "s"),
         ("rounds", 1, 100, "rounds"),
-        ("instances", 1, 100, "pairs of servers"),
+        ("instances", 1, LOOKS[-1], "pairs of servers"),
         ("minimum_gain", 0, 10, "as a fraction"),
         ("confidence", 0.5, 0.999, "as a fraction"),
         ("allowed_loss", 0, None, "of the metric"),

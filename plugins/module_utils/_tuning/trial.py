@@ -28,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, refinement, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import refinement, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
@@ -51,7 +51,7 @@ _NOT_MEASURED = (
     "release",
 )
 NOISE_PAIRS = 3  # of the start against itself
-_RESERVED_PAIRS = 2  # that the budget keeps for each candidate to come and for the final comparison
+_RESERVED_PAIRS = 2  # that the budget keeps for the final comparison, beside one for each candidate to come
 _PATIENT = 2.33  # optimism of the final comparison
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
 
@@ -195,8 +195,9 @@ class Trial:
 
     def _measure_noise(self) -> Measured:
         """The start against itself: what noise alone shows."""
-        rules = self._rules(looks=(min(NOISE_PAIRS, self.options["instances"]),))
-        noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
+        noise = self._measurement.compare(
+            self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
+        )
         if not any(window["throughput_rps"] for window in noise.windows):
             raise FleetError(_why_nothing(noise.windows), where=self.options["name"], remedy=self._remedy_for_nothing())
         self._say(
@@ -278,9 +279,7 @@ class Trial:
     ) -> dict[str, Any]:
         self._say(f"{self.options['name']}: {candidate['name']}: starting it beside the best so far")
         try:
-            measured = self._measurement.compare(
-                best, tried, self._search_rules(), _RESERVED_PAIRS * (self._waiting + 1)
-            )
+            measured = self._measurement.compare(best, tried, self._search_rules(), _RESERVED_PAIRS + self._waiting)
         except FleetError as fault:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
             return self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
@@ -317,9 +316,7 @@ class Trial:
         measured, accuracy = None, BeforeAfter(before=accuracy_before, after=None)
         try:
             before, after = (trial_configuration.changed(self.start, {"protocol": one}) for one in (other, protocol))
-            measured = self._measurement.compare(
-                before, after, self._search_rules(), _RESERVED_PAIRS * (self._waiting + 1)
-            )
+            measured = self._measurement.compare(before, after, self._search_rules(), _RESERVED_PAIRS + self._waiting)
             accuracy, reason = measured.accuracy, measured.comparison.reason
         except FleetError as fault:
             reason = f"it could not be measured: {fault}"
@@ -390,8 +387,8 @@ class Trial:
 
     def _rules(self, **more: Any) -> Rules:
         """How a comparison is judged."""
-        looks = comparison.looks(self.options["instances"])
-        return Rules(**{**{key: self.options[key] for key in ("minimum_gain", "confidence")}, "looks": looks, **more})
+        rules = Rules(minimum_gain=self.options["minimum_gain"], confidence=self.options["confidence"], **more)
+        return rules.within(self.options["instances"])
 
     def _search_rules(self) -> Rules:
         """How the next candidate is judged: those that were given share half of the rate of error, and however many come later the other half."""

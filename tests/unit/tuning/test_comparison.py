@@ -76,7 +76,7 @@ def test_a_pair_that_says_nothing_does_not_count():
 
 
 def test_the_looks_end_with_the_most_pairs():
-    assert [comparison.looks(most) for most in (1, 2, 4, 28)] == [
+    assert [Rules().within(most).looks for most in (1, 2, 4, 28)] == [
         (1,),
         (1, 2),
         (1, 2, 3, 4),
@@ -114,10 +114,10 @@ def judged(seed, ratio=1.0, most=12, **noise):
     """The comparison of one simulated run at the look that settled it."""
     machine = Machine(seed, **noise)
     scatter = Scatter().with_pairs(machine.pairs(3), equal=True)
-    pairs, looks = machine.pairs(most, ratio), comparison.looks(most)
+    pairs, rules = machine.pairs(most, ratio), Rules().within(most)
     found = None
-    for count in looks:
-        found = comparison.compare(pairs[:count], scatter, Rules(looks), most - count)
+    for count in rules.looks:
+        found = comparison.compare(pairs[:count], scatter, rules, most - count)
         if found.verdict != "inconclusive":
             break
     return found
