@@ -131,7 +131,9 @@ def binomial_limit(probability):
     return RUNS * probability + 4.5 * math.sqrt(RUNS * probability)
 
 
-@pytest.mark.parametrize("noise", [{}, {"memory": 0.95}, {"drift": 0.02}, {"instances": 0.15}, {"stall": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "noise", [{}, {"deviation": 0.01}, {"memory": 0.95}, {"drift": 0.02}, {"instances": 0.15}, {"stall": 0.1}], ids=str
+)
 def test_error_rates_are_those_of_the_confidence_wherever_measuring_stops(noise):
     """Of equal sides at most 2.5 % are called a gain, one side of a 95 % interval; 95 % of the intervals hold the truth."""
     found = [judged(seed, **noise) for seed in range(RUNS)]
