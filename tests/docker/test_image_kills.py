@@ -247,9 +247,9 @@ def test_builders_that_are_not_there(pair, play):
     def run(builders, *arguments):
         return image.run(*arguments, registry="builders", tfs_image_recipe=image.made, tfs_image_builders=builders)
 
-    assert f"the image {image.name} is to be built and there is no builder" in run([]).fail().output
+    assert f"cannot build the image {image.name!r}: no builder is set" in run([]).fail().output
     output = run(["killed", "nobody"], "--limit", "wanting").fail().output
-    assert "none of its builders (killed, nobody) is among the hosts that this play reaches" in output
+    assert "none of the builders (killed, nobody) is reachable in this play" in output
     pair.builder.cut_off()
     try:
         both = [run(["killed", "wanting", "killed"]) for _play in range(2)]

@@ -67,7 +67,7 @@ def test_files_that_a_builder_names(tmp_path):
 
     for names in ((f"../{'b' * 12}/part-00000",), ("site.yml",), ("part-00000\n",), ("part-00000/../../x/part-00000",)):
         code, said = ship("part-00000", *names)
-        assert code != 0 and "which is no file of the archive" in said, said
+        assert code != 0 and "which is not a file of the archive" in said, said
         assert (controller / ("b" * 12) / "part-00000").read_text() == "before"
         assert not list(controller.rglob("site.yml"))
     code, said = ship("part-00000")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for shipping an image without a registry: parts with checksums. Those that arrived are not sent again; an image is whole or not there."""
+"""Adapter that ships an image without a registry, as parts with checksums. Parts that arrived are not sent again; an image is complete or absent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READ_BYTES = 1 << 20
 
 
 class Described(TypedDict):
-    """What an archive says of its image. started: whether it was started once."""
+    """What an archive says about its image. started: whether it was started once."""
 
     image: str
     id: str
@@ -65,19 +65,19 @@ def write(directory: str, image: Described, stream: Iterable[bytes]) -> Manifest
             raise FleetError(
                 f"cannot write the archive: {fault.strerror or fault}",
                 where=directory,
-                remedy="Free some disk there and run again.",
+                remedy="Free disk space there and run again.",
             ) from fault
         raise
     return manifest
 
 
 def read(directory: str) -> Manifest | None:
-    """An archive's manifest, or None where there is none."""
+    """Return an archive's manifest, or None if there is no archive."""
     try:
         with open(os.path.join(directory, MANIFEST), encoding="utf-8") as stream:
             found: Manifest = json.load(stream)
             if [part["name"] for part in found["parts"]] != [_part(number) for number in range(len(found["parts"]))]:
-                raise ValueError  # It came from a builder, and is no list of files to read.
+                raise ValueError  # It came from a builder, and does not list the parts of an archive.
             return found
     except FileNotFoundError:
         return None
@@ -94,7 +94,7 @@ def _part(number: int) -> str:
 
 
 def names(parent: str) -> list[str]:
-    """The names of the images whose archives lie below a directory; damaged ones are not counted."""
+    """Return the names of the images whose archives are below a directory, without the damaged ones."""
     found: list[str] = []
     for entry in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
         with contextlib.suppress(FleetError, NotADirectoryError):
@@ -104,23 +104,23 @@ def names(parent: str) -> list[str]:
 
 
 def stream(directory: str, manifest: Manifest) -> Iterator[bytes]:
-    """The archive's bytes, after each part was found whole. Raises FleetError that names the first part that is not."""
+    """Return the archive's bytes once all its parts are checked. Raise FleetError for the first part that is missing or damaged."""
     for path, digest in _damaged(directory, manifest):
         raise FleetError(
             f"this part of the image is {'damaged' if digest else 'missing'}",
             where=path,
-            remedy="Ship it again: the parts that are whole stay.",
+            remedy="Ship the image again. Its undamaged parts are kept.",
         )
     return _chunks(directory, manifest)
 
 
 def is_whole(directory: str, manifest: Manifest) -> bool:
-    """Whether all parts of an archive are there and as they were written."""
+    """Return whether all parts of an archive are present and undamaged."""
     return not any(_damaged(directory, manifest))
 
 
 def _damaged(directory: str, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
-    """(path, its checksum or None where it is missing) of each part that is not what the manifest says."""
+    """Yield (path, its checksum or None if it is missing) of each part that does not match the manifest."""
     for part in manifest["parts"]:
         path, digest = os.path.join(directory, part["name"]), hashlib.sha256()
         try:
@@ -141,11 +141,11 @@ def _chunks(directory: str, manifest: Manifest) -> Iterator[bytes]:
 
 
 def _parts(stream: Iterable[bytes]) -> Iterator[bytes]:
-    held = bytearray()
+    buffered = bytearray()
     for content in stream:
-        held += content
-        while len(held) >= _PART_BYTES:
-            yield bytes(held[:_PART_BYTES])
-            del held[:_PART_BYTES]
-    if held:
-        yield bytes(held)
+        buffered += content
+        while len(buffered) >= _PART_BYTES:
+            yield bytes(buffered[:_PART_BYTES])
+            del buffered[:_PART_BYTES]
+    if buffered:
+        yield bytes(buffered)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which image is missing, and who builds it: once for each image, several builders side by side, the same answer whoever asks."""
+"""Decide which images are missing and which builder builds each of them. Every host computes the same answer."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _NEEDED = {"image", "level", "digest"}
 
 
 class Builder(TypedDict):
-    """level: what its CPU can run. images: the names of those that it has, as images or as archives, started once or not."""
+    """level: what its CPU can run. images: the names of the images that it has, as images or as archives, started once or not."""
 
     level: str
     images: list[str]
 
 
 def missing(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
-    """The recipes that some host wants and does not have, by image. hosts: {name: {recipe (or None), present}}."""
+    """Return the recipes of images that hosts need and do not have, by image. hosts: {name: {recipe (or None), present}}."""
     wanted = [host["recipe"] for _name, host in sorted(hosts.items()) if host["recipe"] and not host["present"]]
     for one in wanted:
         if not isinstance(one, dict) or not _NEEDED <= set(one):
             raise FleetError(
-                f"{one!r} is no recipe of an image",
+                f"{one!r} is not the recipe of an image",
                 where="tfs_image_recipe",
-                remedy="Give build of the host's plan, or leave it out.",
+                remedy="Use `build` of the host's plan, or omit the variable.",
             )
     return {one["image"]: one for one in wanted}
 
 
 def parts(built: Iterable[Mapping[str, Any]], directory: str) -> list[dict[str, str]]:
-    """[{path, archive}] of the files of archives that builders wrote: where each lies on its builder, and the name of its archive.
+    """Return [{path, archive}] of the files of archives that builders wrote: the path on the builder, and the name of the archive.
 
-    built: the results of the module serving_image, with the controller's own recipe as item. directory: where the builder's archives lie. Raises FleetError
-    for a builder that names other files: they become files of the controller.
+    built: the results of the module serving_image, with the controller's own recipe as item. directory: of the builder's archives. Raises FleetError
+    for a builder that names other files, because they become files of the controller.
     """
     found = []
     for one in built:
@@ -51,9 +51,9 @@ def parts(built: Iterable[Mapping[str, Any]], directory: str) -> list[dict[str, 
             name = str(path).rpartition("/")[2]
             if not PART.fullmatch(name) or not is_at(path, directory, f"{archive}/{name}"):
                 raise FleetError(
-                    f"the builder wrote {path!r}, which is no file of the archive {archive}",
+                    f"the builder reports {path!r}, which is not a file of the archive {archive!r}",
                     where=one["item"]["image"],
-                    remedy="Look what runs on the builder: its answers are not those of this collection.",
+                    remedy="Check the builder: its result is not that of this collection.",
                 )
             found.append({"path": path, "archive": archive})
     return found
@@ -62,39 +62,39 @@ def parts(built: Iterable[Mapping[str, Any]], directory: str) -> list[dict[str, 
 def assign(
     recipes: Mapping[str, Recipe], builders: Mapping[str, Builder], absent: Collection[str] = ()
 ) -> dict[str, list[Recipe]]:
-    """{builder: [recipe]} for {image: recipe}, every builder named.
+    """Assign {image: recipe} to the builders: {builder: [recipe]}, with an entry for every builder.
 
-    A builder that has an image keeps it; then the one with the least to do; then one whose CPU can start what it built; then by name.
-    absent: the names of those that do not answer.
+    An image goes to the builder that has it, else to the one with the fewest images, else to one whose CPU can start it, else by name.
+    absent: the names of builders that are not reachable.
     """
     if recipes and not builders:
-        many = f"{len(recipes)} images are" if len(recipes) > 1 else f"the image {next(iter(recipes))} is"
+        many = f"{len(recipes)} images" if len(recipes) > 1 else f"the image {next(iter(recipes))!r}"
         why = (
-            f"none of its builders ({', '.join(sorted(absent))}) is among the hosts that this play reaches"
+            f"none of the builders ({', '.join(sorted(absent))}) is reachable in this play"
             if absent
-            else "there is no builder"
+            else "no builder is set"
         )
         raise FleetError(
-            f"{many} to be built and {why}",
+            f"cannot build {many}: {why}",
             where="tfs_image_builders",
             remedy=(
-                "Let the play run on one of them (see --limit), and see that it answers."
+                "Run the play on one of them (check --limit), and make sure that it is reachable."
                 if absent
-                else "Name hosts of the inventory that build, for instance tfserving_image_builders: [build-1], and let the play run on them too."
+                else "Set tfserving_image_builders to hosts of the inventory, such as [build-1], and run the play on them as well."
             ),
         )
-    held = {
-        name: {image for held in builder["images"] for image in (held, held.partition(UNSTARTED)[0])}
+    present = {
+        name: {image for name_ in builder["images"] for image in (name_, name_.partition(UNSTARTED)[0])}
         for name, builder in builders.items()
     }
     work: dict[str, list[Recipe]] = {name: [] for name in sorted(builders)}
     for image, recipe in sorted(
-        recipes.items(), key=lambda pair: (not any(pair[0] in images for images in held.values()), pair[0])
+        recipes.items(), key=lambda pair: (not any(pair[0] in images for images in present.values()), pair[0])
     ):
         chosen = min(
             work,
             key=lambda name: (
-                image not in held[name],
+                image not in present[name],
                 len(work[name]),
                 not may_run(recipe["level"], builders[name]["level"]),
                 name,

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that keeps Bazel's work: a cache as `--remote_cache=http://…` asks for it, on loopback, in a directory that outlives a failed build.
+"""Adapter that keeps Bazel's work: a server for `--remote_cache=http://…` on loopback, with a directory that outlives a failed build.
 
 The protocol is Bazel's HTTP caching protocol: PUT and GET of /cas/<SHA-256> (content, checked here) and /ac/<SHA-256> (results of actions), below a path
-that is drawn for each build, as every account of the host can reach the loopback.
+that is random for each build, because every account of the host can connect to the loopback.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PART_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def serving(directory: str, limit_mib: int) -> Iterator[str]:
-    """Serve the cache below directory while the block runs; gives its URL. What was used longest ago goes first where it grew beyond limit_mib."""
+    """Serve the cache below directory while the block runs, and yield its URL. Above limit_mib, the least recently used files are removed."""
     for kind in ("cas", "ac"):
         os.makedirs(os.path.join(directory, kind), exist_ok=True)
     for left in os.scandir(directory):
@@ -54,7 +54,7 @@ class _Room:
         self._used = _shrink(directory, limit_bytes)
 
     def take(self, size: int) -> bool:
-        """Make room for a file; what was used longest ago goes. False where there will never be room."""
+        """Make room for a file by removing the least recently used ones. Return False if the file is larger than the limit."""
         with self._lock:
             if size > self._limit:
                 return False
@@ -71,7 +71,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     room: _Room
 
     def do_GET(self) -> None:
-        """Give what is there, and note that it was used."""
+        """Return a file, and note its use."""
         path = self._path() or ""
         try:
             with open(path, "rb") as stream:
@@ -90,7 +90,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_PUT(self) -> None:
-        """Take it whole or not at all; content that is not what its name says is refused."""
+        """Store a complete file. Content that does not match its name is refused."""
         path, length, digest = self._path(), self.headers.get("Content-Length") or "", hashlib.sha256()
         if path is None or not _LENGTH.fullmatch(length) or not self.room.take(int(length)):
             self.close_connection = True  # The body is not read.
@@ -123,13 +123,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 os.unlink(staged)
 
     def _refuse(self) -> None:
-        """Nothing more can be kept here; a build goes on without."""
+        """Report that nothing more can be stored. A build continues without it."""
         self.close_connection = True
         with contextlib.suppress(OSError):
             self._answer(507)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing for each of a million requests."""
+        """Log nothing: a build sends a million requests."""
 
     def _path(self) -> str | None:
         found = _PATH.fullmatch(self.path)
@@ -144,7 +144,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _shrink(directory: str, limit_bytes: int) -> int:
-    """How much is left."""
+    """Remove the least recently used files above a limit. Return the bytes that remain."""
     files = []
     for folder, _names, names in os.walk(directory):
         for name in names:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a build is: Bazel's own [n / m] as a percentage with the time left, and the step of the Docker file before that."""
+"""Report the progress of a build: Bazel's [n / m] as a percentage with the time left, and the step of the Dockerfile before that."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _SHOWN = 60
 
 
 class Progress:
-    """Takes the lines of a build; says when there is news. now: seconds of any clock that only goes forward."""
+    """Turns lines of build output into progress messages. now: seconds of a monotonic clock."""
 
     _seen: collections.deque[tuple[float, int]]
-    _said_at: float | None
+    _reported_at: float | None
     done: int | None
     total: int | None
 
     def __init__(self, what: str, every_s: float = 10.0) -> None:
         self._what, self._every_s = what, every_s
-        self._seen, self._said_at, self._step, self.done, self.total = collections.deque(), None, "", None, None
+        self._seen, self._reported_at, self._step, self.done, self.total = collections.deque(), None, "", None, None
 
     def line(self, text: str, now: float) -> str | None:
-        """What to say about a line of output, or None where nothing new is worth a line."""
+        """Return the message for a line of output, or None if there is nothing new to report."""
         text = plain(text)
         step, count = _STEP.match(text), _COUNT.search(text)
         if step:
             self._step, self.done, self.total = f"step {step[1]} of {step[2]}", None, None
             self._seen.clear()
-            return self._say(f"{self._step}: {step[3][:_SHOWN]}", now, True)
+            return self._report(f"{self._step}: {step[3][:_SHOWN]}", now, True)
         if not count:
             return None
         self.done, self.total = done, total = [int(number.replace(",", "")) for number in count.groups()]
@@ -46,33 +46,33 @@ class Progress:
             return None
         left = self.left_s()
         tail = f", about {duration(left)} left" if left is not None else ""
-        return self._say(
+        return self._report(
             f"{self._step}: {100 * done // total} %, {done} of {total} actions{tail}",
             now,
             done == total,
         )
 
     def left_s(self) -> float | None:
-        """Seconds left at the pace of the last ten minutes, or None while that is not known. What a cache answers at first is soon out of the window."""
+        """Return the seconds left at the pace of the last ten minutes, or None while it is not known. Cache hits at the start soon leave the window."""
         (began, first), (now, done) = self._seen[0], self._seen[-1]
         if now - began < _LEAST_S or done <= first or self.total is None:
             return None
         return (self.total - done) * (now - began) / (done - first)
 
-    def _say(self, text: str, now: float, at_once: bool) -> str | None:
-        if not at_once and self._said_at is not None and now - self._said_at < self._every_s:
+    def _report(self, text: str, now: float, at_once: bool) -> str | None:
+        if not at_once and self._reported_at is not None and now - self._reported_at < self._every_s:
             return None
-        self._said_at = now
+        self._reported_at = now
         return f"{self._what}: {text}"
 
 
 def plain(text: str) -> str:
-    """A line without a terminal's colors."""
+    """Return a line without terminal colors."""
     return _ESCAPES.sub("", text)
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it."""
+    """Return a time span as text."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that builds: one build at a time on a builder, from checked sources, tried with fewer jobs where memory ran out, with nothing left behind."""
+"""Adapter that builds images: one build at a time on a builder, from checked sources, with fewer jobs after running out of memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import im
 
 _LAST_LINES = 40
 _SHOWN_LINES = 8
-_FULL = "Free some disk where the engine keeps its images, and run again: what was compiled is kept."
+_FULL = "Free disk space where the engine stores its images, and run again. Compiled files are kept."
 _RULES = dockerfile.DOWNLOADER
 _BASE, _BASE_STAGE = "tfserving-fleet/build-base", "base_build"
 
@@ -51,7 +51,7 @@ class Settings(preflight.Needs):
 
 
 class Done(TypedDict):
-    """A build that ended. jobs: None where nothing had to be compiled."""
+    """A finished build. jobs: None if nothing had to be compiled."""
 
     id: str
     log: str
@@ -78,14 +78,14 @@ class Builder:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """The only one that builds on this host, whose process id stands in the file lock; first removes what a build left whose engine or host died."""
+        """Hold the lock of this host's builds, and remove what an interrupted build left. The file `lock` contains the process id."""
         try:
             os.makedirs(self.directory, exist_ok=True)
             with open(os.path.join(self.directory, "lock"), "a", encoding="utf-8") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    self._say("another build runs on this host; waiting for it")
+                    self._say("waiting for another build on this host")
                     fcntl.flock(lock, fcntl.LOCK_EX)
                 lock.truncate(0)
                 lock.write(f"{os.getpid()}\n")
@@ -97,18 +97,18 @@ class Builder:
                     lock.truncate(0)
         except OSError as fault:
             raise FleetError(
-                f"cannot write: {fault.strerror or fault}",
+                f"cannot write files of the build: {fault.strerror or fault}",
                 where=fault.filename or self.directory,
-                remedy="Free some disk there, or name another directory; what was compiled is kept.",
+                remedy="Free disk space there, or set another directory. Compiled files are kept.",
             ) from fault
 
     def clear(self) -> None:
-        """Remove the containers of builds; under the lock there is no build whose they could be."""
+        """Remove containers of builds. While the lock is held, no running build owns them."""
         for container in self.engine.labelled(f"{image_labels.BUILDING}=1"):
             self.engine.remove_container(container)
 
     def build(self, recipe: Recipe) -> Done:
-        """Build the image of a recipe. Nothing is tagged. One that a killed run left whole is taken as it is."""
+        """Build the image of a recipe without a tag. Use the complete image of an interrupted run if there is one."""
         began = time.monotonic()
         log = os.path.join(self.directory, "logs", f"{recipe['image'].rpartition(':')[2]}.log")
         left = self._whole(recipe, "runtime")
@@ -117,7 +117,7 @@ class Builder:
             return {
                 "id": left[0],
                 "log": log,
-                "notes": ["an earlier run made it and ended before it was started once"],
+                "notes": ["an earlier run built the image, but ended before starting it once"],
                 "jobs": None,
                 "seconds": 0.0,
             }
@@ -135,7 +135,7 @@ class Builder:
                 cache = None
             work = _Work(recipe, tree, stream)
             self._bring_bases(work)
-            self._say(f"{recipe['image']}: building with {running} jobs; all its output is in {log}")
+            self._say(f"{recipe['image']}: building with {running} jobs; full output: {log}")
             self._base(work)
             devel, running = self._devel(work, running, cache, notes)
             made = self._run(work, "runtime", {"TF_SERVING_BUILD_IMAGE": devel})
@@ -143,7 +143,7 @@ class Builder:
         return {"id": made, "log": log, "notes": notes, "jobs": running, "seconds": round(time.monotonic() - began, 1)}
 
     def _whole(self, recipe: Recipe, stage: str) -> list[str]:
-        """The ids of the images of a stage that are there: the label comes last, so an image that has it is whole."""
+        """Return the ids of the images of a stage. The label is set last, so an image that has it is complete."""
         return [
             image["id"]
             for image in self.engine.images(f"{image_labels.RECIPE}={recipe['digest']}")
@@ -155,7 +155,7 @@ class Builder:
             self.engine.remove_image(image)
 
     def _bring_bases(self, work: _Work) -> None:
-        """Pull what both Docker files start from, so that a base image that cannot be had is told at once and not after hours."""
+        """Pull the base images of both Dockerfiles first, so that a missing one fails at once and not after hours."""
         for stage in ("devel", "runtime"):
             for name in dockerfile.base_images(self._docker_file(work, stage)):
                 if not self.engine.image(name):
@@ -164,22 +164,22 @@ class Builder:
                         self.engine.pull(name)
                     except FleetError as fault:
                         raise FleetError(
-                            f"cannot get the base image: {fault.what}",
+                            f"cannot pull the base image: {fault.what}",
                             where=name,
                             remedy=_FULL
                             if preflight.disk_full([fault.what])
                             else (
-                                "Let the builder's engine reach its registry, name a mirror (mirrors), or load the image there."
+                                "Give the builder's engine access to the registry, set a mirror (mirrors), or load the image on the builder."
                             ),
                         ) from fault
 
     def _docker_file(self, work: _Work, stage: Stage) -> str:
-        return dockerfile.mended(
+        return dockerfile.fixed(
             work.tree.text(work.recipe[stage]["dockerfile"]), work.recipe, stage == "devel", self.settings["mirrors"]
         )
 
     def _base(self, work: _Work) -> None:
-        """The stage with the tools, under a name of its own, so that it stays for the next class when the devel image with all of Bazel's work goes."""
+        """Build and tag the stage with the tools, so that it remains for the next class when the devel image is removed."""
         recipe = work.recipe
         tools: Recipe = {**recipe, "devel": {**recipe["devel"], "target": _BASE_STAGE}}
         base = self._run(replace(work, recipe=tools), "devel", {}, {image_labels.STAGE: "base"})
@@ -200,12 +200,12 @@ class Builder:
                 fewer = preflight.fewer(running)
                 if not fewer:
                     raise FleetError(
-                        "the build ran out of memory with a single job",
+                        "the build ran out of memory with one job",
                         where=work.stream.name,
                         remedy="Build on a host with more memory.",
                     ) from fault
                 running = fewer
-                notes.append(f"it ran out of memory and goes on with {running} jobs; what was compiled is kept")
+                notes.append(f"the build ran out of memory and continues with {running} jobs; compiled files are kept")
                 self._say(notes[-1])
         return done[0], running
 
@@ -222,9 +222,9 @@ class Builder:
             stream.flush()
             if line.strip():
                 last.append(line)
-            told = progress.line(line, time.monotonic())
-            if told:
-                self._say(told)
+            message = progress.line(line, time.monotonic())
+            if message:
+                self._say(message)
 
         text = self._docker_file(work, stage)
         if stage == "devel" and self._rules():
@@ -246,18 +246,18 @@ class Builder:
                 raise OutOfMemory(fault.words) from fault
             words = " | ".join([*list(last)[-_SHOWN_LINES:], fault.words])
             raise FleetError(
-                f"the {stage} build failed; its last words: {words}",
+                f"the {stage} build failed; last output: {words}",
                 where=stream.name,
                 remedy=_FULL
                 if preflight.disk_full([*last, fault.words])
-                else "All its output is there. What was compiled is kept: the next run goes on.",
+                else "Read the full output there. Compiled files are kept, and the next run continues.",
             ) from fault
         finally:
             self.clear()
 
     @contextlib.contextmanager
     def _context(self, text: str, tree: sources.Sources | None) -> Iterator[IO[bytes]]:
-        """The build's context as an open tar file: the Docker file and, where it needs them, the sources."""
+        """Yield the build context as an open tar file: the Dockerfile and, if needed, the sources."""
         with tempfile.TemporaryFile(dir=self.directory) as stream:
             with tarfile.open(fileobj=stream, mode="w") as context:
                 for name, content in (("Dockerfile", text), (_RULES, self._rules())):
@@ -273,11 +273,11 @@ class Builder:
             yield stream
 
     def _facts(self) -> preflight.BuilderFacts:
-        told = self.engine.information()
+        information = self.engine.information()
         cpus = os.cpu_count() or 1
-        root = told.get("DockerRootDir") or ""
+        root = information.get("DockerRootDir") or ""
         return {
-            "cpus": min(told.get("NCPU") or cpus, cpus),
+            "cpus": min(information.get("NCPU") or cpus, cpus),
             "memory_mib": (Files().memory_kib("MemAvailable") or 0) >> 10,
             "disk_free_mib": shutil.disk_usage(root).free >> 20 if os.path.isdir(root) else None,
         }
@@ -301,4 +301,4 @@ class Builder:
 
 
 class OutOfMemory(Exception):
-    """A build whose compiler or Bazel was killed."""
+    """The compiler or Bazel was killed during a build."""

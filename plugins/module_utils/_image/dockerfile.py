@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upstream's Docker files with a recipe's mends: sources from the verified archive, base images by digest, mirrors, and tools that still run."""
+"""Upstream's Dockerfiles with a recipe's fixes: sources from the verified archive, base images by digest, mirrors, and tools that still run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._image.recipe import Fix, Recipe
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.image_labels import BUILDING
 
-SOURCES = "tfserving-sources.tar"  # beside the Docker file; ADD unpacks it
+SOURCES = "tfserving-sources.tar"  # next to the Dockerfile; ADD unpacks it
 DOWNLOADER = "tfserving-bazel-downloader.cfg"
 _FROM = re.compile(r"^(FROM\s+)(\S+)(.*)$", re.MULTILINE | re.IGNORECASE)
 _INSTRUCTION = r"(?:[^\n]*\\\n)*[^\n]*"
@@ -23,15 +23,15 @@ _FETCHES = re.compile(
 _GET_PIP = "bootstrap.pypa.io/get-pip.py"
 
 
-def mended(text: str, recipe: Recipe, devel: bool, mirrors: Mapping[str, str] | None = None) -> str:
-    """The Docker file to build from.
+def fixed(text: str, recipe: Recipe, devel: bool, mirrors: Mapping[str, str] | None = None) -> str:
+    """Return the Dockerfile to build from.
 
-    text: upstream's. devel: whether it is the devel file. mirrors: {prefix of a URL or image name: what stands in for it}.
-    Raises FleetError where upstream's file is not what the recipe takes it for.
+    text: upstream's. devel: whether it is the devel file. mirrors: {prefix of a URL or image name: its replacement}.
+    Raises FleetError if upstream's file is not as the recipe expects.
     """
     if devel:
-        for mend in recipe["mends"]:
-            text = _MENDS[mend["mend"]](text, mend)
+        for fix in recipe["mends"]:
+            text = _FIXES[fix["mend"]](text, fix)
     text = _FROM.sub(
         lambda found: found[1] + _mirrored(_pinned(found[2], recipe["base_images"]), mirrors) + found[3], text
     )
@@ -43,14 +43,14 @@ def mended(text: str, recipe: Recipe, devel: bool, mirrors: Mapping[str, str] | 
 
 
 def base_images(text: str) -> list[str]:
-    """The images that a Docker file starts from, without stages of its own and without those that an argument names."""
+    """Return the base images of a Dockerfile, without its own stages and without those that an argument names."""
     stages = {name.lower() for name in re.findall(r"^FROM\s+\S+\s+as\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)}
     named = [found[2] for found in _FROM.finditer(text)]
     return [name for name in dict.fromkeys(named) if name.lower() not in stages and "$" not in name]
 
 
 def downloader_rules(mirrors: Mapping[str, str] | None) -> str:
-    """Bazel's --experimental_downloader_config for the mirrors of URLs."""
+    """Return Bazel's --experimental_downloader_config for the mirrors of URLs."""
     rules = [
         (re.sub(r"^\w+://", "", prefix), re.sub(r"^\w+://", "", mirror))
         for prefix, mirror in sorted((mirrors or {}).items())
@@ -62,27 +62,27 @@ def downloader_rules(mirrors: Mapping[str, str] | None) -> str:
     )
 
 
-def _sources(text: str, _mend: Fix) -> str:
-    mended_text, count = _FETCHES.subn(f"ADD {SOURCES} /tensorflow-serving/", text)
+def _sources(text: str, _fix: Fix) -> str:
+    changed, count = _FETCHES.subn(f"ADD {SOURCES} /tensorflow-serving/", text)
     if count != 1:
         raise _unlike(f"fetches its sources {count} times")
-    return mended_text
+    return changed
 
 
-def _get_pip(text: str, mend: Fix) -> str:
+def _get_pip(text: str, fix: Fix) -> str:
     if _GET_PIP not in text:
         raise _unlike(f"does not fetch {_GET_PIP}")
-    return text.replace(_GET_PIP, f"bootstrap.pypa.io/pip/{mend['python']}/get-pip.py")
+    return text.replace(_GET_PIP, f"bootstrap.pypa.io/pip/{fix['python']}/get-pip.py")
 
 
-_MENDS: dict[str, Callable[[str, Fix], str]] = {"sources": _sources, "get_pip": _get_pip}
+_FIXES: dict[str, Callable[[str, Fix], str]] = {"sources": _sources, "get_pip": _get_pip}
 
 
 def _unlike(what: str) -> FleetError:
     return FleetError(
-        f"upstream's Docker file {what}, which the recipe does not expect",
+        f"upstream's Dockerfile is not as the recipe expects: it {what}",
         where="Dockerfile.devel",
-        remedy="Build from the sources of the release itself, unchanged.",
+        remedy="Build from the unchanged sources of the release.",
     )
 
 
@@ -98,5 +98,5 @@ def _mirrored(name: str, mirrors: Mapping[str, str] | None) -> str:
 
 
 def _labelled(text: str) -> str:
-    """Each stage that runs something labelled, so that what a killed engine left of a build can be told from other people's containers."""
+    """Label each stage, to distinguish the remains of an interrupted build from other containers."""
     return _FROM.sub(lambda found: found[0] if "$" in found[2] else f"{found[0]}\nLABEL {BUILDING}=1", text)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One image on one host: whether it is there, how it gets there (built, pulled, or from an archive), and which images go."""
+"""Manage an image on a host: whether it is present, how it gets there (built, pulled, or from an archive), and which images to remove."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Options(builder.Settings):
 
 
 class Proof(TypedDict):
-    """What a server said when it was started once. unused_before: the same of the stock image."""
+    """What the log of a trial start says about instructions. unused_before: of the stock image."""
 
     unused: list[str]
     unused_before: list[str] | None
@@ -57,15 +57,15 @@ class HostImage:
         self.registry, self.archive = options["registry"] or "", options["archive"] or ""
         if not self.name and options["state"] != "pruned":
             raise FleetError(
-                "it is empty, and so is image",
+                "both recipe and image are empty",
                 where="recipe",
-                remedy="Give `build` of the plan as the recipe, or the name of an image.",
+                remedy="Set recipe to `build` of the plan, or image to the name of an image.",
             )
         self.engine = engine.Engine(options["engine_socket"])
         self.architecture, self.cpu_flags, self.compute = self._host()
 
     def reach(self) -> dict[str, Any]:
-        """The module's result."""
+        """Bring the image into the requested state, and return the module's result."""
         if self.options["state"] == "pruned":
             return self._pruned()
         return self._built(self.recipe) if self.options["state"] == "built" and self.recipe else self._present()
@@ -113,13 +113,13 @@ class HostImage:
             labels.check_recipe(held["labels"], self.digest, self.name)
         promised = labels.of(self.recipe) if self.recipe else held["labels"] if held else {}
         self._refuse(promised)
-        actions = () if held else (f"bring {self.name}", "start it once", f"call it {self.name}")
+        actions = () if held else (f"get {self.name}", "start it once", f"tag it {self.name}")
         decision = Decision(not held, self._shown(held, None), self._shown(True, None), actions, header=self.name)
         told, reference = None, None
         if not self.check_mode and not (held and self.recipe):
             reference = self._in_registry()
             found = held or self._bring(reference)
-            told = self._prove(found, keep=bool(held))
+            told = self._verify(found, keep=bool(held))
             if self.recipe:
                 self._tag(found["id"], self.name)
             held = self.engine.image(self.name)
@@ -167,7 +167,7 @@ class HostImage:
         return capabilities["architecture"], capabilities["cpu"]["flags"], compute
 
     def _held(self) -> Image | None:
-        """The image under its name or its name before it was started; another image under that name is a fault."""
+        """Return the image by its name, or by its name before the first start. Raise FleetError if another image has that name."""
         for name in (self.name, self.name + UNSTARTED):
             found = self.engine.image(name)
             if found:
@@ -187,7 +187,7 @@ class HostImage:
         return manifest if manifest and self.digest and manifest["labels"].get(labels.RECIPE) == self.digest else None
 
     def _kept(self) -> Manifest | None:
-        """The manifest of the archive where it is whole, so that one that was damaged on the builder is written again and not shipped for ever."""
+        """Return the manifest of an undamaged archive, so that a damaged one is written again."""
         try:
             manifest = self._archive()
         except FleetError:
@@ -195,12 +195,12 @@ class HostImage:
         return manifest if manifest and archives.is_whole(self.archive, manifest) else None
 
     def _build(self, recipe: recipes.Recipe, work: builder.Builder) -> tuple[Image, dict[str, Any]]:
-        """(the image, what is told of its build and its proof). Where its proof fails, nothing of it stays."""
+        """Return (the image, the results of its build and its first start). If that start fails, remove the image."""
         done = work.build(recipe)
         made = self._there(done["id"])
         told = None
         if labels.refusal(made["labels"], self.architecture, self.cpu_flags) is None:
-            told = self._prove(made)
+            told = self._verify(made)
         self._tag(made["id"], self.name if told else self.name + UNSTARTED)
         return self._there(made["id"]), {
             "build": {key: done[key] for key in ("seconds", "jobs", "notes", "log")},
@@ -220,9 +220,9 @@ class HostImage:
             manifest = self._archive()
             if not manifest:
                 raise FleetError(
-                    f"there is no archive of {self.name}",
+                    f"there is no archive of the image {self.name!r}",
                     where=self.archive,
-                    remedy="Ship it from its builder first.",
+                    remedy="Ship the image from its builder first.",
                 )
             self._refuse(manifest["labels"])
             self.engine.load(archives.stream(self.archive, manifest))
@@ -230,9 +230,9 @@ class HostImage:
         if self.registry and self.recipe:
             if not reference:
                 raise FleetError(
-                    f"the registry does not have {self.name}",
+                    f"the registry does not have the image {self.name!r}",
                     where=self.registry,
-                    remedy="Build it first (state: built).",
+                    remedy="Build the image first (state: built).",
                 )
             self.engine.pull(reference)
             return self._there(reference)
@@ -242,11 +242,15 @@ class HostImage:
     def _there(self, reference: str) -> Image:
         found = self.engine.image(reference)
         if not found:
-            raise FleetError(f"{self.name} was brought and is not there", where=self.engine.url, remedy="Run it again.")
+            raise FleetError(
+                f"the engine does not have the image {self.name!r} after loading it",
+                where=self.engine.url,
+                remedy="Run again.",
+            )
         return found
 
-    def _prove(self, found: Image, keep: bool = False) -> Proof:
-        """Start it once and judge it. An image that fails is removed, unless it was here before; a fault of the engine says nothing of the image."""
+    def _verify(self, found: Image, keep: bool = False) -> Proof:
+        """Start the image once and check it. Remove an image that fails, unless it was present before. A fault of the engine does not count."""
         with self._judging(found, keep):
             if self.recipe:
                 labels.check_recipe(found["labels"], self.digest, self.name)
@@ -279,11 +283,11 @@ class HostImage:
         fault = labels.refusal(image_labels, self.architecture, self.cpu_flags, self.compute)
         if fault:
             raise FleetError(
-                fault, where=self.name, remedy="Build the image of this host's own class: take `build` of its plan."
+                fault, where=self.name, remedy="Build the image of this host's class: use `build` of its plan."
             )
 
     def _tag(self, image_id: str, name: str) -> None:
-        """Give it its name and take the one from before it was started."""
+        """Tag an image, and remove its tag from before the first start."""
         self.engine.tag(image_id, name)
         if not name.endswith(UNSTARTED) and self.engine.image(name + UNSTARTED):
             self.engine.remove_image(name + UNSTARTED, keep_parents=True)

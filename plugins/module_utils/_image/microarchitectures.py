@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks archspec, a library on the controller, what compilers know of x86-64's microarchitectures; _image/recipe.py gets its answers as data."""
+"""Adapter that queries archspec, a library on the controller, for what compilers know about x86-64 microarchitectures, as data for _image/recipe.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MARCH = re.compile(r"-march=(\S+)")
 
 
 def needed(request: Mapping[str, Any]) -> bool:
-    """Whether a request asks for an exact microarchitecture, by name or by -march, in whatever key or policy."""
+    """Return whether a request contains an exact microarchitecture, by name or by -march, in any key or policy."""
     shared = request.get("build_for") or []
     return (
         "-march=" in str(request) or isinstance(shared, list) and any(not recipe.is_class(str(name)) for name in shared)
@@ -32,14 +32,14 @@ def needed(request: Mapping[str, Any]) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def known() -> Known:
-    """What archspec knows; names of few features first."""
+    """Return what archspec knows, ordered by the number of features."""
     try:
         from archspec import cpu
     except ImportError:
         raise FleetError(
-            "an exact microarchitecture (-march, or a name in tfserving_build_for) needs the Python package archspec on the controller",
+            "the controller needs the Python package archspec to build for an exact microarchitecture (-march, or a name in tfserving_build_for)",
             where="tfserving_build",
-            remedy="Install it: pip install archspec; or build for the level of the hosts, which needs none.",
+            remedy="Run pip install archspec, or build for the level of the hosts.",
         ) from None
     names: dict[str, Microarchitecture]
     marches: dict[str, March]

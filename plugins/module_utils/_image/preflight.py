@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a builder must have before hours of work begin: disk, memory for each job and how many jobs that leaves; how running out of it is known."""
+"""Check what a build needs before it starts: disk, memory for each job, the number of jobs. Recognize builds that run out of either."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BuilderFacts(TypedDict):
 
 
 class Needs(TypedDict):
-    """What a build may take and needs."""
+    """What a build may use and needs."""
 
     jobs: int | None  # None: as many as fit
     memory_per_job_mib: int
@@ -38,49 +38,49 @@ class Needs(TypedDict):
 
 
 def jobs(facts: BuilderFacts, wanted: Needs) -> tuple[int, list[str]]:
-    """(jobs, notes): how many compilers may run at once. Raises FleetError with the numbers where it cannot be built here."""
+    """Return (jobs, notes): how many compilers may run at once. Raises FleetError if the builder cannot run the build."""
     per_job, reserve = (
         bounded("memory_per_job_mib", wanted["memory_per_job_mib"], 1),
         bounded("memory_reserve_mib", wanted["memory_reserve_mib"], 0),
     )
-    asked: int = bounded("jobs", wanted["jobs"] or facts["cpus"], 1)
+    wanted_jobs: int = bounded("jobs", wanted["jobs"] or facts["cpus"], 1)
     if facts["disk_free_mib"] is not None and facts["disk_free_mib"] < wanted["disk_mib"]:
         raise FleetError(
-            f"the build needs {wanted['disk_mib']} MiB of disk, {facts['disk_free_mib']} MiB are free where the engine keeps its images",
+            f"the build needs {wanted['disk_mib']} MiB of disk space; {facts['disk_free_mib']} MiB are free where the engine stores its images",
             where="disk",
-            remedy="Free some, build on another host, or set disk_mib if you know better.",
+            remedy="Free disk space, build on another host, or set a lower disk_mib.",
         )
     fitting: int = (facts["memory_mib"] - reserve) // per_job
     if fitting < 1:
         raise FleetError(
-            f"the build needs {reserve + per_job} MiB of memory ({reserve} and {per_job} for each job), {facts['memory_mib']} MiB are available",
+            f"the build needs {reserve + per_job} MiB of memory ({reserve} plus {per_job} for each job); {facts['memory_mib']} MiB are available",
             where="memory",
-            remedy="Build on a host with more, or set memory_per_job_mib and memory_reserve_mib if you know better.",
+            remedy="Build on a host with more memory, or set lower memory_per_job_mib and memory_reserve_mib.",
         )
-    if fitting < asked:
+    if fitting < wanted_jobs:
         return fitting, [
-            f"{fitting} jobs instead of {asked}: {facts['memory_mib']} MiB of memory are available, a job takes up to {per_job} MiB"
+            f"{fitting} jobs instead of {wanted_jobs}: {facts['memory_mib']} MiB of memory are available, and a job needs up to {per_job} MiB"
         ]
-    return asked, []
+    return wanted_jobs, []
 
 
 def fewer(running: int) -> int | None:
-    """The jobs to try with after running out of memory, or None."""
+    """Return the number of jobs to try after running out of memory, or None."""
     return running // 2 or None
 
 
 def out_of_memory(lines: Iterable[str], status: int | None) -> bool:
-    """Whether a build ended because the kernel killed a compiler or Bazel. lines: its last ones. status: of the command that failed."""
+    """Return whether a build ended because the kernel killed a compiler or Bazel. lines: its last ones. status: of the command that failed."""
     return status == _KILLED or any(_OUT_OF_MEMORY.search(line) for line in lines)
 
 
 def disk_full(lines: Iterable[str]) -> bool:
-    """Whether the last lines of a build say that a disk is full."""
+    """Return whether the last lines of a build say that a disk is full."""
     return any("no space left on device" in line.lower() for line in lines)
 
 
 def bazel_options(running: int, memory_mib: int, cache: str | None = None, downloader: str | None = None) -> str:
-    """The value of TF_SERVING_BAZEL_OPTIONS: how the work is done, not what comes of it. cache: URL of a cache that outlives a failed build."""
+    """Return the value of TF_SERVING_BAZEL_OPTIONS, which does not affect the result of the build. cache: URL of a cache that outlives a failed build."""
     options = [
         "--curses=no",
         "--color=no",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A SavedModel of 200 bytes that gives back what it is given, so that a server makes its first session and says which instructions it leaves unused."""
+"""A SavedModel of 200 bytes that returns its input, so that a server creates its first session and logs which instructions it leaves unused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FLOAT, _PRODUCER = 1, 27
 
 
 def saved_model() -> bytes:
-    """The bytes of its saved_model.pb. Fields by the numbers of TensorFlow's saved_model.proto, meta_graph.proto and graph.proto."""
+    """Return the bytes of its saved_model.pb. Fields by the numbers of TensorFlow's saved_model.proto, meta_graph.proto and graph.proto."""
     dtype = _attribute("dtype", _number(6, _FLOAT))
     placeholder = (
         held(1, b"x") + held(2, b"Placeholder") + dtype + _attribute("shape", held(7, held(2, _number(1, -1))))

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The recipe of an own build: all that decides what comes out of it, as data. Its digest names the image.
+"""The recipe of an image: everything that determines its content, as data. Its digest names the image.
 
-How a build is run (jobs, memory, caches, mirrors, proxies) is not part of it: that changes how long it takes and not what it makes.
+How a build is run (jobs, memory, caches, mirrors, proxies) is not part of it, because that does not change the image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 
 NATIVE = ("--config=nativeopt", "--copt=-march=native", "--copt=-mtune=native")
 REPOSITORY = "tfserving-fleet/serving"
-UNSTARTED = "-unstarted"  # behind the name of an image until it was started once
+UNSTARTED = "-unstarted"  # suffix of the name of an image until it was started once
 ARCHIVES = "https://github.com/tensorflow/serving/archive"
 KINDS = ("cpu", "gpu", "mkl")
 _DOCKERFILES = "tensorflow_serving/tools/docker/Dockerfile"
@@ -31,7 +31,7 @@ _MARCH = "--copt=-march="
 
 
 class Fix(TypedDict, total=False):
-    """A change of upstream's Docker file. python: of the devel image, where the fix depends on it."""
+    """A change of upstream's Dockerfile. python: of the devel image, where the fix depends on it."""
 
     mend: str
     reason: str
@@ -47,7 +47,7 @@ class Sources(TypedDict):
 
 
 class DockerFile(TypedDict, total=False):
-    """A Docker file of upstream and what is built from it."""
+    """A Dockerfile of upstream and what is built from it."""
 
     dockerfile: str
     target: str
@@ -58,7 +58,7 @@ Stage = Literal["devel", "runtime"]
 
 
 class Contents(TypedDict):
-    """All that decides what comes out of a build."""
+    """Everything that determines the result of a build."""
 
     release: str
     kind: str  # cpu, gpu or mkl
@@ -103,7 +103,7 @@ class Known(TypedDict):
     marches: dict[str, March]
 
 
-_NONE: Known = {"names": {}, "marches": {}}  # where nobody asked archspec
+_NONE: Known = {"names": {}, "marches": {}}  # if archspec was not queried
 
 
 def level_options(level: str, cpu_flags: Collection[str]) -> str:
@@ -145,20 +145,20 @@ def lacking(options: str, cpu_flags: Collection[str], known: Known | None = None
 def mended_options(
     given: str, level: str, cpu_flags: Collection[str], release: str, kind: str, known: Known | None = None
 ) -> tuple[str, list[str]]:
-    """(options, reasons): what is passed for what a user gave ('' for nothing). Native code becomes the level's; what is missing is added."""
+    """Return (options, reasons): what is passed for the options that a user gave ('' for none). Native code becomes the level's; what is missing is added."""
     own = level_options(level, cpu_flags)
     reasons, words = [], given.split()
     if not words:
         words = own.split()
-        reasons.append(f"what every {level} CPU runs, in options that the compiler of {release} knows")
+        reasons.append(f"options for every {level} CPU that the compiler of {release} supports")
     elif any(word in NATIVE for word in words):
         words = own.split() + [word for word in words if word not in NATIVE + (_RELEASE,)]
         reasons.append(
-            f"in place of {given}: native code runs only on CPUs like the builder's; these run on every {level} CPU"
+            f"replaces {given}: native code runs only on CPUs like the builder's; these options work on every {level} CPU"
         )
     elif _RELEASE not in words and "avx" in cpu_flags:
         words = [_RELEASE, *words]
-        reasons.append(f"the argument replaces the default, so {_RELEASE} is repeated in front")
+        reasons.append(f"the argument replaces the default, so {_RELEASE} is added in front")
     compiler = questions.compiler(release, kind == "gpu")[0]
     for (troubled, flag), (option, why, _source) in sorted(table.KNOWN_BAD.items()):
         implied = any(flag in _march_flags(march, known) for march in _marches(" ".join(words)))
@@ -176,12 +176,12 @@ def problem(
     majors: Iterable[int] = (),
     known: Known | None = None,
 ) -> str | None:
-    """Why a release cannot be built so for a host, as text, or None. majors: compute capabilities, for kind gpu."""
+    """Return why a release cannot be built with these options for a host, or None. majors: compute capabilities, for kind gpu."""
     compiler, version = questions.compiler(release, kind == "gpu")
     for option in options.split():
         march = option.partition(_MARCH)[2]
         if option in NATIVE:
-            return f"{option} makes a program for the builder's CPU alone"
+            return f"{option} compiles only for the builder's CPU"
         if march and march_problem(release, march, kind, known):
             return march_problem(release, march, kind, known)
         for flag in table.COPT_FLAGS.get(option.partition("--copt=")[2], ()):
@@ -199,24 +199,24 @@ def problem(
 
 
 def march_problem(release: str, march: str, kind: str, known: Known | None = None) -> str | None:
-    """Why the compiler of a release does not take a value of -march, as text, or None."""
+    """Return why the compiler of a release does not support a value of -march, or None."""
     found = (known or _NONE)["marches"].get(_archspecs(march))
     if not found:
-        return f"-march={march} is not known to archspec"
+        return f"archspec does not know -march={march}"
     compiler, version = questions.compiler(release, kind == "gpu")
     lowest = found["compilers"].get(compiler)
     if lowest is None or list(version) < lowest:
         needs = (
             f"needs {questions.spelt_compiler(compiler, tuple(lowest))} or later"
             if lowest
-            else f"is not known to {compiler}"
+            else f"is not supported by {compiler}"
         )
         return f"-march={march} {needs}; the {'GPU ' if kind == 'gpu' else ''}devel image of {release} compiles with {compiler_of(release, kind)}"
     return None
 
 
 def compiler_of(release: str, kind: str) -> str:
-    """The compiler of a release's devel image as people write it."""
+    """Return the compiler of a release's devel image as text."""
     return questions.spelt_compiler(*questions.compiler(release, kind == "gpu"))
 
 
@@ -233,9 +233,9 @@ def flags_of(name: str, known: Known | None = None) -> frozenset[str]:
             for flag in needed_flags(options)
         )
     raise FleetError(
-        f"{name!r} is neither an image class nor a microarchitecture that archspec knows{did_you_mean(name, [*table.LEVEL_OPTIONS, *names])}",
+        f"{name!r} is not an image class, and not a microarchitecture that archspec knows{did_you_mean(name, [*table.LEVEL_OPTIONS, *names])}",
         where="tfserving_build_for",
-        remedy="Name classes such as x86-64-v3 or x86-64-v3-cc8, or archspec's names, such as zen4.",
+        remedy="Use classes such as x86-64-v3 or x86-64-v3-cc8, or names of archspec such as zen4.",
     )
 
 
@@ -264,22 +264,22 @@ def recipe(
 ) -> Recipe:
     """The recipe of an image.
 
-    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options gives them. kind: cpu, gpu or mkl.
+    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options returns them. kind: cpu, gpu or mkl.
     majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
     sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance. name: of the exact microarchitecture, where it is for one.
     """
     one_of("kind", kind, KINDS)
     if level not in table.LEVEL_OPTIONS or level == "aarch64":
         raise FleetError(
-            f"upstream's Docker files and toolchains of {release} build for x86-64 alone, not for {level}",
+            f"upstream's Dockerfiles and toolchains of {release} build only for x86-64, not for {level!r}",
             where="serving_image",
-            remedy="Name an image of your own (tfserving_image), or set tfserving_backend: embedded.",
+            remedy="Set your own image (tfserving_image), or set tfserving_backend: embedded.",
         )
     if sources and sorted(sources) != ["archive", "commit", "tree"]:
         raise FleetError(
-            f"{sources!r} are no sources: archive (URL or path), commit, and tree, git's id of all files",
+            f"{sources!r} are not valid sources: they need archive (URL or path), commit, and tree (git's id of all files)",
             where="tfserving_build_sources",
-            remedy="Ask git: git rev-parse HEAD HEAD^{tree}",
+            remedy="Get commit and tree with: git rev-parse HEAD HEAD^{tree}",
         )
     if not sources:
         commit, tree = questions.sources(release)
@@ -310,7 +310,7 @@ def recipe(
         "compiler": compiler_of(release, kind),
         "sources": sources,
         "base_images": dict(base_images or {}),
-        "mends": _mends(release),
+        "mends": _fixes(release),
         "devel": {
             "dockerfile": f"{_DOCKERFILES}.devel{suffix}",
             "target": _TARGET,
@@ -322,24 +322,26 @@ def recipe(
 
 
 def digest(made: Mapping[str, Any]) -> str:
-    """The digest of all that decides what is built: not of the image's name, nor of where the sources are fetched from."""
+    """Return the digest of everything that determines the image: not its name, nor where the sources come from."""
     decisive = {key: value for key, value in made.items() if key not in ("digest", "image")}
     decisive["sources"] = {key: value for key, value in made["sources"].items() if key != "archive"}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def check(given: Mapping[str, Any]) -> Recipe:
-    """Return a recipe that somebody handed over; raise FleetError where it is none, or was changed after its digest was made."""
+    """Return a recipe from outside. Raise FleetError if it is not a recipe, or was changed after its digest was computed."""
     missing = [key for key in Recipe.__annotations__ if key not in given and key not in ("compiler", "digest")]
     if missing:
         raise FleetError(
-            f"this is no recipe: it has no {missing[0]!r}", where="recipe", remedy="Take `build` of the plan as it is."
+            f"not a recipe: the key {missing[0]!r} is missing",
+            where="recipe",
+            remedy="Use `build` of the plan unchanged.",
         )
     if given.get("digest") != digest(given):
         raise FleetError(
-            "the recipe was changed after it was made: its digest is another",
+            "the recipe was changed after it was made: its digest does not match",
             where="recipe",
-            remedy="Take `build` of the plan as it is.",
+            remedy="Use `build` of the plan unchanged.",
         )
     return cast(Recipe, given)
 
@@ -347,7 +349,7 @@ def check(given: Mapping[str, Any]) -> Recipe:
 def union(classes: Sequence[str], known: Known | None = None) -> tuple[str | None, str, list[int]]:
     """(name, level, majors) of one image for hosts of several classes: the lowest of their names, its level, and the compute capabilities of all.
 
-    classes: image classes, or microarchitectures by archspec's names. The lowest is that whose program all others run; name is None where that is a level.
+    classes: image classes, or microarchitectures by archspec's names. The lowest is the one whose programs run on all others; name is None if that is a level.
     """
     parsed = [parse_class(str(name)) for name in classes]
     flags = {name: flags_of(name, known) for name, _majors in parsed}
@@ -359,9 +361,9 @@ def union(classes: Sequence[str], known: Known | None = None) -> tuple[str | Non
     ]
     if not lowest:
         raise FleetError(
-            f"no image for one of {', '.join(classes)} runs on all the others",
+            f"no image for one of these classes runs on all others: {', '.join(classes)}",
             where="tfserving_build_for",
-            remedy="Build one for each, or name the level that they share.",
+            remedy="Build an image for each, or use the level that they share.",
         )
     level = (known or _NONE)["names"][lowest[0]]["level"] if lowest[0] in (known or _NONE)["names"] else lowest[0]
     return (
@@ -377,17 +379,17 @@ def parse_class(image_class: str) -> tuple[str, list[int]]:
 
 
 def is_class(name: str) -> bool:
-    """Whether it is the name of an image class, and not of a microarchitecture."""
+    """Return whether a name is that of an image class, not of a microarchitecture."""
     return parse_class(name)[0] in table.LEVEL_OPTIONS
 
 
 def spelt(flags: Iterable[str]) -> str:
-    """CPU flags as people write them."""
+    """Return CPU flags as text."""
     return ", ".join(flag.replace("_", ".").upper() for flag in flags)
 
 
-def _mends(release: str) -> list[Fix]:
-    mends: list[Fix] = [
+def _fixes(release: str) -> list[Fix]:
+    fixes: list[Fix] = [
         {
             "mend": "sources",
             "reason": "the sources come from the archive whose checksum holds, not from a second download",
@@ -395,14 +397,14 @@ def _mends(release: str) -> list[Fix]:
     ]
     if questions.cell("rebuild", release) != "ok":
         python = questions.cell("devel_python", release)
-        mends.append(
+        fixes.append(
             {
                 "mend": "get_pip",
                 "python": python,
                 "reason": f"get-pip.py refuses Python {python} today: the one for this Python is fetched",
             }
         )
-    return mends
+    return fixes
 
 
 def _archspecs(march: str) -> str:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server's log says about its instructions: TensorFlow's feature-guard line in every wording, and how a server dies of instructions it lacks.
+"""Read what a server's log says about CPU instructions: TensorFlow's feature-guard line in every wording, and crashes from missing instructions.
 
-The line names the instructions that the CPU has and the binary was not compiled for. It comes once a process, when the first TensorFlow session is made,
-and not at all where nothing is missing, where the level INFO is hidden, or where no SavedModel was loaded: its absence alone proves nothing.
+The line names the instructions that the CPU has and the binary was not compiled for. It appears once in a process, at the first TensorFlow session.
+It does not appear if nothing is missing, the level INFO is hidden, or no SavedModel was loaded. Its absence alone shows nothing.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ CPU_FLAGS = {
     "AMX_FP16": "amx_fp16",
     "FMA": "fma",
 }
-# TensorFlow asks for macros that compilers spell otherwise (__AMXTILE__ for __AMX_TILE__): these stay in the line whatever was compiled.
+# TensorFlow checks macros that compilers spell differently (__AMXTILE__ for __AMX_TILE__), so these always stay in the line.
 NEVER_GONE = ("AMX_TILE", "AMX_INT8", "AMX_BF16", "AMX_FP16")
 
 _GUARD = re.compile(r"cpu_feature_guard\.cc:\d+\]\s?(?P<text>.*)$")
 _ABSL = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d+\.\d+\s+\d+ \S*$")
 _TENSORFLOW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: [IWEF] \S*$")
-# In the order of their years. Where the names stand on the next line, that is the second pattern.
+# In historical order. The second pattern is for wordings with the names on the next line.
 _OPTIMIZED = "This TensorFlow binary is optimized "
 _FOLLOWING = r"\s*to use the following CPU instructions in performance.critical operations:\s*(?P<names>.*)"
 _WORDINGS = (
@@ -80,7 +80,7 @@ _SESSION = re.compile(r"\bRestoring SavedModel bundle\b")
 _SIGILL = 4
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NAMES = re.compile(r"(?:\s*[A-Z][A-Z0-9_.]*(?![a-z]))*")
-# A row without one of these says nothing; most rows of a long log are told by that.
+# Rows without one of these are skipped, which are most rows of a long log.
 _SIGNS = (
     "cpu_feature_guard.cc",
     "To enable the following",
@@ -99,7 +99,7 @@ class GuardLine(TypedDict, total=False):
 
 
 class Fatal(TypedDict):
-    """How a server died of an instruction."""
+    """How a server crashed because of an instruction."""
 
     kind: str  # missing_instruction or illegal_instruction
     instruction: str | None
@@ -111,7 +111,7 @@ class ServerLog(TypedDict):
     lines: list[GuardLine]
     unused: list[str]  # in TensorFlow's order
     judged: list[str]  # those that a rebuild can make go away
-    cpu_flags: list[str]  # judged in the kernel's spelling
+    cpu_flags: list[str]  # judged, in the kernel's spelling
     conclusive: bool  # whether a name that is not listed is in use; not so where a line was cut off before its names
     fatal: Fatal | None
 
@@ -122,42 +122,42 @@ _ILLEGALLY: Fatal = {"kind": "illegal_instruction", "instruction": None}
 
 
 def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog:
-    """What a log says about instructions.
+    """Return what a log says about instructions.
 
-    log: of a container, a file or a terminal, as a text or as its lines. exit_status: of the server where it ended: as a shell or an engine says it
+    log: of a container, a file or a terminal, as a text or as its lines. exit_status: of the server if it ended: as a shell or an engine reports it
     (128 + signal), or a negative signal.
     """
     found: list[GuardLine]
     waiting: list[_Waiting]
-    found, waiting, told, session, before = [], [], None, False, None
+    found, waiting, fatal, session, before = [], [], None, False, None
     for row in _rows(log.split("\n") if isinstance(log, str) else log):
         if before:
             before = _continued(before, row)
         waiting = [(line, second, left - 1) for line, second, left in waiting if left]
         if any(sign in row for sign in _SIGNS):
-            _answer(waiting, row)
+            _complete(waiting, row)
             line, second = _guard_line(row)
             if line:
                 found.append(line)
                 before = line
             if line and second:
                 waiting.append((line, second, _LINES_BETWEEN))
-                _answer(waiting, row)
-            told, session = told or _fatal(row), session or bool(_SESSION.search(row))
+                _complete(waiting, row)
+            fatal, session = fatal or _fatal(row), session or bool(_SESSION.search(row))
     whole = [line for line in found if line["instructions"] is not None and not _is_cut(line["instructions"])]
     names = {name for line in whole for name in line["instructions"] or ()}
     order = list(CPU_FLAGS)
     unused = sorted(names, key=lambda name: (order.index(name) if name in CPU_FLAGS else len(order), name))
     judged = [name for name in unused if name not in NEVER_GONE]
     if exit_status in (-_SIGILL, 128 + _SIGILL):
-        told = told or _ILLEGALLY
+        fatal = fatal or _ILLEGALLY
     return {
         "lines": whole,
         "unused": unused,
         "judged": judged,
         "cpu_flags": sorted(CPU_FLAGS[name] for name in judged if name in CPU_FLAGS),
-        "conclusive": not told and whole == found and (bool(found) or session),
-        "fatal": told,
+        "conclusive": not fatal and whole == found and (bool(found) or session),
+        "fatal": fatal,
     }
 
 
@@ -176,16 +176,16 @@ def _guard_line(row: str) -> tuple[GuardLine | None, re.Pattern[str] | None]:
     for wording, first, second in _WORDINGS:
         matched = first.search(guard["text"])
         if matched:
-            # TensorFlow prints the line where there is a name: without one it was cut off.
+            # TensorFlow prints the line only with names: without one it was cut off.
             return {
                 "wording": wording,
                 "prefix": prefix,
                 "instructions": None if second else _names(matched["names"]) or None,
             }, second
-    return {"instructions": None}, None  # cut off, or in words of its own
+    return {"instructions": None}, None  # cut off, or in an unknown wording
 
 
-def _answer(waiting: list[_Waiting], row: str) -> None:
+def _complete(waiting: list[_Waiting], row: str) -> None:
     """Give the names in a row to the first line that waits for them."""
     for place, (line, second, _left) in enumerate(waiting):
         matched = second.search(row)
@@ -209,7 +209,7 @@ def _is_cut(names: list[str]) -> bool:
 
 
 def _names(text: str) -> list[str]:
-    """The names that a text begins with; what stands behind them is the writer's of the log, such as the rest of a JSON record."""
+    """Return the names at the start of a text. What follows them is part of the log's format, such as the rest of a JSON record."""
     found = _NAMES.match(text)
     return found[0].split() if found else []
 
@@ -219,7 +219,7 @@ def _prefix(before: str) -> str:
 
 
 def _fatal(row: str) -> Fatal | None:
-    told = _FATAL.search(row)
-    if told:
-        return {"kind": "missing_instruction", "instruction": told["name"]}
+    named = _FATAL.search(row)
+    if named:
+        return {"kind": "missing_instruction", "instruction": named["name"]}
     return _ILLEGALLY if endings.ILLEGAL.search(row) else None

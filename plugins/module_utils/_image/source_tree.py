@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Git's id of a tree of files, computed from the files: the checksum of sources wherever they come from and however they were packed."""
+"""Compute git's id of a tree of files: a checksum of sources that does not depend on where they come from and how they are packed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that brings a recipe's sources to a builder: fetched or taken from a path, checked against git's id of all their files, packed the same each time."""
+"""Adapter that brings a recipe's sources to a builder: downloaded or from a path, checked against git's id of all files, packed reproducibly."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Sources:
                 return cast(IO[bytes], archive.extractfile(name)).read().decode()
             except KeyError:
                 raise FleetError(
-                    f"the sources have no {name}",
+                    f"the sources have no file {name!r}",
                     where=urls.public(self.wanted["archive"]),
-                    remedy="Name sources of TensorFlow Serving.",
+                    remedy="Use sources of TensorFlow Serving.",
                 ) from None
 
     def _is_whole(self) -> bool:
@@ -77,9 +77,9 @@ class Sources:
                     shutil.copyfileobj(answer, stream)
             except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as fault:
                 raise FleetError(
-                    f"cannot fetch the sources: {getattr(fault, 'reason', None) or fault}",
+                    f"cannot download the sources: {getattr(fault, 'reason', None) or fault}",
                     where=urls.public(archive),
-                    remedy="Let the builder reach it, name a mirror, or bring the archive to the builder and name its path.",
+                    remedy="Give the builder access to this address, set a mirror, or copy the archive to the builder and set its path.",
                 ) from fault
         else:
             try:
@@ -89,14 +89,14 @@ class Sources:
                 raise FleetError(
                     f"cannot read the sources: {fault.strerror}",
                     where=urls.public(archive),
-                    remedy="Name an archive on the builder.",
+                    remedy="Set the path of an archive on the builder.",
                 ) from fault
         stream.seek(0)
 
     def _pack_git(self, stream: IO[bytes], directory: str) -> None:
         if not shutil.which("git"):
             raise FleetError(
-                "the program git is missing on this host", where=directory, remedy="Install it, or name an archive."
+                "git is not installed on this host", where=directory, remedy="Install git, or use an archive."
             )
         done = subprocess.run(
             [
@@ -118,7 +118,7 @@ class Sources:
             raise FleetError(
                 f"git cannot pack commit {self.wanted['commit']}: {done.stderr.strip()}",
                 where=directory,
-                remedy="Fetch it there first.",
+                remedy="Run git fetch there first.",
             )
 
     def _keep(self, stream: IO[bytes]) -> None:
@@ -126,9 +126,9 @@ class Sources:
             archive, members = _opened(stream, urls.public(self.wanted["archive"]))
         except archive_errors.FAULTS as fault:
             raise FleetError(
-                f"this is no whole tar archive: {archive_errors.why(fault)}",
+                f"this is not a complete tar archive: {archive_errors.why(fault)}",
                 where=urls.public(self.wanted["archive"]),
-                remedy="Name the archive of a release's sources.",
+                remedy="Use the archive of a release's sources.",
             ) from None
         for candidate in (members, _without_top(members)):
             found = _tree_id(candidate)
@@ -136,9 +136,9 @@ class Sources:
                 atomic_files.write_file(self.path, _packed(archive, candidate))
                 return
         raise FleetError(
-            f"the sources are not those of commit {self.wanted['commit']}: the checksum of their files is {found}, not {self.wanted['tree']}",
+            f"the sources do not match commit {self.wanted['commit']}: the checksum of their files is {found}, not {self.wanted['tree']}",
             where=urls.public(self.wanted["archive"]),
-            remedy="Fetch them anew from a source you trust; nothing was built.",
+            remedy="Download them again from a source that you trust. Nothing was built.",
         )
 
 
@@ -147,7 +147,7 @@ _Members = dict[str, "tuple[str, str, tarfile.TarInfo]"]
 
 
 def _opened(stream: IO[bytes], where: str) -> tuple[tarfile.TarFile, _Members]:
-    """An archive and its members. No content is kept in memory: it is a stranger's until its checksum was found to be the right one."""
+    """An archive and its members. No content is kept in memory, because it is not trusted until its checksum matches."""
     limits = bounded_archives.Limits(where, _MOST_BYTES, _MOST_MEMBERS)
     archive = bounded_archives.open_tar(stream, limits)
     found: _Members = {}
@@ -163,7 +163,7 @@ def _opened(stream: IO[bytes], where: str) -> tuple[tarfile.TarFile, _Members]:
 
 
 def _without_top(members: _Members) -> _Members:
-    """The files without the one directory that holds them all, as GitHub packs them."""
+    """Return the files without their common top directory, which GitHub adds."""
     return {name.partition("/")[2]: entry for name, entry in members.items() if "/" in name}
 
 
@@ -172,7 +172,7 @@ def _tree_id(members: _Members) -> str:
 
 
 def _packed(archive: tarfile.TarFile, members: _Members) -> bytes:
-    """The same bytes for the same files, so that an engine finds its layers again."""
+    """Pack files reproducibly, so that an engine reuses its layers."""
     packed = io.BytesIO()
     with contextlib.closing(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)) as target:
         for name, (mode, _identity, given) in sorted(members.items()):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that starts an image once, with a model of 200 bytes and no network, and reads what its server says of itself."""
+"""Adapter that starts an image once, with a model of 200 bytes and no network, and reads its server's log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROBE = f"{labels.PREFIX}probe"
 
 
 class TrialStart(TypedDict):
-    """What a server did that was started once. exit_status: None where it still ran. last: the last lines that it wrote."""
+    """What a server did in a trial start. exit_status: None if it was still running. last: the last lines that it wrote."""
 
     exit_status: int | None
     serves: bool
@@ -34,7 +34,7 @@ class TrialStart(TypedDict):
 
 
 def start_once(engine: Engine, image_id: str, timeout_s: float) -> TrialStart:
-    """Start an image's server, look at it and remove it."""
+    """Start an image's server, read its log, and remove it."""
     _sweep(engine)
     owner = json.dumps([os.getpid(), pid_file.birth_of(os.getpid())])
     container = engine.create(
@@ -58,7 +58,7 @@ def start_once(engine: Engine, image_id: str, timeout_s: float) -> TrialStart:
 
 
 def _sweep(engine: Engine) -> None:
-    """Remove what killed runs left; another run's proof goes on beside this one."""
+    """Remove what killed runs left, but not the trial starts of other runs."""
     for container, owner in engine.labelled(_PROBE).items():
         pid, birth = json.loads(owner)
         if pid_file.birth_of(pid) != birth:
@@ -66,39 +66,39 @@ def _sweep(engine: Engine) -> None:
 
 
 def judge(name: str, image_labels: Mapping[str, str], started: TrialStart) -> None:
-    """Raise FleetError where an image does not start, or does not do what its label says."""
+    """Raise FleetError if an image does not start, or does not match its label."""
     fatal = started["log"]["fatal"]
     if fatal:
         named = fatal["instruction"]
         how = (
             f"it needs {named}"
             if named
-            else f"its server died of an illegal instruction (exit status {started['exit_status']})"
+            else f"its server crashed on an illegal instruction (exit status {started['exit_status']})"
         )
         raise FleetError(
-            f"it was built for another CPU than this host's: {how}",
+            f"the image was built for another CPU: {how}",
             where=name,
-            remedy="Serve the image of this host's class; this one is refused.",
+            remedy="Use the image of this host's class.",
         )
     if not started["serves"]:
         status = started["exit_status"]
         ending = endings.find("\n".join(started["last"]), status)
         how = (
-            "does not serve in time"
+            "does not start in time"
             if status is None
             else f"ended with exit status {status}" + (f" ({ending.cause})" if ending else "")
         )
         raise FleetError(
-            f"its server {how}; its last words: {' | '.join(started['last']) or 'none'}",
+            f"the server {how}; last output: {' | '.join(started['last']) or 'none'}",
             where=name,
-            remedy=ending and ending.remedy or "The image is refused; build it again.",
+            remedy=ending and ending.remedy or "Build the image again.",
         )
     lies = labels.lies(image_labels, started["log"]["cpu_flags"])
     if lies:
         raise FleetError(
-            f"it does not do what its label says: its server leaves {', '.join(lies)} unused",
+            f"the image does not match its label: its server leaves {', '.join(lies)} unused",
             where=name,
-            remedy="The image is refused: build it from the recipe again, and see what its build passed to the compiler.",
+            remedy="Build the image from its recipe again, and check the options that its build passed to the compiler.",
         )
 
 

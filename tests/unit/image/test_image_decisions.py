@@ -42,7 +42,7 @@ def test_preflight_lowers_jobs_and_refuses_with_the_numbers():
     assert running == 6 and "6 jobs instead of 16" in notes[0]
     with pytest.raises(FleetError, match="needs 6144 MiB of memory .* 5000 MiB are available"):
         preflight.jobs(dict(plenty, memory_mib=5000), WANTED)
-    with pytest.raises(FleetError, match="needs 40960 MiB of disk, 100 MiB are free"):
+    with pytest.raises(FleetError, match="needs 40960 MiB of disk space; 100 MiB are free"):
         preflight.jobs(dict(plenty, disk_free_mib=100), WANTED)
     assert [preflight.fewer(running) for running in (16, 3, 1)] == [8, 1, None]
 
@@ -102,11 +102,11 @@ def test_each_missing_image_is_built_once_and_builders_share_the_work():
     for host in hosts.values():
         host["present"] = True
     assert assignment.missing(hosts) == {}
-    with pytest.raises(FleetError, match="3 images are to be built and there is no builder"):
+    with pytest.raises(FleetError, match="cannot build 3 images: no builder is set"):
         assignment.assign(missing, {})
     with pytest.raises(
         FleetError,
-        match=r"serving:2.20.0-x86-64-v3-\w+ is to be built and none of its builders \(b1, b2\) is among the hosts",
+        match=r"cannot build the image '.*serving:2.20.0-x86-64-v3-\w+': none of the builders \(b1, b2\) is reachable in this play",
     ):
         assignment.assign({v3["image"]: v3}, {}, ["b2", "b1"])
 

@@ -106,7 +106,7 @@ def test_a_recipe_that_somebody_changed_is_refused():
     made = recipe.recipe("2.20.0", "x86-64-v3", table.LEVEL_OPTIONS["x86-64-v3"])
     assert recipe.check(made) is made
     made["devel"]["arguments"]["TF_SERVING_BUILD_OPTIONS"] += " --copt=-mavx512f"
-    with pytest.raises(FleetError, match="its digest is another"):
+    with pytest.raises(FleetError, match="its digest does not match"):
         recipe.check(made)
 
 
@@ -121,12 +121,12 @@ def test_known_bad_combinations_are_mended_or_refused():
         options, known
     )
     assert "does not compile with clang" in recipe.problem("2.20.0", "--config=release --copt=-mavx512bf16", v4, "cpu")
-    assert "builder's CPU alone" in recipe.problem("2.20.0", "--config=nativeopt", v4, "cpu")
+    assert "only for the builder's CPU" in recipe.problem("2.20.0", "--config=nativeopt", v4, "cpu")
 
 
 def test_union_of_classes():
     assert recipe.union(["x86-64-v4-cc8", "x86-64-v3-cc7-cc8", "x86-64-v3"]) == (None, "x86-64-v3", [7, 8])
-    with pytest.raises(FleetError, match="runs on all the others"):
+    with pytest.raises(FleetError, match="runs on all others"):
         recipe.union(["aarch64", "x86-64-v3"])
 
 
@@ -156,7 +156,7 @@ def test_docker_files_get_the_mends_digests_and_mirrors():
         "FROM ubuntu:20.04 as base_build\nRUN curl -fSsL -O https://bootstrap.pypa.io/get-pip.py\n"
         "RUN curl -sSL https://github.com/tensorflow/serving/tarball/${C} | tar --strip-components=1 -xzf -\nFROM base_build as binary_build\nRUN true\n"
     )
-    done = dockerfile.mended(
+    done = dockerfile.fixed(
         text,
         made,
         True,
@@ -167,7 +167,7 @@ def test_docker_files_get_the_mends_digests_and_mirrors():
     assert "tarball" not in done and f"ADD {dockerfile.SOURCES} /tensorflow-serving/" in done
     assert dockerfile.base_images(text) == ["ubuntu:20.04"]
     with pytest.raises(FleetError, match="fetches its sources 0 times"):
-        dockerfile.mended("FROM scratch\n", made, True)
+        dockerfile.fixed("FROM scratch\n", made, True)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,9 @@ def test_archspec_is_needed_only_where_a_microarchitecture_is_named(monkeypatch)
         {"policies": [{"when": "x", "choose": {"build_options": "--copt=-march=haswell"}}]},
     ):
         assert microarchitectures.needed(asked)
-    with pytest.raises(FleetError, match="needs the Python package archspec on the controller. Install it"):
+    with pytest.raises(
+        FleetError, match="the controller needs the Python package archspec .* Run pip install archspec"
+    ):
         microarchitectures.known.__wrapped__()
 
 
@@ -276,7 +278,7 @@ def test_the_union_of_microarchitectures_is_the_one_that_all_run():
     assert recipe.union(["zen4", "x86-64-v3"], known) == (None, "x86-64-v3", [])
     assert recipe.union(["skylake_avx512-cc9", "haswell"], known) == ("haswell", "x86-64-v3", [9])
     for apart in (["sapphirerapids", "zen4"], ["haswell", "x86-64-v4"], ["bulldozer", "zen"], ["zen4", "aarch64"]):
-        with pytest.raises(FleetError, match="runs on all the others"):
+        with pytest.raises(FleetError, match="runs on all others"):
             recipe.union(apart, known)
     with pytest.raises(FleetError, match="zen44.*microarchitecture that archspec knows.*zen4"):
         recipe.union(["zen44"], known)

@@ -56,7 +56,7 @@ _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 UNREACHABLE = (
     "does not know {unknown[0]}",
     "has no flag for TensorFlow Lite",
-    "for the builder's CPU alone",
+    "only for the builder's CPU",
     "is not built for compute capability {', '",
 )
 # Faults of form, which end in an error and not in a refusal. Of image/recipe the plan asks for problem alone.
