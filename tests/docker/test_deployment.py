@@ -187,7 +187,7 @@ FAULTS = {
         ["survives careless requests", "no rows", "SIGABRT", "accept_fragile"],
     ),
     "no version": ({"publish": None}, ["it holds no version", "wait for ever"]),
-    "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot be pulled"]),
+    "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot pull"]),
     "an image for another level": ({"image": "labelled"}, ["compatible with this host", "x86-64-v9"]),
     "an image of another architecture": ({"image": "foreign"}, ["compatible with this host", "arm64", "linux/amd64"]),
     "a base folder that the server's user may not read": (

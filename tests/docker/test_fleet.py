@@ -27,7 +27,7 @@ MODEL, INPUTS, ANSWER = "doubled", {"x": [[1.0, 2.0, 3.0, 4.0]]}, {"y": [[2.0, 4
 FOLDER = f"/srv/models/{MODEL}"
 PYTHON = "/usr/bin/python3"
 # The second where the module only begins to use the engine: what the killed controller had started had the server's lock until then.
-ENGINE_GONE = re.compile("does not answer any more|nothing listens at /var/run/docker.sock: start the engine")
+ENGINE_GONE = re.compile("no longer answers|nothing listens at /var/run/docker.sock: start the engine")
 # These hosts share the CPUs of one machine: a server that waits for them a moment is to queue requests, not to refuse the ninth.
 PATIENT = {"grpc_max_threads": 64}
 
@@ -209,7 +209,7 @@ def test_the_controller_is_killed(update, moment):
 
 REFUSED = {
     "a model that answers wrongly": ({"model_base_path": "/srv/other/wrong"}, "agrees with the reference"),
-    "an image that is not there": ({"image": "registry.test:5000/no/such:1"}, "cannot be pulled"),
+    "an image that is not there": ({"image": "registry.test:5000/no/such:1"}, "cannot pull"),
     "a misspelt flag": ({"flags": {"enable_baching": True}}, "did you mean enable_batching?"),
 }
 

@@ -117,12 +117,12 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
         # What fails leaves what serves.
         began = own.inspected()["State"]["StartedAt"]
         assert "agrees with the reference" in own.refused(image=following, model_base_path="/srv/wrong")
-        assert "cannot be pulled" in own.refused(image="registry.test:5000/no/such:1")
+        assert "cannot pull" in own.refused(image="registry.test:5000/no/such:1")
         said = own.refused(image=following, memory_mib=96)
         assert (
             "want of memory" in said and "96 MiB" in said
             if user == "root"
-            else "memory_mib: this engine sets no such limit" in said
+            else "memory_mib: the engine ignores this limit" in said
         )
         assert "network" in own.refused(image=following, network="of-nobody")
         assert own.inspected()["State"]["StartedAt"] == began and own.containers() == {

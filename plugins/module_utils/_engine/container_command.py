@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-# The container ends with its caller: its first process waits for the program, and kills it where the caller's end of standard input closes.
+# The container ends with its caller: its first process waits for the program, and kills it if the caller closes standard input.
 _FIRST_PROCESS = 'exec 3<&0; "$@" </dev/null & child=$!; (cat <&3 >/dev/null; kill -9 $child) 2>/dev/null & wait $child'
 
 
@@ -20,9 +20,9 @@ def command(
     gpus: str | None = None,
     engine: str = "docker",
 ) -> list[str]:
-    """The words before a program's own: what follows is the program's path and its arguments.
+    """Return the command line, to which the caller appends the program's path and arguments.
 
-    readable, writable: paths that it sees at their own places. user: "uid:gid". gpus: what --gpus takes, or None.
+    readable, writable: paths that are mounted at the same place. user: "uid:gid". gpus: the value of --gpus, or None.
     """
     words = [
         engine,

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the containers of an engine: made, moved, stopped, and asked what they say. They are named by their id or name."""
+"""Adapter for the containers of an engine, by id or name: create, rename, stop and inspect them, and read their logs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 
 _LOG_LINES = 400
-# Limits that an engine may take and forget, and the options that ask for them.
+# Limits that an engine may accept and ignore, and the options that set them.
 _LIMITS = {"Memory": "memory_mib", "CpusetCpus": "cpu_set"}
 _TOP_S = 10.0
-_PROCESSES = ("-eo%20pid", "hpid")  # Docker hands this to ps; Podman has a word of its own for the host's numbers.
+_PROCESSES = ("-eo%20pid", "hpid")  # Docker passes this to ps; Podman has its own name for process ids of the host.
 
 
 class Containers(engine.Engine):
     """An engine and its containers."""
 
     def container_on(self, port: int) -> str | None:
-        """'container NAME' of the one that publishes a port of the host, or None."""
+        """Return 'container NAME' of the container that publishes a port of the host, or None."""
         with self._asking("containers"):
             listed = self.api.containers()
         names = [
@@ -38,7 +38,7 @@ class Containers(engine.Engine):
         return f"container {names[0]}" if names else None
 
     def inspect(self, container: str) -> Any:
-        """What the engine knows of a container, in its own words."""
+        """Return what the engine knows about a container, as its API returns it."""
         with self._asking(f"container {container}"):
             return self.api.inspect_container(container)
 
@@ -53,29 +53,29 @@ class Containers(engine.Engine):
             raise
         except FleetError as fault:
             raise FleetError(
-                f"{reference} cannot be pulled: {fault.what}",
+                f"cannot pull {reference!r}: {fault.what}",
                 where="image",
-                remedy="Check its name, the registry and the login, or bring it to the host before.",
+                remedy="Check its name, the registry and the login, or load the image on the host first.",
             ) from fault
 
     def is_rootless(self) -> bool:
-        """Whether the engine itself runs as an ordinary user: Docker says it among its security options, Podman with a word of its own."""
+        """Return whether the engine runs as an ordinary user. Docker lists it in its security options, Podman has a separate key."""
         information = self.information()
         return bool(information.get("Rootless")) or any(
             "name=rootless" in option for option in information.get("SecurityOptions") or ()
         )
 
     def id_offset(self) -> tuple[int, int]:
-        """What a Docker Engine with userns-remap adds to the numbers of a container's user and group on the host: (0, 0) without it."""
+        """Return what a Docker Engine with userns-remap adds to the user and group ids of containers on the host: (0, 0) without it."""
         return offset_of(self.information())
 
     def entry_point(self, image: str) -> list[str]:
-        """The command that an image begins with, a list."""
+        """Return the entry point of an image."""
         with self._asking(f"image {image}"):
             return (self.api.inspect_image(image).get("Config") or {}).get("Entrypoint") or []
 
     def make(self, name: str, body: Mapping[str, Any]) -> None:
-        """Make a container, not started. Raises FleetError, also where the engine forgot a limit that it was told."""
+        """Create a container without starting it. Raise FleetError also if the engine ignored a limit."""
         try:
             with self._asking(f"container {name}"):
                 self.api.create_container_from_config(body, name=name)
@@ -85,13 +85,13 @@ class Containers(engine.Engine):
             raise FleetError(
                 fault.what, fault.where, "Install catatonit, which Podman runs as a container's first process."
             ) from fault
-        asked, given = body["HostConfig"], self.inspect(name)["HostConfig"]
+        requested, actual = body["HostConfig"], self.inspect(name)["HostConfig"]
         for limit, option in _LIMITS.items():
-            if asked.get(limit) and not given.get(limit):
+            if requested.get(limit) and not actual.get(limit):
                 raise FleetError(
-                    "this engine sets no such limit, as one of an ordinary user (rootless) without the cgroup for it",
+                    "the engine ignores this limit, as a rootless engine without a delegated cgroup does",
                     where=option,
-                    remedy="Leave it out, or use the engine of root, or have the cgroup (version 2) delegated to the user.",
+                    remedy="Omit it, use the engine of root, or delegate the cgroup (version 2) to the user.",
                 )
 
     def stop(self, container: str, grace_s: float) -> None:
@@ -105,30 +105,30 @@ class Containers(engine.Engine):
             self.api.rename(container, name)
 
     def last_lines(self, container: str, since: str | None = None) -> str:
-        """What a container said last. since: the engine's word for when it was started, where what it said before does not count."""
+        """Return the last lines of a container's log. since: the engine's time of its start, to leave out earlier lines."""
         begun = {"since": _seconds(since)} if since else {}
         with self._asking(f"log of {container}"):
             log: bytes = self.api.logs(container, tail=_LOG_LINES, **begun)
         return log.decode("utf-8", "replace")
 
     def process_ids(self, container: str) -> set[int]:
-        """The processes of a container as the host numbers them; nothing where the engine numbers them otherwise."""
+        """Return the ids of a container's processes on the host, or an empty set if the engine returns other ids."""
         first = self.inspect(container)["State"]["Pid"]
         for question in _PROCESSES:
             with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-                asked = sockets.ask(
+                answer = sockets.ask(
                     self.url.partition("unix://")[2],
                     f"/containers/{container}/top?stream=false&ps_args={question}",
                     _TOP_S,
                 )
-                found = {int(row[0]) for row in asked["Processes"]}
+                found = {int(row[0]) for row in answer["Processes"]}
                 if first in found:
                     return found
         return set()
 
 
 def offset_of(information: Mapping[str, Any]) -> tuple[int, int]:
-    """id_offset() from what an engine says of itself. Docker keeps what belongs to remapped ids in a folder of their numbers, such as 231072.231072."""
+    """Return id_offset() from an engine's description. Docker keeps the files of remapped ids in a folder named after them, such as 231072.231072."""
     found = re.search(r"/(\d+)\.(\d+)/?$", information.get("DockerRootDir") or "")
     remapped = any("name=userns" in option for option in information.get("SecurityOptions") or ())
     return (int(found[1]), int(found[2])) if found and remapped else (0, 0)

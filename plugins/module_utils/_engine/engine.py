@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks a container engine for images and their containers: Docker 20.10 and later, or Podman's compatible socket, through Python's Docker SDK."""
+"""Adapter for images and containers of a container engine: Docker 20.10 and later, or Podman's compatible socket, through the Docker SDK for Python."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts impo
 
 docker: Any = None
 requests: Any = None
-SDK_REMEDY = "Install it, or a newer one (apt-get install python3-docker, pip install -U docker), or name another Python in ansible_python_interpreter."
+SDK_REMEDY = "Install or upgrade it (apt-get install python3-docker, pip install -U docker), or set ansible_python_interpreter to another Python."
 SOCKET = "/var/run/docker.sock"
 _ANSWER_S = 120.0
 _HELPER = re.compile(r"docker-credential-[\w.-]*\w")
-_HELPER_REMEDY = "Install it for this account, or remove credsStore and credHelpers from the file; a login can be given to the task instead."
+_HELPER_REMEDY = "Install the helper for this account, or remove credsStore and credHelpers from the file and give the login to the task."
 _PART_BYTES = 1 << 20
 
 
 def load_sdk() -> bool:
-    """Whether Python has the Docker SDK. It is imported when an engine is asked first: that takes longer than all else that a module imports."""
+    """Return whether Python has the Docker SDK. It is imported on first use, because that takes longer than all other imports of a module."""
     global docker, requests
     if docker is None:
-        with contextlib.suppress(Exception):  # a broken package raises what it likes
+        with contextlib.suppress(Exception):  # a broken package may raise anything
             for name in ("docker.credentials", "docker.errors", "docker.utils.config", "requests.exceptions"):
                 importlib.import_module(name)
             docker, requests = importlib.import_module("docker"), importlib.import_module("requests")
@@ -41,16 +41,16 @@ def load_sdk() -> bool:
 
 
 def sdk_fault() -> FleetError | None:
-    """The FleetError where the SDK cannot be used, else None."""
-    problem = sockets.sdk()["problem"] or (None if load_sdk() else "it is not whole")
+    """Return a FleetError if the SDK cannot be used, else None."""
+    problem = sockets.sdk()["problem"] or (None if load_sdk() else "the package is incomplete")
     if not problem:
         return None
-    what = f"the Python that Ansible uses on this host cannot use its package docker (Docker SDK): {problem}"
+    what = f"the Python that Ansible uses on this host cannot use the package docker (Docker SDK): {problem}"
     return FleetError(what, where="docker", remedy=SDK_REMEDY)
 
 
 class Engine:
-    """One engine. Faults are FleetErrors that name the engine and what was asked of it."""
+    """An engine. Faults are FleetErrors with the engine and the request."""
 
     def __init__(self, url: str | None = None) -> None:
         fault = sdk_fault()
@@ -66,12 +66,12 @@ class Engine:
         self.api = self.client.api
 
     def information(self) -> Any:
-        """What the engine says of its host: CPUs (NCPU), memory in bytes (MemTotal), its directory (DockerRootDir)."""
+        """Return the engine's description of its host: CPUs (NCPU), memory in bytes (MemTotal), its directory (DockerRootDir)."""
         with self._asking("its description"):
             return self.api.info()
 
     def image(self, reference: str) -> Image | None:
-        """What an engine knows of an image by name or id, or None where it has none."""
+        """Return what the engine knows about an image by name or id, or None if it does not have it."""
         with self._asking(f"image {reference}"):
             try:
                 found = self.api.inspect_image(reference)
@@ -88,7 +88,7 @@ class Engine:
         }
 
     def images(self, label: str) -> list[Image]:
-        """The images with a label ('name' or 'name=value'), as image() describes them, in the order of their ids."""
+        """Return the images with a label ('name' or 'name=value'), as image() does, ordered by id."""
         with self._asking("images"):
             found = self.api.images(filters={"label": label})
         return [
@@ -108,17 +108,19 @@ class Engine:
             self.api.tag(image_id, repository, tag, force=True)
 
     def remove_image(self, reference: str, keep_parents: bool = False) -> None:
-        """Remove an image, or one of its names; what is not there is removed already."""
+        """Remove an image, or one of its names, if it is present."""
         with self._asking(f"remove image {reference}"), contextlib.suppress(docker.errors.ImageNotFound):
             self.api.remove_image(reference, force=True, noprune=keep_parents)
 
     def build(self, context: IO[bytes], on_line: Callable[[str], object], **options: Any) -> str:
-        """Build from a context (an open tar file); on_line gets each line of output. Returns the image's id; raises BuildFailed with the builder's words."""
+        """Build from a context (an open tar file); on_line gets each line of output. Return the image's id. Raise BuildFailed with the builder's message."""
         built: str | None = None
         rest = ""
-        asked = dict(options, fileobj=context, custom_context=True, decode=True, rm=True, forcerm=True, timeout=None)
+        arguments = dict(
+            options, fileobj=context, custom_context=True, decode=True, rm=True, forcerm=True, timeout=None
+        )
         # Closed before anything is cleared: an engine ends a build when its connection does.
-        with contextlib.closing(self._answers("build", lambda: self.api.build(**asked))) as events:
+        with contextlib.closing(self._answers("build", lambda: self.api.build(**arguments))) as events:
             for event in events:
                 if "error" in event:
                     raise BuildFailed(event["error"].strip(), (event.get("errorDetail") or {}).get("code"))
@@ -148,11 +150,11 @@ class Engine:
             ):
                 digest = (event.get("aux") or {}).get("Digest") or digest
         if not digest:
-            raise FleetError(f"the registry told no digest for {name}", where="registry", remedy="Run it again.")
+            raise FleetError(f"the registry returned no digest for {name!r}", where="registry", remedy="Run again.")
         return f"{repository}@{digest}"
 
     def in_registry(self, name: str, login: Mapping[str, str] | None = None) -> str | None:
-        """The reference by digest under which a registry has an image, or None where it has none. A registry that does not answer is a FleetError."""
+        """Return an image's reference by digest in a registry, or None if the registry does not have it. Raise FleetError if the registry does not answer."""
         with self._asking(f"registry of {name}"):
             try:
                 found = self.api.inspect_distribution(name, auth_config=login)
@@ -168,7 +170,7 @@ class Engine:
                 raise FleetError(
                     _explanation(fault),
                     where=f"registry of {name}",
-                    remedy="See that the engine reaches it and is logged in (docker login).",
+                    remedy="Make sure that the engine can connect to the registry and is logged in (docker login).",
                 ) from fault
         repository = name.rpartition(":")[0]
         return f"{repository}@{found['Descriptor']['digest']}"
@@ -185,7 +187,7 @@ class Engine:
     def create(
         self, image_id: str, command: Sequence[str] | None = None, files: bytes | None = None, **options: Any
     ) -> str:
-        """Make a container of an image, not started; files: a tar archive as bytes, unpacked at /. Returns its id."""
+        """Create a container without starting it, and return its id. files: a tar archive as bytes, unpacked at /."""
         with self._asking("container"):
             host_config = self.api.create_host_config(**options.pop("host", {}))
             made: str = self.api.create_container(image_id, command=command, host_config=host_config, **options)["Id"]
@@ -209,14 +211,16 @@ class Engine:
                 state = self.api.inspect_container(container)["State"]
             except (docker.errors.NotFound, docker.errors.NullResource):
                 raise FleetError(
-                    f"there is no container {container!r} here", where=self.url, remedy="List them: docker ps --all."
+                    f"there is no container {container!r}",
+                    where=self.url,
+                    remedy="List the containers: docker ps --all.",
                 ) from None
             text = self.api.logs(container, stdout=True, stderr=True, tail=tail).decode("utf-8", "replace")
         ended = not state.get("Running") and not str(state.get("StartedAt", "0001")).startswith("0001")
         return text, state["ExitCode"] if ended else None
 
     def log_lines(self, container: str) -> tuple[Iterator[str], int | None]:
-        """The same with the log as an iterable of its lines, however long it is."""
+        """Return log() with an iterable of lines, for logs of any length."""
         _text, status = self.log(container, tail=0)
         decode, rest = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
 
@@ -255,7 +259,7 @@ class Engine:
             time.sleep(0.2)
 
     def _answers(self, what: str, ask: Callable[[], Iterable[Any]]) -> Generator[Any, None, None]:
-        """What the engine streams, piece by piece; only its own faults are taken for its faults, not those of whoever reads."""
+        """Yield what the engine streams. Only its own faults become FleetErrors, not those of the reader."""
         with self._asking(what):
             yield from ask()
 
@@ -265,7 +269,9 @@ class Engine:
         for event in events:
             if "error" in event:
                 raise FleetError(
-                    event["error"].strip(), where=what, remedy="See to it and run again; what arrived is kept."
+                    event["error"].strip(),
+                    where=what,
+                    remedy="Fix the cause and run again. What was transferred is kept.",
                 )
             on_line(event.get("status") or event.get("stream") or "")
             seen.append(event)
@@ -289,21 +295,21 @@ class Engine:
                 raise _helper_fault(helper[0], str(fault)) from fault
             path = docker.utils.config.find_config_file()
             if path and isinstance(fault, ValueError) and not isinstance(fault, requests.exceptions.RequestException):
-                what = f"a login in this file, or the answer of a credential helper that it names, cannot be read ({_short(fault)})"
+                what = f"cannot read a login in this file, or the output of a credential helper that it names ({_short(fault)})"
                 raise HelperFault(what, where=path, remedy=_HELPER_REMEDY) from fault
             raise FleetError(
-                f"the container engine does not answer any more ({_short(fault)})"
+                f"the container engine no longer answers ({_short(fault)})"
                 if what != "connect"
                 else f"no container engine answers ({_short(fault)})",
                 where=f"{self.url}: {what}",
-                remedy="Start it, let this account use its socket, and run again.",
+                remedy="Start the engine, give this account access to its socket, and run again.",
             ) from fault
 
 
 def _helper_fault(helper: str, words: str) -> HelperFault:
-    """The FleetError about a credential helper of the Docker SDK's configuration that is not there, or fails."""
+    """Return the FleetError about a missing or failing credential helper of the Docker SDK's configuration."""
     path = docker.utils.config.find_config_file() or "~/.docker/config.json"
-    what = "is not there" if "not installed" in words else f"fails ({' '.join(words.split())[:200]})"
+    what = "is not installed" if "not installed" in words else f"fails ({' '.join(words.split())[:200]})"
     return HelperFault(
         f"the credential helper {helper!r} that this file names {what}",
         where=path,
@@ -312,7 +318,7 @@ def _helper_fault(helper: str, words: str) -> HelperFault:
 
 
 class HelperFault(FleetError):
-    """A credential helper is missing or fails, before anything was asked of a registry."""
+    """A credential helper is missing or fails, before any request to a registry."""
 
 
 class BuildFailed(Exception):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container engine of a host as a fact, part of what tfserving.fleet.capability_facts returns; and what it knows of an image."""
+"""The container engine of a host as a fact, part of what tfserving.fleet.capability_facts returns; and what it knows about an image."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypedDict
 
 
 class Engine(TypedDict):
-    """What the engine of a host says of itself. A host without an engine has the key engine as None."""
+    """The description of a host's engine. Without an engine, the key engine is None."""
 
     engine: str | None  # docker or podman
     version: str | None
     api_version: str | None
     socket: str | None  # its path
-    answers: bool  # whether its API does
-    reason: str | None  # why it does not
+    answers: bool  # whether its API answers
+    reason: str | None  # why not
     runtimes: list[str]  # sorted
     cdi_directories: list[str]  # where it looks for CDI descriptions, sorted
 
@@ -37,4 +37,4 @@ class Image(TypedDict):
     digests: list[str]  # its references by digest
     size_bytes: int
     created: str | None
-    architecture: str | None  # in Go's word: amd64
+    architecture: str | None  # Go's name: amd64

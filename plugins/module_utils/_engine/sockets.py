@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks the container engine of a host over its socket: Docker's, or Podman's, which speaks the same language."""
+"""Adapter that queries the container engine of a host over its socket: Docker, or Podman, which has a compatible API."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine, Sdk
 
-TIMEOUT_S = 10.0  # Podman runs programs to answer what it is, which takes its time on a busy host.
-PATIENT_S = 30.0  # Where something is to be done there.
+TIMEOUT_S = 10.0  # Podman runs programs to describe itself, which is slow on a busy host.
+PATIENT_S = 30.0  # If the engine is used, not only detected.
 _DENIED = "permission denied"
 _MOST_BYTES = 4 << 20
 _LONGEST = 128
@@ -26,7 +26,7 @@ _USER = re.compile(r"//[^/@]*@")  # of an address; a password may stand there
 _SYSTEM_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _PROGRAMS = (("docker", "usr/bin/dockerd"), ("docker", "usr/local/bin/dockerd"), ("podman", "usr/bin/podman"))
 _PODMANS_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
-_SHIMS = ("io.containerd.runc.", "io.containerd.runtime.")  # other names of runc, which Docker 20.10 lists beside it
+_SHIMS = ("io.containerd.runc.", "io.containerd.runtime.")  # other names of runc, which Docker 20.10 lists in addition
 _NONE: Engine = {
     "engine": None,
     "version": None,
@@ -40,9 +40,9 @@ _NONE: Engine = {
 
 
 def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOUT_S) -> Engine:
-    """The engine of a host: the first that answers, or the first there is with the reason why it does not.
+    """Return the first engine of a host that answers, or else the first one with the reason why it does not answer.
 
-    socket_path: the one socket to ask, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
+    socket_path: the only socket to query, instead of DOCKER_HOST's or the usual places. timeout_s: for each.
     """
     socket_path, problem = address(socket_path, os.environ if files.root == "/" else {})
     if problem:
@@ -57,13 +57,13 @@ def find(files: Files, socket_path: str | None = None, timeout_s: float = TIMEOU
             found = _describe(candidate, files, timeout_s)
             if found["answers"]:
                 return found
-            # That the engine of another user is closed to this one tells less than why an own one does not answer.
+            # Why this user's own engine does not answer matters more than that another user's engine denies access.
             silent = found if silent is None or (silent["reason"] or "").startswith(_DENIED) else silent
     return silent or _installed(files)
 
 
 def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """(the path of the one socket to use or None for the usual places, why it cannot be used or None). What was given holds, else DOCKER_HOST."""
+    """Return (the socket to use or None for the usual places, why it cannot be used or None). The argument precedes DOCKER_HOST."""
     name, value = ("engine_socket", given) if given else ("DOCKER_HOST", environment.get("DOCKER_HOST"))
     value = (value or "").strip()
     scheme, mark, rest = value.partition("://")
@@ -75,13 +75,13 @@ def address(given: str | None, environment: Mapping[str, str]) -> tuple[str | No
         return value, None
     shown = _USER.sub("//(not shown)@", value)[:_LONGEST]
     return None, (
-        f"{name} is {shown!r}, and only an engine of this host can be used, by its unix socket: "
-        "unset it, or name a socket (tfserving_engine_socket)"
+        f"{name} is {shown!r}, but only the unix socket of an engine on this host can be used: "
+        "unset it, or set a socket (tfserving_engine_socket)"
     )
 
 
 def sdk() -> Sdk:
-    """Python's Docker SDK for this interpreter. One that can be imported may still not speak over a socket with the requests and urllib3 that are there."""
+    """Describe the Docker SDK of this Python. It may be importable but unable to use a socket with the installed requests and urllib3."""
     version = None
     try:
         import docker
@@ -94,12 +94,12 @@ def sdk() -> Sdk:
         with contextlib.suppress(requests.exceptions.ConnectionError):
             session.get("http+docker://localhost/_ping")
         return {"version": version, "problem": None}
-    except Exception as fault:  # a broken package raises what it likes
+    except Exception as fault:  # a broken package may raise anything
         return {"version": version, "problem": " ".join(str(fault).split())[:_LONGEST] or type(fault).__name__}
 
 
 def ask(path: str, what: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """The JSON object that an engine answers to GET what. Raises OSError where it cannot be asked, ValueError where the answer is none."""
+    """Return the JSON object of an engine's answer to GET what. Raise OSError without a connection, ValueError for an invalid answer."""
     deadline = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
@@ -123,7 +123,7 @@ def ask(path: str, what: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     except RecursionError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"the answer to {what} is no JSON object")
+        raise ValueError(f"the answer to {what} is not a JSON object")
     return found
 
 
@@ -152,7 +152,7 @@ def _describe(path: str, files: Files, timeout_s: float) -> Engine:
 
 
 def _default_cdi_directories(podman: bool, files: Files) -> list[str]:
-    """Docker tells its directories (25 and later, where the feature is on); Podman reads those that are there, and does not tell."""
+    """Return the default CDI directories of Podman, which does not report them. Docker reports them (25 and later, if the feature is on)."""
     return [directory for directory in _PODMANS_CDI_DIRECTORIES if podman and files.exists(directory)]
 
 
@@ -165,13 +165,13 @@ def _text(value: Any) -> str | None:
 
 
 def _installed(files: Files) -> Engine:
-    """An engine that is installed but has no socket, or none."""
+    """Return an engine that is installed but has no socket, or no engine."""
     for name, program in _PROGRAMS:
         if files.exists(program):
             return {
                 **_NONE,
                 "engine": name,
-                "reason": f"{name} is installed, but its socket is not there: start {name}.socket or {name}.service",
+                "reason": f"{name} is installed, but has no socket: start {name}.socket or {name}.service",
             }
     return {**_NONE}
 
@@ -185,4 +185,4 @@ def _reason(fault: Exception, path: str, timeout_s: float) -> str:
         return f"no answer at {path} within {timeout_s:g} s"
     if isinstance(fault, FileNotFoundError):
         return f"there is no socket at {path}"
-    return f"cannot ask {path}: {getattr(fault, 'strerror', None) or fault}"
+    return f"cannot query {path}: {getattr(fault, 'strerror', None) or fault}"

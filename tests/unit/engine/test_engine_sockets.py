@@ -369,12 +369,12 @@ def test_the_servers_of_a_named_engine_that_does_not_answer_are_unseen(root):
 @pytest.mark.parametrize(
     "configuration, words",
     [
-        ({"credsStore": "desktop"}, "'docker-credential-desktop' that this file names is not there"),
+        ({"credsStore": "desktop"}, "'docker-credential-desktop' that this file names is not installed"),
         (
             {"credHelpers": {"registry.example": "ecr-login"}},
-            "'docker-credential-ecr-login' that this file names is not there",
+            "'docker-credential-ecr-login' that this file names is not installed",
         ),
-        ({"credsStore": "garbled"}, "the answer of a credential helper that it names, cannot be read"),
+        ({"credsStore": "garbled"}, "the output of a credential helper that it names ("),
         ({"auths": {"registry.example": {"auth": "???"}}}, "a login in this file"),
     ],
 )
