@@ -277,7 +277,7 @@ def work(module):
             timeout_s=load_test.longest_s(request),
             cpu_set=request["cpu_set"],
         )
-    return dict(result, changed=False, actions=load_test.told(request))
+    return dict(result, changed=False, actions=load_test.described(request))
 
 
 def _check_host(request):

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that carries pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little of our own work as possible.
+"""Adapter that sends pre-encoded requests over plain sockets: gRPC (HTTP/2) and REST (HTTP/1.1), with as little CPU time as possible.
 
-A connection never blocks and never raises for a network's fault: each request that was sent ends in one call of ended(connection, token, code),
-code being the name of a gRPC status, or NOT_TAKEN. It takes one request at once, more when ready says that the server's limits are known.
-Requests are frozen into bytes before the load begins, so that sending one costs a copy and a system call; gRPC libraries for Python need
-several times the CPU for that, which would be measured as the server's latency.
+A connection never blocks and never raises for a network fault: each request ends in one call of ended(connection, token, code).
+code is the name of a gRPC status, or NOT_TAKEN. A connection takes one request at a time, or more once ready says that the server's limits are known.
+Requests are encoded before the load begins, so that sending one costs a copy and a system call. gRPC libraries for Python need
+several times the CPU time, which would be measured as the server's latency.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 
 _READ_BYTES = 1 << 18
 _LOST = "UNAVAILABLE"
-# The server says that it has not begun with the request, so that it may be sent again, as gRPC's own clients do.
+# The server reports that it has not started the request. It may be sent again, as gRPC clients do.
 NOT_TAKEN = "NOT_TAKEN"
 
 
@@ -54,7 +54,7 @@ class _Connection:
         poll.register(self.number, select.EPOLLIN)
 
     def happened(self, events: int) -> None:
-        """Take what the poll object saw; ends the connection when the other side did."""
+        """Handle the events of the poll object. Close the connection when the other side does."""
         if events & select.EPOLLOUT:
             self._write(b"")
         if events & ~select.EPOLLOUT and self.alive:
@@ -98,7 +98,7 @@ class _Connection:
 
 
 class RestMessages:
-    """Predict requests of one model over REST, frozen."""
+    """Pre-encoded Predict requests of one model over REST."""
 
     def __init__(self, target: load_test.Target, bodies: Sequence[bytes], _deadline_s: float) -> None:
         head = (
@@ -108,7 +108,7 @@ class RestMessages:
         self.requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
 
     def connect(self, place: Place, poll: select.epoll, ended: Ended) -> Connection:
-        """A connection that carries these messages."""
+        """Open a connection for these messages."""
         return _RestConnection(self, place, poll, ended)
 
 
@@ -134,7 +134,7 @@ class _RestConnection(_Connection):
         self._write(self._requests[index])
 
     def cancel(self, token: int) -> None:
-        """Give the request up: its answer will not be reported. HTTP/1.1 can only close the connection."""
+        """Cancel the request: its answer is not reported. HTTP/1.1 can only close the connection."""
         self._token = None
         self.close()
 
@@ -165,7 +165,7 @@ class _RestConnection(_Connection):
 
 
 def _whole_body(fields: bytes, body: bytes) -> tuple[bool, int]:
-    """(whether the body of an HTTP/1.1 answer has arrived, its length where it is told); fields: the answer's head in lower case."""
+    """Return (whether the body of an HTTP/1.1 answer has arrived, its length or 0). fields: the answer's head in lower case."""
     _before, found, after = fields.partition(b"\r\ncontent-length:")
     if found:
         length = int(after.partition(b"\r\n")[0])
@@ -192,7 +192,7 @@ _MOST_STREAMS = 90
 
 
 class GrpcMessages:
-    """Predict requests over gRPC, frozen: bodies are serialized PredictRequests."""
+    """Pre-encoded Predict requests over gRPC. bodies: serialized PredictRequests."""
 
     def __init__(self, target: load_test.Target, bodies: Sequence[bytes], deadline_s: float) -> None:
         block = http2.request_block(grpc_api.PREDICT, load_test.authority(target), deadline_s)
@@ -208,11 +208,11 @@ class GrpcMessages:
         self.codes: dict[bytes, str] = {}
 
     def connect(self, place: Place, poll: select.epoll, ended: Ended) -> Connection:
-        """A connection that carries these messages."""
+        """Open a connection for these messages."""
         return _GrpcConnection(self, place, poll, ended)
 
     def code(self, block: bytes) -> str:
-        """The name of the gRPC status in a block of trailers, which is remembered."""
+        """Return the name of the gRPC status in a block of trailers, and cache it."""
         if block not in self.codes:
             if len(self.codes) > 1000:
                 self.codes.clear()
@@ -261,7 +261,7 @@ class _GrpcConnection(_Connection):
             self._unblock()
 
     def cancel(self, token: int) -> None:
-        """Give the request up: its answer will not be reported."""
+        """Cancel the request: its answer is not reported."""
         number = next(number for number, mine in self._streams.items() if mine == token)
         del self._streams[number]
         self._blocked.pop(number, None)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load generator, a program: windows of load against one or several servers, in a given order, so that they are interleaved.
+"""The load generator, a program: windows of load against one or several servers, in a given order, for interleaving.
 
 Needs numpy, protobuf, grpcio (for one first call) and hdrhistogram.
 """
@@ -32,19 +32,19 @@ class WarmUp(traffic.Warmth):
 
 
 class Result(TypedDict):
-    """What the program answers."""
+    """The result of the program."""
 
     windows: list[load_test.Window]
     warmups: list[WarmUp]
 
 
 def main() -> int:
-    """The program: see measure."""
+    """Run the program."""
     return program.answer(sys.argv, measure)
 
 
 def measure(given: Mapping[str, Any]) -> Result:
-    """Measure the windows of a request. Raises FleetError when a target cannot be reached or refuses the first request."""
+    """Measure the windows of a request. Raise FleetError if a target is not reachable or rejects the first request."""
     for name, package in histogram.PACKAGES.items():
         if package is None:
             raise FleetError(

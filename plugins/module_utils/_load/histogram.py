@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Latencies of measured windows as HdrHistograms: one of each window, and the figures of several windows from theirs, never from their"""
+"""Latencies of measured windows as HdrHistograms. The figures of several windows come from their histograms, never from the windows' figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ try:
 except ImportError:
     HdrHistogram = None
 
-# What the generator needs, by the names of the packages; None for what this Python lacks.
+# What the generator needs, by package name; None if this Python lacks it.
 PACKAGES = {"numpy": numpy, "hdrhistogram": HdrHistogram}
 # name -> (percent, the fewest requests that support it): ten requests beyond it, and for p99.9, which few stalls decide, a hundred.
 PERCENTILES = {"p50": (50.0, 20), "p90": (90.0, 100), "p95": (95.0, 200), "p99": (99.0, 1000), "p999": (99.9, 100000)}
@@ -124,6 +124,6 @@ def _decode(text: str) -> Any:
         raise FleetError(
             "the Python package hdrhistogram is missing on the controller",
             where="tuning",
-            remedy="Install it beside ansible-core: pip install hdrhistogram",
+            remedy="Install it in the environment of ansible-core: pip install hdrhistogram",
         )
     return HdrHistogram.decode(text)

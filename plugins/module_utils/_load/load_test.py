@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a load test is asked to do: checked before anything is sent, told in words, and bounded in requests and time."""
+"""The request for a load test: check it before anything is sent, describe it, and bound its requests and time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 LOOPS = ("closed", "open")
 PROTOCOLS = ("grpc", "rest")
 MOST_REQUESTS = 1000000  # of one window: what fits into memory
-LEAD_IN_S = 0.1  # load before each window, not measured: the window finds a server at work
+LEAD_IN_S = 0.1  # load before each window, not measured, so that the server is already busy
 
 # option -> (least, most, unit)
 _RANGES = {
@@ -42,7 +42,7 @@ class Target(TypedDict):
 
 
 class Request(TypedDict):
-    """What a load test is asked to do. None: it does not apply."""
+    """The parameters of a load test. None: it does not apply."""
 
     targets: list[Target]
     windows: list[str]  # names of targets in order
@@ -56,7 +56,7 @@ class Request(TypedDict):
     warmup_max_s: float
     objective_ms: float | None
     deadline_s: float
-    samples: str | None  # path of an .npz file; None for made-up inputs
+    samples: str | None  # path of an .npz file; None for random inputs
     seed: int
     progress: str | None  # path of a file to append lines to
 
@@ -89,20 +89,20 @@ class Window(TypedDict):
 
 
 def checked(request: Mapping[str, Any]) -> Request:
-    """The request with windows filled in (empty ones: each target once); raises FleetError for the first option that cannot be."""
+    """Return the request with its windows (by default each target once). Raise FleetError for the first invalid option."""
     targets = request["targets"]
     if not targets:
-        raise FleetError("is empty", where="targets", remedy="Name at least one server and model.")
+        raise FleetError("the list is empty", where="targets", remedy="Set at least one server and model.")
     for number, target in enumerate(targets):
         options.one_of(f"targets[{number}].protocol", target["protocol"], PROTOCOLS)
         options.bounded(f"targets[{number}].port", target["port"], 1, 65535)
         for key in ("name", "address", "model", "signature"):
             if not target[key]:
-                raise FleetError("is empty", where=f"targets[{number}].{key}")
+                raise FleetError("the value is empty", where=f"targets[{number}].{key}", remedy="Set it.")
     names = [target["name"] for target in targets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise FleetError(f"{twice[0]!r} is named twice", where="targets", remedy="Give each target a name of its own.")
+        raise FleetError(f"{twice[0]!r} is listed twice", where="targets", remedy="Give each target its own name.")
     for name in request["windows"] or []:
         options.one_of("windows", name, names)
     options.one_of("loop", request["loop"], LOOPS)
@@ -112,37 +112,35 @@ def checked(request: Mapping[str, Any]) -> Request:
     if request["loop"] == "open":
         _check_rate(request)
     elif request["rate_rps"] is not None:
-        raise FleetError(
-            "only an open loop sends at a rate", where="rate_rps", remedy="Leave it out, or set loop: open."
-        )
+        raise FleetError("a rate applies only to an open loop", where="rate_rps", remedy="Omit it, or set loop: open.")
     return cast(Request, dict(request, windows=list(request["windows"] or names)))
 
 
 def _check_rate(request: Mapping[str, Any]) -> None:
     if request["rate_rps"] is None:
         raise FleetError(
-            "is missing; an open loop sends at a rate",
+            "an open loop needs a rate",
             where="rate_rps",
-            remedy="Set it, below what the server can do, or set loop: closed.",
+            remedy="Set it below the rate that the server can sustain, or set loop: closed.",
         )
     count = request["rate_rps"] * (request["window_s"] + LEAD_IN_S)
     if count > MOST_REQUESTS:
         raise FleetError(
-            f"{request['rate_rps']:g} requests/s for {request['window_s']:g} s are more than {MOST_REQUESTS} requests a window",
+            f"{request['rate_rps']:g} requests/s for {request['window_s']:g} s are more than {MOST_REQUESTS} requests per window",
             where="rate_rps",
             remedy="Lower rate_rps or window_s.",
         )
 
 
-def told(request: Request) -> list[str]:
-    """What a checked request will do, one sentence a target."""
+def described(request: Request) -> list[str]:
+    """Describe a checked request, one sentence per target."""
     how = (
         f"{request['rate_rps']:g} requests/s with Poisson arrivals"
         if request["loop"] == "open"
         else f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight"
     )
     longer = (
-        f", or what {request['window_requests']} requests take, at most {request['window_max_s']:g} s"
+        f", or as long as {request['window_requests']} requests take, at most {request['window_max_s']:g} s"
         if request["window_requests"]
         else ""
     )
@@ -155,7 +153,7 @@ def told(request: Request) -> list[str]:
 
 
 def window_s(request: Request, rate_rps: float) -> float:
-    """The length, in seconds, of the windows of a target that was seen to answer so many requests a second."""
+    """The length, in seconds, of the windows of a target that answers this many requests per second."""
     if rate_rps * request["window_s"] >= request["window_requests"]:
         return request["window_s"]
     needed_s = request["window_requests"] / rate_rps if rate_rps else request["window_max_s"]
@@ -163,7 +161,7 @@ def window_s(request: Request, rate_rps: float) -> float:
 
 
 def longest_s(request: Request) -> float:
-    """An upper bound, in seconds, of the time that a checked request takes."""
+    """Return an upper bound of the seconds that a checked request takes."""
     most_s = max(request["window_s"], request["window_max_s"]) if request["window_requests"] else request["window_s"]
     windows = len(request["windows"]) * (most_s + LEAD_IN_S + request["deadline_s"])
     warm = len(request["targets"]) * (request["warmup_max_s"] + 2 * request["deadline_s"])

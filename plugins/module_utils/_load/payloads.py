@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is sent: requests made of samples, or made up, and the first of them, which shows whether load makes sense."""
+"""Create requests from samples or random values, and send the first one to find out whether load makes sense."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ except ImportError:
     numpy = None  # type: ignore[assignment]
 
 _MOST_BODIES, _MOST_BODY_BYTES = 256, 1 << 26
-# What a first call must not end with: no load would change it.
+# Codes of a first call that no load would change.
 _HOPELESS = (
     "INVALID_ARGUMENT",
     "NOT_FOUND",
@@ -39,15 +39,15 @@ Inputs = dict[str, Any]
 
 
 class FormedTarget(load_test.Target):
-    """form: row or column, of REST's bodies."""
+    """form: row or column, the format of REST bodies."""
 
     form: str
 
 
 def begun(request: load_test.Request, named: load_test.Target) -> tuple[FormedTarget, list[Inputs], float]:
-    """(the target with the form of REST's bodies, its batches, the milliseconds that the first request took). Raises FleetError as _first_call does.
+    """Return (the target with the format of REST bodies, its batches, the milliseconds of the first request). Raise FleetError as _first_call does.
 
-    A server that refuses the first request may have inputs without a batch dimension: these get an example alone, which only the column form can say.
+    If a server rejects the first request, inputs without a batch dimension get a single example, which only the column format supports.
     """
     batches = _batches(request, named)
     target: FormedTarget = {**named, "form": "row"}
@@ -70,7 +70,7 @@ def begun(request: load_test.Request, named: load_test.Target) -> tuple[FormedTa
 
 
 def _squeezed(target: load_test.Target, inputs: Inputs, deadline_s: float) -> set[str]:
-    """Names of the inputs without a batch dimension; none where the samples do not fit the signature at all."""
+    """Return the names of inputs without a batch dimension, or none if the samples do not fit the signature."""
     try:
         shapes = {name: values.shape for name, values in inputs.items()}
         return set(signature.feeding(_tensors(target, deadline_s), shapes)[1])
@@ -79,7 +79,7 @@ def _squeezed(target: load_test.Target, inputs: Inputs, deadline_s: float) -> se
 
 
 def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float) -> float:
-    """The milliseconds that the first request takes; raises FleetError when it shows that load makes no sense."""
+    """Return the milliseconds that the first request takes. Raise FleetError if its result shows that load makes no sense."""
     body = encoded(target, [inputs])[0]
     begun = time.perf_counter()
     try:
@@ -93,13 +93,13 @@ def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float) -> floa
             raise FleetError(
                 f"{target['protocol']}://{load_test.authority(target)} answers the first request with {fault.code}: {fault.message}",
                 where=f"target {target['name']}",
-                remedy="Check that it runs, that the model is served there and that the samples fit it.",
+                remedy="Check that the server runs, that it serves the model, and that the samples fit the model.",
             ) from fault
     return (time.perf_counter() - begun) * 1000
 
 
 def encoded(target: FormedTarget, batches: Sequence[Inputs]) -> list[bytes]:
-    """Each batch as the bytes of a request of the target's protocol, up to a total size."""
+    """Return each batch as the bytes of a request of the target's protocol, up to a total size."""
     bodies: list[bytes]
     bodies, total = [], 0
     for inputs in batches:
@@ -118,7 +118,7 @@ def encoded(target: FormedTarget, batches: Sequence[Inputs]) -> list[bytes]:
 def _batches(request: load_test.Request, target: load_test.Target) -> list[Inputs]:
     """The inputs of a few different requests: batch examples each, in the samples' order, begun again at their end."""
     if not request["samples"]:
-        return _made_up(target, request)
+        return _random_inputs(target, request)
     inputs, batch = _samples(request["samples"]), request["batch"]
     count = len(next(iter(inputs.values())))
     return [
@@ -132,18 +132,23 @@ def _samples(path: str) -> Inputs:
         name[len("inputs.") :]: array for name, array in samples.archive(path).items() if name.startswith("inputs.")
     }
     if not inputs:
-        raise FleetError(f"{path} has no array named inputs.<name>", where="samples")
+        raise FleetError(
+            f"{path!r} has no array named inputs.<name>",
+            where="samples",
+            remedy="Save an array inputs.<name> for each input.",
+        )
     sizes = {values.shape[0] if values.ndim else 0 for values in inputs.values()}
     if len(sizes) > 1 or 0 in sizes:
         raise FleetError(
-            f"the inputs in {path} need the same number of examples, 1 or more; they have {sorted(sizes)}",
+            f"the inputs in {path!r} have different numbers of examples, or none: {sorted(sizes)}",
             where="samples",
+            remedy="Save arrays with the same number of examples, at least 1.",
         )
     return inputs
 
 
 def _tensors(target: load_test.Target, deadline_s: float) -> Any:
-    """{input name: {dtype, shape}} of a target's signature, as the server tells."""
+    """Return {input name: {dtype, shape}} of a target's signature, as the server reports it."""
     with _client(target, deadline_s) as caller:
         try:
             signatures = caller.metadata(target["model"])
@@ -151,14 +156,14 @@ def _tensors(target: load_test.Target, deadline_s: float) -> Any:
             raise FleetError(
                 str(fault),
                 where=f"target {target['name']}",
-                remedy="Check that it runs and serves the model, or name samples.",
+                remedy="Check that the server runs and serves the model, or set samples.",
             ) from fault
     options.one_of(f"target {target['name']}: signature", target["signature"], sorted(signatures))
     return signatures[target["signature"]]["inputs"]
 
 
-def _made_up(target: load_test.Target, request: load_test.Request) -> list[Inputs]:
-    """Inputs drawn at random in the dtypes and shapes that the server tells; unknown dimensions are batch (the first) and 1 (the others)."""
+def _random_inputs(target: load_test.Target, request: load_test.Request) -> list[Inputs]:
+    """Return random inputs of the dtypes and shapes that the server reports. Unknown dimensions are batch (the first) and 1 (the others)."""
     draw, tensors = numpy.random.default_rng(0), _tensors(target, request["deadline_s"])
     return [
         {
@@ -182,7 +187,7 @@ def _drawn(draw: Any, dtype: str, shape: list[int]) -> Any:
         kind = numpy.dtype(dtype).kind
     except TypeError as fault:
         raise FleetError(
-            f"no values can be made up for {dtype}", where="samples", remedy="Name an .npz file of samples."
+            f"cannot generate random values of dtype {dtype!r}", where="samples", remedy="Set samples to an .npz file."
         ) from fault
     return numpy.asarray(draw.random(shape) if kind in "fc" else draw.integers(0, 2, shape)).astype(dtype)
 

@@ -1,20 +1,20 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When to send, in which order to measure, when a server is warm, and when a generator may not be believed."""
+"""Decide when to send, in which order to measure, when a server is warm, and when a window is void."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator, Sequence
 
-LATE_MS = 5.0  # a send later than this after its time is late ...
+LATE_MS = 5.0  # a request sent later than this is late ...
 LATE_FRACTION = {
     "open": 0.01,
     "closed": 0.05,
-}  # ... and more of them spoil a window: p99 hangs on 1 %, a closed loop's rate falls by about the share
+}  # ... and a larger fraction makes a window void: p99 depends on 1 %, and the rate of a closed loop falls by about this fraction
 CPU_FRACTION = 0.8  # of one core: above it the generator itself is the bottleneck
-FEWEST_REQUESTS = 20  # not even a median stands on fewer
+FEWEST_REQUESTS = 20  # fewer do not even support a median
 STEADY_SLICES = 6
 STEADY_TOLERANCE = 0.05
 
@@ -45,9 +45,9 @@ def interleaved(names: Collection[str], rounds: int, seed: int | str = 0) -> lis
 
 
 def steady(slices: Sequence[float | None]) -> bool:
-    """Whether a server has stopped getting faster: slices are its median latencies over successive spans, None where nothing succeeded.
+    """Return whether a server has stopped getting faster. slices: its median latencies over successive spans, None if nothing succeeded.
 
-    The best of the last three must not be faster than the best of the three before by more than STEADY_TOLERANCE; a server that fails throughout is steady too.
+    The best of the last three must not be faster than the best of the three before by more than STEADY_TOLERANCE; a server that always fails is steady.
     """
     if len(slices) < STEADY_SLICES:
         return False
@@ -61,7 +61,7 @@ def steady(slices: Sequence[float | None]) -> bool:
 
 
 def health(cpu_fraction: float, late_fraction: float, requests: int, errors: int, loop: str) -> str | None:
-    """Why a window is void, as a sentence, or None. Only the generator's own faults count: a server's errors and delays are results.
+    """Return why a window is void, or None. Only the generator's own faults count: a server's errors and delays are results.
 
     cpu_fraction: the generator's CPU time over the window's, of one core. late_fraction: in an open loop the sends later than LATE_MS, in a closed
     loop those of a timer's ticks (how long an answer may have lain unread). requests, errors: counts of the window.
@@ -69,15 +69,15 @@ def health(cpu_fraction: float, late_fraction: float, requests: int, errors: int
     if cpu_fraction > CPU_FRACTION:
         return (
             f"the load generator used {cpu_fraction * 100:.0f} % of a core, more than {CPU_FRACTION * 100:.0f} %: "
-            "it measured itself. Lower the concurrency or the rate, or send larger batches."
+            "the window measures the generator, not the server. Lower the concurrency or the rate, or send larger batches."
         )
     limit = LATE_FRACTION[loop]
     if late_fraction > limit:
-        what = "requests were sent" if loop == "open" else "moments the load generator woke"
+        what = "requests were sent" if loop == "open" else "load generator's wake-ups were"
         return (
-            f"{late_fraction * 100:.1f} % of the {what} more than {LATE_MS:g} ms late, more than {limit * 100:g} %. "
-            "Give the load generator a CPU of its own, or lower the rate."
+            f"{late_fraction * 100:.1f} % of the {what} more than {LATE_MS:g} ms late; the limit is {limit * 100:g} %. "
+            "Give the load generator its own CPU, or lower the rate."
         )
     if requests < FEWEST_REQUESTS and not errors:
-        return f"only {requests} requests in the window, at least {FEWEST_REQUESTS} are needed. Lengthen the window, or raise the rate or the concurrency."
+        return f"only {requests} requests in the window; at least {FEWEST_REQUESTS} are needed. Lengthen the window, or raise the rate or the concurrency."
     return None

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load on one target: windows of it, cut out of a load that began before them, so that their edges are not special.
+"""The load on one target. Each window is a part of a load that began before it, so that its start is like the rest.
 
-One thread, one loop, plain sockets. Open loop: requests are due by a Poisson process, whatever the server does, and latency counts from
-when they were due, so that a stall shows in all requests it delayed. Closed loop: a fixed number in flight.
+One thread, one loop, plain sockets. Open loop: requests are due by a Poisson process, whatever the server does. Latency counts from
+the time they were due, so a stall shows in all requests that it delayed. Closed loop: a fixed number of requests in flight.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ except ImportError:
 _MOST_REPEATS = 5  # of a request that a server did not take
 _MOST_IN_FLIGHT = 512  # of one target; further requests wait, and that counts as latency
 _TICK_S = 0.01
-_PAUSE_S = 0.01  # after an error in a closed loop, so that refused connections do not spin
+_PAUSE_S = 0.01  # after an error in a closed loop, to avoid a busy loop of refused connections
 _SLICE_S = 0.2
 
 
@@ -97,7 +97,7 @@ class Traffic:
         }
 
     def _answered_rps(self, start: float) -> float:
-        """Good answers a second of a load that began at start and was awaited to its end."""
+        """Return the successful answers per second of a finished load that began at start."""
         ends = [end for number, end in enumerate(self._end) if number not in self._faults]
         return len(ends) / (max(ends) - start) if ends else 0.0
 
@@ -118,7 +118,7 @@ class Traffic:
         return self._cut(start, length_s, cpu_fraction, ticks)
 
     def _begin(self, length_s: float, seed: str) -> float:
-        """Forget all records and start a load of that length; returns the time it starts at."""
+        """Clear all records and start a load of that length. Return its start time."""
         now = time.perf_counter()
         self._due, self._late, self._end = array("d"), array("d"), array("d")
         self._faults, self._flying, self._waiting, self._again, self._latencies = {}, {}, deque(), Counter(), []
@@ -142,14 +142,14 @@ class Traffic:
             self._wait(min(until, self._next_tick, self._next_due) - time.perf_counter())
 
     def _drain(self) -> None:
-        """Await what is in flight or waiting; the deadline ends it."""
+        """Wait for the requests in flight or queued, at most until their deadline."""
         while self._flying or self._waiting:
             self._tick(time.perf_counter())
             self._send_waiting()
             self._wait(self._next_tick - time.perf_counter())
 
     def _tick(self, now: float) -> None:
-        """Every so often: note how late we woke, and give up what passed its deadline."""
+        """On each tick, record how late it is, and cancel requests past their deadline."""
         if now < self._next_tick:
             return
         self._ticks.append(now - self._next_tick)
@@ -190,7 +190,7 @@ class Traffic:
             using.send(number, number % self._bodies)
 
     def _connection(self) -> connection.Connection | None:
-        """A connection that takes another request, a new one where all are busy; None when one is being made or too many requests are in flight."""
+        """Return a connection for another request, a new one if all are busy. Return None while one is opening or too many requests are in flight."""
         newest = self._newest
         if newest and newest.alive and not newest.ready:
             return None
@@ -254,7 +254,7 @@ class Traffic:
             cpu_fraction, late_fraction, int(mine.sum()), sum(errors.values()), self._request["loop"]
         )
         if len(due) >= load_test.MOST_REQUESTS:
-            void = f"more than {load_test.MOST_REQUESTS} requests in the window. Shorten it."
+            void = f"more than {load_test.MOST_REQUESTS} requests in the window. Shorten the window."
         latency_ms, latencies = histogram.encoded(took_ms[mine & ok])
         return {
             "target": self._target["name"],
@@ -285,6 +285,8 @@ def _place(target: load_test.Target) -> connection.Place:
         )[0]
     except OSError as fault:
         raise FleetError(
-            f"{target['address']!r} is no address: {fault.strerror}", where=f"target {target['name']}"
+            f"cannot resolve the address {target['address']!r}: {fault.strerror}",
+            where=f"target {target['name']}",
+            remedy="Check the address of the target.",
         ) from fault
     return family, address

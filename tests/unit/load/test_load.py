@@ -36,8 +36,8 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
 @pytest.mark.parametrize(
     "changes, text",
     [
-        ({"targets": []}, "targets: is empty. Name at least one server and model."),
-        ({"targets": [TARGET, TARGET]}, "targets: 'a' is named twice. Give each target a name of its own."),
+        ({"targets": []}, "targets: the list is empty. Set at least one server and model."),
+        ({"targets": [TARGET, TARGET]}, "targets: 'a' is listed twice. Give each target its own name."),
         (
             {"targets": [dict(TARGET, protocol="gprc")]},
             "targets[0].protocol: 'gprc' is not known; allowed: grpc, rest; did you mean grpc?",
@@ -46,7 +46,7 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
             {"targets": [TARGET, dict(TARGET, name="b", port=0)]},
             "targets[1].port: 0 is out of range; allowed: 1 to 65535.",
         ),
-        ({"targets": [dict(TARGET, model="")]}, "targets[0].model: is empty."),
+        ({"targets": [dict(TARGET, model="")]}, "targets[0].model: the value is empty. Set it."),
         ({"windows": ["a", "c"]}, "windows: 'c' is not known; allowed: a, b."),
         ({"loop": "opened"}, "loop: 'opened' is not known; allowed: closed, open; did you mean open?"),
         ({"concurrency": 0}, "concurrency: 0 is out of range; allowed: 1 to 512."),
@@ -59,15 +59,15 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
         ({"warmup_max_s": -1.0}, "warmup_max_s: -1.0 is out of range; allowed: 0 to 600 s."),
         ({"objective_ms": 0.0}, "objective_ms: 0.0 is out of range; allowed: 0.001 to 600000 ms."),
         ({"deadline_s": float("inf")}, "deadline_s: inf is out of range; allowed: 0.001 to 600 s."),
-        ({"rate_rps": 5.0}, "rate_rps: only an open loop sends at a rate. Leave it out, or set loop: open."),
+        ({"rate_rps": 5.0}, "rate_rps: a rate applies only to an open loop. Omit it, or set loop: open."),
         (
             {"loop": "open"},
-            "rate_rps: is missing; an open loop sends at a rate. Set it, below what the server can do, or set loop: closed.",
+            "rate_rps: an open loop needs a rate. Set it below the rate that the server can sustain, or set loop: closed.",
         ),
         ({"loop": "open", "rate_rps": 0.0}, "rate_rps: 0.0 is out of range; allowed: 0.01 to 100000 requests/s."),
         (
             {"loop": "open", "rate_rps": 50000.0, "window_s": 60.0},
-            "rate_rps: 50000 requests/s for 60 s are more than 1000000 requests a window. Lower rate_rps or window_s.",
+            "rate_rps: 50000 requests/s for 60 s are more than 1000000 requests per window. Lower rate_rps or window_s.",
         ),
     ],
 )
@@ -78,16 +78,16 @@ def test_what_cannot_be_is_refused_in_one_line(changes, text):
 
 
 def test_the_test_is_told_in_words():
-    assert load_test.told(load_test.checked(dict(PLAIN, windows=["a", "b", "a"], batch=8))) == [
+    assert load_test.described(load_test.checked(dict(PLAIN, windows=["a", "b", "a"], batch=8))) == [
         "Send grpc requests of 8 examples to a (127.0.0.1:8500, model m) for 2 x 5 s, 2 requests in flight",
         "Send rest requests of 8 examples to b (127.0.0.1:8501, model m) for 1 x 5 s, 2 requests in flight",
     ]
-    assert load_test.told(
+    assert load_test.described(
         load_test.checked(dict(PLAIN, targets=[dict(TARGET, address="::1")], loop="open", rate_rps=20.0))
     ) == ["Send grpc requests of 1 example to a ([::1]:8500, model m) for 1 x 5 s, 20 requests/s with Poisson arrivals"]
     slow = load_test.checked(dict(PLAIN, windows=["a"], window_requests=30))
-    assert load_test.told(slow)[0].endswith(
-        "for 1 x 5 s, or what 30 requests take, at most 120 s, 2 requests in flight"
+    assert load_test.described(slow)[0].endswith(
+        "for 1 x 5 s, or as long as 30 requests take, at most 120 s, 2 requests in flight"
     )
 
 

@@ -81,16 +81,16 @@ def test_steady(slices, steady):
         (0.8, 0.01, 20, 0, "open", None),
         (0.0, 0.05, 20, 0, "closed", None),
         (0.81, 0.0, 9999, 0, "closed", "the load generator used 81 % of a core, more than 80 %"),
-        (0.1, 0.011, 9999, 0, "open", "1.1 % of the requests were sent more than 5 ms late, more than 1 %"),
+        (0.1, 0.011, 9999, 0, "open", "1.1 % of the requests were sent more than 5 ms late; the limit is 1 %"),
         (
             0.1,
             0.06,
             9999,
             0,
             "closed",
-            "6.0 % of the moments the load generator woke more than 5 ms late, more than 5 %",
+            "6.0 % of the load generator's wake-ups were more than 5 ms late; the limit is 5 %",
         ),
-        (0.1, 0.0, 19, 0, "closed", "only 19 requests in the window, at least 20 are needed"),
+        (0.1, 0.0, 19, 0, "closed", "only 19 requests in the window; at least 20 are needed"),
         (0.1, 0.0, 4, 4, "closed", None),  # few because the server hangs: that is its result
         (0.1, 0.0, 5000, 5000, "open", None),  # all errors: so is that
     ],
