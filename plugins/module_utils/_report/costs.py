@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What requests cost: the price of the hosts over the requests that they answer within the objective at full load."""
+"""Compute what requests cost: the price of the hosts divided by the requests that they answer within the objective at full load."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SECONDS_PER_HOUR, _MILLION = 3600, 1e6
 
 
 def costs(hosts: Sequence[Host], classes: Sequence[TuningClass]) -> list[Cost]:
-    """The costs of each model for each class that was measured, then for all these classes together where there are several.
+    """Return the costs of each model for each measured class, and for all these classes together if there are several.
 
-    All hosts of a class count with the goodput of the host that was measured for it. Hosts without a price are left out.
+    All hosts of a class count with the goodput of the host that was measured. Hosts without a price are left out.
     """
     known = {host["host"]: host for host in hosts}
     found: dict[str | None, list[tuple[str, list[float], Tuning]]] = {}
@@ -49,7 +49,7 @@ def _cost(model: str | None, name: str | None, measured: Sequence[tuple[list[flo
 
 
 def _per_million(price: float, goodputs: Sequence[tuple[int, float | None]]) -> float | None:
-    """The price of a million requests. goodputs: how many hosts have which, in requests/s; None where one is not known or all are zero."""
+    """Return the price of a million requests, or None if a goodput is unknown or all are zero. goodputs: (number of hosts, their goodput in requests/s)."""
     rates = [count * goodput for count, goodput in goodputs if goodput is not None]
     if len(rates) < len(goodputs) or not sum(rates):
         return None

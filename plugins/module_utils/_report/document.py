@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The document: what is known about the hosts and what was measured on them, as report.json holds it. Checked first, then arranged; never computed anew."""
+"""The document: what is known about the hosts and what was measured on them, as in report.json. It is checked and arranged, not computed."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ SUMMARY_KEYS = tuple(StepSummary.__annotations__)
 LISTS = {"capabilities": ("gpus",), "plan": ("decisions", "refusals")}  # of mappings
 MAPPINGS = {"capabilities": ("classes", "cpu", "memory", "container", "os", "virtualization")}
 STATEMENTS = {
-    "embedded": "These figures are of the embedded server: a small model server of this collection over TensorFlow, made for laptops, demonstrations and "
-    "tests. It is not TensorFlow Serving, and its figures must not be read as TensorFlow Serving's.",
-    "docker": "These figures are of the server in the container image {image}.",
-    None: "Nothing has been measured: no figure in this report speaks of a server's speed.",
+    "embedded": "These figures are from the embedded server, a small model server of this collection that runs TensorFlow on laptops, in demonstrations "
+    "and in tests. It is not TensorFlow Serving. Do not read these figures as TensorFlow Serving's.",
+    "docker": "These figures are from the server in the container image {image}.",
+    None: "Nothing has been measured: this report contains no figures about the speed of a server.",
 }
 
 
 def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = None) -> Document:
-    """The document of a fleet. hosts: a list of dicts with HOST_OPTIONS, all but host may be missing or None.
+    """Return the document of a fleet. hosts: a list of dicts with HOST_OPTIONS; all but host may be missing or None.
 
-    title: of the report. measured_at: when, as text, or None. Raises FleetError on data that is not as the architecture page describes it.
+    title: of the report. measured_at: when, as text, or None. Raise FleetError for data that is not as the architecture page describes it.
     """
     _check_hosts(hosts)
     entries = [_host(data) for data in sorted(hosts, key=lambda data: data["host"])]
@@ -67,9 +67,9 @@ def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = Non
     backends = sorted({tuning["backend"] for tuning in tunings})
     if len(backends) > 1:
         raise FleetError(
-            f"figures of the backends {' and '.join(backends)} cannot stand in one report",
+            f"one report cannot contain figures of the backends {' and '.join(backends)}",
             where="hosts",
-            remedy="Make one report for each backend: the embedded server is not TensorFlow Serving.",
+            remedy="Create one report for each backend: the embedded server is not TensorFlow Serving.",
         )
     backend = backends[0] if backends else None
     classes = _classes(entries)
@@ -97,11 +97,11 @@ def _check_hosts(hosts: list[dict[str, Any]]) -> None:
     for position, data in enumerate(hosts):
         where = f"hosts[{position}]"
         if not isinstance(data, dict) or not isinstance(data.get("host"), str) or not data["host"].strip():
-            raise FleetError("every host is a mapping with its name as `host`, a text", where=where)
-        if data["host"] in seen:
             raise FleetError(
-                f"{data['host']!r} stands in the list twice", where=f"{where}.host", remedy="Name each host once."
+                "a host must be a mapping with the key `host`", where=where, remedy="Set `host` to its name."
             )
+        if data["host"] in seen:
+            raise FleetError(f"{data['host']!r} is listed twice", where=f"{where}.host", remedy="List each host once.")
         seen.add(data["host"])
         for key in data:
             options.one_of(f"{where} ({data['host']})", key, HOST_OPTIONS)
@@ -144,7 +144,7 @@ def _host(data: dict[str, Any]) -> Host:
 
 
 def _check(check: dict[str, Any], where: str) -> dict[str, Any]:
-    """A check of a served model, as it came; its differences must be numbers."""
+    """Return a check of a served model. Its differences must be numbers."""
     outputs = _mapping(check.get("outputs"), f"{where}.outputs")
     return dict(
         check,
@@ -161,7 +161,9 @@ def _tuning(tuning: dict[str, Any], data: dict[str, Any], where: str) -> Tuning:
     )
     options.one_of(f"{where}.backend", backend, [name for name in STATEMENTS if name])
     if not isinstance(tuning.get("steps"), list):
-        raise FleetError("steps must be a list of tuning steps", where=where)
+        raise FleetError(
+            "steps must be a list of tuning steps", where=where, remedy="Pass the result of a tuning unchanged."
+        )
     steps = [_step(step, f"{where}.steps[{position}]") for position, step in enumerate(tuning["steps"])]
     total = _step(tuning.get("total"), f"{where}.total")
     noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
@@ -204,7 +206,7 @@ def _step(step: Any, where: str) -> Step:
     for key in SUMMARY_KEYS:
         if key not in step:
             raise FleetError(
-                f"{key} is missing", where=where, remedy="A key that does not apply is null, never left out."
+                f"the key {key!r} is missing", where=where, remedy="Set a key that does not apply to null."
             )
     if not isinstance(step["kept"], bool):
         raise FleetError(f"{step['kept']!r} is not true or false", where=f"{where}.kept")
@@ -243,7 +245,7 @@ def _mappings(value: Any, where: str) -> None:
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise FleetError(f"{value!r} is not a text", where=where)
+        raise FleetError(f"{value!r} is not a string", where=where)
     return value
 
 
@@ -265,7 +267,7 @@ def _figures(mapping: Any, where: str, minimum: float = -_LARGEST) -> Figures:
 
 
 def _interval(value: Any, where: str) -> Interval | None:
-    """Two bounds, None for an open end, or None."""
+    """Return two bounds, None for an open end, or None."""
     if value is None:
         return None
     if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -291,7 +293,7 @@ def _side(value: Any, where: str) -> Side:
 
 
 def _curve(points: Any, where: str) -> Curve | None:
-    """A latency curve; the maximum (fraction 1) has no place on it and is left out."""
+    """Return a latency curve without its maximum (fraction 1), which has no place on the axis."""
     if points is None:
         return None
     curve: Curve = []
@@ -300,7 +302,7 @@ def _curve(points: Any, where: str) -> Curve | None:
             raise FleetError(f"{point!r} is not a pair of a fraction and milliseconds", where=where)
         fraction, latency = _number(point[0], where, 0, 1), _number(point[1], where, 0)
         if curve and (fraction < curve[-1][0] or latency < curve[-1][1]):
-            raise FleetError(f"{point!r} is below the point before it; a curve rises", where=where)
+            raise FleetError(f"{point!r} is below the previous point; a curve must rise", where=where)
         if fraction < 1:
             curve.append([fraction, latency])
     return curve
@@ -313,7 +315,7 @@ def _summary(step: Step) -> StepSummary:
 
 
 def _classes(entries: Sequence[Host]) -> list[TuningClass]:
-    """Each tuning class once, in order, the unknown one last: its hosts, and the host that was measured for it."""
+    """Return each tuning class once, in order, the unknown one last: its hosts, and the host that was measured."""
     classes: dict[tuple[str, str], TuningClass] = {}
     for entry in entries:
         key = (entry["class"]["image"] or NOTHING, entry["class"]["tuning"] or NOTHING)

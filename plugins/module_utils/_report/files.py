@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of the report: what is there, whether it is replaced, and with what."""
+"""Read the files of the report, decide whether to replace them, and write them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes imp
 
 
 def replace(directory: str, data: str | None, page: str | None, check_mode: bool) -> dict[str, Any]:
-    """The module's result: the report is in the directory, unless it has no measurements and the one there has some.
+    """Write the report, unless it has no measurements and the existing one has some. Return the module's result.
 
-    data: the document as JSON. page: the same as HTML. Raises FleetError where the directory cannot be written.
+    data: the document as JSON. page: the page as HTML. Raise FleetError if the directory cannot be written.
     """
     wanted = _document((data or "").encode())
     if wanted is None:
-        raise FleetError("this is not a report; the action plugin of this name makes it", where="data")
+        raise FleetError(
+            "this is not a report", where="data", remedy="Use the action plugin of this name, which creates it."
+        )
     data_path, page_path = (os.path.join(directory, name) for name in ("report.json", "report.html"))
     contents = {data_path: (data or "").encode(), page_path: (page or "").encode()}
     try:
         present = {path: _read(path) for path in contents}
         earlier = _document(present[data_path])
         if earlier and earlier["total"] and not wanted["total"]:
-            kept = f"{data_path} holds measurements and this run brought none, so the report was left as it is"
+            kept = f"{data_path} contains measurements and this run has none, so the report was not changed"
             decision, wanted = Decision(changed=False, warnings=(kept,)), earlier
         else:
             decision = Decision(
@@ -50,7 +52,7 @@ def replace(directory: str, data: str | None, page: str | None, check_mode: bool
         raise FleetError(
             f"cannot write the report to {directory!r}: {fault.strerror} ({fault.filename})",
             where="destination",
-            remedy="Name a directory that this user may write.",
+            remedy="Set a directory that this user can write to.",
         ) from fault
     return decision.result(
         page=page_path, data=data_path, headline=summary.headline(wanted), summary=summary.lines(wanted)
@@ -58,7 +60,7 @@ def replace(directory: str, data: str | None, page: str | None, check_mode: bool
 
 
 def _document(content: bytes | None) -> Document | None:
-    """The document in the bytes of a report.json, or None where there is none that this version can read."""
+    """Return the document in the bytes of a report.json, or None if this version cannot read it."""
     try:
         found: Document = json.loads(content or b"null")
         summary.lines(found)
@@ -76,7 +78,7 @@ def _read(path: str) -> bytes | None:
 
 
 def _described(contents: dict[str, bytes] | dict[str, bytes | None], document: Document | None) -> str:
-    """The summary, and a line for each file: enough for a diff that a person reads."""
+    """Return the summary and a line for each file, for a readable diff."""
     files = [
         f"{os.path.basename(path)}: sha256 {hashlib.sha256(content).hexdigest()}"
         for path, content in contents.items()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SVG built so that text from outside is always escaped: only what element() made is taken as markup."""
+"""Build SVG. Text from outside is always escaped: only the results of element() count as markup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Markup(str):
     __slots__ = ()
 
     def __html__(self) -> str:
-        """The text as Jinja2 shall take it."""
+        """Return the text for Jinja2."""
         return self
 
 
@@ -28,9 +28,9 @@ Child = Union[str, None, list["Child"]]
 
 
 def element(tag: str, /, *children: Child, **attributes: object) -> Markup:
-    """The element as Markup. children: Markup, text (escaped), None (left out) or lists of these.
+    """Return the element as Markup. children: Markup, text (escaped), None (left out) or lists of these.
 
-    attributes: class_ for class, underscores for hyphens, None to leave one out; numbers must be finite. The result is well-formed XML too.
+    attributes: class_ for class, underscores for hyphens, None to omit one; numbers must be finite. The result is well-formed XML too.
     """
     written = "".join(
         f' {_attribute_name(key)}="{_attribute_value(value)}"' for key, value in attributes.items() if value is not None
@@ -42,7 +42,7 @@ def element(tag: str, /, *children: Child, **attributes: object) -> Markup:
 
 
 def join(*children: Child) -> Markup:
-    """Children one after the other as Markup."""
+    """Return the joined children as Markup."""
     return Markup("".join(_child(child) for child in children))
 
 

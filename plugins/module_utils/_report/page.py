@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page: the document as one HTML file, from the templates beside this file. It needs Jinja2, so it is made on the controller."""
+"""The page: the document as one HTML file, from the templates in this package. It needs Jinja2, so it is created on the controller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates
 
 
 def render(document: Document) -> str:
-    """The HTML text of a document. All text in it is cleaned and escaped."""
+    """Return the HTML text of a document. All text in it is cleaned and escaped."""
     import jinja2
 
     environment = jinja2.Environment(

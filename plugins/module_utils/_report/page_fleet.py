@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the page shows of the fleet: what the machines can do, which plans are the same."""
+"""Select what the page shows about the fleet: what the machines can do, and which plans are the same."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _UNKNOWN = "not known"
 
 
 def examined(document: Document, tuned: list[Tuning]) -> Host | None:
-    """The host whose capabilities the page shows: the first that was measured, else the first that is known."""
+    """Return the host whose capabilities the page shows: the first that was measured, else the first that is known."""
     measured = {tuning["host"] for tuning in tuned[:1]}
     known = (entry for entry in document["hosts"] if entry["capabilities"])
     return next((entry for entry in known if entry["host"] in measured or not measured), None)
 
 
 def facts(capabilities: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a host can do, as names and texts."""
+    """Return what a host can do, as names and texts."""
     cpu, memory = capabilities.get("cpu") or {}, capabilities.get("memory") or {}
     container, system = capabilities.get("container") or {}, capabilities.get("os") or {}
     usable, threads = (words.plain(cpu.get(key), _UNKNOWN) for key in ("usable", "threads"))
@@ -71,7 +71,7 @@ def _gpu(group: dict[str, Any]) -> str:
 
 
 def classes(document: Document) -> list[tuple[TuningClass, dict[str, str], str]]:
-    """Each tuning class with the facts of its first host that is known, and its gain in words."""
+    """Return each tuning class with the facts of its first known host, and its gain as text."""
     entries = {entry["host"]: entry for entry in document["hosts"]}
     found = []
     for known in document["classes"]:
@@ -93,7 +93,7 @@ def _gain(entry: Host | None) -> str:
 
 
 def same_plans(document: Document) -> list[list[Host]]:
-    """The hosts that have a plan, those with the same plan together."""
+    """Return the hosts that have a plan, grouped by plan."""
     groups: dict[str, list[Host]] = {}
     for entry in document["hosts"]:
         if entry["plan"]:

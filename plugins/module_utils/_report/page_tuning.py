@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the page shows of one tuning: goodput and latency as plots, accuracy, and how it was measured."""
+"""Select what the page shows about a tuning: goodput and latency as plots, accuracy, and the method."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _CALLED = {
     "objective_p99_ms": "Latency objective (p99)",
     "noise_floor": "Noise floor",
     "requests": "Requests counted in the steps",
-    "requests_from": "Requests made from the",
-    "window_requests": "Requests that a window should hold",
+    "requests_from": "Source of the requests",
+    "window_requests": "Requests per window, if possible",
     "void_windows": "Void windows",
     "allowed_loss": "Allowed loss of accuracy",
     "seed": "Seed of the arrival times",
     "server_cpus": "CPUs of the server",
     "generator_cpus": "CPUs of the load generator",
     "metric": "Task metric",
-    "examples": "Labelled examples",
+    "examples": "Labeled examples",
 }
-_TOLD_APART = ("void_reasons", "note")
+_SHOWN_ELSEWHERE = ("void_reasons", "note")
 _UNITS = {"_ms": "ms", "_s": "s", "_rps": "requests/s", "_mib": "MiB"}
 _LOOPS = {
-    "closed": "closed: each connection sends again when its answer is there",
-    "open": "open: Poisson arrivals, latency counted from the scheduled time",
+    "closed": "closed: each connection sends the next request when it has an answer",
+    "open": "open: Poisson arrivals, latency measured from the scheduled time",
 }
 
 
 def goodput_bars(tuning: Tuning) -> list[tuple[str, Step | None, float, Markup]]:
-    """A bar each for the start, the steps and the final configuration: its name, the step whose verdict belongs to it, its value, and the plot."""
+    """Return a bar for the start, each step and the final configuration: name, step with the verdict, value, plot."""
     total, steps = tuning["total"], tuning["steps"]
     start = total["before"]["goodput_rps"]
     ends: list[float] = []
@@ -75,7 +75,7 @@ def goodput_bars(tuning: Tuning) -> list[tuple[str, Step | None, float, Markup]]
 
 
 def _around(step: Step, low: float | None, high: float | None) -> plots.Bounds:
-    """Gains as goodput: relative to what the step was compared with; None where that or an end is not known."""
+    """Return gains as goodput, relative to what the step was compared with, or None if that or an end is not known."""
     compared, gain, value = step["before"]["goodput_rps"], step["gain"], step["goodput_rps"]
     if compared is None and gain is not None and gain > -1 and value is not None:
         compared = value / (1 + gain)
@@ -87,7 +87,7 @@ def latency_curves(tuning: Tuning) -> list[tuple[str, Curves, Markup]]:
     total, objective = tuning["total"], tuning["method"]["objective_p99_ms"]
     pictures: list[tuple[str, Curves]] = [
         (
-            "Start and final configuration, requests in flight held constant",
+            "Start and final configuration with a constant number of requests in flight",
             {
                 "name": total["name"],
                 "requests": total["requests"],
@@ -100,12 +100,12 @@ def latency_curves(tuning: Tuning) -> list[tuple[str, Curves, Markup]]:
         before, after = total["open_loop"]["before"], total["open_loop"]["after"]
         rate = words.rate(total["open_loop"]["rate_rps"])
         curves: Curves = {
-            "name": "start and final configuration at one rate",
+            "name": "start and final configuration at the same rate",
             "requests": min(before["requests"] or 0, after["requests"] or 0) or None,
             "curve_before": before["curve"],
             "curve_after": after["curve"],
         }
-        pictures.insert(0, (f"Start and final configuration under the same rate, {rate} at random times", curves))
+        pictures.insert(0, (f"Start and final configuration at the same rate, {rate} at random times", curves))
     drawn = (
         (caption, curves, plots.latency(curves, plots.latency_scale([curves]), objective))
         for caption, curves in pictures
@@ -133,7 +133,9 @@ def percentiles(curves: Curves) -> Iterator[tuple[str, list[float | None]]]:
 def accuracies(tuning: Tuning) -> list[tuple[str, float, float]]:
     """The steps whose accuracy was measured, and the total: name, before, after."""
     found = []
-    for name, step in [(step["name"], step) for step in tuning["steps"]] + [("Final against start", tuning["total"])]:
+    for name, step in [(step["name"], step) for step in tuning["steps"]] + [
+        ("Final compared with start", tuning["total"])
+    ]:
         before, after = step["accuracy"]["before"], step["accuracy"]["after"]
         if before is not None and after is not None:
             found.append((name, before, after))
@@ -141,12 +143,12 @@ def accuracies(tuning: Tuning) -> list[tuple[str, float, float]]:
 
 
 def settings(tuning: Tuning, server: dict[str, Any]) -> list[tuple[str, str]]:
-    """How it was measured, as names and texts."""
+    """Return the method as names and texts."""
     found = [("Server", ", ".join(words.plain(part) for part in (tuning["backend"], server.get("version")) if part))]
     found += [
         (_CALLED.get(key, key.replace("_", " ").capitalize()), _setting(key, value))
         for key, value in tuning["method"].items()
-        if key not in _TOLD_APART
+        if key not in _SHOWN_ELSEWHERE
     ]
     ends = (("Start", tuning["start"]), ("Final configuration", tuning["configuration"]))
     return found + [(name, words.plain(value, "")) for name, value in ends if value]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plots as inline SVG. Lengths across are percentages, so that a plot fits a phone and a sheet of paper with its letters at their size."""
+"""Plots as inline SVG. Widths are percentages, so that a plot fits a phone or a page and its text keeps its size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes imp
 # Two ends in requests per second.
 Bounds = Optional[tuple[float, float]]
 _CURVE_UNITS = 1000
-_LEAST_BEYOND = 10  # a percentile is drawn only where so many requests lie beyond it
+_LEAST_BEYOND = 10  # a percentile is drawn only if this many requests are beyond it
 _LEAST_MS = 1e-6  # a logarithmic axis has no zero
 
 
 class Scale:
-    """From values to percent of a length. low, high: the ends; logarithmic where asked."""
+    """From values to percent of a length. low, high: the ends; logarithmic: the kind of axis."""
 
     def __init__(self, low: float, high: float, logarithmic: bool = False) -> None:
         self._of: Callable[[float], float] = math.log10 if logarithmic else float
@@ -56,14 +56,14 @@ def gain_mark(step: StepSummary, scale: Scale) -> Markup | None:
         return None
     noise = step["noise_floor"] or 0.0
     left, right = scale.percent(-noise), scale.percent(noise)
-    told = (
+    title = (
         f"{step['name']}: gain {words.gain_with_interval(step['gain'], step['gain_interval'])}, noise floor {words.share(step['noise_floor'])}, "
         f"{'kept' if step['kept'] else 'not kept'}"
     )
     low, high = step["gain_interval"] or (None, None)
     return _svg(
         "gain",
-        told,
+        title,
         None,
         element("rect", class_="noise", x=_at(left), width=_at(right - left), y="0", height="100%"),
         element("line", class_="zero", x1=_at(scale.percent(0)), x2=_at(scale.percent(0)), y1="0", y2="100%"),
@@ -124,11 +124,11 @@ def latency(
     if not curves or up is None:
         return None
     across = Scale(0, max(_nines(curve[-1][0]) for _kind, curve in curves))
-    told = "; ".join(f"{kind}: {_spoken(curve)}" for kind, curve in curves)
+    description = "; ".join(f"{kind}: {_described(curve)}" for kind, curve in curves)
     return _svg(
         "latency small" if small else "latency",
         f"Latency, {step['name']}",
-        told,
+        description,
         [_level(tick, up) for tick in _log_ticks(up.low, up.high)],
         [
             _column(fraction, across)
@@ -285,7 +285,7 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
     return "M" + "L".join(f"{x * scale:.1f} {y * scale:.1f}" for x, y in points)
 
 
-def _spoken(curve: Curve) -> str:
+def _described(curve: Curve) -> str:
     known = [(fraction, at_fraction(curve, fraction)) for fraction in (0.5, 0.9, 0.99, 0.999)]
     return ", ".join(
         f"{words.milliseconds(value)} at {100 * fraction:g} %" for fraction, value in known if value is not None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shape of the document, which report.json holds. None: not measured, or it does not apply."""
+"""The shape of the document in report.json. None: not measured, or not applicable."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Advice(TypedDict, total=False):
 
 
 class StepSummary(TypedDict):
-    """What every reader of the data may rely on. gain: a fraction of goodput."""
+    """The keys that every reader of the data can rely on. gain: a fraction of goodput."""
 
     name: str
     kept: bool
@@ -87,7 +87,7 @@ class Step(StepSummary, _Advice):
 
 
 class Tuning(TypedDict):
-    """A tuning of a model on a host. method: how it was measured, with the keys that document.py checks and whatever else the tuning said of it."""
+    """A tuning of a model on a host. method: how it was measured, with the keys that document.py checks and others that the tuning added."""
 
     host: str
     model: str | None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The document in a few plain words: the headline, and a table for a terminal."""
+"""Summarize the document: the headline, and a table for a terminal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "p50 ms", "p99 ms"
 
 
 def headline(document: Document) -> str:
-    """What was gained in total, in one or two sentences."""
+    """Return what was gained in total, in one or two sentences."""
     tuned = measured(document)
     if not tuned:
-        return f"Nothing has been measured yet: this is what {words.plural(len(document['hosts']), 'host')} can do, and what is planned."
+        return f"Nothing has been measured yet. This report shows what {words.plural(len(document['hosts']), 'host')} can do, and the plan."
     if len(tuned) == 1:
         return _tuning_headline(tuned[0])
     better = sorted(
@@ -51,8 +51,8 @@ def _tuning_headline(tuning: Tuning) -> str:
         ).lstrip("+")
         return f"Goodput fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
     if None in (total["gain_interval"] or [None]):
-        return f"No gain is proven in total, although single steps were kept: {total['reason'].rstrip('.') or 'too little was measured'}."
-    return f"No gain is proven in total: {gain} is not beyond the noise, although single steps were kept."
+        return f"No gain was verified in total, although single steps were kept: {total['reason'].rstrip('.') or 'too little was measured'}."
+    return f"No gain was verified in total: {gain} is not beyond the noise, although single steps were kept."
 
 
 def beyond_noise(step: StepSummary) -> bool:
@@ -80,32 +80,32 @@ def measured(document: Document) -> list[Tuning]:
 
 def lines(document: Document) -> list[str]:
     """The summary as a list of text lines."""
-    told = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
+    text = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
     for tuning in measured(document):
         named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]
-        told += ["", _shortened(_line(named), _LINE_WIDTH)]
-        told += table(
+        text += ["", _shortened(_line(named), _LINE_WIDTH)]
+        text += table(
             [_HEADINGS]
             + [_row(step, tuning["method"]) for step in tuning["steps"]]
             + [_row(tuning["total"], tuning["method"], decided=False)]
         )
         if tuning["method"]["noise_floor"] is not None:
             void = tuning["method"].get("void_windows")
-            told.append(
+            text.append(
                 _line(
                     f"noise floor {words.share(tuning['method']['noise_floor'])}, {words.count(tuning['method']['requests'])} requests counted"
-                    + (f", {words.plural(void, 'window')} void: the report says why" if void else "")
+                    + (f", {words.plural(void, 'window')} void: see the report for the reasons" if void else "")
                 )
             )
     for cost in document.get("costs", []):  # a report of an earlier version has none
-        told += textwrap.wrap(_line(_cost(cost)), _LINE_WIDTH)
-    return told
+        text += textwrap.wrap(_line(_cost(cost)), _LINE_WIDTH)
+    return text
 
 
 def _cost(cost: Cost) -> str:
     """'1 million requests of digits on x86-64-v3 cost 0.42 before, 0.12 after (3 hosts, 1.20 per hour)'."""
     where = f"on {cost['tuning']}" if cost["tuning"] else "on all classes"
-    hosts = f"{words.plural(cost['hosts'], 'host')}, {words.figure(cost['price_per_hour'])} an hour"
+    hosts = f"{words.plural(cost['hosts'], 'host')}, {words.figure(cost['price_per_hour'])} per hour"
     model = f" of {cost['model']}" if cost["model"] else ""
     return f"1 million requests{model} {where} cost {words.figure(cost['before'])} before, {words.figure(cost['after'])} after ({hosts})"
 

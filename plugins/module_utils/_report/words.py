@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Figures as words: percentages, rates and latencies with the digits they deserve and no more."""
+"""Format figures: percentages, rates and latencies with their significant digits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes imp
 NOT_MEASURED = "not measured"
 _SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
-_PUZZLING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF, 0xFFFE, 0xFFFF}
+_MISLEADING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF, 0xFFFE, 0xFFFF}
 
 
 def clean(text: object) -> str:
-    """Text from outside without what could steer a terminal, reorder a line or break a document: control characters, surrogates, bidi overrides."""
+    """Return text from outside without control characters, surrogates and bidi overrides, which affect terminals, order and documents."""
     return "".join(
         character
-        if character in "\n\t" or not (unicodedata.category(character) in ("Cc", "Cs") or ord(character) in _PUZZLING)
+        if character in "\n\t" or not (unicodedata.category(character) in ("Cc", "Cs") or ord(character) in _MISLEADING)
         else "\N{REPLACEMENT CHARACTER}"
         for character in str(text)
     )
@@ -121,10 +121,10 @@ def metric_change(
         ),
         3,
     )
-    told, unit = metric(before, name, examples, finer), f"{_SPACE}%"
-    if told.endswith(unit) and metric(after, name, examples).endswith(unit):
-        told = told[: -len(unit)]
-    return f"{told} \N{RIGHTWARDS ARROW} {metric(after, name, examples, finer)}"
+    text, unit = metric(before, name, examples, finer), f"{_SPACE}%"
+    if text.endswith(unit) and metric(after, name, examples).endswith(unit):
+        text = text[: -len(unit)]
+    return f"{text} \N{RIGHTWARDS ARROW} {metric(after, name, examples, finer)}"
 
 
 def accuracy_change(step: StepSummary, method: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def test_measurements_are_never_replaced_by_nothing(tmp_path):
     before = (tmp_path / "report.json").read_bytes()
     kept = call(destination=str(tmp_path), hosts=load("untuned"))
     assert not kept["changed"] and (tmp_path / "report.json").read_bytes() == before
-    assert kept["headline"].startswith("Goodput rose by 112") and "left as it is" in kept["warnings"][0]
+    assert kept["headline"].startswith("Goodput rose by 112") and "was not changed" in kept["warnings"][0]
 
 
 @pytest.mark.parametrize("foreign", [b"", b"{", b"[]", b'{"steps": 3}', b"\xff\xfe", b"3"])
@@ -110,14 +110,14 @@ def test_hostile_text_survives_as_data(tmp_path):
 def test_a_thousand_hosts(tmp_path):
     hosts = [dict(load("untuned")[0], host=f"node-{number}") for number in range(1000)]
     assert call(destination=str(tmp_path), hosts=hosts)["headline"].startswith(
-        "Nothing has been measured yet: this is what 1,000 hosts can do"
+        "Nothing has been measured yet. This report shows what 1,000 hosts can do"
     )
     assert (tmp_path / "report.html").stat().st_size < 100_000
 
 
 def test_without_a_report_the_module_writes_nothing(tmp_path):
     failed = modules.call("report", destination=str(tmp_path / "report"), hosts=load("gains"))
-    assert failed["msg"] == "data: this is not a report; the action plugin of this name makes it."
+    assert failed["msg"] == "data: this is not a report. Use the action plugin of this name, which creates it."
     assert not (tmp_path / "report").exists()
 
 

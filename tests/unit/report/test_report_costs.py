@@ -65,7 +65,7 @@ def test_what_was_not_measured_costs_an_unknown_amount():
 
 def test_page_and_summary_say_it():
     made = document.build([host("a1", "A", 0.36, 100, 400)], "Serving")
-    assert "1 million requests of digits on A cost 1.00 before, 0.250 after (1 host, 0.360 an hour)" in summary.lines(
+    assert "1 million requests of digits on A cost 1.00 before, 0.250 after (1 host, 0.360 per hour)" in summary.lines(
         made
     )
     assert "<h2>Cost</h2>" in page.render(made)

@@ -93,7 +93,7 @@ def test_backend_comes_from_the_server_or_the_plan_where_the_tuning_does_not_say
 def test_backends_are_never_mixed():
     first, second = load("gains")[0], load("gains")[0]
     second["host"], second["tunings"][0]["backend"] = "other", "docker"
-    with pytest.raises(FleetError, match="docker and embedded cannot stand in one report"):
+    with pytest.raises(FleetError, match="one report cannot contain figures of the backends docker and embedded"):
         build([first, second])
 
 
@@ -138,8 +138,8 @@ def test_a_class_is_told_once_and_measured_on_one_host():
 @pytest.mark.parametrize(
     "change, told",
     [
-        (lambda host: host.pop("host"), "hosts[0]: every host is a mapping with its name"),
-        (lambda host: host.update(host="  "), "hosts[0]: every host is a mapping with its name"),
+        (lambda host: host.pop("host"), "hosts[0]: a host must be a mapping with the key `host`"),
+        (lambda host: host.update(host="  "), "hosts[0]: a host must be a mapping with the key `host`"),
         (
             lambda host: host.update(tuning={}),
             "'tuning' is not known; allowed: host, capabilities, plan, server, price_per_hour, tunings, checks; did you mean tunings?",
@@ -164,7 +164,7 @@ def test_a_class_is_told_once_and_measured_on_one_host():
         ),
         (lambda host: host["tunings"][0].pop("steps"), "tunings[0]: steps must be a list"),
         (lambda host: host["tunings"][0].pop("total"), "tunings[0].total: None is not a tuning step"),
-        (lambda host: host["tunings"][0]["steps"][1].pop("gain"), "steps[1]: gain is missing"),
+        (lambda host: host["tunings"][0]["steps"][1].pop("gain"), "steps[1]: the key 'gain' is missing"),
         (
             lambda host: host["tunings"][0]["steps"][1].update(gain=math.nan),
             "steps[1].gain: nan is not a finite number",
@@ -183,7 +183,7 @@ def test_a_class_is_told_once_and_measured_on_one_host():
         ),
         (lambda host: host["tunings"][0]["steps"][1].update(requests=-1), "steps[1].requests: -1 is out of range"),
         (lambda host: host["tunings"][0]["steps"][1].update(kept="yes"), "steps[1].kept: 'yes' is not true or false"),
-        (lambda host: host["tunings"][0]["steps"][1].update(name=None), "steps[1].name: None is not a text"),
+        (lambda host: host["tunings"][0]["steps"][1].update(name=None), "steps[1].name: None is not a string"),
         (
             lambda host: host["tunings"][0]["steps"][1].update(gain_interval=[0.2, 0.1]),
             "steps[1].gain_interval: [0.2, 0.1] is not an interval",
@@ -195,7 +195,7 @@ def test_a_class_is_told_once_and_measured_on_one_host():
         (lambda host: host["tunings"][0]["steps"][1].update(accuracy=0.9), "steps[1].accuracy: 0.9 is not a mapping"),
         (
             lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[0.5, 2], [0.9, 1]]),
-            "steps[1].curve_after: [0.9, 1] is below the point before it",
+            "steps[1].curve_after: [0.9, 1] is below the previous point",
         ),
         (
             lambda host: host["tunings"][0]["steps"][1].update(curve_after=[[1.5, 2]]),
@@ -206,7 +206,7 @@ def test_a_class_is_told_once_and_measured_on_one_host():
             "steps[1].curve_after: [0.5] is not a pair",
         ),
         (lambda host: host["tunings"][0].update(method=3), "method: 3 is not a mapping"),
-        (lambda host: host["tunings"][0]["method"].update(metric=3), "method.metric: 3 is not a text"),
+        (lambda host: host["tunings"][0]["method"].update(metric=3), "method.metric: 3 is not a string"),
     ],
 )
 def test_bad_input_is_told_in_one_line(change, told):
@@ -219,5 +219,5 @@ def test_bad_input_is_told_in_one_line(change, told):
 
 
 def test_a_host_named_twice_is_refused():
-    with pytest.raises(FleetError, match=r"hosts\[1\].host: 'a' stands in the list twice"):
+    with pytest.raises(FleetError, match=r"hosts\[1\].host: 'a' is listed twice"):
         build([{"host": "a"}, {"host": "a"}])

@@ -170,12 +170,12 @@ def test_numbers_of_the_plots_are_finite_and_inside(name):
                 "Install Docker Engine 20.10 or later",
                 "+46 % (41 to 51 %)",
                 "✕ not kept",
-                "Accuracy over 360 labelled examples",
+                "Accuracy over 360 labeled examples",
                 "97.2 → 96.9 %",
                 "Length of a window 2 s",
                 "Requests in flight 8",
                 "the same rate, 129 requests/s",
-                "requests in flight held constant",
+                "with a constant number of requests in flight",
             ],
         ),
         (
@@ -192,13 +192,13 @@ def test_numbers_of_the_plots_are_finite_and_inside(name):
                 "∅ not measured",
                 "the load generator used 93 % of a core",
                 "Void windows 48",
-                "Not drawn for want of a distribution: Batching on.",
+                "Not drawn, because no latency distribution was measured: Batching on.",
             ],
         ),
         (
             "untuned",
             [
-                "Nothing has been measured yet: this is what 3 hosts can do, and what is planned.",
+                "Nothing has been measured yet. This report shows what 3 hosts can do, and the plan.",
                 "No plan was made for 2 hosts.",
                 "silent",
                 "NVIDIA H100 80GB HBM3 compute 9.0",
@@ -225,7 +225,7 @@ def test_tensorflow_serving_is_not_warned_about():
     hosts = load("gains")
     hosts[0]["tunings"][0].update(backend="docker", image="tensorflow/serving:2.20.0")
     told = words_of(render(hosts))
-    assert "These figures are of the server in the container image tensorflow/serving:2.20.0." in told
+    assert "These figures are from the server in the container image tensorflow/serving:2.20.0." in told
     assert "embedded server" not in told
 
 
@@ -262,7 +262,7 @@ def test_without_curves_the_page_says_so():
     tuning = hosts[0]["tunings"][0]
     for step in tuning["steps"] + [tuning["total"]]:
         step.update(curve_before=None, curve_after=None, open_loop=None)
-    assert "No latency distribution was handed over, so none is drawn." in words_of(render(hosts))
+    assert "No latency distribution was measured." in words_of(render(hosts))
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,11 @@ ALTHOUGH = "is not beyond the noise, although single steps were kept."
         ({}, "Goodput rose by 112 % (105 to 120 %), from 215 to 455 requests/s answered within 100 ms."),
         (
             {"gain": 0.015, "gain_interval": [0.001, 0.03]},
-            f"No gain is proven in total: +1.5 % (0.1 to 3.0 %) {ALTHOUGH}",
+            f"No gain was verified in total: +1.5 % (0.1 to 3.0 %) {ALTHOUGH}",
         ),
         (
             {"gain": 0.05, "gain_interval": [-0.01, 0.11]},
-            f"No gain is proven in total: +5.0 % (-1.0 to 11.0 %) {ALTHOUGH}",
+            f"No gain was verified in total: +5.0 % (-1.0 to 11.0 %) {ALTHOUGH}",
         ),
         (
             {"gain": -0.2, "gain_interval": [-0.25, -0.15], "goodput_rps": 171.7},
@@ -83,7 +83,7 @@ ALTHOUGH = "is not beyond the noise, although single steps were kept."
         ),
         (
             {"gain": 1.86, "gain_interval": [None, None], "reason": "3 rounds with goodput, at least 4 are needed"},
-            "No gain is proven in total, although single steps were kept: 3 rounds with goodput, at least 4 are needed.",
+            "No gain was verified in total, although single steps were kept: 3 rounds with goodput, at least 4 are needed.",
         ),
         ({"gain": None, "gain_interval": None}, "Some steps were kept, but the total was not measured."),
     ],
