@@ -49,12 +49,12 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
 
 TICK_S = 0.5
 NAMED_HOSTS = 3
-LAST_WORDS_BYTES = 4096
-LAST_WORDS_CHARACTERS = 120
+LAST_LINE_BYTES = 4096
+LAST_LINE_CHARACTERS = 120
 
 
 class CallbackModule(CallbackBase):
-    """Notes which tasks run on which hosts; a thread of the main process looks at these notes and prints."""
+    """Record which tasks run on which hosts, and print them in a thread of the main process."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -69,7 +69,7 @@ class CallbackModule(CallbackBase):
         self._thread = None
 
     def set_options(self, task_keys=None, var_options=None, direct=None):
-        """Take the options; an interval that is no time at all turns the callback off with a warning."""
+        """Set the options. An interval that is not positive disables the callback with a warning."""
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         self._interval_s = self.get_option("interval_s")
         if self._interval_s <= 0:
@@ -77,7 +77,7 @@ class CallbackModule(CallbackBase):
                 f"progress: interval_s: {self._interval_s:g} is out of range; allowed: more than 0. No progress will be shown."
             )
             self.disabled = True
-        self._last_words = LastWords(self.get_option("directory"))
+        self._last_lines = LastLines(self.get_option("directory"))
 
     def v2_playbook_on_play_start(self, play):
         """Start the thread unless it runs."""
@@ -87,34 +87,34 @@ class CallbackModule(CallbackBase):
             self._thread.start()
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        """Note the task under its name as shown to the user; forget those that no host runs any more."""
+        """Record the task with its displayed name, and remove tasks that no host runs."""
         with self._guard:
             self._running = {key: running for key, running in self._running.items() if running.hosts}
             self._running.setdefault(task._uuid, Running(task.get_name(), time.monotonic()))
 
     def v2_playbook_on_handler_task_start(self, task):
-        """As for any task."""
+        """Record a handler like any task."""
         self.v2_playbook_on_task_start(task, False)
 
     def v2_runner_on_start(self, host, task):
-        """Note that host began with task."""
+        """Record that the host started the task."""
         with self._guard:
             self._running.setdefault(task._uuid, Running(task.get_name(), time.monotonic())).hosts.add(host.get_name())
 
     def v2_runner_on_ok(self, result):
-        """Note that the host is through."""
+        """Record that the host finished the task."""
         self._ended(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        """Note that the host is through."""
+        """Record that the host finished the task."""
         self._ended(result)
 
     def v2_runner_on_skipped(self, result):
-        """Note that the host is through."""
+        """Record that the host finished the task."""
         self._ended(result)
 
     def v2_runner_on_unreachable(self, result):
-        """Note that the host is through."""
+        """Record that the host finished the task."""
         self._ended(result)
 
     def v2_playbook_on_stats(self, stats):
@@ -130,7 +130,7 @@ class CallbackModule(CallbackBase):
                 self._running[result.task._uuid].hosts.discard(result.host.get_name())
 
     def _watch(self):
-        """Print a line whenever the oldest running task, and the line before, are interval_s old; the thread's whole life."""
+        """Print a line whenever the oldest running task and the previous line are interval_s old, until the thread stops."""
         printed = time.monotonic()
         while not self._stop.wait(min(TICK_S, self._interval_s)):
             now = time.monotonic()
@@ -138,14 +138,14 @@ class CallbackModule(CallbackBase):
                 busy = [running for running in self._running.values() if running.hosts]
                 line = "; ".join(running.text(now) for running in busy)
             if busy and now - max(printed, min(running.started for running in busy)) >= self._interval_s:
-                words = self._last_words.fresh()
+                words = self._last_lines.fresh()
                 _output.say(f"still running: {line}{f' | {words}' if words else ''}")
-                sys.stdout.flush()  # Ansible leaves that to the system, which keeps pages back when the output is a pipe
+                sys.stdout.flush()  # Ansible does not flush, and the system buffers pages if the output is a pipe
                 printed = now
 
 
 class Running:
-    """A task that began at started (monotonic seconds) and the names of the hosts that still run it."""
+    """A task, the time of its start (monotonic seconds), and the names of the hosts that still run it."""
 
     def __init__(self, name, started):
         self.name = name
@@ -153,20 +153,20 @@ class Running:
         self.hosts = set()
 
     def text(self, now):
-        """For instance 'measure (12 hosts, 40 s)'; few hosts are named."""
+        """Return a text such as 'measure (12 hosts, 40 s)'. A few hosts are listed by name."""
         hosts = ", ".join(sorted(self.hosts)) if len(self.hosts) <= NAMED_HOSTS else f"{len(self.hosts)} hosts"
         return f"{self.name} ({hosts}, {now - self.started:.0f} s)"
 
 
-class LastWords:
-    """The last lines of the files *.progress in a directory (or in none) that changed since they were last asked for."""
+class LastLines:
+    """The last lines of the files *.progress in a directory (or None) that changed since the previous call."""
 
     def __init__(self, directory):
         self._directory = directory
         self._seen = 0
 
     def fresh(self):
-        """The last line of the newest changed file, or the empty string; a directory or file that cannot be read has none."""
+        """Return the last line of the newest changed file, or an empty string, also for unreadable files."""
         if not self._directory:
             return ""
         try:
@@ -185,9 +185,9 @@ class LastWords:
 
 
 def last_line(path):
-    """The last line of a text file that is not blank, cut to what fits beside a task's name."""
+    """Return the last line of a text file that is not blank, shortened to fit after a task's name."""
     with open(path, "rb") as stream:
-        stream.seek(max(os.path.getsize(path) - LAST_WORDS_BYTES, 0))
+        stream.seek(max(os.path.getsize(path) - LAST_LINE_BYTES, 0))
         lines = stream.read().decode("utf-8", "replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "")
-    return "".join(character if character.isprintable() else " " for character in last).strip()[:LAST_WORDS_CHARACTERS]
+    return "".join(character if character.isprintable() else " " for character in last).strip()[:LAST_LINE_CHARACTERS]

@@ -19,9 +19,9 @@ class FilterModule:
 
 
 def cpu_capability(text, architecture=None):
-    """{architecture, cpu, classes: {image}, warnings} of the text; AnsibleFilterError in one line where it does not tell a class."""
+    """{architecture, cpu, classes: {image}, warnings} of the text; Raise AnsibleFilterError if the text does not determine a class."""
     if not isinstance(text, str):
-        raise AnsibleFilterError("cpu_capability: the input is not a text. Give it the content of a /proc/cpuinfo.")
+        raise AnsibleFilterError("cpu_capability: the input is not a string. Pass the content of /proc/cpuinfo.")
     try:
         found = cpuinfo.require(text, architecture)
     except FleetError as fault:

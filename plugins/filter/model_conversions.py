@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter behind tfserving.fleet.model_conversions: which forms of which models to make."""
+"""The filter behind tfserving.fleet.model_conversions: which variants of which models to create."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import vari
 
 
 def model_conversions(models, plans=(), looked=()):
-    """[{model, form, published, version, required, batch_sizes, select_tf_ops}], each form of a model once."""
+    """[{model, form, published, version, required, batch_sizes, select_tf_ops}], each variant of a model once."""
     try:
         return [
             dict(

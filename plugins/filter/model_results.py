@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter behind tfserving.fleet.model_results: what a host may say of its conversions."""
+"""The filter behind tfserving.fleet.model_results: check the results of a host's conversions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter behind tfserving.fleet.report_hosts: what the roles left in the variables of each host, as the module report takes it."""
+"""The filter behind tfserving.fleet.report_hosts: the results of the roles in each host's variables, as input of the module report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ansible.errors import AnsibleFilterError
 
 
 def report_hosts(hosts, variables):
-    """A list of {host, capabilities, plan, server, price_per_hour, tunings, checks}, one entry a host; what a host has not is None or empty.
+    """A list of {host, capabilities, plan, server, price_per_hour, tunings, checks}, one entry per host; what a host does not have is None or empty.
 
     hosts: names. variables: a mapping from a name to the host's variables (hostvars).
     """
     unknown = next((host for host in hosts if host not in variables), None)
     if unknown is not None:
-        raise AnsibleFilterError(f"report_hosts: {unknown!r} is no host of the inventory")
+        raise AnsibleFilterError(f"report_hosts: {unknown!r} is not a host of the inventory")
     return [_entry(host, variables[host]) for host in hosts]
 
 

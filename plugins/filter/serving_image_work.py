@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter that says who builds which image."""
+"""The filter behind tfserving.fleet.serving_image_work: which builder builds which image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FilterModule:
 
 
 def serving_image_work(hosts, builders):
-    """{builder: [recipe]} of {host: {recipe, present, images, level}} and the names of the builders; those that are not among the hosts build nothing."""
+    """{builder: [recipe]} of {host: {recipe, present, images, level}} and the names of the builders. Builders that are not among the hosts build nothing."""
     names = builders.split(",") if isinstance(builders, str) else builders
     try:
         here = {name: {key: hosts[name][key] for key in ("level", "images")} for name in names if name in hosts}

@@ -30,7 +30,7 @@ def serving_plan(capabilities, request=None):
 
 
 def plan_table(plans, earlier=None, width=120):
-    """The plans of hosts, {host: plan}, as text; with earlier plans of the same shape, what differs from them too."""
+    """The plans of hosts, {host: plan}, as text. With earlier plans of the same shape, also the differences."""
     try:
         return plan_text.text(plans, earlier, width)
     except FleetError as fault:
@@ -38,13 +38,13 @@ def plan_table(plans, earlier=None, width=120):
 
 
 def planned(capabilities, request=None):
-    """The same for other plugins: raises FleetError."""
-    asked, known, secrets = preparation.prepared(capabilities, request, secret_variables)
-    return preparation.with_secrets(plan(capabilities, asked, known), secrets)
+    """Return the plan for other plugins. Raise FleetError."""
+    prepared, known, secrets = preparation.prepared(capabilities, request, secret_variables)
+    return preparation.with_secrets(plan(capabilities, prepared, known), secrets)
 
 
 def secret_variables(environment):
-    """{name: value} of the variables that are shown nowhere: those from a vault, and those whose names look like a secret's."""
+    """Return {name: value} of the variables that are never shown: those from a vault, and those with a secret's name."""
     return {
         name: value
         for name, value in (environment or {}).items()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a model's outputs are from a reference's, and whether that is within a tolerance."""
+"""Compare a model's outputs with a reference's, and check the differences against a tolerance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.tensors 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far an output is from the reference's. All figures are None where the two cannot be compared; difference then says why.
+    """How far an output is from the reference's. All figures are None if the two cannot be compared; difference then says why.
 
     max_abs: the largest absolute difference. max_rel: the largest difference as a fraction of the reference's value, where that is not zero.
     tolerance: the least tolerance that allows all differences: absolute where the reference's value is below 1, a fraction of it above.
@@ -31,11 +31,13 @@ class Distance:
 def compare(
     reference: Mapping[str, Any], answered: Mapping[str, Any], distance: Callable[[Any, Any], Distance] | None = None
 ) -> dict[str, Distance]:
-    """{name: Distance} over all outputs of both, each a {name: array}. distance: gives that of two arrays of one shape and dtype; None for Tensors."""
+    """Return {name: Distance} of all outputs of both, each a {name: array}. distance: of two arrays of the same shape and dtype; None for Tensors."""
     found = {}
     for name in sorted({*reference, *answered}):
         if name not in answered:
-            found[name] = Distance(difference=f"the output is missing; there: {', '.join(sorted(answered)) or 'none'}")
+            found[name] = Distance(
+                difference=f"the output is missing; outputs: {', '.join(sorted(answered)) or 'none'}"
+            )
         elif name not in reference:
             found[name] = Distance(difference="the output is new")
         elif reference[name].shape != answered[name].shape:
@@ -52,7 +54,7 @@ def compare(
 def disagreements(
     reference: Mapping[str, Tensor], answered: Mapping[str, Tensor], tolerance: float | Mapping[str, float]
 ) -> list[str]:
-    """Sentences about the outputs of the reference that are not within a tolerance, a number or {name: number}. Both are {name: Tensor}."""
+    """Return sentences about the outputs of the reference that are not within a tolerance, a number or {name: number}. Both are {name: Tensor}."""
     found = []
     for name, far in compare(
         reference, {name: tensor for name, tensor in answered.items() if name in reference}
@@ -66,14 +68,14 @@ def disagreements(
 
 
 def of_tensors(reference: Tensor, answered: Tensor) -> Distance:
-    """The Distance of two Tensors."""
+    """Return the Distance of two Tensors."""
     pairs = [(one, other) for one, other in zip(reference.values(), answered.values()) if one != other]
     if reference.dtype == "string":
         return of_texts(len(pairs), len(reference.content))
     pairs = [(one, other) for one, other in pairs if not (math.isnan(one) and math.isnan(other))]
-    strange = sum(not (math.isfinite(one) and math.isfinite(other)) for one, other in pairs)
-    if strange:
-        return of_strange(strange)
+    one_sided = sum(not (math.isfinite(one) and math.isfinite(other)) for one, other in pairs)
+    if one_sided:
+        return of_strange(one_sided)
     far = [(abs(one - other), abs(one)) for one, other in pairs]
     return Distance(
         float(max((size for size, _one in far), default=0.0)),
@@ -83,10 +85,10 @@ def of_tensors(reference: Tensor, answered: Tensor) -> Distance:
 
 
 def of_texts(wrong: int, total: int) -> Distance:
-    """The Distance of texts, so many of which differ."""
+    """Return the Distance of strings of which a number differ."""
     return Distance(difference=f"{wrong} of {total} strings differ") if wrong else Distance(0.0, 0.0, 0.0)
 
 
 def of_strange(count: int) -> Distance:
-    """The Distance of outputs with so many values that only one side has, NaN or infinite."""
+    """Return the Distance of outputs with values that are NaN or infinite on one side only."""
     return Distance(difference=f"{count} values are NaN or infinite on one side only")

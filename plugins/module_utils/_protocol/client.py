@@ -36,15 +36,15 @@ Arrays = Mapping[str, Array]
 # Of an array, in NumPy.
 MOST_DIMENSIONS = 64
 _MOST_BYTES, _TEXT_BYTES = 1 << 31, 64
-# Their packed values are, on the wire, the array's own bytes; to put them there costs a tenth of handing over the values one by one.
+# Their packed values on the wire are the array's bytes, which takes a tenth of the time of adding the values one by one.
 _PACKED = ("float32", "float64", "complex64", "complex128")
 _BY_ENUM_NAME = {dtypes.enum_name(name): name for name in DTYPES}
 
 
 def encode_tensor(array: Any, typed: bool = False, into: Any = None) -> Any:
-    """The TensorProto of an array; numbers go as raw bytes (tensor_content), or with typed=True as single values (float_val …).
+    """Return the TensorProto of an array; numbers go as raw bytes (tensor_content), or with typed=True as single values (float_val …).
 
-    Arrays of str, bytes or object are strings. into: an empty TensorProto to fill instead of a new one. Raises FleetError for a dtype that TensorFlow lacks.
+    Arrays of str, bytes or object are strings. into: an empty TensorProto to fill instead of a new one. Raise FleetError for an unknown dtype.
     """
     array = numpy.asarray(array)
     name = "string" if array.dtype.kind in "OSU" else array.dtype.name
@@ -72,18 +72,18 @@ def encode_tensor(array: Any, typed: bool = False, into: Any = None) -> Any:
 
 
 def decode_tensor(tensor: Any, bfloat16: Any = None) -> Array:
-    """The array of a TensorProto, from raw bytes or single values, as TensorFlow reads it: the last single value fills up what is missing, values beyond
-    the shape are left out, and an unknown rank is that of a scalar.
+    """Return the array of a TensorProto, from raw bytes or single values, as TensorFlow reads it: the last single value fills missing ones, values beyond
+    the shape are ignored, and an unknown rank is that of a scalar.
 
-    The array may be read-only. bfloat16: numpy's dtype for it where a library brings one; without it such tensors become float32, which holds all
-    their values. Raises FleetError when shape and content do not fit or the dtype is unknown.
+    The array may be read-only. bfloat16: numpy's dtype for it if a library has one; without it such tensors become float32, which can represent all
+    their values. Raise FleetError if shape and content do not fit or the dtype is unknown.
     """
     name = dtypes.name_of(tensor.dtype)
     if name not in DTYPES:
         raise FleetError(f"a tensor of dtype {name} cannot be read; allowed: {', '.join(DTYPES)}")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if (tensor.tensor_shape.unknown_rank and shape) or any(size < 0 for size in shape):
-        raise FleetError(f"a tensor needs a whole shape; this one has {list(shape)}")
+        raise FleetError(f"a tensor needs a complete shape; this one has {list(shape)}")
     if len(shape) > MOST_DIMENSIONS:
         raise FleetError(f"a tensor of {len(shape)} dimensions cannot be read; allowed: {MOST_DIMENSIONS}")
     count = math.prod(shape)
@@ -101,7 +101,7 @@ def decode_tensor(tensor: Any, bfloat16: Any = None) -> Array:
         flat = _filled(_from_values(getattr(tensor, DTYPES[name].field), name, bfloat16), count)
     try:
         return flat.reshape(shape)
-    except ValueError as fault:  # No values, and yet dimensions beyond what can be counted.
+    except ValueError as fault:  # No values, but dimensions that are too large.
         raise FleetError(f"a tensor of shape {list(shape)} cannot be read: {fault}") from fault
 
 
@@ -126,7 +126,7 @@ def predict_response(content: bytes) -> dict[str, Array]:
 
 
 def rest_body(inputs: Arrays, signature: str = "serving_default", form: str = "row") -> bytes:
-    """The bytes of a REST predict request. form: "row" (a list of examples, all inputs have the same first dimension) or "column"."""
+    """Return the bytes of a REST predict request. form: "row" (a list of examples, all inputs have the same first dimension) or "column"."""
     inputs = {name: numpy.asarray(array) for name, array in inputs.items()}
     if form == "column":
         body: dict[str, Any] = {"inputs": {name: _to_json(array) for name, array in inputs.items()}}
@@ -134,7 +134,7 @@ def rest_body(inputs: Arrays, signature: str = "serving_default", form: str = "r
         sizes = {array.shape[0] if array.ndim else None for array in inputs.values()}
         if len(sizes) != 1 or None in sizes:
             raise FleetError(
-                "the row form needs inputs that all have the same first dimension", remedy="Use the column form."
+                "the row format needs inputs with the same first dimension", remedy="Use the column format."
             )
         columns = {name: _to_json(array) for name, array in inputs.items()}
         body = {"instances": [dict(zip(columns, row)) for row in zip(*columns.values())]}
@@ -149,7 +149,7 @@ class GrpcClient(AbstractContextManager):  # type: ignore[type-arg]
             raise FleetError(
                 "the Python package grpcio is missing",
                 where="GrpcClient",
-                remedy="Install it for the Python that runs this.",
+                remedy="Install it for this Python.",
             )
         self._where, self._deadline_s = f"grpc://{address}:{port}", deadline_s
         self._channel = grpc.insecure_channel(
@@ -174,7 +174,7 @@ class GrpcClient(AbstractContextManager):  # type: ignore[type-arg]
         self._channel.close()
 
     def call(self, path: str, content: bytes) -> bytes:
-        """The bytes of the answer to the bytes of a request; path is one of wire's. Raises ServerFault."""
+        """The bytes of the answer to the bytes of a request; path is one of grpc_api's. Raises ServerFault."""
         try:
             answer: bytes = self._methods[path](content, timeout=self._deadline_s)
             return answer
@@ -252,7 +252,11 @@ class RestClient(AbstractContextManager):  # type: ignore[type-arg]
             if reused and isinstance(fault, (ConnectionError, http.client.RemoteDisconnected)):
                 return self.call(verb, path, body)
             foreign = isinstance(fault, http.client.BadStatusLine) and not isinstance(fault, ConnectionError)
-            words = "it does not answer in HTTP/1.1; is this the gRPC port?" if foreign else str(fault)
+            words = (
+                "the server does not answer in HTTP/1.1; check that this is not the gRPC port"
+                if foreign
+                else str(fault)
+            )
             raise ServerFault("UNAVAILABLE", words or type(fault).__name__, self._where) from fault
         if response.status != 200:
             raise ServerFault(grpc_api.code_of_http(response.status), _error_text(content), self._where)
@@ -261,7 +265,7 @@ class RestClient(AbstractContextManager):  # type: ignore[type-arg]
     def predict(
         self, model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
     ) -> dict[str, Array]:
-        """{output name: array} for inputs {name: array}, in the column form; names and dtypes of the outputs come from the model's metadata."""
+        """{output name: array} for inputs {name: array}, in the column format; names and dtypes of the outputs come from the model's metadata."""
         content = self.call("POST", f"{_model_path(model, version)}:predict", rest_body(inputs, signature, "column"))
         key = (model, version)
         if signature not in self._signatures.get(key, {}):
@@ -273,7 +277,7 @@ class RestClient(AbstractContextManager):  # type: ignore[type-arg]
         return {name: _from_json(value, outputs[name]["dtype"]) for name, value in values.items()}
 
     def status(self, model: str) -> list[dict[str, Any]]:
-        """As GrpcClient.status."""
+        """Return the same as GrpcClient.status."""
         answer = json.loads(self.call("GET", _model_path(model)))
         return [
             {
@@ -286,7 +290,7 @@ class RestClient(AbstractContextManager):  # type: ignore[type-arg]
         ]
 
     def metadata(self, model: str, version: int | None = None) -> dict[str, Signature]:
-        """As GrpcClient.metadata; version: an int, or None for the latest."""
+        """Return the same as GrpcClient.metadata. version: an int, or None for the latest."""
         answer = json.loads(self.call("GET", f"{_model_path(model, version)}/metadata"))
         signatures = answer["metadata"]["signature_def"]["signature_def"]
         return {
@@ -346,14 +350,14 @@ def _from_content(content: bytes, name: str, bfloat16: Any) -> Array:
     name = bfloat16 if name == "bfloat16" else name
     kind = numpy.dtype(name)
     if len(content) % kind.itemsize:
-        raise FleetError(f"a tensor's content of {len(content)} bytes does not hold whole values of {name}")
+        raise FleetError(f"a tensor's content of {len(content)} bytes is not a multiple of the size of {name}")
     if name == "bool" and max(content) > 1:
         raise FleetError("a tensor's content has booleans that are neither 0 nor 1")
     return numpy.frombuffer(content, kind.newbyteorder("<"))
 
 
 def _texts_of_content(content: bytes, count: int) -> Array:
-    """The texts that TensorFlow packs into bytes: the length of each, then all of them."""
+    """Return the strings that TensorFlow packs into bytes: the length of each, then all of them."""
     sizes: list[int] = []
     position = 0
     try:
@@ -362,9 +366,9 @@ def _texts_of_content(content: bytes, count: int) -> Array:
             sizes.append(size)
         ends = list(itertools.accumulate(sizes, initial=position))
     except ValueError as fault:
-        raise FleetError(f"a tensor's content does not hold {count} texts") from fault
+        raise FleetError(f"a tensor's content does not contain {count} strings") from fault
     if ends[-1] != len(content):
-        raise FleetError(f"a tensor's content does not hold {count} texts")
+        raise FleetError(f"a tensor's content does not contain {count} strings")
     return numpy.array([content[first:last] for first, last in zip(ends, ends[1:])] + [None], object)[:-1]
 
 
@@ -377,7 +381,9 @@ def _from_values(values: Any, name: str, bfloat16: Any) -> Array:
             return _widened(bits)
         return bits.view(bfloat16 if name == "bfloat16" else "float16")
     if name.startswith("complex") and len(values) % 2:
-        raise FleetError(f"a tensor of {name} holds half a value: it needs a real and an imaginary part of each")
+        raise FleetError(
+            f"a tensor of {name} has an odd number of parts: each value needs a real and an imaginary part"
+        )
     if name.startswith("complex"):
         return numpy.array(values, "float32" if name == "complex64" else "float64").view(name)
     return (
@@ -394,7 +400,7 @@ def _widened(bits: Array) -> Array:
 def _filled(values: Array, count: int) -> Array:
     if len(values) >= count:
         return values[:count]
-    # A few bytes could ask for any memory; no message holds more than this otherwise.
+    # A few bytes could claim any amount of memory; no other message holds more than this.
     if count * (_TEXT_BYTES if values.dtype == object else values.itemsize) > _MOST_BYTES:
         raise FleetError(f"a tensor of {count} values is larger than {_MOST_BYTES >> 30} GiB")
     last = values[-1] if len(values) else (b"" if values.dtype == object else 0)
@@ -403,7 +409,7 @@ def _filled(values: Array, count: int) -> Array:
 
 def _to_json(array: Array) -> Any:
     if array.dtype.kind == "c":
-        raise FleetError(f"{array.dtype} has no form in JSON", remedy="Use gRPC.")
+        raise FleetError(f"JSON cannot represent {array.dtype}", remedy="Use gRPC.")
     if array.dtype.kind not in "OSU":
         return array.tolist()
     wrapped = numpy.empty(array.shape, object)

@@ -41,7 +41,7 @@ DTYPES = {
     "complex128": DType(18, "", 16, "dcomplex_val", 12),
     "string": DType(7, "", 0, "string_val", 8),
 }
-# Those without values that a client could send keep TensorFlow's names.
+# Dtypes whose values no client can send keep TensorFlow's names.
 _RARE = {
     "DT_INVALID": 0,
     "DT_QINT8": 11,
@@ -59,12 +59,12 @@ LITE = ("bool", "complex64", "float32", "int16", "int32", "int64", "int8", "stri
 
 
 def word(name: str) -> str:
-    """What TensorFlow's messages call a dtype: "float" for float32."""
+    """Return the name of a dtype in TensorFlow's messages: "float" for float32."""
     return _WORDS.get(name, name)
 
 
 def enum_name(name: str) -> str:
-    """The name of a dtype in TensorFlow's enum: "DT_FLOAT" for float32."""
+    """Return the name of a dtype in TensorFlow's enum: "DT_FLOAT" for float32."""
     return f"DT_{word(name).upper()}" if name in DTYPES else name
 
 
@@ -73,11 +73,11 @@ _NAMES = {**{number: name for name, number in _RARE.items()}, **{dtype.number: n
 
 
 def name_of(number: int) -> str:
-    """The collection's name of a dtype, "float32" for 1; TensorFlow's own for a rare one, and the number as text where it is unknown."""
+    """Return the collection's name of a dtype, "float32" for 1; TensorFlow's own for a rare one, and the number as text if it is unknown."""
     return _NAMES.get(number - _REFERENCE if number > _REFERENCE else number, str(number))
 
 
 def name_in_file(name: str) -> str:
-    """NumPy's name of a dtype in a file: "<f4" for float32."""
+    """Return NumPy's name of a dtype in a file: "<f4" for float32."""
     size = DTYPES[name].size
     return f"{'|' if size == 1 else '<'}{name[0]}{size}"

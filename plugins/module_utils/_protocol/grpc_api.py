@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 
 class VersionStatus(TypedDict):
-    """What a server says of one version. state: a number of STATES. error_code: that of a gRPC status."""
+    """What a server reports about a version. state: a number of STATES. error_code: that of a gRPC status."""
 
     version: int
     state: int
@@ -28,7 +28,7 @@ CODES = (
     "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
     "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
 ).split()
-# TensorFlow Serving's REST API answers so. Of several codes with one HTTP status, the first is what it is taken for.
+# The statuses of TensorFlow Serving's REST API. If several codes have the same HTTP status, the first one is assumed.
 _HTTP_OF_CODES = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -62,7 +62,7 @@ AVAILABLE, UNLOADING, END = (STATES[name] for name in ("AVAILABLE", "UNLOADING",
 
 
 class ServerFault(FleetError):
-    """What a server answered instead of a result, or why it could not be reached. code: the name of a gRPC status, such as UNAVAILABLE."""
+    """A server's error, or why it is not reachable. code: the name of a gRPC status, such as UNAVAILABLE."""
 
     def __init__(self, code: str, message: str, where: str | None = None) -> None:
         super().__init__(f"{code}: {message}", where=where)
@@ -86,5 +86,5 @@ def code_of_http(http: int) -> str:
 
 
 def code_without_status(http: int | None) -> str:
-    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: whoever answers 404 there knows nothing of models."""
+    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: a 404 there does not come from a model server."""
     return _CODES_OF_FOREIGN_HTTP.get(http or 0, "UNKNOWN")

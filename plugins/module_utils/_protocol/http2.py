@@ -22,7 +22,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + STREAM.pack(stream) + payload
 
 
-# Header compression off (table size 0) makes equal answers equal bytes, so that each distinct one is understood once.
+# Header compression off (table size 0) makes equal answers equal bytes, so that each distinct one is parsed once.
 PREFACE = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     + frame(
@@ -39,7 +39,7 @@ PREFACE = (
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """What a frame of headers holds besides padding and priority."""
+    """Return the content of a headers frame without padding and priority."""
     start, end = 0, len(payload)
     if flags & PADDED:
         start, end = 1, end - payload[0]
@@ -73,7 +73,7 @@ def text(value: str) -> bytes:
     return head + bytes((length,)) + content
 
 
-# A status is a number: the ten digits of HPACK's Huffman code (RFC 7541, appendix B) are all that is needed of it.
+# A status is a number, so only the ten digits of HPACK's Huffman code (RFC 7541, appendix B) are needed.
 _HUFFMAN_DIGITS = {
     "00000": "0",
     "00001": "1",
@@ -121,7 +121,7 @@ def _integer(digits: str | None) -> int | None:
 
 
 def _whole(block: bytes, at: int, bits: int) -> tuple[int, int]:
-    """An integer of HPACK and the place behind it."""
+    """Return an integer of HPACK and the position after it."""
     most = (1 << bits) - 1
     value, at = block[at] & most, at + 1
     if value == most:
@@ -135,7 +135,7 @@ def _whole(block: bytes, at: int, bits: int) -> tuple[int, int]:
 
 
 def _string(block: bytes, at: int) -> tuple[bytes, bool, int]:
-    """(bytes, whether they are in Huffman's code, the place behind them)."""
+    """Return (bytes, whether they are Huffman-coded, the position after them)."""
     coded = bool(block[at] & 0x80)
     length, at = _whole(block, at, 7)
     return block[at : at + length], coded, at + length

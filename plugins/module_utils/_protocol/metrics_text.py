@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server's metrics (Prometheus' text) say of its batching and its requests."""
+"""Read what a server's metrics (Prometheus text format) say about batching and requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEANS = {
 
 
 class Figures(TypedDict):
-    """What a server counted since its start, null for what it does not count.
+    """What a server counted since its start; null if it does not count something.
 
     requests: {model: {status: how many}}. batching: batches, mean_request_rows, mean_batch_rows, mean_queuing_us, padded_rows.
     """
@@ -28,7 +28,7 @@ class Figures(TypedDict):
 
 
 def figures(text: str) -> Figures:
-    """The Figures in the text of a server's metrics."""
+    """Return the Figures in the text of a server's metrics."""
     requests: dict[str, dict[str, int]] = {}
     sums: dict[str, float] = {}
     counts: dict[str, float] = {}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file that lists a server's models (model_config_list): read, changed for one model, and as the message that lets a server take it.
+"""Read and change the file that lists a server's models (model_config_list), and encode it as the request that makes a server reload it.
 
 A parsed message is what textproto.reader returns.
 """
@@ -23,13 +23,13 @@ def parse(text: str, where: str) -> Message:
 
 
 def lost(text: str) -> str | None:
-    """What a rewritten file would lack, in words, or None. text: of a file that parse() takes."""
+    """Return what a rewritten file would lose, as text, or None. text: of a file that parse() accepts."""
     lines = reader.comments(text)
     return f"the comments on line {', '.join(map(str, lines))}" if lines else None
 
 
 def names(message: Message) -> list[str]:
-    """The models that are listed."""
+    """Return the names of the listed models."""
     return [
         dict(one).get("name", "")
         for listed in _values(message, "model_config_list")
@@ -100,7 +100,9 @@ def _model(message: Message, name: str) -> Message:
             if ("name", name) in one:
                 return one
     raise FleetError(
-        f"the model {name} is not listed", where="config_file", remedy="Name the file that the server was started with."
+        f"the model {name!r} is not listed",
+        where="config_file",
+        remedy="Set config_file to the file that the server was started with.",
     )
 
 

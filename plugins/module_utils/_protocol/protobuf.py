@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The protocol buffers' wire format without any library: enough to look into a SavedModel, and to write small messages, on a host that has Python alone."""
+"""Protobuf's wire format with the standard library: enough to read a SavedModel and to write small messages."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def varints(value: Buffer) -> list[int]:
 
 
 def text(value: Any) -> str:
-    """A string field. Raises Malformed for a number, of which bytes() would make so many bytes."""
+    """Return a string field. Raise Malformed for a number, from which bytes() would create that many bytes."""
     if isinstance(value, int):
-        raise Malformed(f"a number, {value}, in the place of a text")
+        raise Malformed(f"a number ({value}) instead of a string")
     return bytes(value).decode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signatures of models: their contract shape, which one is meant, and how samples are fed to one."""
+"""Signatures of models: their types, which one to use, and how samples go into its requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 
 # None for an unknown dimension, [] of a scalar; None of a tensor whose rank is unknown.
 Shape = Optional[list[Optional[int]]]
-# (rows, squeezed): the rows that every request must have, or None where any number will do; the names of inputs without a batch
+# (rows, squeezed): the rows that every request must have, or None if any number works; the names of inputs without a batch
 # dimension, which get an example without its first axis, so that a request holds one example.
 Feeding = tuple[Optional[int], set[str]]
 
@@ -38,7 +38,7 @@ class _Tensor(TypedDict):
 
 
 class TensorInfo(_Tensor, total=False):
-    """An input or an output. tensor: its name in the graph. composite, components: kind and tensors of a composite tensor, which no server takes."""
+    """An input or an output. tensor: its name in the graph. composite, components: kind and tensors of a composite tensor, which no server supports."""
 
     tensor: str
     composite: str
@@ -51,7 +51,7 @@ class _Sides(TypedDict):
 
 
 class Signature(_Sides, total=False):
-    """What clients can call. unset_variables: those that it reads and no server restores. needs_xla: XLA alone compiles a part of it."""
+    """What clients can call. unset_variables: those that it reads and no server restores. needs_xla: only XLA can compile a part of it."""
 
     method_name: str
     unset_variables: list[str]
@@ -67,7 +67,7 @@ def sides(signature: Signature) -> tuple[tuple[str, dict[str, TensorInfo]], ...]
 
 
 def chosen(signatures: Signatures, name: str, where: str = "signature") -> Signature:
-    """The signature of that name. Raises FleetError with the names there are."""
+    """Return the signature of that name. Raise FleetError with the available names."""
     if name not in signatures:
         known = ", ".join(sorted(signatures)) or "none"
         raise FleetError(
@@ -77,13 +77,14 @@ def chosen(signatures: Signatures, name: str, where: str = "signature") -> Signa
 
 
 def feeding(inputs: Mapping[str, TensorInfo], shapes: Mapping[str, Sequence[int]], where: str = "samples") -> Feeding:
-    """How samples go into requests. shapes: of the sample arrays, whose first axis counts examples. Raises FleetError where names or shapes do not fit."""
+    """Return how samples go into requests. shapes: of the sample arrays, whose first axis counts examples. Raise FleetError if names or shapes do not fit."""
     missing, foreign = sorted(set(inputs) - set(shapes)), sorted(set(shapes) - set(inputs))
     if missing or foreign:
         faults = [f"missing: {', '.join('inputs.' + name for name in missing)}"] * bool(missing)
         faults += [f"unknown: {', '.join('inputs.' + name for name in foreign)}"] * bool(foreign)
         raise FleetError(
-            f"they do not fit the signature's inputs ({', '.join(sorted(inputs))}); {'; '.join(faults)}", where=where
+            f"the samples do not fit the signature's inputs ({', '.join(sorted(inputs))}); {'; '.join(faults)}",
+            where=where,
         )
     squeezed: set[str] = set()
     fixed: dict[str, int] = {}
@@ -105,18 +106,19 @@ def feeding(inputs: Mapping[str, TensorInfo], shapes: Mapping[str, Sequence[int]
             )
     if squeezed and any(size != 1 for size in fixed.values()):
         raise FleetError(
-            "inputs with a fixed number of rows and inputs without rows cannot be fed example by example", where=where
+            "inputs with a fixed number of rows and inputs without rows cannot be sent one example at a time",
+            where=where,
         )
     if len(set(fixed.values())) > 1:
         raise FleetError(
-            f"the signature fixes different numbers of rows: {', '.join(f'{name} {size}' for name, size in sorted(fixed.items()))}",
+            f"the signature's inputs have different fixed numbers of rows: {', '.join(f'{name} {size}' for name, size in sorted(fixed.items()))}",
             where=where,
         )
     return (1 if squeezed else next(iter(fixed.values()), None)), squeezed
 
 
 def problems(signatures: Signatures | None, xla_remedy: str = XLA_REMEDY) -> list[str]:
-    """Sentences about what every request to these signatures fails of. signatures: those of a model, None where they are not known."""
+    """Return sentences about why every request to these signatures fails. signatures: of a model, None if they are not known."""
     if signatures is None:
         return []
     found = [] if set(signatures) - set(INTERNAL) else [NO_SIGNATURE]
@@ -128,27 +130,27 @@ def problems(signatures: Signatures | None, xla_remedy: str = XLA_REMEDY) -> lis
     compiled = sorted(name for name, signature in signatures.items() if signature.get("needs_xla"))
     if compiled:
         found.append(
-            f"signature {', '.join(compiled)}: XLA alone compiles it (jit_compile=True), and servers switch XLA off, so each request fails with "
+            f"signature {', '.join(compiled)}: only XLA can compile it (jit_compile=True), and servers disable XLA, so every request fails with "
             f'"XLA compilation disabled". {xla_remedy}'
         )
     return found
 
 
 def faults(signatures: Signatures | None) -> list[str]:
-    """Sentences about what requests to these signatures fail of."""
+    """Return sentences about why requests to these signatures fail."""
     return problems(signatures) + [
         f"signature {name}: {unset(one)}" for name, one in sorted((signatures or {}).items()) if unset(one)
     ]
 
 
 def refusal(signatures: Signatures, name: str) -> str | None:
-    """Why a model is not published, or None: the signature of that name, or any where there is none, reads what loading does not restore."""
+    """Return why a model is not published, or None: the named signature, or any if there is none of that name, reads what loading does not restore."""
     meant = {name: signatures[name]} if name in signatures else signatures
     return next((f"signature {one}: {unset(meant[one])}" for one in sorted(meant) if unset(meant[one])), None)
 
 
 def composite(signature: Signature) -> str | None:
-    """A sentence about the first input or output that is a composite tensor, or None."""
+    """Return a sentence about the first input or output that is a composite tensor, or None."""
     for side, tensors in sides(signature):
         for key, tensor in sorted(tensors.items()):
             if "components" in tensor:
@@ -157,7 +159,7 @@ def composite(signature: Signature) -> str | None:
 
 
 def unset(signature: Signature) -> str | None:
-    """A sentence about variables that a signature reads and that no server restores, or None."""
+    """Return a sentence about variables that a signature reads and that no server restores, or None."""
     names = signature.get("unset_variables")
     if not names:
         return None
@@ -166,5 +168,5 @@ def unset(signature: Signature) -> str | None:
 
 
 def describe(shape: Shape) -> str:
-    """A shape as people write it: [?, 8, 8, 1]; "any shape" where the rank is unknown."""
+    """Return a shape as text: [?, 8, 8, 1]; "any shape" where the rank is unknown."""
     return "any shape" if shape is None else "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

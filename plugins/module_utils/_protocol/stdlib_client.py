@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a server over gRPC with Python's standard library alone, one call after the other: for hosts that have neither gRPC nor NumPy."""
+"""Call a server over gRPC with only the standard library, one call at a time, for hosts without gRPC and NumPy."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _READ_BYTES = 1 << 16
 
 
 class Server:
-    """A server's gRPC port. Each call takes a connection of its own, so that a server that died is noticed at once.
+    """A server's gRPC port. Each call opens a new connection, so that a stopped server is noticed at once.
 
-    secure: whether it speaks TLS; its certificate is not judged here, since what is asked is the server that was just started.
+    secure: whether it uses TLS. Its certificate is not verified, because the server was just started here.
     """
 
     def __init__(self, address: str, port: int, deadline_s: float = 10.0, secure: bool = False) -> None:
@@ -34,15 +34,15 @@ class Server:
         self._where, self._deadline_s, self._secure = f"grpc://{address}:{port}", deadline_s, secure
 
     def within(self, deadline_s: float) -> Server:
-        """The same port, asked with another deadline."""
+        """Return the same port with another deadline."""
         return Server(self.address, self.port, deadline_s, self._secure)
 
     def status(self, model: str) -> list[VersionStatus]:
-        """What the server says of all versions that it knows."""
+        """Return the state of all versions that the server knows."""
         return tensors.status_response(self.call(grpc_api.GET_MODEL_STATUS, tensors.status_request(model)))
 
     def signatures(self, model: str) -> dict[str, Signature]:
-        """The signatures of the version that the server serves without being asked for another."""
+        """Return the signatures of the version that the server uses by default."""
         return tensors.metadata_response(self.call(grpc_api.GET_MODEL_METADATA, tensors.metadata_request(model)))
 
     def predict(
@@ -59,7 +59,7 @@ class Server:
         )
 
     def listens(self) -> bool:
-        """Whether somebody takes connections there."""
+        """Return whether the port accepts connections."""
         with contextlib.suppress(OSError):
             with socket.create_connection((self.address, self.port), timeout=1.0):
                 return True
@@ -88,7 +88,7 @@ class Server:
 
 
 class _Call:
-    """One call on a connection of its own: stream 1."""
+    """A call on its own connection: stream 1."""
 
     def __init__(self, connection: socket.socket, end: float, where: str) -> None:
         self._connection, self._end, self._where = connection, end, where
@@ -108,7 +108,7 @@ class _Call:
                 rest, self._window, self._stream_window = rest[size:], self._window - size, self._stream_window - size
             done = self._take()
         if self._answer[:1] != b"\x00":
-            raise ValueError("the answer is no message")
+            raise ValueError("the answer is not a message")
         return bytes(self._answer[5:])
 
     def _take(self) -> bool:
@@ -122,7 +122,7 @@ class _Call:
                 if number is None:
                     raise ServerFault(
                         grpc_api.code_without_status(http),
-                        message or f"no gRPC server answers there (HTTP status {http})",
+                        message or f"no gRPC server answers at this address (HTTP status {http})",
                         self._where,
                     )
                 raise ServerFault(grpc_api.code_name(number), message, self._where)
@@ -131,7 +131,7 @@ class _Call:
             self._answer += payload
             if flags & http2.END_STREAM:
                 raise ServerFault(
-                    "UNAVAILABLE", "no gRPC server answers there: what came is another one's page", self._where
+                    "UNAVAILABLE", "no gRPC server answers at this address: the answer is a web page", self._where
                 )
         elif kind == http2.RST_STREAM:
             raise ServerFault(
@@ -169,7 +169,7 @@ class _Call:
 
 
 def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True) -> dict[str, Tensor]:
-    """{name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raises FleetError, also where there
+    """Return {name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raise FleetError also if there
     are none and some are needed."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -183,13 +183,13 @@ def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True
             }
     except archive_errors.FAULTS as fault:
         raise FleetError(
-            f"cannot be read as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or archive_errors.why(fault)}",
+            f"cannot read the file as a NumPy archive (.npz): {getattr(fault, 'strerror', None) or archive_errors.why(fault)}",
             where=path,
         ) from fault
     if needed and not found:
         raise FleetError(
-            f"it holds no {prefix}<name>",
+            f"the archive has no array {prefix}<name>",
             where=path,
-            remedy=f"Save an array {prefix}<name> for each, examples along the first axis.",
+            remedy=f"Save arrays {prefix}<name> with the examples along the first axis.",
         )
     return {name[len(prefix) : -len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tensors and Predict messages without NumPy, protobuf or gRPC: what a host that has Python alone needs to ask a server for answers it knows."""
+"""Tensors and Predict messages with the standard library, for hosts without NumPy, protobuf and gRPC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Tensor:
     content: Any
 
     def rows(self, count: int) -> Tensor:
-        """The first count examples along the first axis; the tensor itself where that has none."""
+        """Return the first count examples along the first axis, or the tensor itself if it is a scalar."""
         return self.part(0, min(count, self.shape[0])) if self.shape else self
 
     def part(self, first: int, end: int) -> Tensor:
@@ -54,7 +54,7 @@ class Tensor:
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor | None:
-    """One tensor of several with the same dtype, one after the other along the first axis; None where their examples differ in shape."""
+    """Concatenate tensors of the same dtype along the first axis. Return None if their examples differ in shape."""
     first = parts[0]
     if any(not part.shape or part.dtype != first.dtype or part.shape[1:] != first.shape[1:] for part in parts):
         return None
@@ -67,7 +67,7 @@ def joined(parts: Sequence[Tensor]) -> Tensor | None:
 
 
 def filled(dtype: str, shape: Sequence[int]) -> Tensor | None:
-    """A tensor of ones (of the text "text" for strings), or None for a dtype that is a rare one."""
+    """A tensor of ones (of the text "text" for strings), or None for a rare dtype."""
     if dtype not in _KINDS:
         return None
     letter = _KINDS[dtype].letter
@@ -79,7 +79,7 @@ def filled(dtype: str, shape: Sequence[int]) -> Tensor | None:
 
 
 def cast(tensor: Tensor, dtype: str, where: str = "samples") -> Tensor:
-    """The tensor in the dtype that a signature takes. Raises FleetError where one is of another kind."""
+    """Return the tensor in the dtype that a signature takes. Raise FleetError if the two are of different kinds."""
     if tensor.dtype == dtype:
         return tensor
     if (
@@ -87,7 +87,7 @@ def cast(tensor: Tensor, dtype: str, where: str = "samples") -> Tensor:
         or dtype not in _KINDS
         or (tensor.dtype.startswith("float") and not dtype.startswith("float"))
     ):
-        raise FleetError(f"it holds {tensor.dtype}; the signature takes {dtype}", where=where)
+        raise FleetError(f"the dtype is {tensor.dtype}; the signature takes {dtype}", where=where)
     return Tensor(
         dtype, tensor.shape, struct.pack(f"<{math.prod(tensor.shape)}{_KINDS[dtype].letter}", *tensor.values())
     )
@@ -97,29 +97,31 @@ def from_file(content: bytes, where: str, lengths: bytes | None = None) -> Tenso
     """The Tensor of one array of a NumPy archive (the bytes of a .npy file). lengths: those of an array with the lengths of its texts. Raises FleetError."""
     try:
         magic: Any = _MAGIC.match(content)
-        wide = magic[1] != b"\x01"
+        wide = magic and magic[1] != b"\x01"
         start = 12 if wide else 10
         length = struct.unpack_from("<I" if wide else "<H", content, 8)[0]
         header: Any = _HEADER.match(content[start : start + length].decode("latin-1"))
         if header is None:
-            raise ValueError("its header is not NumPy's")
+            raise ValueError("the header is not NumPy's")
         kind, fortran, sizes = header.groups()
         shape, raw = tuple(int(size) for size in sizes.split(",") if size.strip()), content[start + length :]
         if fortran == "True" and len(shape) > 1:
-            raise ValueError("its values lie in Fortran's order")
+            raise ValueError("the values are in Fortran order")
         if kind[1:2] in ("S", "U"):
             if lengths is None or kind[1] == "U":
                 return Tensor("string", shape, _texts(kind, raw, math.prod(shape)))
             return Tensor("string", shape, _cut(int(kind[2:]), raw, shape, from_file(lengths, where)))
+        if kind not in _BY_FILE:
+            raise ValueError(f"the dtype {kind!r} is not supported")
         dtype = _BY_FILE[kind]
         if len(raw) != math.prod(shape) * _KINDS[dtype].size:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         return Tensor(dtype, shape, raw)
     except (TypeError, ValueError, KeyError, struct.error) as fault:
         raise FleetError(
-            f"not an array that can be sent: {fault}",
+            f"cannot send the array: {fault}",
             where=where,
-            remedy="Write it with numpy.savez, as numbers or as text.",
+            remedy="Save it with numpy.savez, as numbers or strings.",
         ) from fault
 
 
@@ -190,7 +192,7 @@ def metadata_response(content: bytes) -> dict[str, Signature]:
 def _texts(kind: str, raw: bytes, number: int) -> tuple[bytes, ...]:
     size = int(kind[2:]) * (4 if kind[1] == "U" else 1)
     if number * max(size, 1) > len(raw):
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     parts = [raw[at * size : (at + 1) * size] for at in range(number)]
     if kind[1] == "U":
         return tuple(part.decode("utf-32-le").rstrip("\0").encode() for part in parts)
@@ -199,7 +201,7 @@ def _texts(kind: str, raw: bytes, number: int) -> tuple[bytes, ...]:
 
 def _cut(width: int, raw: bytes, shape: tuple[int, ...], lengths: Tensor) -> tuple[bytes, ...]:
     if lengths.shape != shape:
-        raise ValueError("lengths of texts are whole numbers in an array of the same shape")
+        raise ValueError("the lengths of strings must be whole numbers in an array of the same shape")
     return tuple(text_arrays.cut(raw, width, lengths.values()))
 
 
@@ -228,7 +230,7 @@ def _from_proto(message: protobuf.Buffer) -> Tensor:
     )
     one = _KINDS[dtype].size
     if raw and len(raw) < one * math.prod(shape):
-        raw += raw[-one:] * (math.prod(shape) - len(raw) // one)  # the last single value fills up what is missing
+        raw += raw[-one:] * (math.prod(shape) - len(raw) // one)  # the last single value fills missing ones
     return Tensor(dtype, shape, raw or bytes(one * math.prod(shape)))
 
 

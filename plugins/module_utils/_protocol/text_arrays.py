@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texts in NumPy archives. NumPy pads them to one width and cuts off the NULs at their end; bytes such as those of a tf.Example need both kept."""
+"""Strings in NumPy archives. NumPy pads them to one width and removes NULs at their ends, which bytes such as those of a tf.Example need."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _HEAD, _SUM = struct.Struct("<QI"), struct.Struct("<I")
 
 
 class Malformed(ValueError):
-    """The bytes are no TFRecord file, or a part of one."""
+    """The bytes are not a TFRecord file, or only a part of one."""
 
 
 def is_one(content: Buffer) -> bool:
@@ -35,7 +35,7 @@ def records(content: Buffer) -> Iterator[memoryview]:
         start = position + _HEAD.size
         end = start + _HEAD.unpack_from(view, position)[0]
         if end + _SUM.size > len(view):
-            raise Malformed(f"the record at byte {position} is cut short")
+            raise Malformed(f"the record at byte {position} is truncated")
         if _masked(view[start:end]) != _SUM.unpack_from(view, end)[0]:
             raise Malformed(f"the record at byte {position} is damaged")
         yield view[start:end]
@@ -43,7 +43,7 @@ def records(content: Buffer) -> Iterator[memoryview]:
 
 
 def frame(record: Buffer) -> bytes:
-    """A record as it lies in the file."""
+    """Return a record as in the file."""
     length = struct.pack("<Q", len(record))
     return length + _SUM.pack(_masked(length)) + bytes(record) + _SUM.pack(_masked(record))
 

@@ -4,7 +4,7 @@
 """The messages of TensorFlow Serving's gRPC API and of its text files (textproto.schema), without TensorFlow.
 
 Names, numbers and types are those of upstream's .proto files (tensorflow_serving/apis, tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
-tensorflow/core/protobuf/meta_graph.proto). They live in a descriptor pool of their own, so that a process may load TensorFlow beside them.
+tensorflow/core/protobuf/meta_graph.proto). They have their own descriptor pool, so that a process can also load TensorFlow.
 Needs the protobuf package. message("tensorflow.serving.PredictRequest") is a message class.
 """
 
@@ -22,7 +22,7 @@ except ImportError:
     descriptor_pb2 = None  # type: ignore[assignment]
 
 
-# name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
+# name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, after "repeated " or "map " (string keys) if it is one.
 _MESSAGES = {
     **schema.MESSAGES,
     "tensorflow.TensorShapeProto.Dim": {"size": (1, "int64"), "name": (2, "string")},
@@ -99,7 +99,7 @@ _MESSAGES = {
         "request": (1, "tensorflow.serving.PredictRequest"),
         "response": (2, "tensorflow.serving.PredictResponse"),
     },
-    # Logs of other calls keep their bytes: here it only matters that they are there.
+    # Logs of other calls keep their bytes, because only their presence matters.
     "tensorflow.serving.PredictionLog": {
         "classify_log": (2, "bytes"),
         "regress_log": (3, "bytes"),
@@ -128,7 +128,7 @@ def enum_number(enum: str, name: str) -> int:
 
 
 def enum_name(enum: str, number: int) -> str:
-    """The inverse of enum_number; the number as text where it is unknown."""
+    """Return the inverse of enum_number, or the number as text if it is unknown."""
     return next((name for name, value in _ENUMS[enum].items() if value == number), str(number))
 
 

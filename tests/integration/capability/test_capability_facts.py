@@ -306,7 +306,7 @@ def test_filter_refuses_in_one_clear_line(play):
         text % "graviton3" + " | tfserving.fleet.cpu_capability('x86_64')": "the text is of aarch64, not of x86_64",
         text % "graviton3" + " | tfserving.fleet.cpu_capability('arm')": "allowed: aarch64, x86_64",
         "'' | tfserving.fleet.cpu_capability": "the text is empty",
-        "[1] | tfserving.fleet.cpu_capability": "the input is not a text",
+        "[1] | tfserving.fleet.cpu_capability": "the input is not a string",
     }
     done = play(
         "".join(

@@ -548,7 +548,7 @@ def test_both_protocols_agree(zoo, served, name):
         ({"target": {"signature": "serving_defualt"}}, "did you mean serving_default"),
         ({"target": {"port": 1}}, "UNAVAILABLE"),
         ({"target": {"model": "absent"}}, "NOT_FOUND"),
-        ({"samples": "dense.npz"}, "they do not fit the signature's inputs"),
+        ({"samples": "dense.npz"}, "the samples do not fit the signature's inputs"),
         ({"reference": "dense.npz"}, "holds no outputs.<name>"),
     ],
 )

@@ -99,7 +99,7 @@ def test_whoever_is_no_grpc_server_knows_nothing_of_models(frames, code):
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(ServerFault, match="no gRPC server answers there") as caught:
+        with pytest.raises(ServerFault, match="no gRPC server answers at this address") as caught:
             stdlib_client.Server("127.0.0.1", listener.getsockname()[1], 5).status("m")
         thread.join()
     assert caught.value.code == code

@@ -60,8 +60,8 @@ def test_feeding(specified, given, expected):
         ({"x": [None, 4]}, {"x": (10, 5)}, r"inputs.x has shape \[10, 5\]; the signature takes \[\?, 4\]"),
         ({"x": [None, 4]}, {"x": (10,)}, r"inputs.x has shape \[10\]"),
         ({"x": [None, 4]}, {"x": (10, 2, 2)}, r"inputs.x has shape \[10, 2, 2\]"),
-        ({"x": [8, 4], "z": [4, 4]}, {"x": (16, 4), "z": (16, 4)}, "different numbers of rows: x 8, z 4"),
-        ({"x": [8, 4], "t": []}, {"x": (16, 4), "t": (16,)}, "cannot be fed example by example"),
+        ({"x": [8, 4], "z": [4, 4]}, {"x": (16, 4), "z": (16, 4)}, "different fixed numbers of rows: x 8, z 4"),
+        ({"x": [8, 4], "t": []}, {"x": (16, 4), "t": (16,)}, "cannot be sent one example at a time"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(specified, given, words):

@@ -72,7 +72,7 @@ def test_what_cannot_be_compared_is_said(reference, candidate, words):
 def test_equal_strings_and_lost_and_new_outputs():
     assert one(numpy.array([b"a"], object), numpy.array([b"a"], object))["max_abs"] == 0
     found = parity.compare({"a": numpy.zeros(1)}, {"b": numpy.zeros(1)})
-    assert parity.structural(found) == ["a: the output is missing; there: b", "b: the output is new"]
+    assert parity.structural(found) == ["a: the output is missing; outputs: b", "b: the output is new"]
 
 
 def test_differences_are_those_that_numpys_own_assertion_prints():

@@ -191,8 +191,8 @@ def test_a_label_moves_and_all_else_stays():
         ("model_config_list { config { name: 1 } }", "line 1: a text in quotes was expected, found .1."),
         ("model_config_list {\n config { logging_config: 1 } }", "line 2: a message in braces was expected"),
         ("model_config_list {", "ends without '}'"),
-        ("model_config_list { config { name: ~ } }", "line 1: '~'"),
-        ("}", "line 1: '}'"),
+        ("model_config_list { config { name: ~ } }", "line 1: unexpected '~'"),
+        ("}", "line 1: unexpected '}'"),
     ],
 )
 def test_files_that_are_not_understood_are_refused(text, fault):
@@ -201,5 +201,5 @@ def test_files_that_are_not_understood_are_refused(text, fault):
 
 
 def test_a_model_that_is_not_listed():
-    with pytest.raises(FleetError, match="the model c is not listed"):
+    with pytest.raises(FleetError, match="the model 'c' is not listed"):
         model_config_list.labels(model_config_list.parse(CONFIG, "f"), "c")

@@ -86,8 +86,8 @@ def test_status_and_label():
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), "Fortran's order"),
-        (numpy.array([1j]), "not an array that can be sent"),
+        (numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), "Fortran order"),
+        (numpy.array([1j]), "the dtype .<c16. is not supported"),
     ],
 )
 def test_arrays_that_cannot_be_sent(array, words):
@@ -95,7 +95,7 @@ def test_arrays_that_cannot_be_sent(array, words):
     numpy.save(stream, array)
     with pytest.raises(FleetError, match=words):
         tensors.from_file(stream.getvalue(), "array")
-    with pytest.raises(FleetError, match="not an array"):
+    with pytest.raises(FleetError, match="the header is not NumPy's"):
         tensors.from_file(b"no array at all", "array")
 
 
@@ -115,7 +115,7 @@ def test_agreement(wanted, given, words):
     found = agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {"y": from_numpy(numpy.array(given))}, 1e-3)
     assert len(found) == len(words) and all(part in text for part, text in zip(words, found))
     assert agreement.disagreements({"y": from_numpy(numpy.array(wanted))}, {}, 1e-3) == [
-        "y: the output is missing; there: none"
+        "y: the output is missing; outputs: none"
     ]
 
 
@@ -141,5 +141,5 @@ def test_distances_of_tensors_and_of_arrays_are_the_same(reference, answered, ma
 def test_a_sample_is_cast_only_where_nothing_is_lost():
     whole, broken = from_numpy(numpy.array([1, 2])), from_numpy(numpy.array([1.5]))
     assert tensors.cast(whole, "float32").values() == [1.0, 2.0] and tensors.cast(broken, "float32").values() == [1.5]
-    with pytest.raises(FleetError, match="it holds float64; the signature takes int64"):
+    with pytest.raises(FleetError, match="the dtype is float64; the signature takes int64"):
         tensors.cast(broken, "int64")

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read protobuf's text format without any library, as protobuf's own reader does (protobuf.dev/reference/protobuf/textformat-spec).
+"""Read protobuf's text format with the standard library, as protobuf's own reader does (protobuf.dev/reference/protobuf/textformat-spec).
 
-A message is a list of (field, value). A value is a text, bytes, a number, a bool, a message, or Verbatim for what is written back as it stood: names of an
-enum's values, and the values of fields that the schema does not know.
+A message is a list of (field, value). A value is a text, bytes, a number, a bool, a message, or Verbatim for what is written back unchanged: names of
+enum values, and the values of fields that the schema does not know.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _DEEPEST = 100
 
 
 class Verbatim(str):
-    """A value as its source spells it."""
+    """A value as the source contains it."""
 
 
 class Fault(FleetError):
-    """A text that is not the message. line and column count from 1; detail is the fault without its place."""
+    """A text that is not a valid message. line and column count from 1; detail is the fault without its position."""
 
     def __init__(self, detail: str, line: int, column: int, where: str, remedy: str | None = None) -> None:
         super().__init__(f"line {line}: {detail}", where=where, remedy=remedy)
@@ -98,21 +98,21 @@ class _Reader:
         while position < len(self._text):
             found = _TOKEN.match(self._text, position)
             if not found:
-                raise self._fault(f"{self._text[position]!r} was not expected", position)
+                raise self._fault(f"unexpected {self._text[position]!r}", position)
             if found.lastgroup != "space":
                 yield str(found.lastgroup), found.group(), position, found.end()
             position = found.end()
 
     def message(self, kind: Kind, end: str | None) -> Message:
-        """The fields up to end, which is taken too, or up to the end of the text for None."""
+        """Read the fields up to and including end, or up to the end of the text for None."""
         known = schema.fields(kind)
         found: Message = []
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise self._unexpected("messages nest too deep")
+            raise self._unexpected("messages are nested too deeply")
         while not (self._take(end) if end else self._at_end()):
             if self._at_end():
-                raise self._fault(f"it ends without {end!r}", len(self._text))
+                raise self._fault(f"the text ends without {end!r}", len(self._text))
             place = self._place()
             name = self._field_name()
             if name in known:
@@ -121,7 +121,7 @@ class _Reader:
                 found.append((name, self._unknown()))
             else:
                 raise self._fault(
-                    f'Message type "{kind}" has no field named "{name}". Known here: {", ".join(known) or "nothing"}',
+                    f'Message type "{kind}" has no field named "{name}". Known fields: {", ".join(known) or "nothing"}',
                     place,
                 )
             if not self._take(","):
@@ -134,7 +134,7 @@ class _Reader:
         for oneof in schema.ONEOFS.get(owner, {}).values():
             other = next((given for given, _value in found if name in oneof and given in oneof and given != name), None)
             if other:
-                raise self._fault(f"{name!r} stands alongside {other!r}, and only one of them may be given", place)
+                raise self._fault(f"{name!r} and {other!r} are both set, but only one of them is allowed", place)
         if not self._take(":") and not schema.is_message(kind):
             raise self._unexpected("':' was expected")
         if repeated and self._take("["):
@@ -148,7 +148,7 @@ class _Reader:
         if not repeated and any(
             given == name and (schema.is_message(kind) or value not in ("", b"", 0)) for given, value in found
         ):
-            raise self._fault(f"{name!r} is given twice", place, "Leave out one of the two.")
+            raise self._fault(f"{name!r} is set twice", place, "Remove one of the two.")
         found.append((name, self._value(kind)))
 
     def _value(self, kind: Kind) -> Any:
@@ -238,7 +238,7 @@ class _Reader:
                     return chr(value).encode()
             elif letter:
                 return _PLAIN[letter]
-            raise self._fault("an escape in the text is not known", place)
+            raise self._fault("unknown escape sequence in the text", place)
 
         return _ESCAPE.sub(plain, quoted.encode())
 
@@ -253,12 +253,12 @@ class _Reader:
                 self._next += 1
             return f"[{name}]"
         if self._kind() not in ("word", "whole"):
-            raise self._unexpected(f"{self._word()!r} was not expected")
+            raise self._unexpected(f"unexpected {self._word()!r}")
         self._next += 1
         return self._tokens[self._next - 1][1]
 
     def _unknown(self) -> Verbatim:
-        """The value of a field that the schema does not know, as it stands."""
+        """Read the unchanged value of a field that the schema does not know."""
         colon = self._take(":")
         start = self._place()
         self._skip(message=not colon)
@@ -297,7 +297,7 @@ class _Reader:
         return len(self._text) if self._at_end() else self._tokens[self._next][2]
 
     def _take(self, mark: str | None) -> bool:
-        """Whether the mark stands here; it is taken then."""
+        """Skip the mark if it is next. Return whether it was."""
         if mark is None or self._kind() != "mark" or self._word() != mark:
             return False
         self._next += 1

@@ -22,7 +22,7 @@ MONITORING = "tensorflow.serving.MonitoringConfig"
 
 _POLICY = "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy"
 
-# name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, behind "repeated " or "map " (string keys) where it is one.
+# name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, after "repeated " or "map " (string keys) if it is one.
 MESSAGES = {
     BATCHING: {
         "max_batch_size": (1, "google.protobuf.Int64Value"),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what textproto.reader reads: as text, and in the wire format that a server takes."""
+"""Write the messages of textproto.reader as text, and in the wire format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.reader import Verbatim
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto.schema import Kind, Message
 
-# Messages that take several lines; all others stand on one.
+# Messages on several lines; all others are on one line.
 _BLOCKS = ("model_config_list", "config")
 _ESCAPED = re.compile(r'[\x00-\x1f"\\\x7f]')
 _SPELT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
@@ -32,9 +32,9 @@ def encode(message: Message, kind: Kind, where: str | None = None) -> bytes:
     for field, value in message:
         if field not in known:
             raise FleetError(
-                f"{field} is not known here, and cannot be sent to the server",
+                f"the field {field!r} is unknown and cannot be sent to the server",
                 where=where,
-                remedy="Make the change by hand, in the file.",
+                remedy="Edit the file by hand.",
             )
         number, of, _repeated = known[field]
         if schema.is_message(of):
