@@ -14,7 +14,7 @@ class FilterModule:
     """The filters of this file."""
 
     def filters(self):
-        """Name to function."""
+        """Return the filters by name."""
         return {"cpu_capability": cpu_capability}
 
 

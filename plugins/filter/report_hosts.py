@@ -46,5 +46,5 @@ class FilterModule:
     """What Ansible loads."""
 
     def filters(self):
-        """Ansible asks for them here."""
+        """Return the filters by name."""
         return {"report_hosts": report_hosts}

@@ -14,7 +14,7 @@ class FilterModule:
     """The filters by name."""
 
     def filters(self):
-        """Ansible asks for them here."""
+        """Return the filters by name."""
         return {"serving_image_work": serving_image_work}
 
 

@@ -17,7 +17,7 @@ class FilterModule:
     """The filters by name."""
 
     def filters(self):
-        """Ansible asks for them here."""
+        """Return the filters by name."""
         return {"serving_plan": serving_plan, "plan_table": plan_table, "secret_variables": secret_variables}
 
 

@@ -135,14 +135,14 @@ def offset_of(information: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _seconds(text: str) -> int:
-    """The seconds since 1970 of a time as engines write it: 2026-11-27T04:05:06.123456789Z, or with an offset as Podman does."""
+    """Return the seconds since 1970 of a time as engines write it: 2026-11-27T04:05:06.123456789Z, or with an offset as Podman does."""
     offset = re.search(r"([+-])(\d\d):(\d\d)$", text)
     ahead = int(offset[1] + "1") * (3600 * int(offset[2]) + 60 * int(offset[3])) if offset else 0
     return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - ahead
 
 
 def ports(inspected: Mapping[str, Any]) -> dict[int, tuple[str, int]]:
-    """{port inside: (address, port)} that a container publishes now."""
+    """Return {port inside: (address, port)} that a container publishes now."""
     published = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
     return {
         int(inside.partition("/")[0]): (places[0]["HostIp"], int(places[0]["HostPort"]))

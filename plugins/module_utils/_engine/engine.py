@@ -96,7 +96,7 @@ class Engine:
         ]
 
     def in_use(self, image_id: str) -> list[str]:
-        """The names of the containers, running or not, that were made from an image."""
+        """Return the names of the containers, running or not, that were made from an image."""
         with self._asking("containers"):
             found = self.api.containers(all=True)
         return sorted(name.lstrip("/") for each in found if each["ImageID"] == image_id for name in each["Names"])
@@ -176,7 +176,7 @@ class Engine:
         return f"{repository}@{found['Descriptor']['digest']}"
 
     def save(self, image_id: str) -> Iterator[bytes]:
-        """The image as a stream of bytes: a tar archive as `docker load` takes it, without names."""
+        """Return the image as a stream of bytes: a tar archive as `docker load` takes it, without names."""
         return self._answers(f"save {image_id}", lambda: self.api.get_image(image_id, chunk_size=_PART_BYTES))
 
     def load(self, stream: Iterable[bytes]) -> None:
@@ -205,7 +205,7 @@ class Engine:
             self.api.start(container)
 
     def log(self, container: str, tail: str | int = "all") -> tuple[str, int | None]:
-        """(the container's log as text, its exit status or None while it runs). container: name or id."""
+        """Return (the container's log as text, its exit status or None while it runs). container: name or id."""
         with self._asking(f"container {container}"):
             try:
                 state = self.api.inspect_container(container)["State"]
@@ -242,7 +242,7 @@ class Engine:
             self.api.remove_container(container, force=True, v=True)
 
     def labelled(self, label: str) -> dict[str, str]:
-        """{id: the label's value} of all containers with a label ('name' or 'name=value')."""
+        """Return {id: the label's value} of all containers with a label ('name' or 'name=value')."""
         with self._asking("containers"):
             return {
                 each["Id"]: each["Labels"][label.partition("=")[0]]

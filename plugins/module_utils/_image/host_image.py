@@ -82,7 +82,7 @@ class HostImage:
         decision = Decision(
             bool(actions), self._shown(held, reference), self._shown(True, True), tuple(actions), header=self.name
         )
-        told: dict[str, Any] = {"build": None, "proof": None}
+        results: dict[str, Any] = {"build": None, "proof": None}
         if actions and not self.check_mode:
             work = builder.Builder(self.engine, self.options)
             with work.alone():
@@ -92,7 +92,7 @@ class HostImage:
                     self._kept(),
                 )  # another run may have ended while this one waited
                 if not (held or reference or manifest):
-                    held, told = self._build(recipe, work)
+                    held, results = self._build(recipe, work)
                 if held and self.registry and not reference:
                     reference = self._push(held)
                 if held and self.archive and not manifest:
@@ -104,7 +104,7 @@ class HostImage:
             reference=reference,
             started_once=self._is_started(held, reference, manifest),
             files=self._files(manifest),
-            **told,
+            **results,
         )
 
     def _present(self) -> dict[str, Any]:
@@ -115,18 +115,18 @@ class HostImage:
         self._refuse(promised)
         actions = () if held else (f"get {self.name}", "start it once", f"tag it {self.name}")
         decision = Decision(not held, self._shown(held, None), self._shown(True, None), actions, header=self.name)
-        told, reference = None, None
+        proof, reference = None, None
         if not self.check_mode and not (held and self.recipe):
             reference = self._in_registry()
             found = held or self._bring(reference)
-            told = self._verify(found, keep=bool(held))
+            proof = self._verify(found, keep=bool(held))
             if self.recipe:
                 self._tag(found["id"], self.name)
             held = self.engine.image(self.name)
             if self.archive:
                 shutil.rmtree(self.archive, ignore_errors=True)
         return decision.result(
-            image=self.name, id=held["id"] if held else None, reference=reference, started_once=bool(held), proof=told
+            image=self.name, id=held["id"] if held else None, reference=reference, started_once=bool(held), proof=proof
         )
 
     def _pruned(self) -> dict[str, Any]:
@@ -198,13 +198,13 @@ class HostImage:
         """Return (the image, the results of its build and its first start). If that start fails, remove the image."""
         done = work.build(recipe)
         made = self._there(done["id"])
-        told = None
+        proof = None
         if labels.refusal(made["labels"], self.architecture, self.cpu_flags) is None:
-            told = self._verify(made)
-        self._tag(made["id"], self.name if told else self.name + UNSTARTED)
+            proof = self._verify(made)
+        self._tag(made["id"], self.name if proof else self.name + UNSTARTED)
         return self._there(made["id"]), {
             "build": {key: done[key] for key in ("seconds", "jobs", "notes", "log")},
-            "proof": told,
+            "proof": proof,
         }
 
     def _push(self, held: Image) -> str:

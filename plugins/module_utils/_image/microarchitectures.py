@@ -71,7 +71,7 @@ def _described(target: Any, unsupported: type[Exception]) -> Microarchitecture:
 
 
 def _note(marches: dict[str, March], name: str, compiler: str, entry: Mapping[str, str]) -> None:
-    """The -march value of an archspec entry, where it is this microarchitecture's own and not an older one's with options added."""
+    """Return the -march value of an archspec entry, where it is this microarchitecture's own and not an older one's with options added."""
     words = entry["flags"].format(name=entry.get("name", name)).split()
     march = _MARCH.fullmatch(words[0])
     if march and not [word for word in words[1:] if not word.startswith("-mtune=")]:

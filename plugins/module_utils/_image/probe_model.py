@@ -42,7 +42,7 @@ def _entry(key: str, value: bytes) -> bytes:
 
 
 def _number(field: int, value: int) -> bytes:
-    """A varint field; negative numbers take the ten bytes of two's complement."""
+    """Return a varint field; negative numbers take the ten bytes of two's complement."""
     value &= (1 << 64) - 1
     out = bytearray([field << 3])
     while value > 127:

@@ -126,7 +126,7 @@ def microarchitecture_options(name: str, release: str, kind: str, known: Known) 
 
 
 def needed_flags(options: str, known: Known | None = None) -> list[str]:
-    """The CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table and archspec know."""
+    """Return the CPU flags (the kernel's spelling, sorted) that a program built with Bazel's options needs, as far as the release table and archspec know."""
     copts = [option.partition("--copt=")[2] for option in options.split()]
     if _RELEASE in options.split():
         copts += ["-mavx", "-msse4.2"]
@@ -138,7 +138,7 @@ def needed_flags(options: str, known: Known | None = None) -> list[str]:
 
 
 def lacking(options: str, cpu_flags: Collection[str], known: Known | None = None) -> list[str]:
-    """The flags that a program built with these options needs and a CPU does not have."""
+    """Return the flags that a program built with these options needs and a CPU does not have."""
     return [flag for flag in needed_flags(options, known) if flag not in cpu_flags]
 
 
@@ -221,7 +221,7 @@ def compiler_of(release: str, kind: str) -> str:
 
 
 def flags_of(name: str, known: Known | None = None) -> frozenset[str]:
-    """The CPU flags that a program for a level or a microarchitecture may use, as far as the release table and archspec know."""
+    """Return the CPU flags that a program for a level or a microarchitecture may use, as far as the release table and archspec know."""
     names = (known or _NONE)["names"]
     if name in names:
         return flags_of(names[name]["level"]).union(names[name]["flags"])
@@ -240,7 +240,7 @@ def flags_of(name: str, known: Known | None = None) -> frozenset[str]:
 
 
 def compute_capabilities(release: str, majors: Collection[int]) -> tuple[str, ...]:
-    """What to compile for GPUs of these major compute capabilities: ('sm_80', 'compute_90'). The last is PTX, for GPUs newer than the release."""
+    """Return what to compile for GPUs of these major compute capabilities: ('sm_80', 'compute_90'). The last is PTX, for GPUs newer than the release."""
     entries = questions.cell("compute_capabilities", release)
     portable = [entry for entry in entries if entry.startswith("compute_")][-1]
     native = [entry for entry in entries if entry.startswith("sm_") and _major(entry) in majors]
@@ -262,7 +262,7 @@ def recipe(
     name: str | None = None,
     known: Known | None = None,
 ) -> Recipe:
-    """The recipe of an image.
+    """Return the recipe of an image.
 
     release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options returns them. kind: cpu, gpu or mkl.
     majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
@@ -347,7 +347,7 @@ def check(given: Mapping[str, Any]) -> Recipe:
 
 
 def union(classes: Sequence[str], known: Known | None = None) -> tuple[str | None, str, list[int]]:
-    """(name, level, majors) of one image for hosts of several classes: the lowest of their names, its level, and the compute capabilities of all.
+    """Return (name, level, majors) of one image for hosts of several classes: the lowest of their names, its level, and the compute capabilities of all.
 
     classes: image classes, or microarchitectures by archspec's names. The lowest is the one whose programs run on all others; name is None if that is a level.
     """
@@ -374,7 +374,7 @@ def union(classes: Sequence[str], known: Known | None = None) -> tuple[str | Non
 
 
 def parse_class(image_class: str) -> tuple[str, list[int]]:
-    """(level, major compute capabilities) of an image class, 'x86-64-v3-cc8' for instance."""
+    """Return (level, major compute capabilities) of an image class, 'x86-64-v3-cc8' for instance."""
     return re.sub(r"(-cc\d+)+$", "", image_class), [int(major) for major in re.findall(r"-cc(\d+)", image_class)]
 
 
@@ -408,7 +408,7 @@ def _fixes(release: str) -> list[Fix]:
 
 
 def _archspecs(march: str) -> str:
-    """The value of -march for which archspec has data."""
+    """Return the value of -march for which archspec has data."""
     return table.MARCH_ALIASES.get(march, march)
 
 

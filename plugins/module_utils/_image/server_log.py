@@ -162,13 +162,13 @@ def parse(log: str | Iterable[str], exit_status: int | None = None) -> ServerLog
 
 
 def _rows(lines: Iterable[str]) -> Iterator[str]:
-    """The rows of a log without a terminal's colors and line ends, whoever wrote it on whatever system."""
+    """Yield the rows of a log without a terminal's colors, with the line ends of any system."""
     for line in lines:
         yield from (_ESCAPES.sub("", line) if "\x1b" in line else line).replace("\r", "\n").rstrip("\n").split("\n")
 
 
 def _guard_line(row: str) -> tuple[GuardLine | None, re.Pattern[str] | None]:
-    """(the line that is in a row or None, the pattern of its second row where its names come there or None)."""
+    """Return (the line in a row or None, the pattern of its second row if the names are there or None)."""
     guard = _GUARD.search(row)
     if not guard or _FATAL.search(row):
         return None, None
@@ -196,7 +196,7 @@ def _complete(waiting: list[_Waiting], row: str) -> None:
 
 
 def _continued(line: GuardLine, row: str) -> GuardLine | None:
-    """The line again where an empty row follows it, else None. A row of nothing but names shows that the line was wrapped or cut: it does not count."""
+    """Return the line again if an empty row follows it, else None. A row with only names shows that the line was wrapped or cut, so it does not count."""
     names = row.split()
     if names and all(name in CPU_FLAGS for name in names):
         line["instructions"] = None
@@ -204,7 +204,7 @@ def _continued(line: GuardLine, row: str) -> GuardLine | None:
 
 
 def _is_cut(names: list[str]) -> bool:
-    """Whether the last of the names is the beginning of one."""
+    """Return whether the last of the names is the beginning of one."""
     return names[-1] not in CPU_FLAGS and any(known.startswith(names[-1]) for known in CPU_FLAGS)
 
 

@@ -46,7 +46,7 @@ class Sources:
                 self._keep(stream)
 
     def text(self, name: str) -> str:
-        """A file's text."""
+        """Return a file's text."""
         with tarfile.open(self.path) as archive:
             try:
                 return cast(IO[bytes], archive.extractfile(name)).read().decode()
@@ -147,7 +147,7 @@ _Members = dict[str, "tuple[str, str, tarfile.TarInfo]"]
 
 
 def _opened(stream: IO[bytes], where: str) -> tuple[tarfile.TarFile, _Members]:
-    """An archive and its members. No content is kept in memory, because it is not trusted until its checksum matches."""
+    """Return an archive and its members. No content is kept in memory, because it is not trusted until its checksum matches."""
     limits = bounded_archives.Limits(where, _MOST_BYTES, _MOST_MEMBERS)
     archive = bounded_archives.open_tar(stream, limits)
     found: _Members = {}

@@ -125,7 +125,7 @@ class _RestConnection(_Connection):
 
     @property
     def room(self) -> bool:
-        """Whether another request may be sent now."""
+        """Return whether another request may be sent now."""
         return self.alive and self._token is None
 
     def send(self, token: int, index: int) -> None:
@@ -242,7 +242,7 @@ class _GrpcConnection(_Connection):
 
     @property
     def room(self) -> bool:
-        """Whether another request may be sent now."""
+        """Return whether another request may be sent now."""
         return self.alive and not self._ending and len(self._streams) < self._most
 
     def send(self, token: int, index: int) -> None:

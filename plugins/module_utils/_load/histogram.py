@@ -73,12 +73,12 @@ class Figures(TypedDict):
 
 
 def supported(count: int) -> list[str]:
-    """The names of PERCENTILES that a count of requests supports."""
+    """Return the names of PERCENTILES that a count of requests supports."""
     return [name for name, (_percent_, fewest) in PERCENTILES.items() if count >= fewest]
 
 
 def encoded(took_ms: Any) -> tuple[dict[str, float | None], str]:
-    """({mean, p50, …, max}, the encoded histogram) of the latencies (an array) of requests that were answered; what the count does not support is None."""
+    """Return ({mean, p50, …, max}, the encoded histogram) of the latencies (an array) of answered requests; None for what the count does not support."""
     histogram = HdrHistogram(1, _LONGEST_US, 3)
     micros, counts = numpy.unique(
         numpy.clip(numpy.rint(took_ms * 1000), 1, _LONGEST_US).astype("int64"), return_counts=True
@@ -97,7 +97,7 @@ def encoded(took_ms: Any) -> tuple[dict[str, float | None], str]:
 
 
 def merged(windows: Sequence[Window]) -> Figures:
-    """The figures of windows of one target, one at least."""
+    """Return the figures of windows of one target, one at least."""
     whole, *others = (_decode(window["histogram"]) for window in windows)
     for part in others:
         whole.add(part)

@@ -153,7 +153,7 @@ def described(request: Request) -> list[str]:
 
 
 def window_s(request: Request, rate_rps: float) -> float:
-    """The length, in seconds, of the windows of a target that answers this many requests per second."""
+    """Return the length, in seconds, of the windows of a target that answers this many requests per second."""
     if rate_rps * request["window_s"] >= request["window_requests"]:
         return request["window_s"]
     needed_s = request["window_requests"] / rate_rps if rate_rps else request["window_max_s"]

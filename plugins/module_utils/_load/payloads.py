@@ -116,7 +116,7 @@ def encoded(target: FormedTarget, batches: Sequence[Inputs]) -> list[bytes]:
 
 
 def _batches(request: load_test.Request, target: load_test.Target) -> list[Inputs]:
-    """The inputs of a few different requests: batch examples each, in the samples' order, begun again at their end."""
+    """Return the inputs of a few different requests: batch examples each, in the samples' order, repeated from the start if needed."""
     if not request["samples"]:
         return _random_inputs(target, request)
     inputs, batch = _samples(request["samples"]), request["batch"]

@@ -30,7 +30,7 @@ def arrivals(rate_rps: float, duration_s: float, seed: int | str) -> Iterator[fl
 
 
 def interleaved(names: Collection[str], rounds: int, seed: int | str = 0) -> list[str]:
-    """The order of windows that measures each name once a round, as a flat list.
+    """Return the order of windows that measures each name once a round, as a flat list.
 
     Rounds come in blocks of two, a random order and its mirror (ABBA or BAAB), so that a linear drift cancels within a block and
     successive blocks are independent. Repeat the baseline under another name to get A/A pairs.

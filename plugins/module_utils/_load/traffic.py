@@ -102,7 +102,7 @@ class Traffic:
         return len(ends) / (max(ends) - start) if ends else 0.0
 
     def window(self, seed: str) -> load_test.Window:
-        """One measured window; the same seed gives the same arrivals."""
+        """Return one measured window; the same seed gives the same arrivals."""
         length_s = self._window_s
         gc.collect()
         gc.disable()

@@ -108,7 +108,7 @@ def decode_tensor(tensor: Any, bfloat16: Any = None) -> Array:
 def predict_request(
     model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
 ) -> bytes:
-    """The bytes of a PredictRequest. inputs: {name: array}. version: an int, or None for the latest."""
+    """Return the bytes of a PredictRequest. inputs: {name: array}. version: an int, or None for the latest."""
     request = wire.message("tensorflow.serving.PredictRequest")()
     request.model_spec.name, request.model_spec.signature_name = model, signature
     if version is not None:
@@ -120,7 +120,7 @@ def predict_request(
 
 
 def predict_response(content: bytes) -> dict[str, Array]:
-    """{output name: array} of the bytes of a PredictResponse."""
+    """Return {output name: array} of the bytes of a PredictResponse."""
     response = wire.message("tensorflow.serving.PredictResponse").FromString(content)
     return {name: decode_tensor(tensor) for name, tensor in response.outputs.items()}
 
@@ -174,7 +174,7 @@ class GrpcClient(AbstractContextManager):  # type: ignore[type-arg]
         self._channel.close()
 
     def call(self, path: str, content: bytes) -> bytes:
-        """The bytes of the answer to the bytes of a request; path is one of grpc_api's. Raises ServerFault."""
+        """Return the bytes of the answer to the bytes of a request; path is one of grpc_api's. Raise ServerFault."""
         try:
             answer: bytes = self._methods[path](content, timeout=self._deadline_s)
             return answer
@@ -184,11 +184,11 @@ class GrpcClient(AbstractContextManager):  # type: ignore[type-arg]
     def predict(
         self, model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
     ) -> dict[str, Array]:
-        """{output name: array} for inputs {name: array}."""
+        """Return {output name: array} for inputs {name: array}."""
         return predict_response(self.call(grpc_api.PREDICT, predict_request(model, inputs, signature, version)))
 
     def status(self, model: str) -> list[dict[str, Any]]:
-        """[{version, state, error_code, error_message}] of all versions the server knows; codes are names such as OK."""
+        """Return [{version, state, error_code, error_message}] of all versions the server knows; codes are names such as OK."""
         request = wire.message("tensorflow.serving.GetModelStatusRequest")()
         request.model_spec.name = model
         content = self.call(grpc_api.GET_MODEL_STATUS, request.SerializeToString())
@@ -204,7 +204,7 @@ class GrpcClient(AbstractContextManager):  # type: ignore[type-arg]
         ]
 
     def metadata(self, model: str, version: int | None = None) -> dict[str, Signature]:
-        """{signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
+        """Return {signature name: {method_name, inputs: {name: {dtype, shape, tensor}}, outputs}}; version: an int, or None for the latest."""
         request = wire.message("tensorflow.serving.GetModelMetadataRequest")(metadata_field=["signature_def"])
         request.model_spec.name = model
         if version is not None:
@@ -239,7 +239,7 @@ class RestClient(AbstractContextManager):  # type: ignore[type-arg]
         self._connection.close()
 
     def call(self, verb: str, path: str, body: bytes | None = None) -> bytes:
-        """The bytes of the answer. Raises ServerFault; a connection that the server closed while idle is opened once more."""
+        """Return the bytes of the answer. Raise ServerFault; a connection that the server closed while idle is opened once more."""
         reused = self._connection.sock is not None
         try:
             self._connection.request(verb, path, body, {"Content-Type": "application/json"} if body else {})
@@ -265,7 +265,7 @@ class RestClient(AbstractContextManager):  # type: ignore[type-arg]
     def predict(
         self, model: str, inputs: Arrays, signature: str = "serving_default", version: int | None = None
     ) -> dict[str, Array]:
-        """{output name: array} for inputs {name: array}, in the column format; names and dtypes of the outputs come from the model's metadata."""
+        """Return {output name: array} for inputs {name: array}, in the column format; names and dtypes of the outputs come from the model's metadata."""
         content = self.call("POST", f"{_model_path(model, version)}:predict", rest_body(inputs, signature, "column"))
         key = (model, version)
         if signature not in self._signatures.get(key, {}):

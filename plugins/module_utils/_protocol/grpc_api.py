@@ -71,20 +71,20 @@ class ServerFault(FleetError):
 
 
 def code_name(number: int) -> str:
-    """The name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
+    """Return the name of a gRPC status by its number: UNAVAILABLE for 14, UNKNOWN for a number that gRPC does not define."""
     return CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
 
 
 def http_of_code(code: str) -> int:
-    """The HTTP status with which the REST API answers a gRPC status, by its name."""
+    """Return the HTTP status with which the REST API answers a gRPC status, by its name."""
     return _HTTP_OF_CODES.get(code, 500)
 
 
 def code_of_http(http: int) -> str:
-    """The name of the gRPC status that an HTTP status of the REST API stands for: UNAVAILABLE for 503."""
+    """Return the name of the gRPC status that an HTTP status of the REST API stands for: UNAVAILABLE for 503."""
     return _CODES_OF_HTTP.get(http, "UNKNOWN")
 
 
 def code_without_status(http: int | None) -> str:
-    """The name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: a 404 there does not come from a model server."""
+    """Return the name of the gRPC status for an answer without one, by its HTTP status, as gRPC prescribes: a 404 there does not come from a model server."""
     return _CODES_OF_FOREIGN_HTTP.get(http or 0, "UNKNOWN")

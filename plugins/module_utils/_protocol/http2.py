@@ -18,7 +18,7 @@ STREAM = struct.Struct(">I")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame's bytes."""
+    """Return a frame's bytes."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + STREAM.pack(stream) + payload
 
 
@@ -49,7 +49,7 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def request_block(path: str, authority: str, deadline_s: float, secure: bool = False) -> bytes:
-    """The header block of a gRPC call."""
+    """Return the header block of a gRPC call."""
     fields = [
         (b"\x04", path),
         (b"\x01", authority),
@@ -62,7 +62,7 @@ def request_block(path: str, authority: str, deadline_s: float, secure: bool = F
 
 
 def text(value: str) -> bytes:
-    """A string of HPACK, not compressed."""
+    """Return a string of HPACK, not compressed."""
     content = value.encode()
     length = len(content)
     if length < 127:
@@ -92,7 +92,7 @@ _STATIC_STATUS = {8: "200", 9: "204", 10: "206", 11: "304", 12: "400", 13: "404"
 
 
 def status(block: bytes) -> tuple[int | None, int | None, str]:
-    """(gRPC's status or None, HTTP's status or None, the message as far as it can be read) of a header block that uses no dynamic table."""
+    """Return (gRPC's status or None, HTTP's status or None, the message as far as it can be read) of a header block that uses no dynamic table."""
     at, number, http, message = 0, None, None, ""
     while at < len(block):
         first = block[at]

@@ -18,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 
 
 def parse(text: str, where: str) -> Message:
-    """The parsed message of the file's text. Raises FleetError."""
+    """Return the parsed message of the file's text. Raise FleetError."""
     return reader.read(text, schema.SERVER_CONFIG, where, keep_unknown=True)
 
 
@@ -38,14 +38,14 @@ def names(message: Message) -> list[str]:
 
 
 def labels(message: Message, name: str) -> dict[str, int]:
-    """{label: version} of a model. Raises FleetError where the model is not listed."""
+    """Return {label: version} of a model. Raise FleetError if the model is not listed."""
     return {
         dict(one).get("key", ""): dict(one).get("value", 0) for one in _values(_model(message, name), "version_labels")
     }
 
 
 def specific(message: Message, name: str) -> list[int] | None:
-    """The versions that a model's policy lists, or None where it has another policy."""
+    """Return the versions that a model's policy lists, or None if it has another policy."""
     for policy in _values(_model(message, name), "model_version_policy"):
         for chosen in _values(policy, "specific"):
             return [value for field, value in chosen if field == "versions"]
@@ -53,7 +53,7 @@ def specific(message: Message, name: str) -> list[int] | None:
 
 
 def served(text: str, where: str) -> dict[str, dict[str, Any]]:
-    """{model: {version_policy, labels}} as the option models of model_server has them. text: the file's. Raises FleetError."""
+    """Return {model: {version_policy, labels}} as the option models of model_server has them. text: the file's. Raise FleetError."""
     message = parse(text, where)
     return {
         name: {"version_policy": _policy(message, name), "labels": labels(message, name)} for name in names(message)
@@ -69,14 +69,14 @@ def _policy(message: Message, name: str) -> dict[str, Any] | None:
 
 
 def with_versions(message: Message, name: str, numbers: Iterable[int]) -> Message:
-    """The message where a model's policy lists these versions."""
+    """Return the message in which a model's policy lists these versions."""
     return _changed(
         message, name, "model_version_policy", [[("specific", [("versions", number) for number in sorted(numbers)])]]
     )
 
 
 def with_label(message: Message, name: str, label: str, version: int) -> Message:
-    """The message where a label of a model names this version."""
+    """Return the message in which a label of a model names this version."""
     given = dict(labels(message, name), **{label: version})
     return _changed(
         message, name, "version_labels", [[("key", key), ("value", value)] for key, value in sorted(given.items())]
@@ -84,12 +84,12 @@ def with_label(message: Message, name: str, label: str, version: int) -> Message
 
 
 def text(message: Message) -> str:
-    """The text of a parsed message."""
+    """Return the text of a parsed message."""
     return writer.text(message)
 
 
 def reload_request(message: Message, where: str | None = None) -> bytes:
-    """The bytes of a ReloadConfigRequest with the message. Raises FleetError for a field that this collection cannot send."""
+    """Return the bytes of a ReloadConfigRequest with the message. Raise FleetError for a field that this collection cannot send."""
     return protobuf.held(1, writer.encode(message, schema.SERVER_CONFIG, where))
 
 

@@ -50,7 +50,7 @@ def fields(message: Buffer) -> Iterator[tuple[int, Any]]:
 
 
 def grouped(message: Buffer) -> Fields:
-    """{field number: [values]} of a message."""
+    """Return {field number: [values]} of a message."""
     found: Fields = {}
     for number, value in fields(message):
         found.setdefault(number, []).append(value)
@@ -58,12 +58,12 @@ def grouped(message: Buffer) -> Fields:
 
 
 def last(parts: Fields, number: int, default: Any = b"") -> Any:
-    """The value of a field that is not repeated, out of grouped()."""
+    """Return the value of a field that is not repeated, out of grouped()."""
     return parts[number][-1] if number in parts else default
 
 
 def entries(values: Iterable[Buffer]) -> dict[str, Any]:
-    """{key: value} of a map field with text keys, given the field's values; a missing value is an empty message."""
+    """Return {key: value} of a map field with text keys, given the field's values; a missing value is an empty message."""
     found = {}
     for entry in values:
         parts = grouped(entry)
@@ -72,7 +72,7 @@ def entries(values: Iterable[Buffer]) -> dict[str, Any]:
 
 
 def varints(value: Buffer) -> list[int]:
-    """The numbers of a packed field."""
+    """Return the numbers of a packed field."""
     view, position, found = memoryview(value), 0, []
     while position < len(view):
         number, position = read_varint(view, position)
@@ -88,22 +88,22 @@ def text(value: Any) -> str:
 
 
 def signed(value: int) -> int:
-    """An int64 or int32 field."""
+    """Return an int64 or int32 field."""
     return value - 2 * _SIGN if value & _SIGN else value
 
 
 def held(number: int, content: Buffer) -> bytes:
-    """The bytes of a field that holds a text's or a message's bytes."""
+    """Return the bytes of a field that contains a string or a message."""
     return varint(number << 3 | _BYTES) + varint(len(content)) + bytes(content)
 
 
 def whole(number: int, value: int) -> bytes:
-    """The bytes of a field that holds a whole number."""
+    """Return the bytes of a field that contains a whole number."""
     return varint(number << 3 | _VARINT) + varint(value % (2 * _SIGN))
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative: seven bits a byte, the lowest first."""
+    """Return a number that is not negative: seven bits a byte, the lowest first."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

@@ -62,7 +62,7 @@ Signatures = Mapping[str, Signature]
 
 
 def sides(signature: Signature) -> tuple[tuple[str, dict[str, TensorInfo]], ...]:
-    """("input", its inputs), ("output", its outputs)."""
+    """Return ("input", its inputs), ("output", its outputs)."""
     return ("input", signature["inputs"]), ("output", signature["outputs"])
 
 

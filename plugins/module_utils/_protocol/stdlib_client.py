@@ -53,7 +53,7 @@ class Server:
         version: int | None = None,
         label: str | None = None,
     ) -> dict[str, Tensor]:
-        """The outputs for inputs."""
+        """Return the outputs for inputs."""
         return tensors.predict_response(
             self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label))
         )
@@ -66,7 +66,7 @@ class Server:
         return False
 
     def call(self, path: str, message: bytes) -> bytes:
-        """The bytes of the answer. Raises ServerFault."""
+        """Return the bytes of the answer. Raise ServerFault."""
         try:
             with self._connect() as connection:
                 return _Call(connection, time.monotonic() + self._deadline_s, self._where).run(

@@ -36,16 +36,16 @@ class Tensor:
         return self.part(0, min(count, self.shape[0])) if self.shape else self
 
     def part(self, first: int, end: int) -> Tensor:
-        """The examples from first up to end along the first axis."""
+        """Return the examples from first up to end along the first axis."""
         size = len(self.content) // self.shape[0] if self.shape[0] else 0
         return Tensor(self.dtype, (end - first, *self.shape[1:]), self.content[first * size : end * size])
 
     def reshaped(self, shape: Iterable[int]) -> Tensor:
-        """The same values in another shape."""
+        """Return the same values in another shape."""
         return Tensor(self.dtype, tuple(shape), self.content)
 
     def values(self) -> list[Any]:
-        """The values, flat."""
+        """Return the values, flat."""
         return (
             list(self.content)
             if self.dtype == "string"
@@ -67,7 +67,7 @@ def joined(parts: Sequence[Tensor]) -> Tensor | None:
 
 
 def filled(dtype: str, shape: Sequence[int]) -> Tensor | None:
-    """A tensor of ones (of the text "text" for strings), or None for a rare dtype."""
+    """Return a tensor of ones (of the text "text" for strings), or None for a rare dtype."""
     if dtype not in _KINDS:
         return None
     letter = _KINDS[dtype].letter
@@ -94,7 +94,7 @@ def cast(tensor: Tensor, dtype: str, where: str = "samples") -> Tensor:
 
 
 def from_file(content: bytes, where: str, lengths: bytes | None = None) -> Tensor:
-    """The Tensor of one array of a NumPy archive (the bytes of a .npy file). lengths: those of an array with the lengths of its texts. Raises FleetError."""
+    """Return the Tensor of an array of a NumPy archive (the bytes of a .npy file). lengths: of an array with the lengths of its strings. Raise FleetError."""
     try:
         magic: Any = _MAGIC.match(content)
         wide = magic and magic[1] != b"\x01"
@@ -132,7 +132,7 @@ def predict_request(
     version: int | None = None,
     label: str | None = None,
 ) -> bytes:
-    """The bytes of a PredictRequest. inputs: {name: Tensor}."""
+    """Return the bytes of a PredictRequest. inputs: {name: Tensor}."""
     spec = protobuf.held(1, model.encode())
     spec += protobuf.held(2, protobuf.whole(1, version)) if version is not None else b""
     spec += protobuf.held(3, signature_name.encode())
@@ -144,17 +144,17 @@ def predict_request(
 
 
 def predict_response(content: bytes) -> dict[str, Tensor]:
-    """{output name: Tensor} of the bytes of a PredictResponse. Raises protobuf.Malformed."""
+    """Return {output name: Tensor} of the bytes of a PredictResponse. Raise protobuf.Malformed."""
     return {name: _from_proto(value) for name, value in protobuf.entries(protobuf.grouped(content).get(1, [])).items()}
 
 
 def status_request(model: str) -> bytes:
-    """The bytes of a GetModelStatusRequest."""
+    """Return the bytes of a GetModelStatusRequest."""
     return protobuf.held(1, protobuf.held(1, model.encode()))
 
 
 def status_response(content: bytes) -> list[VersionStatus]:
-    """What the bytes of a GetModelStatusResponse say."""
+    """Return what the bytes of a GetModelStatusResponse say."""
     found: list[VersionStatus] = []
     for one in protobuf.grouped(content).get(1, []):
         parts = protobuf.grouped(one)
@@ -171,12 +171,12 @@ def status_response(content: bytes) -> list[VersionStatus]:
 
 
 def metadata_request(model: str) -> bytes:
-    """The bytes of a GetModelMetadataRequest for the signatures."""
+    """Return the bytes of a GetModelMetadataRequest for the signatures."""
     return protobuf.held(1, protobuf.held(1, model.encode())) + protobuf.held(2, b"signature_def")
 
 
 def metadata_response(content: bytes) -> dict[str, Signature]:
-    """The signatures in the bytes of a GetModelMetadataResponse."""
+    """Return the signatures in the bytes of a GetModelMetadataResponse."""
     held = protobuf.grouped(protobuf.entries(protobuf.grouped(content).get(2, []))["signature_def"])
     found: dict[str, Signature] = {}
     for name, definition in protobuf.entries(protobuf.grouped(held[2][-1]).get(1, [])).items():
@@ -235,7 +235,7 @@ def _from_proto(message: protobuf.Buffer) -> Tensor:
 
 
 def _packed(values: Iterable[Any], dtype: dtypes.DType) -> bytes:
-    """The bytes of single values, which come packed or one by one."""
+    """Return the bytes of single values, which come packed or one by one."""
     raw = b""
     for value in values:
         if dtype.letter in "fd":

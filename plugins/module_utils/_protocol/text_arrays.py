@@ -11,5 +11,5 @@ LENGTHS = "lengths."  # Before an array's name: an array of the same shape with 
 
 
 def cut(raw: bytes, width: int, lengths: Iterable[int]) -> list[bytes]:
-    """The texts, a list of bytes, that lie in raw, each padded to a width."""
+    """Return the strings in raw, each padded to a width, as a list of bytes."""
     return [raw[at * width : at * width + min(width, length)] for at, length in enumerate(lengths)]

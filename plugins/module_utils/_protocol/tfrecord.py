@@ -19,7 +19,7 @@ class Malformed(ValueError):
 
 
 def is_one(content: Buffer) -> bool:
-    """Whether the bytes begin as a TFRecord file does."""
+    """Return whether the bytes begin as a TFRecord file does."""
     if len(content) < _HEAD.size:
         return False
     length, checksum = _HEAD.unpack_from(content)

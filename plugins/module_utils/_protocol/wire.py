@@ -118,12 +118,12 @@ _ENUMS = {
 
 
 def message(name: str) -> Any:
-    """The message class of a full name, for instance "tensorflow.TensorProto"."""
+    """Return the message class of a full name, for instance "tensorflow.TensorProto"."""
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
 
 
 def enum_number(enum: str, name: str) -> int:
-    """The number of an enum's value, for instance enum_number("tensorflow.DataType", "DT_FLOAT") is 1."""
+    """Return the number of an enum's value, for instance enum_number("tensorflow.DataType", "DT_FLOAT") is 1."""
     return _ENUMS[enum][name]
 
 

@@ -83,7 +83,7 @@ def _around(step: Step, low: float | None, high: float | None) -> plots.Bounds:
 
 
 def latency_curves(tuning: Tuning) -> list[tuple[str, Curves, Markup]]:
-    """The plots of the start and the final configuration: caption, curves, plot."""
+    """Return the plots of the start and the final configuration: caption, curves, plot."""
     total, objective = tuning["total"], tuning["method"]["objective_p99_ms"]
     pictures: list[tuple[str, Curves]] = [
         (
@@ -114,13 +114,13 @@ def latency_curves(tuning: Tuning) -> list[tuple[str, Curves, Markup]]:
 
 
 def step_curves(tuning: Tuning) -> list[tuple[Step, Markup | None]]:
-    """The plots of the steps on one scale, None for a step without a distribution."""
+    """Return the plots of the steps on one scale, None for a step without a distribution."""
     scale, objective = plots.latency_scale(tuning["steps"]), tuning["method"]["objective_p99_ms"]
     return [(step, plots.latency(step, scale, objective, small=True)) for step in tuning["steps"]]
 
 
 def percentiles(curves: Curves) -> Iterator[tuple[str, list[float | None]]]:
-    """The percentiles that the curves support, before and after, in ms."""
+    """Yield the percentiles that the curves support, before and after, in ms."""
     supported = [
         plots.supported(curve, curves["requests"]) for curve in (curves["curve_before"], curves["curve_after"])
     ]
@@ -131,7 +131,7 @@ def percentiles(curves: Curves) -> Iterator[tuple[str, list[float | None]]]:
 
 
 def accuracies(tuning: Tuning) -> list[tuple[str, float, float]]:
-    """The steps whose accuracy was measured, and the total: name, before, after."""
+    """Return the steps whose accuracy was measured, and the total: name, before, after."""
     found = []
     for name, step in [(step["name"], step) for step in tuning["steps"]] + [
         ("Final compared with start", tuning["total"])

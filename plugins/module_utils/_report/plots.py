@@ -41,7 +41,7 @@ class Scale:
 
 
 def gain_scale(steps: Sequence[StepSummary]) -> Scale:
-    """One scale for the gains of all steps: their intervals and noise floors, zero always in sight."""
+    """Return one scale for the gains of all steps: their intervals and noise floors, zero always included."""
     values = [0.0, 0.02, -0.02]
     for step in steps:
         values += [value for value in [step["gain"], *(step["gain_interval"] or ())] if value is not None]
@@ -51,7 +51,7 @@ def gain_scale(steps: Sequence[StepSummary]) -> Scale:
 
 
 def gain_mark(step: StepSummary, scale: Scale) -> Markup | None:
-    """The gain of one step: a mark (full where kept, hollow where not) on its interval, the noise band behind, a line at zero."""
+    """Return the gain of one step: a mark (filled if kept, else hollow) on its interval, the noise band behind, a line at zero."""
     if step["gain"] is None:
         return None
     noise = step["noise_floor"] or 0.0
@@ -108,7 +108,7 @@ def goodput_bar(value: float, interval: Bounds, noise: Bounds, highest: float, k
 
 
 def latency_scale(steps: Sequence[Curves | Step]) -> Scale | None:
-    """One scale for the latency curves of all these steps, or None where they have none."""
+    """Return one scale for the latency curves of all these steps, or None if they have none."""
     values = [point[1] for step in steps for _kind, curve in _curves(step) for point in curve]
     return Scale(*_round_ends(min(values), max(values)), logarithmic=True) if values else None
 
@@ -116,7 +116,7 @@ def latency_scale(steps: Sequence[Curves | Step]) -> Scale | None:
 def latency(
     step: Curves | Step, up: Scale | None, objective_ms: float | None = None, small: bool = False
 ) -> Markup | None:
-    """The latency curves before and after a step over the percentiles (an axis of nines), or None where it has none.
+    """Return the latency curves before and after a step over the percentiles (an axis of nines), or None if it has none.
 
     up: the latency_scale. What the step's requests cannot support is not drawn.
     """
@@ -153,7 +153,7 @@ def latency(
 
 
 def accuracy_scale(steps: Iterable[tuple[str, float, float]]) -> Scale:
-    """One scale for the accuracies of all these steps: name, before, after."""
+    """Return one scale for the accuracies of all these steps: name, before, after."""
     values = [value for _name, *values in steps for value in values]
     least, most = min(values), max(values)
     middle, half_width = (least + most) / 2, max(most - least, 0.02 * max(-least, most) or 0.01)
@@ -175,7 +175,7 @@ def accuracy_mark(before: float, after: float, scale: Scale, label: str) -> Mark
 
 
 def ticks(low: float, high: float, wanted: int) -> list[float]:
-    """About so many round values (1, 2 or 5 times a power of ten) between low and high."""
+    """Return about so many round values (1, 2 or 5 times a power of ten) between low and high."""
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
@@ -183,7 +183,7 @@ def ticks(low: float, high: float, wanted: int) -> list[float]:
 
 
 def supported(curve: Curve | None, requests: int | None) -> Curve:
-    """The points of a latency curve (or None) that a count of requests supports: ten lie beyond each. Without a count, all."""
+    """Return the points of a latency curve (or None) that a count of requests supports, with ten requests beyond each. Without a count, all."""
     return [
         point
         for point in curve or ()
@@ -192,7 +192,7 @@ def supported(curve: Curve | None, requests: int | None) -> Curve:
 
 
 def at_fraction(curve: Curve, fraction: float) -> float | None:
-    """The latency in ms at a fraction of the requests, between the points of a curve; None beyond its ends."""
+    """Return the latency in ms at a fraction of the requests, between the points of a curve; None beyond its ends."""
     for (left, low), (right, high) in zip(curve, curve[1:]):
         if left <= fraction <= right:
             return low if right == left else low + (high - low) * (fraction - left) / (right - left)

@@ -56,19 +56,19 @@ def _tuning_headline(tuning: Tuning) -> str:
 
 
 def beyond_noise(step: StepSummary) -> bool:
-    """True when the gain or loss is larger than the noise floor and its interval leaves zero out."""
+    """Return whether the gain or loss is larger than the noise floor and its interval leaves zero out."""
     low, high = step["gain_interval"] or (None, None)
     excludes_zero = low is not None and low > 0 or high is not None and high < 0
     return excludes_zero and step["gain"] is not None and abs(step["gain"]) > (step["noise_floor"] or 0)
 
 
 def is_gain(step: StepSummary) -> bool:
-    """True for a gain beyond the noise."""
+    """Return whether this is a gain beyond the noise."""
     return beyond_noise(step) and step["gain"] is not None and step["gain"] > 0
 
 
 def measured(document: Document) -> list[Tuning]:
-    """The tunings of the hosts that were measured for their class, and of all hosts whose class is not known."""
+    """Return the tunings of the hosts that were measured for their class, and of all hosts whose class is not known."""
     chosen = {known["tuned_host"] for known in document["classes"]}
     return [
         tuning
@@ -79,7 +79,7 @@ def measured(document: Document) -> list[Tuning]:
 
 
 def lines(document: Document) -> list[str]:
-    """The summary as a list of text lines."""
+    """Return the summary as a list of text lines."""
     text = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
     for tuning in measured(document):
         named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]

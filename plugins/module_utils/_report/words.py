@@ -28,7 +28,7 @@ def clean(text: object) -> str:
 
 
 def ascii_only(text: str) -> str:
-    """The same figures for a terminal: plain spaces and hyphens."""
+    """Return the same figures for a terminal: plain spaces and hyphens."""
     return text.replace(_SPACE, " ").replace(MINUS, "-").replace("\N{RIGHTWARDS ARROW}", "->")
 
 
@@ -44,7 +44,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A measured number without its unit, for a column that states it."""
+    """Return a measured number without its unit, for a column that states it."""
     return NOT_MEASURED if value is None else significant(value)
 
 
@@ -64,17 +64,17 @@ def count(value: int | None) -> str:
 
 
 def share(fraction: float | None) -> str:
-    """An unsigned fraction with two significant digits: 0.0213 → '2.1 %'."""
+    """Return an unsigned fraction with two significant digits: 0.0213 → '2.1 %'."""
     return NOT_MEASURED if fraction is None else f"{significant(100 * fraction, 2)}{_SPACE}%"
 
 
 def gain(fraction: float | None, interval: Interval | None = None) -> str:
-    """A signed fraction, as fine as its interval allows: 0.1234 → '+12 %'."""
+    """Return a signed fraction, as fine as its interval allows: 0.1234 → '+12 %'."""
     return NOT_MEASURED if fraction is None else _signed(fraction, _decimals(fraction, interval)) + f"{_SPACE}%"
 
 
 def gain_interval(fraction: float | None, interval: Interval | None) -> str:
-    """The interval of a gain, as fine as the gain is written: '10 to 15 %', '10 % or more' where an end is open."""
+    """Return the interval of a gain, as fine as the gain is written: '10 to 15 %', '10 % or more' if an end is open."""
     if interval is None or interval == [None, None]:
         return NOT_MEASURED
     decimals = _decimals(fraction, interval)
@@ -85,7 +85,7 @@ def gain_interval(fraction: float | None, interval: Interval | None) -> str:
 
 
 def gain_with_interval(fraction: float | None, interval: Interval | None) -> str:
-    """'+12 % (10 to 15 %)'; the gain alone where there is no interval."""
+    """'+12 % (10 to 15 %)'; only the gain if there is no interval."""
     bounds = gain_interval(fraction, interval)
     return (
         gain(fraction, interval)
@@ -95,7 +95,7 @@ def gain_with_interval(fraction: float | None, interval: Interval | None) -> str
 
 
 def metric(value: float | None, name: str | None = None, examples: int | None = None, finer: int = 0) -> str:
-    """A task metric. An accuracy is a percentage, as fine as the number of examples allows; any other metric keeps its own scale.
+    """Return a task metric. An accuracy is a percentage, as fine as the number of examples allows; any other metric keeps its own scale.
 
     name: the metric's name or None (an accuracy). examples: how many it was counted over, or None. finer: digits more than that.
     """

@@ -63,7 +63,7 @@ class Fault(FleetError):
 
 
 def read(text: str, kind: str, where: str, keep_unknown: bool = False) -> Message:
-    """The message of a text. kind: its full name in the schema. where: the file, for messages. keep_unknown: keep fields that the schema does not know.
+    """Return the message of a text. kind: its full name in the schema. where: the file, for messages. keep_unknown: keep fields that the schema does not know.
 
     Raises Fault.
     """
@@ -72,7 +72,7 @@ def read(text: str, kind: str, where: str, keep_unknown: bool = False) -> Messag
 
 
 def decoded(content: bytes, where: str) -> str:
-    """The text of a file's bytes. Raises FleetError where they are not UTF-8."""
+    """Return the text of a file's bytes. Raise FleetError if they are not UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as fault:
@@ -82,7 +82,7 @@ def decoded(content: bytes, where: str) -> str:
 
 
 def comments(text: str) -> list[int]:
-    """The numbers of the lines that hold a comment, of a text that read() takes."""
+    """Return the numbers of the lines with a comment in a text that read() accepts."""
     return [text.count("\n", 0, found.start()) + 1 for found in _TOKEN.finditer(text) if found.group().startswith("#")]
 
 
@@ -243,7 +243,7 @@ class _Reader:
         return _ESCAPE.sub(plain, quoted.encode())
 
     def _field_name(self) -> str:
-        """A name, or, as a field that no schema knows, an extension's or a packed message's in brackets."""
+        """Return a name, or that of an extension or a packed message in brackets, which no schema knows."""
         if self._take("["):
             name = ""
             while not self._take("]"):

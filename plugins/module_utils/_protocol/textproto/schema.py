@@ -93,14 +93,14 @@ ONEOFS: dict[Kind, dict[str, tuple[str, ...]]] = {
 
 
 def fields(kind: Kind) -> dict[str, tuple[int, Kind, bool]]:
-    """{field: (number, type, whether it is repeated)} of a message."""
+    """Return {field: (number, type, whether it is repeated)} of a message."""
     if isinstance(kind, tuple):
         return {"key": (1, "string", False), "value": (2, kind[1], False)}
     return {name: (number, *_parts(spelt)) for name, (number, spelt) in {**_KNOWN, **MESSAGES}[kind].items()}
 
 
 def is_message(kind: Kind) -> bool:
-    """Whether a type of fields() is a message."""
+    """Return whether a type of fields() is a message."""
     return isinstance(kind, tuple) or "." in kind and not kind.startswith("enum:")
 
 

@@ -22,12 +22,12 @@ _SPELT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
 def text(message: Message, indent: str = "") -> str:
-    """The text of a message."""
+    """Return the text of a message."""
     return "".join(f"{indent}{line}\n" for field, value in message for line in _lines(field, value))
 
 
 def encode(message: Message, kind: Kind, where: str | None = None) -> bytes:
-    """The bytes of a message. kind: its full name. Raises FleetError for a field that the schema does not know."""
+    """Return the bytes of a message. kind: its full name. Raise FleetError for a field that the schema does not know."""
     known, content = schema.fields(kind), b""
     for field, value in message:
         if field not in known:
