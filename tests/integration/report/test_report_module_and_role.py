@@ -125,7 +125,7 @@ def test_a_destination_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     failed = call(destination=str(tmp_path / "file" / "report"), hosts=load("untuned"))
     assert (
-        "cannot write the report" in failed["msg"] and "Name a directory" in failed["msg"] and "\n" not in failed["msg"]
+        "cannot write the report" in failed["msg"] and "Set a directory" in failed["msg"] and "\n" not in failed["msg"]
     )
 
 
