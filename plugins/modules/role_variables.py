@@ -16,8 +16,8 @@ description:
   - Valid names are the options of all entry points of the role, and C(<role>_result) and C(<role>_<entry point>_result), the names of the role's results.
   - Names that begin with the name of another role in the same folder (C(tfs_server_tls_…) with C(tfs_server)) belong to that role.
   - Names that begin with two underscores are internal, and the action ignores them.
-  - The action also fails for values that do not match the option's C(type), C(elements), C(choices) or inner C(options), and for numbers below 0 or without an
-    end. The message contains the variable, the value and what is allowed. It does not show the value of an option with C(no_log).
+  - The action also fails for values that do not match the option's C(type), C(elements), C(choices) or inner C(options), and for negative or infinite numbers.
+    The message contains the variable, the value and what is allowed. It does not show the value of an option with C(no_log).
   - Ansible's own validation of a role's arguments accepts some of these with another meaning. These are a list or a mapping for a string, a string for a list
     or a mapping, and null for an option whose default is not empty.
   - Ansible's own validation runs before the role's first task. To run before it, put this action into a role that your role depends on, as the role
