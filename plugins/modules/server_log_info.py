@@ -56,7 +56,7 @@ EXAMPLES = r"""
 
 - name: Show the instructions
   ansible.builtin.debug:
-    msg: "{{ log.judged | join(' ') if log.conclusive else 'the log does not tell' }}"
+    msg: "{{ log.judged | join(' ') if log.conclusive else 'the log is inconclusive' }}"
 """
 
 RETURN = r"""
