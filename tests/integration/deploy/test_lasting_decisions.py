@@ -120,4 +120,4 @@ def test_deploy_alone_keeps_batching_flags_and_environment(machine):
     )
     assert (code, changed) == (0, 1), "a plan from before does not win over changed settings"
     code, _changed, said = machine.play("own.yml", "--start-at-task", "Bring the model server to the desired state")
-    assert code != 0 and 'begin with its task "Plan the server of this host"' in said, said[-3000:]
+    assert code != 0 and 'start at its task "Plan the server of this host"' in said, said[-3000:]
