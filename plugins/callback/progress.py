@@ -7,17 +7,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: progress
 type: notification
-short_description: Say what is still running
+short_description: Print which tasks are still running
 version_added: "0.1.0"
 description:
-  - While a task runs for long, prints a line every few seconds that names the task, the hosts it still runs on and for how long it has been running.
-  - With O(directory) the line also ends with what the programs of a task last wrote to a file there, if it is new.
-  - Prints nothing while nothing runs.
+  - While a task takes long, prints a line every few seconds with the name of the task, the hosts that still run it, and how long it has been running.
+  - With O(directory), the line ends with the last line that a program of the task wrote to a file there, if that line is new.
+  - Prints nothing while no task runs.
 author:
   - The tfserving.fleet contributors (@tfserving)
 options:
   interval_s:
-    description: Seconds between two lines, more than 0.
+    description: Time between two lines in seconds, more than 0.
     type: float
     default: 10
     env:
@@ -27,8 +27,8 @@ options:
         key: interval_s
   directory:
     description:
-      - A directory of this machine in which programs say how far they are, each by appending lines to a file of its own named C(*.progress).
-      - The newest last line among the files that changed since the line before is shown.
+      - Directory on the controller in which programs report their progress. Each program appends lines to its own file C(*.progress).
+      - The callback shows the last line of the file that changed most recently since its last line.
     type: path
     env:
       - name: TFSERVING_PROGRESS_DIRECTORY

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation of all modules says alike: of a module that only reads. Others say what differs."""
+"""Attributes that all modules share, as they are for a module that only reads. Other modules document what differs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ attributes:
     membership:
       - tfserving.fleet.fleet
   check_mode:
-    description: Only reads, with or without check mode.
+    description: Only reads, in check mode and otherwise.
     support: full
   diff_mode:
-    description: Changes nothing, so there is nothing to show.
+    description: Changes nothing, so it has no differences to show.
     support: none
   platform:
     description: Any Linux with Python 3.9 or later.

@@ -7,26 +7,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: capability_facts
-short_description: Find out what a host can do for TensorFlow Serving
+short_description: Detect what a host can do for TensorFlow Serving
 version_added: "0.1.0"
 description:
-  - One round trip tells CPU and instruction sets, the CPUs and the memory that are really usable, GPUs, container engine, operating system and virtualisation.
-  - Reads files below C(/proc), C(/sys), C(/etc) and C(/run), and asks a container engine that has a socket. Needs neither privileges nor libraries.
-  - Where NVIDIA's driver is, its library is asked in a child process, so that a driver that hangs or crashes does no harm. C(nvidia-smi) is asked for what
-    the library did not tell. Whatever fails there, the rest is told within 10 seconds.
-  - The facts take 6 KB at most and do not change from run to run. What changes by the minute (free memory, clocks, processes) is not among them.
-  - The classes are added on the controller. They decide which images may run on the host, and for which other hosts a tuning of it holds.
-  - What a hypervisor or a container hides is not there for our purpose. Limits are those of the process that Ansible starts on the host.
+  - Returns in one round trip the CPU and its instruction sets, the CPUs and the memory that processes can actually use, GPUs, container engine, operating
+    system and virtualization.
+  - Reads files below C(/proc), C(/sys), C(/etc) and C(/run), and queries a container engine that has a socket. Needs neither privileges nor libraries.
+  - If NVIDIA's driver is installed, a child process queries the driver's library, so a driver that hangs or crashes does no harm. The module runs C(nvidia-smi)
+    for what the library did not return. Whatever fails there, the module returns the rest within 10 seconds.
+  - The facts take 6 KB at most and do not change from run to run. They do not include values that change by the minute (free memory, clocks, processes).
+  - An action on the controller adds the classes. They determine which images can run on the host, and for which other hosts a tuning of the host is valid.
+  - The facts do not include what a hypervisor or a container hides. Limits are those of the process that Ansible starts on the host.
 options:
   engine_socket:
     description:
-      - The socket of the container engine.
-      - By default that of C(DOCKER_HOST), else the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user below
-        C(/run/user). An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
+      - Path of the container engine's unix socket on the host.
+      - By default the one in C(DOCKER_HOST), otherwise the first that answers of C(/var/run/docker.sock), C(/run/podman/podman.sock) and those of this user
+        below C(/run/user). An engine on another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   detail:
     description:
-      - V(full) also returns C(gpu_details), what changes by the minute of NVIDIA's GPUs. It is no fact, so it burdens no task that follows.
+      - Details to return. V(full) also returns RV(gpu_details), the values of NVIDIA's GPUs that change by the minute. They are not a fact, so later tasks do
+        not carry them.
     type: str
     choices: [basic, full]
     default: basic
@@ -34,13 +36,13 @@ extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   action:
-    description: Has an action on the controller, which adds the classes.
+    description: An action on the controller adds the classes.
     support: full
   facts:
     description: Returns a fact.
     support: full
   platform:
-    description: Linux on x86-64 and aarch64; other systems are described as far as they can be read.
+    description: Linux on x86-64 and aarch64. Other systems are described as far as the module can read them.
     platforms: posix
 seealso:
   - plugin: tfserving.fleet.cpu_capability
@@ -50,16 +52,16 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Find out what the host can do
+- name: Detect the capabilities of the host
   tfserving.fleet.capability_facts:
 
-- name: Look whether its GPUs are well
+- name: Fail if a GPU has failed
   tfserving.fleet.capability_facts:
     detail: full
   register: __found
   failed_when: "'failed' in __found.gpu_details | map(attribute='health.state')"
 
-- name: Say in which class it is
+- name: Show its tuning class
   ansible.builtin.debug:
     msg: "{{ ansible_facts.tfserving_capabilities.classes.tuning }}"
 """
@@ -71,84 +73,84 @@ ansible_facts:
   type: dict
   contains:
     tfserving_capabilities:
-      description: What the host can do. A key that does not apply, or that cannot be read, is null and never missing.
+      description: Capabilities of the host. A key that does not apply, or that the module cannot read, is null and never missing.
       returned: success
       type: dict
       contains:
         schema:
-          description: Version of the shape of this fact.
+          description: Version of the format of this fact.
           returned: success
           type: int
           sample: 1
         architecture:
-          description: The architecture, as C(uname -m) names it.
+          description: Architecture, as in C(uname -m).
           returned: success
           type: str
           sample: x86_64
         cpu:
-          description: The CPUs.
+          description: CPUs of the host.
           returned: success
           type: dict
           contains:
             vendor:
-              description: The vendor as cpuinfo names it; on Arm the implementer's name.
+              description: Vendor as in C(/proc/cpuinfo). On Arm the implementer's name.
               returned: success
               type: str
               sample: GenuineIntel
             family:
-              description: The family; on Arm the architecture's version.
+              description: CPU family. On Arm the architecture's version.
               returned: success
               type: int
               sample: 6
             model:
-              description: The model; on Arm the part number.
+              description: CPU model. On Arm the part number.
               returned: success
               type: int
               sample: 143
             stepping:
-              description: The stepping; on Arm the variant times 16 plus the revision.
+              description: CPU stepping. On Arm the variant times 16 plus the revision.
               returned: success
               type: int
               sample: 6
             brand:
-              description: The name of the CPU. Information only; nothing is decided by it.
+              description: Name of the CPU, for information only. No decision depends on it.
               returned: success
               type: str
               sample: Intel(R) Xeon(R) Platinum 8480+
             level:
-              description: The highest psABI level, V(x86-64-v1) to V(x86-64-v4), or V(aarch64). Null on other architectures.
+              description: Highest psABI level, V(x86-64-v1) to V(x86-64-v4), or V(aarch64). Null on other architectures.
               returned: success
               type: str
               sample: x86-64-v4
             flags:
-              description: The instruction flags that all cores have, of those that levels, AI instructions and TensorFlow's libraries ask for. Sorted.
+              description: Instruction flags that all cores have, of those that levels, AI instructions and TensorFlow's libraries need. Sorted.
               returned: success
               type: list
               elements: str
               sample: [avx, avx2, avx512f, fma]
             ai:
-              description: Those of the flags that are AI instructions. Sorted.
+              description: Flags of AI instructions among C(flags). Sorted.
               returned: success
               type: list
               elements: str
               sample: [amx_bf16, amx_int8, amx_tile, avx512_bf16, avx512_vnni]
             sockets:
-              description: Sockets that are online.
+              description: Number of sockets that are online.
               returned: success
               type: int
               sample: 2
             cores:
-              description: Physical cores that are online.
+              description: Number of physical cores that are online.
               returned: success
               type: int
               sample: 112
             threads:
-              description: Logical CPUs that are online.
+              description: Number of logical CPUs that are online.
               returned: success
               type: int
               sample: 224
             numa_nodes:
-              description: NUMA nodes that have CPUs.
+              description: Number of NUMA nodes that have CPUs.
               returned: success
               type: int
               sample: 2
@@ -158,57 +160,57 @@ ansible_facts:
               type: dict
               sample: {l1d_kib: 48, l1i_kib: 32, l2_kib: 2048, l3_kib: 107520}
             usable:
-              description: CPUs really usable. The least of affinity, CPU set and quota.
+              description: Number of CPUs that processes can actually use, the minimum of affinity, CPU set and quota.
               returned: success
               type: float
               sample: 1.5
             affinity:
-              description: The CPUs that the process may run on, in the kernel's list syntax.
+              description: CPUs that the process may run on, in the kernel's list syntax.
               returned: success
               type: str
               sample: 0-3
             cpuset:
-              description: The CPUs of the control group, unless these are all.
+              description: CPUs of the control group. Null if these are all CPUs.
               returned: success
               type: str
               sample: 0-3
             quota:
-              description: CPUs that a CFS quota allows, the least of the control group and its ancestors.
+              description: Number of CPUs that a CFS quota allows, the minimum of the control group and its ancestors.
               returned: success
               type: float
               sample: 1.5
         memory:
-          description: Memory in MiB. C(total_mib), C(limit_mib) of the control groups, C(usable_mib) the least of both.
+          description: Memory in MiB. C(total_mib), C(limit_mib) of the control groups, and C(usable_mib), the minimum of both.
           returned: success
           type: dict
           sample: {total_mib: 24000, limit_mib: 2048, usable_mib: 2048}
         gpus:
           description:
-            - NVIDIA's GPUs, also those without a driver. Identical ones are one entry, whose C(devices) are sorted by address.
-            - What only the driver can tell is null where it did not.
+            - NVIDIA's GPUs, including those without a driver. Identical GPUs are one entry, whose C(devices) are sorted by address.
+            - A value that only the driver knows is null if the driver did not return it.
           returned: success
           type: list
           elements: dict
           contains:
-            product: {description: The name that the driver gives., returned: success, type: str, sample: NVIDIA A100-SXM4-40GB}
-            family: {description: The architecture in the words of GPU feature discovery., returned: success, type: str, sample: ampere}
-            compute: {description: "The compute capability, C(major) and C(minor).", returned: success, type: dict, sample: {major: 8, minor: 0}}
+            product: {description: Name of the GPU from the driver., returned: success, type: str, sample: NVIDIA A100-SXM4-40GB}
+            family: {description: "Architecture, with the names of GPU feature discovery.", returned: success, type: str, sample: ampere}
+            compute: {description: "Compute capability, C(major) and C(minor).", returned: success, type: dict, sample: {major: 8, minor: 0}}
             memory_mib: {description: Memory of one GPU in MiB., returned: success, type: int, sample: 40960}
-            count: {description: How many of them there are., returned: success, type: int, sample: 8}
-            device_id: {description: Vendor and device on the PCI bus., returned: success, type: str, sample: "10de:20b0"}
-            driver: {description: The kernel driver that is bound., returned: success, type: str, sample: nvidia}
+            count: {description: Number of these GPUs., returned: success, type: int, sample: 8}
+            device_id: {description: Vendor and device ID on the PCI bus., returned: success, type: str, sample: "10de:20b0"}
+            driver: {description: Kernel driver that is bound., returned: success, type: str, sample: nvidia}
             driver_version: {description: Version of NVIDIA's driver., returned: success, type: str, sample: 535.161.08}
-            cuda_version: {description: The highest CUDA version that the driver supports., returned: success, type: str, sample: "12.2"}
-            ecc: {description: Whether ECC is on. Null where the GPU has none., returned: success, type: bool, sample: true}
+            cuda_version: {description: Highest CUDA version that the driver supports., returned: success, type: str, sample: "12.2"}
+            ecc: {description: Whether ECC is on. Null if the GPU has no ECC., returned: success, type: bool, sample: true}
             mig:
-              description: Null where MIG is off or unknown, else the slices of one GPU in the order of C(mig_uuids).
+              description: MIG slices of one GPU, in the order of C(mig_uuids). Null if MIG is off or unknown.
               returned: success
               type: list
               elements: dict
               sample: [{profile: 1g.5gb, memory_mib: 4864}]
-            problem: {description: "Why they cannot be used, or what the driver did not tell, with a remedy.", returned: success, type: str, sample: null}
+            problem: {description: "Why the GPUs cannot be used, or what the driver did not return, with a remedy.", returned: success, type: str, sample: null}
             devices:
-              description: Each of them. C(index) is the driver's number of it.
+              description: Each of the GPUs. C(index) is the driver's number of the GPU.
               returned: success
               type: list
               elements: dict
@@ -216,11 +218,11 @@ ansible_facts:
                 - {pci_bus_id: "0000:07:00.0", uuid: GPU-8f6b2a10-3d5f-4b6e-9a41-2f7d0c1e5b33, index: 0, numa_node: 0, cpu_affinity: 0-31, mig_uuids: []}
         container:
           description:
-            - The container engine. C(answers) says whether its API does, C(reason) why it does not.
+            - Container engine. C(answers) says whether its API answers, C(reason) why it does not.
             - C(runtimes) and C(cdi_directories) are what the engine can give a container.
-            - C(sdk) is Python's Docker SDK for the interpreter that Ansible uses. C(problem) says why it cannot be used, null where it can.
-            - C(nvidia) is null without a GPU. C(toolkit) is the version of NVIDIA's container toolkit, C(hook) whether the hook behind C(--gpus) is there.
-              C(cdi) says what the CDI descriptions name the GPUs by (C(names)), or why they do not fit (C(problem)).
+            - C(sdk) is Python's Docker SDK for the interpreter that Ansible uses. Its C(problem) says why it cannot be used, null if it can.
+            - C(nvidia) is null without a GPU. C(toolkit) is the version of NVIDIA's container toolkit. C(hook) says whether the hook behind C(--gpus) is
+              installed. C(cdi) says how the CDI descriptions name the GPUs (C(names)), or why they do not fit (C(problem)).
           returned: success
           type: dict
           sample:
@@ -240,27 +242,27 @@ ansible_facts:
           type: dict
           sample: {distribution: debian, version: "12", kernel: 6.1.0-18-amd64, init: systemd, libc: glibc 2.36}
         virtualization:
-          description: What the machine is a guest of (C(kind)) and which container the host is (C(container)), in the words of systemd-detect-virt.
+          description: Kind of virtual machine (C(kind)) and of container (C(container)), with the names of systemd-detect-virt.
           returned: success
           type: dict
           sample: {kind: kvm, container: null}
         python:
-          description: The Python that the module ran under.
+          description: Python interpreter that ran the module.
           returned: success
           type: dict
           sample: {version: 3.11.2, executable: /usr/bin/python3}
         classes:
           description:
-            - C(image) is the psABI level and the major compute capabilities of the GPUs.
+            - C(image) consists of the psABI level and the major compute capabilities of the GPUs.
             - C(tuning) adds AI instructions, vendor, usable CPUs, NUMA nodes and GPUs.
           returned: success
           type: dict
           sample: {image: x86-64-v4, tuning: x86-64-v4+avx512_vnni-amd-2c-1n}
 gpu_details:
   description:
-    - Of each GPU that NVIDIA's driver lists, what changes by the minute. Null is not known or not to be had.
-    - C(health) is ok, warning, failed or unknown, with reasons. C(xids) are the driver's errors in the kernel's log, null where this account may not read it.
-    - C(faults) are the questions that the driver refused.
+    - Values of each GPU of NVIDIA's driver that change by the minute. Null for values that are unknown or not available.
+    - C(health) is ok, warning, failed or unknown, with reasons. C(xids) are the driver's errors in the kernel's log, null if this account may not read the log.
+      C(faults) are the queries that the driver refused.
   returned: if O(detail=full)
   type: list
   elements: dict

@@ -10,35 +10,35 @@ module: load_test
 short_description: Measure served models under load, over gRPC or REST
 version_added: "0.1.0"
 description:
-  - Sends Predict requests from the host it runs on to one or several served models and returns measured windows.
-  - A V(closed) loop keeps O(concurrency) requests in flight and shows what a server can do. An V(open) loop sends at O(rate_rps), with Poisson
-    arrivals and whatever the server does, and counts latency from the moment a request was due, so that a stall shows in every request it delayed.
-  - Several O(targets) are measured in turn in the order of O(windows), so that two servers can be compared within one run.
-  - Before its first window each target gets load until it gets no faster; nothing of that is counted.
-  - The load generator measures itself. A window is void, with the reason, when the generator used more than 80 % of a core, when it was more than 5 ms late
-    with more than 1 % of its sends (open loop) or at more than 5 % of its moments (closed loop), or when fewer than 20 requests were due and none failed.
-    Otherwise a server's errors and delays void nothing, they are the result.
-  - No TensorFlow is needed, and the requests are encoded before the load begins.
+  - Sends Predict requests from the host it runs on to one or several served models, and returns measured windows.
+  - A V(closed) loop keeps O(concurrency) requests in flight and shows what a server can do. An V(open) loop sends at O(rate_rps) with Poisson arrivals,
+    whatever the server does. It counts latency from the moment a request was due, so a stall shows in every request that it delayed.
+  - Several O(targets) are measured in turn, in the order of O(windows), so one run can compare two servers.
+  - Before its first window, each target gets load until it gets no faster. This load does not count.
+  - The load generator measures itself. A window is void, with the reason, if the generator used more than 80 % of a core; if it was more than 5 ms late with
+    more than 1 % of its sends (open loop) or at more than 5 % of its timer ticks (closed loop); or if fewer than 20 requests were due and none failed. Errors
+    and delays of a server do not make a window void. They are the result.
+  - The module needs no TensorFlow. It encodes the requests before the load begins.
 requirements:
-  - numpy, protobuf, grpcio and hdrhistogram for the Python that O(python) names
+  - numpy, protobuf, grpcio and hdrhistogram for the Python interpreter in O(python)
 options:
   python:
     description:
       - Python interpreter that runs the load generator.
-      - It defaults to the one that runs this module.
+      - Without it, the module uses the Python interpreter that runs it.
     type: path
   targets:
-    description: Served models to send to.
+    description: Served models to send requests to.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: Name of the target, by which O(windows) and the results call it.
+        description: Name of the target in O(windows) and in the results.
         type: str
         required: true
       protocol:
-        description: How to talk to it.
+        description: Protocol of the requests.
         type: str
         choices: [grpc, rest]
         default: grpc
@@ -55,16 +55,17 @@ options:
         type: str
         required: true
       signature:
-        description: Signature to call.
+        description: Signature that gets the requests.
         type: str
         default: serving_default
   samples:
     description:
-      - Path, on the host that sends, of a NumPy archive (C(.npz)) with C(inputs.<name>) for each input, first axis examples. They are sent in turn.
-      - Without it inputs are made up at random from the dtypes and shapes that the server tells; unknown dimensions are O(batch) (the first) and 1.
+      - NumPy archive (C(.npz)) on the host that sends, with C(inputs.<name>) for each input, examples along the first axis. The module sends them in turn.
+      - Without it, the module generates random inputs for the dtypes and shapes that the server reports. Unknown dimensions are O(batch) (the first) and 1 (the
+        others).
     type: path
   batch:
-    description: Examples in each request.
+    description: Number of examples in each request.
     type: int
     default: 1
   loop:
@@ -73,49 +74,49 @@ options:
     choices: [closed, open]
     default: closed
   concurrency:
-    description: Requests in flight in a closed loop, 1 to 512. An open loop has no use for it.
+    description: Requests in flight in a closed loop, 1 to 512. An open loop ignores it.
     type: int
     default: 1
   rate_rps:
-    description: Requests a second in an open loop, 0.01 to 100000. Required there and refused elsewhere.
+    description: Requests per second in an open loop, 0.01 to 100000. Required for an open loop, not allowed for a closed loop.
     type: float
   windows:
     description:
       - Names of targets in the order in which they are measured, one window each.
-      - It defaults to each target once.
+      - Without it, each target is measured once.
     type: list
     elements: str
   window_s:
-    description: Length of a window in seconds, 0.1 to 3600.
+    description: Length of one measured window in seconds, 0.1 to 3600.
     type: float
     default: 5
   window_requests:
     description:
-      - Requests that a window should hold, 0 to 100000. Where O(window_s) is too short for them, by the rate that a target showed while it
-        warmed up, the windows of that target are longer, up to O(window_max_s).
+      - Minimum number of requests in a window, 0 to 100000. If O(window_s) is too short for them at the rate that a target reached in its warm-up, windows of
+        that target become longer, up to O(window_max_s).
     type: int
     default: 0
   window_max_s:
-    description: The longest window in seconds that O(window_requests) may lead to, 0.1 to 3600.
+    description: Longest window in seconds that O(window_requests) may cause, 0.1 to 3600.
     type: float
     default: 120
   warmup_max_s:
-    description: The most seconds that warming up one target may take, 0 to 600. Whether it was steady by then is in the result.
+    description: Longest time to warm up one target, in seconds, 0 to 600. RV(warmups) says whether it was steady by then.
     type: float
     default: 10
   objective_ms:
     description:
-      - Latency in milliseconds that an answer must keep to count as goodput.
-      - Without it every good answer counts.
+      - Latency objective in milliseconds. Only answers within it count as goodput.
+      - Without it, every good answer counts.
     type: float
   deadline_s:
-    description: Seconds after which a request is given up and counted as DEADLINE_EXCEEDED, 0.001 to 600.
+    description: Longest time for one request, in seconds, 0.001 to 600. After that, the module gives the request up and counts it as DEADLINE_EXCEEDED.
     type: float
     default: 10
   cpu_set:
     description:
-      - Numbers of the CPUs that the load generator may use. Give it one of its own, which the server does not use.
-      - It defaults to all CPUs that the module may use.
+      - Numbers of the CPUs that the load generator may use. Give it its own CPU that the server does not use.
+      - Without it, all CPUs that the module may use.
     type: list
     elements: int
   seed:
@@ -123,26 +124,26 @@ options:
     type: int
     default: 0
   progress:
-    description: Path of a file to append a line to after each warm-up and window.
+    description: File to which the module appends a line after each warm-up and each window.
     type: path
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   check_mode:
-    description: Checks the options, says what would be sent and sends nothing.
+    description: Checks the options, returns what would be sent, and sends nothing.
 author:
   - The tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""
-- name: What a server can do, with eight requests in flight
+- name: Measure what a server can do, with eight requests in flight
   tfserving.fleet.load_test:
     targets:
       - {name: digits, port: 8500, model: digits}
     concurrency: 8
     objective_ms: 20
 
-- name: Compare two servers at a rate, interleaved
+- name: Compare two servers at the same rate, in interleaved windows
   tfserving.fleet.load_test:
     targets:
       - {name: before, protocol: rest, port: 8501, model: digits}
@@ -158,7 +159,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 windows:
-  description: The measured windows in the order in which they ran. In check mode the list is empty.
+  description: Measured windows in the order in which they ran. Empty in check mode.
   returned: success
   type: list
   elements: dict
@@ -168,63 +169,63 @@ windows:
       type: str
       sample: digits
     loop:
-      description: The kind of loop.
+      description: Kind of loop.
       type: str
       sample: closed
     concurrency:
-      description: Requests in flight; null in an open loop.
+      description: Requests in flight. Null in an open loop.
       type: int
       sample: 8
     rate_rps:
-      description: Requests due a second; null in a closed loop.
+      description: Requests due per second. Null in a closed loop.
       type: float
       sample: null
     duration_s:
-      description: Length of the window.
+      description: Length of the window in seconds.
       type: float
       sample: 5.0
     requests:
-      description: Requests that were due (open) or sent (closed) in the window. Each was awaited to its end.
+      description: Number of requests that were due (open loop) or sent (closed loop) in the window. The module waited for the end of each.
       type: int
       sample: 2210
     ok:
-      description: Those of them that were answered well.
+      description: Number of requests with a good answer.
       type: int
       sample: 2210
     errors:
-      description: Counts of the others by the name of their gRPC status; REST's are translated.
+      description: Number of the other requests by gRPC status. The module translates REST statuses.
       type: dict
       sample: {UNAVAILABLE: 3}
     throughput_rps:
-      description: Good answers that arrived within the window, a second.
+      description: Good answers that arrived in the window, per second.
       type: float
       sample: 442.0
     goodput_rps:
-      description: Those of them within O(objective_ms), a second.
+      description: Good answers within O(objective_ms) that arrived in the window, per second.
       type: float
       sample: 440.2
     latency_ms:
-      description: >-
-        C(mean), C(p50), C(p90), C(p95), C(p99), C(p999) and C(max) of the good answers. Null where there are too few of them: p50 needs 20,
-        p90 100, p95 200, p99 1,000 and p999 100,000.
+      description:
+        - C(mean), C(p50), C(p90), C(p95), C(p99), C(p999) and C(max) of the good answers, in milliseconds. Null if there are too few answers. p50 needs 20, p90
+          100, p95 200, p99 1,000 and p999 100,000.
       type: dict
       sample: {mean: 18.1, p50: 17.8, p90: 19.5, p95: 19.9, p99: 24.6, p999: null, max: 31.2}
     histogram:
-      description: All their latencies as an encoded HdrHistogram, in microseconds. Histograms can be added up, percentiles cannot.
+      description: All latencies of the good answers as an encoded HdrHistogram, in microseconds. Histograms can be added up, percentiles cannot.
       type: str
       sample: HISTFAAAACF42pNpmSzMwMDAxAABzFCaEUoz2X+AsAA/xQJS
     generator:
-      description: >-
-        The load generator's health: C(cpu_fraction) of one core, C(late_fraction) of its sends (open) or of its timer's ticks (closed) that were more than
-        5 ms late, C(max_late_ms).
+      description:
+        - State of the load generator. C(cpu_fraction) of one core, C(late_fraction) of its sends (open loop) or timer ticks (closed loop) that were more than 5
+          ms late, C(max_late_ms).
       type: dict
       sample: {cpu_fraction: 0.08, late_fraction: 0.0, max_late_ms: 0.9}
     void:
-      description: Why the window says nothing about the server, or null.
+      description: Why the window says nothing about the server. Null if it is valid.
       type: str
       sample: null
 warmups:
-  description: How each target was warmed up. In check mode the list is empty.
+  description: Warm-up of each target. Empty in check mode.
   returned: success
   type: list
   elements: dict
@@ -234,15 +235,15 @@ warmups:
       type: str
       sample: digits
     first_ms:
-      description: Milliseconds that the very first request took, connecting included.
+      description: Time of the very first request in milliseconds, including the connection.
       type: float
       sample: 210.4
     duration_s:
-      description: Seconds of load.
+      description: Length of the warm-up in seconds.
       type: float
       sample: 1.4
     requests:
-      description: Requests sent meanwhile.
+      description: Number of requests in the warm-up.
       type: int
       sample: 590
     steady:
@@ -250,7 +251,7 @@ warmups:
       type: bool
       sample: true
 actions:
-  description: What was, or in check mode would be, sent.
+  description: Load that the module sent, or would send in check mode.
   returned: success
   type: list
   elements: str

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_server
-short_description: Serve models, proven before they replace what serves
+short_description: Deploy a model server, replacing the current one only after the new one is verified
 version_added: "0.1.0"
 description:
-  - Describes a whole server on a host and makes it so; or stops it, removes it, or puts the one before in its place. A server outlives the play.
-  - The backend V(docker) runs an image of TensorFlow Serving on the host's container engine. It starts a candidate beside the server that serves, on loopback
-    ports, and lets it pass these gates in order. The image suits this host; the server runs and knows all its flags; every wanted version is AVAILABLE; a real
-    request is answered; the signature is the one that clients know; the answers agree with the reference; and it lives on after requests of wrong rank,
-    wrong dtype and no rows.
-  - Then the server that serves is stopped and kept, and one that is made from the proven specification takes its ports and is verified again. Whatever
-    fails on the way, the old server goes on serving or comes back, and the task fails with the gate, the server's last words and what to do. A run that was
-    killed is finished or undone by the next.
-  - Containers are hardened unless told otherwise. They run with a read-only root, without capabilities and new privileges, not as root, behind an init,
-    and publish their ports on the loopback address.
-  - The backend V(embedded) is a small model server of this collection over TensorFlow's Python package. It speaks TensorFlow Serving's gRPC and REST APIs and
-    takes its flags, yet it is not TensorFlow Serving, and its speed is not TensorFlow Serving's. It listens on the loopback address only.
-    Where its specification changed, a candidate passes the same gates beside the server that serves, on a free port, and ends; then that server is stopped
-    and the new one started. If that does not become ready, the one before it comes back.
-  - A server is another one when anything of its specification changed, the content of its configuration files and the image behind its name included.
+  - Describes the desired server on a host, and creates or replaces the server to match; or stops it, removes it, or restores the server before it. A server
+    keeps running after the play.
+  - The backend V(docker) runs an image of TensorFlow Serving on the host's container engine. The module starts a candidate alongside the current server, on
+    loopback ports, and makes these checks in order. The image suits this host; the server runs and knows all its flags; every requested version is AVAILABLE; a
+    real request gets an answer; a server with GPUs uses them; the signature is the one that clients know; the answers agree with the reference; and the server
+    survives requests with a wrong rank, with a wrong dtype and with no rows.
+  - Then the module stops and keeps the current server. A new server from the verified specification takes its ports and is verified again. If any step fails,
+    the old server continues to serve or comes back, and the task fails with the failed check, the failure diagnosis and what to do. The next run completes or
+    undoes what a killed run left.
+  - By default, containers are hardened. They run with a read-only root file system, without capabilities or new privileges, not as root, and with an init
+    process. They publish their ports on the loopback address.
+  - The backend V(embedded) is a small model server of this collection on top of TensorFlow's Python package. It speaks TensorFlow Serving's gRPC and REST APIs
+    and takes its flags, but it is not TensorFlow Serving, and its speed is not that of TensorFlow Serving. It listens only on the loopback address. If its
+    specification changed, a candidate must pass the same checks alongside the current server, on a free port. Then the module ends the candidate, stops the
+    current server and starts the new one. If the new one does not become ready, the old one comes back.
+  - The module replaces the server if any part of its specification changed. This includes the content of its configuration files and the image that its name
+    refers to.
 requirements:
   - "backend V(docker): Docker Engine 20.10 or later, or Podman's compatible socket (4.3 or later, also rootless), and the Python package docker, on the host"
   - "backend V(embedded): a Python with tensorflow and grpcio, on the host"
@@ -32,46 +34,46 @@ options:
   name:
     description:
       - Name of the server and of its container, 1 to 64 letters, digits, C(_), C(.) and C(-).
-      - Required for a server that shall run. For the other states it is found by itself where the host has one server. Where O(deployment) is undone, all
-        servers of O(state_directory) in containers go back, or none where one of them cannot.
+      - Required for V(started) and V(proven). For the other states the module finds the server if the host has only one. When it undoes an O(deployment), it
+        restores all servers of O(state_directory) in containers, or none if one of them cannot be restored.
     type: str
   state:
     description:
-      - V(started) runs the server. V(stopped) ends it and keeps it. V(absent) leaves nothing of it.
-      - V(proven) does all that V(started) does up to the swap, and leaves a proven candidate running beside the server that serves. The next V(started)
-        swaps at once. So a playbook can take the host out of a load balancer for the swap alone. With V(embedded) nothing of the candidate stays, and
-        V(started) proves once more.
-      - V(previous) puts the server that served before in the place of the one that serves, and keeps that one in turn. With O(deployment) it does so only where
-        the server that serves is of that deployment, so the second time it changes nothing. Without it, it changes something each time.
+      - V(started) runs the server. V(stopped) stops it and keeps it. V(absent) removes everything of it.
+      - V(proven) does all that V(started) does before the swap, and leaves a verified candidate running alongside the current server. The next V(started) swaps
+        at once. A playbook can therefore take the host out of a load balancer for the swap only. With V(embedded), the candidate does not stay, and V(started)
+        verifies once more.
+      - V(previous) replaces the current server with the one before it, and keeps the current one in turn. With O(deployment), it does so only if that
+        deployment made the current server, so a second run changes nothing. Without it, each run changes something.
     type: str
     choices: [started, stopped, absent, proven, previous]
     default: started
   deployment:
     description:
-      - The deployment that a server which is made now belongs to; its container carries it. A server that does not change stays of the deployment that made it.
+      - Deployment that makes the server. Its container records it. A server that does not change keeps the deployment that made it.
       - With O(state=previous), the deployment to undo.
     type: dict
     suboptions:
       id:
-        description: What tells this deployment from others. The same for all hosts.
+        description: Identifier of the deployment, the same for all hosts.
         type: str
         required: true
       at:
-        description: When it began, by the controller's clock, in UTC as C(2026-03-01T10:00:00Z).
+        description: Time when it began, by the controller's clock, in UTC as C(2026-03-01T10:00:00Z).
         type: str
         default: ""
   backend:
     description:
-      - What serves. V(auto) is V(docker) where O(image), O(release) or O(engine_socket) is given, V(embedded) otherwise.
-      - A host without a container engine fails where V(docker) is meant. The embedded server does not take the place of TensorFlow Serving.
+      - Backend that serves. V(auto) is V(docker) if O(image), O(release) or O(engine_socket) is given, V(embedded) otherwise.
+      - V(docker) fails on a host without a container engine. The embedded server does not replace TensorFlow Serving there.
     type: str
     choices: [auto, docker, embedded]
     default: auto
   model_name:
-    description: Name under which clients ask for the model; with O(model_base_path) a short form of O(models).
+    description: Name of the model for clients. With O(model_base_path) a short form of O(models).
     type: str
   model_base_path:
-    description: Absolute path of the folder that holds the model's versions, folders named by numbers.
+    description: Absolute path of the folder with the model's versions, which are folders named by numbers.
     type: path
   samples:
     description: As in O(models), for O(model_name).
@@ -83,292 +85,296 @@ options:
     description: As in O(models), for O(model_name).
     type: path
   models:
-    description: The models to serve; the whole list.
+    description: All models to serve.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name under which clients ask for it.
+        description: Name of the model for clients.
         type: str
         required: true
       base_path:
-        description: Absolute path of the folder that holds its versions, or an address that the server itself reads, such as C(s3://…).
+        description: Absolute path of the folder with its versions, or an address that the server itself reads, such as C(s3://…).
         type: str
         required: true
       version_policy:
-        description: Which versions are served, one of the following; the newest alone by default.
+        description: Versions to serve, one of the following. The default is the newest version only.
         type: dict
         suboptions:
           latest:
-            description: So many of the newest.
+            description: Number of the newest versions to serve.
             type: int
           specific:
-            description: These.
+            description: Versions to serve.
             type: list
             elements: int
           all:
-            description: All that are there.
+            description: Whether to serve all versions in the folder.
             type: bool
       labels:
         description:
-          - Versions by label, such as C(stable) and C(canary). Each must be served.
-          - A label that M(tfserving.fleet.model_version) gave while the model was served stays, with its version, as long as this option does not change its
-            value here. Null takes it away in the first deployment that has it.
+          - Versions by label, such as C(stable) and C(canary). Each version must be served.
+          - A label from M(tfserving.fleet.model_version) stays, with its version, as long as its value in this option does not change. Null removes it in the
+            first deployment that has the null.
         type: dict
         default: {}
       batching:
         description:
-          - Batching parameters of this model alone, by name, which each of its versions has in C(batching_params.pbtxt), as
+          - Batching parameters of this model, by name. Each of its versions must have them in C(batching_params.pbtxt), as
             M(tfserving.fleet.batching_parameters) writes it with C(per_model).
-          - Where a model has them, the server batches each model by its own file, and those without are not batched.
+          - If any model has them, the server batches each model by its own file and does not batch models without one.
         type: dict
       signature:
-        description: The signature that the gates ask.
+        description: Signature that the checks use.
         type: str
         default: serving_default
       samples:
         description:
-          - NumPy archive (C(.npz)) on the host with C(inputs.<name>) for each input, examples along the first axis. The gates ask for the first of them.
-          - Without it a request is made up from the signature.
+          - NumPy archive (C(.npz)) on the host with C(inputs.<name>) for each input, examples along the first axis. The checks send the first of them.
+          - Without it, the module generates a request from the signature.
         type: path
       reference:
         description:
-          - NumPy archive (C(.npz)) on the host with C(outputs.<name>), the right answers to O(models[].samples).
-          - Without it a version that M(tfserving.fleet.model_conversion) converted is asked what it was judged by, and has to answer like its source, within
-            twice the distance that the converter saw and O(tolerance).
-          - Where a metric decided about the conversion, it is measured again over the examples that came along.
+          - NumPy archive (C(.npz)) on the host with C(outputs.<name>), the correct answers to O(models[].samples).
+          - Without it, a version that M(tfserving.fleet.model_conversion) converted gets the examples of its conversion. It must give the answers of its
+            source, within twice the distance that the converter measured and O(tolerance).
+          - If a metric decided about the conversion, the module evaluates it again on these examples.
         type: path
       metric_function:
         description:
-          - Python file on the host with the function of your own that judged the conversion, so that it judges here, too. It runs under O(python), which needs
-            NumPy. Without it only the answers are compared.
+          - Python file on the host with your own metric function that decided about the conversion, to evaluate it here again. It runs under O(python), which
+            needs NumPy. Without it, the module only compares the answers.
         type: path
   tolerance:
-    description: The largest difference from O(models[].reference), absolute below 1 and as a fraction of the right answer above.
+    description: Largest difference from O(models[].reference), absolute for values below 1 and relative above.
     type: float
     default: 0.001
   accept_fragile:
-    description: Accept a model that one careless request can kill; such requests are not tried then.
+    description: Accept a model that one malformed request can end. The module then sends no malformed requests.
     type: bool
     default: false
   accept_signature_change:
-    description: Accept that inputs or outputs are not the ones that clients of the server before know.
+    description: Accept other inputs or outputs than those of the current server, which clients know.
     type: bool
     default: false
   image:
-    description: Image of the backend V(docker), best by digest, since a tag can move.
+    description: Image of the backend V(docker), preferably by digest, since a tag can be moved to another image.
     type: str
   pull:
     description:
-      - When O(image) is pulled. V(missing), where the host does not have it. V(never), so it fails there.
-      - With V(always), an image that is named by a tag is compared with its registry in each run. Where the tag has moved, the new image is pulled and proven,
-        and serves then. In check mode the digests are compared and nothing is pulled.
+      - When to pull O(image). V(missing) pulls it if the host does not have it. V(never) fails then.
+      - V(always) compares an image named by a tag with its registry in each run. If the tag was moved, the module pulls the new image, verifies it and serves
+        with it. Check mode compares the digests and pulls nothing.
       - Backend V(docker) only.
     type: str
     choices: [missing, always, never]
     default: missing
   release:
-    description: Release of TensorFlow Serving by which flags are checked. By default the one that the image's tag names, else the newest that is known.
+    description: Release of TensorFlow Serving for the check of flags. By default the release in the image's tag, otherwise the newest known release.
     type: str
   registry_login:
-    description: Login of the image's registry, where it asks for one.
+    description: Login for the image's registry, if it needs one.
     type: dict
     suboptions:
       username:
-        description: The user.
+        description: User name.
         type: str
         required: true
       password:
-        description: The password or token.
+        description: Password or token.
         type: str
         required: true
   registry_ca:
-    description: Absolute path of a file on the host with the certificates (PEM) that sign the registry's. Made known to the engine for this registry.
+    description:
+      - Absolute path of a file on the host with the CA certificates (PEM) of the registry. The module installs it in the engine's configuration for this
+        registry.
     type: path
   engine_socket:
     description:
-      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
-      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
+      - Path of the container engine's unix socket on the host. By default the one in C(DOCKER_HOST), otherwise the first socket of Docker or Podman that
+        answers.
+      - An engine on another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   address:
-    description: Address of the host on which ports are published. The embedded backend listens on the loopback address only.
+    description: Address of the host on which ports are published. The embedded backend listens only on the loopback address.
     type: str
     default: 127.0.0.1
   grpc_port:
-    description: Port for gRPC, 1 to 65535; V(0) chooses a free one and keeps it as long as the server exists.
+    description: Port for gRPC, 1 to 65535. V(0) chooses a free port and keeps it as long as the server exists.
     type: int
     default: 0
   rest_port:
-    description: Port for REST, likewise; without it there is no REST.
+    description: Port for REST, 1 to 65535. V(0) chooses a free port and keeps it as long as the server exists. Without it, the server has no REST API.
     type: int
   grpc_socket_directory:
     description:
-      - Absolute path of a folder on the host in which the server makes the socket C(grpc.sock), for clients on the same host. Who may enter it may ask.
-      - A folder that is not there is made, for all to enter; the server's user becomes its owner.
+      - Absolute path of a folder on the host in which the server creates the socket C(grpc.sock), for clients on the same host. Every account that can enter
+        the folder can use the server.
+      - The module creates a missing folder, which all accounts can enter. The server's user becomes its owner.
     type: path
   network:
-    description: Network of the engine that the container joins, one that publishes ports.
+    description: Network of the engine that the container joins. It must publish ports.
     type: str
     default: bridge
   flags:
     description:
-      - Flags of TensorFlow Serving by name, without dashes, such as C(prefer_tflite_model). Unknown ones are refused, while a server would ignore them.
-      - What other options say cannot be said again here.
-      - Flags that follow from other options need not be given; batching turns C(enable_batching) on, and a model in a folder of a TensorFlow Lite
-        form C(prefer_tflite_model).
-      - C(enable_profiler) is false, C(max_num_load_retries) is 0 and C(num_load_threads) is 2 unless you set them. A flag with the value that it has
-        anyway makes no other server.
+      - Flags of TensorFlow Serving by name, without dashes, such as C(prefer_tflite_model). Unknown flags are refused, because a server would ignore them.
+      - Flags that other options set cannot be given here.
+      - Some flags follow from other options. Batching turns C(enable_batching) on, and a model in a folder of a TensorFlow Lite variant turns
+        C(prefer_tflite_model) on.
+      - C(enable_profiler) is false, C(max_num_load_retries) is 0 and C(num_load_threads) is 2 unless you set them. A flag that is set to the value it has
+        anyway does not change the server.
     type: dict
     default: {}
   environment:
-    description: Environment variables for the server, such as C(TF_ENABLE_ONEDNN_OPTS).
+    description: Environment variables of the server, such as C(TF_ENABLE_ONEDNN_OPTS).
     type: dict
     default: {}
   secret_environment:
-    description: Environment variables whose values are shown nowhere, such as keys of an object store. Backend V(docker) only.
+    description: Environment variables whose values are not shown anywhere, such as keys of an object store. Backend V(docker) only.
     type: dict
     default: {}
   batching:
     description:
-      - Batching parameters of all models, by name, as M(tfserving.fleet.batching_parameters) takes them. They are written to
-        O(batching_parameters_file), which needs no task of its own then.
+      - Batching parameters of all models, by name, as in M(tfserving.fleet.batching_parameters). The module writes them to O(batching_parameters_file), which
+        then needs no task of its own.
     type: dict
   batching_parameters_file:
-    description:
-      - Absolute path of a text file of batching parameters, as M(tfserving.fleet.batching_parameters) or O(batching) writes it. Turns batching on.
+    description: Absolute path of a text file with batching parameters, as M(tfserving.fleet.batching_parameters) or O(batching) writes it. Turns batching on.
     type: path
   monitoring:
     description: Publish metrics for Prometheus over REST, at C(/monitoring/prometheus/metrics). Backend V(docker) only.
     type: bool
     default: false
   session_config_file:
-    description: Absolute path of a text file of TensorFlow's session configuration. Backend V(docker) only, and no image of the embedded server.
+    description: Absolute path of a text file with TensorFlow's session configuration. Backend V(docker) only, and not with an image of the embedded server.
     type: path
   ssl_config_file:
     description:
-      - Absolute path of a text file with C(server_key), C(server_cert) and so on as PEM texts; turns TLS on for gRPC. REST has none.
+      - Absolute path of a text file with C(server_key), C(server_cert) and so on as PEM texts. Turns TLS on for gRPC. REST has no TLS.
       - Backend V(docker) only.
     type: path
   cpu_set:
-    description: The CPUs that the server may use, such as V(0) or V(0-3,6). By default all; TensorFlow sees a CPU set, and does not see a quota.
+    description: CPUs that the server may use, such as V(0) or V(0-3,6). By default all. TensorFlow adapts to a CPU set, but not to a CPU quota.
     type: str
   memory_mib:
     description:
-      - The memory that the server may use, in MiB, 64 or more, without swap. Backend V(docker) only.
-      - Refused, as O(cpu_set) is, where the engine takes such a limit and forgets it, as rootless ones do.
+      - Memory that the server may use, in MiB, 64 or more, without swap. Backend V(docker) only.
+      - This limit and O(cpu_set) are refused if the engine accepts such a limit but does not apply it, as rootless engines can.
     type: int
   devices:
-    description: The GPUs that the server gets, as a plan names them (C(server.devices)). Backend V(docker) only.
+    description: GPUs of the server, as a plan returns them (C(server.devices)). Backend V(docker) only.
     type: list
     elements: dict
     default: []
     suboptions: &devices
       pci_bus_id:
-        description: Where it sits.
+        description: PCI bus ID of the GPU.
         type: str
         required: true
       id:
-        description: What NVIDIA's tools know it by, a UUID of a GPU or of a MIG slice, or an index. By default the UUID of the GPU.
+        description: Identifier of the GPU in NVIDIA's tools, the UUID of a GPU or of a MIG slice, or an index. By default the UUID of the GPU.
         type: str
       by:
-        description: How the engine is asked for it.
+        description: How the module requests the GPU from the engine.
         type: str
         choices: [device_request, cdi, runtime]
         default: device_request
   copies:
     description:
-      - Several servers of this description instead of one, such as one for each GPU, as a plan names them (C(server.per_gpu)). Backend V(docker) only.
-      - They are made so one after the other; the first that fails ends the task, and what it should replace serves on.
-      - A copy that is there and not in the list any more is stopped and kept, and the server without a suffix likewise. The states V(stopped), V(absent) and
-        V(previous) hold for the server and all its copies that are on the host.
+      - Replicas of the server, such as one for each GPU, as a plan returns them (C(server.per_gpu)). Backend V(docker) only.
+      - The module handles one replica after the other. The first failure ends the task, and the server that this replica would replace continues to serve.
+      - A replica that is not in the list any more is stopped and kept, and so is the server without a suffix. The states V(stopped), V(absent) and V(previous)
+        apply to the server and to all its replicas on the host.
     type: list
     elements: dict
     default: []
     suboptions:
       suffix:
-        description: Comes behind O(name). Empty for the server that keeps it, so that one server becomes several without a second name for the first.
+        description: Suffix of O(name). Empty for the replica that keeps the name, so that the first replica can take over from a single server.
         type: str
         default: ""
       devices:
-        description: As O(devices), for this copy.
+        description: GPUs of this replica, as in O(devices).
         type: list
         elements: dict
         default: []
         suboptions: *devices
       cpu_set:
-        description: As O(cpu_set), for this copy; by default O(cpu_set).
+        description: CPUs of this replica, as in O(cpu_set). The default is O(cpu_set).
         type: str
       port_offset:
-        description: How far its ports are from O(grpc_port) and O(rest_port). A port of V(0) is chosen for each copy.
+        description: Number to add to O(grpc_port) and O(rest_port). If a port is V(0), the module chooses one for each replica.
         type: int
         default: 0
   user:
     description:
-      - The user, UID or UID:GID, as whom the server runs. It must be able to read the models.
-      - The embedded server runs as another user only where root starts it. A name is allowed for it, and the user must also be able to read O(python) and
-        O(state_directory). Where the default user cannot, the user that root was reached from by C(sudo) and the owners of the models are tried.
+      - User, UID or UID:GID, that the server runs as. It must be able to read the models.
+      - The embedded server runs as another user only if root starts it. Its user can be a name, and must also be able to read O(python) and O(state_directory).
+        If the default user cannot, the module tries the user that called C(sudo), and then the owners of the models.
     type: str
     default: "65534:65534"
   embedded_allow_root:
     description:
-      - Whether the embedded server may run as root where no O(user) can read what it needs. A model can then read and write any file of the host, and whoever
-        reaches the server's ports can make it load a model.
+      - Whether the embedded server may run as root if no O(user) can read what it needs. A model can then read and write any file of the host, and every client
+        that reaches the server's ports can make it load a model.
     type: bool
     default: false
   read_only:
-    description: Whether the container's root cannot be written. Backend V(docker) only.
+    description: Whether the container's root file system is read-only. Backend V(docker) only.
     type: bool
     default: true
   capabilities:
-    description: Capabilities of Linux that the server keeps. Backend V(docker) only.
+    description: Linux capabilities that the server keeps. Backend V(docker) only.
     type: list
     elements: str
     default: []
   restart_policy:
-    description: When the engine starts the server again. Podman does not after a reboot. Backend V(docker) only.
+    description: When the engine restarts the server. Podman does not restart it after a reboot. Backend V(docker) only.
     type: str
     choices: [unless-stopped, on-failure, "no"]
     default: unless-stopped
   log_max_mib:
-    description: The largest that one file of the server's log may become, in MiB, 1 or more. Backend V(docker) only.
+    description: Largest size of one log file of the server, in MiB, 1 or more. Backend V(docker) only.
     type: int
     default: 10
   log_files:
-    description: How many such files are kept, 1 or more; Podman keeps one. Backend V(docker) only.
+    description: Number of log files to keep, 1 or more. Podman keeps one. Backend V(docker) only.
     type: int
     default: 3
   side_by_side:
     description:
-      - Whether the candidate is proven beside the server that serves. By default it is, unless GPUs are asked for or the host's memory is short.
-      - Otherwise the server is stopped first, the new one is proven in its place, and the old one comes back where that fails.
+      - Whether the candidate is verified alongside the current server. The default is true, unless the server uses GPUs or the host's memory is too small.
+      - Otherwise the module stops the current server first and verifies the new one in its place. If that fails, the old server comes back.
     type: bool
   drain_s:
-    description: How long to wait before the server that serves is stopped, for what is in flight, in seconds. A server that is stopped drops it.
+    description: Time to wait before the current server is stopped, in seconds, so that requests in flight can finish. A server that is stopped drops them.
     type: float
     default: 0
   python:
     description:
-      - Python interpreter for the backend V(embedded), with the packages C(tensorflow) and C(grpcio), and for O(models[].metric_function), with C(numpy). By
-        default the one that runs this module.
+      - Python interpreter on the host for the backend V(embedded), with the packages C(tensorflow) and C(grpcio), and for O(models[].metric_function), with
+        C(numpy). Without it, the module uses the Python interpreter that runs it.
     type: path
   idle_exit_s:
-    description: The server ends by itself after so many seconds without a request, 1 or more. For trials whose starter may be killed. Backend V(embedded) only.
+    description:
+      - Time without a request after which the server ends by itself, in seconds, 1 or more. For trials whose starter may be killed. Backend V(embedded) only.
     type: float
   ready_timeout_s:
-    description: How long to wait until the server is ready, and for another run that changes it, in seconds, 1 or more.
+    description: Longest time until the server is ready, and until another run that changes it has finished, in seconds, 1 or more.
     type: float
     default: 120
   state_directory:
-    description: Folder for what is kept about servers, such as locks, configuration and the embedded server's logs.
+    description: Folder for the state of servers, such as locks, configuration and the embedded server's logs.
     type: path
     default: /var/lib/tfserving
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   check_mode:
-    description: Says what it would do and changes nothing. What a gate would refuse is told as far as it can be known without a candidate.
+    description: Predicts what the module would do and changes nothing. Reports failing checks as far as they are known without a candidate.
   diff_mode:
-    description: Shows the difference of the server's specification.
+    description: Shows how the server's specification would change.
     support: full
 seealso:
   - module: tfserving.fleet.batching_parameters
@@ -377,7 +383,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Serve a model with TensorFlow Serving, proven by answers that are known
+- name: Serve a model with TensorFlow Serving, verified with known answers
   tfserving.fleet.model_server:
     name: digits
     image: tensorflow/serving:2.20.0
@@ -417,7 +423,7 @@ EXAMPLES = r"""
     model_base_path: /srv/models/digits/saved_model
     copies: "{{ tfs_capabilities_plan_result.plan.server.per_gpu }}"
 
-- name: Prove the successor, and leave the server that serves alone
+- name: Verify the new server and leave the current one unchanged
   tfserving.fleet.model_server:
     name: digits
     state: proven
@@ -426,18 +432,18 @@ EXAMPLES = r"""
     model_base_path: /srv/models/digits/saved_model
   register: proven
 
-- name: Serve as before the last change
+- name: Restore the server before the last change
   tfserving.fleet.model_server:
     name: digits
     state: previous
 
-- name: Undo a deployment where it arrived
+- name: Undo a deployment on the hosts that it changed
   tfserving.fleet.model_server:
     state: previous
     deployment:
       id: monday
 
-- name: Serve with the embedded server, on ports that are free
+- name: Serve with the embedded server, on free ports
   tfserving.fleet.model_server:
     name: digits
     backend: embedded
@@ -446,7 +452,7 @@ EXAMPLES = r"""
     model_base_path: /srv/models/digits/saved_model
     rest_port: 0
 
-- name: Serve no more
+- name: Remove the server
   tfserving.fleet.model_server:
     name: digits
     state: absent
@@ -454,64 +460,64 @@ EXAMPLES = r"""
 
 RETURN = r"""
 server:
-  description: >-
-    The server; the first one of several. What does not apply to the backend or the state is null. In check mode C(pid) is null where the server is not
-    running yet, and a port that is still to be chosen may become another.
+  description:
+    - The server, or the first one of several. Values that do not apply to the backend or the state are null. In check mode C(pid) is null if the server does
+      not run yet, and a port that is still to be chosen can change.
   returned: success
   type: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the server.
       type: str
       sample: digits
     backend:
-      description: What serves.
+      description: Backend that serves.
       type: str
       sample: docker
     state:
-      description: The state that was asked for.
+      description: Requested state.
       type: str
       sample: started
     pid:
-      description: The embedded server's process.
+      description: Process ID of the embedded server.
       type: int
       sample: 4711
     address:
-      description: Where it listens.
+      description: Address on which the server listens.
       type: str
       sample: 127.0.0.1
     grpc_port:
-      description: Its port for gRPC.
+      description: Port for gRPC.
       type: int
       sample: 8500
     rest_port:
-      description: Its port for REST, or null.
+      description: Port for REST. Null without REST.
       type: int
       sample: 8501
     log:
-      description: Path of its log, or the command that shows it.
+      description: Path of the server's log, or the command that shows it.
       type: str
       sample: docker logs digits
     version:
-      description: Version of the embedded server's program, which is that of the collection.
+      description: Version of the embedded server's program, which is the version of the collection.
       type: str
       sample: null
     image:
-      description: The image that it was started from.
+      description: Image that the server was started from.
       type: str
       sample: tensorflow/serving:2.20.0
     gap_s:
-      description: For how long nothing answered on its port while it was replaced, in seconds; null where nothing was replaced.
+      description: How long the port did not answer during the replacement, in seconds. Null if nothing was replaced.
       type: float
       sample: 2.31
     judged:
       description:
-        - The metric of each converted form that the candidate was judged by, by the model's name, over the C(examples) that came along with the version;
-          C(source) and C(converted) where it was converted, C(served) here. Empty where none was measured.
+        - Metric of each converted variant that the candidate was checked with, by model name. C(examples) is the number of examples that the version includes,
+          C(source) and C(converted) are the values where it was converted, C(served) the value here. Empty if no metric was evaluated.
       type: dict
       sample: {digits: {metric: accuracy, examples: 256, source: 0.98, converted: 0.98, served: 0.98}}
     deployment:
-      description: The deployment that made the container of the backend V(docker) that serves; null where none was named.
+      description: Deployment that made the current container of the backend V(docker). Null if no deployment was named.
       type: str
       sample: 3f1c9be0-54a2
     model_config_file:
@@ -519,28 +525,28 @@ server:
       type: str
       sample: /var/lib/tfserving/servers/digits/config/3f1c9be0d54a2a01/models.pbtxt
     specification_digest:
-      description: Changes with anything that makes the server another one.
+      description: Digest of the specification. The module replaces the server when it changes.
       type: str
       sample: 3f1c9be0d54a2a01c2f7de8a4a3a6a54f8a1f0a1c0d8f2be7f6c7f3f2c1d0e9f
 servers:
-  description: The server, or all copies of it, those that were stopped because they are not wanted any more among them; each with the keys of RV(server).
+  description: The server or all its replicas, each with the keys of RV(server). Includes replicas that were stopped because the list no longer has them.
   returned: success
   type: list
   elements: dict
   sample: [{name: digits, backend: docker, state: started, address: 127.0.0.1, grpc_port: 8500, rest_port: 8501, image: "tensorflow/serving:2.20.0"}]
 summary:
-  description: A line about each of RV(servers).
+  description: One line about each of RV(servers).
   returned: success
   type: list
   elements: str
   sample: ["digits: started, gRPC 127.0.0.1:8500 (docker)"]
 pending:
-  description: Whether V(started) would change what serves.
+  description: Whether V(started) would change the current server.
   returned: with O(state=proven)
   type: bool
   sample: true
 actions:
-  description: What was, or in check mode would be, done.
+  description: Actions that the module took, or would take in check mode.
   returned: success
   type: list
   elements: str

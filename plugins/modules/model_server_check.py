@@ -10,97 +10,98 @@ module: model_server_check
 short_description: Check the answers of a served model
 version_added: "0.1.0"
 description:
-  - Asks a running server for the answers to samples, measures a task metric on them, and compares them with a reference, either a file of outputs or
-    another server.
-  - Returns figures and judges nothing, so that a playbook can decide. Fails where the server does not answer, or answers with an error.
+  - Sends samples to a running server, evaluates a task metric on its answers, and compares the answers with a reference, which is a file of outputs or another
+    server.
+  - Returns figures and makes no decision, so a playbook can decide. With O(conversion), the module decides, and fails if the served model is worse than
+    allowed. It also fails if the server does not answer, or answers with an error.
 options:
   python:
     description:
-      - A Python interpreter of this host that has NumPy and, for gRPC, grpcio and protobuf.
-      - Without it, the Python that Ansible uses here.
+      - Python interpreter on the host that has NumPy and, for gRPC, grpcio and protobuf.
+      - Without it, the module uses the Python interpreter that runs it.
     type: path
   target:
-    description: The served model to ask.
+    description: Served model that gets the requests.
     type: dict
     required: true
     suboptions: &served
       name:
-        description: A name for messages.
+        description: Name of the server in messages.
         type: str
         default: server
       protocol:
-        description: How to ask it.
+        description: Protocol of the requests.
         type: str
         choices: [grpc, rest]
         default: grpc
       address:
-        description: Where it listens.
+        description: Address on which the server listens.
         type: str
         default: 127.0.0.1
       port:
-        description: The port of the protocol, 1 to 65535.
+        description: Port of that protocol, 1 to 65535.
         type: int
         required: true
       model:
-        description: The model's name.
+        description: Name of the model.
         type: str
         required: true
       signature:
-        description: The signature to call.
+        description: Signature that gets the requests.
         type: str
         default: serving_default
       version:
-        description: The version to ask. Without it, the server chooses.
+        description: Version that gets the requests. Without it, the server chooses.
         type: int
   samples:
     description:
-      - A NumPy archive (C(.npz)) on this host with C(inputs.<name>) for each input, examples along the first axis, and C(labels) where O(metric) is set, or
-        another of the files that O(tfserving.fleet.model_conversion#module:samples) takes.
+      - NumPy archive (C(.npz)) on the host with C(inputs.<name>) for each input, examples along the first axis, and C(labels) if O(metric) is set; or another
+        file as in O(tfserving.fleet.model_conversion#module:samples).
     type: path
     required: true
   metric:
-    description: What to measure on O(samples), as in M(tfserving.fleet.model_conversion).
+    description: Task metric that is evaluated on O(samples), as in O(tfserving.fleet.model_conversion#module:metric).
     type: str
     choices: [accuracy, auc, function, rmse, top_k]
   metric_output:
-    description: The output that O(metric) judges, where the signature has several.
+    description: Output that O(metric) evaluates, if the signature has several.
     type: str
   metric_function:
-    description: A Python file on this host with the function of O(metric=function).
+    description: Python file on the host with your own function, for O(metric=function), as in O(tfserving.fleet.model_conversion#module:metric_function).
     type: path
   conversion:
     description:
-      - Directory of a version that M(tfserving.fleet.model_conversion) published. What is served is judged by the rules in its manifest, its metric against the
-        source's before the conversion, and the module fails where it is worse than they allow.
-      - O(metric) and O(metric_output) are those of the manifest then.
+      - Directory of a version that M(tfserving.fleet.model_conversion) published. The module checks the served model by the rules in the version's manifest. It
+        compares the metric with that of the source before the conversion, and fails if the served model is worse than allowed.
+      - O(metric) and O(metric_output) are then those of the manifest.
     type: path
   batch:
-    description: Rows of a request, 1 or more, where the signature takes any number.
+    description: Number of rows in a request, 1 or more, if the signature takes any number.
     type: int
     default: 32
   limit:
-    description: The most examples to ask for, 1 or more. Without it, all.
+    description: Maximum number of examples to send, 1 or more. Without it, all.
     type: int
   reference:
-    description: A NumPy archive on this host with C(outputs.<name>) for each output and the same examples as O(samples).
+    description: NumPy archive (C(.npz)) on the host with C(outputs.<name>) for each output and the same examples as O(samples).
     type: path
   reference_target:
-    description: Another served model to compare with; suboptions as in O(target).
+    description: Another served model to compare with. It has the same suboptions as O(target).
     type: dict
     suboptions: *served
   deadline_s:
-    description: The longest that one request may take, in seconds, more than 0.
+    description: Longest time for one request, in seconds, more than 0.
     type: float
     default: 30
   timeout_s:
-    description: The longest that the whole check may take, in seconds, more than 0.
+    description: Longest time for the whole check, in seconds, more than 0.
     type: float
     default: 600
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   check_mode:
-    description: Asks the server in check mode too; it changes nothing.
+    description: Sends requests to the server also in check mode, since they change nothing.
 seealso:
   - module: tfserving.fleet.model_conversion
 author:
@@ -118,36 +119,36 @@ EXAMPLES = r"""
     metric: accuracy
   register: served
 
-- name: Refuse to go on with a model that answers badly
+- name: Fail if the accuracy is too low
   ansible.builtin.assert:
     that: served.metric.value >= 0.97
 """
 
 RETURN = r"""
 examples:
-  description: How many examples the server was asked for.
+  description: Number of examples that the server answered.
   returned: success
   type: int
   sample: 360
 metric:
-  description: The metric's C(name) and C(value), null where none was asked for.
+  description: Name (C(name)) and value (C(value)) of the metric. Null without O(metric).
   returned: success
   type: dict
   sample: {name: accuracy, value: 0.9917}
 accepted:
-  description: Whether what is served passes the gates of O(conversion). Null without that.
+  description: Whether the served model passes the checks of O(conversion). Null without it.
   returned: success
   type: bool
   sample: true
 reason:
-  description: Why, as a sentence. Null without O(conversion).
+  description: Why the served model was accepted, as a sentence. Null without O(conversion).
   returned: success
   type: str
   sample: "accuracy 0.991667 before, 0.988889 after: a loss of 0.00277778 is within the allowed 0.01"
 outputs:
   description:
-    - For each output the largest absolute difference (C(max_abs)) and relative difference (C(max_rel), where the reference's value is not zero), and
-      C(difference), the reason where the two cannot be compared. Null without a reference.
+    - For each output the largest absolute difference (C(max_abs)), the largest relative difference (C(max_rel), where the reference's value is not zero), and
+      C(difference), the reason if the outputs cannot be compared. Null without a reference.
   returned: success
   type: dict
   sample: {output_0: {max_abs: 0.0159, max_rel: 0.2058, difference: null}}

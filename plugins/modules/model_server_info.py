@@ -7,23 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_server_info
-short_description: Tell which model servers run on a host, and how
+short_description: Return which model servers run on a host, and how
 version_added: "0.1.0"
 description:
-  - Describes the servers that M(tfserving.fleet.model_server) started, for whoever compares them with a plan.
-  - The description is the same from run to run as long as nothing changes. What moves is told only where O(ask) asks for it.
+  - Describes the servers that M(tfserving.fleet.model_server) started, so a playbook can compare them with a plan.
+  - The description is the same from run to run as long as nothing changes. Volatile state is returned only with O(ask=true).
 options:
   ask:
-    description: Also ask the servers that run what they serve, and return that as C(asked).
+    description: Also send requests to the running servers, and return what they serve in RV(asked).
     type: bool
     default: false
   engine_socket:
     description:
-      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
-      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
+      - Path of the container engine's unix socket on the host. By default the one in C(DOCKER_HOST), otherwise the first socket of Docker or Podman that
+        answers.
+      - An engine on another machine (C(tcp://), C(ssh://)) cannot be used.
     type: path
   state_directory:
-    description: Folder for what is kept about servers, as M(tfserving.fleet.model_server) has it.
+    description: Folder for the state of servers, as in O(tfserving.fleet.model_server#module:state_directory).
     type: path
     default: /var/lib/tfserving
 extends_documentation_fragment:
@@ -35,11 +36,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Ask what the host serves now
+- name: Read what the host serves now
   tfserving.fleet.model_server_info:
   register: running
 
-- name: Ask what it really serves, and fail where that is not what is wanted
+- name: Query the servers and fail if they serve something else than desired
   tfserving.fleet.model_server_info:
     ask: true
   register: served
@@ -47,7 +48,7 @@ EXAMPLES = r"""
     (served.servers | rejectattr('state', 'eq', 'started') | list + served.asked | rejectattr('answers') | list
     + served.asked | map(attribute='models') | flatten | map(attribute='drift') | flatten) | length > 0
 
-- name: Say it
+- name: Show the names of the running servers
   ansible.builtin.debug:
     msg: "{{ running.servers | selectattr('state', 'eq', 'started') | map(attribute='name') | join(', ') }}"
 """
@@ -55,67 +56,67 @@ EXAMPLES = r"""
 RETURN = r"""
 unseen:
   description:
-    - Why the servers in containers cannot be seen, which then are not among RV(servers); null where all are seen.
-    - This account may not use the engine's socket, its Python has no Docker SDK, or the engine that is named does not answer.
+    - Why the servers in containers cannot be seen. They are then not in RV(servers). Null if all servers can be seen.
+    - Possible reasons are that this account may not use the engine's socket, that its Python has no Docker SDK, or that the given engine does not answer.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
 unfinished:
   description:
-    - The names of servers in containers of O(state_directory) that a killed run left in the middle of a change. The next run of
-      M(tfserving.fleet.model_server) finishes it.
+    - Names of servers in containers of O(state_directory) that a killed run left in the middle of a change. The next run of M(tfserving.fleet.model_server)
+      finishes it.
   returned: success
   type: list
   elements: str
   sample: []
 servers:
-  description: The servers, by name.
+  description: Servers on the host, by name.
   returned: success
   type: list
   elements: dict
   contains:
-    name: {description: Its name., type: str, sample: digits}
-    backend: {description: What serves., type: str, sample: embedded}
+    name: {description: Name of the server., type: str, sample: digits}
+    backend: {description: Backend that serves., type: str, sample: embedded}
     state: {description: V(started) or V(stopped)., type: str, sample: started}
-    image: {description: The image's name; null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
-    models: {description: "Of each model C(name), C(form) (null where its folder does not tell), C(base_path) and C(batching), its parameters or null;
-                           batching is left out where each model has a file of its own.",
+    image: {description: Name of the image. Null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
+    models: {description: "For each model C(name), C(form) (its variant, null if its folder does not show it), C(base_path) and C(batching),
+                           its parameters or null. C(batching) is missing if each model has its own file.",
              type: list, elements: dict, sample: [{name: digits, form: saved_model, base_path: /srv/models/digits/saved_model, batching: null}]}
-    flags: {description: "Flags that were asked for, without those of ports, models and batching.", type: dict, sample: {enable_profiler: false}}
-    environment: {description: Environment variables that were asked for., type: dict, sample: {TF_ENABLE_ONEDNN_OPTS: "0"}}
-    cpu_set: {description: The CPUs that it may use; null for all., type: str, sample: 0-3}
-    devices: {description: "The GPUs that it was given, C(pci_bus_id) and C(by).", type: list, elements: dict, sample: []}
-    address: {description: Where it listens., type: str, sample: 127.0.0.1}
-    grpc_port: {description: Its port for gRPC., type: int, sample: 8500}
-    rest_port: {description: "Its port for REST, or null.", type: int, sample: 8501}
-    copy_of: {description: "The server's name, less its suffix, where it is one of several copies (O(tfserving.fleet.model_server#module:copies)), or null.",
+    flags: {description: "Requested flags, without those for ports, models and batching.", type: dict, sample: {enable_profiler: false}}
+    environment: {description: Requested environment variables., type: dict, sample: {TF_ENABLE_ONEDNN_OPTS: "0"}}
+    cpu_set: {description: CPUs that it may use. Null for all., type: str, sample: 0-3}
+    devices: {description: "GPUs of the server, C(pci_bus_id) and C(by).", type: list, elements: dict, sample: []}
+    address: {description: Address on which it listens., type: str, sample: 127.0.0.1}
+    grpc_port: {description: Port for gRPC., type: int, sample: 8500}
+    rest_port: {description: Port for REST. Null without REST., type: int, sample: 8501}
+    copy_of: {description: "Name of the server without its suffix, if it is a replica (O(tfserving.fleet.model_server#module:copies)). Null otherwise.",
               type: str, sample: null}
-    deployment: {description: "The deployment that made the container that serves, C(id) and C(at).
-                               Null where it names none, and for servers of another state directory.",
+    deployment: {description: "Deployment that made the current container, C(id) and C(at).
+                               Null if the container records none, and for servers of another state directory.",
                  type: dict, sample: {id: monday, at: "2026-03-02T10:00:00Z"}}
-    previous_deployment: {description: That of the server that is kept for a rollback., type: dict, sample: null}
-    tls: {description: Whether gRPC speaks TLS; with a container., type: bool, sample: false}
+    previous_deployment: {description: Deployment of the server that is kept for a rollback., type: dict, sample: null}
+    tls: {description: "Whether gRPC uses TLS, with a container.", type: bool, sample: false}
 asked:
-  description: What the servers that run answered, by name. One that is stopped, or died, is among RV(servers) alone.
+  description: Answers of the running servers, by name. A server that is stopped, or crashed, is only in RV(servers).
   returned: with O(ask=true)
   type: list
   elements: dict
   contains:
-    name: {description: The server's name., type: str, sample: digits}
+    name: {description: Name of the server., type: str, sample: digits}
     answers: {description: Whether it answered., type: bool, sample: true}
-    reason: {description: Why it did not., type: str, sample: null}
+    reason: {description: Why it did not answer., type: str, sample: null}
     models:
       description:
-        - Of each model C(name), C(wanted) (the versions that its policy asks for of those in its folder), C(served) (C(version), C(state), C(error)),
-          C(drift) (sentences on what differs), and C(signatures), its metadata.
+        - For each model C(name), C(wanted) (versions in its folder that its policy selects), C(served) (C(version), C(state), C(error)), C(drift) (differences,
+          as sentences), and C(signatures), its metadata.
       type: list
       elements: dict
       sample: [{name: digits, wanted: [2], served: [{version: 2, state: AVAILABLE, error: null}], drift: [], signatures: {}}]
     metrics:
       description:
-        - C(requests) by model and status, and C(batching), both since it started.
-        - Of batching C(batches), C(mean_request_rows), C(mean_batch_rows), C(mean_queuing_us) and C(padded_rows).
-        - Null where it publishes no metrics.
+        - C(requests) by model and status, and C(batching), both since the server started.
+        - C(batching) has C(batches), C(mean_request_rows), C(mean_batch_rows), C(mean_queuing_us) and C(padded_rows).
+        - Null if the server publishes no metrics.
       type: dict
       sample: {requests: {digits: {OK: 120}}, batching: {batches: 40, mean_request_rows: 1.0, mean_batch_rows: 3.0, mean_queuing_us: 812.4, padded_rows: 0}}
 """

@@ -10,35 +10,36 @@ module: model_version
 short_description: Update a model while it is served
 version_added: "0.1.0"
 description:
-  - Publishes a version of a model into the folder that a server reads, whole or not at all. It takes the version from the controller, from the host, from a URL
-    or from an object store, and verifies the checksum of every file on the host before the version appears.
-  - Where O(server) is named it waits until the server says AVAILABLE, asks it for the answers to O(samples), and only then moves a label and prunes old
-    versions. A version that cannot be loaded, or answers wrongly, is withdrawn, and what served before serves on.
-  - A transfer that broke off goes on where it ended. A run that was killed leaves no half version, and the next one finishes its work.
+  - Publishes a version of a model in the folder that a server reads. The version appears completely or not at all. It comes from the controller, the host, a
+    URL or an object store. The module verifies the checksum of every file on the host before the version appears.
+  - With O(server), the module waits until the server reports the version as AVAILABLE and checks its answers to O(samples). Only then it moves a label and
+    removes old versions. A version that cannot be loaded, or whose answers are wrong, is withdrawn, and the server continues with the version before.
+  - An interrupted transfer continues where it ended. A killed run leaves no partial version, and the next run finishes its work.
   - Needs no library on the host.
 options:
   path:
-    description: The folder of the model's versions on this host, which the server reads.
+    description: Folder of the model's versions on the host, which the server reads.
     type: path
     required: true
   state:
-    description: Whether the version is there (V(present)), or not (V(absent)). A version that the server holds is never removed.
+    description: Whether the version must exist (V(present)) or not (V(absent)). A version that the server has loaded is never removed.
     type: str
     choices: [present, absent]
     default: present
   version:
     description:
-      - The version's number, 0 or more. Without it, the number that names the folder of O(source), such as C(42) for C(files/digits/42).
-      - A folder with another name, and an archive, get the newest number where that version is the same, else the next one. The next number may be another
-        one on each host. So a play with several hosts is refused without a number.
-      - The model decides whether a version is the same. Its manifest, warm-up requests and batching parameters do not. Where the source is a folder, or
-        comes from the controller, its warm-up requests and manifest replace those of the version; a server reads the requests when it loads it.
-      - A number that is there and holds something else is refused, since a server does not notice a version that is replaced.
-      - Without O(source), the version must be there; it is seen to serve and may get a label.
+      - Number of the version, 0 or more. Without it, the name of the folder of O(source) where that is a number, such as C(42) for C(files/digits/42).
+      - A folder with another name, or an archive, gets the newest number if that version is the same, otherwise the next one. That number can differ between
+        hosts, so a play with several hosts must give a number.
+      - Two versions are the same if their models are the same. The manifest, the warm-up requests and the batching parameters do not count. If the source is a
+        folder, or comes from the controller, its warm-up requests and manifest replace those of the version. A server reads the warm-up requests when it loads
+        the version.
+      - A number whose version has other content is refused, because a server does not notice that a version was replaced.
+      - Without O(source), the version must exist. The module then verifies that the server serves it, and can give it a label.
     type: int
   source:
     description:
-      - One version of a model. A folder with C(saved_model.pb) or C(model.tflite), or an archive that holds one such folder (C(.tar), C(.tar.gz), C(.tgz),
+      - One version of a model. A folder with C(saved_model.pb) or C(model.tflite), or an archive with one such folder (C(.tar), C(.tar.gz), C(.tgz),
         C(.tar.bz2), C(.tar.xz), C(.zip)).
       - A path is on the controller, or on the host with O(remote_src). C(file://) is a path on the host.
       - C(http://) and C(https://) name an archive.
@@ -49,110 +50,112 @@ options:
     type: bool
     default: false
   checksum:
-    description: What the archive's checksum must be, V(sha256:) and 64 hexadecimal digits. A folder takes none, as it is compared file by file.
+    description: Expected checksum of the archive, V(sha256:) and 64 hexadecimal digits. Not for a folder, since the module compares a folder file by file.
     type: str
   server:
-    description: The server that serves O(path), asked over gRPC from the host.
+    description: Server that serves O(path). The module connects to it over gRPC from the host.
     type: dict
     suboptions:
       address:
-        description: Where it listens.
+        description: Address on which the server listens.
         type: str
         default: 127.0.0.1
       port:
-        description: Its gRPC port, 1 to 65535.
+        description: gRPC port of the server, 1 to 65535.
         type: int
         required: true
       model:
-        description: The model's name there.
+        description: Name of the model on the server.
         type: str
         required: true
       secure:
-        description: Whether the port speaks TLS. The certificate is not judged, and a server that demands one of its clients cannot be asked.
+        description: Whether the port uses TLS. The module does not verify the certificate, and it cannot connect to a server that requires client certificates.
         type: bool
         default: false
       deadline_s:
-        description: The longest that one request may take, in seconds.
+        description: Longest time for one request, in seconds.
         type: float
         default: 30
   samples:
     description:
-      - A NumPy archive (C(.npz)) on the host with C(inputs.<name>) for each input, examples along the first axis. The new version must answer them.
-      - Where it holds C(outputs.<name>) too, the answers must agree with them within O(tolerance).
+      - NumPy archive (C(.npz)) on the host with C(inputs.<name>) for each input, examples along the first axis. The new version must answer them.
+      - If it also has C(outputs.<name>), the answers must agree with them within O(tolerance).
     type: path
   sample_rows:
-    description: How many of the samples are asked for, in one request.
+    description: How many of the samples to send, in one request.
     type: int
     default: 8
   signature:
-    description: The signature to ask. A SavedModel in which it reads variables that loading does not restore is not published.
+    description: Signature that gets the request. A SavedModel in which it reads variables that loading does not restore is not published.
     type: str
     default: serving_default
   tags:
-    description: Tags of the graph that is served, as the server's flag C(saved_model_tags) names them. What a SavedModel lacks is said before it is published.
+    description: Tags of the graph that is served, as in the server's flag C(saved_model_tags). The module checks the graph before it publishes a SavedModel.
     type: list
     elements: str
     default: [serve]
   tolerance:
-    description: How far a number may be from the one in the samples. Absolute below 1, relative above.
+    description: Largest difference from the outputs in the samples, absolute for values below 1 and relative above.
     type: float
     default: 0.001
   label:
     description:
-      - A label for the version, such as V(canary) or V(stable). It is given only when the version is AVAILABLE and has answered well.
-      - The label is written to O(config_file) and the server takes the file at once. In a list of specific versions the new one is listed first, and
-        the one that lost its last label is listed no more.
+      - Label for the version, such as V(canary) or V(stable). The version gets it only after it is AVAILABLE and its answers passed the checks.
+      - The module writes the label to O(config_file) and makes the server read the file. In a list of specific versions, the new version comes first, and a
+        version that lost its last label is removed from the list.
     type: str
   config_file:
     description:
-      - The file on the host that the server was started with as C(model_config_file). Required with O(label), and where it lists specific versions.
-      - All of protobuf's text format is read. Comments are lost where the file changes; then it is kept as it was, with C(.bak) at the end of its name, and a
-        warning says so.
+      - File on the host that the server was started with as C(model_config_file). Required with O(label), and if the file lists specific versions.
+      - The module reads all of protobuf's text format. A change removes comments. If the file has any, the module keeps the old file with C(.bak) at the end of
+        its name and warns.
     type: path
   keep:
     description:
-      - How many versions to leave in the folder, 1 or more. Older ones are removed, except those that the server holds or a label names.
-      - Without it, all stay.
+      - How many versions to keep in the folder, 1 or more. Older versions are removed, except those that the server has loaded or that have a label.
+      - Without it, all versions stay.
     type: int
   ready_timeout_s:
-    description: The longest that the server may take to make the version AVAILABLE, in seconds. Then it is withdrawn.
+    description: Longest time until the server reports the version as AVAILABLE, in seconds. After that, the version is withdrawn.
     type: float
     default: 120
   transfer_timeout_s:
-    description: The longest that an object store's client may take, in seconds.
+    description: Longest time that the client of an object store may take, in seconds.
     type: float
     default: 3600
   folder_owner:
     description:
-      - An account, by name or UID, in whose folders root works beside its own and those of the account that root was reached from, such as the account that
-        the server runs as. Links that it puts there are not followed.
+      - Account, by name or UID, such as the one that the server runs as. When the module runs as root, it also works in folders that this account owns, not
+        only in those of root and of the account that became root. The module does not follow links that this account creates there.
     type: str
   rehash:
     description:
-      - Read every file. By default the digest of a file that did not change is remembered in the user's cache, by its device, inode, size and times. Nothing
-        is remembered of files on network file systems.
+      - Read every file. By default the module remembers the digest of an unchanged file in the user's cache, by device, inode, size and times. It never
+        remembers digests of files on network file systems.
     type: bool
     default: false
   inventory:
-    description: The checksum and the size of each file of the controller's source, by path. For the action plugin, not for playbooks.
+    description: Checksum and size of each file of the controller's source, by path. For the action plugin, not for playbooks.
     type: dict
   manifest:
-    description: The manifest of the controller's source, if it has one. For the action plugin, not for playbooks.
+    description: Manifest of the controller's source, if it has one. For the action plugin, not for playbooks.
     type: dict
   piece:
-    description: A part of the controller's source that lies on the host already. For the action plugin, not for playbooks.
+    description: Part of the controller's source that is already on the host. For the action plugin, not for playbooks.
     type: path
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   check_mode:
-    description: Says what would be published, labelled and removed, and does nothing. Whether the version would serve well is not known before it is there.
+    description:
+      - Predicts what the module would publish, label and remove, and changes nothing. Whether the server would serve the version correctly is not known before
+        it is published.
   diff_mode:
-    description: Shows the versions and the label, before and after.
+    description: Shows the versions and the label before and after.
     support: full
 notes:
-  - Under a policy that serves only the newest version, clients get the new one from the moment it is loaded, while its answers are checked. A list of specific
-    versions with labels lets clients that ask for V(stable) be served by the old one until the new one is proven.
+  - With a policy that serves only the newest version, clients get the new version as soon as it is loaded, while the module still checks its answers. With a
+    list of specific versions and labels, clients that request V(stable) get the old version until the new one is verified.
 seealso:
   - module: tfserving.fleet.model_conversion
   - module: tfserving.fleet.model_server
@@ -171,7 +174,7 @@ EXAMPLES = r"""
     samples: /srv/samples/digits.npz
     keep: 3
 
-- name: Try the new version with the clients that ask for canary
+- name: Give the new version to clients that request the label canary
   tfserving.fleet.model_version:
     path: /srv/models/digits
     source: https://models.example.com/digits-42.tar.gz
@@ -183,7 +186,7 @@ EXAMPLES = r"""
     label: canary
     config_file: /etc/tfserving/models.config
 
-- name: Make it the stable one
+- name: Give it the label stable
   tfserving.fleet.model_version:
     path: /srv/models/digits
     version: 42
@@ -197,34 +200,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The version's number.
+  description: Number of the version.
   returned: success
   type: int
   sample: 42
 path:
-  description: Where it lies.
+  description: Directory of the version.
   returned: success
   type: str
   sample: /srv/models/digits/42
 published:
-  description: Whether it was not there before.
+  description: Whether the version is new.
   returned: success
   type: bool
   sample: true
 pruned:
-  description: The versions that were removed because they were old.
+  description: Versions that were removed because of O(keep).
   returned: success
   type: list
   elements: int
   sample: [38]
 served:
-  description: The versions that the server serves afterwards, the newest first. Empty without O(server). In check mode, those it serves now.
+  description: Versions that the server serves afterwards, the newest first. Empty without O(server). In check mode the versions that it serves now.
   returned: success
   type: list
   elements: int
   sample: [42]
 actions:
-  description: What was done, or in check mode would be done, in order.
+  description: Actions that the module took, or would take in check mode, in order.
   returned: success
   type: list
   elements: str

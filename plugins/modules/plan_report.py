@@ -7,43 +7,45 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan_report
-short_description: Plan a fleet and print it, compare it with what runs and with an earlier plan, keep it as a file
+short_description: Plan a fleet, print the plans, compare them with running servers and an earlier plan, and write them to a file
 version_added: "0.1.0"
 description:
   - Plans every host from its facts C(ansible_facts.tfserving_capabilities) and its variables, as the entry point C(plan) of the role
-    C(tfserving.fleet.tfs_capabilities) does, but all hosts in one task, because a task costs the controller some milliseconds for each host.
-  - Prints one text for all hosts. Hosts with one plan stand together, by class, with what they get, why, and what is refused with which remedy.
+    C(tfserving.fleet.tfs_capabilities) does. It plans all hosts in one task, because each task costs the controller some milliseconds for each host.
+  - Prints one text for all hosts. The text groups hosts with the same plan, by class, and shows what they get, why, and what the plan refuses with which
+    remedy.
   - Runs on the controller and needs no connection to a host. Run it once for all hosts with C(run_once).
 options:
   hosts:
-    description: The hosts to plan for. One without capabilities among its facts is named as such.
+    description: Hosts to plan. The text lists hosts without capabilities in their facts.
     type: list
     elements: str
     required: true
   earlier:
-    description: A file on the controller that O(path) wrote before. What is planned differently from it is told at the end.
+    description: File on the controller that O(path) wrote before. The text ends with the differences from it.
     type: path
   running:
     description:
-      - Name of the variable in which each host keeps what M(tfserving.fleet.model_server_info) returned for it. What deploying the plans would change is told.
-      - A host without it is compared with what is remembered in its fact C(ansible_facts.tfserving_servers), if anything is.
+      - Name of the variable that holds the result of M(tfserving.fleet.model_server_info) on each host. The text then shows what a deployment of the plans
+        would change.
+      - A host without this variable is compared with its fact C(ansible_facts.tfserving_servers), if it has that.
     type: str
   path:
-    description: Where to write the plans as JSON on the controller. Folders that are missing are made.
+    description: File on the controller for the plans as JSON. The action creates missing folders.
     type: path
   display:
     description:
-      - Print the text, which RV(table) has as well.
-      - It is not printed where a program reads the output, that is with a stdout callback such as C(ansible.posix.json).
+      - Print the text, which RV(table) also has.
+      - The action does not print it if a program reads the output, that is with a stdout callback such as C(ansible.posix.json).
     type: bool
     default: true
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   check_mode:
-    description: Prints, and says whether the file would change.
+    description: Prints the text and predicts whether the file would change.
   diff_mode:
-    description: Shows the change of the file.
+    description: Shows how the file changes.
     support: full
   platform:
     description: Runs on the controller.
@@ -62,42 +64,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plans:
-  description: The plans by host, as P(tfserving.fleet.serving_plan#filter) returns them; null for a host without capabilities.
+  description: Plans by host, as P(tfserving.fleet.serving_plan#filter) returns them. Null for a host without capabilities.
   type: dict
   returned: success
   sample: {web-1: {image: "tensorflow/serving:2.20.0"}}
 table:
-  description: The text for people.
+  description: The printed text.
   type: str
   returned: success
   sample: "HOSTS  CLASS ..."
 refused_hosts:
-  description: The hosts whose plan refuses something.
+  description: Hosts whose plan has refusals.
   type: list
   elements: str
   returned: success
   sample: [old-1]
 changes:
-  description: What is planned differently from the earlier plans, as lines; null without O(earlier).
+  description: Differences from the earlier plans, as lines. Null without O(earlier).
   type: list
   elements: str
   returned: success
   sample: ["  image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0   [web-1]"]
 running:
   description:
-    - By host, what deploying its plan would change. C(seen) is V(now), V(remembered), or null where nothing is known of what runs; C(reason) is why it was not
-      asked now, or null; C(differences) are lines.
+    - What a deployment of its plan would change, by host. C(seen) is V(now), V(remembered), or null if the running servers are unknown. C(reason) says why the
+      host was not queried now, or is null. C(differences) are lines.
   type: dict
   returned: success
   sample: {web-1: {seen: now, reason: null, differences: ["digits: image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0"]}}
 news:
-  description: The hosts on which something else runs than is remembered.
+  description: Hosts whose running servers differ from the remembered ones.
   type: list
   elements: str
   returned: success
   sample: [web-1]
 actions:
-  description: What was done, or would be in check mode.
+  description: Actions that the action plugin took, or would take in check mode.
   type: list
   elements: str
   returned: success

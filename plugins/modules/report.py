@@ -13,18 +13,18 @@ version_added: "0.1.0"
 author:
   - The tfserving.fleet contributors (@tfserving)
 description:
-  - Writes C(report.html), one page that needs no other file, and C(report.json), the same as data, into a directory.
-  - The page says what was gained, on which machine, by which steps, and how it was measured. It also says which server was measured.
-  - Figures of TensorFlow Serving and of the embedded server never stand in one report.
-  - A report with measurements is never replaced by one without; the module warns and leaves it.
-  - The module runs where the report shall lie, as a rule on the controller.
+  - Writes C(report.html), one page that needs no other file, and C(report.json), with the same data, into a directory.
+  - The page shows what was gained, on which machine, by which steps, and how it was measured. It also shows which server was measured.
+  - One report never combines figures of TensorFlow Serving with figures of the embedded server.
+  - A report with measurements is never replaced by one without. The module then warns and keeps the report.
+  - The module runs where the report is written, usually on the controller.
 options:
   destination:
-    description: Directory of the report. It is made where it is missing.
+    description: Directory of the report. The module creates it.
     type: path
     required: true
   hosts:
-    description: What is known about each host. Data that does not exist may be left out.
+    description: Data about each host. Omit data that does not exist.
     type: list
     elements: dict
     required: true
@@ -34,13 +34,13 @@ options:
         type: str
         required: true
       capabilities:
-        description: The fact C(tfserving_capabilities) of the host.
+        description: Fact C(tfserving_capabilities) of the host.
         type: dict
       plan:
-        description: The plan of the host.
+        description: Plan of the host.
         type: dict
       server:
-        description: The server that was measured.
+        description: Server that was measured.
         type: dict
       price_per_hour:
         description:
@@ -48,12 +48,12 @@ options:
         type: float
       tunings:
         description:
-          - What the tunings on this host returned, one entry a model, each as M(tfserving.fleet.tuning) returns C(tuning), with C(model) added.
-          - The C(backend) that was measured is taken from the entry, else from O(hosts[].server), else from O(hosts[].plan).
+          - Tunings on this host, one entry for each model, as M(tfserving.fleet.tuning) returns C(tuning), with C(model) added.
+          - The C(backend) that was measured comes from the entry, otherwise from O(hosts[].server), otherwise from O(hosts[].plan).
         type: list
         elements: dict
       checks:
-        description: The checks of the served models against their source models.
+        description: Checks of the served models against their source models.
         type: list
         elements: dict
   title:
@@ -61,19 +61,19 @@ options:
     type: str
     default: TensorFlow Serving on this fleet
   measured_at:
-    description: When it was measured, as it shall be written. The module does not look at the clock, so that the same input gives the same report.
+    description: Time of the measurement, as text for the page. The module does not read the clock, so the same input gives the same report.
     type: str
   data:
-    description: The report as JSON data. For the action plugin, not for playbooks.
+    description: Report as JSON data. For the action plugin, not for playbooks.
     type: str
   page:
-    description: The page. For the action plugin, not for playbooks.
+    description: HTML page. For the action plugin, not for playbooks.
     type: str
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   check_mode:
-    description: Can run in check mode and returns what it would write.
+    description: Predicts what it would write.
   diff_mode:
     description: Shows the summary and the digest of the data before and after, not the whole page.
     support: full
@@ -100,23 +100,23 @@ page:
   type: str
   sample: /tmp/tfserving-report/report.html
 data:
-  description: Path of the same as JSON data.
+  description: Path of the JSON file.
   returned: success
   type: str
   sample: /tmp/tfserving-report/report.json
 headline:
-  description: The result in a sentence.
+  description: Result in one sentence.
   returned: success
   type: str
   sample: "The baseline was kept: nothing beat it by more than the noise."
 summary:
-  description: The result as the lines of a text table.
+  description: Result as the lines of a text table.
   returned: success
   type: list
   elements: str
   sample: ["step     kept  requests/s"]
 actions:
-  description: What was done, or would be.
+  description: Actions that the module took, or would take in check mode.
   returned: success
   type: list
   elements: str

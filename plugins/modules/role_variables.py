@@ -7,26 +7,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: role_variables
-short_description: Refuse variables that look like a role's but are not, and values that none can have
+short_description: Reject unknown role variables and invalid values
 version_added: "0.1.0"
 description:
-  - Ansible ignores a variable that nobody reads, so a misspelt role variable runs green and changes nothing.
-  - This action fails when a variable that starts with the role's name and an underscore is not among the options of the role's
-    C(meta/argument_specs.yml), and names the closest spelling.
-  - Known are the options of all entry points of the role, and C(<role>_result) and C(<role>_<entry point>_result), the names
-    under which a role leaves its results.
-  - Names that begin with the name of another role beside this one (C(tfs_server_tls_…) beside C(tfs_server)) belong to that role.
-  - Names that begin with two underscores are internal and not looked at.
-  - It also fails on values that no variable of the role can have, by its options' C(type), C(elements), C(choices) and inner C(options), and on numbers below 0
-    or without an end. The message names the variable, the value and what is allowed; the value of an option with C(no_log) is not shown.
-  - Ansible's own check of a role's arguments lets some of these pass, and they would be taken for something else. These are a list or a mapping where a text
-    is meant, a text where a list or a mapping is meant, and null where the default is not empty.
-  - Ansible's own check comes before the role's first task. To be first, put this action into a role that yours depends on, as the role
+  - Ansible ignores a variable that no task uses. A misspelled role variable therefore has no effect, and Ansible reports no error.
+  - This action fails if a variable that starts with the role's name and an underscore is not an option in the role's C(meta/argument_specs.yml). The message
+    suggests the closest spelling.
+  - Valid names are the options of all entry points of the role, and C(<role>_result) and C(<role>_<entry point>_result), the names of the role's results.
+  - Names that begin with the name of another role in the same folder (C(tfs_server_tls_…) with C(tfs_server)) belong to that role.
+  - Names that begin with two underscores are internal, and the action ignores them.
+  - The action also fails for values that do not match the option's C(type), C(elements), C(choices) or inner C(options), and for negative or infinite numbers.
+    The message contains the variable, the value and what is allowed. It does not show the value of an option with C(no_log).
+  - Ansible's own validation of a role's arguments accepts some of these with another meaning. These are a list or a mapping for a string, a string for a list
+    or a mapping, and null for an option whose default is not empty.
+  - Ansible's own validation runs before the role's first task. To run before it, put this action into a role that your role depends on, as the role
     C(tfserving.fleet.tfs_variables) does.
-  - It runs on the controller and needs no connection to the host.
+  - Runs on the controller and needs no connection to the host.
 options:
   role_path:
-    description: Directory of the role. Inside a role this is the variable of the same name.
+    description: Directory of the role. In a role, use the variable of the same name.
     type: path
     required: true
 extends_documentation_fragment:
@@ -40,7 +39,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Refuse unknown variables
+- name: Reject unknown variables and invalid values
   tfserving.fleet.role_variables:
     role_path: "{{ role_path }}"
 """

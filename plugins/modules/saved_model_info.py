@@ -7,49 +7,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: saved_model_info
-short_description: Say what a SavedModel is and what it can become
+short_description: Describe a SavedModel and what it can be converted to
 version_added: "0.1.0"
 description:
-  - Reads the files of a SavedModel and returns its signatures, the operations behind each of them, its size, its assets, its warm-up records, who wrote it,
-    and what that means for serving.
-  - Needs neither TensorFlow nor any other library on the host, and does not load the model unless O(load) asks for it; a model of some MB takes some
-    hundredths of a second.
-  - Fails with one line where the model is broken or files of it are missing.
+  - Reads the files of a SavedModel. Returns its signatures, the operations of each signature, its size, its assets, its warm-up requests, the program that
+    exported it, and what that means for serving.
+  - Needs neither TensorFlow nor any other library on the host, and loads the model only with O(load). A model of some MB takes some hundredths of a second.
+  - Fails if the model is damaged or files are missing.
 options:
   path:
     description: Directory of one version of a SavedModel, the one that holds C(saved_model.pb).
     type: path
     required: true
   server_release:
-    description: Release of the TensorFlow Serving that is to load it, such as V(2.20.0). With it, RV(saved_model.warnings) says where the model is newer.
+    description:
+      - Release of TensorFlow Serving that will load the model, such as V(2.20.0). With it, RV(saved_model.warnings) says whether the model is newer than the
+        server.
     type: str
   tags:
-    description: Tags of the graph that is served, as the server's flag C(saved_model_tags) names them.
+    description: Tags of the graph that is served, as in the server's flag C(saved_model_tags).
     type: list
     elements: str
     default: [serve]
   load:
     description:
-      - Load the model, ask each signature for an answer to made-up inputs, then send requests of a wrong rank and of no rows, as a careless client would, and
-        say what became of the process. It runs beside the module in a process of its own, with oneDNN on.
+      - Load the model and send test requests to it. Each signature gets a request with generated inputs, then malformed requests with a wrong rank and with no
+        rows. RV(saved_model.loaded) says whether the process survived. The model runs in a separate process, with oneDNN on.
     type: bool
     default: false
   trusted:
-    description: Whether O(load) may load a model with RV(saved_model.untrusted_ops) on this host, as this module's user.
+    description: Whether O(load) may load a model with RV(saved_model.untrusted_ops) on the host, as the module's user.
     type: bool
     default: false
   python:
-    description: A Python interpreter of this host that has TensorFlow, for O(load). Without it, the Python that Ansible uses here.
+    description: Python interpreter on the host that has TensorFlow, for O(load). Without it, the module uses the Python interpreter that runs it.
     type: path
   timeout_s:
-    description: The longest that O(load) may take, in seconds, more than 0.
+    description: Longest time that O(load) may take, in seconds, more than 0.
     type: float
     default: 300
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
   platform:
-    description: Any Linux with Python 3.9 or later; O(load) needs TensorFlow for O(python).
+    description: Any Linux with Python 3.9 or later. O(load) needs TensorFlow for O(python).
 seealso:
   - module: tfserving.fleet.model_conversion
 author:
@@ -57,16 +58,16 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look into a model
+- name: Describe a model
   tfserving.fleet.saved_model_info:
     path: /srv/models/digits/1
   register: digits
 
-- name: Show what stands in the way of TensorFlow Lite
+- name: Show what prevents a conversion to TensorFlow Lite
   ansible.builtin.debug:
     var: digits.saved_model.analysis.serving_default.tensorflow_lite.reasons
 
-- name: Refuse a model that one careless request can kill
+- name: Fail if one malformed request can end the server
   tfserving.fleet.saved_model_info:
     path: /srv/models/digits/1
     load: true
@@ -77,24 +78,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 saved_model:
-  description: What the model is.
+  description: Description of the model.
   returned: success
   type: dict
   contains:
     path:
-      description: The directory.
+      description: Directory of the model.
       type: str
       sample: /srv/models/digits/1
     exporter:
-      description: V(keras3) for an export of Keras 3, V(tensorflow2) for what TensorFlow 2 saved, V(tensorflow1) for a graph of TensorFlow 1.
+      description: V(keras3) for an export of Keras 3, V(tensorflow2) for other models that TensorFlow 2 saved, V(tensorflow1) for a graph of TensorFlow 1.
       type: str
       sample: keras3
     tensorflow_version:
-      description: Release of the TensorFlow that wrote it, null where it does not say.
+      description: Release of the TensorFlow that wrote the model. Null if the model does not record it.
       type: str
       sample: 2.21.0
     graph_version:
-      description: Version of the graph's format that the writer produced.
+      description: Version of the graph format, as the writer recorded it.
       type: int
       sample: 2397
     tags:
@@ -104,10 +105,10 @@ saved_model:
       sample: [serve]
     signatures:
       description:
-        - The signatures that clients can call. A dimension of unknown size is null, a shape of unknown rank is null, a scalar's shape is empty.
-        - Where they apply, a signature has C(unset_variables), the names of variables and tables that it reads and that loading does not restore, and
-          C(needs_xla), true where XLA alone compiles a part of it. An input or output that is a ragged or sparse tensor has C(composite), its kind, and
-          C(components), the names of its tensors. Every request to such a signature fails.
+        - Signatures that clients can call. A dimension of unknown size is null, a shape of unknown rank is null, a scalar's shape is empty.
+        - A signature can have more keys. C(unset_variables) lists the variables and tables that it reads and that loading does not restore. C(needs_xla) is
+          true if only XLA can compile a part of it. An input or output that is a ragged or sparse tensor has C(composite), its kind, and C(components), the
+          names of its tensors. Every request to such a signature fails.
       type: dict
       sample:
         serving_default:
@@ -115,45 +116,45 @@ saved_model:
           inputs: {image: {dtype: float32, shape: [null, 8, 8, 1], tensor: "serving_default_image:0"}}
           outputs: {output_0: {dtype: float32, shape: [null, 10], tensor: "StatefulPartitionedCall:0"}}
     structure:
-      description: Digests that new weights do not change, C(signatures) of what clients see and C(graph) of what is computed.
+      description: Digests that do not change with the weights, C(signatures) of the interface and C(graph) of the computation.
       type: dict
       sample: {signatures: 0d4c3a5b9e1f2a77, graph: 91b2ce0a44f3d610}
     optional_inputs:
-      description: For each signature that has defaults the names of the inputs that requests may leave out.
+      description: Names of the inputs that requests may omit, by signature. Only signatures with such inputs are listed.
       type: dict
       sample: {}
     ops:
       description:
-        - For each signature the names of the operations that a request runs. What stands behind its inputs does not run, nor does a branch that a constant
+        - Names of the operations that a request runs, by signature. Operations upstream of the signature's inputs do not run, nor do branches that a constant
           switches off.
       type: dict
       sample: {serving_default: [BiasAdd, Conv2D, MatMul, Softmax]}
     uncertain_ops:
-      description: For each signature that has such, the operations that run only where a variable or the request switches a branch on.
+      description: Operations that run only if a variable or the request switches a branch on, by signature. Only signatures with such operations are listed.
       type: dict
       sample: {}
     fed_ops:
-      description: For each signature that has such, the operations on files or other processes that take something that clients send.
+      description: Operations on files or other processes that process a part of the request, by signature. Only signatures with such operations are listed.
       type: dict
       sample: {}
     untrusted_ops:
       description:
-        - Operations anywhere in the graph that work with files, processes or the network, or call Python, less those with which every SavedModel saves and
-          restores itself. Whoever loads the model lets it run them.
+        - Operations anywhere in the graph that work with files, processes or the network, or that call Python, except those with which every SavedModel saves
+          and restores itself. A process that loads the model may run them.
       type: list
       elements: str
       sample: []
     foreign_ops:
-      description: Operations of the graph that are none of TensorFlow's. A server has to know them, whichever signature is called.
+      description: Operations of the graph that are not TensorFlow's. The server must have them, whichever signature clients call.
       type: list
       elements: str
       sample: []
     analysis:
-      description: For each signature what it means for serving.
+      description: What each signature means for serving, by signature.
       type: dict
       contains:
         serving_default:
-          description: Of each signature, under its name.
+          description: Analysis of one signature. The key is the signature's name.
           type: dict
           contains:
             string_inputs:
@@ -161,22 +162,22 @@ saved_model:
               type: list
               elements: str
             parses_examples:
-              description: Whether it parses tf.Example records.
+              description: Whether the signature parses tf.Example messages.
               type: bool
             tables:
               description: Operations on lookup tables.
               type: list
               elements: str
             custom_ops:
-              description: Operations that are none of TensorFlow's own.
+              description: Operations that are not TensorFlow's.
               type: list
               elements: str
             state_ops:
-              description: Operations that keep something from one request for the next. No form but the SavedModel itself answers like it.
+              description: Operations that keep state between requests. Only the SavedModel itself gives the same answers, no other variant.
               type: list
               elements: str
             random_ops:
-              description: Operations that draw random numbers anew for each request.
+              description: Operations that draw new random numbers for each request.
               type: list
               elements: str
             file_ops:
@@ -185,21 +186,22 @@ saved_model:
               elements: str
             batching:
               description:
-                - Whether a server may batch its requests (C(legal)) and why not (C(reasons)), what the signature leaves open (C(doubts)), the first
-                  dimension of each input, V(any), a number, V(none) for a scalar or V(unknown) (C(first_dimensions)), and whether all inputs share one
-                  that can be the batch's (C(shared)).
+                - Whether a server may batch the requests (C(legal)), why not (C(reasons)), and what the signature leaves open (C(doubts)). C(first_dimensions)
+                  is the first dimension of each input, V(any), a number, V(none) for a scalar, or V(unknown). C(shared) is true if all inputs share a first
+                  dimension that can be the batch dimension.
               type: dict
             tensorflow_lite:
               description:
-                - Whether a conversion to TensorFlow Lite is likely to succeed (C(likely)), the operations that stand in the way (C(blocking_ops)), and why
-                  not as sentences (C(reasons)). Only a conversion proves it.
+                - Whether a conversion to TensorFlow Lite is likely to succeed (C(likely)), the operations that prevent it (C(blocking_ops)), and why not, as
+                  sentences (C(reasons)). Only a conversion can verify it.
               type: dict
             tensorrt:
               description:
-                - Whether TF-TRT is likely to make it faster (C(likely)), the operations that stay with TensorFlow (C(ops_outside)), and why not (C(reasons)).
+                - Whether TF-TRT is likely to make the signature faster (C(likely)), the operations that stay in TensorFlow (C(ops_outside)), and why not
+                  (C(reasons)).
               type: dict
             careless_request:
-              description: Whether one request of a wrong shape can end the server (C(can_kill)), and how to prevent it (C(reasons)).
+              description: Whether one malformed request can end the server (C(can_kill)), and how to prevent it (C(reasons)).
               type: dict
       sample:
         serving_default:
@@ -215,16 +217,16 @@ saved_model:
           tensorrt: {likely: true, ops_outside: [], reasons: []}
           careless_request: {can_kill: true, reasons: ["With oneDNN on, one request whose input has too few dimensions ends the whole server: ..."]}
     warnings:
-      description: What to know about the whole model before it is served.
+      description: What to consider about the whole model before you serve it.
       type: list
       elements: str
       sample: []
     loaded:
       description:
-        - What became of loading it, null without O(load). How long it took (C(load_s), seconds), how much memory it took beside TensorFlow's own
-          (C(memory_mib)), the signatures that answered (C(answered)), and the careless requests (C(careless)), each with C(signature), C(request) and
-          C(outcome), V(answered), V(refused) or V(killed). Requests behind one that killed the process were not sent.
-        - C(survives) is true where none of them ended the process.
+        - Result of O(load), null without it. C(load_s) is the time to load in seconds, C(memory_mib) the memory in addition to that of TensorFlow, C(answered)
+          the signatures that answered. C(careless) lists the malformed requests with C(signature), C(request) and C(outcome), V(answered), V(refused) or
+          V(killed). The module sends no further requests after one that killed the process.
+        - C(survives) is true if no request ended the process.
       type: dict
       sample:
         load_s: 0.2
@@ -233,28 +235,28 @@ saved_model:
         survives: false
         careless: [{signature: serving_default, request: "0 rows", outcome: refused}, {signature: serving_default, request: "image of rank 3", outcome: killed}]
     assets:
-      description: Names of its asset files, vocabularies for instance.
+      description: Names of the asset files, such as vocabularies.
       type: list
       elements: str
       sample: []
     size_bytes:
-      description: Size of all its files.
+      description: Size of all files of the model.
       type: int
       sample: 2464427
     asset_bytes:
-      description: Size of its asset files.
+      description: Size of the asset files.
       type: int
       sample: 0
     variables:
       description:
-        - How many variables it has (C(count)), the size of their files (C(bytes)), how many numbers they hold (C(parameters), null where a shape is not known),
-          and how many variables there are of each type (C(dtypes)).
+        - Number of variables (C(count)), size of their files (C(bytes)), number of values that they hold (C(parameters), null if a shape is unknown), and
+          number of variables of each type (C(dtypes)).
       type: dict
       sample: {count: 10, bytes: 2306396, parameters: 575114, dtypes: {float32: 10}}
     warmup:
       description:
-        - Its warm-up file, null without one. How many records it has (C(records)), of which kinds (C(kinds)), the batch sizes that they warm (C(batch_sizes)),
-          and why a server would refuse the version or die of it (C(faults)).
+        - Warm-up file of the model, null without one. C(records) is the number of requests, C(kinds) the number of each kind, C(batch_sizes) the batch sizes
+          that they warm up, C(faults) why a server would refuse the version or crash.
       type: dict
       sample: {records: 3, kinds: {predict: 3}, batch_sizes: [1, 8, 32], faults: []}
 """

@@ -7,34 +7,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: server_log_info
-short_description: Say which of the CPU's instructions a server leaves unused
+short_description: Find the CPU instructions that a server does not use
 version_added: "0.1.0"
 description:
   - Reads the log of a TensorFlow Serving server and finds the line in which TensorFlow names the instructions that the CPU has and the server was not compiled
-    for, in the wording of every release from TensorFlow 1.0 to 2.21.
-  - It is found whatever carries it, a container engine's files, a log collector's prefixes or JSON, a terminal's colours, Windows's line ends or UTF-16, and in
-    logs of any length or with other bytes in them.
-  - Tells a server that died because it was compiled for instructions that its CPU lacks from one that ended otherwise.
-  - The line comes when the first SavedModel is loaded, and not at all where nothing is missing or the level INFO is hidden (C(TF_CPP_MIN_LOG_LEVEL)).
-    RV(conclusive) says whether a name that is not listed proves anything.
+    for. Knows the wording of every release from TensorFlow 1.0 to 2.21.
+  - Finds the line in a container engine's files, with prefixes or JSON of a log collector, with a terminal's colors, with Windows line ends or in UTF-16, and
+    in logs of any length or with other bytes in them.
+  - Distinguishes a server that crashed because it was compiled for instructions that its CPU lacks from one that ended for another reason.
+  - TensorFlow writes the line when the server loads the first SavedModel. It does not write the line if no instruction is missing or the level INFO is hidden
+    (C(TF_CPP_MIN_LOG_LEVEL)). RV(conclusive) says whether the absence of a name is conclusive.
 options:
   container:
-    description: Name or id of a container on this host, running or not.
+    description: Name or ID of a container on the host, running or not.
     type: str
   path:
-    description: File on this host with the log.
+    description: File on the host with the log.
     type: path
   text:
-    description: The log itself.
+    description: Text of the log.
     type: str
   exit_status:
     description:
-      - How the server ended, as a shell or an engine says it (132 is SIGILL) or as a negative signal. For O(container) the engine tells it.
+      - Exit status of the server, as from a shell or an engine (132 is SIGILL), or as a negative signal number. For O(container) the module gets it from the
+        engine.
     type: int
   engine_socket:
     description:
-      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
-      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
+      - Path of the container engine's unix socket on the host. By default the one in C(DOCKER_HOST), otherwise the first socket of Docker or Podman that
+        answers.
+      - An engine on another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host, for O(container)
@@ -47,61 +49,62 @@ author:
 """
 
 EXAMPLES = r"""
-- name: See what the server leaves unused
+- name: Find the instructions that the server does not use
   tfserving.fleet.server_log_info:
     container: digits
   register: log
 
-- name: Say it
+- name: Show the instructions
   ansible.builtin.debug:
-    msg: "{{ log.judged | join(' ') if log.conclusive else 'the log does not tell' }}"
+    msg: "{{ log.judged | join(' ') if log.conclusive else 'the log is inconclusive' }}"
 """
 
 RETURN = r"""
 unused:
-  description: Names of the instructions as TensorFlow prints them, in its order; empty where the log names none.
+  description: Names of the unused instructions as TensorFlow prints them, in its order. Empty if the log has none.
   returned: success
   type: list
   elements: str
   sample: [AVX2, AVX512F, AVX512_VNNI, FMA]
 judged:
-  description: RV(unused) without the AMX names, which stay in the line whatever was compiled.
+  description: RV(unused) without the AMX names, which TensorFlow prints whatever was compiled.
   returned: success
   type: list
   elements: str
   sample: [AVX2, AVX512F, AVX512_VNNI, FMA]
 cpu_flags:
-  description: RV(judged) in the kernel's spelling, sorted.
+  description: RV(judged) with the kernel's names, sorted.
   returned: success
   type: list
   elements: str
   sample: [avx2, avx512_vnni, avx512f, fma]
 conclusive:
-  description: Whether an instruction that is not listed is in use (or TensorFlow does not look for it). False where the log shows no loaded SavedModel or a
-    line of it was cut off.
+  description:
+    - Whether an instruction that is not listed is in use (or TensorFlow does not check it). False if the log shows no loaded SavedModel, or if a line was cut
+      off.
   returned: success
   type: bool
   sample: true
 lines:
-  description: Each line found, with its C(wording), the C(prefix) of the logger (V(tensorflow), V(absl) or V(other)) and the C(instructions) it names.
+  description: Each line that was found, with its C(wording), the C(prefix) of the logger (V(tensorflow), V(absl) or V(other)) and its C(instructions).
   returned: success
   type: list
   elements: dict
   sample: [{wording: two_lines, prefix: tensorflow, instructions: [AVX2, AVX512F, AVX512_VNNI, FMA]}]
 fatal:
   description:
-    - Null, or how the server died of an instruction. C(kind) is V(missing_instruction) where TensorFlow said so and named it in C(instruction), or
-      V(illegal_instruction) for a bare SIGILL.
+    - How an instruction ended the server, or null. C(kind) is V(missing_instruction) if TensorFlow reported the instruction, in C(instruction), or
+      V(illegal_instruction) for a plain SIGILL.
   returned: success
   type: dict
   sample: {kind: illegal_instruction, instruction: null}
 ending:
-  description: Why the server ended as far as its log or exit status tell, with C(cause) and C(remedy). Null where it runs or they tell nothing.
+  description: Why the server ended, as far as its log or exit status show, with C(cause) and C(remedy). Null if the server runs or they show nothing.
   returned: success
   type: dict
   sample: {cause: "memory ran out", remedy: "Give it more memory, or serve less on this host."}
 exit_status:
-  description: How the server ended, null where it runs or nobody said.
+  description: Exit status of the server. Null if it runs or the status is unknown.
   returned: success
   type: int
   sample: null

@@ -10,15 +10,16 @@ module: serving_image_info
 short_description: List the images of this collection on a host
 version_added: "0.1.0"
 description:
-  - Lists the images that M(tfserving.fleet.serving_image) built or brought, with what their labels say and who uses them.
+  - Lists the images that M(tfserving.fleet.serving_image) built or brought to the host, with their labels and the containers that use them.
 options:
   archives:
-    description: Directory on the host below which a builder keeps images as archives; RV(archived) names them.
+    description: Directory on the host where a builder keeps images as archives. RV(archived) lists them.
     type: path
   engine_socket:
     description:
-      - Path of the container engine's unix socket on the host. By default that of C(DOCKER_HOST), else the first that answers of Docker's and Podman's.
-      - An engine of another machine (C(tcp://), C(ssh://)) cannot be used.
+      - Path of the container engine's unix socket on the host. By default the one in C(DOCKER_HOST), otherwise the first socket of Docker or Podman that
+        answers.
+      - An engine on another machine (C(tcp://), C(ssh://)) cannot be used.
     type: str
 requirements:
   - Python's Docker SDK (docker) on the host
@@ -34,56 +35,56 @@ author:
 """
 
 EXAMPLES = r"""
-- name: See which images are here
+- name: List the images on the host
   tfserving.fleet.serving_image_info:
   register: here
 
-- name: Name them
+- name: Show their names
   ansible.builtin.debug:
     msg: "{{ here.names }}"
 """
 
 RETURN = r"""
 names:
-  description: The names of all images listed, sorted.
+  description: Names of all images in RV(images), sorted.
   returned: success
   type: list
   elements: str
   sample: [tfserving-fleet/serving:2.20.0-x86-64-v3-b4d9765984c7]
 archived:
-  description: The names of the images that O(archives) holds, sorted; empty without it.
+  description: Names of the images in O(archives), sorted. Empty without it.
   returned: success
   type: list
   elements: str
   sample: []
 images:
-  description: The images, by id.
+  description: Images, by ID.
   returned: success
   type: list
   elements: dict
   contains:
     id:
-      description: The image's id.
+      description: ID of the image.
       type: str
     names:
-      description: Its names.
+      description: Names of the image.
       type: list
       elements: str
     digests:
-      description: Its references by digest.
+      description: References of the image by digest.
       type: list
       elements: str
     size_bytes:
-      description: Its size.
+      description: Size of the image.
       type: int
     used_by:
-      description: The names of the containers made from it.
+      description: Names of the containers made from the image.
       type: list
       elements: str
     label:
       description:
-        - What its labels say. C(recipe) is the recipe's digest, then C(release), C(commit), C(kind), C(level), C(cpu_flags), C(compute_capabilities), and
-          C(tensorrt), null for none.
+        - Labels of the image. C(recipe) is the recipe's digest, then C(release), C(commit), C(kind), C(level), C(cpu_flags), C(compute_capabilities), and
+          C(tensorrt), null for no TensorRT.
       type: dict
   sample:
     - id: sha256:0d1f3c7ba4e6

@@ -228,7 +228,7 @@ def test_a_rollback_that_undoes_nothing_fails(host):
         first = names.containers()
         names.play("deploy", "--limit", "one", tfserving_flags={"num_load_threads": 4}, **number)
         _changed, said = names.play("rollback", "-e", "tfserving_deployment=20260310", fails=True)
-        assert "no server of these hosts is of the deployment '20260310'" in said and "20260301" in said
+        assert "no server of these hosts belongs to the deployment '20260310'" in said and "20260301" in said
         unseen = {"tfserving_engine_socket": "/nonexistent.sock"}
         _changed, said = names.play("rollback", fails=True, **unseen)
         assert "servers in containers cannot be seen: there is no socket at /nonexistent.sock" in said

@@ -247,7 +247,7 @@ def test_what_is_refused_never_leaves_the_balancer(update, models, tmp_path):
     )
     run = update.play(playbook).succeed()
     assert run.output.count("refused as it should be") == len(REFUSED), run.output[-3000:]
-    assert "Take the host out of the balancer" not in run.output
+    assert "Take the host out of the load balancer" not in run.output
     assert update.containers() == before and update.began() == began
 
 

@@ -46,7 +46,7 @@ TUNING = {
 }
 FLAGS = {"tfserving_flags": {"rest_api_timeout_in_ms": 10000}, "tfserving_environment": {"OWNER": "us"}}
 SERVE = ["own.yml", "--tags", "serve"]
-BEGIN = ["own.yml", "--start-at-task", "tfserving.fleet.tfs_server : Plan what this host serves"]
+BEGIN = ["own.yml", "--start-at-task", "tfserving.fleet.tfs_server : Plan the server of this host"]
 LIMIT = ["tfserving.fleet.deploy", "--limit", "here"]
 DEPLOY = ["tfserving.fleet.deploy"]
 # What happens first, with what settings, and in which batching it ends for each model; then (later run, fact cache, rebooted).

@@ -119,5 +119,5 @@ def test_deploy_alone_keeps_batching_flags_and_environment(machine):
         tfs_capabilities_plan_result={"plan": {"models": [], "server": {}}},
     )
     assert (code, changed) == (0, 1), "a plan from before does not win over changed settings"
-    code, _changed, said = machine.play("own.yml", "--start-at-task", "Serve, or serve no more")
-    assert code != 0 and 'begin with its task "Plan what this host serves"' in said, said[-3000:]
+    code, _changed, said = machine.play("own.yml", "--start-at-task", "Bring the model server to the desired state")
+    assert code != 0 and 'start at its task "Plan the server of this host"' in said, said[-3000:]

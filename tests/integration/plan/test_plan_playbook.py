@@ -174,7 +174,7 @@ def test_a_host_that_is_not_known_is_detected_first(fleet):
     assert code == 0, output
     assert fleet.written()["here"]["release"] == "2.20.0"
     code, output, tasks = fleet.run({"here": here, "other": here}, "--limit", "here")
-    assert code == 0 and "Detect what the host can do" not in output, output
+    assert code == 0 and "Detect the capabilities of the host" not in output, output
 
 
 def test_the_role_plans_the_same_for_one_host_and_the_playbook_hands_its_plan_on(fleet):

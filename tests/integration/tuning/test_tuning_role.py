@@ -71,9 +71,10 @@ def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_what_cann
     tmp_path,
 ):
     status, said = play(tmp_path)
-    assert status == 0 and "unasked: without samples requests are made up from the signature" in said, said
+    assert status == 0 and "unasked: without samples the role generates requests from the signature" in said, said
     assert (
-        "unasked cannot be measured, and what the plan chose is kept: unasked: no published form of the model" in said
+        "unasked cannot be measured, so the configuration of the plan stays: unasked: no published form of the model"
+        in said
     ), said
     assert not (tmp_path / "state").exists()
 
@@ -151,7 +152,7 @@ def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
     status, said = tuned(("bad", bad), ("good", {}))
     assert (
         status == 0
-        and "bad cannot be measured, and what the plan chose is kept: metric_function: the metric function and a file"
+        and "bad cannot be measured, so the configuration of the plan stays: metric_function: the metric function and a file"
         in said
     ), said
     status, said = tuned(("bad", bad), ("worse", bad))
