@@ -58,7 +58,6 @@ BATCHING = (
 MAY_DIFFER = {
     "big-int-text": 3,
     "case": 2,
-    "classify-regress": 104,
     "deep": 4,
     "hang": 1,
     "hash-order": 2,
@@ -91,6 +90,9 @@ NETWORK, NUMBER = (
 )
 RESPONSES = {
     grpc_api.PREDICT: "PredictResponse",
+    grpc_api.CLASSIFY: "ClassificationResponse",
+    grpc_api.REGRESS: "RegressionResponse",
+    grpc_api.MULTI_INFERENCE: "MultiInferenceResponse",
     grpc_api.GET_MODEL_METADATA: "GetModelMetadataResponse",
     grpc_api.GET_MODEL_STATUS: "GetModelStatusResponse",
 }

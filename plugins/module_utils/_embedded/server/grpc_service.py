@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gRPC API: Predict, GetModelMetadata, GetModelStatus, HandleReloadConfigRequest and the health check; anything else is UNIMPLEMENTED."""
+"""The gRPC API: PredictionService, ModelService and the health check; anything else is UNIMPLEMENTED."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
     configuration,
+    examples,
     log,
     metrics,
     models,
     status,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
 try:
@@ -60,14 +61,16 @@ class GrpcService:
         self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
         self._stopped = threading.Event()
         self._methods = {
-            grpc_api.PREDICT: self._predict,
+            grpc_api.PREDICT: self._counted("Predict", "tensorflow.serving.PredictRequest", self._predict),
+            grpc_api.CLASSIFY: self._inferring(examples.CLASSIFY),
+            grpc_api.REGRESS: self._inferring(examples.REGRESS),
+            grpc_api.MULTI_INFERENCE: self._infer_several,
             grpc_api.GET_MODEL_METADATA: self._metadata,
             grpc_api.GET_MODEL_STATUS: self._status,
             grpc_api.RELOAD_CONFIG: self._reload,
         }
         if options["enable_grpc_healthcheck_service"]:
             self._methods[_HEALTH_CHECK] = self._health
-        self._predict_request = wire.message("tensorflow.serving.PredictRequest")
         self._predict_response = wire.message("tensorflow.serving.PredictResponse")
         self._server = grpc.server(
             futures.ThreadPoolExecutor(self._threads + _MORE_WORKERS),
@@ -122,22 +125,27 @@ class GrpcService:
             with self._lock:
                 self._running -= 1
 
-    def _predict(self, content: bytes, timeout_ms: int) -> bytes:
-        began, name, code = time.monotonic(), "", "OK"
-        try:
-            request = _parsed(self._predict_request, content)
-            name = request.model_spec.name
-            return self._predicted(request, timeout_ms)
-        except Exception as fault:
-            code = status.of(fault).code
-            raise
-        finally:
-            metrics.REQUEST_COUNT.add(name, code)
-            if code == "OK":
-                metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, "Predict", "GRPC")
+    def _counted(self, api: str, kind: str, answer: Callable[[Any, Asked, int], Any]) -> _Method:
+        """The method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
+        expected = wire.message(kind)
 
-    def _predicted(self, request: Any, timeout_ms: int) -> bytes:
-        asked = _asked(request)
+        def method(content: bytes, timeout_ms: int) -> bytes:
+            began, name, code = time.monotonic(), "", "OK"
+            try:
+                request = _parsed(expected, content)
+                name = request.model_spec.name
+                return _bytes(answer(request, _asked(request), timeout_ms))
+            except Exception as fault:
+                code = status.of(fault).code
+                raise
+            finally:
+                metrics.REQUEST_COUNT.add(name, code)
+                if code == "OK":
+                    metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, api, "GRPC")
+
+        return method
+
+    def _predict(self, request: Any, asked: Asked, timeout_ms: int) -> Any:
         response = self._predict_response()
         with self._predictor.use(asked) as (number, session):
             outputs = self._predictor.predict(
@@ -147,10 +155,28 @@ class GrpcService:
         spec.name, spec.version.value, spec.signature_name = (
             asked.name,
             number,
-            request.model_spec.signature_name or "serving_default",
+            request.model_spec.signature_name or DEFAULT_SIGNATURE,
         )
         for name, array in outputs.items():
             client.encode_tensor(array, typed=not self._as_content, into=response.outputs[name])
+        return response
+
+    def _inferring(self, method: examples.Method) -> _Method:
+        def infer(request: Any, asked: Asked, timeout_ms: int) -> Any:
+            with self._predictor.use(asked) as (number, session):
+                response = self._predictor.infer(method, session, request, timeout_ms)
+            response.model_spec.version.value = number
+            return response
+
+        return self._counted(method.api, method.request, infer)
+
+    def _infer_several(self, content: bytes, timeout_ms: int) -> bytes:
+        request = _parsed(wire.message("tensorflow.serving.MultiInferenceRequest"), content)
+        first = request.tasks[0] if request.tasks else wire.message("tensorflow.serving.InferenceTask")()
+        with self._predictor.use(_asked_by(first.model_spec)) as (number, session):
+            response = self._predictor.infer_several(session, request, timeout_ms)
+        for result in response.results:
+            result.model_spec.version.value = number
         return _bytes(response)
 
     def _metadata(self, content: bytes, _timeout_ms: int) -> bytes:
@@ -276,7 +302,10 @@ def _parsed(kind: Any, content: bytes) -> Any:
 def _asked(request: Any) -> Asked:
     if not request.HasField("model_spec"):
         raise status.Status("INVALID_ARGUMENT", "Missing ModelSpec")
-    spec = request.model_spec
+    return _asked_by(request.model_spec)
+
+
+def _asked_by(spec: Any) -> Asked:
     return Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
 
 

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import examples, metrics, status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.models import Library
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client
 
-_DEFAULT_SIGNATURE = "serving_default"
-_METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
+_METHODS = ("tensorflow/serving/predict", *examples.METHODS)
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,26 @@ class Predictor:
         timeout_ms: int = 0,
     ) -> dict[str, Any]:
         """{output: array} of inputs, {name: TensorProto or array}. output_filter: the outputs wanted, () for all."""
-        began = time.monotonic()
-        outputs = run(
-            session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names
-        )
-        metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, asked.name, "Predict", "TF1")
-        return outputs
+        with _timed(asked.name, "Predict"):
+            return run(
+                session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names
+            )
+
+    def infer(self, method: examples.Method, session: Session, request: Any, timeout_ms: int = 0) -> Any:
+        """The response message for a request of this method, without the version."""
+        with _timed(request.model_spec.name, method.api):
+            return examples.one(method, session, request, timeout_ms, self._check_method_names)
+
+    def infer_several(self, session: Session, request: Any, timeout_ms: int = 0) -> Any:
+        """The response message for a MultiInferenceRequest, without the version."""
+        return examples.several(session, request, timeout_ms, self._check_method_names)
+
+
+@contextlib.contextmanager
+def _timed(model: str, api: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, model, api, "TF1")
 
 
 def run(
@@ -72,7 +85,7 @@ def run(
     check_method_names: bool = False,
 ) -> dict[str, Any]:
     """As Predictor.predict, for a session at hand."""
-    name = signature_name or _DEFAULT_SIGNATURE
+    name = signature_name or DEFAULT_SIGNATURE
     if name not in session.signatures:
         raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
     signature = session.signatures[name]

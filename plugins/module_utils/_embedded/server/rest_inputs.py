@@ -16,11 +16,10 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import (
     Repeated,
-    invalid,
     shown,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status, invalid, shape_text
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes, wire
 
 try:
     import numpy
@@ -46,9 +45,7 @@ def predict_inputs(
     request: dict[str, Any], signature_inputs_of: Callable[[str], dict[str, str]]
 ) -> tuple[str, str, dict[str, Any]]:
     """(signature name, form, {input: array}) of a parsed request. signature_inputs_of(name): {input: dtype name}; it may raise Status."""
-    name = request.get("signature_name", "")
-    if not isinstance(name, str):
-        raise _format_error(request, "not formatted correctly. 'signature_name' key must be a string value.")
+    name = _signature_name(request)
     dtypes = signature_inputs_of(name)
     if not dtypes:
         raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
@@ -65,6 +62,55 @@ def predict_inputs(
     if "inputs" in request:
         return name, COLUMN, _of_inputs(request["inputs"], dtypes)
     raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def example_request(request: dict[str, Any], kind: str) -> Any:
+    """The message for a parsed request over examples. kind: its full name. Raises Status."""
+    message = wire.message(kind)()
+    message.model_spec.signature_name = _signature_name(request)
+    given = message.input.example_list
+    if "context" in request:
+        given = message.input.example_list_with_context
+        _fill_example(request["context"], given.context)
+    if "examples" not in request:
+        raise _format_error(request, "When method is classify, key 'examples' is expected and was not found")
+    if not isinstance(request["examples"], list):
+        raise _format_error(request, "Expecting 'examples' value to be an list/array")
+    if not request["examples"]:
+        raise _format_error(request, "'examples' value is an empty array")
+    for value in request["examples"]:
+        _fill_example(value, given.examples.add())
+    return message
+
+
+def _fill_example(value: Any, example: Any) -> None:
+    if not isinstance(value, dict):
+        raise invalid(f"Example must be JSON object but got JSON {_type(value)}")
+    for name, content in value.items():
+        feature = example.features.feature[_bytes(name).decode("utf-8", "replace")]
+        for item in content if isinstance(content, list) else [content]:
+            _add_to_feature(feature, name, item)
+
+
+def _add_to_feature(feature: Any, name: str, value: Any) -> None:
+    if value is None or isinstance(value, list) or _is_named(value):
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {_type(value)}")
+    whole = isinstance(value, int) and -(2**63) <= value < 2**64  # RapidJSON takes others for doubles.
+    kind = "bytes" if isinstance(value, (str, dict)) else "int64" if whole else "float"
+    found = (feature.WhichOneof("kind") or f"{kind}_list").removesuffix("_list")
+    if kind != found:
+        raise invalid(f"Unexpected element type in feature: {name} expecting type: {found}")
+    if whole and value >= 2**63:
+        raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    convert: Any = int if whole else _as_float if kind == "float" else _decoded if isinstance(value, dict) else _bytes
+    getattr(feature, f"{kind}_list").value.append(convert(value))
+
+
+def _signature_name(request: dict[str, Any]) -> str:
+    name = request.get("signature_name", "")
+    if not isinstance(name, str):
+        raise _format_error(request, "not formatted correctly. 'signature_name' key must be a string value.")
+    return name
 
 
 def _format_error(value: Any, message: str) -> Status:
@@ -119,7 +165,7 @@ def _add_row(rows: dict[str, list[Any]], name: str, value: Any, dtypes: Mapping[
     if name in rows and rows[name][0].size != array.size:
         raise invalid(f"Expecting tensor size: {rows[name][0].size} but got: {array.size}")
     if name in rows and rows[name][0].shape != array.shape:
-        raise invalid(f"Expecting shape {_shape_text(rows[name][0].shape)} but got: {_shape_text(array.shape)}")
+        raise invalid(f"Expecting shape {shape_text(rows[name][0].shape)} but got: {shape_text(array.shape)}")
     rows.setdefault(name, []).append(array)
 
 
@@ -266,7 +312,3 @@ def _type(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
     return {type(None): "Null", dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
-
-
-def _shape_text(shape: Sequence[int]) -> str:
-    return f"[{','.join(map(str, shape))}]"

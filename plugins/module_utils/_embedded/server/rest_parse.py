@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import invalid
 
 _DEBUG_BYTES = 256
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
@@ -66,10 +66,6 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid(f"JSON Value: {shown(value)} Is not object")
     return value
-
-
-def invalid(message: str) -> status.Status:
-    return status.Status("INVALID_ARGUMENT", message)
 
 
 def _parse_error(fault: json.JSONDecodeError, text: str) -> str:

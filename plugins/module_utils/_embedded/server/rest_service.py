@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    examples,
     log,
     metrics,
     models,
@@ -26,12 +27,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
     status,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
+_OVER_EXAMPLES = {"classify": examples.CLASSIFY, "regress": examples.REGRESS}
 _LOOK = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.IGNORECASE)
 _REASONS = {
     200: "OK",
@@ -192,10 +194,8 @@ class RestService:
         method = (found["method"] or "status").lower()
         if method == "predict":
             return self._predict(asked, body)
-        if method in ("classify", "regress"):
-            raise status.Status(
-                "UNIMPLEMENTED", f"{method} is not built into the embedded server of tfserving.fleet; use predict"
-            )
+        if method in _OVER_EXAMPLES:
+            return self._infer(_OVER_EXAMPLES[method], asked, body)
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
         if method == "status":
@@ -209,6 +209,12 @@ class RestService:
             name, form, inputs = rest_inputs.predict_inputs(request, lambda signature: _dtypes(session, signature))
             outputs = self._predictor.predict(asked, session, name, inputs, timeout_ms=self._timeout_ms)
         return rest_answer.answer(outputs, form)
+
+    def _infer(self, method: examples.Method, asked: Asked, body: bytes) -> bytes:
+        request = rest_inputs.example_request(rest_parse.parse(body), method.request)
+        request.model_spec.name = asked.name
+        with self._predictor.use(asked) as (_number, session):
+            return rest_answer.results(self._predictor.infer(method, session, request, self._timeout_ms).result)
 
 
 def _named(found: Any) -> tuple[str, str]:
@@ -227,7 +233,7 @@ def _asked(found: Any) -> Asked:
 
 
 def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
-    name = signature_name or "serving_default"
+    name = signature_name or DEFAULT_SIGNATURE
     if name not in session.signatures:
         raise status.Status("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
     return {alias: dtypes.name_of(info.dtype) for alias, info in session.signatures[name].inputs.items()}

@@ -10,14 +10,20 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, predict, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    examples,
+    log,
+    metrics,
+    predict,
+    status,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _MOST = 1000
 _UNSUPPORTED = {"session_run_log": 5, "predict_streamed_log": 7}
-_NOT_BUILT = ("classify_log", "regress_log", "multi_inference_log")
+_OVER_EXAMPLES = {"classify_log": examples.CLASSIFY, "regress_log": examples.REGRESS}
 
 
 def run(path: str, session: Session, bfloat16: Any, iterations: int = 1) -> None:
@@ -63,13 +69,14 @@ def _parsed(record: bytes, file: str) -> Any:
 
 
 def _replay(logged: Any, session: Session, bfloat16: Any) -> None:
-    for name, number in _UNSUPPORTED.items():
-        if getattr(logged, name):
-            raise status.Status("UNIMPLEMENTED", f"Unsupported log_type for warmup: {number}")
-    for name in _NOT_BUILT:
-        if getattr(logged, name):
-            log.warning(f"A warm-up record holds a {name}, which the embedded server of tfserving.fleet does not run")
-    if logged.HasField("predict_log"):
+    kind = logged.WhichOneof("log_type")
+    if kind in _UNSUPPORTED:
+        raise status.Status("UNIMPLEMENTED", f"Unsupported log_type for warmup: {_UNSUPPORTED[kind]}")
+    if kind in _OVER_EXAMPLES:
+        examples.one(_OVER_EXAMPLES[kind], session, getattr(logged, kind).request)
+    if kind == "multi_inference_log":
+        examples.several(session, logged.multi_inference_log.request)
+    if kind == "predict_log":
         request = logged.predict_log.request
         predict.run(
             session, request.model_spec.signature_name, request.inputs, request.output_filter, bfloat16=bfloat16
