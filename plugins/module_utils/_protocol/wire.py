@@ -173,7 +173,7 @@ _MESSAGES = {
     },
 }
 
-_ONEOFS = {
+_ONEOFS: dict[Any, dict[str, tuple[str, ...]]] = {
     **schema.ONEOFS,
     "tensorflow.Feature": {"kind": ("bytes_list", "float_list", "int64_list")},
     "tensorflow.serving.Input": {"kind": ("example_list", "example_list_with_context")},

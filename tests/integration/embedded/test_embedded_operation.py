@@ -78,6 +78,19 @@ def predict_log(rows=1, name="x", model="another"):
     return log.SerializeToString()
 
 
+def examples_log(kind, signature):
+    """A record of a Classify, Regress or MultiInference (of one task) with one example."""
+    log = wire.message("tensorflow.serving.PredictionLog")()
+    request = getattr(log, f"{kind}_log").request
+    if kind == "multi_inference":
+        spec = request.tasks.add(method_name="tensorflow/serving/classify").model_spec
+    else:
+        spec = request.model_spec
+    spec.name, spec.signature_name = "another", signature
+    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(2)
+    return log.SerializeToString()
+
+
 @pytest.fixture(scope="module", name="warmed")
 def servers_with_warm_up(serve, model_directory, tmp_path_factory):
     """(folder, {name: server}): good serves, bad ends for many reasons, ignored has the same models as bad."""
@@ -91,17 +104,22 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
         "wrong": tf_record(predict_log(name="nokey")),
         "many": one * 1001,
         "large": tf_record(predict_log(9)),
+        "examples": b"".join(
+            tf_record(examples_log(kind, signature))
+            for kind, signature in (("classify", "classify"), ("regress", "column"), ("multi_inference", "classify"))
+        ),
+        "unclassified": tf_record(examples_log("classify", "nope")),
         "session": tf_record(b"\x2a\x02\x0a\x00"),
         "unreadable": tf_record(b"\xff\xff"),
     }
     for name, content in records.items():
-        shutil.copytree(model_directory / "half_plus_two", folder / name)
+        shutil.copytree(model_directory / ("over_examples" if name == "examples" else "half_plus_two"), folder / name)
         (folder / name / "1" / "assets.extra").mkdir()
         (folder / name / "1" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(content)
     (folder / "batching").write_text(BATCHING, encoding="utf-8")
     (folder / "monitoring").write_text("prometheus_config { enable: true }", encoding="utf-8")
     batched = ("--enable_batching", f"--batching_parameters_file={folder}/batching", "--max_num_load_retries=0")
-    good = ("three", "thousand")
+    good = ("three", "thousand", "examples")
     bad = {name: folder / name for name in records if name not in good}
     return folder, {
         "good": serve(
@@ -118,7 +136,7 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
 def test_warm_up_is_replayed_before_a_model_serves(warmed):
     folder, servers = warmed
     said = servers["good"].ready().words()
-    for name, count in (("three", 3), ("thousand", 1000)):
+    for name, count in (("three", 3), ("thousand", 1000), ("examples", 3)):
         file = re.escape(f"{folder}/{name}/1/assets.extra/tf_serving_warmup_requests")
         assert re.search(rf"Starting to read warmup data for model at {file}", said)
         assert re.search(
@@ -127,8 +145,8 @@ def test_warm_up_is_replayed_before_a_model_serves(warmed):
         )
     metrics = page(servers["good"])[2]
     assert f':tensorflow:serving:model_warmup_records_read{{model_path="{folder}/three/1",status="OK"}} 3\n' in metrics
-    assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2004\n" in metrics, (
-        "two records and 1000, twice each, through the batches"
+    assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2010\n" in metrics, (
+        "two records, 1000 and three, twice each, through the batches"
     )
 
 
@@ -145,6 +163,7 @@ def test_warm_up_is_replayed_before_a_model_serves(warmed):
             "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at FOLDER/many/1/assets.extra/tf_serving_warmup_requests}",
         ),
         ("large", "INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8}"),
+        ("unclassified", "INVALID_ARGUMENT: No signature was found with the name: nope}"),
         ("session", "UNIMPLEMENTED: Unsupported log_type for warmup: 5}"),
         ("unreadable", "INVALID_ARGUMENT: Failed to parse warmup record: "),
         (
@@ -167,7 +186,7 @@ def test_a_wrong_record_fails_the_load(warmed, name, text):
     said = (
         servers["bad"]
         .words()
-        .partition("Failed to start server. Error: UNKNOWN: 8 servable(s) did not become available: ")[2]
+        .partition("Failed to start server. Error: UNKNOWN: 9 servable(s) did not become available: ")[2]
     )
     assert f"{{name: {name} version: 1}} due to error: {text.replace('FOLDER', str(folder))}" in said
 
@@ -192,6 +211,29 @@ def server_with_metrics(serve, model_directory, tmp_path_factory):
         f"--monitoring_config_file={folder}/monitoring",
         "--grpc_max_threads=64",
     ).ready()
+
+
+def test_requests_over_examples_are_counted(warmed):
+    """Labels as on a real server's page after a Regress over REST."""
+    server = warmed[1]["good"].ready()
+    body = b'{"signature_name": "column", "examples": [{"x": 1.0}]}'
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port)
+    connection.request("POST", "/v1/models/examples:regress", body)
+    assert connection.getresponse().status == 200
+    connection.close()
+    request = wire.message("tensorflow.serving.RegressionRequest")()
+    request.model_spec.name, request.model_spec.signature_name = "examples", "column"
+    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(2)
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        channel.unary_unary(grpc_api.REGRESS)(request.SerializeToString(), timeout=30)
+    after = page(server)[2]
+    for line in (
+        'request_count{model_name="examples",status="OK"} 2',
+        'request_latency_count{model_name="examples",API="regress",entrypoint="REST"} 1',
+        'request_latency_count{model_name="examples",API="Regress",entrypoint="GRPC"} 1',
+        'runtime_latency_count{model_name="examples",API="Regress",runtime="TF1"} 2',
+    ):
+        assert f":tensorflow:serving:{line}\n" in after
 
 
 def test_metrics_have_the_names_of_the_real_server(measured):
@@ -226,8 +268,7 @@ def test_metrics_have_the_names_of_the_real_server(measured):
     serving, batching = ":tensorflow:serving:", ":tensorflow:serving:batching_session:"
     assert {key: value for key, value in samples.items() if key.startswith(f"{serving}request_count")} == {
         f'{serving}request_count{{model_name="m",status="OK"}}': "4",
-        f'{serving}request_count{{model_name="m",status="INVALID_ARGUMENT"}}': "1",
-        f'{serving}request_count{{model_name="m",status="UNIMPLEMENTED"}}': "1",
+        f'{serving}request_count{{model_name="m",status="INVALID_ARGUMENT"}}': "2",
         f'{serving}request_count{{model_name="nope",status="NOT_FOUND"}}': "1",
     }
     for labels, count in (('API="Predict",entrypoint="GRPC"', "3"), ('API="predict",entrypoint="REST"', "1")):

@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
     rest_parse,
     status,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 from hypothesis import strategies
 
 
@@ -190,6 +191,53 @@ def test_values(body, dtype, expected):
 )
 def test_values_that_do_not_fit(body, dtype, text):
     assert fault(body, x=dtype) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "values"),
+    [
+        ("[]", None, None),
+        ("[1, true, false]", "int64_list", [1, 1, 0]),
+        ("[-9223372036854775808, 9223372036854775807]", "int64_list", [-(2**63), 2**63 - 1]),
+        ("[18446744073709551616, Infinity]", "float_list", [2.0**64, float("inf")]),
+        ('["a", {"b64": "aGVsbG8="}]', "bytes_list", [b"a", b"hello"]),
+        ('1.0, "x": 2.5', "float_list", [2.5]),
+    ],
+)
+def test_features(text, kind, values):
+    """As in upstream's json_tensor_test.cc; RapidJSON takes whole numbers beyond uint64 for doubles, and each member overwrites the one before."""
+    read = rest_inputs.example_request(
+        rest_parse.parse(f'{{"examples": [{{"x": {text}}}]}}'.encode()), "tensorflow.serving.RegressionRequest"
+    )
+    feature = read.input.example_list.examples[0].features.feature["x"]
+    assert feature.WhichOneof("kind") == kind and (kind is None or list(getattr(feature, kind).value) == values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[20, 18446744073709551603]", "Feature: x has uint64_t element. Only int64_t is supported."),
+        ('["a", 1]', "Unexpected element type in feature: x expecting type: bytes"),
+        ('[1.0, {"b64": "YQ=="}]', "Unexpected element type in feature: x expecting type: float"),
+        ('[10, {"test": 10}]', "Feature: x has element with unexpected JSON type: Object"),
+        ('[{"b64": "_"}]', "Unable to base64 decode"),
+    ],
+)
+def test_features_that_do_not_fit(text, message):
+    """As in upstream's json_tensor_test.cc and json_tensor.cc."""
+    with pytest.raises(status.Status) as caught:
+        rest_inputs.example_request(
+            rest_parse.parse(f'{{"examples": [{{"x": {text}}}]}}'.encode()), "tensorflow.serving.ClassificationRequest"
+        )
+    assert (caught.value.code, caught.value.message) == ("INVALID_ARGUMENT", message)
+
+
+def test_results_that_are_no_numbers():
+    """As in upstream's json_tensor_test.cc."""
+    result = wire.message("tensorflow.serving.RegressionResult")()
+    for value in (0.2, float("inf"), 1, float("-inf"), float("nan")):
+        result.regressions.add(value=value)
+    assert rest_answer.results(result) == b'{\n    "results": [0.2, Infinity, 1.0, -Infinity, NaN]\n}'
 
 
 def test_two_inputs():

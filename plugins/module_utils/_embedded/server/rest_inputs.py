@@ -86,7 +86,7 @@ def example_request(request: dict[str, Any], kind: str) -> Any:
 def _fill_example(value: Any, example: Any) -> None:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {_type(value)}")
-    for name, content in value.items():
+    for name, content in getattr(value, "last", value).items():
         feature = example.features.feature[_bytes(name).decode("utf-8", "replace")]
         for item in content if isinstance(content, list) else [content]:
             _add_to_feature(feature, name, item)

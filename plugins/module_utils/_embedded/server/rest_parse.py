@@ -34,12 +34,18 @@ _PARSE_ERRORS = (
 
 
 class Repeated(dict):  # type: ignore[type-arg]
-    """An object that has several members with one name; RapidJSON finds the first."""
+    """An object that has several members with one name; RapidJSON finds the first. last: the object with the last of each."""
+
+    last: dict[str, Any]
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    return members if len(members) == len(pairs) else Repeated(reversed(pairs))
+    if len(members) == len(pairs):
+        return members
+    repeated = Repeated(reversed(pairs))
+    repeated.last = members
+    return repeated
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
