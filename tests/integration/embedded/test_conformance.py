@@ -57,7 +57,6 @@ BATCHING = (
 # How many of the recorded exchanges may differ, by kind.
 MAY_DIFFER = {
     "big-int-text": 3,
-    "case": 2,
     "deep": 4,
     "hang": 1,
     "hash-order": 2,

@@ -220,6 +220,7 @@ def test_features(text, kind, values):
         ('["a", 1]', "Unexpected element type in feature: x expecting type: bytes"),
         ('[1.0, {"b64": "YQ=="}]', "Unexpected element type in feature: x expecting type: float"),
         ('[10, {"test": 10}]', "Feature: x has element with unexpected JSON type: Object"),
+        ('{"b64": "YQ==", "b64": "YQ=="}', "Feature: x has element with unexpected JSON type: Object"),
         ('[{"b64": "_"}]', "Unable to base64 decode"),
     ],
 )

@@ -311,4 +311,6 @@ def _bytes(text: str) -> bytes:
 def _type(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
-    return {type(None): "Null", dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
+    return {type(None): "Null", dict: "Object", Repeated: "Object", list: "Array", str: "String"}.get(
+        type(value), "Number"
+    )

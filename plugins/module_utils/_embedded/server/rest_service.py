@@ -32,7 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import d
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_CALL = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
+_CALL = re.compile(rf"(?i:/v1/models/(?P<name>[^/:]+){_VERSION}):(?P<method>classify|regress|predict)")
 _OVER_EXAMPLES = {"classify": examples.CLASSIFY, "regress": examples.REGRESS}
 _LOOK = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.IGNORECASE)
 _REASONS = {
@@ -191,14 +191,14 @@ class RestService:
         if not found:
             raise status.Status("INVALID_ARGUMENT", f"Malformed request: {verb} {target}")
         asked = _asked(found)
-        method = (found["method"] or "status").lower()
+        method = found["method"]
         if method == "predict":
             return self._predict(asked, body)
         if method in _OVER_EXAMPLES:
             return self._infer(_OVER_EXAMPLES[method], asked, body)
         if not asked.name:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
-        if method == "status":
+        if method != "metadata":
             return rest_answer.statuses(self._library.states(asked.name, asked.number))
         with self._predictor.use(asked) as (number, session):
             return rest_answer.metadata(asked.name, number, session.signatures)
@@ -219,7 +219,7 @@ class RestService:
 
 def _named(found: Any) -> tuple[str, str]:
     """(model, method) of a request, as the metrics name them: the method is empty for what only looks."""
-    return urllib.parse.unquote(found["name"] or ""), (found["method"] or "").lower() if found.re is _CALL else ""
+    return urllib.parse.unquote(found["name"] or ""), found["method"] if found.re is _CALL else ""
 
 
 def _asked(found: Any) -> Asked:
