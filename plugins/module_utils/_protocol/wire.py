@@ -197,13 +197,8 @@ def message(name: str) -> Any:
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
 
 
-def enum_number(enum: str, name: str) -> int:
-    """The number of an enum's value, for instance enum_number("tensorflow.DataType", "DT_FLOAT") is 1."""
-    return _ENUMS[enum][name]
-
-
 def enum_name(enum: str, number: int) -> str:
-    """The inverse of enum_number; the number as text where it is unknown."""
+    """The name of an enum's value, DT_FLOAT for 1 of tensorflow.DataType; the number as text where it is unknown."""
     return next((name for name, value in _ENUMS[enum].items() if value == number), str(number))
 
 

@@ -24,7 +24,7 @@ import pytest
 grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
     GrpcClient,
     RestClient,
@@ -200,7 +200,7 @@ def test_bfloat16(servers):
     request.model_spec.name = "bfloat16"
     tensor = request.inputs["x"]
     tensor.dtype, tensor.tensor_content = (
-        wire.enum_number("tensorflow.DataType", "DT_BFLOAT16"),
+        dtypes.ENUM["DT_BFLOAT16"],
         b"\xc0\x3f\x00\x40",
     )  # 1.5, 2.0
     tensor.tensor_shape.dim.add(size=2)

@@ -197,9 +197,7 @@ class GrpcService:
         asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
-            added = response.model_version_status.add(
-                version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state)
-            )
+            added = response.model_version_status.add(version=number, state=grpc_api.STATES[state])
             added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
         return _bytes(response)
