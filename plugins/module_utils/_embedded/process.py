@@ -220,11 +220,6 @@ class _Log:
         return " | ".join((telling or lines)[-4:]) or "nothing"
 
 
-def program_digest() -> str:
-    """What tells this collection's server program from another's."""
-    return program.digest(ENTRY)[:16]
-
-
 def _how(code: Any) -> str:
     if code == "?":
         return "nobody saw how"
