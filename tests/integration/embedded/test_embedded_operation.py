@@ -108,12 +108,15 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
             tf_record(examples_log(kind, signature))
             for kind, signature in (("classify", "classify"), ("regress", "column"), ("multi_inference", "classify"))
         ),
+        "misnamed": tf_record(examples_log("regress", "classify")),
         "unclassified": tf_record(examples_log("classify", "nope")),
         "session": tf_record(b"\x2a\x02\x0a\x00"),
         "unreadable": tf_record(b"\xff\xff"),
     }
     for name, content in records.items():
-        shutil.copytree(model_directory / ("over_examples" if name == "examples" else "half_plus_two"), folder / name)
+        shutil.copytree(
+            model_directory / ("over_examples" if name in ("examples", "misnamed") else "half_plus_two"), folder / name
+        )
         (folder / name / "1" / "assets.extra").mkdir()
         (folder / name / "1" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(content)
     (folder / "batching").write_text(BATCHING, encoding="utf-8")
@@ -128,7 +131,7 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
             "--num_request_iterations_for_warmup=2",
             models={name: folder / name for name in good},
         ),
-        "bad": serve(*batched, models=bad),
+        "bad": serve(*batched, "--enable_signature_method_name_check=true", models=bad),
         "ignored": serve(*batched, "--enable_model_warmup=false", models=bad),
     }
 
@@ -163,6 +166,10 @@ def test_warm_up_is_replayed_before_a_model_serves(warmed):
             "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at FOLDER/many/1/assets.extra/tf_serving_warmup_requests}",
         ),
         ("large", "INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8}"),
+        (
+            "misnamed",
+            "INVALID_ARGUMENT: Expected regression signature method_name to be tensorflow/serving/regress. Was: tensorflow/serving/classify}",
+        ),
         ("unclassified", "INVALID_ARGUMENT: No signature was found with the name: nope}"),
         ("session", "UNIMPLEMENTED: Unsupported log_type for warmup: 5}"),
         ("unreadable", "INVALID_ARGUMENT: Failed to parse warmup record: "),
@@ -186,7 +193,7 @@ def test_a_wrong_record_fails_the_load(warmed, name, text):
     said = (
         servers["bad"]
         .words()
-        .partition("Failed to start server. Error: UNKNOWN: 9 servable(s) did not become available: ")[2]
+        .partition("Failed to start server. Error: UNKNOWN: 10 servable(s) did not become available: ")[2]
     )
     assert f"{{name: {name} version: 1}} due to error: {text.replace('FOLDER', str(folder))}" in said
 

@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
     models,
     status,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Predictor, Request
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
@@ -125,7 +125,7 @@ class GrpcService:
             with self._lock:
                 self._running -= 1
 
-    def _counted(self, api: str, kind: str, answer: Callable[[Any, Asked, int], Any]) -> _Method:
+    def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Asked, int], Any]) -> _Method:
         """The method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
         expected = wire.message(kind)
 
@@ -145,12 +145,11 @@ class GrpcService:
 
         return method
 
-    def _predict(self, request: Any, asked: Asked, timeout_ms: int) -> Any:
+    def _predict(self, request: Any, asked: models.Asked, timeout_ms: int) -> Any:
         response = self._predict_response()
-        with self._predictor.use(asked) as (number, session):
-            outputs = self._predictor.predict(
-                asked, session, request.model_spec.signature_name, request.inputs, request.output_filter, timeout_ms
-            )
+        with self._library.use(asked) as (number, session):
+            wanted = Request(asked.name, request.model_spec.signature_name, request.inputs, request.output_filter)
+            outputs = self._predictor.predict(session, wanted, timeout_ms)
         spec = response.model_spec
         spec.name, spec.version.value, spec.signature_name = (
             asked.name,
@@ -162,8 +161,8 @@ class GrpcService:
         return response
 
     def _inferring(self, method: examples.Method) -> _Method:
-        def infer(request: Any, asked: Asked, timeout_ms: int) -> Any:
-            with self._predictor.use(asked) as (number, session):
+        def infer(request: Any, asked: models.Asked, timeout_ms: int) -> Any:
+            with self._library.use(asked) as (number, session):
                 response = self._predictor.infer(method, session, request, timeout_ms)
             response.model_spec.version.value = number
             return response
@@ -173,7 +172,7 @@ class GrpcService:
     def _infer_several(self, content: bytes, timeout_ms: int) -> bytes:
         request = _parsed(wire.message("tensorflow.serving.MultiInferenceRequest"), content)
         first = request.tasks[0] if request.tasks else wire.message("tensorflow.serving.InferenceTask")()
-        with self._predictor.use(_asked_by(first.model_spec)) as (number, session):
+        with self._library.use(_asked_by(first.model_spec)) as (number, session):
             response = self._predictor.infer_several(session, request, timeout_ms)
         for result in response.results:
             result.model_spec.version.value = number
@@ -188,7 +187,7 @@ class GrpcService:
             if field != _SIGNATURES:
                 raise status.Status("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
         response = wire.message("tensorflow.serving.GetModelMetadataResponse")()
-        with self._predictor.use(asked) as (number, session):
+        with self._library.use(asked) as (number, session):
             response.metadata[_SIGNATURES].Pack(signature_map(session))
         response.model_spec.name, response.model_spec.version.value = asked.name, number
         return _bytes(response)
@@ -297,14 +296,14 @@ def _parsed(kind: Any, content: bytes) -> Any:
         raise status.Status("INTERNAL", "Failed to parse the request") from fault
 
 
-def _asked(request: Any) -> Asked:
+def _asked(request: Any) -> models.Asked:
     if not request.HasField("model_spec"):
         raise status.Status("INVALID_ARGUMENT", "Missing ModelSpec")
     return _asked_by(request.model_spec)
 
 
-def _asked_by(spec: Any) -> Asked:
-    return Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
+def _asked_by(spec: Any) -> models.Asked:
+    return models.Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
 
 
 def _status_of(fault: BaseException) -> status.Status:

@@ -115,10 +115,8 @@ class Server:
         self._stopping.set()
 
     def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:
-        import ml_dtypes
-
         self._listening, port, socket_path = True, self._options["port"], self._options["grpc_socket_path"]
-        predictor = Predictor(library, ml_dtypes.bfloat16, self._options["enable_signature_method_name_check"])
+        predictor = _predictor(self._options)
         grpc, rest = GrpcService(predictor, library, self._options, self._activity), None
         log.info("Using InsecureServerCredentials" if tls is None else "Using SSL credentials")
         grpc.start(
@@ -221,8 +219,6 @@ def load(
     path: str,
 ) -> Session:
     """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
-    import ml_dtypes
-
     loaded: Checked = (
         LiteSession(path, max(1, options["num_tflite_pools"]))
         if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE))
@@ -235,11 +231,17 @@ def load(
             if parameters is not None:
                 session = batching.BatchingSession(loaded, parameters, scheduler)
         if options["enable_model_warmup"]:
-            warmup.run(path, session, ml_dtypes.bfloat16, max(1, options["num_request_iterations_for_warmup"]))
+            warmup.run(path, session, _predictor(options), max(1, options["num_request_iterations_for_warmup"]))
         return session
     except BaseException:
         session.close()
         raise
+
+
+def _predictor(options: Mapping[str, Any]) -> Predictor:
+    import ml_dtypes
+
+    return Predictor(ml_dtypes.bfloat16, options["enable_signature_method_name_check"])
 
 
 def _tls(options: Mapping[str, Any]) -> Any:

@@ -33,6 +33,15 @@ class ModelConfig:
     labels: tuple[tuple[str, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Which model is meant: number is a version or None for the latest, label a version's label or None."""
+
+    name: str
+    number: int | None = None
+    label: str | None = None
+
+
 @dataclass
 class Version:
     """A version that the library manages; the library's lock guards it."""
@@ -108,13 +117,6 @@ class Library:
             if configs != before:
                 log.info("Finished adding/updating models")
 
-    def labelled(self, name: str, label: str) -> int:
-        """The version that has the label. Raises Status."""
-        with self._changed:
-            if label not in self._labels.get(name, {}):
-                raise status.Status("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
-            return self._labels[name][label]
-
     def _check_labels(self, wanted: Mapping[str, Mapping[str, int]]) -> None:
         with self._changed:
             for name, labels in wanted.items():
@@ -156,17 +158,24 @@ class Library:
             raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
 
     @contextlib.contextmanager
-    def use(self, name: str, number: int | None = None) -> Iterator[tuple[int, Session]]:
-        """(number, servable) of an available version, the latest unless number is given; it stays loaded while the context is open."""
+    def use(self, asked: Asked) -> Iterator[tuple[int, Session]]:
+        """(number, servable) of an available version; it stays loaded while the context is open. Raises Status."""
+        name, number = asked.name, asked.number
+        if not name:
+            raise status.invalid("ModelSpec has no name specified.")
         with self._changed:
+            if asked.label is not None:
+                number = self._labels.get(name, {}).get(asked.label)
+                if number is None:
+                    raise status.invalid(f"Unrecognized servable version label: {asked.label}")
             available = [
                 version
                 for version in self._versions.get(name, {}).values()
                 if version.state == AVAILABLE and number in (None, version.number)
             ]
             if not available:
-                asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-                raise status.Status("NOT_FOUND", f"Servable not found for request: {asked}")
+                meant = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+                raise status.Status("NOT_FOUND", f"Servable not found for request: {meant}")
             version = max(available, key=lambda one: one.number)
             version.running += 1
         try:

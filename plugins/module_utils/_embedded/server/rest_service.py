@@ -26,7 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
     rest_parse,
     status,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Predictor, Request
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api
 
@@ -200,20 +200,20 @@ class RestService:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
         if method != "metadata":
             return rest_answer.statuses(self._library.states(asked.name, asked.number))
-        with self._predictor.use(asked) as (number, session):
+        with self._library.use(asked) as (number, session):
             return rest_answer.metadata(asked.name, number, session.signatures)
 
-    def _predict(self, asked: Asked, body: bytes) -> bytes:
+    def _predict(self, asked: models.Asked, body: bytes) -> bytes:
         request = rest_parse.parse(body)
-        with self._predictor.use(asked) as (_number, session):
+        with self._library.use(asked) as (_number, session):
             name, form, inputs = rest_inputs.predict_inputs(request, lambda signature: _dtypes(session, signature))
-            outputs = self._predictor.predict(asked, session, name, inputs, timeout_ms=self._timeout_ms)
+            outputs = self._predictor.predict(session, Request(asked.name, name, inputs), self._timeout_ms)
         return rest_answer.answer(outputs, form)
 
-    def _infer(self, method: examples.Method, asked: Asked, body: bytes) -> bytes:
+    def _infer(self, method: examples.Method, asked: models.Asked, body: bytes) -> bytes:
         request = rest_inputs.example_request(rest_parse.parse(body), method.request)
         request.model_spec.name = asked.name
-        with self._predictor.use(asked) as (_number, session):
+        with self._library.use(asked) as (_number, session):
             return rest_answer.results(self._predictor.infer(method, session, request, self._timeout_ms).result)
 
 
@@ -222,14 +222,14 @@ def _named(found: Any) -> tuple[str, str]:
     return urllib.parse.unquote(found["name"] or ""), found["method"] if found.re is _CALL else ""
 
 
-def _asked(found: Any) -> Asked:
+def _asked(found: Any) -> models.Asked:
     name = urllib.parse.unquote(found["name"] or "")
     if found["version"] is None:
-        return Asked(name, label=urllib.parse.unquote(found["label"]) if found["label"] else None)
+        return models.Asked(name, label=urllib.parse.unquote(found["label"]) if found["label"] else None)
     digits = found["version"].lstrip("0") or "0"
     if len(digits) > 19 or int(digits) >= 2**63:
         raise status.Status("INVALID_ARGUMENT", f"Failed to convert version: {found['version']} to numeric.")
-    return Asked(name, int(digits))
+    return models.Asked(name, int(digits))
 
 
 def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
