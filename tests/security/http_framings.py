@@ -235,9 +235,9 @@ _FIELDS = (
 
 def mutated(dice):
     """A stream drawn from those above: a few bytes added, taken or changed, lines swapped and doubled, cut off, and one after another."""
-    parts = [*REFUSED.values(), *(stream for stream, _answers in ACCEPTED.values())]
+    parts = dice.choice((list(REFUSED.values()), [stream for stream, _answers in ACCEPTED.values()]))
     stream = bytearray(dice.choice([part for part in parts if len(part) < 10000]))
-    for _time in range(dice.randrange(1, 5)):
+    for _time in range(dice.randrange(5)):
         at, way = dice.randrange(len(stream) + 1), dice.randrange(7)
         if way == 0:
             stream[at:at] = dice.choice(_MARKS) * dice.choice((1, 1, 1, 2, 300))

@@ -174,13 +174,13 @@ def test_more_connections_than_descriptors(start, many):
 
 
 def test_slow_clients(start):
-    server = start(TFSERVING_EMBEDDED_REQUEST_TIMEOUT_S="0.5").ready()
+    server = start(TFSERVING_EMBEDDED_REQUEST_TIMEOUT_S="0.3").ready()
 
     def drip(sent, connection):
         with contextlib.suppress(OSError):
             for byte in itertools.chain(sent, itertools.repeat(32)):
                 connection.send(bytes([byte]))
-                time.sleep(0.1)
+                time.sleep(0.05)
 
     for sent, expected in (
         (b"GET /", b"HTTP/1.1 408"),
@@ -261,43 +261,30 @@ def test_unfinished_bodies(server, size_mib):
     assert predicts(server)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        "[1.0],",
-        "[],",
-        "{},",
-        '{"x":1},',
-        '"ab",',
-        "1e5,",
-        "0,",
-        "[[[[1]]]],",
-        " ",
-        "[" * 6,
-        "\u20ac ",
-        '"\U0001f600",',
-        "9" * 300 + ",",
-    ],
-)
+@pytest.mark.parametrize("row", ["[1.0],", '{"x":1},', '"ab",', "1e5,", '"\U0001f600",'])
 def test_values_that_take_more_memory_than_their_text(server, row):
-    content = ('{"instances": [' + row * (99 * MIB // len(row.encode()))).encode()
-    body = gzip.compress(content, 6)
+    """The largest body that is read, and a larger one."""
     with at_most(256 * MIB, server):
-        (found,) = exchange(
-            server.rest_port,
-            http_framings.post(b"Content-Encoding: gzip", b"Content-Length: %d" % len(body), body=body),
-            60,
-        )
-    assert found[0] in (400, 413)
+        for size_mib in (99, 16, 4, 1):
+            ((code, _closes, _body),) = exchange(server.rest_port, compressed(row, size_mib), 60)
+            if code != 413:
+                break
+    assert code in (200, 400) and size_mib < 99
     assert predicts(server)
 
 
+def compressed(row, size_mib):
+    """A request with so many MiB of rows."""
+    text = f'{{"instances": [{row * (size_mib * MIB // len(row.encode()))}{row[:-1]}]}}'
+    body = gzip.compress(text.encode(), 1)
+    return http_framings.post(b"Content-Encoding: gzip", b"Content-Length: %d" % len(body), body=body)
+
+
 def test_many_compressed_bodies_at_once(server):
-    body = gzip.compress(b'{"instances": [' + b"[1.0]," * (8 * MIB // 6), 6)
-    sent = http_framings.post(b"Content-Encoding: gzip", b"Content-Length: %d" % len(body), body=body)
+    sent = compressed("[1.0],", 2)
     with at_most(256 * MIB, server):
-        codes = send_all(server.rest_port, [[sent]] * 24)
-    assert set(codes) <= {400, 413, 503, 0, None}, codes
+        codes = send_all(server.rest_port, [[sent]] * 12)
+    assert set(codes) <= {200, 413, 503, 0, None}, codes
     assert predicts(server)
 
 
@@ -338,6 +325,6 @@ def test_framings_that_are_drawn(server, seed, count):
             answered, refused = answered + len(requests), refused + len(found) - len(requests)
             if number % 50 == 0:
                 assert predicts(server)
-    assert answered > count / 10 and refused > count / 10
+    assert answered > count / 10 and refused > count / 3
     print(f"{answered} answered, {refused} refused")
     assert "Traceback" not in server.words() and server.process.poll() is None

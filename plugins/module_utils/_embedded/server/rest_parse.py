@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
 _DEBUG_BYTES = 256
 _MARK = b"\xef\xbb\xbf"
 # What follows from each of these bytes: a number with its place in a list, a list, half a text, an object.
-_VALUE_SIZES, _SMALL = {b",": 40, b"[": 112, b'"': 16, b"{": 256}, 64 << 10
+_VALUE_SIZES, _SMALL = {b",": 48, b"[": 112, b'"': 40, b"{": 256}, 64 << 10
 _PIECE = 1 << 20
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
 # RapidJSON's short word for infinity, outside of texts.
