@@ -321,7 +321,7 @@ def test_sizes_of_values_are_no_less_than_what_they_take():
         "[[[[1]]]],",
         '"\U0001f600",',
     ):
-        body = f'{{"instances": [{row * 30000}{row[:-1]}]}}'.encode()
+        body = f'{{"instances": [{row * (72000 // len(row))}{row[:-1]}]}}'.encode()
         tracemalloc.start()
         parsed = rest_parse.parse(body)
         taken, _most = tracemalloc.get_traced_memory()
