@@ -333,7 +333,7 @@ def test_clients_that_vanish_cost_nothing(measured):
             if number % 2:
                 with socket.create_connection(("127.0.0.1", measured.rest_port)) as connection:
                     whole = b'{"instances": [[1.0]]}'
-                    head = f"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: {len(whole) + (5 if number % 4 == 1 else 0)}\r\n\r\n".encode()
+                    head = f"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: {len(whole) + (5 if number % 4 == 1 else 0)}\r\n\r\n".encode()
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.sendall(head + whole)
             else:

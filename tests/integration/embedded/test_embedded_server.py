@@ -738,24 +738,24 @@ def test_rest_ways_of_sending(servers):
 def test_rest_chunks_are_together_no_larger_than_a_body(servers):
     with socket.create_connection(("127.0.0.1", servers["plain"].rest_port), timeout=30) as connection:
         connection.sendall(
-            f"POST {BASE}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n7fffffff\r\n".encode()
+            f"POST {BASE}:predict HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n7fffffff\r\n".encode()
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 400 "), "refused before the second chunk comes"
 
 
-def test_rest_goes_on_after_its_descriptors_ran_out(servers):
+def test_rest_goes_on_while_no_descriptors_are_left(servers):
     server = servers["plain"]
     before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     used = len(os.listdir(f"/proc/{server.process.pid}/fd"))
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, before[1]))
+    idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
     try:
-        idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
         server.wait_for("The REST port could not take a connection")
-        for connection in idle:
-            connection.close()
         assert rest(server, "GET", BASE)[0] == 200
     finally:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+        for connection in idle:
+            connection.close()
 
 
 def test_rest_large_bodies(servers):
@@ -1283,7 +1283,7 @@ def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_dire
             connection.makefile("rb") as answer,
         ):
             connection.sendall(
-                b"POST /v1/models/m:predict HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
                 % len(body)
             )
             assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"

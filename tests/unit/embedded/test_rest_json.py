@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -344,3 +345,34 @@ def test_base64_is_no_list_of_named_inputs():
     assert said.startswith(
         "instances is a plain list, but expecting list of objects as multiple input tensors required"
     )
+
+
+def test_many_rows_that_are_read_one_by_one():
+    rows = [[number % 3 == 0, True] for number in range(10_000)]
+    assert inputs({"instances": rows}, x="bool")["x"].tolist() == rows
+    assert inputs({"instances": [{"x": row} for row in rows]}, x="bool")["x"].tolist() == rows
+    assert fault({"instances": [*rows, [True]]}, x="bool") == (
+        "Failed to process element: 10000 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 2 but got: 1"
+    )
+
+
+def test_sizes_of_values_are_no_less_than_what_they_take():
+    """Against what CPython's own allocator says that it gave (tracemalloc)."""
+    for row in (
+        "[1.5],",
+        "[],",
+        "{},",
+        '{"x":1},',
+        '{"a":[1.5],"b":"xy"},',
+        '"ab",',
+        "1e5,",
+        "12345,",
+        "[[[[1]]]],",
+        '"\U0001f600",',
+    ):
+        body = f'{{"instances": [{row * (72000 // len(row))}{row[:-1]}]}}'.encode()
+        tracemalloc.start()
+        parsed = rest_parse.parse(body)
+        taken, _most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert parsed and taken <= rest_parse.size_of_values(body) <= 5 * taken + len(body), row

@@ -33,16 +33,23 @@ except ImportError:
 _HEALTH_CHECK, _HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 _SERVING, _SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x03"
 _HEALTHY = ("", "ModelService", "PredictionService")
-# Workers beside those that serve: for calls that are refused, and for clients that watch the health.
-_MORE_WORKERS = 64
+# Workers beside those that serve: for calls whose message has not arrived, for those that are refused, and for clients that wait.
+_MORE_WORKERS, _MOST_RELOADS, _MOST_WATCHES = 512, 16, 64
+# How long connections may be idle, a client may take to say what it speaks, and when it is asked whether it is still there.
+_TIMES = (
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
 _SIGNATURES = "signature_def"
 _MOST_CHARACTERS = 1024
 _HIGHEST_PORT = 65535
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
-# (request, milliseconds until the client's deadline, 0 without one) -> answer
-_Method = Callable[[bytes, int], bytes]
+# (request, milliseconds until the client's deadline, 0 without one; of a reload, whether its client is still there) -> answer
+_Method = Callable[[bytes, Any], bytes]
 
 
 class GrpcService:
@@ -54,13 +61,17 @@ class GrpcService:
         library: models.Library,
         options: Mapping[str, Any],
         activity: contextlib.AbstractContextManager[None],
+        most_connections: int,
     ) -> None:
         """options: {flag: value}."""
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
-        self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
+        threads = options["grpc_max_threads"]
         self._stopped = threading.Event()
-        self._methods = {
+        self._calls, self._reloads, self._watches = map(
+            threading.BoundedSemaphore, (threads, _MOST_RELOADS, _MOST_WATCHES)
+        )
+        self._methods: dict[str, _Method] = {
             grpc_api.PREDICT: self._counted("Predict", "tensorflow.serving.PredictRequest", self._predict),
             grpc_api.CLASSIFY: self._inferring(examples.CLASSIFY),
             grpc_api.REGRESS: self._inferring(examples.REGRESS),
@@ -73,7 +84,7 @@ class GrpcService:
             self._methods[_HEALTH_CHECK] = self._health
         self._predict_response = wire.message("tensorflow.serving.PredictResponse")
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(self._threads + _MORE_WORKERS),
+            futures.ThreadPoolExecutor(threads + _MORE_WORKERS),
             handlers=[
                 _Handlers(
                     self._methods, self._serve, self._watch if options["enable_grpc_healthcheck_service"] else None
@@ -81,10 +92,13 @@ class GrpcService:
             ],
             options=[
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_allowed_incoming_connections", most_connections),
+                *_TIMES,
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
                 *_channel_arguments(options["grpc_channel_arguments"]),
             ],
+            maximum_concurrent_rpcs=threads + _MORE_WORKERS,
         )
 
     def start(self, addresses: Sequence[str], tls: Any = None) -> None:
@@ -107,23 +121,14 @@ class GrpcService:
         self._server.stop(grace_s).wait()
 
     def _serve(self, method: _Method, content: bytes, context: Any) -> bytes:
-        with self._lock:
-            self._running += 1
-            refused = self._running > self._threads
         try:
-            if refused:
-                raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
-            # To reload may take for ever, and is no request that somebody waits for at the end.
-            with self._activity if method != self._reload else contextlib.nullcontext():
+            if method == self._reload:  # It may take for ever, and is no request that somebody waits for at the end.
+                with _one_of(self._reloads):
+                    return method(content, context.is_active)
+            with _one_of(self._calls), self._activity:
                 return method(content, _timeout_ms(context.time_remaining()))
         except Exception as fault:
-            found = _status_of(fault)
-            context.set_code(getattr(grpc.StatusCode, found.code))
-            context.set_details(found.message[:_MOST_CHARACTERS])
-            return b""
-        finally:
-            with self._lock:
-                self._running -= 1
+            return _failed(context, _status_of(fault))
 
     def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Asked, int], Any]) -> _Method:
         """The method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
@@ -201,10 +206,9 @@ class GrpcService:
             added.status.error_message = fault.message if fault else ""
         return _bytes(response)
 
-    def _reload(self, content: bytes, _timeout_ms: int) -> bytes:
-        configuration.reload(
-            self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config
-        )
+    def _reload(self, content: bytes, is_active: Callable[[], bool]) -> bytes:
+        request = _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content)
+        configuration.reload(self._library, request.config, is_active)
         response = wire.message("tensorflow.serving.ReloadConfigResponse")()
         response.status.SetInParent()
         return _bytes(response)
@@ -216,9 +220,13 @@ class GrpcService:
 
     def _watch(self, content: bytes, context: Any) -> Iterator[bytes]:
         """What a service's health is, once, since it does not change while the server runs."""
-        yield _SERVING if _is_healthy(content) else _SERVICE_UNKNOWN
-        while context.is_active() and not self._stopped.wait(1):
-            pass
+        try:
+            with _one_of(self._watches):
+                yield _SERVING if _is_healthy(content) else _SERVICE_UNKNOWN
+                while context.is_active() and not self._stopped.wait(1):
+                    pass
+        except status.Status as fault:
+            _failed(context, fault)
 
 
 if grpc is not None:
@@ -242,6 +250,24 @@ if grpc is not None:
         def service(self, handler_call_details: Any) -> Any:
             """The method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
+
+
+@contextlib.contextmanager
+def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
+    """A context that takes one of some places. Raises Status where none is free."""
+    if not places.acquire(blocking=False):
+        raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
+    try:
+        yield
+    finally:
+        places.release()
+
+
+def _failed(context: Any, fault: status.Status) -> bytes:
+    """End a call with a fault; returns what is sent for an answer."""
+    context.set_code(getattr(grpc.StatusCode, fault.code))
+    context.set_details(fault.message[:_MOST_CHARACTERS])
+    return b""
 
 
 def _timeout_ms(left_s: float | None) -> int:
@@ -309,7 +335,7 @@ def _asked_by(spec: Any) -> models.Asked:
 def _status_of(fault: BaseException) -> status.Status:
     found = status.of(fault)
     if found.code == "UNKNOWN" and not isinstance(fault, status.Status):
-        log.error(f"A call failed: {found}")
+        log.error(f"A call failed: {log.shown(str(found))}")
     return found
 
 
