@@ -38,6 +38,45 @@ def half_plus_two(path, more=2.0, forgotten=False):
         builder.save()
 
 
+def over_examples(path):
+    """Signatures that parse tf.Examples with a feature x: classify and regress as they should be, the others each with something odd."""
+    with tf1.Graph().as_default(), tf1.Session() as session:
+        serialized, other = (
+            tf1.placeholder(tf.string, [None], "serialized"),
+            tf1.placeholder(tf.string, [None], "other"),
+        )
+        x = tf1.parse_example(serialized, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"]
+        column, pair = x[:, None], tf.stack([x, -x], 1)
+        names, scores = tf.as_string(pair, precision=1), {"scores": pair}
+        signatures = {
+            ("classify", "classify"): {"classes": names, **scores},
+            ("classify", "one_score_of_two_outputs"): {"more": x, **scores},
+            ("classify", "three_outputs"): {"classes": names, "more": x, **scores},
+            ("classify", "flat_scores"): {"scores": x},
+            ("classify", "double_scores"): {"scores": tf.cast(pair, tf.float64)},
+            ("classify", "number_classes"): {"classes": tf.cast(pair, tf.int64), **scores},
+            ("classify", "few_scores"): {"classes": names, "scores": pair[:1]},
+            ("classify", "unlike"): {"classes": names, "scores": column},
+            ("regress", "regress"): {"outputs": x},
+            ("regress", "column"): {"outputs": column},
+            ("regress", "two_outputs"): {"outputs": x, "more": x},
+            ("regress", "other_output"): {"y": x},
+            ("regress", "wide"): {"outputs": pair},
+            ("regress", "short"): {"outputs": x[:1]},
+            ("regress", "whole"): {"outputs": tf.cast(x, tf.int32)},
+            ("regress", "two_inputs"): {"outputs": x},
+        }
+        info, made = tf1.saved_model.build_tensor_info, {}
+        for (method, name), outputs in signatures.items():
+            inputs = {"inputs": info(serialized), **({"other": info(other)} if name == "two_inputs" else {})}
+            made[name] = tf1.saved_model.build_signature_def(
+                inputs, {alias: info(tensor) for alias, tensor in outputs.items()}, f"tensorflow/serving/{method}"
+            )
+        builder = tf1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(session, ["serve"], made)
+        builder.save()
+
+
 def table(path):
     """A graph of TensorFlow 1 with a lookup table, an asset and an init op: the length of a word."""
     with tf1.Graph().as_default(), tf1.Session() as session:
@@ -177,6 +216,7 @@ MODELS = {
     "half_plus_two": half_plus_two,
     "half_plus_three": lambda path: half_plus_two(path, 3.0),
     "half_forgotten": lambda path: half_plus_two(path, forgotten=True),
+    "over_examples": over_examples,
     "table": table,
     "dense": dense,
     "convolution": convolution,

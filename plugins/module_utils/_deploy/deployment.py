@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     checks,
     container,
     failure_diagnosis,
+    host_resources,
     transaction,
     verification,
 )
@@ -135,7 +136,7 @@ class Deployment:
             published = containers.ports(inspected)
             if container.GRPC_PORT in published:
                 place = verification.place(published, inspected["Config"]["Cmd"])
-                if place.server.listens() and verification.speaks(place):
+                if host_resources.listens(place.server.address, place.server.port) and verification.speaks(place):
                     self._hear(identifier, inspected)
                     return place
             if time.monotonic() > end:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -42,6 +43,14 @@ def _listening(port: int) -> Iterator[str]:
         except OSError:
             continue
         yield from (row[9] for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port)
+
+
+def listens(address: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with contextlib.suppress(OSError):
+        with socket.create_connection((address, port), timeout=1.0):
+            return True
+    return False
 
 
 def choose_ports(wanted: ServingConfiguration, before: ServingConfiguration | None) -> ServingConfiguration:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
@@ -201,7 +202,7 @@ class Backend:
             address=specifications.ADDRESS,
             files=container_files.digests(files),
             python=options["python"] or sys.executable,
-            program=process.program_digest(),
+            program=program.digest(process.ENTRY)[:16],
             batching_parameters_file=options["batching_parameters_file"],
             idle_exit_s=options["idle_exit_s"],
         )

@@ -16,7 +16,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +192,7 @@ class Home(ServerFolder):
                     where=self.name,
                     remedy=f"The whole log is {log.path}.",
                 )
-            if _listens(wanted.address, wanted.grpc_port):
+            if host_resources.listens(wanted.address, wanted.grpc_port):
                 return
             time.sleep(_POLL_S)
         raise FleetError(
@@ -219,18 +218,6 @@ class _Log:
             lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
         telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
         return " | ".join((telling or lines)[-4:]) or "nothing"
-
-
-def program_digest() -> str:
-    """What tells this collection's server program from another's."""
-    return program.digest(ENTRY)[:16]
-
-
-def _listens(address: str, port: int) -> bool:
-    with contextlib.suppress(OSError):
-        with socket.create_connection((address, port), timeout=1.0):
-            return True
-    return False
 
 
 def _how(code: Any) -> str:

@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import f
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions, table
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import served_models
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import served_models, server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import LITE, PER_MODEL_BATCHING
 
 _LEAST_GRPC_THREADS = 64
@@ -205,10 +205,10 @@ def choose_flags(
     given = _checked(draft, release, wanted["flags"])
     chosen.update(given)
     for name in sorted(given):
-        draft.decide(f"flag {name}", _text(given[name]), "tfserving_flags")
+        draft.decide(f"flag {name}", server_options.spelt(given[name]), "tfserving_flags")
         surprising, word = _SURPRISES.get(name, (lambda value: False, ""))
         if surprising(given[name]):
-            draft.warn(f"--{name}={_text(given[name])}: {word}")
+            draft.warn(f"--{name}={server_options.spelt(given[name])}: {word}")
         if name in _PARALLELISM and given[name] > cpus:
             draft.warn(
                 f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail"
@@ -228,7 +228,7 @@ def _own_flags(draft: Draft, host: Host, release: str, models: list[dict[str, An
     chosen = {**dict.fromkeys(_REASONS), **derived, "grpc_max_threads": grpc_threads(batched, cpus)}
     for name, reason in _REASONS.items():
         if name in questions.flags(release):
-            draft.decide(f"flag {name}", _text(chosen[name]), reason)
+            draft.decide(f"flag {name}", server_options.spelt(chosen[name]), reason)
     if "enable_profiler" not in questions.flags(release):
         draft.warn(
             f"the profiler of {release} answers without authentication on the port that serves, and cannot be turned off before "
@@ -356,7 +356,3 @@ def _contradictions(
             "Leave it out",
             {"mixed_precision": None},
         )
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

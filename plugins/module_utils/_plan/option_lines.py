@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.docker_options import Context
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.shell_words import Item
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 _BATCHING_TEXTS = {
     "max_enqueued_batches": "max_enqueued_batches is the length of the queue per signature and version; a full queue answers UNAVAILABLE. "
@@ -231,7 +232,7 @@ def _merge(merged: Any, sets: Any, given: Any) -> Any:
             at = key if name is None else name
             if at in place and place[at] != setting:
                 warnings.append(
-                    f"tfserving_options sets {at} twice, {_spelt(place[at])} and {_spelt(setting)}: the later one, {given}, holds"
+                    f"tfserving_options sets {at} twice, {server_options.spelt(place[at])} and {server_options.spelt(setting)}: the later one, {given}, holds"
                 )
             place[at] = setting
     return warnings
@@ -244,7 +245,8 @@ def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
         for name, value in merged.get(key, {}).items():
             if name in wanted[key] and str(wanted[key][name]).lower() != str(value).lower():
                 warnings.append(
-                    f"tfserving_{key} sets {name} to {_spelt(wanted[key][name])} and tfserving_options to {_spelt(value)}: tfserving_{key} holds"
+                    f"tfserving_{key} sets {name} to {server_options.spelt(wanted[key][name])} and tfserving_options to "
+                    f"{server_options.spelt(value)}: tfserving_{key} holds"
                 )
     for key in ("version", "cpus", "image"):
         if key in merged and wanted[key] not in (None, merged[key]):
@@ -347,7 +349,7 @@ def _server_flag(item: Item, context: Context) -> Any:
             reason,
             dict(sets, optimize="tflite_dynamic_range"),
         )
-    return Answer(f"--{today}={_spelt(typed)}", reason, sets)
+    return Answer(f"--{today}={server_options.spelt(typed)}", reason, sets)
 
 
 def _own(flag: Any, value: Any, context: Context) -> Any:
@@ -385,7 +387,3 @@ def _value(kind: Any, text: str) -> Any:
         return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError:
         return text
-
-
-def _spelt(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

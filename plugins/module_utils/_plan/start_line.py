@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import shell_words
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.shell_words import Item
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 # Keys of a compose file's service, and of a Kubernetes container: what docker run has for them.
 _COMPOSE = {
@@ -267,14 +268,10 @@ def _of_key(key: str, value: Any) -> list[Item]:
     if key in _SILENT or value is None:
         return []
     if key in table.FLAGS:
-        return [Item("flag", key, _spelt(value), f"--{key}={shlex.quote(_spelt(value))}")]
+        return [Item("flag", key, server_options.spelt(value), f"--{key}={shlex.quote(server_options.spelt(value))}")]
     if shell_words.VARIABLE.fullmatch(key) and key.upper() == key:
-        return [shell_words.environment(key, _spelt(value))]
+        return [shell_words.environment(key, server_options.spelt(value))]
     return [Item("word", key, None, f"{key}: {value}")]
-
-
-def _spelt(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _of_mapping(given: Any) -> Iterator[Item]:
@@ -357,7 +354,7 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[Item]:
         elif isinstance(value, list) and key in _COMPOSE:
             yield from (shell_words.docker(_COMPOSE[key], one) for one in value)
         elif not isinstance(value, (dict, list)):
-            yield from _of_key(key, _spelt(value))
+            yield from _of_key(key, server_options.spelt(value))
         elif key not in _SILENT:
             yield Item("word", key, None, f"{key}: {json.dumps(value, sort_keys=True, default=str)}")
     words = [word for key in ("entrypoint", "command", "args") for word in _words_of(service.get(key))]
@@ -366,7 +363,7 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[Item]:
 
 def _words_of(command: Any) -> list[str]:
     return (
-        [_spelt(word) for word in command]
+        [server_options.spelt(word) for word in command]
         if isinstance(command, list)
         else []
         if command is None
@@ -386,7 +383,7 @@ def _variables(given: Any) -> Iterator[Item]:
             name, equals, value = str(one).partition("=")
             yield shell_words.environment(name, value) if equals else shell_words.docker("env", name)
         elif one.get("value") is not None:
-            yield shell_words.environment(one.get("name"), _spelt(one["value"]))
+            yield shell_words.environment(one.get("name"), server_options.spelt(one["value"]))
         else:
             yield shell_words.docker("env", one.get("name"))
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import struct
@@ -57,13 +56,6 @@ class Server:
         return tensors.predict_response(
             self.call(grpc_api.PREDICT, tensors.predict_request(model, inputs, signature, version, label))
         )
-
-    def listens(self) -> bool:
-        """Return whether the port accepts connections."""
-        with contextlib.suppress(OSError):
-            with socket.create_connection((self.address, self.port), timeout=1.0):
-                return True
-        return False
 
     def call(self, path: str, message: bytes) -> bytes:
         """Return the bytes of the answer. Raise ServerFault."""

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The messages of TensorFlow Serving's gRPC API and of its text files (textproto.schema), without TensorFlow.
 
-Names, numbers and types are those of upstream's .proto files (tensorflow_serving/apis, tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
-tensorflow/core/protobuf/meta_graph.proto). They have their own descriptor pool, so that a process can also load TensorFlow.
-Needs the protobuf package. message("tensorflow.serving.PredictRequest") is a message class.
+Names, numbers and types are those of upstream's .proto files (tensorflow_serving/apis, tensorflow/core/framework/{tensor,tensor_shape,types}.proto,
+tensorflow/core/example/{example,feature}.proto and tensorflow/core/protobuf/meta_graph.proto). They have their own descriptor pool, so that a process
+can also load TensorFlow. Needs the protobuf package. message("tensorflow.serving.PredictRequest") is a message class.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ except ImportError:
     descriptor_pb2 = None  # type: ignore[assignment]
 
 
+# Log of a call -> what its messages are called.
+_LOGGED = {
+    "Classify": "Classification",
+    "Regress": "Regression",
+    "Predict": "Predict",
+    "MultiInference": "MultiInference",
+}
 # name -> {field: (number, type)}; type is a scalar, "enum:NAME" or a message's name, after "repeated " or "map " (string keys) if it is one.
 _MESSAGES = {
     **schema.MESSAGES,
@@ -95,18 +102,86 @@ _MESSAGES = {
     "grpc.health.v1.HealthCheckRequest": {"service": (1, "string")},
     "tensorflow.serving.ReloadConfigRequest": {"config": (1, "tensorflow.serving.ModelServerConfig")},
     "tensorflow.serving.ReloadConfigResponse": {"status": (1, "tensorflow.serving.StatusProto")},
-    "tensorflow.serving.PredictLog": {
-        "request": (1, "tensorflow.serving.PredictRequest"),
-        "response": (2, "tensorflow.serving.PredictResponse"),
+    "tensorflow.BytesList": {"value": (1, "repeated bytes")},
+    "tensorflow.FloatList": {"value": (1, "repeated float")},
+    "tensorflow.Int64List": {"value": (1, "repeated int64")},
+    "tensorflow.Feature": {
+        "bytes_list": (1, "tensorflow.BytesList"),
+        "float_list": (2, "tensorflow.FloatList"),
+        "int64_list": (3, "tensorflow.Int64List"),
     },
-    # Logs of other calls keep their bytes, because only their presence matters.
+    "tensorflow.Features": {"feature": (1, "map tensorflow.Feature")},
+    "tensorflow.Example": {"features": (1, "tensorflow.Features")},
+    "tensorflow.serving.ExampleList": {"examples": (1, "repeated tensorflow.Example")},
+    "tensorflow.serving.ExampleListWithContext": {
+        "examples": (1, "repeated tensorflow.Example"),
+        "context": (2, "tensorflow.Example"),
+    },
+    "tensorflow.serving.Input": {
+        "example_list": (1, "tensorflow.serving.ExampleList"),
+        "example_list_with_context": (2, "tensorflow.serving.ExampleListWithContext"),
+    },
+    # A label is a string there, yet what a model says need not be UTF-8.
+    "tensorflow.serving.Class": {"label": (1, "bytes"), "score": (2, "float")},
+    "tensorflow.serving.Classifications": {"classes": (1, "repeated tensorflow.serving.Class")},
+    "tensorflow.serving.ClassificationResult": {"classifications": (1, "repeated tensorflow.serving.Classifications")},
+    "tensorflow.serving.Regression": {"value": (1, "float")},
+    "tensorflow.serving.RegressionResult": {"regressions": (1, "repeated tensorflow.serving.Regression")},
+    "tensorflow.serving.InferenceTask": {
+        "model_spec": (1, "tensorflow.serving.ModelSpec"),
+        "method_name": (2, "string"),
+    },
+    "tensorflow.serving.InferenceResult": {
+        "model_spec": (1, "tensorflow.serving.ModelSpec"),
+        "classification_result": (2, "tensorflow.serving.ClassificationResult"),
+        "regression_result": (3, "tensorflow.serving.RegressionResult"),
+    },
+    "tensorflow.serving.MultiInferenceRequest": {
+        "tasks": (1, "repeated tensorflow.serving.InferenceTask"),
+        "input": (2, "tensorflow.serving.Input"),
+    },
+    "tensorflow.serving.MultiInferenceResponse": {"results": (1, "repeated tensorflow.serving.InferenceResult")},
+    **{
+        f"tensorflow.serving.{kind}Request": {
+            "model_spec": (1, "tensorflow.serving.ModelSpec"),
+            "input": (2, "tensorflow.serving.Input"),
+        }
+        for kind in ("Classification", "Regression")
+    },
+    **{
+        f"tensorflow.serving.{kind}Response": {
+            "result": (1, f"tensorflow.serving.{kind}Result"),
+            "model_spec": (2, "tensorflow.serving.ModelSpec"),
+        }
+        for kind in ("Classification", "Regression")
+    },
+    **{
+        f"tensorflow.serving.{log}Log": {
+            "request": (1, f"tensorflow.serving.{kind}Request"),
+            "response": (2, f"tensorflow.serving.{kind}Response"),
+        }
+        for log, kind in _LOGGED.items()
+    },
+    # Logs of calls that no server replays keep their bytes, because only their presence matters.
     "tensorflow.serving.PredictionLog": {
-        "classify_log": (2, "bytes"),
-        "regress_log": (3, "bytes"),
+        "classify_log": (2, "tensorflow.serving.ClassifyLog"),
+        "regress_log": (3, "tensorflow.serving.RegressLog"),
         "predict_log": (6, "tensorflow.serving.PredictLog"),
         "predict_streamed_log": (7, "bytes"),
-        "multi_inference_log": (4, "bytes"),
+        "multi_inference_log": (4, "tensorflow.serving.MultiInferenceLog"),
         "session_run_log": (5, "bytes"),
+    },
+}
+
+_ONEOFS: dict[Any, dict[str, tuple[str, ...]]] = {
+    **schema.ONEOFS,
+    "tensorflow.Feature": {"kind": ("bytes_list", "float_list", "int64_list")},
+    "tensorflow.serving.Input": {"kind": ("example_list", "example_list_with_context")},
+    "tensorflow.serving.InferenceResult": {"result": ("classification_result", "regression_result")},
+    "tensorflow.serving.PredictionLog": {
+        "log_type": tuple(
+            f"{log}_log" for log in "classify regress predict predict_streamed multi_inference session_run".split()
+        )
     },
 }
 
@@ -122,13 +197,8 @@ def message(name: str) -> Any:
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
 
 
-def enum_number(enum: str, name: str) -> int:
-    """Return the number of an enum's value, for instance enum_number("tensorflow.DataType", "DT_FLOAT") is 1."""
-    return _ENUMS[enum][name]
-
-
 def enum_name(enum: str, number: int) -> str:
-    """Return the inverse of enum_number, or the number as text if it is unknown."""
+    """Return the name of an enum's value, DT_FLOAT for 1 of tensorflow.DataType, or the number as text if it is unknown."""
     return next((name for name, value in _ENUMS[enum].items() if value == number), str(number))
 
 
@@ -164,7 +234,7 @@ def _file(package: str) -> Any:
         made[relative] = made[parent].nested_type.add(name=short) if parent else file.message_type.add(name=short)
         for field, (number, kind) in _MESSAGES[name].items():
             _add_field(made[relative], name, field, number, kind)
-        for index, (oneof, members) in enumerate(schema.ONEOFS.get(name, {}).items()):
+        for index, (oneof, members) in enumerate(_ONEOFS.get(name, {}).items()):
             made[relative].oneof_decl.add(name=oneof)
             for member in made[relative].field:
                 if member.name in members:

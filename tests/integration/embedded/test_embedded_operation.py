@@ -78,6 +78,19 @@ def predict_log(rows=1, name="x", model="another"):
     return log.SerializeToString()
 
 
+def examples_log(kind, signature):
+    """A record of a Classify, Regress or MultiInference (of one task) with one example."""
+    log = wire.message("tensorflow.serving.PredictionLog")()
+    request = getattr(log, f"{kind}_log").request
+    if kind == "multi_inference":
+        spec = request.tasks.add(method_name="tensorflow/serving/classify").model_spec
+    else:
+        spec = request.model_spec
+    spec.name, spec.signature_name = "another", signature
+    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(2)
+    return log.SerializeToString()
+
+
 @pytest.fixture(scope="module", name="warmed")
 def servers_with_warm_up(serve, model_directory, tmp_path_factory):
     """(folder, {name: server}): good serves, bad ends for many reasons, ignored has the same models as bad."""
@@ -91,17 +104,25 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
         "wrong": tf_record(predict_log(name="nokey")),
         "many": one * 1001,
         "large": tf_record(predict_log(9)),
+        "examples": b"".join(
+            tf_record(examples_log(kind, signature))
+            for kind, signature in (("classify", "classify"), ("regress", "column"), ("multi_inference", "classify"))
+        ),
+        "misnamed": tf_record(examples_log("regress", "classify")),
+        "unclassified": tf_record(examples_log("classify", "nope")),
         "session": tf_record(b"\x2a\x02\x0a\x00"),
         "unreadable": tf_record(b"\xff\xff"),
     }
     for name, content in records.items():
-        shutil.copytree(model_directory / "half_plus_two", folder / name)
+        shutil.copytree(
+            model_directory / ("over_examples" if name in ("examples", "misnamed") else "half_plus_two"), folder / name
+        )
         (folder / name / "1" / "assets.extra").mkdir()
         (folder / name / "1" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(content)
     (folder / "batching").write_text(BATCHING, encoding="utf-8")
     (folder / "monitoring").write_text("prometheus_config { enable: true }", encoding="utf-8")
     batched = ("--enable_batching", f"--batching_parameters_file={folder}/batching", "--max_num_load_retries=0")
-    good = ("three", "thousand")
+    good = ("three", "thousand", "examples")
     bad = {name: folder / name for name in records if name not in good}
     return folder, {
         "good": serve(
@@ -110,7 +131,7 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
             "--num_request_iterations_for_warmup=2",
             models={name: folder / name for name in good},
         ),
-        "bad": serve(*batched, models=bad),
+        "bad": serve(*batched, "--enable_signature_method_name_check=true", models=bad),
         "ignored": serve(*batched, "--enable_model_warmup=false", models=bad),
     }
 
@@ -118,7 +139,7 @@ def servers_with_warm_up(serve, model_directory, tmp_path_factory):
 def test_warm_up_is_replayed_before_a_model_serves(warmed):
     folder, servers = warmed
     said = servers["good"].ready().words()
-    for name, count in (("three", 3), ("thousand", 1000)):
+    for name, count in (("three", 3), ("thousand", 1000), ("examples", 3)):
         file = re.escape(f"{folder}/{name}/1/assets.extra/tf_serving_warmup_requests")
         assert re.search(rf"Starting to read warmup data for model at {file}", said)
         assert re.search(
@@ -127,8 +148,8 @@ def test_warm_up_is_replayed_before_a_model_serves(warmed):
         )
     metrics = page(servers["good"])[2]
     assert f':tensorflow:serving:model_warmup_records_read{{model_path="{folder}/three/1",status="OK"}} 3\n' in metrics
-    assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2004\n" in metrics, (
-        "two records and 1000, twice each, through the batches"
+    assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2010\n" in metrics, (
+        "two records, 1000 and three, twice each, through the batches"
     )
 
 
@@ -145,6 +166,11 @@ def test_warm_up_is_replayed_before_a_model_serves(warmed):
             "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at FOLDER/many/1/assets.extra/tf_serving_warmup_requests}",
         ),
         ("large", "INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8}"),
+        (
+            "misnamed",
+            "INVALID_ARGUMENT: Expected regression signature method_name to be tensorflow/serving/regress. Was: tensorflow/serving/classify}",
+        ),
+        ("unclassified", "INVALID_ARGUMENT: No signature was found with the name: nope}"),
         ("session", "UNIMPLEMENTED: Unsupported log_type for warmup: 5}"),
         ("unreadable", "INVALID_ARGUMENT: Failed to parse warmup record: "),
         (
@@ -167,7 +193,7 @@ def test_a_wrong_record_fails_the_load(warmed, name, text):
     said = (
         servers["bad"]
         .words()
-        .partition("Failed to start server. Error: UNKNOWN: 8 servable(s) did not become available: ")[2]
+        .partition("Failed to start server. Error: UNKNOWN: 10 servable(s) did not become available: ")[2]
     )
     assert f"{{name: {name} version: 1}} due to error: {text.replace('FOLDER', str(folder))}" in said
 
@@ -192,6 +218,29 @@ def server_with_metrics(serve, model_directory, tmp_path_factory):
         f"--monitoring_config_file={folder}/monitoring",
         "--grpc_max_threads=64",
     ).ready()
+
+
+def test_requests_over_examples_are_counted(warmed):
+    """Labels as on a real server's page after a Regress over REST."""
+    server = warmed[1]["good"].ready()
+    body = b'{"signature_name": "column", "examples": [{"x": 1.0}]}'
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port)
+    connection.request("POST", "/v1/models/examples:regress", body)
+    assert connection.getresponse().status == 200
+    connection.close()
+    request = wire.message("tensorflow.serving.RegressionRequest")()
+    request.model_spec.name, request.model_spec.signature_name = "examples", "column"
+    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(2)
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        channel.unary_unary(grpc_api.REGRESS)(request.SerializeToString(), timeout=30)
+    after = page(server)[2]
+    for line in (
+        'request_count{model_name="examples",status="OK"} 2',
+        'request_latency_count{model_name="examples",API="regress",entrypoint="REST"} 1',
+        'request_latency_count{model_name="examples",API="Regress",entrypoint="GRPC"} 1',
+        'runtime_latency_count{model_name="examples",API="Regress",runtime="TF1"} 2',
+    ):
+        assert f":tensorflow:serving:{line}\n" in after
 
 
 def test_metrics_have_the_names_of_the_real_server(measured):
@@ -226,8 +275,7 @@ def test_metrics_have_the_names_of_the_real_server(measured):
     serving, batching = ":tensorflow:serving:", ":tensorflow:serving:batching_session:"
     assert {key: value for key, value in samples.items() if key.startswith(f"{serving}request_count")} == {
         f'{serving}request_count{{model_name="m",status="OK"}}': "4",
-        f'{serving}request_count{{model_name="m",status="INVALID_ARGUMENT"}}': "1",
-        f'{serving}request_count{{model_name="m",status="UNIMPLEMENTED"}}': "1",
+        f'{serving}request_count{{model_name="m",status="INVALID_ARGUMENT"}}': "2",
         f'{serving}request_count{{model_name="nope",status="NOT_FOUND"}}': "1",
     }
     for labels, count in (('API="Predict",entrypoint="GRPC"', "3"), ('API="predict",entrypoint="REST"', "1")):
@@ -285,7 +333,7 @@ def test_clients_that_vanish_cost_nothing(measured):
             if number % 2:
                 with socket.create_connection(("127.0.0.1", measured.rest_port)) as connection:
                     whole = b'{"instances": [[1.0]]}'
-                    head = f"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: {len(whole) + (5 if number % 4 == 1 else 0)}\r\n\r\n".encode()
+                    head = f"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: {len(whole) + (5 if number % 4 == 1 else 0)}\r\n\r\n".encode()
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.sendall(head + whole)
             else:

@@ -24,7 +24,7 @@ import pytest
 grpc = pytest.importorskip("grpc")
 numpy = pytest.importorskip("numpy")
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, grpc_api, wire
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import (
     GrpcClient,
     RestClient,
@@ -37,6 +37,7 @@ from ansible_collections.tfserving.fleet.tests.support import ports
 pytestmark = pytest.mark.slice
 PLAIN = (
     "half_plus_two",
+    "over_examples",
     "table",
     "two",
     "strings",
@@ -199,7 +200,7 @@ def test_bfloat16(servers):
     request.model_spec.name = "bfloat16"
     tensor = request.inputs["x"]
     tensor.dtype, tensor.tensor_content = (
-        wire.enum_number("tensorflow.DataType", "DT_BFLOAT16"),
+        dtypes.ENUM["DT_BFLOAT16"],
         b"\xc0\x3f\x00\x40",
     )  # 1.5, 2.0
     tensor.tensor_shape.dim.add(size=2)
@@ -355,12 +356,87 @@ def test_faults_of_the_message(servers, edit, code, text):
 
 def test_bytes_that_are_no_message_and_methods_that_are_not_built(servers):
     assert fault_of(raw, servers["plain"], grpc_api.PREDICT, b"\xff\xff\xff").code == "INTERNAL"
-    for path in (
-        "/tensorflow.serving.PredictionService/Classify",
-        "/tensorflow.serving.PredictionService/Regress",
-        "/no.such/Method",
-    ):
+    for path in ("/tensorflow.serving.SessionService/SessionRun", "/no.such/Method"):
         assert fault_of(raw, servers["plain"], path, b"").code == "UNIMPLEMENTED"
+
+
+# --- Classify, Regress and MultiInference
+
+
+def examples_request(kind, *signatures):
+    """The bytes of a request over the examples x = 1.5 and x = -2."""
+    request = wire.message(f"tensorflow.serving.{kind}Request")()
+    for signature in signatures:
+        spec = (request.tasks.add() if kind == "MultiInference" else request).model_spec
+        spec.name, spec.signature_name = "over_examples", signature
+    for value in (1.5, -2):
+        request.input.example_list.examples.add().features.feature["x"].float_list.value.append(value)
+    return request
+
+
+def test_what_a_signature_of_two_outputs_or_a_flat_one_gives(servers):
+    request = examples_request("Classification", "one_score_of_two_outputs")
+    response = wire.message("tensorflow.serving.ClassificationResponse").FromString(
+        raw(servers["plain"], grpc_api.CLASSIFY, request.SerializeToString())
+    )
+    assert [[one.score for one in row.classes] for row in response.result.classifications] == [[1.5, -1.5], [-2, 2]]
+    for signature in ("regress", "column"):
+        body = {"signature_name": signature, "examples": [{"x": 1.5}, {"x": -2.0}]}
+        code, _kind, content = rest(servers["plain"], "POST", "/v1/models/over_examples:regress", body)
+        assert (code, json.loads(content)) == (200, {"results": [1.5, -2.0]})
+
+
+@pytest.mark.parametrize(
+    ("signature", "text"),
+    [
+        ("three_outputs", "Expected one or two output Tensors, found 3"),
+        ("flat_scores", "Expected Tensor shape: [batch_size num_classes] but got [2]"),
+        ("double_scores", "Expected scores Tensor of DT_FLOAT. Got: DT_DOUBLE"),
+        ("number_classes", "Expected classes Tensor of DT_STRING. Got: DT_INT64"),
+        ("few_scores", "Expected scores output batch size of 2. Got: 1"),
+        ("unlike", "Tensors class and score should match in dim_size(1). Got 2 vs. 1"),
+        ("two_inputs", "Expected one input Tensor."),
+        ("two_outputs", "Expected one output Tensor."),
+        ("other_output", "No regression outputs found in SignatureDef: inputs {"),
+        ("wide", "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got [2,2]"),
+        ("short", "Input batch size did not match output batch size: 2 vs. 1"),
+        ("whole", "Expected output Tensor of DT_FLOAT.  Got: DT_INT32"),
+    ],
+)
+def test_signatures_and_outputs_that_are_refused(servers, signature, text):
+    """Texts of upstream's classifier.cc and regressor.cc (tensorflow_serving/servables/tensorflow)."""
+    with GrpcClient("127.0.0.1", servers["plain"].grpc_port) as client:
+        method = client.metadata("over_examples")[signature]["method_name"]
+    path, kind = {
+        "tensorflow/serving/classify": (grpc_api.CLASSIFY, "Classification"),
+        "tensorflow/serving/regress": (grpc_api.REGRESS, "Regression"),
+    }[method]
+    fault = fault_of(raw, servers["plain"], path, examples_request(kind, signature).SerializeToString())
+    assert fault.code == "INVALID_ARGUMENT" and fault.message.partition("\n")[0] == text
+    request = examples_request("MultiInference", signature)
+    request.tasks[0].method_name = method
+    again = fault_of(raw, servers["plain"], grpc_api.MULTI_INFERENCE, request.SerializeToString())
+    assert (again.code, again.message) == (fault.code, fault.message)
+
+
+def test_several_tasks_that_do_not_fit_together(servers):
+    """Texts of upstream's multi_inference.cc."""
+    request = examples_request("MultiInference", "regress", "classify")
+    for task, method in zip(request.tasks, ("regress", "classify")):
+        task.method_name = f"tensorflow/serving/{method}"
+    response = wire.message("tensorflow.serving.MultiInferenceResponse").FromString(
+        raw(servers["plain"], grpc_api.MULTI_INFERENCE, request.SerializeToString())
+    )
+    assert [one.value for one in response.results[0].regression_result.regressions] == [1.5, -2]
+    rows = response.results[1].classification_result.classifications
+    assert [[(one.label, one.score) for one in row.classes] for row in rows] == [
+        [(b"1.5", 1.5), (b"-1.5", -1.5)],
+        [(b"-2.0", -2), (b"2.0", 2)],
+    ]
+    assert [one.model_spec.version.value for one in response.results] == [1, 1]
+    request.tasks[1].model_spec.name = ""
+    fault = fault_of(raw, servers["plain"], grpc_api.MULTI_INFERENCE, request.SerializeToString())
+    assert (fault.code, fault.message) == ("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
 
 
 def test_health(servers):
@@ -615,12 +691,11 @@ def test_rest_faults(servers, verb, path, body, code, text):
     assert content.startswith(b'{\n    "error": "') and content.endswith(b'"\n}')
 
 
-def test_rest_graph_fault_classify_and_other_pages(servers):
+def test_rest_graph_fault_and_other_pages(servers):
     code, _kind, content = rest(servers["plain"], "POST", "/v1/models/dense:predict", {"instances": [[1, 2, 3]]})
     assert code == 400 and json.loads(content)["error"].startswith(
         "Matrix size-incompatible: In[0]: [1,3], In[1]: [64,8]\n\t [["
     )
-    assert rest(servers["plain"], "POST", f"{BASE}:classify", {"examples": [{}]})[0] == 501
     for path in ("/", "/v2/health/ready", "/monitoring/prometheus/metrics"):
         code, kind, content = rest(servers["plain"], "GET", path)
         assert (code, kind) == (404, "text/html") and content.startswith(b"<HTML>")
@@ -663,24 +738,24 @@ def test_rest_ways_of_sending(servers):
 def test_rest_chunks_are_together_no_larger_than_a_body(servers):
     with socket.create_connection(("127.0.0.1", servers["plain"].rest_port), timeout=30) as connection:
         connection.sendall(
-            f"POST {BASE}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n7fffffff\r\n".encode()
+            f"POST {BASE}:predict HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n7fffffff\r\n".encode()
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 400 "), "refused before the second chunk comes"
 
 
-def test_rest_goes_on_after_its_descriptors_ran_out(servers):
+def test_rest_goes_on_while_no_descriptors_are_left(servers):
     server = servers["plain"]
     before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     used = len(os.listdir(f"/proc/{server.process.pid}/fd"))
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, before[1]))
+    idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
     try:
-        idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
         server.wait_for("The REST port could not take a connection")
-        for connection in idle:
-            connection.close()
         assert rest(server, "GET", BASE)[0] == 200
     finally:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+        for connection in idle:
+            connection.close()
 
 
 def test_rest_large_bodies(servers):
@@ -1208,7 +1283,7 @@ def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_dire
             connection.makefile("rb") as answer,
         ):
             connection.sendall(
-                b"POST /v1/models/m:predict HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
                 % len(body)
             )
             assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"

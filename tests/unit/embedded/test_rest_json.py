@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -19,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
     rest_parse,
     status,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 from hypothesis import strategies
 
 
@@ -192,6 +194,54 @@ def test_values_that_do_not_fit(body, dtype, text):
     assert fault(body, x=dtype) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "values"),
+    [
+        ("[]", None, None),
+        ("[1, true, false]", "int64_list", [1, 1, 0]),
+        ("[-9223372036854775808, 9223372036854775807]", "int64_list", [-(2**63), 2**63 - 1]),
+        ("[18446744073709551616, Infinity]", "float_list", [2.0**64, float("inf")]),
+        ('["a", {"b64": "aGVsbG8="}]', "bytes_list", [b"a", b"hello"]),
+        ('1.0, "x": 2.5', "float_list", [2.5]),
+    ],
+)
+def test_features(text, kind, values):
+    """As in upstream's json_tensor_test.cc; RapidJSON takes whole numbers beyond uint64 for doubles, and each member overwrites the one before."""
+    read = rest_inputs.example_request(
+        rest_parse.parse(f'{{"examples": [{{"x": {text}}}]}}'.encode()), "tensorflow.serving.RegressionRequest"
+    )
+    feature = read.input.example_list.examples[0].features.feature["x"]
+    assert feature.WhichOneof("kind") == kind and (kind is None or list(getattr(feature, kind).value) == values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[20, 18446744073709551603]", "Feature: x has uint64_t element. Only int64_t is supported."),
+        ('["a", 1]', "Unexpected element type in feature: x expecting type: bytes"),
+        ('[1.0, {"b64": "YQ=="}]', "Unexpected element type in feature: x expecting type: float"),
+        ('[10, {"test": 10}]', "Feature: x has element with unexpected JSON type: Object"),
+        ('{"b64": "YQ==", "b64": "YQ=="}', "Feature: x has element with unexpected JSON type: Object"),
+        ('[{"b64": "_"}]', "Unable to base64 decode"),
+    ],
+)
+def test_features_that_do_not_fit(text, message):
+    """As in upstream's json_tensor_test.cc and json_tensor.cc."""
+    with pytest.raises(status.Status) as caught:
+        rest_inputs.example_request(
+            rest_parse.parse(f'{{"examples": [{{"x": {text}}}]}}'.encode()), "tensorflow.serving.ClassificationRequest"
+        )
+    assert (caught.value.code, caught.value.message) == ("INVALID_ARGUMENT", message)
+
+
+def test_results_that_are_no_numbers():
+    """As in upstream's json_tensor_test.cc."""
+    result = wire.message("tensorflow.serving.RegressionResult")()
+    for value in (0.2, float("inf"), 1, float("-inf"), float("nan")):
+        result.regressions.add(value=value)
+    assert rest_answer.results(result) == b'{\n    "results": [0.2, Infinity, 1.0, -Infinity, NaN]\n}'
+
+
 def test_two_inputs():
     assert fault({"inputs": [1]}, a="float32", b="float32") == (
         "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map"
@@ -295,3 +345,34 @@ def test_base64_is_no_list_of_named_inputs():
     assert said.startswith(
         "instances is a plain list, but expecting list of objects as multiple input tensors required"
     )
+
+
+def test_many_rows_that_are_read_one_by_one():
+    rows = [[number % 3 == 0, True] for number in range(10_000)]
+    assert inputs({"instances": rows}, x="bool")["x"].tolist() == rows
+    assert inputs({"instances": [{"x": row} for row in rows]}, x="bool")["x"].tolist() == rows
+    assert fault({"instances": [*rows, [True]]}, x="bool") == (
+        "Failed to process element: 10000 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 2 but got: 1"
+    )
+
+
+def test_sizes_of_values_are_no_less_than_what_they_take():
+    """Against what CPython's own allocator says that it gave (tracemalloc)."""
+    for row in (
+        "[1.5],",
+        "[],",
+        "{},",
+        '{"x":1},',
+        '{"a":[1.5],"b":"xy"},',
+        '"ab",',
+        "1e5,",
+        "12345,",
+        "[[[[1]]]],",
+        '"\U0001f600",',
+    ):
+        body = f'{{"instances": [{row * (72000 // len(row))}{row[:-1]}]}}'.encode()
+        tracemalloc.start()
+        parsed = rest_parse.parse(body)
+        taken, _most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert parsed and taken <= rest_parse.size_of_values(body) <= 5 * taken + len(body), row

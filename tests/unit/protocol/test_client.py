@@ -13,13 +13,13 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("google.protobuf")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes, wire
 
 DTYPES = "float32 float64 float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex64 complex128".split()
 
 
 def tensor(dtype, shape, **fields):
-    made = wire.message("tensorflow.TensorProto")(dtype=wire.enum_number("tensorflow.DataType", dtype), **fields)
+    made = wire.message("tensorflow.TensorProto")(dtype=dtypes.ENUM[dtype], **fields)
     for size in shape:
         made.tensor_shape.dim.add(size=size)
     return made

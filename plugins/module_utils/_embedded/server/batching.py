@@ -287,36 +287,30 @@ class _Task:
 
 def check_parameters(parameters: Any) -> None:
     """Raise the Status of a BatchingParameters message that TensorFlow Serving refuses, or dies of."""
-    size, allowed = _max_batch_size(parameters), parameters.allowed_batch_sizes
-    if allowed and allowed[-1] != size:
-        raise status.Status(
-            "INVALID_ARGUMENT",
-            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {allowed[-1]}; expected {size}",
-        )
-    if size < 1:
-        raise status.Status("INVALID_ARGUMENT", f"input_batch_size_limit must be positive; was {size}")
-    if parameters.batch_timeout_micros.value < 0:
-        raise status.Status(
-            "INVALID_ARGUMENT",
-            f"batch_timeout_micros must be non-negative; was {parameters.batch_timeout_micros.value}",
-        )
-    if parameters.max_enqueued_batches.value < 0:
-        raise status.Status(
-            "INVALID_ARGUMENT",
-            f"max_enqueued_batches must be non-negative; was {parameters.max_enqueued_batches.value}",
-        )
-    if parameters.enable_large_batch_splitting.value:
-        if parameters.HasField("max_enqueued_batches") and parameters.max_enqueued_batches.value < 1:
-            raise status.Status(
-                "INVALID_ARGUMENT",
-                f"max_enqueued_batches must be positive; was {parameters.max_enqueued_batches.value}",
-            )
-        if not 0 < _execution_size(parameters) <= size:
-            raise status.Status(
-                "INVALID_ARGUMENT",
-                "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to "
-                f"max_execution_batch_size. input_batch_size_limit is {size}, max_execution_batch_size is {_execution_size(parameters)}",
-            )
+    size, execution_size = _max_batch_size(parameters), _execution_size(parameters)
+    last, timeout = [size, *parameters.allowed_batch_sizes][-1], parameters.batch_timeout_micros.value
+    splitting, enqueued = parameters.enable_large_batch_splitting.value, parameters.max_enqueued_batches.value
+    rules = (
+        (
+            last == size,
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {last}; expected {size}",
+        ),
+        (size >= 1, f"input_batch_size_limit must be positive; was {size}"),
+        (timeout >= 0, f"batch_timeout_micros must be non-negative; was {timeout}"),
+        (enqueued >= 0, f"max_enqueued_batches must be non-negative; was {enqueued}"),
+        (
+            not splitting or enqueued or not parameters.HasField("max_enqueued_batches"),
+            f"max_enqueued_batches must be positive; was {enqueued}",
+        ),
+        (
+            not splitting or 0 < execution_size <= size,
+            "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to "
+            f"max_execution_batch_size. input_batch_size_limit is {size}, max_execution_batch_size is {execution_size}",
+        ),
+    )
+    for holds, text in rules:
+        if not holds:
+            raise status.invalid(text)
 
 
 def queue_options(parameters: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -60,8 +60,8 @@ def of_file(path: str) -> Any:
     return read_text_proto(path, "tensorflow.serving.ModelServerConfig")
 
 
-def reload(library: models.Library, config: Any) -> None:
-    """Let the library serve what a ModelServerConfig message lists. Raises Status."""
+def reload(library: models.Library, config: Any, is_active: Callable[[], bool]) -> None:
+    """Let the library serve what a ModelServerConfig message lists. is_active: whether the client still waits for it. Raises Status."""
     try:
         if not config.HasField("model_config_list"):
             raise status.Status(
@@ -75,7 +75,7 @@ def reload(library: models.Library, config: Any) -> None:
                 f"\n\tplatform : {log.shown(one.model_platform)}"
             )
         _refuse_elsewhere(config.model_config_list.config)
-        _apply(library, config.model_config_list.config)
+        _apply(library, config.model_config_list.config, is_active)
     except status.Status as fault:
         log.error(f"ReloadConfig failed: {log.shown(fault.message)}")
         raise
@@ -96,12 +96,12 @@ def _refuse_elsewhere(listed: Iterable[Any]) -> None:
             )
 
 
-def _apply(library: models.Library, listed: Iterable[Any]) -> None:
+def _apply(library: models.Library, listed: Iterable[Any], is_active: Callable[[], bool] = lambda: True) -> None:
     """Serve what is listed. An entry without a platform makes TensorFlow Serving refuse all that follows it."""
     if library.poison:
         raise library.poison
     try:
-        library.apply(of_list(listed))
+        library.apply(of_list(listed), is_active)
     except NoPlatform as fault:
         library.poison = fault
         raise

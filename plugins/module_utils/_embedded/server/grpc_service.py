@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gRPC API: Predict, GetModelMetadata, GetModelStatus, HandleReloadConfigRequest and the health check; anything else is UNIMPLEMENTED."""
+"""The gRPC API: PredictionService, ModelService and the health check; anything else is UNIMPLEMENTED."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
     configuration,
+    examples,
     log,
     metrics,
     models,
     status,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Asked, Predictor
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Predictor, Request
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, wire
 
 try:
@@ -32,16 +33,23 @@ except ImportError:
 _HEALTH_CHECK, _HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 _SERVING, _SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x03"
 _HEALTHY = ("", "ModelService", "PredictionService")
-# Workers beside those that serve: for calls that are refused, and for clients that watch the health.
-_MORE_WORKERS = 64
+# Workers beside those that serve: for calls whose message has not arrived, for those that are refused, and for clients that wait.
+_MORE_WORKERS, _MOST_RELOADS, _MOST_WATCHES = 512, 16, 64
+# How long connections may be idle, a client may take to say what it speaks, and when it is asked whether it is still there.
+_TIMES = (
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
 _SIGNATURES = "signature_def"
 _MOST_CHARACTERS = 1024
 _HIGHEST_PORT = 65535
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
-# (request, milliseconds until the client's deadline, 0 without one) -> answer
-_Method = Callable[[bytes, int], bytes]
+# (request, milliseconds until the client's deadline, 0 without one; of a reload, whether its client is still there) -> answer
+_Method = Callable[[bytes, Any], bytes]
 
 
 class GrpcService:
@@ -53,24 +61,30 @@ class GrpcService:
         library: models.Library,
         options: Mapping[str, Any],
         activity: contextlib.AbstractContextManager[None],
+        most_connections: int,
     ) -> None:
         """options: {flag: value}."""
         self._predictor, self._library, self._activity = predictor, library, activity
         self._as_content = options["enable_serialization_as_tensor_content"]
-        self._threads, self._running, self._lock = options["grpc_max_threads"], 0, threading.Lock()
+        threads = options["grpc_max_threads"]
         self._stopped = threading.Event()
-        self._methods = {
-            grpc_api.PREDICT: self._predict,
+        self._calls, self._reloads, self._watches = map(
+            threading.BoundedSemaphore, (threads, _MOST_RELOADS, _MOST_WATCHES)
+        )
+        self._methods: dict[str, _Method] = {
+            grpc_api.PREDICT: self._counted("Predict", "tensorflow.serving.PredictRequest", self._predict),
+            grpc_api.CLASSIFY: self._inferring(examples.CLASSIFY),
+            grpc_api.REGRESS: self._inferring(examples.REGRESS),
+            grpc_api.MULTI_INFERENCE: self._infer_several,
             grpc_api.GET_MODEL_METADATA: self._metadata,
             grpc_api.GET_MODEL_STATUS: self._status,
             grpc_api.RELOAD_CONFIG: self._reload,
         }
         if options["enable_grpc_healthcheck_service"]:
             self._methods[_HEALTH_CHECK] = self._health
-        self._predict_request = wire.message("tensorflow.serving.PredictRequest")
         self._predict_response = wire.message("tensorflow.serving.PredictResponse")
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(self._threads + _MORE_WORKERS),
+            futures.ThreadPoolExecutor(threads + _MORE_WORKERS),
             handlers=[
                 _Handlers(
                     self._methods, self._serve, self._watch if options["enable_grpc_healthcheck_service"] else None
@@ -78,10 +92,13 @@ class GrpcService:
             ],
             options=[
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_allowed_incoming_connections", most_connections),
+                *_TIMES,
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
                 *_channel_arguments(options["grpc_channel_arguments"]),
             ],
+            maximum_concurrent_rpcs=threads + _MORE_WORKERS,
         )
 
     def start(self, addresses: Sequence[str], tls: Any = None) -> None:
@@ -104,53 +121,66 @@ class GrpcService:
         self._server.stop(grace_s).wait()
 
     def _serve(self, method: _Method, content: bytes, context: Any) -> bytes:
-        with self._lock:
-            self._running += 1
-            refused = self._running > self._threads
         try:
-            if refused:
-                raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
-            # To reload may take for ever, and is no request that somebody waits for at the end.
-            with self._activity if method != self._reload else contextlib.nullcontext():
+            if method == self._reload:  # It may take for ever, and is no request that somebody waits for at the end.
+                with _one_of(self._reloads):
+                    return method(content, context.is_active)
+            with _one_of(self._calls), self._activity:
                 return method(content, _timeout_ms(context.time_remaining()))
         except Exception as fault:
-            found = _status_of(fault)
-            context.set_code(getattr(grpc.StatusCode, found.code))
-            context.set_details(found.message[:_MOST_CHARACTERS])
-            return b""
-        finally:
-            with self._lock:
-                self._running -= 1
+            return _failed(context, _status_of(fault))
 
-    def _predict(self, content: bytes, timeout_ms: int) -> bytes:
-        began, name, code = time.monotonic(), "", "OK"
-        try:
-            request = _parsed(self._predict_request, content)
-            name = request.model_spec.name
-            return self._predicted(request, timeout_ms)
-        except Exception as fault:
-            code = status.of(fault).code
-            raise
-        finally:
-            metrics.REQUEST_COUNT.add(name, code)
-            if code == "OK":
-                metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, "Predict", "GRPC")
+    def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Asked, int], Any]) -> _Method:
+        """The method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
+        expected = wire.message(kind)
 
-    def _predicted(self, request: Any, timeout_ms: int) -> bytes:
-        asked = _asked(request)
+        def method(content: bytes, timeout_ms: int) -> bytes:
+            began, name, code = time.monotonic(), "", "OK"
+            try:
+                request = _parsed(expected, content)
+                name = request.model_spec.name
+                return _bytes(answer(request, _asked(request), timeout_ms))
+            except Exception as fault:
+                code = status.of(fault).code
+                raise
+            finally:
+                metrics.REQUEST_COUNT.add(name, code)
+                if code == "OK":
+                    metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, api, "GRPC")
+
+        return method
+
+    def _predict(self, request: Any, asked: models.Asked, timeout_ms: int) -> Any:
         response = self._predict_response()
-        with self._predictor.use(asked) as (number, session):
-            outputs = self._predictor.predict(
-                asked, session, request.model_spec.signature_name, request.inputs, request.output_filter, timeout_ms
-            )
+        with self._library.use(asked) as (number, session):
+            wanted = Request(asked.name, request.model_spec.signature_name, request.inputs, request.output_filter)
+            outputs = self._predictor.predict(session, wanted, timeout_ms)
         spec = response.model_spec
         spec.name, spec.version.value, spec.signature_name = (
             asked.name,
             number,
-            request.model_spec.signature_name or "serving_default",
+            request.model_spec.signature_name or DEFAULT_SIGNATURE,
         )
         for name, array in outputs.items():
             client.encode_tensor(array, typed=not self._as_content, into=response.outputs[name])
+        return response
+
+    def _inferring(self, method: examples.Method) -> _Method:
+        def infer(request: Any, asked: models.Asked, timeout_ms: int) -> Any:
+            with self._library.use(asked) as (number, session):
+                response = self._predictor.infer(method, session, request, timeout_ms)
+            response.model_spec.version.value = number
+            return response
+
+        return self._counted(method.api, method.request, infer)
+
+    def _infer_several(self, content: bytes, timeout_ms: int) -> bytes:
+        request = _parsed(wire.message("tensorflow.serving.MultiInferenceRequest"), content)
+        first = request.tasks[0] if request.tasks else wire.message("tensorflow.serving.InferenceTask")()
+        with self._library.use(_asked_by(first.model_spec)) as (number, session):
+            response = self._predictor.infer_several(session, request, timeout_ms)
+        for result in response.results:
+            result.model_spec.version.value = number
         return _bytes(response)
 
     def _metadata(self, content: bytes, _timeout_ms: int) -> bytes:
@@ -162,7 +192,7 @@ class GrpcService:
             if field != _SIGNATURES:
                 raise status.Status("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
         response = wire.message("tensorflow.serving.GetModelMetadataResponse")()
-        with self._predictor.use(asked) as (number, session):
+        with self._library.use(asked) as (number, session):
             response.metadata[_SIGNATURES].Pack(signature_map(session))
         response.model_spec.name, response.model_spec.version.value = asked.name, number
         return _bytes(response)
@@ -171,17 +201,14 @@ class GrpcService:
         asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
         for number, state, fault in self._library.states(asked.name, asked.number):
-            added = response.model_version_status.add(
-                version=number, state=wire.enum_number("tensorflow.serving.ModelVersionState", state)
-            )
+            added = response.model_version_status.add(version=number, state=grpc_api.STATES[state])
             added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
         return _bytes(response)
 
-    def _reload(self, content: bytes, _timeout_ms: int) -> bytes:
-        configuration.reload(
-            self._library, _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content).config
-        )
+    def _reload(self, content: bytes, is_active: Callable[[], bool]) -> bytes:
+        request = _parsed(wire.message("tensorflow.serving.ReloadConfigRequest"), content)
+        configuration.reload(self._library, request.config, is_active)
         response = wire.message("tensorflow.serving.ReloadConfigResponse")()
         response.status.SetInParent()
         return _bytes(response)
@@ -193,9 +220,13 @@ class GrpcService:
 
     def _watch(self, content: bytes, context: Any) -> Iterator[bytes]:
         """What a service's health is, once, since it does not change while the server runs."""
-        yield _SERVING if _is_healthy(content) else _SERVICE_UNKNOWN
-        while context.is_active() and not self._stopped.wait(1):
-            pass
+        try:
+            with _one_of(self._watches):
+                yield _SERVING if _is_healthy(content) else _SERVICE_UNKNOWN
+                while context.is_active() and not self._stopped.wait(1):
+                    pass
+        except status.Status as fault:
+            _failed(context, fault)
 
 
 if grpc is not None:
@@ -219,6 +250,24 @@ if grpc is not None:
         def service(self, handler_call_details: Any) -> Any:
             """The method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
+
+
+@contextlib.contextmanager
+def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
+    """A context that takes one of some places. Raises Status where none is free."""
+    if not places.acquire(blocking=False):
+        raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
+    try:
+        yield
+    finally:
+        places.release()
+
+
+def _failed(context: Any, fault: status.Status) -> bytes:
+    """End a call with a fault; returns what is sent for an answer."""
+    context.set_code(getattr(grpc.StatusCode, fault.code))
+    context.set_details(fault.message[:_MOST_CHARACTERS])
+    return b""
 
 
 def _timeout_ms(left_s: float | None) -> int:
@@ -273,17 +322,20 @@ def _parsed(kind: Any, content: bytes) -> Any:
         raise status.Status("INTERNAL", "Failed to parse the request") from fault
 
 
-def _asked(request: Any) -> Asked:
+def _asked(request: Any) -> models.Asked:
     if not request.HasField("model_spec"):
         raise status.Status("INVALID_ARGUMENT", "Missing ModelSpec")
-    spec = request.model_spec
-    return Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
+    return _asked_by(request.model_spec)
+
+
+def _asked_by(spec: Any) -> models.Asked:
+    return models.Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
 
 
 def _status_of(fault: BaseException) -> status.Status:
     found = status.of(fault)
     if found.code == "UNKNOWN" and not isinstance(fault, status.Status):
-        log.error(f"A call failed: {found}")
+        log.error(f"A call failed: {log.shown(str(found))}")
     return found
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -15,25 +16,14 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def info(text: str) -> None:
-    """Say what happened."""
-    _write("I", text)
-
-
-def warning(text: str) -> None:
-    """Say what its operator may want to change."""
-    _write("W", text)
-
-
-def error(text: str) -> None:
-    """Say what failed."""
-    _write("E", text)
-
-
 def _write(severity: str, text: str) -> None:
-    caller = sys._getframe(2)
+    caller = sys._getframe(1)
     now = time.time()
     stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))}.{int(now % 1 * 1e6):06d}"
     where = f"tfserving_fleet/embedded/{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
     sys.stderr.write(f"{stamp}: {severity} {where}] {text}\n")
     sys.stderr.flush()
+
+
+# Each says a text: what happened, what its operator may want to change, and what failed.
+info, warning, error = (functools.partial(_write, severity) for severity in "IWE")

@@ -13,6 +13,7 @@ import functools
 import gc
 import importlib.util
 import os
+import resource
 import signal
 import sys
 import threading
@@ -47,6 +48,8 @@ NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFl
 # 128 and the signal's number, as of a TensorFlow Serving that is the first process of a container.
 _FAILED, _SIGNALLED = 255, 128
 _GRACE_S = 5.0
+# File descriptors: how many are of use, how many are left to models and TensorFlow, and the most connections of each API.
+_DESCRIPTORS, _OTHER_DESCRIPTORS, _REST_CONNECTIONS, _GRPC_CONNECTIONS = 16384, 256, 512, 4096
 
 
 def main() -> int:
@@ -115,11 +118,11 @@ class Server:
         self._stopping.set()
 
     def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:
-        import ml_dtypes
-
         self._listening, port, socket_path = True, self._options["port"], self._options["grpc_socket_path"]
-        predictor = Predictor(library, ml_dtypes.bfloat16, self._options["enable_signature_method_name_check"])
-        grpc, rest = GrpcService(predictor, library, self._options, self._activity), None
+        predictor = _predictor(self._options)
+        rest_connections, grpc_connections = _connections()
+        grpc = GrpcService(predictor, library, self._options, self._activity, grpc_connections)
+        rest = None
         log.info("Using InsecureServerCredentials" if tls is None else "Using SSL credentials")
         grpc.start(
             ([f"{self._address}:{port}"] if port else []) + ([f"unix:{socket_path}"] if socket_path else []), tls
@@ -134,7 +137,7 @@ class Server:
             )
         elif self._options["rest_api_port"]:
             rest = RestService(predictor, library, self._options, self._activity, metrics_path)
-            rest.start(self._address, self._options["rest_api_port"])
+            rest.start(self._address, self._options["rest_api_port"], rest_connections)
             log.info(f"Exporting HTTP/REST API at:{self._address}:{self._options['rest_api_port']} ...")
         gc.collect()
         gc.freeze()
@@ -221,8 +224,6 @@ def load(
     path: str,
 ) -> Session:
     """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
-    import ml_dtypes
-
     loaded: Checked = (
         LiteSession(path, max(1, options["num_tflite_pools"]))
         if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE))
@@ -235,11 +236,17 @@ def load(
             if parameters is not None:
                 session = batching.BatchingSession(loaded, parameters, scheduler)
         if options["enable_model_warmup"]:
-            warmup.run(path, session, ml_dtypes.bfloat16, max(1, options["num_request_iterations_for_warmup"]))
+            warmup.run(path, session, _predictor(options), max(1, options["num_request_iterations_for_warmup"]))
         return session
     except BaseException:
         session.close()
         raise
+
+
+def _predictor(options: Mapping[str, Any]) -> Predictor:
+    import ml_dtypes
+
+    return Predictor(ml_dtypes.bfloat16, options["enable_signature_method_name_check"])
 
 
 def _tls(options: Mapping[str, Any]) -> Any:
@@ -263,6 +270,16 @@ def _metrics_path(options: Mapping[str, Any]) -> str | None:
         options["monitoring_config_file"], "tensorflow.serving.MonitoringConfig"
     ).prometheus_config
     return (wanted.path or metrics.PATH) if wanted.enable else None
+
+
+def _connections() -> tuple[int, int]:
+    """How many connections REST and gRPC may have, after this process may have as many descriptors as its hard limit allows."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+    free = max(32, descriptors - _OTHER_DESCRIPTORS)
+    rest = min(_REST_CONNECTIONS, free // 2)
+    return rest, min(_GRPC_CONNECTIONS, free - rest)
 
 
 def _common_parameters(options: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server i
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 
+_PATIENCE_S = 0.2
 _UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END = grpc_api.STATES
 
 
@@ -31,6 +32,15 @@ class ModelConfig:
     latest: int = 1
     specific: tuple[int, ...] | None = None
     labels: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which model is meant: number is a version or None for the latest, label a version's label or None."""
+
+    name: str
+    number: int | None = None
+    label: str | None = None
 
 
 @dataclass
@@ -74,20 +84,23 @@ class Library:
         self._load, self._early_labels = load, early_labels
         self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
         self._configs, self._versions, self._labels = None, {}, {}
+        self._abandoned: set[str] = (
+            set()
+        )  # Models that a client did not wait for to the end: whoever names them again waits.
         self._changed = threading.Condition()
         self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
         self._load_threads, self._turns = load_threads, contextlib.nullcontext()
         self.poison = None
 
-    def apply(self, configs: list[ModelConfig]) -> None:
+    def apply(self, configs: list[ModelConfig], is_active: Callable[[], bool] = lambda: True) -> None:
         """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
         not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too; without retries one
         that fails is enough, since it fails before others are loaded.
 
         Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it; the first list waits for all
-        retries.
+        retries. Unlike it, it waits only while is_active() is true, and then a list that waits behind another is not served; one that is served stays.
         """
-        with self._reloading:
+        with self._turn_to_reload(is_active):
             before = self._configs
             labels = {config.name: dict(config.labels) for config in configs}
             self._check_labels(labels)
@@ -95,25 +108,29 @@ class Library:
                 log.info("Adding/updating models.")
                 for config in configs:
                     log.info(f" (Re-)adding model: {log.shown(config.name)}")
-            new = {config.name for config in configs} - {config.name for config in before or ()}
+            new = {config.name for config in configs} - ({config.name for config in before or ()} - self._abandoned)
+            self._abandoned = set()
             with self._changed:
                 self._labels, self._configs = labels, configs
                 known = {id(version): version for versions in self._versions.values() for version in versions.values()}
             self._poll_once()
             if before is None:
                 threading.Thread(target=self._poll, name="versions", daemon=True).start()
-            self._wait_for(new, known, before is None)
+            self._wait_for(new, known, before is None, is_active)
             if before is None:
                 self._turns = threading.BoundedSemaphore(max(1, self._load_threads))
             if configs != before:
                 log.info("Finished adding/updating models")
 
-    def labelled(self, name: str, label: str) -> int:
-        """The version that has the label. Raises Status."""
-        with self._changed:
-            if label not in self._labels.get(name, {}):
-                raise status.Status("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
-            return self._labels[name][label]
+    @contextlib.contextmanager
+    def _turn_to_reload(self, is_active: Callable[[], bool]) -> Iterator[None]:
+        while not self._reloading.acquire(timeout=_PATIENCE_S):
+            if not is_active():
+                raise _gone()
+        try:
+            yield
+        finally:
+            self._reloading.release()
 
     def _check_labels(self, wanted: Mapping[str, Mapping[str, int]]) -> None:
         with self._changed:
@@ -130,7 +147,9 @@ class Library:
                             "available for inference",
                         )
 
-    def _wait_for(self, names: Collection[str], known: Collection[int], first: bool) -> None:
+    def _wait_for(
+        self, names: Collection[str], known: Collection[int], first: bool, is_active: Callable[[], bool]
+    ) -> None:
         """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
         whole = first or not self._retries
 
@@ -142,7 +161,10 @@ class Library:
             ]
 
         with self._changed:
-            self._changed.wait_for(lambda: all(_settled(fresh(name), whole) for name in names))
+            while not self._changed.wait_for(lambda: all(_settled(fresh(name), whole) for name in names), _PATIENCE_S):
+                if not is_active():
+                    self._abandoned = set(names)
+                    raise _gone()
             failed = [
                 version
                 for name in sorted(names)
@@ -156,17 +178,24 @@ class Library:
             raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
 
     @contextlib.contextmanager
-    def use(self, name: str, number: int | None = None) -> Iterator[tuple[int, Session]]:
-        """(number, servable) of an available version, the latest unless number is given; it stays loaded while the context is open."""
+    def use(self, asked: Asked) -> Iterator[tuple[int, Session]]:
+        """(number, servable) of an available version; it stays loaded while the context is open. Raises Status."""
+        name, number = asked.name, asked.number
+        if not name:
+            raise status.invalid("ModelSpec has no name specified.")
         with self._changed:
+            if asked.label is not None:
+                number = self._labels.get(name, {}).get(asked.label)
+                if number is None:
+                    raise status.invalid(f"Unrecognized servable version label: {asked.label}")
             available = [
                 version
                 for version in self._versions.get(name, {}).values()
                 if version.state == AVAILABLE and number in (None, version.number)
             ]
             if not available:
-                asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-                raise status.Status("NOT_FOUND", f"Servable not found for request: {asked}")
+                meant = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+                raise status.Status("NOT_FOUND", f"Servable not found for request: {meant}")
             version = max(available, key=lambda one: one.number)
             version.running += 1
         try:
@@ -302,6 +331,10 @@ class Library:
         with self._changed:
             version.state = state
             self._changed.notify_all()
+
+
+def _gone() -> status.Status:
+    return status.Status("CANCELLED", "The client no longer waits for the reload")
 
 
 def _any_in(state: str, versions: Iterable[Version]) -> bool:

@@ -7,84 +7,67 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import metrics, status
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.models import Library
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import examples, metrics, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import DEFAULT_SIGNATURE, Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client
 
-_DEFAULT_SIGNATURE = "serving_default"
-_METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
+_METHODS = ("tensorflow/serving/predict", *examples.METHODS)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which model is meant: number is a version or None for the latest, label a version's label or None."""
+class Request:
+    """A Predict. model: its name, for the metrics. inputs: {name: TensorProto or array}. outputs: those that are wanted, () for all."""
 
-    name: str
-    number: int | None = None
-    label: str | None = None
+    model: str
+    signature: str
+    inputs: Mapping[str, Any]
+    outputs: Iterable[str] = ()
 
 
+@dataclass(frozen=True)
 class Predictor:
-    """Predict over a library of models."""
+    """Answers requests with a loaded version. bfloat16: numpy's dtype for it. check_method_names: refuse signatures that are made for something else."""
 
-    def __init__(self, library: Library, bfloat16: Any, check_method_names: bool = False) -> None:
-        """bfloat16: numpy's dtype for it. check_method_names: refuse signatures that are made for something else."""
-        self._library, self._bfloat16, self._check_method_names = library, bfloat16, check_method_names
+    bfloat16: Any
+    check_method_names: bool
 
-    def use(self, asked: Asked) -> contextlib.AbstractContextManager[tuple[int, Session]]:
-        """The context of a version's (number, session). Raises Status."""
-        if not asked.name:
-            raise status.Status("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-        number = asked.number if asked.label is None else self._library.labelled(asked.name, asked.label)
-        return self._library.use(asked.name, number)
+    def predict(self, session: Session, request: Request, timeout_ms: int = 0) -> dict[str, Any]:
+        """{output: array}. Raises Status or TensorFlow's errors."""
+        with _timed(request.model, "Predict"):
+            name = request.signature or DEFAULT_SIGNATURE
+            if name not in session.signatures:
+                raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+            signature = session.signatures[name]
+            if self.check_method_names and signature.method_name not in _METHODS:
+                raise status.Status(
+                    "INTERNAL",
+                    f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}",
+                )
+            feeds = _feeds(signature, request.inputs, self.bfloat16)
+            outputs = _outputs(signature, request.outputs)
+            arrays = session.run(feeds, [signature.outputs[output].name for output in outputs], timeout_ms)
+            return dict(zip(outputs, arrays))
 
-    def predict(
-        self,
-        asked: Asked,
-        session: Session,
-        signature_name: str,
-        inputs: Mapping[str, Any],
-        output_filter: Iterable[str] = (),
-        timeout_ms: int = 0,
-    ) -> dict[str, Any]:
-        """{output: array} of inputs, {name: TensorProto or array}. output_filter: the outputs wanted, () for all."""
-        began = time.monotonic()
-        outputs = run(
-            session, signature_name, inputs, output_filter, timeout_ms, self._bfloat16, self._check_method_names
-        )
-        metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, asked.name, "Predict", "TF1")
-        return outputs
+    def infer(self, method: examples.Method, session: Session, request: Any, timeout_ms: int = 0) -> Any:
+        """The response message for a request of this method, without the version."""
+        with _timed(request.model_spec.name, method.api):
+            return examples.one(method, session, request, timeout_ms, self.check_method_names)
+
+    def infer_several(self, session: Session, request: Any, timeout_ms: int = 0) -> Any:
+        """The response message for a MultiInferenceRequest, without the version."""
+        return examples.several(session, request, timeout_ms, self.check_method_names)
 
 
-def run(
-    session: Session,
-    signature_name: str,
-    inputs: Mapping[str, Any],
-    output_filter: Iterable[str] = (),
-    timeout_ms: int = 0,
-    bfloat16: Any = None,
-    check_method_names: bool = False,
-) -> dict[str, Any]:
-    """As Predictor.predict, for a session at hand."""
-    name = signature_name or _DEFAULT_SIGNATURE
-    if name not in session.signatures:
-        raise status.Status("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
-    signature = session.signatures[name]
-    if check_method_names and signature.method_name not in _METHODS:
-        raise status.Status(
-            "INTERNAL",
-            f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: {signature.method_name}",
-        )
-    feeds = _feeds(signature, inputs, bfloat16)
-    outputs = _outputs(signature, output_filter)
-    arrays = session.run(feeds, [signature.outputs[output].name for output in outputs], timeout_ms)
-    return dict(zip(outputs, arrays))
+@contextlib.contextmanager
+def _timed(model: str, api: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    metrics.RUNTIME_LATENCY.add((time.monotonic() - began) * 1e6, model, api, "TF1")
 
 
 def _feeds(signature: Any, inputs: Mapping[str, Any], bfloat16: Any) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_inputs import ROW, WHOLE
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import invalid
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status, invalid
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, wire
 
 try:
@@ -35,6 +34,19 @@ def answer(outputs: Mapping[str, Any], form: str) -> bytes:
     texts = {name: _texts(name, array) for name, array in outputs.items()}
     body = _rows(outputs, texts) if form == ROW else _columns(outputs, texts)
     return _encoded(body)
+
+
+def results(result: Any) -> bytes:
+    """The body for a ClassificationResult or RegressionResult message."""
+    if result.DESCRIPTOR.name == "RegressionResult":
+        values = _decimals(numpy.array([one.value for one in result.regressions], "float32"))
+        return _encoded(f'{{\n    "results": [{", ".join(values)}]\n}}')
+    rows = []
+    for row in result.classifications:
+        scores = _decimals(numpy.array([one.score for one in row.classes], "float32"))
+        pairs = (f"[{_text(one.label)}, {score}]" for one, score in zip(row.classes, scores))
+        rows.append(f"[{', '.join(pairs)}]")
+    return _encoded(f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}')
 
 
 def error(message: str) -> bytes:
@@ -113,14 +125,16 @@ def _texts(name: str, array: Any) -> list[str]:
     if kind == "O" and name.endswith("_bytes"):
         return [base64.b64encode(value).decode() for value in array.ravel().tolist()]
     if kind == "O":
-        return [
-            json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False) for value in array.ravel().tolist()
-        ]
+        return [_text(value) for value in array.ravel().tolist()]
     if kind == "b":
         return ["true" if value else "false" for value in array.ravel().tolist()]
     if array.dtype.name in WHOLE:
         return list(map(str, array.ravel().tolist()))
     raise invalid(f"Failed to write JSON value for tensor type: {dtypes.word(array.dtype.name)}")
+
+
+def _text(value: bytes) -> str:
+    return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
 
 
 def _decimals(array: Any) -> list[str]:

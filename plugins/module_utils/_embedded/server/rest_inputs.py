@@ -16,11 +16,10 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.rest_parse import (
     Repeated,
-    invalid,
     shown,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import Status, invalid, shape_text
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, dtypes, wire
 
 try:
     import numpy
@@ -28,6 +27,7 @@ except ImportError:
     numpy = None  # type: ignore[assignment]
 
 ROW, COLUMN = "row", "column"
+_ROWS = 4096
 # What TensorFlow Serving's decoder of base64 takes: neither "-" nor "_", white space anywhere, all of the padding or none.
 _SPACE, _BASE64 = re.compile(r"[ \t-\r]+"), re.compile(r"([A-Za-z0-9+/]*)([=.]*)")
 # dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
@@ -46,9 +46,7 @@ def predict_inputs(
     request: dict[str, Any], signature_inputs_of: Callable[[str], dict[str, str]]
 ) -> tuple[str, str, dict[str, Any]]:
     """(signature name, form, {input: array}) of a parsed request. signature_inputs_of(name): {input: dtype name}; it may raise Status."""
-    name = request.get("signature_name", "")
-    if not isinstance(name, str):
-        raise _format_error(request, "not formatted correctly. 'signature_name' key must be a string value.")
+    name = _signature_name(request)
     dtypes = signature_inputs_of(name)
     if not dtypes:
         raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
@@ -67,6 +65,55 @@ def predict_inputs(
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
+def example_request(request: dict[str, Any], kind: str) -> Any:
+    """The message for a parsed request over examples. kind: its full name. Raises Status."""
+    message = wire.message(kind)()
+    message.model_spec.signature_name = _signature_name(request)
+    given = message.input.example_list
+    if "context" in request:
+        given = message.input.example_list_with_context
+        _fill_example(request["context"], given.context)
+    if "examples" not in request:
+        raise _format_error(request, "When method is classify, key 'examples' is expected and was not found")
+    if not isinstance(request["examples"], list):
+        raise _format_error(request, "Expecting 'examples' value to be an list/array")
+    if not request["examples"]:
+        raise _format_error(request, "'examples' value is an empty array")
+    for value in request["examples"]:
+        _fill_example(value, given.examples.add())
+    return message
+
+
+def _fill_example(value: Any, example: Any) -> None:
+    if not isinstance(value, dict):
+        raise invalid(f"Example must be JSON object but got JSON {_type(value)}")
+    for name, content in getattr(value, "last", value).items():
+        feature = example.features.feature[_bytes(name).decode("utf-8", "replace")]
+        for item in content if isinstance(content, list) else [content]:
+            _add_to_feature(feature, name, item)
+
+
+def _add_to_feature(feature: Any, name: str, value: Any) -> None:
+    if value is None or isinstance(value, list) or _is_named(value):
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {_type(value)}")
+    whole = isinstance(value, int) and -(2**63) <= value < 2**64  # RapidJSON takes others for doubles.
+    kind = "bytes" if isinstance(value, (str, dict)) else "int64" if whole else "float"
+    found = (feature.WhichOneof("kind") or f"{kind}_list").removesuffix("_list")
+    if kind != found:
+        raise invalid(f"Unexpected element type in feature: {name} expecting type: {found}")
+    if whole and value >= 2**63:
+        raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    convert: Any = int if whole else _as_float if kind == "float" else _decoded if isinstance(value, dict) else _bytes
+    getattr(feature, f"{kind}_list").value.append(convert(value))
+
+
+def _signature_name(request: dict[str, Any]) -> str:
+    name = request.get("signature_name", "")
+    if not isinstance(name, str):
+        raise _format_error(request, "not formatted correctly. 'signature_name' key must be a string value.")
+    return name
+
+
 def _format_error(value: Any, message: str) -> Status:
     return invalid(f"JSON Value: {shown(value)} {message}")
 
@@ -80,25 +127,29 @@ def _of_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, 
     if quick is not None:
         return quick
     named = _is_named(instances[0])
-    rows: dict[str, list[Any]] = {}
-    for position, instance in enumerate(instances):
-        if named != _is_named(instance):
-            wanted, got = ("object", "list") if named else ("value/list", "object")
-            raise invalid(f"Expecting {wanted} but got {got} at item {position} of input list")
-        for name, value in instance.items() if named else [(next(iter(dtypes)), instance)]:
-            key = f" key: {name}" if named else ""
-            try:
-                _add_row(rows, name, value, dtypes)
-            except status.Status as fault:
+    firsts: dict[str, Any] = {}
+    parts = []
+    for start in range(0, len(instances), _ROWS):  # An array for each row takes many times the memory of the row.
+        rows: dict[str, list[Any]] = {}
+        for position, instance in enumerate(instances[start : start + _ROWS], start):
+            if named != _is_named(instance):
+                wanted, got = ("object", "list") if named else ("value/list", "object")
+                raise invalid(f"Expecting {wanted} but got {got} at item {position} of input list")
+            for name, value in instance.items() if named else [(next(iter(dtypes)), instance)]:
+                key = f" key: {name}" if named else ""
+                try:
+                    rows.setdefault(name, []).append(_row(name, value, dtypes, firsts))
+                except status.Status as fault:
+                    raise invalid(
+                        f"Failed to process element: {position}{key} of 'instances' list. Error: {fault}"
+                    ) from fault
+            if named and set(instance) != set(dtypes):
                 raise invalid(
-                    f"Failed to process element: {position}{key} of 'instances' list. Error: {fault}"
-                ) from fault
-        if named and set(instance) != set(dtypes):
-            raise invalid(
-                f"Failed to process element: {position} of 'instances' list. JSON object: {shown(instance)} keys must be equal to: "
-                f"{','.join(sorted(dtypes))}"
-            )
-    return {name: numpy.stack(arrays) for name, arrays in rows.items()}
+                    f"Failed to process element: {position} of 'instances' list. JSON object: {shown(instance)} keys must be equal to: "
+                    f"{','.join(sorted(dtypes))}"
+                )
+        parts.append({name: numpy.stack(arrays) for name, arrays in rows.items()})
+    return {name: numpy.concatenate([part[name] for part in parts]) for name in firsts}
 
 
 def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any] | None:
@@ -112,15 +163,17 @@ def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[st
     return None if any(array is None for array in arrays.values()) else arrays
 
 
-def _add_row(rows: dict[str, list[Any]], name: str, value: Any, dtypes: Mapping[str, str]) -> None:
+def _row(name: str, value: Any, dtypes: Mapping[str, str], firsts: dict[str, Any]) -> Any:
+    """The array of an input in one instance. firsts: {input: its array in the first instance}."""
     if name not in dtypes:
         raise invalid(f"JSON object: does not have named input: {name}")
     array = _tensor(value, dtypes[name])
-    if name in rows and rows[name][0].size != array.size:
-        raise invalid(f"Expecting tensor size: {rows[name][0].size} but got: {array.size}")
-    if name in rows and rows[name][0].shape != array.shape:
-        raise invalid(f"Expecting shape {_shape_text(rows[name][0].shape)} but got: {_shape_text(array.shape)}")
-    rows.setdefault(name, []).append(array)
+    first = firsts.setdefault(name, array)
+    if first.size != array.size:
+        raise invalid(f"Expecting tensor size: {first.size} but got: {array.size}")
+    if first.shape != array.shape:
+        raise invalid(f"Expecting shape {shape_text(first.shape)} but got: {shape_text(array.shape)}")
+    return array
 
 
 def _of_inputs(inputs: Any, dtypes: Mapping[str, str]) -> dict[str, Any]:
@@ -265,8 +318,6 @@ def _bytes(text: str) -> bytes:
 def _type(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
-    return {type(None): "Null", dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
-
-
-def _shape_text(shape: Sequence[int]) -> str:
-    return f"[{','.join(map(str, shape))}]"
+    return {type(None): "Null", dict: "Object", Repeated: "Object", list: "Array", str: "String"}.get(
+        type(value), "Number"
+    )

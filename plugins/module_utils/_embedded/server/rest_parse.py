@@ -11,9 +11,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.status import invalid
 
 _DEBUG_BYTES = 256
+_MARK = b"\xef\xbb\xbf"
+# What follows from each of these bytes: a number with its place in a list, a list, half a text, an object.
+_VALUE_SIZES, _SMALL = {b",": 48, b"[": 112, b'"': 40, b"{": 256}, 64 << 10
+_PIECE = 1 << 20
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
 # RapidJSON's short word for infinity, outside of texts.
 _INFINITY = re.compile(r'("(?:[^"\\]|\\.)*"|Infinity)|Inf')
@@ -34,22 +38,36 @@ _PARSE_ERRORS = (
 
 
 class Repeated(dict):  # type: ignore[type-arg]
-    """An object that has several members with one name; RapidJSON finds the first."""
+    """An object that has several members with one name; RapidJSON finds the first. last: the object with the last of each."""
+
+    last: dict[str, Any]
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    return members if len(members) == len(pairs) else Repeated(reversed(pairs))
+    if len(members) == len(pairs):
+        return members
+    repeated = Repeated(reversed(pairs))
+    repeated.last = members
+    return repeated
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The object of a request's body (bytes). Raises Status."""
+def size_of_values(body: bytes | bytearray) -> int:
+    """How many bytes of memory the text and the values of a request's body take at most, in CPython; 0 for small ones."""
+    if len(body) <= _SMALL:
+        return 0
+    text = len(body) if body.isascii() else 4 * len(body)
+    return text + sum(size * body.count(mark) for mark, size in _VALUE_SIZES.items())
+
+
+def parse(body: bytes | bytearray) -> dict[str, Any]:
+    """The object of a request's body. Raises Status."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    text = str(memoryview(body)[3:] if body.startswith(_MARK) else body, "utf-8", "surrogateescape")
     if "Inf" in text:
         text = _INFINITY.sub(lambda found: found[1] or "Infinity", text)
     start = len(text) - len(text.lstrip(" \t\r\n"))
@@ -66,10 +84,6 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid(f"JSON Value: {shown(value)} Is not object")
     return value
-
-
-def invalid(message: str) -> status.Status:
-    return status.Status("INVALID_ARGUMENT", message)
 
 
 def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
@@ -109,7 +123,12 @@ def _refuse_too_big(text: str) -> None:
     """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
     # To look at each number takes longer than to parse them, so that it needs a reason.
     if not _LARGE_EXPONENT.search(text) and not (
-        any(len(part) >= _FEW_DIGITS for part in text.split(",")) and _MANY_DIGITS.search(text)
+        any(
+            len(part) >= _FEW_DIGITS
+            for start in range(0, len(text), _PIECE)
+            for part in text[start : start + _PIECE + _FEW_DIGITS].split(",")
+        )
+        and _MANY_DIGITS.search(text)
     ):
         return
     for found in _NUMBER.finditer(text):

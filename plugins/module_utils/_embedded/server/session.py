@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+# What a request means that names no signature.
+DEFAULT_SIGNATURE = "serving_default"
 # {tensor name: array}
 Feeds = Mapping[str, Any]
 

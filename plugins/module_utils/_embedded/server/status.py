@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -21,6 +22,11 @@ class Status(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+def invalid(message: str) -> Status:
+    """The Status for a request that cannot be answered as it is."""
+    return Status("INVALID_ARGUMENT", message)
 
 
 def of(fault: Any) -> Status:
@@ -44,4 +50,9 @@ def of(fault: Any) -> Status:
 def wrong_type(position: int, expected: str, given: str) -> Status:
     """The Status for an input of another dtype than the model's; expected, given: numpy's names. position: the input's place in the order of tensor names."""
     words = ["string" if name == "object" else dtypes.word(name) for name in (expected, given)]
-    return Status("INVALID_ARGUMENT", f"Expects arg[{position}] to be {words[0]} but {words[1]} is provided")
+    return invalid(f"Expects arg[{position}] to be {words[0]} but {words[1]} is provided")
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """A shape as TensorFlow shows it: [2,3]."""
+    return f"[{','.join(map(str, shape))}]"

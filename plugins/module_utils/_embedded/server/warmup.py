@@ -10,18 +10,24 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import log, metrics, predict, status
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import (
+    examples,
+    log,
+    metrics,
+    status,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.predict import Predictor, Request
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.session import Session
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _MOST = 1000
 _UNSUPPORTED = {"session_run_log": 5, "predict_streamed_log": 7}
-_NOT_BUILT = ("classify_log", "regress_log", "multi_inference_log")
+_OVER_EXAMPLES = {"classify_log": examples.CLASSIFY, "regress_log": examples.REGRESS}
 
 
-def run(path: str, session: Session, bfloat16: Any, iterations: int = 1) -> None:
-    """Run the warm-up requests of the version at path. bfloat16: numpy's dtype for it. Raises Status or TensorFlow's errors."""
+def run(path: str, session: Session, predictor: Predictor, iterations: int = 1) -> None:
+    """Run the warm-up requests of the version at path. Raises Status or TensorFlow's errors."""
     file, began, count = os.path.join(path, FILE), time.monotonic(), 0
     if not os.path.exists(file):
         log.info(f"No warmup data file found at {file}")
@@ -30,7 +36,7 @@ def run(path: str, session: Session, bfloat16: Any, iterations: int = 1) -> None
     for record in _records(file):
         logged = _parsed(record, file)
         for _iteration in range(iterations):
-            _replay(logged, session, bfloat16)
+            _replay(logged, session, predictor)
         count += 1
         if count > _MOST:
             raise status.Status("INVALID_ARGUMENT", f"Number of warmup records exceeds the maximum ({_MOST}) at {file}")
@@ -62,15 +68,15 @@ def _parsed(record: bytes, file: str) -> Any:
         raise status.Status("INVALID_ARGUMENT", f"Failed to parse warmup record: {record!r} from {file}") from fault
 
 
-def _replay(logged: Any, session: Session, bfloat16: Any) -> None:
-    for name, number in _UNSUPPORTED.items():
-        if getattr(logged, name):
-            raise status.Status("UNIMPLEMENTED", f"Unsupported log_type for warmup: {number}")
-    for name in _NOT_BUILT:
-        if getattr(logged, name):
-            log.warning(f"A warm-up record holds a {name}, which the embedded server of tfserving.fleet does not run")
-    if logged.HasField("predict_log"):
+def _replay(logged: Any, session: Session, predictor: Predictor) -> None:
+    kind = logged.WhichOneof("log_type")
+    if kind in _UNSUPPORTED:
+        raise status.Status("UNIMPLEMENTED", f"Unsupported log_type for warmup: {_UNSUPPORTED[kind]}")
+    if kind in _OVER_EXAMPLES:
+        predictor.infer(_OVER_EXAMPLES[kind], session, getattr(logged, kind).request)
+    if kind == "multi_inference_log":
+        predictor.infer_several(session, logged.multi_inference_log.request)
+    if kind == "predict_log":
         request = logged.predict_log.request
-        predict.run(
-            session, request.model_spec.signature_name, request.inputs, request.output_filter, bfloat16=bfloat16
-        )
+        spec = request.model_spec
+        predictor.predict(session, Request(spec.name, spec.signature_name, request.inputs, request.output_filter))

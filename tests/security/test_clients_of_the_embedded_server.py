@@ -1,0 +1,330 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients that are broken, or that want to silence the embedded server, to take its memory, or to hide one request in another."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import itertools
+import json
+import random
+import resource
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.tfserving.fleet.tests.security import http_framings
+from ansible_collections.tfserving.fleet.tests.support import embedded, made
+
+grpc = pytest.importorskip("grpc")
+numpy = pytest.importorskip("numpy")
+pytest.importorskip("tensorflow")
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+
+MODELS = Path(__file__).resolve().parents[1] / "integration" / "make_models.py"
+GOOD = http_framings.post(http_framings.LENGTH)
+MIB = 1 << 20
+# What answers within 1 s on a machine with nothing else to do may take this long on one that is busy.
+SOON_S = 15
+
+
+@pytest.fixture(scope="module", name="start")
+def start_servers(tmp_path_factory):
+    """start(**environment): an embedded server that loads a model of half the input plus two, and does not listen yet."""
+    base = made.by_program(MODELS) / "half_plus_two"
+    with embedded.Servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield lambda **environment: servers.start("--model_name=half", f"--model_base_path={base}", **environment)
+
+
+@pytest.fixture(scope="module")
+def server(start):
+    return start().ready()
+
+
+@pytest.fixture
+def many():
+    """many(count, port): so many connections, which end with the test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    with contextlib.ExitStack() as stack:
+        yield lambda count, port: [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _one in range(count)
+        ]
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def exchange(port, sent, timeout_s=SOON_S):
+    """[(status, whether the server closes, body)] of all answers to some bytes, after which the client sends nothing more."""
+    with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
+        with contextlib.suppress(ConnectionError):  # It may be refused before all of it was sent.
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+        content = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                content += piece
+    return answers(bytes(content))
+
+
+def answers(content):
+    found = []
+    while content:
+        head, _end, content = content.partition(b"\r\n\r\n")
+        first, *fields = head.decode("latin-1").split("\r\n")
+        headers = dict(field.split(": ", 1) for field in fields)
+        size = int(headers.get("Content-Length", 0))
+        found.append((int(first.split()[1]), headers.get("Connection") == "close", content[:size]))
+        content = content[size:]
+    return found
+
+
+def predicts(server):
+    """Whether a request on a new connection is answered, over REST."""
+    return [json.loads(body) for code, _closes, body in exchange(server.rest_port, GOOD) if code == 200] == [
+        {"predictions": [[2.5]]}
+    ]
+
+
+def predicts_over_grpc(server):
+    with GrpcClient("127.0.0.1", server.grpc_port, SOON_S) as client:
+        return client.predict("half", {"x": numpy.ones((1, 1), "float32")})["y"].tolist() == [[2.5]]
+
+
+def channel_to(server):
+    return grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", [("grpc.use_local_subchannel_pool", 1)])
+
+
+def until(look):
+    end = time.monotonic() + 2 * SOON_S
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def memory(server, name="VmHWM"):
+    """Bytes; VmHWM is the most that it was (proc(5))."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
+    return int(status.partition(f"{name}:")[2].split()[0]) << 10
+
+
+@contextlib.contextmanager
+def at_most(more, server):
+    """A context in which a server may take so much more memory than it has."""
+    before = memory(server, "VmRSS")
+    Path(f"/proc/{server.process.pid}/clear_refs").write_text("5", encoding="ascii")  # Forget VmHWM.
+    yield
+    taken = memory(server) - before
+    print(f"{taken / MIB:.0f} MiB more")
+    assert taken <= more, f"{taken / MIB:.0f} MiB more"
+
+
+def reload(channel, **models):
+    """The call of a client that wants models served beside that of the start. models: {name: base path}."""
+    request = wire.message("tensorflow.serving.ReloadConfigRequest")()
+    for name, base_path in {"half": made.by_program(MODELS) / "half_plus_two", **models}.items():
+        request.config.model_config_list.config.add(name=name, base_path=str(base_path), model_platform="tensorflow")
+    return channel.unary_unary(grpc_api.RELOAD_CONFIG).future(request.SerializeToString(), timeout=60)
+
+
+# --- Clients that say nothing, stop, or are slow
+
+
+def test_clients_that_are_idle_or_gone(start, many, tmp_path):
+    server = start().ready()
+    for port in (server.rest_port, server.grpc_port):
+        many(2000, port)
+    for connection in many(100, server.rest_port):
+        connection.sendall(http_framings.post(b"Content-Length: 1000000", body=b" " * 100_000))
+    for _client in range(8):
+        with channel_to(server) as channel:
+            calls = [reload(channel, m=tmp_path / "missing") for _call in range(8)]
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                calls[0].exception(timeout=0.2)
+    began = time.monotonic()
+    assert predicts(server)
+    rest_s, began = time.monotonic() - began, time.monotonic()
+    assert predicts_over_grpc(server)
+    print(f"REST answers within {rest_s:.3f} s, gRPC within {time.monotonic() - began:.3f} s")
+    server.stop()
+
+
+def test_more_connections_than_descriptors(start, many):
+    server = start()
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    server.ready()
+    idle = many(1500, server.rest_port)
+    assert predicts(server)
+    idle[0].settimeout(SOON_S)
+    assert idle[0].recv(1) == b"", "those that were idle for longest make room"
+    idle[-1].sendall(GOOD)
+    assert idle[-1].recv(12) == b"HTTP/1.1 200"
+    for connection in many(600, server.grpc_port):
+        connection.settimeout(60)
+        with contextlib.suppress(ConnectionError):  # Refused, or, after a time, closed because it says nothing.
+            while connection.recv(1000):
+                pass
+    assert predicts_over_grpc(server)
+    server.stop()
+
+
+def test_slow_clients(start):
+    server = start(TFSERVING_EMBEDDED_REQUEST_TIMEOUT_S="0.3").ready()
+
+    def drip(sent, connection):
+        with contextlib.suppress(OSError):
+            for byte in itertools.chain(sent, itertools.repeat(32)):
+                connection.send(bytes([byte]))
+                time.sleep(0.05)
+
+    for sent, expected in (
+        (b"GET /", b"HTTP/1.1 408"),
+        (http_framings.post(b"Content-Length: 1000", body=b""), b"HTTP/1.1 408"),
+        (http_framings.chunked(b""), b"HTTP/1.1 408"),
+        (None, b""),  # idle
+    ):
+        with socket.create_connection(("127.0.0.1", server.rest_port), 30) as connection:
+            if sent is not None:
+                connection.sendall(sent)
+                threading.Thread(
+                    target=drip, args=(b"0" * 5 if b"chunked" in sent else b"", connection), daemon=True
+                ).start()
+            assert connection.recv(12) == expected
+    with socket.create_connection(("127.0.0.1", server.rest_port), 30) as kept:
+        kept.sendall(GOOD)
+        time.sleep(1)  # Longer than a request may take.
+        kept.sendall(GOOD)
+        assert kept.recv(12) == b"HTTP/1.1 200"
+    server.stop()
+
+
+def test_reloads_end_with_their_clients(start, tmp_path):
+    server = start().ready()
+    for _time in range(3):
+        with channel_to(server) as channel:
+            calls = [reload(channel, m=tmp_path / "missing") for _call in range(64)]
+            until(lambda calls=calls: sum(call.done() for call in calls) >= 48)
+            assert {call.code() for call in calls if call.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert predicts_over_grpc(server)
+    with channel_to(server) as channel:
+        until(lambda: not reload(channel).exception(SOON_S))
+    server.stop()
+
+
+# --- Clients that take memory
+
+
+def send_all(port, streams):
+    """The statuses of the answers to streams that are sent at once, None while there is none; the connections stay open meanwhile."""
+    found = {}
+
+    def send(number, stream):
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            with contextlib.suppress(OSError):
+                for piece in stream:
+                    connection.sendall(piece)
+                connection.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                found[number] = int(connection.recv(12)[9:] or 0)  # 0: closed without a word
+            everybody.wait(60)
+
+    everybody = threading.Barrier(len(streams))
+    threads = [threading.Thread(target=send, args=one) for one in enumerate(streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found.get(number) for number in range(len(streams))]
+
+
+def unfinished(size):
+    """Six bodies of so many bytes that never end: four with a length, two in chunks."""
+    piece = b" " * MIB
+    for number in range(6):
+        if number < 4:
+            yield [http_framings.post(b"Content-Length: %d" % (size + 1), body=b""), *[piece] * (size // MIB)]
+        else:
+            yield [http_framings.chunked(b""), *[b"100000\r\n" + piece + b"\r\n"] * (size // MIB)]
+
+
+@pytest.mark.parametrize("size_mib", [200, 120])
+def test_unfinished_bodies(server, size_mib):
+    assert predicts(server)
+    with at_most(256 * MIB, server):
+        codes = send_all(server.rest_port, list(unfinished(size_mib * MIB)))
+    assert set(codes) <= ({413, 0, None} if size_mib == 200 else {0, None}), codes
+    assert predicts(server)
+
+
+@pytest.mark.parametrize("row", ["[1.0],", '{"x":1},', '"ab",', "1e5,", '"\U0001f600",'])
+def test_values_that_take_more_memory_than_their_text(server, row):
+    """The largest body that is read, and a larger one."""
+    with at_most(256 * MIB, server):
+        for size_mib in (99, 16, 4, 1):
+            ((code, _closes, _body),) = exchange(server.rest_port, compressed(row, size_mib), 60)
+            if code != 413:
+                break
+    assert code in (200, 400) and size_mib < 99
+    assert predicts(server)
+
+
+def compressed(row, size_mib):
+    """A request with so many MiB of rows."""
+    text = f'{{"instances": [{row * (size_mib * MIB // len(row.encode()))}{row[:-1]}]}}'
+    body = gzip.compress(text.encode(), 1)
+    return http_framings.post(b"Content-Encoding: gzip", b"Content-Length: %d" % len(body), body=body)
+
+
+def test_many_compressed_bodies_at_once(server):
+    sent = compressed("[1.0],", 2)
+    with at_most(256 * MIB, server):
+        codes = send_all(server.rest_port, [[sent]] * 12)
+    assert set(codes) <= {200, 413, 503, 0, None}, codes
+    assert predicts(server)
+
+
+# --- Clients that hide one request in another
+
+
+@pytest.mark.parametrize("name", http_framings.REFUSED)
+def test_framings_that_are_refused(server, name):
+    stream = http_framings.REFUSED[name] + http_framings.HIDDEN
+    assert (http_framings.well_formed(stream) == 0) == name[0].isdigit(), "the others are too large"
+    assert [(code in (400, 413), closes) for code, closes, _body in exchange(server.rest_port, stream)] == [
+        (True, True)
+    ]
+
+
+@pytest.mark.parametrize("name", http_framings.ACCEPTED)
+def test_framings_that_are_well_formed(server, name):
+    stream, count = http_framings.ACCEPTED[name]
+    assert http_framings.well_formed(stream) == count
+    found = exchange(server.rest_port, stream)
+    assert [(code, json.loads(body)) for code, _closes, body in found] == [(200, {"predictions": [[2.5]]})] * count
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_framings_that_are_drawn(server, seed, count):
+    dice, answered, refused = random.Random(seed), 0, 0
+    assert predicts(server)
+    with at_most(256 * MIB, server):
+        for number in range(count):
+            stream = http_framings.mutated(dice)
+            try:
+                found = exchange(server.rest_port, stream, 5)
+            except TimeoutError:
+                pytest.fail(f"no answer to {stream!r}")
+            requests = [one for one in found if not one[2].startswith(b"<HTML>")]
+            assert len(requests) <= http_framings.well_formed(stream), (found, stream)
+            assert all(not closes for _code, closes, _body in found[:-1]), (found, stream)
+            answered, refused = answered + len(requests), refused + len(found) - len(requests)
+            if number % 50 == 0:
+                assert predicts(server)
+    assert answered > count / 10 and refused > count / 3
+    print(f"{answered} answered, {refused} refused")
+    assert "Traceback" not in server.words() and server.process.poll() is None
