@@ -196,11 +196,19 @@ options:
     type: path
   trusted:
     description:
-      - Whether a model that can work with files, processes or the network, or that calls Python, may run on the host, as the module's user.
+      - Whether a model that can work with files, processes or the network, or that calls Python, may run on the host, as O(convert_user).
         RV(ignore:untrusted_ops) of M(tfserving.fleet.saved_model_info) lists such operations. Without it, such a model is only converted in a container
         (O(container_image)) or published as it is.
     type: bool
     default: false
+  convert_user:
+    description:
+      - Account that runs TensorFlow where the module runs as root, by name, UID or V(UID:GID), on the host and in a container. It has to be able to run
+        O(python) and to read O(source), O(samples), O(metric_function) and the folders above O(destination). What is published is root's all the same.
+      - Without it, 65534 (C(nobody)); where that account cannot, the one that root was reached from by C(sudo) or by login, else the owner of O(source). Where
+        none of them can, TensorFlow runs as root, with a warning.
+      - V(root) runs it as root. Where the module does not run as root this has no effect.
+    type: str
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -388,6 +396,7 @@ def main():
             "container_engine": {"type": "path", "default": "docker"},
             "progress": {"type": "path"},
             "trusted": {"type": "bool", "default": False},
+            "convert_user": {"type": "str"},
         },
         supports_check_mode=True,
     )

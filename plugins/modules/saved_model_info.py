@@ -36,9 +36,16 @@ options:
     type: bool
     default: false
   trusted:
-    description: Whether O(load) may load a model with RV(saved_model.untrusted_ops) on the host, as the module's user.
+    description: Whether O(load) may load a model with RV(saved_model.untrusted_ops) on the host, as O(convert_user).
     type: bool
     default: false
+  convert_user:
+    description:
+      - Account that loads the model where the module runs as root, by name, UID or V(UID:GID). It has to be able to run O(python) and to read the model.
+      - Without it, 65534 (C(nobody)); where that account cannot, the one that root was reached from by C(sudo) or by login, else the owner of O(path). Where
+        none of them can, root loads it, with a warning.
+      - V(root) loads it as root. Where the module does not run as root this has no effect.
+    type: str
   python:
     description: Python interpreter on the host that has TensorFlow, for O(load). Without it, the module uses the Python interpreter that runs it.
     type: path
@@ -262,8 +269,9 @@ saved_model:
 """
 
 import os
+import sys
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import account, shell
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import analysis, probe, saved_model, statefulness
 
@@ -274,10 +282,14 @@ def describe(options):
     described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
     if options["load"] and not options["trusted"]:
         statefulness.refuse_untrusted(described["untrusted_ops"], described["path"], "or leave out load")
-    loaded = probe.run(described, options) if options["load"] else None
+    loaded, warnings = None, ()
+    if options["load"]:
+        needed = account.needed(options["python"] or sys.executable, [], [described["path"]])
+        user, warnings = account.for_model(options["convert_user"], needed, described["path"])
+        loaded = probe.run(described, options, user)
     analyzed = analysis.of_model(described, options["server_release"])
     shown = {key: value for key, value in described.items() if key != "restored"}
-    return {"changed": False, "saved_model": dict(shown, **analyzed, loaded=loaded)}
+    return {"changed": False, "saved_model": dict(shown, **analyzed, loaded=loaded), "warnings": warnings}
 
 
 def main():
@@ -291,6 +303,7 @@ def main():
             "python": {"type": "path"},
             "timeout_s": {"type": "float", "default": 300},
             "trusted": {"type": "bool", "default": False},
+            "convert_user": {"type": "str"},
         },
         supports_check_mode=True,
     )

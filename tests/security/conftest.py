@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -56,6 +59,21 @@ def open_path():
     with tempfile.TemporaryDirectory(prefix="tfserving-security-") as path:
         os.chmod(path, 0o755)
         yield Path(path)
+
+
+@pytest.fixture
+def python(open_path):
+    """A Python with TensorFlow that every account can run: this one's may lie in root's home."""
+    common = f"/usr/bin/python3.{sys.version_info.minor}"
+    packages = sysconfig.get_path("purelib")
+    if subprocess.run(["test", "-r", f"{packages}/tensorflow"], user=NOBODY, check=False).returncode:
+        pytest.skip(f"{NOBODY} cannot read {packages}")
+    if not os.path.exists(common):
+        pytest.skip(f"there is no {common}, which every account can run")
+    path = open_path / "python"
+    path.write_text(f'#!/bin/sh\nPYTHONPATH={packages} exec {common} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 def snapshot(folder: Path):

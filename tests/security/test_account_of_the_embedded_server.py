@@ -9,8 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -23,21 +21,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 
 pytestmark = pytest.mark.usefixtures("two_accounts")
 MODELS = Path(__file__).resolve().parents[1] / "integration" / "make_models.py"
-
-
-@pytest.fixture
-def python(open_path):
-    """A Python with TensorFlow that every account can run: this one's may lie in root's home."""
-    common = f"/usr/bin/python3.{sys.version_info.minor}"
-    packages = sysconfig.get_path("purelib")
-    if subprocess.run(["test", "-r", f"{packages}/tensorflow"], user=NOBODY, check=False).returncode:
-        pytest.skip(f"{NOBODY} cannot read {packages}")
-    if not os.path.exists(common):
-        pytest.skip(f"there is no {common}, which every account can run")
-    path = open_path / "python"
-    path.write_text(f'#!/bin/sh\nPYTHONPATH={packages} exec {common} "$@"\n', encoding="utf-8")
-    path.chmod(0o755)
-    return path
 
 
 @pytest.fixture

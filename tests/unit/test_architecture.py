@@ -24,8 +24,8 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 ADAPTERS = {
     "_capability": "host nvidia nvidia_driver nvidia_smi nvml",
     "_core": (
-        "archive_errors atomic_files bounded_archives downloads host_files pid_file program role_variables shared_folders shell "
-        "text_files"
+        "account archive_errors atomic_files bounded_archives downloads host_files pid_file program role_variables shared_folders "
+        "shell text_files"
     ),
     "_deploy": (
         "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "

@@ -45,10 +45,11 @@ def staging_directory(parent: str) -> str:
 
 
 @contextlib.contextmanager
-def scratch_directory() -> Iterator[str]:
-    """A directory among the temporary files that is gone afterwards; what a killed run left there goes with the next one's."""
-    sweep(tempfile.gettempdir())
-    directory = staging_directory(tempfile.gettempdir())
+def scratch_directory(parent: str | None = None) -> Iterator[str]:
+    """A directory among the temporary files, or below parent, that is gone afterwards; what a killed run left there goes with the next one's."""
+    parent = parent or tempfile.gettempdir()
+    sweep(parent)
+    directory = staging_directory(parent)
     try:
         yield directory
     finally:

@@ -26,7 +26,7 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import IO, Any, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import account, atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
@@ -90,20 +90,32 @@ def call(
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
     cpu_set: Collection[int] | None = None,
+    user: str | None = None,
 ) -> Any:
     """Run the program once: request (JSON data) in, its result (a dict) out.
 
     The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
     python: path of the interpreter, or a function from the directory of the program's files to the words that run it elsewhere (in a container).
     environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
+    user: UID:GID that root becomes for it, or None; a function for python sees to that itself.
     The program ends with its caller, however that dies; what a killed caller left in the directory of temporary files goes with the next call.
     """
     entry = entry.removeprefix(f"{PACKAGE}.")
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(atomic_files.scratch_directory())
+        writable = stack.enter_context(account.lent_directory(user))
+        directory = os.path.dirname(writable) if user else writable
         path = install(entry, directory)
         runner = python(directory) if callable(python) else [python]
-        asked, told = os.path.join(directory, "request.json"), os.path.join(directory, "result.json")
+        asked, told = os.path.join(directory, "request.json"), os.path.join(writable, "result.json")
+        added = dict(environment or {})
+        if user and not callable(python):
+            added.update(HOME=writable, TMPDIR=writable)
+
+        def become_program() -> None:
+            if not callable(python):
+                account.become(user)  # Before the rest: a change of the account takes away what binds to the caller.
+            bind_to_caller(cpu_set)
+
         with open(asked, "w", encoding="utf-8") as stream:
             json.dump(request, stream)
         with open(os.path.join(directory, "output"), "w+b") as output:
@@ -113,8 +125,8 @@ def call(
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=dict(os.environ, **(environment or {})),
-                    preexec_fn=lambda: bind_to_caller(cpu_set),
+                    env=dict(os.environ, **added),
+                    preexec_fn=become_program,
                 )
             except OSError as fault:
                 raise FleetError(
@@ -135,7 +147,7 @@ def call(
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-            if not os.path.exists(told):
+            if not os.path.lexists(told):
                 output.seek(0, os.SEEK_END)
                 output.seek(max(0, output.tell() - 2000))
                 words = output.read().decode("utf-8", "replace").strip().splitlines()[-8:]
@@ -145,11 +157,21 @@ def call(
                     else f"ended with exit status {status}"
                 )
                 raise FleetError(f"{how}; its last words: {' | '.join(words) or 'none'}", where=entry)
-            with open(told, encoding="utf-8") as stream:
-                answer_data = json.load(stream)
-    if "error" in answer_data:
-        raise FleetError.from_dict(answer_data["error"])
-    return answer_data["result"]
+            with os.fdopen(shared_folders.open_file(told, os.O_RDONLY), encoding="utf-8") as stream:
+                return _result(stream.read(), entry)
+
+
+def _result(text: str, entry: str) -> Any:
+    """What a program gave back. Raises its FleetError, or one where that cannot be read: what it runs may have written it."""
+    try:
+        told = json.loads(text)
+        fault = FleetError.from_dict(told["error"]) if "error" in told else None
+        reply = told.get("result")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as broken:
+        raise FleetError("what it gave back is not what such a program answers", where=entry) from broken
+    if fault:
+        raise fault
+    return reply
 
 
 def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:

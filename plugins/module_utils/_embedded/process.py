@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
+    account,
     atomic_files,
     pid_file,
     program,
@@ -32,7 +33,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import failure_diagnosis, host_resources
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
-from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import account
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (

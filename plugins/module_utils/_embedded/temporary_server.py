@@ -13,7 +13,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
+    account,
+    atomic_files,
+    program,
+    shared_folders,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.host_resources import free_port
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
@@ -26,40 +31,50 @@ _POLL_S = 0.05
 
 @contextlib.contextmanager
 def version(
-    staged: str, model: str, python: str, directory: str, timeout_s: float, environment: Mapping[str, str]
+    staged: str, model: str, python: str, user: str | None, timeout_s: float, environment: Mapping[str, str]
 ) -> Iterator[int]:
-    """Serve the version in the directory staged, TensorFlow Lite first; the port is the value. directory: for the server's files.
+    """Serve the version in the directory staged, TensorFlow Lite first; the port is the value. user: UID:GID that root becomes for it, or None.
 
     The server ends with this process, however that dies. Raises FleetError with the server's words where it does not start,
     Refused with them where it does not load the version.
     """
-    os.makedirs(os.path.join(directory, model))
-    os.symlink(staged, os.path.join(directory, model, "1"))
-    path, log, port = program.install(process.ENTRY, directory), os.path.join(directory, "log"), free_port("127.0.0.1")
-    command = [
-        python,
-        path,
-        f"--port={port}",
-        f"--model_name={model}",
-        f"--model_base_path={os.path.join(directory, model)}",
-        "--prefer_tflite_model=true",
-        "--max_num_load_retries=0",
-    ]
-    with open(log, "wb") as stream:
-        server = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ, **environment, TFSERVING_EMBEDDED_RELOAD_BELOW=json.dumps([directory])),
-            preexec_fn=program.bind_to_caller,
-        )
-    try:
-        _wait(server, log, time.monotonic() + timeout_s)
-        yield port
-    finally:
-        server.kill()
-        server.wait()
+    with atomic_files.scratch_directory() as directory:
+        if user:
+            shared_folders.set_mode(directory, 0o755)
+            shared_folders.set_mode(staged, 0o755)
+        os.makedirs(os.path.join(directory, model))
+        os.symlink(staged, os.path.join(directory, model, "1"))
+        path, log = program.install(process.ENTRY, directory), os.path.join(directory, "log")
+        port = free_port("127.0.0.1")
+        command = [
+            python,
+            path,
+            f"--port={port}",
+            f"--model_name={model}",
+            f"--model_base_path={os.path.join(directory, model)}",
+            "--prefer_tflite_model=true",
+            "--max_num_load_retries=0",
+        ]
+
+        def become_server() -> None:
+            account.become(user)
+            program.bind_to_caller()
+
+        with open(log, "wb") as stream:
+            server = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ, **environment, TFSERVING_EMBEDDED_RELOAD_BELOW=json.dumps([directory])),
+                preexec_fn=become_server,
+            )
+        try:
+            _wait(server, log, time.monotonic() + timeout_s)
+            yield port
+        finally:
+            server.kill()
+            server.wait()
 
 
 def _wait(server: subprocess.Popen[bytes], log: str, end: float) -> None:

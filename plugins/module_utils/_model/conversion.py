@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import account, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
@@ -64,13 +66,14 @@ class Conversion:
     contract: Signature | None  # Of the signature that is converted.
     samples: str | None
     dropped: list[str]  # The source's signatures that the form does not have.
+    warnings: tuple[str, ...]  # Of the account that the program runs as.
 
     def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: conversion_call.Serve) -> None:
         self.options, self.check_mode, self._serve = options, check_mode, serve
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.name, self.converted = os.path.basename(os.path.dirname(self.destination)), options["form"] != NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
-        self.dropped = []
+        self.dropped, self.warnings = [], ()
         self.digests = digests.Digests(options["rehash"])
 
     def run(self) -> dict[str, Any]:
@@ -102,6 +105,8 @@ class Conversion:
             "digest": manifest.digest(files),
             "tensorflow_version": self.model["tensorflow_version"],
         }
+        if self.needs_program:
+            self._choose_account()
         release = conversion_call.call(self.options, {"action": "release"}) if self.needs_program else None
         refused = self._refusal((release or {}).get("tensorflow"))
         if refused:
@@ -133,6 +138,16 @@ class Conversion:
             raise FleetError(
                 f"cannot be written: {fault.strerror or fault}", where=self.destination, remedy="Nothing was published."
             ) from fault
+
+    def _choose_account(self) -> None:
+        """From here on the option convert_user is the account that the program runs as, or None for this one."""
+        options = self.options
+        python = None if options["container_image"] else conversion_call.python_of(options)
+        places = [self.samples, options["metric_function"], self.destination]
+        user, self.warnings = account.for_model(
+            options["convert_user"], account.needed(python, places, [self.source]), self.source
+        )
+        self.options = {**options, "convert_user": user}
 
     def _number(self) -> int | None:
         """The version's number where the user gives one, by the option or by the source's folder."""
@@ -268,10 +283,13 @@ class Conversion:
         return self._result(self._decision(newest, content, version), judged, version)
 
     def _convert(self, staged: str, key: str) -> Judged:
-        with atomic_files.scratch_directory() as asked:
-            request = self._request("convert", staged, asked)
+        with account.lent_directory(self.options["convert_user"]) as asked, self._made(staged) as made:
+            request = self._request("convert", made, asked)
             judged = conversion_call.converted(self.options, request)
             reason = None
+            if made != staged and judged["accepted"]:
+                published.copy(made, staged)
+                request["staged"] = staged
             if judged["accepted"]:
                 reason = variant_refusals.runtime_problem(judged["lowest_runtime"], self.options["server_release"])
                 if not reason and self.options["through_server"]:
@@ -281,6 +299,11 @@ class Conversion:
                     self.destination, {"key": key, "reason": judged["reason"], "gates": judged["gates"]}
                 )
         return {**judged, "accepted": False, "reason": reason} if reason else judged
+
+    def _made(self, staged: str) -> contextlib.AbstractContextManager[str]:
+        """Where the program puts files of the version: a folder of its account's, whose files are then copied, or the version itself."""
+        user = self.options["convert_user"]
+        return account.lent_directory(user, self.destination) if user else contextlib.nullcontext(staged)
 
     def _request(self, action: str, staged: str, asked: str | None = None) -> dict[str, Any]:
         return dict(
@@ -303,7 +326,10 @@ class Conversion:
             )
         judged = acceptance.ending(True, self._reason(None))
         if self.needs_program:
-            judged.update(conversion_call.call(self.options, self._request("warm_up", staged)))
+            with self._made(staged) as made:
+                judged.update(conversion_call.call(self.options, self._request("warm_up", made)))
+                if made != staged:
+                    published.copy(made, staged, manifest.WARMUP)
         elif self.model["warmup"]:
             judged["warmup_batch_sizes"] = self.model["warmup"]["batch_sizes"]
         return judged
@@ -359,6 +385,7 @@ class Conversion:
         return self._result(Decision(False), acceptance.ending(False, reason, judged))
 
     def _result(self, decision: Decision, judged: Judged, version: int | None = None) -> dict[str, Any]:
+        decision = replace(decision, warnings=(*self.warnings, *decision.warnings))
         return decision.result(
             **judged,
             model=self.name,

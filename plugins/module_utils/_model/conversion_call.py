@@ -10,17 +10,17 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Optional
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import account, program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import container_command
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance, conversion_program, server_check
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 
-# A server for a moment: (staged version, model, python, directory for its files, seconds, environment) in, its gRPC port as the context's value.
-Serve = Callable[[str, str, str, str, float, dict[str, str]], AbstractContextManager[int]]
+# A server for a moment: (staged version, model, python, UID:GID or None, seconds, environment) in, its gRPC port as the context's value.
+Serve = Callable[[str, str, str, Optional[str], float, dict[str, str]], AbstractContextManager[int]]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 # By a fault of its own; 128 and the signal's number is what a shell and a container say. A SIGKILL comes from outside, for instance for lack of memory.
@@ -36,9 +36,15 @@ def call(options: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
     """The result of conversion_program.work. options: those of model_conversion."""
     environment = dict(_QUIET, **({} if options["form"] == "tensorrt" else _NO_GPU))
     python = _container(options, request, environment) if options["container_image"] else python_of(options)
-    return program.call(
-        conversion_program.__name__, request, python, timeout_s=options["timeout_s"], environment=environment
-    )
+    with account.lent_file(options["progress"], options["convert_user"]):
+        return program.call(
+            conversion_program.__name__,
+            request,
+            python,
+            timeout_s=options["timeout_s"],
+            environment=environment,
+            user=options["convert_user"],
+        )
 
 
 def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
@@ -57,10 +63,9 @@ def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judge
     archive = os.path.join(request["asked"], conversion_program.ASKED)
     if not os.path.exists(archive):
         return "through_server asks for examples that both models answer, and there are none"
-    model, python, timeout_s = request["model"], python_of(options), options["timeout_s"]
-    folder = os.path.join(request["asked"], "server")
+    model, python, timeout_s, user = request["model"], python_of(options), options["timeout_s"], options["convert_user"]
     try:
-        with serve(request["staged"], model, python, folder, timeout_s, dict(_QUIET, **_NO_GPU)) as port:
+        with serve(request["staged"], model, python, user, timeout_s, dict(_QUIET, **_NO_GPU)) as port:
             target = {
                 "name": "the server",
                 "protocol": "grpc",
@@ -73,7 +78,7 @@ def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judge
             asked = dict(
                 options, target=target, samples=archive, batch=32, reference=archive, deadline_s=options["timeout_s"]
             )
-            found = server_check.call(asked, python, timeout_s)
+            found = server_check.call(asked, python, timeout_s, user)
     except Refused as refusal:
         return f"through a server: {refusal}"
     metric = server_check.after(judged["gates"], found)
@@ -98,7 +103,7 @@ def _container(
         options["container_image"],
         readable,
         [directory, *writable],
-        f"{os.geteuid()}:{os.getegid()}",
+        options["convert_user"] or f"{os.geteuid()}:{os.getegid()}",
         environment,
         gpus,
         options["container_engine"],

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import account, program, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.meta_graph import SERVED_TAGS, SavedModel
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
@@ -25,12 +25,12 @@ _LEAST_RANK = 2
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-def run(described: SavedModel, options: Mapping[str, Any]) -> dict[str, Any]:
+def run(described: SavedModel, options: Mapping[str, Any], user: str | None) -> dict[str, Any]:
     """The outcome() of a probe in a process of its own. That process tells each step before it takes it, so that its death names the step.
 
-    options: tags, python (or None for this one), timeout_s.
+    options: tags, python (or None for this one), timeout_s. user: as of program.call.
     """
-    with atomic_files.scratch_directory() as directory:
+    with account.lent_directory(user) as directory:
         told = os.path.join(directory, "told")
         asked = dict({name: described[name] for name in ("path", "signatures")}, told=told, tags=options["tags"])
         try:
@@ -40,11 +40,13 @@ def run(described: SavedModel, options: Mapping[str, Any]) -> dict[str, Any]:
                 options["python"] or sys.executable,
                 timeout_s=options["timeout_s"],
                 environment=_ENVIRONMENT,
+                user=user,
             )
         except FleetError as fault:
-            if "was killed by" not in fault.what or not os.path.exists(told):
+            if "was killed by" not in fault.what or not os.path.lexists(told):
                 raise
-        return outcome(model_files.read_file(told).decode())
+        with os.fdopen(shared_folders.open_file(told, os.O_RDONLY), encoding="utf-8") as stream:
+            return outcome(stream.read())
 
 
 def main() -> int:

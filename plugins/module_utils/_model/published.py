@@ -86,9 +86,11 @@ def stage(destination: str) -> str:
     return atomic_files.staging_directory(destination)
 
 
-def copy(source: str, staged: str) -> None:
-    """Put all files of a source into a staged version; links become what they point to."""
+def copy(source: str, staged: str, only: str | None = None) -> None:
+    """Put all files of a source, or only one, into a staged version; links become what they point to."""
     for name in model_files.files(source):
+        if only not in (None, name):
+            continue
         path = os.path.join(staged, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shared_folders.copy_inside(source, name, path)

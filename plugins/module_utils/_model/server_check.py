@@ -108,9 +108,10 @@ def _judge(rules: Manifest, found: Checked) -> tuple[bool, str]:
     )
 
 
-def call(request: Mapping[str, Any], python: str, timeout_s: float) -> Checked:
-    """The result of check() under another Python; what the request leaves out is None."""
-    found: Checked = program.call(__name__, {name: request.get(name) for name in _ASKED}, python, timeout_s=timeout_s)
+def call(request: Mapping[str, Any], python: str, timeout_s: float, user: str | None = None) -> Checked:
+    """The result of check() under another Python; what the request leaves out is None. user: as of program.call."""
+    asked = {name: request.get(name) for name in _ASKED}
+    found: Checked = program.call(__name__, asked, python, timeout_s=timeout_s, user=user)
     return found
 
 

@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, the tfserving.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the account that root becomes before it starts what executes models: strangers wrote them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+NOBODY = "65534:65534"  # Of Debian, Fedora and systemd (nss-myhostname(8)).
+_OPTION = "convert_user"
+
+
+def chosen(candidates: Sequence[str], needed: Sequence[str], where: str) -> tuple[str | None, str]:
+    """(UID:GID of the first account, not root, that can read what is needed and run the first of it, or None; why the first account is not it).
+
+    candidates: UID, UID:GID or names. Raises FleetError, with where, for a name that no account has.
+    """
+    numbers = [_numbers(user, where) for user in candidates]
+    for uid, gid in numbers:
+        if uid and not _first_refused(uid, gid, needed):
+            return f"{uid}:{gid}", ""
+    uid, gid = numbers[0]
+    return None, f"user {uid} cannot read {_first_refused(uid, gid, needed)}" if uid else "it would run as root"
+
+
+def for_model(user: str | None, needed: Sequence[str], model: str) -> tuple[str | None, tuple[str, ...]]:
+    """(UID:GID that root becomes for a program that runs a model, or None for this account; warnings). user: the option convert_user, or None for its
+    default, with which the model runs as root where no account can. Raises FleetError."""
+    is_root_named = user is not None and _numbers(user, _OPTION)[0] == 0
+    if os.geteuid() != 0 or is_root_named:
+        return None, ()
+    candidates = [user] if user else [NOBODY, *others([model])]
+    found, why = chosen(candidates, [*needed, tempfile.gettempdir()], _OPTION)
+    if user and not found:
+        raise FleetError(
+            why, where=_OPTION, remedy=f"Let it read that, name an account that can, or accept root ({_OPTION}: root)."
+        )
+    warning = (
+        f"TensorFlow runs {model} as root: {why}. Let it read that, or name an account that can, or root ({_OPTION})."
+    )
+    return found, () if found else (warning,)
+
+
+def others(folders: Iterable[str]) -> list[str]:
+    """UIDs of the accounts that may run as well what the default account cannot read: those that root was reached from, and the owners of folders."""
+    owners = [os.stat(folder).st_uid for folder in folders if os.path.isdir(folder)]
+    return [str(uid) for uid in [*sorted(shared_folders.connecting()), *owners]]
+
+
+def needed(python: str | None, places: Iterable[str | None], trees: Iterable[str]) -> list[str]:
+    """What a program reads: its Python, places (of what is not there, the nearest folder above), and trees, with all below them but hidden names."""
+    executable = shutil.which(python or "") or "/"
+    library = os.path.join(os.path.dirname(os.path.dirname(executable)), "lib")
+    found, seen = [executable, *filter(os.path.exists, [library])], set()
+    found += [_nearest(place) for place in places if place]
+    for tree in trees:
+        found.append(_nearest(tree))
+        for parent, folders, names in os.walk(tree, followlinks=True):
+            if os.path.realpath(parent) in seen:
+                folders[:], names = [], []
+            seen.add(os.path.realpath(parent))
+            folders[:] = [name for name in folders if not name.startswith(".")]  # What is on its way, and locks.
+            found += [parent, *(os.path.join(parent, name) for name in names if not name.startswith("."))]
+    return found
+
+
+def become(user: str | None) -> None:
+    """In a new process of root's: be the account and nobody else any more."""
+    uid, gid = _numbers(user or "0")
+    if os.geteuid() == 0 and uid:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+
+
+@contextlib.contextmanager
+def lent_directory(user: str | None, parent: str | None = None) -> Iterator[str]:
+    """A scratch directory for a program to write in, as an account, or None for this one. What it leaves there is as little trusted as itself."""
+    with atomic_files.scratch_directory(parent) as directory:
+        if user:
+            uid, gid = _numbers(user)
+            os.chmod(
+                directory, 0o711
+            )  # It stays this account's: nobody else can put a link in the place of what is lent.
+            directory = os.path.join(directory, "lent")
+            os.mkdir(directory, 0o700)
+            os.chown(directory, uid, gid)
+        yield directory
+
+
+@contextlib.contextmanager
+def lent_file(path: str | None, user: str | None) -> Iterator[None]:
+    """Let a program append to a file, as an account; meanwhile it is the account's. Nothing happens where one of them is None."""
+    if not path or not user:
+        yield
+        return
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with os.fdopen(shared_folders.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as stream:
+        before = os.fstat(stream.fileno())
+        if before.st_nlink == 1:  # Another name of it may be that of a file that was never meant.
+            os.fchown(stream.fileno(), *_numbers(user))
+        try:
+            yield
+        finally:
+            os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+
+
+def _numbers(user: str, where: str = "user") -> tuple[int, int]:
+    """(UID, GID) of UID, UID:GID or a name."""
+    name, _colon, group = user.partition(":")
+    try:
+        known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        if not name.isdecimal():
+            raise FleetError(f"{name!r} is no account of this host", where=where) from None
+        return int(name), int(group or name)
+    if group and not group.isdecimal():
+        raise FleetError(f"{user!r} is no user; allowed: a name, UID or UID:GID", where=where)
+    return known.pw_uid, int(group or known.pw_gid)
+
+
+def _nearest(path: str) -> str:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _first_refused(uid: int, gid: int, paths: Sequence[str]) -> str:
+    """The first path that an account cannot read, or run, "" for none. The kernel is asked in a process of the account's: it knows modes, lists and mounts."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            become(f"{uid}:{gid}")
+            os.write(writing, b"." + next(_refused(paths), "").encode("utf-8", "surrogateescape")[:4000])
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        found = stream.read().decode("utf-8", "surrogateescape")
+    os.waitpid(child, 0)
+    return found[1:] if found else "anything here, as this process may not become another account"
+
+
+def _refused(paths: Sequence[str]) -> Iterator[str]:
+    for path in paths:
+        if not os.access(path, os.R_OK | (os.X_OK if path == paths[0] or os.path.isdir(path) else 0)):
+            yield path
