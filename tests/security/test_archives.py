@@ -188,6 +188,38 @@ def test_names_that_no_file_has(tmp_path, names):
         pass
 
 
+@pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028"])
+def test_names_that_would_make_several_lines(tmp_path, name):
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.SYMTYPE
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(member)
+    with (
+        pytest.raises(FleetError, match="link or a device") as caught,
+        transfer.unpacked(str(tmp_path / "a.tar"), None),
+    ):
+        pass
+    assert len(str(caught.value).splitlines()) == 1 and str(caught.value).isprintable()
+
+
+def test_sources_with_names_of_other_encodings(tmp_path):
+    """git keeps names as bytes; the id is what `git write-tree` says."""
+    tree = os.fsencode(tmp_path / "tree")
+    os.mkdir(tree)
+    with open(os.path.join(tree, b"\xff\xfe"), "wb"):
+        pass
+    for words in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", "-C", tree, *words], check=True)
+    done = subprocess.run(["git", "-C", tree, "write-tree"], capture_output=True, text=True, check=True)
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        archive.add(os.path.join(tree, b"\xff\xfe").decode("utf-8", "surrogateescape"), "s/\udcff\udcfe")
+    recipe = {"sources": {"tree": done.stdout.strip(), "commit": "c", "archive": str(tmp_path / "s.tar")}}
+    sources.Sources(recipe, str(tmp_path / "build"))
+    recipe["sources"]["tree"] = "0" * 40
+    with pytest.raises(FleetError, match="the checksum of their files"):
+        sources.Sources(recipe, str(tmp_path / "build"))
+
+
 def test_archive_of_a_model_of_zeros(tmp_path):
     """What a model that was never trained shrinks to is no bomb."""
     content = io.BytesIO()

@@ -7,30 +7,29 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import resource
+import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import published
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, samples
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+from ansible_collections.tfserving.fleet.tests.security import garbled_models
+from ansible_collections.tfserving.fleet.tests.support import made
 
 numpy = pytest.importorskip("numpy")
 
-# Headers as numpy.lib.format describes them, and what none may be.
-HEADERS = [
-    "(" * 60000,
-    "{'descr': [['a']], 'fortran_order': False, 'shape': (1,)}",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
-    "{'descr': '<U0', 'fortran_order': False, 'shape': (999999999999,)}",
-    "{'descr': '<U99999999999', 'fortran_order': False, 'shape': (1,)}",
-    "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 5000 + ",)}",
-    "{[]: 1}",
-    "\0",
-    "-" * 5000 + "1",
-]
+MODELS = Path(__file__).with_name("untrusted_models.py")
+
+
+def array(header):
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
 
 
 def archive(content):
@@ -55,7 +54,7 @@ def garbled(dice):
 
 
 def test_samples(tmp_path, seed):
-    made = [archive(b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text.encode()) for text in HEADERS]
+    made = [archive(array(text)) for text in garbled_models.HEADERS]
     refused = 0
     for content in [*made, *garbled(random.Random(seed))]:
         (tmp_path / "samples.npz").write_bytes(content)
@@ -65,6 +64,54 @@ def test_samples(tmp_path, seed):
             refused += 1
             assert "\n" not in str(fault) and "object has no" not in str(fault)
     assert refused > len(made)
+
+
+@pytest.mark.parametrize("text", garbled_models.HEADERS, ids=range(len(garbled_models.HEADERS)))
+def test_samples_that_a_converter_reads(tmp_path, text):
+    """NumPy itself looks for what a header claims, also where it is more than any memory, or nothing without end."""
+    (tmp_path / "samples.npz").write_bytes(archive(array(text)))
+    with pytest.raises(FleetError) as caught:
+        samples.read(str(tmp_path / "samples.npz"))
+    assert "\n" not in str(caught.value)
+
+
+def test_samples_of_zeros(tmp_path):
+    """A quarter of a GiB that was packed into 250 KiB; memory is not what refuses it."""
+    (tmp_path / "samples.npz").write_bytes(garbled_models.zeros())
+    for read in (samples.read, lambda path: stdlib_client.arrays(path, "inputs.")):
+        with pytest.raises(FleetError, match="would be more than 64 MiB unpacked"):
+            read(str(tmp_path / "samples.npz"))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "variables/variables.index"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_model_with_a_file_without_end(tmp_path, name, kind):
+    """In a process of its own, whose memory is bounded: a pipe is waited for, and /dev/zero read, until somebody ends it."""
+    model = tmp_path / "model"
+    shutil.copytree(made.by_program(MODELS) / "plain", model)
+    path = model / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    code = (
+        "import sys\n"
+        f"from {garbled_models.__name__} import FleetError, published, saved_model_info\n"
+        "try:\n"
+        "    print(published.manifest_of(sys.argv[1]))\n"
+        "    saved_model_info.describe({'path': sys.argv[1], 'tags': ['serve'], 'load': False, 'timeout_s': 1, 'server_release': None})\n"
+        "except FleetError as fault:\n"
+        "    print(fault)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, model],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)),
+    )
+    first, *said = done.stdout.splitlines()
+    assert first == "None" and len(said) <= 1, (done.stdout, done.stderr)
+    assert name == "manifest.json" or "no plain file" in said[0], said
 
 
 @pytest.mark.parametrize(

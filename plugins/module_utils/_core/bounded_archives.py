@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
+import functools
 import gzip
 import lzma
+import os
 import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -17,6 +22,7 @@ _COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip), (b"BZh", bz2)
 _SMALL_BYTES, _RATIO = 256 << 20, 100
 _HEADER_BYTES = 1 << 20  # Names and attributes that are longer fit no file system.
 _FOLDERS = 100
+_SMALL_ARRAYS_BYTES, _MOST_ARRAYS = 64 << 20, 10_000
 
 
 class Limits:
@@ -46,9 +52,23 @@ class Limits:
         return FleetError(what, where=self.where, remedy="Unpack it where that is safe, look, and name the folder.")
 
 
-def unpacked_bytes(packed_bytes: int) -> int:
+def unpacked_bytes(packed_bytes: int, small_bytes: int = _SMALL_BYTES) -> int:
     """How large an archive of this size may be unpacked: models shrink to a tenth at best, those of zeros alone more."""
-    return max(_SMALL_BYTES, _RATIO * packed_bytes)
+    return max(small_bytes, _RATIO * packed_bytes)
+
+
+@contextlib.contextmanager
+def arrays(path: str) -> Iterator[dict[str, Callable[[], bytes]]]:
+    """{name: a function that reads it} of the arrays of a NumPy archive. Raises FleetError and archive_errors.FAULTS."""
+    limits = Limits(path, unpacked_bytes(os.path.getsize(path), _SMALL_ARRAYS_BYTES), _MOST_ARRAYS)
+    with zipfile.ZipFile(path) as opened:
+        for one in opened.infolist():
+            limits.add(one.filename, one.file_size)
+        yield {
+            one.filename[: -len(".npy")]: functools.partial(opened.read, one)
+            for one in opened.infolist()
+            if one.filename.endswith(".npy")
+        }
 
 
 def open_tar(stream: IO[bytes], limits: Limits) -> tarfile.TarFile:

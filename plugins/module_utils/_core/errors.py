@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypedDict
+
+# What would make two lines of one, steer a terminal, or be no text: names in strangers' files hold it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Fault(TypedDict):
@@ -33,7 +37,8 @@ class FleetError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         if not text.endswith((".", "!", "?")):
             text += "."
-        return f"{text} {self.remedy}" if self.remedy else text
+        text = f"{text} {self.remedy}" if self.remedy else text
+        return _CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
     def as_dict(self) -> Fault:
         """Return the error as data."""

@@ -31,8 +31,10 @@ def tree_id(files: Mapping[str, tuple[str, str]]) -> str:
         if slash:
             below.setdefault(name, {})[rest] = entry
         else:
-            entries[name.encode()] = entry
-    entries.update({name.encode() + b"/": ("40000", tree_id(inner)) for name, inner in below.items()})
+            entries[name.encode("utf-8", "surrogateescape")] = entry
+    entries.update(
+        {name.encode("utf-8", "surrogateescape") + b"/": ("40000", tree_id(inner)) for name, inner in below.items()}
+    )
     rows = (
         mode.encode() + b" " + name.rstrip(b"/") + b"\0" + bytes.fromhex(identity)
         for name, (mode, identity) in sorted(entries.items())

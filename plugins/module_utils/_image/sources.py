@@ -154,7 +154,7 @@ def _opened(stream: IO[bytes], where: str) -> tuple[tarfile.TarFile, _Members]:
     for member in bounded_archives.members(archive, limits):
         name = member.name[2:] if member.name.startswith("./") else member.name
         if member.issym():
-            found[name] = ("120000", source_tree.blob_id(member.linkname.encode()), member)
+            found[name] = ("120000", source_tree.blob_id(os.fsencode(member.linkname)), member)
         elif member.isfile():
             content = cast(IO[bytes], archive.extractfile(member))
             identity = source_tree.blob_id_of(iter(functools.partial(content.read, _READ_BYTES), b""), member.size)

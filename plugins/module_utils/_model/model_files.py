@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -18,9 +19,11 @@ _STRANGE = (
 
 
 def read_file(path: str, limit: int = -1) -> bytes:
-    """The bytes of a file, at most limit of them where that is not negative. Raises FleetError."""
+    """The bytes of a plain file, at most limit of them where that is not negative. Raises FleetError, also for a pipe or a device, which have no end."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise FleetError("it is no plain file", where=path)
             return stream.read(limit)
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault

@@ -155,7 +155,6 @@ def abandon(staged: str, destination: str) -> None:
 def manifest_of(directory: str) -> Manifest | None:
     """The manifest of a version, or None where it has none of ours."""
     try:
-        with open(os.path.join(directory, model_files.MANIFEST), "rb") as stream:
-            return manifest.parse(stream.read())
-    except OSError:
+        return manifest.parse(model_files.read_file(os.path.join(directory, model_files.MANIFEST)))
+    except FleetError:
         return None

@@ -44,7 +44,7 @@ def from_lines(content: bytes, path: str) -> dict[str, Array]:
             held = json.loads(line)
             example = dict(held["inputs"], **({LABELS: held["label"]} if "label" in held else {}))
             examples.append({name: _array(_plain(value)) for name, value in example.items()})
-        except (ValueError, KeyError, TypeError) as fault:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
             raise FleetError(
                 f'line {number} is not {{"inputs": {{name: value}}, "label": value}}: {fault}', where=path
             ) from fault
@@ -58,7 +58,7 @@ def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], s
             return _examples(content, path, tensors, signature)
         records = [bytes(record) for record in tfrecord.records(content)]
         examples = [_features(record) for record in records]
-    except (tfrecord.Malformed, protobuf.Malformed, TypeError, AttributeError, struct.error) as fault:
+    except (ValueError, TypeError, AttributeError, OverflowError, MemoryError, struct.error) as fault:
         raise FleetError(f"not a TFRecord file of PredictionLog or tf.Example messages: {fault}", where=path) from fault
     found = _columns(
         [{LABELS if name == "label" else name: array for name, array in example.items()} for example in examples], path
@@ -74,7 +74,10 @@ def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], s
 def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
     """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
     request_class = wire.message("tensorflow.serving.PredictRequest")
-    held = [request_class.FromString(bytes(request)) for request in warmup.requests(content)]
+    try:
+        held = [request_class.FromString(bytes(request)) for request in warmup.requests(content)]
+    except wire.DecodeError as fault:
+        raise protobuf.Malformed(str(fault)) from fault
     return [
         {name: client.decode_tensor(tensor) for name, tensor in request.inputs.items()}
         for request in held

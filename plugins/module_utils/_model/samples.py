@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import math
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import bounded_archives
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, parity, sample_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import text_arrays
@@ -25,6 +27,7 @@ except ImportError:
 
 Tensors = Mapping[str, TensorInfo]
 Ask = Callable[[Arrays], dict[str, Array]]  # A model: the arrays of one request in, its outputs out.
+_ARRAY = b"\x93NUMPY"
 _INPUTS, _LABELS = "inputs.", "labels"
 _MOST_ANSWERS, _MOST_BYTES = 256, 4 << 20
 _MOST_WARM_UP = 1 << 30  # A message holds 2 GiB at most.
@@ -100,21 +103,34 @@ def archive(path: str, unlike: str = "not {}") -> dict[str, Array]:
     """{name: array} of a NumPy archive; strings become object arrays of bytes. unlike: what a foreign file is, {} being an archive. Raises FleetError."""
     _need_numpy()
     try:
-        loaded = numpy.load(path, allow_pickle=False)
-        if not hasattr(loaded, "files"):
+        if model_files.read_file(path, len(_ARRAY)) == _ARRAY:
             raise ValueError("it is a single array")
-        with loaded as opened:
-            held = {name: opened[name] for name in opened.files}
+        with bounded_archives.arrays(path) as reading:
+            held = {name: _array(read()) for name, read in reading.items()}
         return {name: _plain(array, held.get(text_arrays.LENGTHS + name)) for name, array in held.items()}
+    except FleetError:
+        raise
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as fault:
+    except Exception as fault:  # NumPy reads headers with parts of Python's own parser, and raises whatever these do.
         words = "" if "pickle" in str(fault) else f": {fault}"  # NumPy advises to trust the file.
         raise FleetError(
             unlike.format("a NumPy archive (.npz) of plain arrays") + words,
             where=path,
             remedy="Write it with numpy.savez; strings as arrays of bytes (dtype S) or text, never as objects.",
         ) from fault
+
+
+def _array(content: bytes) -> Array:
+    """An array of an archive. What its header says is compared with what there is, as NumPy makes room for it, and looks for it, first."""
+    stream = io.BytesIO(content)
+    header = numpy.lib.format
+    first = header.read_magic(stream) == (1, 0)
+    shape, _fortran, dtype = (header.read_array_header_1_0 if first else header.read_array_header_2_0)(stream)
+    there = len(content) - stream.tell()
+    if not dtype.hasobject and (math.prod(shape) * dtype.itemsize != there or math.prod(shape) > len(content)):
+        raise ValueError(f"its header says {shape} of {dtype}, which is not what there is")
+    return numpy.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _need_numpy() -> None:

@@ -9,10 +9,9 @@ import socket
 import ssl
 import struct
 import time
-import zipfile
 from collections.abc import Mapping
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import archive_errors, bounded_archives
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, http2, tensors, text_arrays
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
@@ -164,14 +163,15 @@ def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True
     """Return {name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raise FleetError also if there
     are none and some are needed."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
+        with bounded_archives.arrays(path) as reading:
             found = {
                 name: tensors.from_file(
-                    archive.read(name), f"{path}: {name}", *map(archive.read, {text_arrays.LENGTHS + name} & names)
+                    read(),
+                    f"{path}: {name}",
+                    *(reading[one]() for one in {text_arrays.LENGTHS + name} & reading.keys()),
                 )
-                for name in sorted(names)
-                if name.startswith(prefix) and name.endswith(".npy")
+                for name, read in sorted(reading.items())
+                if name.startswith(prefix)
             }
     except archive_errors.FAULTS as fault:
         raise FleetError(
@@ -184,4 +184,4 @@ def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True
             where=path,
             remedy=f"Save arrays {prefix}<name> with the examples along the first axis.",
         )
-    return {name[len(prefix) : -len(".npy")]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}
+    return {name[len(prefix) :]: tensor.rows(limit) if limit else tensor for name, tensor in found.items()}

@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 
 try:
     from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+    from google.protobuf.message import DecodeError as DecodeError
 except ImportError:
     descriptor_pb2 = None  # type: ignore[assignment]
 
