@@ -188,6 +188,18 @@ def test_names_that_no_file_has(tmp_path, names):
         pass
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress])
+def test_size_below_zero(tmp_path, compress):
+    """GNU tar writes numbers in base 256 where the first bit is set (tar(5)). tarfile goes back by such a size, 10,000 times before it was noticed."""
+    member = bytearray(header("saved_model.pb", 0))
+    member[124:136] = (-1024 % (1 << 96)).to_bytes(12, "big")
+    member[148:156] = b" " * 8
+    member[148:156] = b"%06o\0 " % sum(member)
+    (tmp_path / "a.tar").write_bytes(compress(header("x", 512) + bytes(512) + bytes(member) + bytes(1024)))
+    with pytest.raises(FleetError, match="has -1024 bytes"), transfer.unpacked(str(tmp_path / "a.tar"), None):
+        pass
+
+
 @pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028"])
 def test_names_that_would_make_several_lines(tmp_path, name):
     member = tarfile.TarInfo(name)

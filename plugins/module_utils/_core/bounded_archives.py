@@ -34,6 +34,8 @@ class Limits:
 
     def add(self, name: str, size: int) -> None:
         """Count a member. Raises FleetError."""
+        if size < 0:
+            raise self.fault(f"{name} has {size} bytes")  # tarfile would go back by so much, and read the same again.
         self.bytes += size
         self._members += 1
         if self._members > self._most_members:
