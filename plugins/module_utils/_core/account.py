@@ -129,6 +129,7 @@ def _numbers(user: str, where: str = "user") -> tuple[int, int]:
 
 
 def _nearest(path: str) -> str:
+    path = os.path.abspath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return path
